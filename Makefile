@@ -1,0 +1,57 @@
+# One virtual environment, .venv, made by pip from constraints.txt. It is made anew when
+# constraints.txt changes, brought up to date when pyproject.toml does, else left alone.
+
+PYTHON ?= python3
+VENV := .venv
+PY := $(VENV)/bin/python
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
+# Compiling is left to $(COMPILE), which does it on all cores: a third of pip's time.
+INSTALL := $(PY) -m pip install -qq --no-compile -c constraints.txt
+COMPILE := $(PY) -m compileall -qq -j 0 $(VENV)/lib || true
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check bench accuracy battery docs
+
+help: ## list these targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: $(VENV)/demo.stamp ## a 30-layer network under three initializations; a plot, a minute
+	@$(PY) -m goodinit.demos
+
+test: $(VENV)/test.stamp ## the tests, and every example in the docstrings and the docs
+	@$(PY) -m pytest
+
+check: $(VENV)/test.stamp ## format, lint and types
+	@echo "ruff format --check"; $(VENV)/bin/ruff format --check .
+	@echo "ruff check"; $(VENV)/bin/ruff check .
+	@echo "pyright"; $(VENV)/bin/pyright
+
+bench: ## timings, on a quiet machine
+accuracy: ## published results reproduced; minutes
+battery: ## many models of many kinds; minutes
+bench accuracy battery: $(VENV)/test.stamp
+	@$(PY) -m pytest -m $@ || { code=$$?; test $$code -eq 5 || exit $$code; \
+		echo "No test is marked '$@' yet."; }
+
+docs: $(VENV)/test.stamp ## run the Python examples of README.md and docs/
+	@$(PY) -m pytest tests/test_docs.py
+
+$(VENV)/made.stamp: constraints.txt
+	@echo "$(VENV): a new virtual environment ($$($(PYTHON) --version))"
+	@$(PYTHON) -m venv --clear $(VENV)
+	@touch $@
+
+$(VENV)/demo.stamp: $(VENV)/made.stamp pyproject.toml
+	@echo "$(VENV): installing torch and what the demo needs; half a minute plus the download"
+	@$(INSTALL) hatchling
+	@$(INSTALL) --no-build-isolation -e '.[demo]'
+	@$(COMPILE)
+	@touch $@
+
+$(VENV)/test.stamp: $(VENV)/demo.stamp requirements-no-deps.txt
+	@echo "$(VENV): installing what the tests and checks need; half a minute plus the download"
+	@$(INSTALL) --no-build-isolation -e '.[demo,test,dev]'
+	@$(INSTALL) --no-deps -r requirements-no-deps.txt
+	@$(COMPILE)
+	@touch $@

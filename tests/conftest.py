@@ -1,0 +1,47 @@
+"""What holds for all tests: two threads, the same examples each time, no network."""
+
+import importlib.util
+import os
+from pathlib import Path
+
+# Before transformers is imported: models are built from their configurations, never downloaded.
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["TRANSFORMERS_OFFLINE"] = "1"
+os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
+
+import hypothesis
+import torch
+
+torch.set_num_threads(2)
+
+# derandomize: the examples follow from the test alone. No deadline: a slow machine is no bug.
+hypothesis.settings.register_profile(
+    "goodinit", derandomize=True, deadline=None, database=None, print_blob=True
+)
+hypothesis.settings.load_profile("goodinit")
+
+
+def declare_torchvision_operators() -> torch.library.Library | None:
+    """Declare what `import torchvision` asks for where its compiled operators don't load.
+
+    timm and parts of transformers import torchvision. Its Python part registers rules for two
+    operators of its compiled part, and fails where that part was built for another torch.
+    The models in the tests call neither.
+    """
+    spec = importlib.util.find_spec("torchvision")
+    if spec is None or spec.origin is None:
+        return None
+    for compiled in Path(spec.origin).parent.glob("_C*.so"):
+        try:
+            torch.ops.load_library(str(compiled))
+        except OSError:
+            continue
+        return None
+    library = torch.library.Library("torchvision", "FRAGMENT")
+    library.define("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+    library.define("qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+    return library
+
+
+# Kept: the declarations go when the library object does.
+TORCHVISION = declare_torchvision_operators()
