@@ -1,0 +1,9 @@
+"""Where random numbers come from: a function of (seed, name, element index).
+
+``spec`` is the frozen definition, ``stream`` draws parameters and boxes of them with it.
+"""
+
+from goodinit.streams.spec import VERSION, Key, Law, make_key
+from goodinit.streams.stream import Stream
+
+__all__ = ["VERSION", "Key", "Law", "Stream", "make_key"]

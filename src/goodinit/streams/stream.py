@@ -1,0 +1,251 @@
+"""Draw a parameter, or any box of it, by its name.
+
+The values depend on the seed, the name, the purpose and the global index of each element.
+A box is thus equal to that slice of the whole, bit for bit, and costs what it holds.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from itertools import product
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from goodinit.errors import StreamError
+from goodinit.streams.few import FEW, few_words
+from goodinit.streams.spec import Key, Law, check_seed, make_key, philox, values
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+__all__ = ["Stream"]
+
+Box = tuple[tuple[int, int], ...]
+
+CHUNK = 1 << 18
+"""Elements drawn at a time, so that temporaries stay at a few MB. No value depends on it."""
+
+DTYPES = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """Random numbers as a function of (seed, name, element index), of nothing else.
+
+    Args:
+        seed: an int in [0, 2**64).
+
+    Raises:
+        StreamError: the seed is no such int.
+
+    >>> stream = Stream(seed=0)
+    >>> law = Law.normal(0.0, 0.02)
+    >>> whole = stream.draw("fc.weight", law, (4, 6))
+    >>> part = stream.draw("fc.weight", law, (4, 6), box=((1, 3), (2, 6)))
+    >>> torch.equal(part, whole[1:3, 2:6])
+    True
+    """
+
+    seed: int
+
+    def __post_init__(self) -> None:
+        check_seed(self.seed)
+
+    def key(self, name: str, purpose: str = "") -> Key:
+        """Return the key of a parameter's stream, as :func:`make_key` does.
+
+        >>> Stream(7).key("fc.weight") == make_key(7, "fc.weight")
+        True
+        """
+        return make_key(self.seed, name, purpose)
+
+    def draw(
+        self,
+        name: str,
+        law: Law,
+        shape: Sequence[int],
+        *,
+        box: Sequence[tuple[int, int]] | None = None,
+        dtype: torch.dtype = torch.float32,
+        purpose: str = "",
+    ) -> Tensor:
+        """Return a new tensor on the CPU with the parameter's values.
+
+        Args:
+            name: the parameter's name.
+            law: what to draw.
+            shape: the parameter's global shape.
+            box: (start, stop) along each axis of ``shape``; the whole if None.
+            dtype: float32, bfloat16, float16 or float64; each is one cast of the float32.
+            purpose: tells apart several draws for one parameter.
+
+        Returns:
+            A contiguous tensor of the box's shape.
+
+        Raises:
+            StreamError: another dtype, or a box outside of the shape.
+
+        >>> Stream(0).draw("fc.bias", Law.uniform(-0.1, 0.1), (3,), dtype=torch.bfloat16).dtype
+        torch.bfloat16
+        """
+        _check_dtype(name, dtype)
+        full, box = _check_box(name, shape, box)
+        out = torch.empty([stop - start for start, stop in box], dtype=dtype, device="cpu")
+        _fill(out, self.key(name, purpose), law, full, box)
+        return out
+
+    def fill_(
+        self,
+        out: Tensor,
+        name: str,
+        law: Law,
+        *,
+        shape: Sequence[int] | None = None,
+        box: Sequence[tuple[int, int]] | None = None,
+        purpose: str = "",
+    ) -> Tensor:
+        """Write the parameter's values into ``out``, without a gradient, and return it.
+
+        Args:
+            out: float32, bfloat16, float16 or float64, on any device, with any strides; of the
+                box's shape. Its version counter is bumped.
+            name: the parameter's name.
+            law: what to draw.
+            shape: the parameter's global shape; that of ``out`` if None.
+            box: (start, stop) along each axis of ``shape``; the whole if None.
+            purpose: tells apart several draws for one parameter.
+
+        Raises:
+            StreamError: before anything is written: another dtype, no memory, elements that
+                share memory, a box outside of the shape or of another shape than ``out``.
+
+        >>> shard = torch.empty(2, 6)
+        >>> box = ((2, 4), (0, 6))
+        >>> shard is Stream(0).fill_(shard, "fc.weight", Law.normal(), shape=(4, 6), box=box)
+        True
+        """
+        _check_target(name, out)
+        full, box = _check_box(name, out.shape if shape is None else shape, box)
+        sizes = tuple(stop - start for start, stop in box)
+        if sizes != out.shape:
+            raise StreamError(
+                f"{name}: the tensor has the shape {tuple(out.shape)}, what is drawn has {sizes}: "
+                "pass the global shape, and the box that the tensor holds"
+            )
+        _fill(out, self.key(name, purpose), law, full, box)
+        return out
+
+
+def _check_dtype(name: str, dtype: torch.dtype) -> None:
+    if dtype not in DTYPES:
+        raise StreamError(
+            f"{name}: can't draw {dtype}: pass float32, float64, bfloat16 or float16, "
+            "and convert the result"
+        )
+
+
+def _check_target(name: str, out: Tensor) -> None:
+    """Raise StreamError unless every element of ``out`` is a float with memory of its own."""
+    _check_dtype(name, out.dtype)
+    if out.layout != torch.strided:
+        raise StreamError(f"{name}: the layout is {out.layout}: pass a strided tensor")
+    if out.is_meta:
+        raise StreamError(f"{name}: on meta there is no memory to write to: call to_empty first")
+    if out.is_contiguous():
+        return
+    reach = 0  # the last offset that the axes so far lead to
+    for stride, size in sorted(zip(out.stride(), out.shape, strict=True)):
+        if size > 1 and stride <= reach:
+            raise StreamError(
+                f"{name}: elements share memory (shape {tuple(out.shape)}, strides "
+                f"{out.stride()}): pass out.clone(memory_format=torch.contiguous_format)"
+            )
+        reach += stride * (size - 1)
+
+
+def _check_box(
+    name: str, shape: Sequence[int], box: Sequence[tuple[int, int]] | None
+) -> tuple[tuple[int, ...], Box]:
+    """Return the shape and the box as tuples; raise StreamError if the box isn't inside."""
+    full = tuple(shape)
+    if any(size < 0 for size in full) or math.prod(full) >= 2**63:
+        raise StreamError(f"{name}: no tensor has the shape {full}: pass sizes from 0 on")
+    if box is None:
+        return full, tuple((0, size) for size in full)
+    given = tuple((start, stop) for start, stop in box)
+    if len(given) != len(full) or not all(
+        0 <= start <= stop <= size for (start, stop), size in zip(given, full, strict=True)
+    ):
+        raise StreamError(
+            f"{name}: the box {given} isn't inside of the shape {full}: "
+            "pass 0 <= start <= stop <= size for each axis"
+        )
+    return full, given
+
+
+@torch.no_grad()
+def _fill(out: Tensor, key: Key, law: Law, shape: tuple[int, ...], box: Box) -> None:
+    """Write the box's values, a region of at most CHUNK elements at a time."""
+    if not out.numel():
+        return
+    for region in _regions(box, CHUNK):
+        drawn = values(law, _words(key, shape, region)).view([b - a for a, b in region])
+        where = tuple(
+            slice(a - start, b - start) for (a, b), (start, _) in zip(region, box, strict=True)
+        )
+        out[where].copy_(drawn)
+
+
+def _regions(box: Box, limit: int) -> Iterator[Box]:
+    """Cut a box that isn't empty into boxes of at most ``limit`` elements, in row-major order."""
+    axis, inner = len(box), 1  # the axes from ``axis`` on fit whole, with ``inner`` elements
+    while axis and inner * (box[axis - 1][1] - box[axis - 1][0]) <= limit:
+        axis -= 1
+        inner *= box[axis][1] - box[axis][0]
+    if not axis:
+        yield box
+        return
+    first, last = box[axis - 1]
+    step = limit // inner
+    for outer in product(*(range(start, stop) for start, stop in box[: axis - 1])):
+        corner = tuple((i, i + 1) for i in outer)
+        for start in range(first, last, step):
+            yield (*corner, (start, min(start + step, last)), *box[axis:])
+
+
+def _words(key: Key, shape: tuple[int, ...], region: Box) -> Tensor:
+    """Return the random word of each element of the region, in row-major order, int64 [n].
+
+    The region's elements lie in runs of consecutive global indices. A single run is a range of
+    blocks; of several, equally long ones, each takes the blocks it touches, all at once.
+    """
+    axis, run, stride, index = len(shape), 1, 1, 0
+    whole = True  # all axes after this one are in the region from end to end
+    outer: list[tuple[int, int]] = []  # (size, stride) of the axes that make several runs
+    while axis:
+        axis -= 1
+        start, stop = region[axis]
+        index += start * stride
+        if whole:
+            run *= stop - start
+            whole = stop - start == shape[axis]
+        elif stop - start > 1:
+            outer.append((stop - start, stride))
+        stride *= shape[axis]
+    if not outer:
+        first, end = index // 4, (index + run + 3) // 4
+        if end - first <= FEW:
+            words = few_words(key, first, end - first)
+        else:
+            words = philox(key, torch.arange(first, end, device="cpu")).view(-1)
+        return words[index - 4 * first : index - 4 * first + run]
+    starts = torch.tensor([index], device="cpu")
+    for size, stride in reversed(outer):
+        starts = (starts[:, None] + torch.arange(size, device="cpu") * stride).view(-1)
+    touched = torch.arange((run + 6) // 4, device="cpu")
+    words = philox(key, (starts // 4)[:, None] + touched).view(len(starts), -1)
+    within = (starts % 4)[:, None] + torch.arange(run, device="cpu")
+    return words.gather(1, within).view(-1)
