@@ -1,0 +1,78 @@
+"""Schemes: how one tensor's values are drawn, as frozen dataclasses.
+
+``Scheme`` says what each can do. Which to use where is a recipe's business.
+"""
+
+from __future__ import annotations
+
+from goodinit.schemes.fans import Layout, Site
+from goodinit.schemes.gains import derivative_second_moment, gain, second_moment, slope
+from goodinit.schemes.matrices import DeltaOrthogonal, Dirac, Identity, Orthogonal, Sparse
+from goodinit.schemes.reader import from_dict
+from goodinit.schemes.scheme import Draw, Scaled, Scheme
+from goodinit.schemes.values import (
+    Constant,
+    Drawn,
+    Function,
+    Keep,
+    Normal,
+    Ones,
+    TorchDefault,
+    TruncatedNormal,
+    Uniform,
+    Zeros,
+    truncated_moments,
+)
+from goodinit.schemes.variance import (
+    GlorotNormal,
+    GlorotUniform,
+    HeNormal,
+    HeUniform,
+    KaimingNormal,
+    KaimingUniform,
+    LeCunNormal,
+    LeCunUniform,
+    VarianceScaling,
+    XavierNormal,
+    XavierUniform,
+)
+
+__all__ = [
+    "Constant",
+    "DeltaOrthogonal",
+    "Dirac",
+    "Draw",
+    "Drawn",
+    "Function",
+    "GlorotNormal",
+    "GlorotUniform",
+    "HeNormal",
+    "HeUniform",
+    "Identity",
+    "KaimingNormal",
+    "KaimingUniform",
+    "Keep",
+    "Layout",
+    "LeCunNormal",
+    "LeCunUniform",
+    "Normal",
+    "Ones",
+    "Orthogonal",
+    "Scaled",
+    "Scheme",
+    "Site",
+    "Sparse",
+    "TorchDefault",
+    "TruncatedNormal",
+    "Uniform",
+    "VarianceScaling",
+    "XavierNormal",
+    "XavierUniform",
+    "Zeros",
+    "derivative_second_moment",
+    "from_dict",
+    "gain",
+    "second_moment",
+    "slope",
+    "truncated_moments",
+]

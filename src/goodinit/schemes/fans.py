@@ -1,0 +1,101 @@
+"""Axes to fan_in and fan_out: what one output adds up, and what one input feeds.
+
+Torch reads fans off a weight's shape, ``shape[1] * window`` and ``shape[0] * window``, and so
+is wrong for transposed, grouped and packed weights, for bilinear ones and for tables. Here the
+axes are named first (by the module's type or by the data flow) and the fans follow.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+__all__ = ["Layout", "Site"]
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Which axis of a weight is which.
+
+    Attributes:
+        outputs: axes that index what comes out.
+        inputs: axes that are summed over, one element of the input each.
+        window: axes of a convolution's kernel, summed over as well.
+        batch: axes along which independent matrices are stacked (experts, heads).
+        groups: groups of a convolution. Which axis holds one group's share only depends on
+            ``transposed``: the inputs of a convolution, the outputs of a transposed one.
+        stride: product of the strides over all window axes.
+        transposed: whether the convolution is transposed.
+        lookup: whether rows are looked up rather than summed (an embedding): fan_in is 1.
+    """
+
+    outputs: tuple[int, ...] = ()
+    inputs: tuple[int, ...] = ()
+    window: tuple[int, ...] = ()
+    batch: tuple[int, ...] = ()
+    groups: int = 1
+    stride: int = 1
+    transposed: bool = False
+    lookup: bool = False
+
+    def fans(self, shape: tuple[int, ...]) -> tuple[float, float]:
+        r"""Return (fan_in, fan_out) of a weight of this shape.
+
+        With E[y^2] = fan_in * Var(w) * E[x^2] forward and
+        E[g_x^2] = fan_out * Var(w) * E[g_y^2] backward, in the interior of a convolution, and
+        averaged over its phases where a stride leaves some taps out.
+
+        Args:
+            shape: the shape of the weight, or of one block of it.
+
+        Returns:
+            The two fans, as int where they are whole.
+
+        Example:
+            >>> conv = Layout(outputs=(0,), inputs=(1,), window=(2, 3), groups=4)
+            >>> conv.fans((128, 16, 3, 3))
+            (144, 288)
+            >>> up = Layout(outputs=(1,), inputs=(0,), window=(2, 3), stride=4, transposed=True)
+            >>> up.fans((64, 128, 4, 4))
+            (256, 2048)
+        """
+        window = math.prod(shape[axis] for axis in self.window)
+        inputs = math.prod(shape[axis] for axis in self.inputs) * window
+        outputs = math.prod(shape[axis] for axis in self.outputs) * window
+        if self.lookup:
+            return 1, _whole(outputs)
+        if self.transposed:
+            return _whole(inputs / self.groups / self.stride), _whole(outputs)
+        return _whole(inputs), _whole(outputs / self.groups / self.stride)
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """Where a scheme is put to use: one tensor or block, and its fans.
+
+    Attributes:
+        shape: shape of the tensor or block.
+        layout: its axes; None where they mean nothing (a bias, a scale).
+        fan_in: None where there is no sum over inputs.
+        fan_out: None likewise.
+    """
+
+    shape: tuple[int, ...]
+    layout: Layout | None = None
+    fan_in: float | None = None
+    fan_out: float | None = None
+
+    @classmethod
+    def of(cls, shape: tuple[int, ...], layout: Layout | None) -> Site:
+        """Return the site of a tensor of this shape and layout.
+
+        >>> Site.of((10, 20), Layout(outputs=(0,), inputs=(1,))).fan_in
+        20
+        """
+        if layout is None:
+            return cls(shape)
+        return cls(shape, layout, *layout.fans(shape))
+
+
+def _whole(fan: float) -> float:
+    return int(fan) if fan == int(fan) else fan

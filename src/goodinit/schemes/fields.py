@@ -1,0 +1,81 @@
+"""The fields of a scheme, checked and made plain when it is constructed."""
+
+from __future__ import annotations
+
+import math
+import reprlib
+from numbers import Real
+from typing import TYPE_CHECKING, NoReturn
+
+from goodinit.errors import SchemeError, nearest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+__all__ = ["as_real", "choice", "count", "flag", "multiplier", "real", "refuse", "shown"]
+
+
+def shown(value: object) -> str:
+    """Return a short repr that can't fail, whatever the value: it came from outside.
+
+    >>> shown([[[[[[[[1]]]]]]]])
+    '[[[[[[...]]]]]]'
+    """
+    try:
+        return reprlib.repr(value)
+    except Exception:
+        return f"<{type(value).__name__}>"
+
+
+def refuse(of: object, field: str, value: object, mend: str) -> NoReturn:
+    """Raise the SchemeError that names the scheme, its field, the value and the mend."""
+    name = of if isinstance(of, str) else type(of).__name__
+    raise SchemeError(f"{name}({field}={shown(value)}): {mend}")
+
+
+def as_real(of: object, field: str, value: object, least: float = -math.inf) -> float:
+    """Return the value as a finite float that is at least ``least``, or refuse it."""
+    if isinstance(value, bool) or not isinstance(value, Real):
+        refuse(of, field, value, f"{field} must be a number, not {type(value).__name__}")
+    try:
+        number = float(value)
+    except OverflowError:
+        number = math.inf
+    if not math.isfinite(number):
+        refuse(of, field, value, f"{field} must be a finite number")
+    if number < least:
+        refuse(of, field, value, f"{field} must be at least {least:g}")
+    return number
+
+
+def real(of: object, field: str, least: float = -math.inf) -> None:
+    """Make the field a finite float that is at least ``least``, or refuse it."""
+    object.__setattr__(of, field, as_real(of, field, getattr(of, field), least))
+
+
+def count(of: object, field: str) -> None:
+    """Refuse a field that isn't a whole number from 1."""
+    value: object = getattr(of, field)
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        refuse(of, field, value, f"{field} must be a whole number from 1")
+
+
+def flag(of: object, field: str) -> None:
+    """Refuse a field that isn't True or False."""
+    value: object = getattr(of, field)
+    if not isinstance(value, bool):
+        refuse(of, field, value, f"{field} must be True or False")
+
+
+def choice(of: object, field: str, known: Iterable[str]) -> None:
+    """Refuse a field that isn't one of the known names."""
+    value: object = getattr(of, field)
+    known = list(known)
+    if not isinstance(value, str) or value not in known:
+        near = nearest(value, known) if isinstance(value, str) else ""
+        refuse(of, field, value, f"{field} must be one of {', '.join(known)}.{near}")
+
+
+def multiplier(of: object, factor: object) -> float:
+    """Return the factor of ``times``: finite and not negative, or refused."""
+    return as_real(f"{type(of).__name__}.times", "factor", factor, 0.0)

@@ -1,0 +1,283 @@
+r"""What an activation does to the second moment of a unit Gaussian, for any callable.
+
+With z ~ N(0, 1), in float64 by quadrature:
+
+- forward, ``second_moment`` = E[f(z)^2], and ``gain`` = 1/sqrt of it, the factor on the weights
+  that keeps the second moment where it is (He et al., 2015, for relu);
+- backward, ``derivative_second_moment`` = E[f'(z)^2];
+- ``slope``, of the variance map q -> gain^2 E[f(sqrt(q) z)^2] at its fixed point q = 1
+  (Poole et al., 2016). Above 1, an error in the variance grows from layer to layer.
+
+These are the true numbers. ``torch.nn.init.calculate_gain`` says 5/3 for tanh and 3/4 for selu,
+1 for sigmoid, and refuses gelu, silu and most others; ``goodinit.nn.init`` keeps torch's.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable, Mapping
+from typing import cast
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from goodinit.errors import SchemeError, nearest
+from goodinit.schemes import fields
+from goodinit.schemes.quadrature import integrate, steady
+
+__all__ = ["NONLINEARITIES", "derivative_second_moment", "gain", "second_moment", "slope"]
+
+Nonlinearity = str | Callable[[Tensor], Tensor]
+
+
+def _identity(z: Tensor) -> Tensor:
+    return z
+
+
+def _prelu(z: Tensor, weight: float = 0.25) -> Tensor:
+    return functional.leaky_relu(z, weight)
+
+
+def _gelu_tanh(z: Tensor) -> Tensor:
+    return functional.gelu(z, approximate="tanh")
+
+
+_CONVOLUTIONS = [f"conv{t}{d}d" for t in ("", "_transpose") for d in (1, 2, 3)]
+
+NONLINEARITIES: Mapping[str, Callable[..., Tensor]] = {
+    "linear": _identity,
+    "identity": _identity,
+    **dict.fromkeys(_CONVOLUTIONS, _identity),
+    "celu": functional.celu,
+    "elu": functional.elu,
+    "gelu": functional.gelu,
+    "gelu_tanh": _gelu_tanh,
+    "hardshrink": functional.hardshrink,
+    "hardsigmoid": functional.hardsigmoid,
+    "hardswish": functional.hardswish,
+    "hardtanh": functional.hardtanh,
+    "leaky_relu": functional.leaky_relu,
+    "logsigmoid": functional.logsigmoid,
+    "mish": functional.mish,
+    "prelu": _prelu,
+    "relu": functional.relu,
+    "relu6": functional.relu6,
+    "rrelu": functional.rrelu,
+    "selu": functional.selu,
+    "sigmoid": torch.sigmoid,
+    "silu": functional.silu,
+    "sin": torch.sin,
+    "softplus": functional.softplus,
+    "softshrink": functional.softshrink,
+    "softsign": functional.softsign,
+    "swish": functional.silu,
+    "tanh": torch.tanh,
+    "tanhshrink": functional.tanhshrink,
+    "threshold": functional.threshold,
+}
+"""The names ``gain`` knows, those of ``torch.nn.functional``, with their functions."""
+
+
+def gain(nonlinearity: Nonlinearity, **params: float | str) -> float:
+    r"""Return 1/sqrt(E[f(z)^2]), z ~ N(0, 1): the gain that keeps the second moment at 1.
+
+    Args:
+        nonlinearity: a name of ``NONLINEARITIES``, or any callable that acts element by element
+            on float64 tensors (a module too). Results for names are cached; those for callables
+            are not, since a callable may hold state.
+        params: the function's own keyword arguments (``negative_slope``, ``alpha``, ...).
+
+    Raises:
+        SchemeError: an unknown name; a callable that raises, mixes elements, is random, or is
+            NaN or infinite somewhere; an f that is 0 everywhere.
+
+    Example:
+        >>> round(gain("relu"), 6), round(gain("gelu"), 3), round(gain("tanh"), 3)
+        (1.414214, 1.534, 1.593)
+        >>> round(gain("leaky_relu", negative_slope=0.2), 6)  # sqrt(2 / (1 + .2^2))
+        1.38675
+        >>> round(gain(lambda z: z.relu() ** 2), 6)  # 1/sqrt(3/2)
+        0.816497
+    """
+    return math.sqrt(1 / _forward(nonlinearity, params)[0])
+
+
+def second_moment(nonlinearity: Nonlinearity, **params: float | str) -> float:
+    """Return E[f(z)^2], z ~ N(0, 1). Arguments and errors as for ``gain``.
+
+    >>> second_moment("relu")
+    0.5
+    """
+    return _forward(nonlinearity, params)[0]
+
+
+def slope(nonlinearity: Nonlinearity, **params: float | str) -> float:
+    r"""Return the slope at q = 1 of the variance map q -> gain^2 E[f(sqrt(q) z)^2].
+
+    By Price's theorem it is E[(z^2 - 1) f(z)^2] / (2 E[f(z)^2]), which asks for no derivative
+    and so holds for functions with jumps. Below 1 the fixed point is stable, above 1 it is not:
+    gelu and silu are unstable even with the right gain. Arguments and errors as for ``gain``.
+
+    Example:
+        >>> [round(slope(f), 3) for f in ("relu", "gelu", "silu", "hardswish", "tanh")]
+        [1.0, 1.144, 1.173, 1.224, 0.461]
+    """
+    return _forward(nonlinearity, params)[1]
+
+
+def derivative_second_moment(nonlinearity: Nonlinearity, **params: float | str) -> float:
+    """Return E[f'(z)^2], z ~ N(0, 1), with the f' that autograd sees.
+
+    Arguments and errors as for ``gain``. With weights of variance gain^2/fan, one layer
+    multiplies the gradient's second moment by ``gain(f)**2 * derivative_second_moment(f)``.
+
+    >>> derivative_second_moment("relu"), round(derivative_second_moment("gelu"), 3)
+    (0.5, 0.456)
+    """
+    return _backward(nonlinearity, params)
+
+
+def _forward(nonlinearity: Nonlinearity, params: Mapping[str, float | str]) -> tuple[float, float]:
+    if isinstance(nonlinearity, str):
+        return _forward_by_name(nonlinearity, _frozen(nonlinearity, params))
+    return _forward_of(_bound(nonlinearity, params), nonlinearity)
+
+
+def _backward(nonlinearity: Nonlinearity, params: Mapping[str, float | str]) -> float:
+    if isinstance(nonlinearity, str):
+        return _backward_by_name(nonlinearity, _frozen(nonlinearity, params))
+    return _backward_of(_bound(nonlinearity, params), nonlinearity)
+
+
+@functools.lru_cache(maxsize=256)
+def _forward_by_name(name: str, params: tuple[tuple[str, float | str], ...]) -> tuple[float, float]:
+    return _forward_of(_bound(_named(name), dict(params)), name)
+
+
+@functools.lru_cache(maxsize=256)
+def _backward_by_name(name: str, params: tuple[tuple[str, float | str], ...]) -> float:
+    return _backward_of(_bound(_named(name), dict(params)), name)
+
+
+def _forward_of(f: Callable[[Tensor], Tensor], name: object) -> tuple[float, float]:
+    """Return (E[f^2], slope)."""
+    _refuse_mixing(f, name)
+
+    def integrands(z: Tensor) -> Tensor:
+        square = _evaluate(f, z, name).mul(_root_density(z)).square()
+        return torch.stack([square, (z * z - 1) * square])
+
+    second, curvature = _expect(integrands, name)
+    if second == 0:
+        raise SchemeError(f"{_label(name)} is 0 on N(0, 1): no gain keeps its second moment")
+    return steady(second), steady(round(curvature / (2 * second), 12))
+
+
+def _backward_of(f: Callable[[Tensor], Tensor], name: object) -> float:
+    """Return E[f'^2]."""
+    _refuse_mixing(f, name)
+
+    def integrand(z: Tensor) -> Tensor:
+        with torch.inference_mode(False), torch.enable_grad():
+            leaf = z.clone().requires_grad_()
+            values = _evaluate(f, leaf, name)
+            if not values.requires_grad:  # a step function: flat between its jumps
+                return torch.zeros_like(z)[None]
+            (slopes,) = torch.autograd.grad(values.sum(), leaf, materialize_grads=True)
+        _refuse_infinite(slopes, z, f"the derivative of {_label(name)}")
+        return slopes.mul(_root_density(z)).square()[None]
+
+    return steady(_expect(integrand, name)[0])
+
+
+def _expect(integrands: Callable[[Tensor], Tensor], name: object) -> list[float]:
+    """Integrate over z in [-38, 38], where the Gaussian density ends in float64.
+
+    The edges, every quarter, take in the kinks of all functions in ``NONLINEARITIES``.
+    """
+    edges = torch.arange(-152, 153, dtype=torch.float64, device="cpu") / 4
+    try:
+        totals = integrate(integrands, edges)
+        if (integrands(edges[[0, -1]]).abs() > 1e-9 * totals.abs()[:, None]).any():
+            raise ArithmeticError("the integral grows beyond z = 38; is it infinite?")
+        return [total.item() for total in totals]
+    except ArithmeticError as error:
+        raise SchemeError(f"the second moment of {_label(name)} on N(0, 1): {error}") from error
+
+
+def _root_density(z: Tensor) -> Tensor:
+    return torch.exp(-z * z / 4) / (2 * math.pi) ** 0.25
+
+
+def _evaluate(f: Callable[[Tensor], Tensor], z: Tensor, name: object) -> Tensor:
+    """Return f(z) as float64; ``z`` itself is safe from functions that act in place."""
+    try:
+        values = cast("object", f(z.clone()))
+    except Exception as error:
+        raise SchemeError(
+            f"{_label(name)} can't be called on a float64 tensor of shape [n] on the CPU "
+            f"({type(error).__name__}: {error}); wrap it in a function that can"
+        ) from error
+    if not isinstance(values, Tensor) or values.shape != z.shape or values.is_complex():
+        got = tuple(values.shape) if isinstance(values, Tensor) else fields.shown(values)
+        raise SchemeError(
+            f"{_label(name)} does not act element by element: given a tensor of shape "
+            f"{tuple(z.shape)} it returned {got}. A gain is defined for f(z) of one number"
+        )
+    values = values.double()
+    _refuse_infinite(values, z, _label(name))
+    return values
+
+
+def _refuse_infinite(values: Tensor, z: Tensor, name: str) -> None:
+    finite = values.detach().isfinite()
+    if not finite.all():
+        at = (~finite).nonzero()[0, 0]
+        raise SchemeError(
+            f"{name} is {values[at].item()} at z = {z[at].item():.6g}: "
+            f"its second moment on N(0, 1) can't be had"
+        )
+
+
+def _refuse_mixing(f: Callable[[Tensor], Tensor], name: object) -> None:
+    """Raise where values depend on other elements (softmax, sort) or on chance (dropout)."""
+    probe = torch.arange(17, dtype=torch.float64, device="cpu").mul(7).remainder(17) / 2.5 - 3.3
+    with torch.no_grad():
+        whole = _evaluate(f, probe, name)
+        parts = torch.cat([_evaluate(f, part, name) for part in (probe[:5], probe[5:6], probe[6:])])
+    if not torch.allclose(whole, parts, rtol=1e-6, atol=1e-9):
+        raise SchemeError(
+            f"{_label(name)} does not act element by element: its value at one number depends "
+            f"on other numbers or on chance. A gain is defined for f(z) of one number"
+        )
+
+
+def _label(nonlinearity: object) -> str:
+    name = getattr(nonlinearity, "__name__", None)
+    return name if isinstance(name, str) else fields.shown(nonlinearity)
+
+
+def _named(name: str) -> Callable[..., Tensor]:
+    if name not in NONLINEARITIES:
+        raise SchemeError(
+            f"no nonlinearity is called {_label(name)}.{nearest(name, NONLINEARITIES)} "
+            f"A function will do as well: gain(lambda z: z * z.sigmoid())"
+        )
+    return NONLINEARITIES[name]
+
+
+def _bound(f: Callable[..., Tensor], params: Mapping[str, object]) -> Callable[[Tensor], Tensor]:
+    if not callable(f):
+        raise SchemeError(f"a nonlinearity is a name or a callable, not {fields.shown(f)}")
+    return functools.partial(f, **params)
+
+
+def _frozen(name: str, params: Mapping[str, float | str]) -> tuple[tuple[str, float | str], ...]:
+    for key, value in params.items():
+        if not isinstance(value, (int, float, str)):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise SchemeError(
+                f"{key} of {name} must be a number or a string, not {fields.shown(value)}"
+            )
+    return tuple(sorted(params.items()))

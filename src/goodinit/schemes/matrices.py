@@ -1,0 +1,412 @@
+"""Schemes that draw a whole matrix: orthogonal, identity and sparse ones.
+
+The matrix is the one that the layer multiplies by, y = W x: its rows are the outputs and its
+columns the inputs (times the window of a convolution), wherever the weight keeps them. Stacked
+matrices and the groups of a convolution are so many matrices, each drawn on its own.
+"""
+
+# Methods that implement those of Scheme are documented there and take what it hands them.
+# ruff: noqa: ARG002, D102
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, NamedTuple, cast
+
+import torch
+from torch import Tensor
+
+from goodinit.errors import FanError, SchemeError
+from goodinit.schemes import fields
+from goodinit.schemes.scheme import Draw, Scheme
+from goodinit.schemes.values import Zeros
+from goodinit.streams import Law
+
+if TYPE_CHECKING:
+    from goodinit.schemes.fans import Layout, Site
+
+__all__ = ["DeltaOrthogonal", "Dirac", "Identity", "Orthogonal", "Sparse"]
+
+
+_QR = Callable[[Tensor], tuple[Tensor, Tensor]]
+
+
+class _Size(NamedTuple):
+    """How many matrices, of how many rows, columns and taps of the window each."""
+
+    matrices: int
+    rows: int
+    columns: int
+    taps: int
+
+
+class _Matrix(Scheme):
+    """Shared: the site's matrices, and the factor on them."""
+
+    gain: float
+
+    @torch.no_grad()
+    def fill_(self, out: Tensor, draw: Draw, site: Site) -> None:
+        layout, size = self._fit(site)
+        view = _unfolded(out, layout)
+        view.copy_(self._matrices(out, draw, layout, size).reshape(view.shape))
+
+    def times(self, factor: float) -> Scheme:
+        factor = fields.multiplier(self, factor)
+        return self._times(factor) if factor else Zeros()
+
+    @abstractmethod
+    def _times(self, factor: float) -> Scheme: ...
+
+    @abstractmethod
+    def _matrices(self, out: Tensor, draw: Draw, layout: Layout, size: _Size) -> Tensor:
+        """Return the values, float32, shape [count, rows, columns, taps]."""
+
+    def _fit(self, site: Site) -> tuple[Layout, _Size]:
+        """Return the layout and the sizes, or raise where there is no matrix."""
+        layout = site.layout
+        if layout is None or not layout.outputs or not layout.inputs:
+            raise FanError(
+                f"{self!r} needs a matrix, and a tensor of shape {site.shape} whose axes aren't "
+                f"outputs and inputs is none. Use Normal(std), Constant(value) or Zeros() for a "
+                f"bias or a scale; say which axis is which with a Layout if it is a weight"
+            )
+        groups = self._groups(layout)
+        split = layout.inputs[0] if layout.transposed else layout.outputs[0]
+        if math.prod(site.shape) == 0 or site.shape[split] % groups:
+            raise SchemeError(
+                f"{self!r} can't be made of shape {site.shape} with {groups} groups: the sizes "
+                f"must be positive, and axis {split} a multiple of the groups"
+            )
+        batch, rows, columns, taps = (
+            math.prod(site.shape[axis] for axis in axes)
+            for axes in (layout.batch, layout.outputs, layout.inputs, layout.window)
+        )
+        rows, columns = (
+            (rows, columns // groups) if layout.transposed else (rows // groups, columns)
+        )
+        return replace(layout, groups=groups), _Size(batch * groups, rows, columns, taps)
+
+    def _groups(self, layout: Layout) -> int:
+        return layout.groups
+
+
+@dataclass(frozen=True, repr=False)
+class Orthogonal(_Matrix):
+    """A random matrix with orthonormal rows or columns, whichever are fewer, times ``gain``.
+
+    Haar-distributed: QR of a Gaussian matrix, with the signs of R's diagonal put on Q
+    (Saxe et al., 2014; Mezzadri, 2007). With at least as many outputs as inputs
+    |W x| = gain |x| for every x. The std of an element is gain / sqrt(max(rows, columns)).
+    A kernel is one matrix of shape outputs x (inputs * taps), as in torch; see
+    ``DeltaOrthogonal`` for a convolution that keeps norms.
+
+    The Gaussian numbers are the same everywhere; QR goes through LAPACK (cuSOLVER on a GPU), so
+    the last bits hold for machines of one class only. Worked out in float32, cast once.
+
+    Args:
+        gain: factor on the values.
+
+    Raises:
+        SchemeError: a gain that is negative or not finite.
+        FanError: (when used) the tensor is no matrix, a bias say.
+
+    Example:
+        >>> from goodinit.schemes import Layout, Site
+        >>> from goodinit.streams import Stream
+        >>> site, w = Site.of((3, 2), Layout(outputs=(0,), inputs=(1,))), torch.empty(3, 2)
+        >>> def draw(out, law, purpose=""):
+        ...     Stream(0).fill_(out, "fc.weight", law, purpose=purpose)
+        >>> Orthogonal().fill_(w, draw, site)
+        >>> torch.allclose(w.T @ w, torch.eye(2), atol=1e-6)
+        True
+    """
+
+    gain: float = 1.0
+
+    def __post_init__(self) -> None:
+        fields.real(self, "gain", least=0.0)
+
+    def moments(self, site: Site) -> tuple[float, float]:
+        _, size = self._fit(site)
+        return 0.0, self.gain / math.sqrt(max(size.rows, size.columns * size.taps))
+
+    def _times(self, factor: float) -> Scheme:
+        return Orthogonal(self.gain * factor)
+
+    def _matrices(self, out: Tensor, draw: Draw, layout: Layout, size: _Size) -> Tensor:
+        gauss = _drawn(out, draw, Law.normal(0.0, 1.0), layout)
+        return _haar(gauss.reshape(size.matrices, size.rows, -1)) * self.gain
+
+
+@dataclass(frozen=True, repr=False)
+class DeltaOrthogonal(_Matrix):
+    """A convolution that keeps norms: orthogonal at the centre tap, 0 elsewhere.
+
+    Xiao et al., 2018 (10,000-layer CNNs). The centre of a window of k taps is k // 2. With
+    stride 1 and enough padding |y| = gain |x|. Over all taps the std is
+    gain / sqrt(outputs * taps).
+
+    Args:
+        gain: factor on the values.
+
+    Raises:
+        SchemeError: a gain that is negative or not finite; (when used) a weight without a
+            window, or with fewer outputs than inputs (in a group).
+        FanError: (when used) the tensor is no matrix, a bias say.
+
+    Example:
+        >>> from goodinit.schemes import Layout, Site
+        >>> site = Site.of((8, 4, 3), Layout(outputs=(0,), inputs=(1,), window=(2,)))
+        >>> mean, std = DeltaOrthogonal().moments(site)
+        >>> mean, round(std, 6)  # 1/sqrt(8 * 3)
+        (0.0, 0.204124)
+    """
+
+    gain: float = 1.0
+
+    def __post_init__(self) -> None:
+        fields.real(self, "gain", least=0.0)
+
+    def moments(self, site: Site) -> tuple[float, float]:
+        _, size = self._fit(site)
+        return 0.0, self.gain / math.sqrt(size.rows * size.taps)
+
+    def _times(self, factor: float) -> Scheme:
+        return DeltaOrthogonal(self.gain * factor)
+
+    def _fit(self, site: Site) -> tuple[Layout, _Size]:
+        layout, size = super()._fit(site)
+        if not layout.window:
+            raise SchemeError(
+                f"{self!r} is for convolutions, and a weight of shape {site.shape} has no window. "
+                f"Use Orthogonal()"
+            )
+        if size.rows < size.columns:
+            raise SchemeError(
+                f"{self!r} keeps norms, which {size.rows} outputs of {size.columns} inputs can't "
+                f"(shape {site.shape}, {layout.groups} groups). Use Orthogonal(), or a layer with "
+                f"at least as many outputs as inputs"
+            )
+        return layout, size
+
+    def _matrices(self, out: Tensor, draw: Draw, layout: Layout, size: _Size) -> Tensor:
+        gauss = _drawn(out, draw, Law.normal(0.0, 1.0), layout).reshape(size)
+        values = torch.zeros_like(gauss)
+        centre = _centre(out, layout)
+        values[..., centre] = _haar(gauss[..., centre]) * self.gain
+        return values
+
+
+@dataclass(frozen=True, repr=False)
+class Identity(_Matrix):
+    """The identity matrix, with rows or columns of 0 to fill an oblong; for linear layers.
+
+    Args:
+        gain: factor on the ones (Le et al., 2015, for recurrent relu networks).
+
+    Raises:
+        SchemeError: a gain that is negative or not finite; (when used) a kernel with a window.
+        FanError: (when used) the tensor is no matrix, a bias say.
+
+    Example:
+        >>> from goodinit.schemes import Layout, Site
+        >>> site, w = Site.of((2, 3), Layout(outputs=(0,), inputs=(1,))), torch.empty(2, 3)
+        >>> Identity().fill_(w, draw=None, site=site)
+        >>> w
+        tensor([[1., 0., 0.],
+                [0., 1., 0.]])
+    """
+
+    gain: float = 1.0
+
+    def __post_init__(self) -> None:
+        fields.real(self, "gain", least=0.0)
+
+    def moments(self, site: Site) -> tuple[float, float]:
+        return _ones_moments(self.gain, self._fit(site)[1])
+
+    def _times(self, factor: float) -> Scheme:
+        return Identity(self.gain * factor)
+
+    def _fit(self, site: Site) -> tuple[Layout, _Size]:
+        layout, size = super()._fit(site)
+        if layout.window:
+            raise SchemeError(
+                f"{self!r} is for linear layers, and a weight of shape {site.shape} has a window. "
+                f"Use Dirac(), the identity among convolutions"
+            )
+        return layout, size
+
+    def _matrices(self, out: Tensor, draw: Draw, layout: Layout, size: _Size) -> Tensor:
+        return _ones(out, size, 0) * self.gain
+
+
+@dataclass(frozen=True, repr=False)
+class Dirac(_Matrix):
+    """A convolution that returns its input, as far as channels go: 1 at the centre tap.
+
+    Zagoruyko & Komodakis, 2017. The centre of a window of k taps is k // 2.
+
+    Args:
+        groups: of how many groups of outputs each starts with the identity again, as in
+            ``torch.nn.init.dirac_``. 1 means the layer's own groups, where they are known.
+        gain: factor on the ones.
+
+    Raises:
+        SchemeError: groups that aren't a whole number from 1; (when used) a weight without a
+            window, groups that aren't the layer's or don't divide the channels.
+        FanError: (when used) the tensor is no matrix, a bias say.
+
+    Example:
+        >>> from goodinit.schemes import Layout, Site
+        >>> layout = Layout(outputs=(0,), inputs=(1,), window=(2,))
+        >>> w = torch.empty(2, 2, 3)
+        >>> Dirac().fill_(w, draw=None, site=Site.of((2, 2, 3), layout))
+        >>> w.tolist()
+        [[[0.0, 1.0, 0.0], [0.0, 0.0, 0.0]], [[0.0, 0.0, 0.0], [0.0, 1.0, 0.0]]]
+    """
+
+    groups: int = 1
+    gain: float = 1.0
+
+    def __post_init__(self) -> None:
+        fields.count(self, "groups")
+        fields.real(self, "gain", least=0.0)
+
+    def moments(self, site: Site) -> tuple[float, float]:
+        return _ones_moments(self.gain, self._fit(site)[1])
+
+    def _times(self, factor: float) -> Scheme:
+        return replace(self, gain=self.gain * factor)
+
+    def _groups(self, layout: Layout) -> int:
+        if self.groups in (1, layout.groups):
+            return layout.groups
+        if layout.groups == 1:
+            return self.groups
+        raise SchemeError(
+            f"{self!r} on a convolution with {layout.groups} groups: say Dirac(), which takes "
+            f"the layer's own"
+        )
+
+    def _fit(self, site: Site) -> tuple[Layout, _Size]:
+        layout, size = super()._fit(site)
+        if not layout.window:
+            raise SchemeError(
+                f"{self!r} is for convolutions, and a weight of shape {site.shape} has no window. "
+                f"Use Identity()"
+            )
+        return layout, size
+
+    def _matrices(self, out: Tensor, draw: Draw, layout: Layout, size: _Size) -> Tensor:
+        return _ones(out, size, _centre(out, layout)) * self.gain
+
+
+@dataclass(frozen=True, repr=False)
+class Sparse(_Matrix):
+    """N(0, std^2), with exactly ceil(sparsity * outputs) zeros for every input (Martens, 2010).
+
+    A column holds the weights of one input (and one tap of a window), as in
+    ``torch.nn.init.sparse_``.
+
+    Args:
+        sparsity: the share of each column that is 0, from 0 to 1.
+        std: standard deviation of the rest.
+
+    Raises:
+        SchemeError: a sparsity outside of [0, 1], a std that is negative or not finite.
+        FanError: (when used) the tensor is no matrix, a bias say.
+
+    Example:
+        >>> from goodinit.schemes import Layout, Site
+        >>> Sparse(0.75, std=1.0).moments(Site.of((8, 3), Layout(outputs=(0,), inputs=(1,))))
+        (0.0, 0.5)
+    """
+
+    sparsity: float
+    std: float = 0.01
+
+    def __post_init__(self) -> None:
+        fields.real(self, "sparsity", least=0.0)
+        fields.real(self, "std", least=0.0)
+        if self.sparsity > 1:
+            fields.refuse(self, "sparsity", self.sparsity, "sparsity must be at most 1")
+
+    def moments(self, site: Site) -> tuple[float, float]:
+        _, size = self._fit(site)
+        return 0.0, self.std * math.sqrt(1 - self._zeros(size) / size.rows)
+
+    def _times(self, factor: float) -> Scheme:
+        return replace(self, std=self.std * factor)
+
+    def _zeros(self, size: _Size) -> int:
+        return math.ceil(self.sparsity * size.rows)
+
+    def _matrices(self, out: Tensor, draw: Draw, layout: Layout, size: _Size) -> Tensor:
+        if self.std == 0:
+            return out.new_zeros(size, dtype=torch.float32)
+        values = _drawn(out, draw, Law.normal(0.0, self.std), layout).reshape(size)
+        chance = _drawn(out, draw, Law.uniform(0.0, 1.0), layout, purpose="sparse").reshape(size)
+        lowest = chance.argsort(dim=1, stable=True)[:, : self._zeros(size)]
+        return values.scatter(1, lowest, 0.0)
+
+
+def _unfolded(out: Tensor, layout: Layout) -> Tensor:
+    """Return a view of shape [batch..., groups, outputs..., inputs..., window...].
+
+    The groups of a convolution lie one after the other along its outputs, those of a transposed
+    one along its inputs; splitting an axis is a view whatever the strides.
+    """
+    split = layout.inputs[0] if layout.transposed else layout.outputs[0]
+    shape = out.shape
+    view = out.view(*shape[:split], layout.groups, -1, *shape[split + 1 :])
+
+    def moved(axes: tuple[int, ...]) -> list[int]:
+        return [axis + (axis >= split) for axis in axes]
+
+    axes = moved(layout.outputs) + moved(layout.inputs) + moved(layout.window)
+    return view.permute(*moved(layout.batch), split, *axes)
+
+
+def _drawn(out: Tensor, draw: Draw, law: Law, layout: Layout, purpose: str = "") -> Tensor:
+    """Return numbers of the law, float32, as a view unfolded like the weight's.
+
+    They are drawn in the weight's own shape, so that a number belongs to an element.
+    """
+    numbers = torch.empty(out.shape, dtype=torch.float32, device=out.device)
+    draw(numbers, law, purpose)
+    return _unfolded(numbers, layout)
+
+
+def _haar(gauss: Tensor) -> Tensor:
+    """Return the orthogonal factors of Gaussian matrices, shape [count, rows, columns]."""
+    tall = gauss.shape[-2] >= gauss.shape[-1]
+    qr = cast("_QR", torch.linalg.qr)  # pyright: ignore[reportUnknownMemberType]
+    q, r = qr(gauss if tall else gauss.mT)
+    # LAPACK's signs depend on the data: with R's diagonal made positive, Q is Haar-distributed.
+    q = q * torch.where(r.diagonal(dim1=-2, dim2=-1) < 0, -1.0, 1.0).unsqueeze(-2)
+    return q if tall else q.mT
+
+
+def _centre(out: Tensor, layout: Layout) -> int:
+    """Return the index of the centre tap among all taps."""
+    centre = 0
+    for axis in layout.window:
+        centre = centre * out.shape[axis] + out.shape[axis] // 2
+    return centre
+
+
+def _ones(out: Tensor, size: _Size, tap: int) -> Tensor:
+    """Return identity matrices at one tap."""
+    values = out.new_zeros(size, dtype=torch.float32)
+    values[..., tap] = torch.eye(size.rows, size.columns, device=out.device)
+    return values
+
+
+def _ones_moments(gain: float, size: _Size) -> tuple[float, float]:
+    share = min(size.rows, size.columns) / (size.rows * size.columns * size.taps)
+    return gain * share, gain * math.sqrt(share * (1 - share))

@@ -1,0 +1,188 @@
+"""What every scheme can do."""
+
+# Methods that implement those of Scheme are documented there and take what it hands them.
+# ruff: noqa: ARG002, D102
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol, cast
+
+from goodinit.errors import SchemeError
+from goodinit.schemes import fields
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from torch import Tensor
+
+    from goodinit.schemes.fans import Site
+    from goodinit.streams import Law
+
+__all__ = ["Draw", "Scaled", "Scheme"]
+
+FACTS = ("depth", "layer", "width", "fan_in", "fan_out")
+
+
+class Draw(Protocol):
+    """Fills ``out`` in place with numbers of ``law``: a stream bound to one block's box."""
+
+    def __call__(self, out: Tensor, law: Law, purpose: str = "") -> None: ...
+
+
+@dataclass(frozen=True)
+class Scheme(ABC):
+    """How one tensor's (or one block's) values are drawn: frozen, comparable, serialisable."""
+
+    @abstractmethod
+    def moments(self, site: Site) -> tuple[float, float]:
+        """Return (mean, standard deviation) of the values here, by formula.
+
+        Raises:
+            FanError: the scheme needs fans and the site has none.
+            SchemeError: the scheme does not fit the site for another reason.
+        """
+
+    @abstractmethod
+    def fill_(self, out: Tensor, draw: Draw, site: Site) -> None:
+        """Write the values into ``out`` (of shape ``site.shape``, any dtype and strides)."""
+
+    @abstractmethod
+    def times(self, factor: float) -> Scheme:
+        """Return the scheme whose values are ``factor`` times this one's."""
+
+    def check(self, site: Site) -> None:
+        """Raise what ``moments`` or ``fill_`` would raise here, before anything is written."""
+        self.moments(site)
+
+    def scaled(
+        self,
+        *,
+        depth: float = 0.0,
+        layer: float = 0.0,
+        width: float = 0.0,
+        fan_in: float = 0.0,
+        fan_out: float = 0.0,
+    ) -> Scaled:
+        """Return this scheme times powers of facts of the model, worked out at plan time.
+
+        The factor is ``depth**a * (layer + 1)**b * width**c * fan_in**d * fan_out**e``.
+
+        Args:
+            depth: power of the number of layers.
+            layer: power of the layer's number, counted from one.
+            width: power of the width of the residual stream.
+            fan_in: power of the weight's own fan_in.
+            fan_out: power of the weight's own fan_out.
+
+        Example:
+            GPT-2's residual projections, N(0, .02 / sqrt(2 depth)):
+
+            >>> from goodinit.schemes import Normal
+            >>> Normal(0.02 / 2**0.5).scaled(depth=-0.5)
+            Normal(std=0.0141421).scaled(depth=-0.5)
+        """
+        powers = {
+            "depth": depth,
+            "layer": layer,
+            "width": width,
+            "fan_in": fan_in,
+            "fan_out": fan_out,
+        }
+        return Scaled(self, tuple((fact, p) for fact, p in powers.items() if p != 0))
+
+    def to_dict(self) -> dict[str, object]:
+        """Return the scheme as plain data; ``goodinit.schemes.from_dict`` reads it back."""
+        data: dict[str, object] = {"scheme": type(self).__name__}
+        for field in dataclasses.fields(self):
+            value: object = getattr(self, field.name)
+            pair = isinstance(value, tuple)
+            data[field.name] = list(cast("tuple[object, ...]", value)) if pair else value
+        return data
+
+    def __repr__(self) -> str:
+        every = dataclasses.fields(self)
+        shown = [f for f in every if f.default is dataclasses.MISSING]
+        shown += [f for f in every if f not in shown and getattr(self, f.name) != f.default]
+        values = ((f.name, getattr(self, f.name)) for f in shown)
+        return f"{type(self).__name__}({', '.join(f'{n}={_short(v)}' for n, v in values)})"
+
+
+@dataclass(frozen=True, repr=False)
+class Scaled(Scheme):
+    """A scheme times powers of facts of the model; ``Scheme.scaled`` makes one.
+
+    A plan holds none: planning resolves it into a scheme with numbers.
+    """
+
+    scheme: Scheme
+    powers: tuple[tuple[str, float], ...]
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.scheme, Scheme):  # pyright: ignore[reportUnnecessaryIsInstance]
+            fields.refuse(self, "scheme", self.scheme, "scheme must be a Scheme")
+        names = [name for name, _ in self.powers]
+        for name in names:
+            if name not in FACTS or names.count(name) > 1:
+                fields.refuse(self, "powers", name, f"powers are of {', '.join(FACTS)}, each once")
+        powers = tuple((name, fields.as_real(self, name, power)) for name, power in self.powers)
+        object.__setattr__(self, "powers", powers)
+
+    def resolve(self, facts: Mapping[str, float | None]) -> Scheme:
+        """Return the scheme in numbers.
+
+        Args:
+            facts: ``depth``, ``layer`` (from zero, as plans number them), ``width``, ``fan_in``
+                and ``fan_out``, as far as they are known.
+
+        Raises:
+            SchemeError: a fact that is asked for isn't known of this model, or isn't positive.
+
+        Example:
+            >>> from goodinit.schemes import Normal
+            >>> Normal(0.02).scaled(layer=-0.5).resolve({"layer": 3})
+            Normal(std=0.01)
+        """
+        factor = 1.0
+        for fact, power in self.powers:
+            value = facts.get(fact)
+            if value is None:
+                raise SchemeError(
+                    f"{self!r} needs the {fact} of the model, which isn't known here: pass "
+                    f"inputs= so that the data flow tells it, or give the number yourself"
+                )
+            value = value + 1 if fact == "layer" else value
+            if not 0 < value < math.inf:
+                raise SchemeError(f"{self!r} needs a positive {fact}, which is {value} here")
+            try:
+                factor *= value**power
+            except OverflowError:
+                factor = math.inf
+        return self.scheme.times(factor)
+
+    def moments(self, site: Site) -> tuple[float, float]:
+        raise SchemeError(f"{self!r} has no numbers before it is planned on a model")
+
+    def fill_(self, out: Tensor, draw: Draw, site: Site) -> None:
+        self.moments(site)
+
+    def times(self, factor: float) -> Scheme:
+        return Scaled(self.scheme.times(factor), self.powers)
+
+    def to_dict(self) -> dict[str, object]:
+        return {
+            "scheme": "Scaled",
+            "of": self.scheme.to_dict(),
+            "powers": dict(self.powers),
+        }
+
+    def __repr__(self) -> str:
+        powers = ", ".join(f"{fact}={_short(power)}" for fact, power in self.powers)
+        return f"{self.scheme!r}.scaled({powers})"
+
+
+def _short(value: object) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else repr(value)
