@@ -1,0 +1,175 @@
+"""Which layer of how many a parameter is in.
+
+A layer is a module of which the model runs several in a row, one on the other's output: a
+transformer's block, a ResNet's. A stage that is itself a row of such modules is none, nor is
+what lies inside a layer, nor are experts, which run side by side. In a model without such
+modules each weight is a layer.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+from torch import nn
+
+from goodinit.anatomy.graph import Graph
+from goodinit.anatomy.names import type_of
+from goodinit.anatomy.walks import reaches, weights
+
+__all__ = ["Layers", "layers_by_flow", "layers_by_type"]
+
+_ROWS = (nn.Sequential, nn.ModuleList)
+_CONTAINERS = (*_ROWS, nn.ModuleDict)
+_LOOK_BACK = 8  # how many of the layers before are tried as a layer's predecessor
+
+Place = tuple[int | None, int | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Layers:
+    """Layer numbers.
+
+    Attributes:
+        paths: path of a layer -> (its number, how many its stack has).
+        params: number of a parameter -> the same, where each weight is a layer.
+        depth: of the deepest stack; None where there is none.
+    """
+
+    paths: Mapping[str, Place] = field(default_factory=dict[str, Place])
+    params: Mapping[int, Place] = field(default_factory=dict[int, Place])
+    depth: int | None = None
+
+    def of(self, param: int, path: str) -> Place:
+        """Return (layer, depth) of a parameter held by the module at this path."""
+        if param in self.params:
+            return self.params[param]
+        while path:
+            if path in self.paths:
+                return self.paths[path]
+            path = _stem(path)
+        return None, self.depth
+
+
+def layers_by_flow(graph: Graph, modules: Mapping[str, nn.Module], sums: Sequence[int]) -> Layers:
+    """Return the layers as a run shows them.
+
+    Args:
+        graph: of the run.
+        modules: path -> module.
+        sums: nodes that add a branch to a residual stream.
+    """
+    spans = {span.path: span for span in reversed(graph.spans)}  # the first run of each
+    order = sorted(spans, key=lambda path: spans[path].start)
+
+    def follows(path: str, before: str) -> bool:
+        takes = spans[path].takes
+        return any(reaches(graph, g, takes) for g in spans[before].gives if 0 <= g <= takes)
+
+    def in_a_row(group: Sequence[str]) -> bool:
+        return any(follows(b, a) for a, b in pairwise(group))
+
+    adding = {graph.nodes[index].path for index in sums}
+    members = _members(order, modules, in_a_row)
+    inside = {path for path in members if _above(path, adding & members)}
+    members -= inside
+    stages = {above for path in members if (above := _above(path, members))}
+    layers = [path for path in order if path in members - stages]
+    return _numbered(layers, follows) if layers else _each_weight(graph)
+
+
+def layers_by_type(modules: Mapping[str, nn.Module]) -> Layers:
+    """Return the layers as the tree of modules lets one expect: siblings in a container."""
+    order = list(modules)
+    members = {
+        path
+        for path in _members(order, modules, lambda _: True)
+        if isinstance(modules[_stem(path)], _ROWS)
+    }
+    # A row directly below makes a stage (stage.blocks); one further down is of experts.
+    stages = {
+        above
+        for path in members
+        if (above := _above(path, members)) and above == _stem(_stem(path))
+    }
+    layers = [p for p in order if p in members - stages and not _above(p, members - stages)]
+    return _numbered(layers, _any) if layers else Layers()
+
+
+def _members(
+    order: Sequence[str], modules: Mapping[str, nn.Module], is_row: Callable[[Sequence[str]], bool]
+) -> set[str]:
+    """Return the modules with several weights that have siblings of their class in a row.
+
+    A class that comes in rows counts also where it is alone: a stage of one block.
+    """
+    composite = {path for path, module in modules.items() if path and _is_composite(module)}
+    groups: defaultdict[tuple[str, type], list[str]] = defaultdict(list)
+    for path in order:
+        if path in composite:
+            groups[_stem(path), type_of(modules[path])].append(path)
+    rows = {key for key, group in groups.items() if len(group) > 1 and is_row(group)}
+    kinds = {cls for _, cls in rows}
+    held = Counter(cls for _, cls in groups)
+    return {
+        path
+        for key, group in groups.items()
+        if key in rows or (len(group) == 1 and key[1] in kinds and held[key[1]] > 1)
+        for path in group
+    }
+
+
+def _is_composite(module: nn.Module) -> bool:
+    if isinstance(module, _CONTAINERS) or not module._modules:
+        return False
+    matrices = 0
+    for parameter in module.parameters():
+        matrices += parameter.dim() > 1
+        if matrices > 1:
+            return True
+    return False
+
+
+def _numbered(layers: Sequence[str], follows: Callable[[str, str], bool]) -> Layers:
+    """Number layers along their stacks: an encoder's and a decoder's are two."""
+    number: dict[str, int] = {}
+    stack: dict[str, str] = {}
+    for at, path in enumerate(layers):
+        recent = reversed(layers[max(0, at - _LOOK_BACK) : at])
+        before = next((other for other in recent if follows(path, other)), None)
+        number[path] = 0 if before is None else number[before] + 1
+        stack[path] = path if before is None else stack[before]
+    depth = dict.fromkeys(stack.values(), 0)
+    for path, first in stack.items():
+        depth[first] = max(depth[first], number[path] + 1)
+    places: dict[str, Place] = {p: (number[p], depth[stack[p]]) for p in layers}
+    return Layers(places, depth=max(depth.values()))
+
+
+def _each_weight(graph: Graph) -> Layers:
+    order: dict[int, int] = {}
+    found = 0
+    for node in graph.nodes:
+        fresh = [use.param for use in node.uses if use.param not in order]
+        if node.live and any(use.param in fresh for use in weights(node)):
+            order.update(dict.fromkeys(fresh, found))
+            found += 1
+    return Layers(params={p: (n, found) for p, n in order.items()}, depth=found or None)
+
+
+def _any(_path: str, _before: str) -> bool:
+    return True
+
+
+def _stem(path: str) -> str:
+    return path.rpartition(".")[0]
+
+
+def _above(path: str, among: set[str]) -> str | None:
+    while path:
+        path = _stem(path)
+        if path in among:
+            return path
+    return None

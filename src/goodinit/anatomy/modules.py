@@ -1,0 +1,445 @@
+"""What module types say of parameters, and what a shape lets one guess.
+
+Three sources, each weaker than the next above it in the model: a module's own type
+(``describe``), the type of a module above it (``describe_children``), and, where no type is
+known, the shape (``guess``). A data flow, where there is one, knows more than any of them.
+No attribute name that a user could choose plays a part.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from typing import Any, TypedDict
+
+from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
+from torch.nn.utils import parametrize
+
+from goodinit.anatomy.activations import activation_name
+from goodinit.anatomy.names import walk
+from goodinit.anatomy.rows import Block, Facets
+from goodinit.schemes.fans import Layout
+
+__all__ = ["Told", "describe", "describe_children", "guess"]
+
+MATRIX = Layout(outputs=(0,), inputs=(1,))
+TABLE = Layout(outputs=(1,), inputs=(0,), lookup=True)
+GATES = (
+    ((nn.LSTM, nn.LSTMCell), ("in", "forget", "cell", "out")),
+    ((nn.GRU, nn.GRUCell), ("reset", "update", "new")),
+)
+QKV = ("q", "k", "v")
+WINDOW_1D, WINDOW = 7, 32  # a raw tensor's trailing axes up to here pass for a kernel's window
+
+
+class Told(TypedDict, total=False):
+    """What a module says of a parameter further down: the fields of ``Facets`` to replace."""
+
+    part: str
+    activation: str
+    ends_residual: bool
+
+
+def describe(module: nn.Module) -> dict[str, Facets]:
+    """Return what a module's type says of its own parameters and buffers, by attribute name.
+
+    Subclasses count as the torch class they derive from, which ``seen`` names. Parametrized
+    weights go by their logical name. Absent are: attributes that are None, parameters that a
+    subclass added, and those that it replaced by something of another rank or dtype.
+
+    Args:
+        module: any module; children are not looked at. Meta and lazy ones are fine.
+
+    Returns:
+        Attribute name -> facets; empty for a type that isn't known.
+
+    Example:
+        >>> told = describe(nn.Conv2d(64, 128, 3, groups=4))
+        >>> list(told), told["weight"].kind, told["weight"].seen
+        (['weight', 'bias'], 'conv', 'nn.Conv2d')
+        >>> told["weight"].layout.fans((128, 16, 3, 3))  # torch says (144, 1152)
+        (144, 288)
+        >>> [block.name for block in describe(nn.GRUCell(3, 5))["weight_hh"].blocks]
+        ['reset', 'update', 'new']
+    """
+    cls = _known(module, _OWN)
+    if cls is None:
+        return {}
+    tensors = dict[str, Tensor](module.named_parameters(recurse=False, remove_duplicate=False))
+    tensors.update(module.named_buffers(recurse=False))
+    return {
+        attr: replace(facets, seen=f"nn.{cls.__name__}")
+        for attr, facets in _own(module, cls).items()
+        if _holds(module, attr, tensors.get(attr), facets)
+    }
+
+
+def describe_children(module: nn.Module) -> dict[str, Told]:
+    """Return what a module's type says of parameters of the modules below it.
+
+    - ``MultiheadAttention``: its output projection is one.
+    - ``TransformerEncoderLayer``, ``TransformerDecoderLayer``: what ends a residual branch,
+      what doesn't, and the activation between the two linear layers.
+    - ``Sequential`` (also nested): the activation behind a linear layer or convolution,
+      through normalization, dropout, pooling and reshaping. A subclass with a ``forward`` of
+      its own says nothing.
+
+    Args:
+        module: any module.
+
+    Returns:
+        Dotted parameter name, relative to the module -> the facets to replace, for
+        ``dataclasses.replace(facets, **told)``. Where several modules speak of one parameter,
+        the outermost sees furthest and should be heard last. A subclass may lack a parameter
+        that is named here.
+
+    Example:
+        >>> describe_children(nn.Sequential(nn.Linear(2, 3), nn.Dropout(), nn.LeakyReLU(0.2)))
+        {'0.weight': {'activation': 'leaky_relu(0.2)'}}
+    """
+    cls = _known(module, _CHILDREN)
+    return {} if cls is None else _CHILDREN[cls](module)
+
+
+def guess(module: nn.Module, attr: str, tensor: Tensor, siblings: Mapping[str, Tensor]) -> Facets:
+    """Return what a raw parameter of an unknown module looks like, by its shape: a guess.
+
+    ====================  =================================================================
+    shape                 taken for
+    ====================  =================================================================
+    [n]                   the bias of a sibling with n outputs; else, in a class with "norm"
+                          in its name, the norm's weight (the first) and bias (the second)
+    [n, m]                a linear weight [out, in]; the biases of stacked matrices [n, m, .],
+                          if all stacks of the module have such
+    [1, .., 1, d]         a learned token
+    [1, n, .., d]         a table of positions
+    [n, m, k], k <= 7     a convolution's kernel [out, in, k]
+    [n, m, j, k], <= 32   likewise, also in three dimensions
+    [e, n, m]             e stacked matrices (experts) [out, in], each a block
+    anything else         other: no axes, not floating, per channel, one number
+    ====================  =================================================================
+
+    Matrices are stored in both orders: [out, in] for ``F.linear``, [in, out] for ``x @ w``,
+    ``bmm`` and Hugging Face's Conv1D. The first is assumed unless a sibling speaks against it:
+
+    - of two stacked matrices [e, d, 2h] and [e, h, d], the first has two projections side by
+      side (gate and value), so that 2h is its output and the order is [in, out];
+    - a bias, those registered next after the matrix first, that fits the last axis only.
+
+    Inputs (the data flow) tell better; a plan marks what was guessed.
+
+    Args:
+        module: the module that holds it; only the name of its class is looked at.
+        attr: which of the siblings it is; the name itself means nothing.
+        tensor: the parameter.
+        siblings: the module's own parameters in registration order; itself may be among them.
+
+    Returns:
+        Facets with ``guessed=True`` and ``seen="shape"``.
+
+    Example:
+        Hugging Face's Conv1D, which multiplies from the right:
+
+        >>> own = {"weight": torch.empty(20, 60), "bias": torch.empty(60)}
+        >>> guess(nn.Module(), "weight", own["weight"], own).layout.fans((20, 60))
+        (20, 60)
+    """
+    facets = Facets()
+    if tensor.is_floating_point() and tensor.dim():
+        shapes = {name: tuple(t.shape) for name, t in siblings.items() if t.is_floating_point()}
+        facets = _guess(type(module).__name__, attr, {**shapes, attr: tuple(tensor.shape)})
+    return replace(facets, guessed=True, seen="shape")
+
+
+# A module's own parameters, by its type.
+
+_LINEAR = {"weight": Facets("linear", layout=MATRIX), "bias": Facets("linear", "bias")}
+_NORM = {
+    "weight": Facets("norm", neutral=1.0),
+    "bias": Facets("norm", "bias", neutral=0.0),
+    "running_mean": Facets("norm", "buffer"),
+    "running_var": Facets("norm", "buffer"),
+    "num_batches_tracked": Facets("norm", "buffer"),
+}
+_PRELU = {"weight": Facets("scale")}  # a slope has no neutral value: at 1 it would be linear
+
+
+def _bilinear(module: nn.Bilinear) -> dict[str, Facets]:
+    """A gradient reaches each input through the other one, so fan_out counts that one too.
+
+    Towards x1 it is out * in2, towards x2 out * in1; the mean of both is taken.
+    """
+    in1, in2, out = module.in1_features, module.in2_features, module.out_features
+    box = ((0, out), (0, in1), (0, in2))
+    whole = Block("", box, in1 * in2, out * (in1 + in2) / 2)
+    layout = Layout(outputs=(0,), inputs=(1, 2))
+    return {
+        "weight": Facets("linear", layout=layout, blocks=(whole,)),
+        "bias": Facets("linear", "bias"),
+    }
+
+
+def _conv(module: nn.Conv1d | nn.Conv2d | nn.Conv3d) -> dict[str, Facets]:
+    """[out, in / groups, *window]; where transposed, [in, out / groups, *window]."""
+    axes = ((1,), (0,)) if module.transposed else ((0,), (1,))
+    layout = Layout(
+        *axes,
+        window=tuple(range(2, 2 + len(module.kernel_size))),
+        groups=module.groups,
+        stride=math.prod(module.stride),
+        transposed=module.transposed,
+    )
+    return {"weight": Facets("conv", layout=layout), "bias": Facets("conv", "bias")}
+
+
+def _embedding(module: nn.Embedding | nn.EmbeddingBag) -> dict[str, Facets]:
+    """One row is looked up: fan_in 1. A bag of n that sums has n, which no type tells."""
+    zero = () if module.padding_idx is None else (module.padding_idx,)
+    return {"weight": Facets("embedding", "table", layout=TABLE, zero_rows=zero)}
+
+
+def _rnn(module: nn.RNNBase) -> dict[str, Facets]:
+    """Rows are those of a cell, for each layer and direction; with proj_size a projection."""
+    hidden, projected = module.hidden_size, module.proj_size
+    state = projected or hidden
+    directions = ("", "_reverse") if module.bidirectional else ("",)
+    told: dict[str, Facets] = {}
+    for layer in range(module.num_layers):
+        inputs = state * len(directions) if layer else module.input_size
+        own = _gated(module, inputs, state)
+        if projected:
+            own["weight_hr"] = Facets("recurrent", "out", layout=MATRIX)
+        for direction in directions:
+            told |= {f"{attr}_l{layer}{direction}": facets for attr, facets in own.items()}
+    return told
+
+
+def _cell(module: nn.RNNCellBase) -> dict[str, Facets]:
+    return _gated(module, module.input_size, module.hidden_size)
+
+
+def _gated(module: nn.RNNBase | nn.RNNCellBase, inputs: int, state: int) -> dict[str, Facets]:
+    """Return the rows of one cell: gates stacked along axis 0 (``torch/nn/modules/rnn.py``)."""
+    gates = next((names for types, names in GATES if isinstance(module, types)), ())
+    hidden = module.hidden_size
+    f: str | None = getattr(module, "nonlinearity", None)  # RNN and RNNCell have one
+    bias = Facets("recurrent", "bias", blocks=_stacked(gates, hidden))
+    told = {"bias_ih": bias, "bias_hh": bias}
+    for attr, part, width in (("weight_ih", "in", inputs), ("weight_hh", "recurrent", state)):
+        blocks = _stacked(gates, hidden, width)
+        told[attr] = Facets("recurrent", part, layout=MATRIX, blocks=blocks, activation=f)
+    return told
+
+
+def _attention(module: nn.MultiheadAttention) -> dict[str, Facets]:
+    """Queries, keys and values packed, or apart where kdim or vdim differ."""
+    width: int = module.embed_dim
+    packed = _stacked(QKV, width, width)
+    return {
+        "in_proj_weight": Facets("linear", layout=MATRIX, blocks=packed),
+        "in_proj_bias": Facets("linear", "bias", blocks=_stacked(QKV, width)),
+        **{f"{part}_proj_weight": Facets("linear", part, layout=MATRIX) for part in QKV},
+        "bias_k": Facets("token"),  # one more key and value, no offsets
+        "bias_v": Facets("token"),
+    }
+
+
+_CONVS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+_CONVS_UP = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
+_BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
+_INSTANCE_NORMS = (nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d)
+_OTHER_NORMS = (nn.GroupNorm, nn.LayerNorm, nn.RMSNorm)
+_NORMS: tuple[type[nn.Module], ...] = (*_BATCH_NORMS, *_INSTANCE_NORMS, *_OTHER_NORMS)
+
+_OWN: Mapping[type[nn.Module], dict[str, Facets] | Callable[[Any], dict[str, Facets]]] = {
+    nn.Linear: _LINEAR,
+    nn.Bilinear: _bilinear,
+    **dict.fromkeys((*_CONVS, *_CONVS_UP), _conv),
+    nn.Embedding: _embedding,
+    nn.EmbeddingBag: _embedding,
+    **dict.fromkeys((nn.RNNBase, nn.RNN, nn.LSTM, nn.GRU), _rnn),
+    **dict.fromkeys((nn.RNNCell, nn.LSTMCell, nn.GRUCell), _cell),
+    nn.MultiheadAttention: _attention,
+    **dict.fromkeys(_NORMS, _NORM),
+    nn.PReLU: _PRELU,
+}
+
+
+def _own(module: nn.Module, cls: type[nn.Module]) -> dict[str, Facets]:
+    told = _OWN[cls]
+    return told(module) if callable(told) else told
+
+
+def _known(module: nn.Module, table: Mapping[type[nn.Module], object]) -> type[nn.Module] | None:
+    """Return the nearest class of a table that a module is an instance of."""
+    return next((cls for cls in type(module).__mro__ if cls in table), None)
+
+
+def _stacked(names: tuple[str, ...], rows: int, columns: int | None = None) -> tuple[Block, ...]:
+    """Return blocks of so many rows each along axis 0; without columns, of a bias."""
+    starts = [(name, (i * rows, (i + 1) * rows)) for i, name in enumerate(names)]
+    if columns is None:
+        return tuple(Block(name, (box,)) for name, box in starts)
+    return tuple(Block(name, (box, (0, columns)), columns, rows) for name, box in starts)
+
+
+def _holds(module: nn.Module, attr: str, tensor: Tensor | None, facets: Facets) -> bool:
+    """Whether a module has this parameter, and it is what its type makes one expect."""
+    if tensor is None:  # the old hooks leave the weight they computed in the module's dict
+        computed = isinstance(vars(module).get(attr), Tensor)
+        return computed or parametrize.is_parametrized(module, attr)
+    if is_lazy(tensor) or not tensor.numel():
+        return True
+    layout, shape = facets.layout, tensor.shape
+    if layout is not None:
+        axes = len(layout.outputs + layout.inputs + layout.window)
+        if tensor.dim() != axes or not tensor.is_floating_point():
+            return False
+    last = facets.blocks[-1].box if facets.blocks else tuple((0, n) for n in shape)
+    return tuple(stop for _, stop in last) == tuple(shape)
+
+
+# Parameters of the modules below, by the type of the one above.
+
+
+def _layer_children(module: nn.Module) -> dict[str, Told]:
+    """Of one layer of ``torch/nn/modules/transformer.py``, norm first or last."""
+    told: dict[str, Told] = {
+        "linear1.weight": {"part": "in", "ends_residual": False},
+        "linear2.weight": {"part": "out", "ends_residual": True},
+    }
+    name = activation_name(getattr(module, "activation", None))
+    if name is not None:
+        told["linear1.weight"]["activation"] = name
+    for path in ("self_attn", "multihead_attn"):
+        attention = getattr(module, path, None)
+        if isinstance(attention, nn.MultiheadAttention):
+            for attr, facets in describe(attention).items():
+                if facets.layout is not None:
+                    told[f"{path}.{attr}"] = {"ends_residual": False}
+            told[f"{path}.out_proj.weight"] = {"part": "out", "ends_residual": True}
+    return told
+
+
+def _sequential_children(module: nn.Sequential) -> dict[str, Told]:
+    told: dict[str, Told] = {}
+    waiting: str | None = None  # the weight whose activation hasn't come yet
+    for path, child in _flattened(module, ""):
+        name = activation_name(child)
+        if waiting is not None and name is not None:
+            told[waiting] = {"activation": name}
+        if isinstance(child, _WEIGHTED):
+            waiting = f"{path}.weight"
+        elif not _is_transparent(child):
+            waiting = None
+    return told
+
+
+def _is_transparent(module: nn.Module) -> bool:
+    files = {cls.__module__ for cls in type(module).__mro__}
+    return isinstance(module, nn.Identity) or not files.isdisjoint(_TRANSPARENT)
+
+
+def _flattened(module: nn.Sequential, path: str) -> Iterator[tuple[str, nn.Module]]:
+    """Yield what runs one after the other, (path, module), through nested Sequentials."""
+    if getattr(type(module), "forward", None) is not vars(nn.Sequential)["forward"]:
+        yield path.rstrip("."), module
+        return
+    for name, child in walk(module):
+        if isinstance(child, nn.Sequential) and name and "." not in name:
+            yield from _flattened(child, f"{path}{name}.")
+        elif name and "." not in name:
+            yield f"{path}{name}", child
+
+
+def _attention_children(_: nn.Module) -> dict[str, Told]:
+    return {"out_proj.weight": {"part": "out"}}
+
+
+_CHILDREN: Mapping[type[nn.Module], Callable[[Any], dict[str, Told]]] = {
+    nn.MultiheadAttention: _attention_children,
+    nn.TransformerEncoderLayer: _layer_children,
+    nn.TransformerDecoderLayer: _layer_children,
+    nn.Sequential: _sequential_children,
+}
+
+_WEIGHTED = (nn.Linear, nn.Bilinear, *_CONVS, *_CONVS_UP)
+_TRANSPARENT = {
+    f"torch.nn.modules.{file}"
+    for file in (
+        *("batchnorm", "instancenorm", "normalization", "dropout", "pooling", "flatten"),
+        *("padding", "pixelshuffle", "upsampling"),
+    )
+}
+"""Files of torch whose modules let an activation behind them count for the weight before."""
+
+# Raw parameters, by shape.
+
+
+def _guess(owner: str, attr: str, shapes: Mapping[str, tuple[int, ...]]) -> Facets:
+    shape = shapes[attr]
+    biases: dict[tuple[int, ...], str] = {}  # shapes that siblings' biases would have
+    for name in shapes:
+        layout = None if name == attr else _guess_layout(name, shapes)
+        if layout is not None:
+            kind = "conv" if layout.window else "linear"
+            biases.setdefault(_bias_shape(shapes[name], layout), kind)
+    alone = any(len(bias) == len(shape) and bias not in shapes.values() for bias in biases)
+    if shape in biases and not (alone and len(shape) > 1):  # [experts, width] may be a router
+        return Facets(biases[shape], "bias")
+    if len(shape) == 1:
+        order = [name for name in shapes if len(shapes[name]) == 1].index(attr)
+        if "norm" in owner.lower() and order < 2:
+            return _NORM["bias" if order else "weight"]
+        return Facets()
+    if shape[0] == 1 < shape[-1]:  # broadcast over the batch
+        return Facets("token" if math.prod(shape) == shape[-1] else "position")
+    layout = _guess_layout(attr, shapes)
+    if layout is None:
+        return Facets()
+    if not layout.batch:
+        return Facets("conv" if layout.window else "linear", layout=layout)
+    inside = tuple((0, n) for n in shape[1:])
+    fans = layout.fans(shape)
+    experts = (Block(f"expert{e}", ((e, e + 1), *inside), *fans) for e in range(shape[0]))
+    return Facets("linear", layout=layout, blocks=tuple(experts))
+
+
+def _guess_layout(name: str, shapes: Mapping[str, tuple[int, ...]]) -> Layout | None:
+    """Return the axes of what looks like a weight, None for anything else."""
+    shape = shapes[name]
+    if len(shape) < 2 or shape[0] == 1:
+        return None
+    window = tuple(range(2, len(shape)))
+    if window and max(shape[2:]) <= (WINDOW_1D if len(shape) == 3 else WINDOW):
+        return Layout(outputs=(0,), inputs=(1,), window=window)
+    if len(shape) > 3:
+        return None
+    names = list(shapes)
+    at = names.index(name)
+    others = [shapes[other] for other in names[at + 1 :] + names[:at]]
+    rows, columns = len(shape) - 2, len(shape) - 1
+    out, into = (columns, rows) if _is_reversed(shape, others) else (rows, columns)
+    return Layout(outputs=(out,), inputs=(into,), batch=tuple(range(rows)))
+
+
+def _is_reversed(shape: tuple[int, ...], others: list[tuple[int, ...]]) -> bool:
+    """Whether the siblings of a matrix, or stack of them, tell that it is [in, out]."""
+    *stack, n, m = shape
+    for other in others if stack else ():
+        if len(other) == len(shape) and other[0] == shape[0]:
+            a, b = other[-2:]
+            if (n, m) == (b, 2 * a) or (2 * n, m) == (b, a):
+                return True
+            if (n, m) == (2 * b, a) or (n, 2 * m) == (b, a):
+                return False
+    for other in others:
+        if other in ((*stack, n), (*stack, m)):
+            return other != (*stack, n)
+    return False
+
+
+def _bias_shape(shape: tuple[int, ...], layout: Layout) -> tuple[int, ...]:
+    return tuple(shape[axis] for axis in layout.batch + layout.outputs)

@@ -1,0 +1,202 @@
+"""Which parameters and buffers a model has, under which names, and which are one tensor.
+
+A parameter has one canonical (logical) name and any number of aliases: tied weights, shared
+modules. Wrappers that add a level to the dotted path (``torch.compile``, activation
+checkpointing, data parallel) are looked through by their type, and a parametrized tensor goes
+by the name that a reader of the model would write, ``conv.weight``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
+from torch.nn.utils import parametrize
+from torch.nn.utils.prune import BasePruningMethod
+from torch.nn.utils.spectral_norm import SpectralNorm
+from torch.nn.utils.weight_norm import WeightNorm
+
+__all__ = ["Slot", "join", "slots", "type_of", "walk"]
+
+How = Literal["plain", "parametrized", "weight_norm", "spectral_norm", "pruned"]
+
+
+@dataclass(slots=True)
+class Slot:
+    """Where one logical parameter or buffer lives in a model.
+
+    Attributes:
+        name: canonical dotted name, prefix included.
+        owner: the module that holds it.
+        attr: its attribute name there.
+        tensors: what stores it: itself, or a parametrization's originals.
+        stored: the dotted names of those, where they differ from ``name``.
+        how: what stands between the attribute and the stored tensors; ``weight_norm``,
+            ``spectral_norm`` and ``pruned`` are those of ``torch.nn.utils`` that work by a hook.
+        buffer: whether it is a buffer.
+        places: every (module, attribute) that holds this tensor, the first one included.
+        tied: the other names.
+    """
+
+    name: str
+    owner: nn.Module
+    attr: str
+    tensors: tuple[Tensor, ...]
+    stored: tuple[str, ...] = ()
+    how: How = "plain"
+    buffer: bool = False
+    places: list[tuple[nn.Module, str]] = field(default_factory=list[tuple[nn.Module, str]])
+    tied: list[str] = field(default_factory=list[str])
+
+    @property
+    def tensor(self) -> Tensor:
+        """The stored tensor; of several (weight_norm), the one with the logical shape."""
+        return self.tensors[-1] if self.how == "weight_norm" else self.tensors[0]
+
+    @property
+    def logical_shape(self) -> tuple[int, ...]:
+        """Shape of the value that the module sees."""
+        if self.how != "parametrized" or is_lazy(self.tensor):
+            return tuple(self.tensor.shape)
+        lists = self.owner.parametrizations
+        assert isinstance(lists, nn.ModuleDict)
+        with torch.no_grad(), _in_eval(lists[self.attr]):  # spectral_norm counts its runs
+            return tuple(self.read().shape)
+
+    def read(self) -> Tensor:
+        """Return the logical value: what the module sees under this name."""
+        return self.tensors[0] if self.how == "plain" else getattr(self.owner, self.attr)
+
+
+def slots(model: nn.Module, prefix: str = "") -> list[Slot]:
+    """Return every logical parameter and buffer of a model once, in registration order.
+
+    Args:
+        model: any module.
+        prefix: put before each name, with a dot; for a part of a larger model.
+
+    Example:
+        >>> net = nn.Sequential(nn.Embedding(10, 4), nn.Linear(4, 10))
+        >>> net[1].weight = net[0].weight
+        >>> [(slot.name, slot.tied) for slot in slots(net, prefix="lm")]
+        [('lm.0.weight', ['lm.1.weight']), ('lm.1.bias', [])]
+    """
+    found: dict[object, Slot] = {}
+    for path, module in walk(model, prefix):
+        for slot in _own(module, path):
+            first = found.setdefault(_identity(slot), slot)
+            if first is not slot and slot.name != first.name:
+                first.tied.append(slot.name)
+            first.places.append((slot.owner, slot.attr))
+    return list(found.values())
+
+
+def walk(model: nn.Module, prefix: str = "") -> Iterator[tuple[str, nn.Module]]:
+    """Yield (dotted path, module) for every place in the tree, shared modules several times.
+
+    >>> [path for path, _ in walk(nn.Sequential(nn.Sequential(nn.ReLU())))]
+    ['', '0', '0.0']
+    """
+    yield from _walk(model, prefix, frozenset())
+
+
+def join(path: str, name: str) -> str:
+    """Return a dotted name; an empty half is left out.
+
+    >>> join("encoder", "weight"), join("", "weight")
+    ('encoder.weight', 'weight')
+    """
+    return f"{path}.{name}" if path and name else path or name
+
+
+def type_of(module: nn.Module) -> type[nn.Module]:
+    """Return a module's class as its author wrote it: without what parametrize puts before."""
+    return parametrize.type_before_parametrizations(module)
+
+
+@contextmanager
+def _in_eval(module: nn.Module) -> Generator[None]:
+    modes = [(part, part.training) for part in module.modules()]
+    module.eval()
+    try:
+        yield
+    finally:
+        for part, training in modes:
+            part.training = training
+
+
+def _walk(module: nn.Module, path: str, above: frozenset[int]) -> Iterator[tuple[str, nn.Module]]:
+    yield path, module
+    if id(module) in above:  # a module that contains itself
+        return
+    above |= {id(module)}
+    hidden = _hidden_level(module)
+    for name, child in module._modules.items():
+        if child is not None:
+            yield from _walk(child, path if name == hidden else join(path, name), above)
+
+
+def _hidden_level(module: nn.Module) -> str | None:
+    """Return the attribute of a wrapper's one child, by the wrapper's type, never by name."""
+    if isinstance(module, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
+        return "module"
+    kind = type(module)
+    if kind.__name__ == "OptimizedModule" and kind.__module__.startswith("torch._dynamo"):
+        return "_orig_mod"
+    if kind.__name__ == "CheckpointWrapper" and kind.__module__.startswith("torch.distributed"):
+        return "_checkpoint_wrapped_module"
+    return None
+
+
+def _own(module: nn.Module, path: str) -> Iterator[Slot]:
+    """Yield the slots of a module's own tensors, not of its children's."""
+    hooked = _hooks(module)
+    inner = {attr + end for attr, (ends, _) in hooked.items() for end in ends}
+    for attr, (ends, how) in hooked.items():
+        tensors = tuple(getattr(module, attr + end) for end in ends)
+        stored = tuple(join(path, attr + end) for end in ends)
+        yield Slot(join(path, attr), module, attr, tensors, stored, how)
+    if parametrize.is_parametrized(module):
+        lists = module.parametrizations
+        assert isinstance(lists, nn.ModuleDict)
+        for attr, entry in lists.items():
+            names = [n for n in entry._parameters if n.startswith("original")]
+            names += [n for n in entry._buffers if n.startswith("original")]
+            tensors = tuple(getattr(entry, name) for name in names)
+            stored = tuple(join(path, f"parametrizations.{attr}.{name}") for name in names)
+            buffer = not any(isinstance(tensor, nn.Parameter) for tensor in tensors)
+            yield Slot(join(path, attr), module, attr, tensors, stored, "parametrized", buffer)
+    is_list = isinstance(module, parametrize.ParametrizationList)
+    for owned, buffer in ((module._parameters, False), (module._buffers, True)):
+        for attr, tensor in owned.items():
+            if tensor is None or attr in inner or (is_list and attr.startswith("original")):
+                continue
+            yield Slot(join(path, attr), module, attr, (tensor,), buffer=buffer)
+
+
+def _hooks(module: nn.Module) -> dict[str, tuple[tuple[str, ...], How]]:
+    """Return the attributes that torch.nn.utils' hooks recompute before each forward."""
+    found: dict[str, tuple[tuple[str, ...], How]] = {}
+    for hook in module._forward_pre_hooks.values():  # pyright: ignore[reportUnknownVariableType]
+        if isinstance(hook, WeightNorm):
+            found[hook.name] = (("_g", "_v"), "weight_norm")
+        elif isinstance(hook, SpectralNorm):
+            found[hook.name] = (("_orig",), "spectral_norm")
+        elif isinstance(hook, BasePruningMethod):
+            found[hook._tensor_name] = (("_orig",), "pruned")
+    return found
+
+
+def _identity(slot: Slot) -> object:
+    """Return a key that is equal for two slots on the same memory in the same shape."""
+    tensor = slot.tensors[0]
+    plain = type(tensor) in (Tensor, nn.Parameter) and tensor.layout is torch.strided
+    if len(slot.tensors) > 1 or not plain or not tensor.numel():
+        return tuple(id(tensor) for tensor in slot.tensors)
+    storage = tensor.untyped_storage()._cdata
+    return storage, tensor.storage_offset(), tensor.shape, tensor.stride(), tensor.dtype

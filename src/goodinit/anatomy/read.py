@@ -1,0 +1,140 @@
+"""Reading a model: its types, its shapes and, with inputs, its data flow, in one table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from torch import Tensor, nn
+
+from goodinit.anatomy.flow import facets_from
+from goodinit.anatomy.graph import Graph
+from goodinit.anatomy.layers import Layers, layers_by_flow, layers_by_type
+from goodinit.anatomy.modules import describe, describe_children, guess
+from goodinit.anatomy.names import Slot, join, slots, type_of, walk
+from goodinit.anatomy.rows import Facets, Row
+from goodinit.trace import Inputs, tensors_in, trace
+
+__all__ = ["Anatomy", "read"]
+
+
+@dataclass(frozen=True, slots=True)
+class Anatomy:
+    """What a model's parameters and buffers are.
+
+    Attributes:
+        rows: one for each, in registration order.
+        how: how it is known: "module types", or how the model was run: "meta", "real".
+        reason: why it wasn't run on meta, if so.
+    """
+
+    rows: tuple[Row, ...]
+    how: str
+    reason: str = ""
+
+
+def read(model: nn.Module, inputs: Inputs | None = None, prefix: str = "") -> Anatomy:
+    """Return the anatomy of a model, which isn't changed.
+
+    Args:
+        model: any module, on any device, meta too.
+        inputs: what the model is called with: a tensor, a tuple of positional arguments or a
+            mapping of keyword arguments. With them the data flow tells what each parameter is.
+        prefix: put before each name, with a dot.
+
+    Raises:
+        TraceError: the model raised on the inputs.
+
+    Example:
+        >>> net = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 4))
+        >>> rows = read(net, torch.randn(2, 8)).rows
+        >>> [(row.name, row.facets.part, row.facets.activation) for row in rows if row.shape[1:]]
+        [('0.weight', 'weight', 'relu'), ('2.weight', 'head', None)]
+    """
+    found = slots(model, prefix)
+    modules = dict(walk(model, prefix))
+    paths = {id(module): path for path, module in reversed(modules.items())}
+    told = _from_types(found, modules)
+    if inputs is None:
+        return _by_type(found, told, modules, paths)
+    params = {id(t): number for number, slot in enumerate(found) for t in slot.tensors}
+    entering = frozenset(id(t) for t in tensors_in(inputs))
+    run, graph = trace(model, inputs, lambda: Graph(params, entering), paths)
+    if run.how == "not run":
+        return _by_type(found, told, modules, paths, run.reason)
+    outputs = [graph.value(t).node for t in tensors_in(run.output)]
+    facets, sums = facets_from(graph, outputs, told)
+    layers = layers_by_flow(graph, modules, sums)
+    return Anatomy(_rows(found, _placed(found, facets, layers, paths)), run.how, run.reason)
+
+
+def _by_type(
+    found: list[Slot],
+    told: list[Facets],
+    modules: Mapping[str, nn.Module],
+    paths: Mapping[int, str],
+    reason: str = "",
+) -> Anatomy:
+    facets = _placed(found, told, layers_by_type(modules), paths)
+    return Anatomy(_rows(found, facets), "module types", reason)
+
+
+def _from_types(found: list[Slot], modules: Mapping[str, nn.Module]) -> list[Facets]:
+    """Return what types and shapes tell of each slot, what is said from above included."""
+    described: dict[int, dict[str, Facets]] = {}
+    raw: dict[int, dict[str, Tensor]] = {}
+    names = {name: n for n, slot in enumerate(found) for name in (slot.name, *slot.tied)}
+    facets: list[Facets] = []
+    for slot in found:
+        owner = slot.owner
+        if id(owner) not in described:
+            described[id(owner)] = describe(owner)
+        known = described[id(owner)].get(slot.attr)
+        if known is not None:
+            facets.append(_tied(slot, known))
+        elif slot.buffer:
+            facets.append(Facets(part="buffer", seen="buffer"))
+        else:
+            if id(owner) not in raw:
+                raw[id(owner)] = {s.attr: s.tensor for s in found if s.owner is owner}
+            facets.append(guess(owner, slot.attr, slot.tensor, raw[id(owner)]))
+    for path, module in sorted(modules.items(), key=lambda item: -item[0].count(".")):
+        for name, changes in describe_children(module).items():
+            number = names.get(join(path, name))
+            if number is not None:
+                facets[number] = replace(facets[number], **changes)
+    return facets
+
+
+def _tied(slot: Slot, facets: Facets) -> Facets:
+    """A table that is also an output projection is a head: its scale is the logits'."""
+    if facets.kind == "embedding" and any(isinstance(m, nn.Linear) for m, _ in slot.places):
+        return replace(facets, part="head")
+    return facets
+
+
+def _placed(
+    found: list[Slot], facets: list[Facets], layers: Layers, paths: Mapping[int, str]
+) -> list[Facets]:
+    placed: list[Facets] = []
+    for number, (slot, one) in enumerate(zip(found, facets, strict=True)):
+        layer, depth = layers.of(number, paths[id(slot.owner)])
+        placed.append(replace(one, layer=layer, depth=depth))
+    return placed
+
+
+def _rows(found: list[Slot], facets: list[Facets]) -> tuple[Row, ...]:
+    return tuple(
+        Row(
+            name=slot.name,
+            shape=tuple(slot.logical_shape),
+            dtype=slot.tensor.dtype,
+            owner=type_of(slot.owner),
+            facets=one,
+            tied=tuple(slot.tied),
+            stored=slot.stored,
+            buffer=slot.buffer,
+            frozen=not slot.buffer and not slot.tensor.requires_grad,
+        )
+        for slot, one in zip(found, facets, strict=True)
+    )

@@ -1,0 +1,154 @@
+"""The rows: what is known of one parameter or buffer of a model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import torch
+
+from goodinit.schemes import Site
+from goodinit.schemes.fans import Layout
+
+__all__ = ["KINDS", "PARTS", "Block", "Box", "Facets", "Row"]
+
+Kind = Literal[
+    "linear",
+    "conv",
+    "embedding",
+    "recurrent",
+    "norm",
+    "position",
+    "token",
+    "scale",
+    "router",
+    "adapter",
+    "ssm",
+    "other",
+]
+Part = Literal[
+    "weight",  # nothing more is known of it
+    "bias",
+    "q",
+    "k",
+    "v",
+    "out",  # ends an attention or feed-forward branch
+    "gate",  # its activation multiplies another projection
+    "in",  # feeds an activation inside a branch; the input-hidden weight of an RNN
+    "recurrent",  # the hidden-hidden weight of an RNN
+    "head",  # its output is the model's
+    "router",  # scores experts, of which the best are chosen
+    "patch",  # cuts the model's input into patches
+    "table",  # rows that are looked up
+    "buffer",
+]
+KINDS: tuple[str, ...] = get_args(Kind)
+PARTS: tuple[str, ...] = get_args(Part)
+
+Box = tuple[tuple[int, int], ...]
+"""(start, stop) along each axis of a parameter."""
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """One logical matrix in a packed parameter: a gate, q or k or v, an expert.
+
+    Attributes:
+        name: "q", "forget", "expert3".
+        box: where in the parameter it lies.
+        fan_in: of this block alone.
+        fan_out: likewise.
+    """
+
+    name: str
+    box: Box
+    fan_in: float | None = None
+    fan_out: float | None = None
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the block."""
+        return tuple(stop - start for start, stop in self.box)
+
+
+@dataclass(frozen=True, slots=True)
+class Facets:
+    """What a parameter is, apart from its name and shape: what rules can ask for.
+
+    Module types give a first answer and the data flow, where there is one, the last.
+
+    Attributes:
+        kind: one of ``KINDS``.
+        part: one of ``PARTS``.
+        layout: which axis is which; None where there are no fans.
+        blocks: the logical matrices of a packed parameter; empty where it is one.
+        activation: name of the function that follows, as in ``torch.nn.functional``.
+        ends_residual: whether its output is added to a residual stream; None if unknown.
+        layer: number of the layer it is in, from 0; None outside of any.
+        depth: how many layers the stack has that it is in (or the model, outside of any).
+        width: number of features of the residual stream.
+        neutral: the value at which a scale or an offset changes nothing: 1 for ``x * p``,
+            0 for ``x * (1 + p)`` and ``x + p``.
+        zero_rows: rows that stay zero (``padding_idx``).
+        guessed: whether the shape alone told.
+        seen: how it is known, for the plan's ``why``: "linear(x, W)", "nn.Conv2d", "shape".
+    """
+
+    kind: str = "other"
+    part: str = "weight"
+    layout: Layout | None = None
+    blocks: tuple[Block, ...] = ()
+    activation: str | None = None
+    ends_residual: bool | None = None
+    layer: int | None = None
+    depth: int | None = None
+    width: int | None = None
+    neutral: float | None = None
+    zero_rows: tuple[int, ...] = ()
+    guessed: bool = False
+    seen: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One parameter (or buffer) of a model, under its logical name.
+
+    Attributes:
+        name: the logical name; ``conv.weight`` also where a parametrization stores
+            ``conv.parametrizations.weight.original0``.
+        shape: its shape.
+        dtype: its dtype.
+        owner: the class of the module that holds it.
+        facets: what it is.
+        tied: its other names.
+        stored: names of the tensors that hold it, if not ``name`` itself (parametrizations).
+        buffer: whether it is a buffer.
+        frozen: whether ``requires_grad`` is off.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: torch.dtype
+    owner: type[torch.nn.Module]
+    facets: Facets
+    tied: tuple[str, ...] = ()
+    stored: tuple[str, ...] = ()
+    buffer: bool = False
+    frozen: bool = False
+
+    @property
+    def site(self) -> Site:
+        """Where a scheme would draw: the whole, with its fans."""
+        return Site.of(self.shape, self.facets.layout)
+
+    def sites(self) -> tuple[tuple[Block, Site], ...]:
+        """Return each block with its site; the whole is one block where it isn't packed."""
+        layout = self.facets.layout
+        if not self.facets.blocks:
+            site = self.site
+            box = tuple((0, n) for n in self.shape)
+            return ((Block("", box, site.fan_in, site.fan_out), site),)
+        return tuple(
+            (block, Site(block.shape, layout, block.fan_in, block.fan_out))
+            for block in self.facets.blocks
+        )

@@ -1,0 +1,135 @@
+"""What a trace tells: one call of a public torch function, and where it happened."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from torch import Tensor, nn
+
+__all__ = ["Call", "Observer", "name_of", "tensors_in"]
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call of a torch function, as its caller wrote it.
+
+    Attributes:
+        path: dotted path of the innermost module that is running.
+        function: the plain name: "linear", "add", "T" (of the property); without the trailing
+            underscore of in-place forms.
+        inplace: whether the first argument was written to.
+        args: positional arguments.
+        kwargs: keyword arguments.
+        result: what it returned.
+    """
+
+    path: str
+    function: str
+    inplace: bool
+    args: tuple[Any, ...]
+    kwargs: Mapping[str, Any]
+    result: object
+
+
+class Observer(Protocol):
+    """Listens to a trace. No tensor may be kept longer than the call that brought it."""
+
+    def source(self, original: Tensor, stand_in: Tensor) -> None:
+        """A tensor that no call made (a parameter, an input) enters as ``stand_in``."""
+
+    def enter(self, path: str, module: nn.Module, args: tuple[Any, ...]) -> None:
+        """A module begins to run on these positional arguments."""
+
+    def leave(self, path: str, module: nn.Module, result: object) -> None:
+        """A module returned."""
+
+    def call(self, call: Call) -> None:
+        """A torch function returned."""
+
+
+# What operators and aliases are called among functions.
+_SAME = {
+    "__getitem__": "getitem",
+    "__setitem__": "setitem",
+    "__matmul__": "matmul",
+    "__rmatmul__": "rmatmul",
+    "__rsub__": "rsub",
+    "__radd__": "add",
+    "__rmul__": "mul",
+    "__rtruediv__": "rdiv",
+    "__rdiv__": "rdiv",
+    "__rpow__": "rpow",
+    "__and__": "bitwise_and",
+    "__or__": "bitwise_or",
+    "__xor__": "bitwise_xor",
+    "multiply": "mul",
+    "divide": "div",
+    "true_divide": "div",
+    "subtract": "sub",
+    "negative": "neg",
+    "concat": "cat",
+    "concatenate": "cat",
+    "swapaxes": "transpose",
+    "swapdims": "transpose",
+    "moveaxis": "movedim",
+    "view_as": "view",
+    "reshape_as": "reshape",
+    "expand_as": "expand",
+    "type_as": "to",
+    "float": "to",
+    "half": "to",
+    "bfloat16": "to",
+    "double": "to",
+    "type": "to",
+}
+_OPERATORS = {"add", "sub", "mul", "matmul", "truediv", "div", "pow", "and", "or", "xor"}
+
+
+def name_of(function: Callable[..., object]) -> tuple[str, bool]:
+    """Return (plain name, whether it works in place) of a torch function.
+
+    >>> import torch
+    >>> name_of(torch.nn.functional.relu_), name_of(torch.Tensor.__iadd__)
+    (('relu', True), ('add', True))
+    >>> name_of(torch.Tensor.T.__get__)
+    ('T', False)
+    """
+    name = getattr(function, "__name__", type(function).__name__)
+    if name in ("__get__", "__set__"):
+        getter = getattr(function, "__self__", None)
+        return getattr(getter, "__name__", name), name == "__set__"
+    if name in _SAME:
+        return _SAME[name], name == "__setitem__"
+    if name.startswith("__") and name.endswith("__"):
+        bare = name[2:-2]
+        if bare.startswith("i") and bare[1:] in _OPERATORS:
+            return "div" if bare == "itruediv" else bare[1:], True
+        return {"truediv": "div"}.get(bare, bare), False
+    inplace = name.endswith("_") and not name.endswith("__")
+    bare = name.strip("_") if inplace else name
+    return _SAME.get(bare, bare), inplace
+
+
+def tensors_in(value: object, depth: int = 0) -> Iterator[Tensor]:
+    """Yield the tensors in a nest of tuples, lists, mappings and dataclasses, in order.
+
+    >>> import torch
+    >>> [t.item() for t in tensors_in({"a": (torch.tensor(1), [torch.tensor(2)])})]
+    [1, 2]
+    """
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, (str, bytes, int, float, type(None))) or depth > 8:
+        return
+    elif isinstance(value, Mapping):
+        for item in value.values():  # pyright: ignore[reportUnknownVariableType]
+            yield from tensors_in(item, depth + 1)  # pyright: ignore[reportUnknownArgumentType]
+    elif isinstance(value, (tuple, list)):
+        for item in value:  # pyright: ignore[reportUnknownVariableType]
+            yield from tensors_in(item, depth + 1)  # pyright: ignore[reportUnknownArgumentType]
+    elif dataclasses.is_dataclass(value) and not isinstance(value, type):
+        for item in dataclasses.fields(value):
+            yield from tensors_in(getattr(value, item.name, None), depth + 1)

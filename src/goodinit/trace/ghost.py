@@ -1,0 +1,187 @@
+"""Running a model without its weights: what depends on them has a shape and no values.
+
+A parameter or a floating input enters as a tensor on the meta device, so whatever depends on
+one costs no memory. Integers, masks and tables that depend on neither (position ids, causal
+masks, rotary tables) are computed for real, so that a model may ask ``mask.all()`` or
+``lengths.tolist()``. The model is told that all of it lives where it lives itself. Nothing that
+came from outside is ever written to: it enters as a stand-in.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from goodinit.trace.calls import Call, Observer, name_of, tensors_in
+
+__all__ = ["Ghost"]
+
+# Getters and queries that make no tensor: passed on, not shown.
+_QUERIES = frozenset(
+    "shape dtype requires_grad is_leaf grad_fn layout ndim grad names is_quantized is_sparse "
+    "is_mkldnn is_nested itemsize nbytes _version size dim numel stride storage_offset "
+    "is_contiguous element_size is_floating_point is_complex is_inference nelement ndimension "
+    "is_same_size has_names __len__ __hash__ __repr__ __format__ requires_grad retain_grad "
+    "is_tensor is_storage _base is_neg is_conj is_signed untyped_storage storage data_ptr "
+    "__dir__ __reduce_ex__ __deepcopy__ register_hook result_type can_cast broadcast_shapes".split()
+)
+_PLACE = frozenset(("is_meta", "is_cuda", "is_cpu", "is_xpu", "is_mps"))
+_MOVES = frozenset(("to", "cuda", "cpu", "xpu", "type_as", "as_tensor", "asarray", "tensor"))
+
+
+class Ghost(TorchFunctionMode):
+    """Shows each call of a public torch function to an observer.
+
+    Args:
+        observer: what listens.
+        inputs: the model's inputs; floating ones go to meta.
+        home: the device that the model is told of.
+        real: compute everything for real, with the model's own weights.
+    """
+
+    def __init__(
+        self, observer: Observer, inputs: Iterable[Tensor], home: torch.device, real: bool
+    ) -> None:
+        super().__init__()
+        self.path: list[str] = [""]
+        self._observer = observer
+        self._inputs = {id(tensor) for tensor in inputs}
+        self._home = home
+        self._real = real
+        self._made: dict[int, weakref.ref[Tensor]] = {}
+        self._stand_ins: dict[int, tuple[Tensor, Tensor]] = {}
+
+    def stand_in(self, tensor: Tensor) -> Tensor:
+        """Return what takes a tensor's place: itself, where the trace made it."""
+        pair = self._stand_ins.get(id(tensor))
+        if pair is not None and pair[0] is tensor:
+            return pair[1]
+        made = self._made.get(id(tensor))
+        if made is not None and made() is tensor:
+            return tensor
+        return self._replace(tensor, self._enter(tensor))
+
+    def _enter(self, tensor: Tensor) -> Tensor:
+        parameter = isinstance(tensor, nn.Parameter)
+        ghostly = tensor.is_floating_point() or tensor.is_complex()
+        if tensor.is_meta or (parameter and self._real):
+            twin = tensor.detach()
+        elif ghostly and not self._real and (parameter or id(tensor) in self._inputs):
+            twin = _on_meta(tensor)
+        else:
+            twin = tensor.detach().clone()
+        twin = twin.view_as(twin) if twin is tensor else twin
+        self._observer.source(tensor, twin)
+        return twin
+
+    def _replace(self, tensor: Tensor, twin: Tensor) -> Tensor:
+        self._stand_ins[id(tensor)] = (tensor, twin)
+        self._remember(twin)
+        return twin
+
+    def _remember(self, value: object) -> None:
+        for tensor in tensors_in(value):
+            self._made[id(tensor)] = weakref.ref(tensor)
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Sequence[type],
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        return self._called(func, args, kwargs or {})
+
+    def _called(
+        self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        name, inplace = name_of(func)
+        if name in _QUERIES:
+            return func(*args, **kwargs)
+        if name in ("device", "get_device") or name in _PLACE:
+            return self._whereabouts(name)
+        if inplace and name in ("data", "grad", "requires_grad"):
+            return None  # nothing that is set on a tensor may outlive the trace
+        args, kwargs = _map((args, kwargs), self.stand_in)
+        given, given_kwargs = args, kwargs
+        if not self._real and any(t.is_meta for t in tensors_in((args, kwargs))):
+            if inplace and args and isinstance(args[0], Tensor) and not args[0].is_meta:
+                self._replace(args[0], _on_meta(args[0]))
+            args, kwargs = _map((args, kwargs), self._to_meta)
+        if name in _MOVES:
+            args, kwargs = _stay(args, kwargs)
+            if name in ("cuda", "cpu", "xpu"):
+                func, args, kwargs = Tensor.view_as, (args[0], args[0]), {}
+        result = _shaped(name, args, kwargs)
+        if result is None:
+            result = func(*args, **kwargs)
+        self._remember(result)
+        self._observer.call(Call(self.path[-1], name, inplace, given, given_kwargs, result))
+        return result
+
+    def _whereabouts(self, name: str) -> object:
+        if name == "device":
+            return self._home
+        if name == "get_device":
+            return -1 if self._home.type == "cpu" else self._home.index
+        if name in ("is_cuda", "is_cpu"):
+            return self._home.type == name[3:]
+        return False
+
+    def _to_meta(self, tensor: Tensor) -> Tensor:
+        if tensor.is_meta:
+            return tensor
+        pair = self._stand_ins.get(id(tensor))
+        return pair[1] if pair is not None and pair[1].is_meta else _on_meta(tensor)
+
+
+def _on_meta(tensor: Tensor) -> Tensor:
+    with torch._C.DisableTorchFunction():
+        if tensor.layout is not torch.strided:
+            return torch.empty(tensor.shape, dtype=tensor.dtype, device="meta")
+        return torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device="meta")
+
+
+def _shaped(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor | None:
+    """Return the result's shape where torch's meta kernel is narrow or slow; None elsewhere.
+
+    That of ``grouped_mm`` knows bfloat16 only; that of ``linear`` takes a millisecond in Python,
+    and seconds the first time.
+    """
+    if name not in ("linear", "grouped_mm", "_grouped_mm") or len(args) < 2:
+        return None
+    a, b = args[:2]
+    if not a.is_meta or torch.is_autocast_enabled("cpu"):
+        return None
+    if name != "linear":
+        stacked = b.shape[:1] if a.ndim == b.ndim else ()
+        shape, dtype = (*stacked, a.shape[-2], b.shape[-1]), kwargs.get("out_dtype")
+    elif b.ndim == 2 and a.ndim and a.shape[-1] == b.shape[1] and a.dtype == b.dtype:
+        shape, dtype = (*a.shape[:-1], b.shape[0]), None
+    else:
+        return None  # let torch say what is wrong
+    return torch.empty(shape, dtype=dtype or a.dtype, device="meta")
+
+
+def _stay(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Drop the devices from the arguments of a function that moves a tensor."""
+    kept = args[:1] + tuple(a for a in args[1:] if not isinstance(a, (torch.device, str)))
+    return kept, {k: v for k, v in kwargs.items() if k not in ("device", "non_blocking")}
+
+
+def _map(value: Any, change: Callable[[Tensor], Tensor], depth: int = 0) -> Any:
+    """Return a nest of tuples, lists and dicts with its tensors changed."""
+    if isinstance(value, Tensor):
+        return change(value)
+    if depth < 5:
+        if type(value) in (tuple, list):
+            return type(value)(_map(item, change, depth + 1) for item in value)
+        if type(value) is dict:
+            items = cast("dict[Any, Any]", value)
+            return {key: _map(item, change, depth + 1) for key, item in items.items()}
+    return value
