@@ -1,0 +1,201 @@
+"""goodinit: weight initialization for PyTorch, planned, drawn and shown.
+
+    >>> import goodinit as gi
+    >>> from torch import nn
+    >>> net = nn.Sequential(nn.Linear(100, 50), nn.ReLU(), nn.Linear(50, 10))
+    >>> plan = gi.init_(net, "he", seed=0)
+    >>> plan["0.weight"].scheme, round(plan["0.weight"].std, 4)
+    (HeNormal(), 0.1414)
+
+``gi.recipes.names()`` lists the recipes, ``goodinit.schemes`` holds the schemes,
+``goodinit.errors`` what can be wrong.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import torch
+from torch import Tensor, nn
+
+from goodinit import recipes, schemes
+from goodinit.errors import GoodinitError, RecipeError
+from goodinit.findings import Finding
+from goodinit.planning import apply as _apply
+from goodinit.planning import plan as _plan
+from goodinit.planning.apply import apply_
+from goodinit.planning.diff import diff
+from goodinit.planning.materialize import skeleton
+from goodinit.planning.plan import Plan
+from goodinit.planning.recipe import Recipe
+from goodinit.planning.rule import Rule, sel
+from goodinit.recipes import as_recipe as _as_recipe
+from goodinit.recipes import recipe
+from goodinit.schemes import (
+    Constant,
+    DeltaOrthogonal,
+    Dirac,
+    Function,
+    GlorotNormal,
+    GlorotUniform,
+    HeNormal,
+    HeUniform,
+    Identity,
+    KaimingNormal,
+    KaimingUniform,
+    Keep,
+    LeCunNormal,
+    LeCunUniform,
+    Normal,
+    Ones,
+    Orthogonal,
+    Scheme,
+    Sparse,
+    TorchDefault,
+    TruncatedNormal,
+    Uniform,
+    VarianceScaling,
+    XavierNormal,
+    XavierUniform,
+    Zeros,
+    gain,
+)
+from goodinit.streams import Stream
+from goodinit.trace import Inputs
+
+__all__ = [
+    "Constant",
+    "DeltaOrthogonal",
+    "Dirac",
+    "Finding",
+    "Function",
+    "GlorotNormal",
+    "GlorotUniform",
+    "GoodinitError",
+    "HeNormal",
+    "HeUniform",
+    "Identity",
+    "KaimingNormal",
+    "KaimingUniform",
+    "Keep",
+    "LeCunNormal",
+    "LeCunUniform",
+    "Normal",
+    "Ones",
+    "Orthogonal",
+    "Plan",
+    "Recipe",
+    "Rule",
+    "Scheme",
+    "Sparse",
+    "Stream",
+    "TorchDefault",
+    "TruncatedNormal",
+    "Uniform",
+    "VarianceScaling",
+    "XavierNormal",
+    "XavierUniform",
+    "Zeros",
+    "__version__",
+    "apply_",
+    "diff",
+    "gain",
+    "init_",
+    "plan",
+    "recipe",
+    "recipes",
+    "schemes",
+    "sel",
+    "skeleton",
+]
+
+__version__ = "0.1.0"
+
+# A Mapping's keys are invariant: {"*.bias": ...} is no Mapping[str | type, Scheme].
+RecipeLike = (
+    Recipe
+    | str
+    | Scheme
+    | Mapping[type[nn.Module], Scheme]
+    | Mapping[str, Scheme]
+    | Mapping[type[nn.Module] | str, Scheme]
+)
+KeepLike = str | Iterable[str] | Mapping[str, object]
+
+
+def plan(
+    model: nn.Module,
+    recipe: RecipeLike = "standard",
+    inputs: Inputs | None = None,
+    keep: KeepLike = (),
+    prefix: str = "",
+) -> Plan:
+    """Return what a recipe would do to a model, a row for each parameter; nothing is written.
+
+    Args:
+        model: any module, also on meta.
+        recipe: a Recipe, its name, a scheme, or a mapping from module types or globs to schemes.
+        inputs: a tensor, a tuple, or a dict of keyword arguments, to see the model run: tells
+            kinds, fans, activations and residual ends. Without, module types do.
+        keep: names, globs or a state dict of what is loaded already: never written.
+        prefix: put before each name, for a part of a larger model.
+
+    Raises:
+        GoodinitError: as ``goodinit.planning.plan.plan`` lists; nothing silent.
+
+    Example:
+        >>> import torch
+        >>> with torch.device("meta"):
+        ...     net = nn.Sequential(nn.Linear(100, 50), nn.ReLU(), nn.Linear(50, 10))
+        >>> plan(net, XavierUniform())["2.weight"].fan_in
+        50
+    """
+    return _plan.plan(model, _as_recipe(recipe), inputs, keep, prefix)
+
+
+def init_(
+    target: nn.Module | Tensor,
+    recipe: RecipeLike = "standard",
+    *,
+    inputs: Inputs | None = None,
+    seed: int | None = None,
+    keep: KeepLike = (),
+    prefix: str = "",
+    materialize: str | torch.device | None = None,
+) -> Plan:
+    """Initialise a model, a layer or a tensor in place, and return the plan of what was drawn.
+
+    Args:
+        target: a module; or a tensor, whose fans are read off its shape [out, in, *window].
+        recipe: as for ``plan``.
+        inputs: as for ``plan``.
+        seed: a number from 0; the same one gives the same bits. None takes one from torch's
+            default CPU generator, so that ``torch.manual_seed`` rules.
+        keep: as for ``plan``.
+        prefix: as for ``plan``. The names are part of the random numbers:
+            ``init_(model.encoder, ..., prefix="encoder")`` draws what ``init_(model, ...)``
+            does. Without it, two equal layers drawn with one seed are equal.
+        materialize: a device such as "cpu" on which parameters and buffers on meta get memory.
+
+    Raises:
+        GoodinitError: as for ``plan`` and ``apply_``; before anything is written.
+
+    Example:
+        >>> layer = nn.Linear(100, 50)
+        >>> drawn = init_(layer, {"weight": XavierUniform(), "bias": Constant(0.01)}, seed=0)
+        >>> drawn["bias"].mean, drawn["weight"].fan_in
+        (0.01, 100)
+    """
+    if isinstance(target, Tensor) and isinstance(recipe, Scheme):
+        recipe = Recipe([Rule(sel.all(), recipe)], repr(recipe))
+    elif isinstance(target, Tensor) and isinstance(recipe, Mapping):
+        raise RecipeError("a mapping is for modules; one tensor takes a scheme")
+    return _apply.init_(
+        target,
+        _as_recipe(recipe),
+        inputs=inputs,
+        seed=seed,
+        keep=keep,
+        prefix=prefix,
+        materialize=materialize,
+    )

@@ -1,0 +1,48 @@
+"""Findings: numbered verdicts, each with its cause and its remedy.
+
+====== ======== ====================================================================
+code   severity what
+====== ======== ====================================================================
+GI111  warning  the weight of a norm is drawn around 0 instead of 1
+GI112  warning  an embedding tied with an output projection is drawn too large
+GI113  info     rules ask for what only a data flow shows, and no inputs were given
+GI114  info     a rule matched, and later rules won everywhere
+GI115  info     names in ``keep`` that the model doesn't have
+GI116  warning  a parametrization changed the values that were written through it
+====== ======== ====================================================================
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+__all__ = ["Finding", "Severity"]
+
+Severity = Literal["info", "warning", "error"]
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A numbered verdict.
+
+    Attributes:
+        code: its number, "GI111".
+        severity: "info", "warning" or "error".
+        where: the parameters, modules or rules it is about.
+        cause: what is the matter, with its numbers.
+        remedy: what to do.
+
+    Example:
+        >>> print(Finding("GI111", "warning", "bn.weight", "it is N(0, .02)", "draw around 1"))
+        GI111 warning: bn.weight: it is N(0, .02). Remedy: draw around 1
+    """
+
+    code: str
+    severity: Severity
+    where: str
+    cause: str
+    remedy: str
+
+    def __str__(self) -> str:
+        return f"{self.code} {self.severity}: {self.where}: {self.cause}. Remedy: {self.remedy}"

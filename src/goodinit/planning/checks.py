@@ -1,0 +1,130 @@
+"""What must hold of a tensor before anything is written to it."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
+
+from goodinit.anatomy.names import Slot
+from goodinit.errors import (
+    DtypeError,
+    EmptyParameterError,
+    ExpandedParameterError,
+    LazyParameterError,
+    MetaModelError,
+    ModelError,
+    ParametrizationError,
+)
+
+__all__ = ["check_lazy", "check_module", "check_writable", "fixes_scale", "is_real", "normalises"]
+
+# They keep only the direction or the factor of what is written through them.
+_FIXING = {
+    "_SpectralNorm": "spectral_norm divides the weight by its largest singular value",
+    "_Orthogonal": "orthogonal makes the weight orthogonal",
+}
+
+
+def check_module(model: object, what: str) -> nn.Module:
+    """Return the model, or say that it is none."""
+    if isinstance(model, nn.Module):
+        return model
+    called = f"the class {model.__name__}: call it" if isinstance(model, type) else repr(model)
+    raise ModelError(f"{what} takes a torch.nn.Module, got {called[:200]}")
+
+
+def check_lazy(slots: list[Slot]) -> None:
+    """Raise LazyParameterError where a shape isn't known yet."""
+    for slot in slots:
+        if any(is_lazy(tensor) for tensor in slot.tensors):
+            raise LazyParameterError(
+                f"{slot.name} of {type(slot.owner).__name__} has no shape yet: run the model "
+                f"once on an input, then initialise it"
+            )
+
+
+def check_writable(slot: Slot) -> None:
+    """Raise where a write to a parameter would be lost, or is impossible."""
+    for tensor in slot.tensors:
+        _check_kind(slot.name, tensor)
+        if not tensor.numel():
+            raise EmptyParameterError(
+                f"{slot.name} has size 0, shape {tuple(tensor.shape)}: a write to it would be "
+                f"lost. Under ZeRO-3, initialise inside deepspeed.zero.GatheredParameters or "
+                f"before sharding; else name it in keep="
+            )
+        if _overlaps(tensor):
+            raise ExpandedParameterError(
+                f"{slot.name} has elements that share memory, shape {tuple(tensor.shape)} and "
+                f"strides {tensor.stride()}: make it contiguous first, "
+                f"nn.Parameter(p.detach().clone(memory_format=torch.contiguous_format))"
+            )
+    if slot.how == "parametrized":
+        _check_parametrization(slot)
+
+
+def is_real(dtype: torch.dtype) -> bool:
+    """Whether numbers of a law can be written to it."""
+    return dtype.is_floating_point
+
+
+def fixes_scale(slot: Slot) -> str:
+    """Return what a parametrization does to the scale of what is written, or ""."""
+    if slot.how == "spectral_norm":
+        return _FIXING["_SpectralNorm"]
+    names = [type(step).__name__ for step in _steps(slot)]
+    return next((_FIXING[name] for name in names if name in _FIXING), "")
+
+
+def normalises(slot: Slot) -> bool:
+    """Whether the weight is divided by its own norm, so that it can't be 0."""
+    if slot.how in ("weight_norm", "spectral_norm"):
+        return True
+    return any(type(s).__name__ in ("_WeightNorm", "_SpectralNorm") for s in _steps(slot))
+
+
+def _check_kind(name: str, tensor: Tensor) -> None:
+    cls = type(tensor).__name__
+    if cls in ("FakeTensor", "DTensor"):
+        raise MetaModelError(
+            f"{name} is a {cls}, which goodinit doesn't write to yet: initialise the plain "
+            f"model before it is converted, or name it in keep="
+        )
+    if tensor.layout != torch.strided:
+        raise DtypeError(
+            f"{name} is sparse ({tensor.layout}): initialise it dense and convert it, or name "
+            f"it in keep="
+        )
+
+
+def _overlaps(tensor: Tensor) -> bool:
+    """Whether two elements may share memory; strides out of order count as sharing."""
+    if tensor.is_contiguous():
+        return False
+    reach = 0
+    for stride, size in sorted(zip(tensor.stride(), tensor.shape, strict=True)):
+        if size > 1 and stride <= reach:
+            return True
+        reach += stride * (size - 1)
+    return False
+
+
+def _check_parametrization(slot: Slot) -> None:
+    for step in _steps(slot):
+        name = type(step).__name__
+        frozen_map = name == "_Orthogonal" and not hasattr(step, "base")
+        frozen_map = frozen_map and "householder" not in str(getattr(step, "orthogonal_map", ""))
+        if frozen_map or not hasattr(step, "right_inverse"):
+            raise ParametrizationError(
+                f"{slot.name} goes through {name}, which has no right_inverse to write "
+                f"through: give it one, initialise before parametrizing, or name it in keep="
+            )
+
+
+def _steps(slot: Slot) -> list[nn.Module]:
+    if slot.how != "parametrized":
+        return []
+    lists = slot.owner.parametrizations
+    assert isinstance(lists, nn.ModuleDict)
+    return list(lists[slot.attr].children())

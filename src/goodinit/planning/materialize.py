@@ -1,0 +1,119 @@
+"""Memory for models on meta, and models that never take any: ``skeleton``."""
+
+# torch has no public way to a module's own tensors, or to a storage's identity.
+# pyright: reportPrivateUsage=false
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.module import register_module_parameter_registration_hook
+from torch.utils.weak import WeakTensorKeyDictionary
+
+from goodinit.errors import MetaModelError
+
+__all__ = ["materialize_", "skeleton"]
+
+
+def materialize_(model: nn.Module, device: torch.device) -> None:
+    """Give every parameter and buffer on meta memory of its own; the values are undefined.
+
+    The content is swapped into the tensors (``torch.utils.swap_tensors``), which stay the same
+    objects: what is tied stays tied, and optimizers, hooks, attributes, lists of parameters and
+    an RNN's flat weights stay valid. Setting new parameters on the modules, as ``to_empty``
+    does, loses all of these. Tensors that share storage share it afterwards; strides, dtype and
+    ``requires_grad`` stay.
+
+    Raises:
+        MetaModelError: a tensor that can't be swapped because something else refers to it.
+    """
+    storages: dict[int, torch.UntypedStorage] = {}
+    done: set[int] = set()
+    for module in model.modules():
+        flat = _drop_weak_references(module)
+        for owned in (module._parameters, module._buffers):
+            for attr, tensor in owned.items():
+                if tensor is not None and tensor.is_meta and id(tensor) not in done:
+                    done.add(id(tensor))
+                    name = f"{type(module).__name__}.{attr}"
+                    _swap(tensor, _window(tensor, storages, device), name)
+        if flat:
+            refs = [w if w is None else weakref.ref(w) for w in flat]
+            vars(module)["_flat_weight_refs"] = refs
+
+
+def _drop_weak_references(module: nn.Module) -> list[Tensor | None]:
+    """Take away an RNN's weak references, which forbid a swap; return what they refer to."""
+    if not isinstance(module, nn.RNNBase):
+        return []
+    vars(module)["_flat_weight_refs"] = []
+    return list(module._flat_weights)
+
+
+def _window(
+    tensor: Tensor, storages: dict[int, torch.UntypedStorage], device: torch.device
+) -> Tensor:
+    """Return the tensor's window on the new storage that replaces its own."""
+    old = tensor.untyped_storage()
+    new = storages.get(old._cdata)
+    if new is None:
+        new = storages[old._cdata] = torch.UntypedStorage(old.nbytes(), device=device)
+    empty = torch.empty(0, dtype=tensor.dtype, device=device)
+    return empty.set_(new, tensor.storage_offset(), tensor.shape, tensor.stride())
+
+
+def _swap(tensor: Tensor, new: Tensor, name: str) -> None:
+    if isinstance(tensor, nn.Parameter):
+        new = nn.Parameter(new, tensor.requires_grad)
+    else:
+        new.requires_grad_(tensor.requires_grad)
+    cast("Any", new).__class__ = type(tensor)
+    vars(new).update(vars(tensor))
+    try:
+        torch.utils.swap_tensors(tensor, new)
+    except RuntimeError as error:
+        raise MetaModelError(
+            f"{name} can't be given memory: {error}. Drop what refers to it (the outputs of a "
+            f"run on meta, compiled code), or build the model anew"
+        ) from error
+
+
+@contextmanager
+def skeleton() -> Generator[None]:
+    """Build models with parameters on meta and buffers real.
+
+    ``torch.device("meta")`` puts buffers on meta as well, and a table computed in ``__init__``
+    (RoPE's frequencies, a causal mask) is then lost. Here parameters go to meta as modules
+    register them, so that a large model takes no memory (each is allocated for a moment, and
+    never touched), and ``gi.init_(model, recipe,
+    materialize="cpu")`` can finish it. Ties stay. Lazy parameters and other subclasses of
+    ``nn.Parameter`` are left as they are.
+
+    Example:
+        >>> with skeleton():
+        ...     net = nn.Sequential(nn.Linear(1000, 1000), nn.BatchNorm1d(3))
+        >>> net[0].weight.device.type, net[1].weight.device.type, net[1].running_var.device.type
+        ('meta', 'meta', 'cpu')
+    """
+    made = WeakTensorKeyDictionary()  # a parameter registered twice stays one
+
+    def to_meta(_module: nn.Module, _name: str, parameter: object) -> nn.Parameter | None:
+        if type(parameter) is not nn.Parameter or parameter.is_meta:
+            return None
+        known = cast("nn.Parameter | None", made.get(parameter))
+        if known is None:
+            known = nn.Parameter(parameter.detach().to("meta"), parameter.requires_grad)
+            vars(known).update(vars(parameter))
+            made[parameter] = known
+        return known
+
+    handle = register_module_parameter_registration_hook(cast("Any", to_meta))
+    try:
+        yield
+    finally:
+        handle.remove()

@@ -1,0 +1,120 @@
+"""Recipes: rules in order, under a name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from torch import nn
+
+from goodinit.errors import RecipeError
+from goodinit.planning.rule import Rule
+from goodinit.schemes import Scaled
+
+__all__ = ["Recipe"]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """An ordered list of rules. The last rule that matches wins, block by block.
+
+    Attributes:
+        rules: the rules; a general one first, its exceptions after it.
+        name: shown in plans.
+        why: what the recipe is for, and where it comes from.
+
+    Raises:
+        RecipeError: something in ``rules`` that isn't a Rule.
+
+    Example:
+        >>> from goodinit.planning import Rule, sel
+        >>> from goodinit.schemes import Normal, Zeros
+        >>> recipe = Recipe([Rule(sel.all(), Normal(0.02)), Rule("*.bias", Zeros())], name="mine")
+        >>> print(recipe)
+        mine
+          all() -> Normal(std=0.02)
+          name('*.bias') -> Zeros()
+    """
+
+    rules: tuple[Rule, ...]
+    name: str = ""
+    why: str = ""
+
+    def __init__(self, rules: Iterable[Rule], name: str = "", why: str = "") -> None:
+        if isinstance(rules, Rule):
+            raise RecipeError("Recipe takes a list of rules: Recipe([rule])")
+        given = tuple(rules)
+        for number, rule in enumerate(given):
+            if not isinstance(rule, Rule):  # pyright: ignore[reportUnnecessaryIsInstance]
+                raise RecipeError(f"rules[{number}] of a recipe must be a gi.Rule, got {rule!r}")
+        object.__setattr__(self, "rules", given)
+        object.__setattr__(self, "name", name)
+        object.__setattr__(self, "why", why)
+
+    def override(self, *rules: Rule) -> Recipe:
+        """Return this recipe with more rules after its own: they win where they match.
+
+        >>> from goodinit.schemes import Normal, Zeros
+        >>> len(Recipe([Rule("*", Normal(0.02))]).override(Rule("head.*", Zeros())).rules)
+        2
+        """
+        return Recipe((*self.rules, *rules), self.name, self.why)
+
+    @property
+    def each(self) -> Callable[[nn.Module], None]:
+        """A function for ``net.apply``: initialises a module's own parameters by its type.
+
+        It sees one module at a time, so that only rules count that a module's type decides:
+        ``sel.all``, ``type``, ``kind``, ``part``, ``block`` and ``attr``. A relu that follows
+        can't be seen (the recipe's own fallback holds), a weight tied to another is drawn
+        twice, and a module of unknown type keeps its own raw parameters. Each call takes a
+        fresh seed from torch's default CPU generator. Buffers are left alone. ``gi.init_``
+        has none of these limits.
+
+        Raises:
+            UncoveredError: (when called) a parameter that no rule covers.
+            RecipeError: (here) rules by name, by ``when``, by residual ends, or scaled by depth,
+                layer or width.
+
+        Example:
+            >>> import torch
+            >>> from goodinit.planning import sel
+            >>> from goodinit.schemes import Ones
+            >>> net = nn.Sequential(nn.Linear(2, 3))
+            >>> _ = net.apply(Recipe([Rule(sel.all(), Ones())]).each)
+            >>> net[0].weight.sum().item()
+            6.0
+        """
+        for rule in self.rules:
+            reason = _beyond_one_module(rule)
+            if reason:
+                raise RecipeError(
+                    f"the rule {rule.text} of recipe {self.name!r} {reason}, which a module "
+                    f"by itself doesn't show: use gi.init_(net, recipe) instead of "
+                    f"net.apply(recipe.each)"
+                )
+        from goodinit.planning.apply import init_module_  # apply needs Recipe
+
+        return lambda module: init_module_(module, self)
+
+    def __str__(self) -> str:
+        return "\n".join([self.name or "recipe", *(f"  {rule.text}" for rule in self.rules)])
+
+
+def _beyond_one_module(rule: Rule) -> str:
+    """Return what a rule asks for that no module shows by itself, or ""."""
+    aspects = rule.where.aspects
+    if "residual" in aspects:
+        return "asks which weights end a residual branch"
+    if "row" in aspects:
+        return "asks a function of the row"
+    if "name" in aspects:
+        return "goes by name"
+    if "activation" in aspects and not rule.optional:
+        return "asks for the activation that follows"
+    scheme = rule.scheme
+    if isinstance(scheme, Scaled):
+        wide = {"depth", "layer", "width"}.intersection(fact for fact, _ in scheme.powers)
+        if wide:
+            return f"scales by {' and '.join(sorted(wide))}"
+    return ""

@@ -1,0 +1,457 @@
+"""Selectors and rules: which parameters, by which scheme, and why.
+
+A selector answers for one block of one parameter. It is plain data (but for ``when``): two equal
+selectors compare equal, print as they are written, and can be stored.
+"""
+
+# The base class documents the methods; not each selector looks at each argument.
+# ruff: noqa: ARG002
+
+from __future__ import annotations
+
+import fnmatch
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from typing import Literal, cast
+
+from torch import nn
+
+from goodinit.anatomy.rows import KINDS, PARTS, Block, Row
+from goodinit.errors import RecipeError, nearest
+from goodinit.schemes import Scheme
+
+__all__ = ["Aspect", "Rule", "Selector", "glob_matches", "sel"]
+
+Aspect = Literal["type", "attr", "name", "activation", "residual", "ties", "row"]
+"""What a selector looks at. The first two are known of a module by itself."""
+
+
+@dataclass(frozen=True)
+class Selector(ABC):
+    """Says of one block of one parameter whether a rule is meant for it.
+
+    Combine selectors with ``&``, ``|`` and ``~``; ``sel`` makes them.
+    """
+
+    @abstractmethod
+    def matches(self, row: Row, block: Block) -> bool:
+        """Return whether this block of this parameter is meant."""
+
+    @property
+    def aspects(self) -> frozenset[Aspect]:
+        """What of a row the answer depends on."""
+        return frozenset({"type"})
+
+    @property
+    def reaches_buffers(self) -> bool:
+        """Whether the selector asks for buffers in so many words: ``sel.part("buffer")``."""
+        return False
+
+    def __and__(self, other: Selector) -> Selector:
+        return Both(self, _selector(other))
+
+    def __or__(self, other: Selector) -> Selector:
+        return Either(self, _selector(other))
+
+    def __invert__(self) -> Selector:
+        return self.of if isinstance(self, Not) else Not(self)
+
+
+@dataclass(frozen=True, repr=False)
+class All(Selector):
+    def matches(self, row: Row, block: Block) -> bool:
+        return True
+
+    def __repr__(self) -> str:
+        return "all()"
+
+
+@dataclass(frozen=True, repr=False)
+class Name(Selector):
+    glob: str
+
+    def matches(self, row: Row, block: Block) -> bool:
+        matches = self._compiled
+        return matches(row.name) is not None or any(map(matches, row.tied))
+
+    @cached_property
+    def _compiled(self) -> Callable[[str], object]:
+        return _compiled(self.glob)
+
+    @property
+    def aspects(self) -> frozenset[Aspect]:
+        return frozenset({"name"})
+
+    def __repr__(self) -> str:
+        return f"name({self.glob!r})"
+
+
+@dataclass(frozen=True, repr=False)
+class Attr(Selector):
+    glob: str
+
+    def matches(self, row: Row, block: Block) -> bool:
+        return any(
+            glob_matches(self.glob, name.rpartition(".")[2]) for name in (row.name, *row.tied)
+        )
+
+    @property
+    def aspects(self) -> frozenset[Aspect]:
+        return frozenset({"attr"})
+
+    def __repr__(self) -> str:
+        return f"attr({self.glob!r})"
+
+
+@dataclass(frozen=True, repr=False)
+class Type(Selector):
+    classes: tuple[type[nn.Module], ...]
+
+    def matches(self, row: Row, block: Block) -> bool:
+        return issubclass(row.owner, self.classes)
+
+    def __repr__(self) -> str:
+        return f"type({', '.join(cls.__qualname__ for cls in self.classes)})"
+
+
+@dataclass(frozen=True, repr=False)
+class Kind(Selector):
+    kinds: tuple[str, ...]
+
+    def matches(self, row: Row, block: Block) -> bool:
+        return row.facets.kind in self.kinds
+
+    def __repr__(self) -> str:
+        return f"kind({', '.join(map(repr, self.kinds))})"
+
+
+@dataclass(frozen=True, repr=False)
+class Part(Selector):
+    parts: tuple[str, ...]
+
+    def matches(self, row: Row, block: Block) -> bool:
+        if row.facets.part in self.parts:
+            return True
+        # An LSTM's gates are called in and out, which are parts of another sort.
+        return block.name in self.parts and row.facets.kind != "recurrent"
+
+    @property
+    def reaches_buffers(self) -> bool:
+        return "buffer" in self.parts
+
+    def __repr__(self) -> str:
+        return f"part({', '.join(map(repr, self.parts))})"
+
+
+@dataclass(frozen=True, repr=False)
+class BlockNamed(Selector):
+    block: str
+
+    def matches(self, row: Row, block: Block) -> bool:
+        return glob_matches(self.block, block.name)
+
+    def __repr__(self) -> str:
+        return f"block({self.block!r})"
+
+
+@dataclass(frozen=True, repr=False)
+class EndsResidual(Selector):
+    def matches(self, row: Row, block: Block) -> bool:
+        return row.facets.ends_residual is True
+
+    @property
+    def aspects(self) -> frozenset[Aspect]:
+        return frozenset({"residual"})
+
+    def __repr__(self) -> str:
+        return "ends_residual()"
+
+
+@dataclass(frozen=True, repr=False)
+class FollowedBy(Selector):
+    activations: tuple[str, ...]
+
+    def matches(self, row: Row, block: Block) -> bool:
+        return row.facets.activation in self.activations
+
+    @property
+    def aspects(self) -> frozenset[Aspect]:
+        return frozenset({"activation"})
+
+    def __repr__(self) -> str:
+        return f"followed_by({', '.join(map(repr, self.activations))})"
+
+
+@dataclass(frozen=True, repr=False)
+class Tied(Selector):
+    def matches(self, row: Row, block: Block) -> bool:
+        return bool(row.tied)
+
+    @property
+    def aspects(self) -> frozenset[Aspect]:
+        return frozenset({"ties"})
+
+    def __repr__(self) -> str:
+        return "tied()"
+
+
+@dataclass(frozen=True, repr=False)
+class When(Selector):
+    function: Callable[[Row], bool]
+
+    def matches(self, row: Row, block: Block) -> bool:
+        return bool(self.function(row))
+
+    @property
+    def aspects(self) -> frozenset[Aspect]:
+        return frozenset({"row"})
+
+    def __repr__(self) -> str:
+        return f"when({getattr(self.function, '__name__', repr(self.function))})"
+
+
+@dataclass(frozen=True, repr=False)
+class Both(Selector):
+    left: Selector
+    right: Selector
+
+    def matches(self, row: Row, block: Block) -> bool:
+        return self.left.matches(row, block) and self.right.matches(row, block)
+
+    @property
+    def aspects(self) -> frozenset[Aspect]:
+        return self.left.aspects | self.right.aspects
+
+    @property
+    def reaches_buffers(self) -> bool:
+        return self.left.reaches_buffers or self.right.reaches_buffers
+
+    def __repr__(self) -> str:
+        return f"{_inside(self.left, Either)} & {_inside(self.right, Either)}"
+
+
+@dataclass(frozen=True, repr=False)
+class Either(Selector):
+    left: Selector
+    right: Selector
+
+    def matches(self, row: Row, block: Block) -> bool:
+        return self.left.matches(row, block) or self.right.matches(row, block)
+
+    @property
+    def aspects(self) -> frozenset[Aspect]:
+        return self.left.aspects | self.right.aspects
+
+    @property
+    def reaches_buffers(self) -> bool:
+        return self.left.reaches_buffers or self.right.reaches_buffers
+
+    def __repr__(self) -> str:
+        return f"{self.left!r} | {self.right!r}"
+
+
+@dataclass(frozen=True, repr=False)
+class Not(Selector):
+    of: Selector
+
+    def matches(self, row: Row, block: Block) -> bool:
+        return not self.of.matches(row, block)
+
+    @property
+    def aspects(self) -> frozenset[Aspect]:
+        return self.of.aspects
+
+    def __repr__(self) -> str:
+        return f"~{_inside(self.of, (Both, Either))}"
+
+
+class sel:  # noqa: N801 - a namespace, read as a word: gi.sel.kind("norm")
+    """Makes selectors: ``gi.sel.kind("norm") & ~gi.sel.part("bias")``.
+
+    Selectors are combined with ``&`` (both), ``|`` (either) and ``~`` (not).
+
+    Example:
+        >>> sel.kind("norm") & ~sel.part("bias")
+        kind('norm') & ~part('bias')
+    """
+
+    @staticmethod
+    def all() -> Selector:
+        """Every parameter."""
+        return All()
+
+    @staticmethod
+    def name(glob: str) -> Selector:
+        """Parameters whose dotted name, or a tied alias of it, matches a glob.
+
+        Case counts, ``*`` crosses dots, and ``*.bias`` also matches a ``bias`` at the root.
+        """
+        return Name(_text("name", glob))
+
+    @staticmethod
+    def attr(glob: str) -> Selector:
+        """Parameters whose own attribute name matches, whatever module holds them."""
+        return Attr(_text("attr", glob))
+
+    @staticmethod
+    def type(*classes: type[nn.Module]) -> Selector:
+        """Parameters held by a module of one of these types, subclasses included."""
+        if not classes or not all(_is_module_type(cls) for cls in classes):
+            raise RecipeError(f"sel.type takes module classes such as nn.Linear, got {classes!r}")
+        return Type(classes)
+
+    @staticmethod
+    def kind(*kinds: str) -> Selector:
+        """Parameters of one of these kinds: linear, conv, norm, ...
+
+        ``goodinit.anatomy.rows.KINDS`` lists them.
+        """
+        return Kind(_known("kind", kinds, KINDS))
+
+    @staticmethod
+    def part(*parts: str) -> Selector:
+        """Parameters, or blocks of packed ones, that play one of these parts: bias, q, out, ...
+
+        ``goodinit.anatomy.rows.PARTS`` lists them.
+        """
+        return Part(_known("part", parts, PARTS))
+
+    @staticmethod
+    def block(block: str) -> Selector:
+        """Blocks of packed parameters by name or glob: ``"forget"``, ``"expert*"``."""
+        return BlockNamed(_text("block", block))
+
+    @staticmethod
+    def ends_residual() -> Selector:
+        """Parameters whose output is added to a residual stream."""
+        return EndsResidual()
+
+    @staticmethod
+    def followed_by(*activations: str) -> Selector:
+        """Parameters whose output goes into one of these functions: ``"relu"``, ``"gelu"``."""
+        if not activations:
+            raise RecipeError("sel.followed_by takes names of functions, such as 'relu'")
+        return FollowedBy(tuple(_text("followed_by", name) for name in activations))
+
+    @staticmethod
+    def tied() -> Selector:
+        """Parameters that the model holds under several names."""
+        return Tied()
+
+    @staticmethod
+    def when(function: Callable[[Row], bool]) -> Selector:
+        """Parameters for whose ``goodinit.anatomy.Row`` a function of yours says True."""
+        if not callable(function):
+            raise RecipeError(f"sel.when takes a function of a row, got {function!r}")
+        return When(function)
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A selector, the scheme for what it selects, and the reason.
+
+    Attributes:
+        where: a selector; or a glob over dotted names; or a module type, which means its
+            weights and not its biases.
+        scheme: how the selected values are drawn.
+        why: the reason, shown in plans.
+        optional: whether it is all right that nothing matches. Rules of library recipes are
+            optional; yours aren't, so that a misspelt one is an error.
+
+    Example:
+        >>> from goodinit.schemes import Constant
+        >>> Rule("*.bias", Constant(0.01)).where
+        name('*.bias')
+    """
+
+    where: Selector
+    scheme: Scheme
+    why: str = ""
+    optional: bool = False
+
+    def __init__(
+        self,
+        where: Selector | str | type[nn.Module],
+        scheme: Scheme,
+        why: str = "",
+        optional: bool = False,
+    ) -> None:
+        if not isinstance(scheme, Scheme):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise RecipeError(
+                f"the rule for {where!r} needs a scheme such as gi.XavierUniform(), got "
+                f"{_called(scheme)}"
+            )
+        if not isinstance(why, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise RecipeError(f"the rule for {where!r}: why is a text, got {why!r}")
+        object.__setattr__(self, "where", _selector(where))
+        object.__setattr__(self, "scheme", scheme)
+        object.__setattr__(self, "why", why)
+        object.__setattr__(self, "optional", bool(optional))
+
+    @cached_property
+    def text(self) -> str:
+        """The rule in one line, as plans show it."""
+        return f"{self.where!r} -> {self.scheme!r}"
+
+
+def glob_matches(glob: str, name: str) -> bool:
+    """Return whether a dotted name matches a glob; ``*`` crosses dots, case counts.
+
+    >>> glob_matches("*.bias", "bias"), glob_matches("h.?.w*", "h.0.attn.weight")
+    (True, False)
+    """
+    return _compiled(glob)(name) is not None
+
+
+@lru_cache(maxsize=4096)
+def _compiled(glob: str) -> Callable[[str], object]:
+    pattern = fnmatch.translate(glob)
+    if glob.startswith("*."):  # a root parameter has no module before its dot
+        pattern = f"(?:{pattern})|(?:{fnmatch.translate(glob[2:])})"
+    return re.compile(pattern).match
+
+
+def _selector(where: object) -> Selector:
+    if isinstance(where, Selector):
+        return where
+    if isinstance(where, str):
+        return sel.name(where)
+    if _is_module_type(where):
+        return Type((cast("type[nn.Module]", where),)) & ~Part(("bias",))
+    raise RecipeError(
+        f"a rule's where is a selector (gi.sel), a glob such as '*.bias' or a module type such "
+        f"as nn.Linear, got {_called(where)}"
+    )
+
+
+def _is_module_type(value: object) -> bool:
+    return isinstance(value, type) and issubclass(value, nn.Module)
+
+
+def _inside(selector: Selector, looser: type[Selector] | tuple[type[Selector], ...]) -> str:
+    return f"({selector!r})" if isinstance(selector, looser) else repr(selector)
+
+
+def _known(what: str, values: tuple[object, ...], known: tuple[str, ...]) -> tuple[str, ...]:
+    if not values:
+        raise RecipeError(f"sel.{what}() needs a name; known are {', '.join(known)}")
+    for value in values:
+        if not isinstance(value, str) or value not in known:
+            near = nearest(value, known) if isinstance(value, str) else ""
+            raise RecipeError(f"sel.{what}({value!r}): known are {', '.join(known)}.{near}")
+    return cast("tuple[str, ...]", values)
+
+
+def _text(what: str, value: object) -> str:
+    if isinstance(value, str) and value:
+        return value
+    raise RecipeError(f"sel.{what} takes a text that isn't empty, got {value!r}")
+
+
+def _called(value: object) -> str:
+    if isinstance(value, type):
+        return f"the class {value.__name__}: call it, {value.__name__}(...)"
+    return repr(value)

@@ -1,0 +1,132 @@
+"""What is doubtful about a plan: the findings GI111 to GI115."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from torch import nn
+
+from goodinit.anatomy.names import Slot
+from goodinit.errors import nearest
+from goodinit.findings import Finding
+from goodinit.planning.deferred import ReluGain
+from goodinit.planning.kept import Kept
+from goodinit.planning.recipe import Recipe
+from goodinit.planning.rows import PlanRow
+from goodinit.planning.rule import Rule
+
+__all__ = ["verdicts"]
+
+
+def verdicts(
+    rows: tuple[PlanRow, ...],
+    slots: list[Slot],
+    recipe: Recipe,
+    won: dict[int, int],
+    kept: Kept,
+    how: str,
+) -> tuple[Finding, ...]:
+    """Return what a reader of the plan should know before applying it."""
+    return (
+        *_norms_around_zero(rows),
+        *_tied_too_large(rows, slots),
+        *_needs_flow(rows, recipe, how),
+        *_never_won(recipe, won),
+        *_extra_keys(kept, rows),
+    )
+
+
+def _norms_around_zero(rows: tuple[PlanRow, ...]) -> Iterator[Finding]:
+    """The much-copied DCGAN snippet: ``normal_(m.weight, 0, .02)`` on BatchNorm as well."""
+    bad = [
+        row
+        for row in rows
+        if row.kind == "norm" and row.part == "weight" and not row.buffer and _around_zero(row)
+    ]
+    if bad:
+        yield Finding(
+            "GI111",
+            "warning",
+            _several(bad),
+            f"the weight of a norm is drawn around 0 ({bad[0].scheme!r}), which all but "
+            f"switches its layer off and flips half of its channels",
+            f"draw it around 1: Normal(std={bad[0].std:g}, mean=1.0), as the DCGAN code does",
+        )
+
+
+def _around_zero(row: PlanRow) -> bool:
+    mean, std = row.mean, row.std
+    return mean is not None and std is not None and std > 0 and abs(mean) < std
+
+
+def _tied_too_large(rows: tuple[PlanRow, ...], slots: list[Slot]) -> Iterator[Finding]:
+    tables = (nn.Embedding, nn.EmbeddingBag)
+    multiplied = {
+        slot.name
+        for slot in slots
+        if slot.tied and any(not isinstance(owner, tables) for owner, _ in slot.places)
+    }
+    for row in rows:
+        std = row.std if row.kind == "embedding" and row.name in multiplied else None
+        if std is not None and std >= 0.5:
+            width = row.shape[-1]
+            yield Finding(
+                "GI112",
+                "warning",
+                row.name,
+                f"it is tied with {row.tied[0]}, which multiplies by it, and std {std:g} makes "
+                f"the first logits {std * width**0.5:.3g} wide",
+                f"draw it with std {width**-0.5:.3g}, 1/sqrt({width})",
+            )
+
+
+def _needs_flow(rows: tuple[PlanRow, ...], recipe: Recipe, how: str) -> Iterator[Finding]:
+    if how != "module types":
+        return
+    weights = [row for row in rows if row.layout is not None and row.kind in ("linear", "conv")]
+    unseen = [row for row in weights if row.activation is None and row.ends_residual is None]
+    shallow = [row for row in weights if row.ends_residual and row.depth is None]
+    asked = any(_asks_flow(rule) for rule in recipe.rules)
+    if asked and (len(unseen) > 1 or shallow):  # a single layer is followed by nothing
+        yield Finding(
+            "GI113",
+            "info",
+            "rules by residual ends and by the activation that follows",
+            "no inputs were given, so that module types alone tell these, and the depth",
+            "pass inputs=, a batch such as the model will get",
+        )
+
+
+def _asks_flow(rule: Rule) -> bool:
+    return isinstance(rule.scheme, ReluGain) or bool(
+        rule.where.aspects & {"residual", "activation"}
+    )
+
+
+def _never_won(recipe: Recipe, won: dict[int, int]) -> Iterator[Finding]:
+    for number, rule in enumerate(recipe.rules):
+        if not rule.optional and won.get(number) == 0:
+            yield Finding(
+                "GI114",
+                "info",
+                rule.text,
+                "later rules win wherever it matches",
+                "move it behind them, or drop it",
+            )
+
+
+def _extra_keys(kept: Kept, rows: tuple[PlanRow, ...]) -> Iterator[Finding]:
+    if kept.extra:
+        near = nearest(kept.extra[0], [row.name for row in rows])
+        yield Finding(
+            "GI115",
+            "info",
+            kept.extra[0],
+            f"the state dict in keep has {len(kept.extra)} keys that the model doesn't",
+            f"check their names.{near}" if near else "nothing, if they belong to another part",
+        )
+
+
+def _several(rows: list[PlanRow]) -> str:
+    more = f" and {len(rows) - 1} more" if len(rows) > 1 else ""
+    return rows[0].name + more

@@ -1,0 +1,166 @@
+"""Plans to files and back, and files that hold none."""
+
+import copy
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+
+import goodinit as gi
+from goodinit.errors import PlanFileError, SchemeError
+
+NET = nn.Sequential(nn.Conv1d(4, 6, 3, groups=2), nn.BatchNorm1d(6), nn.LSTM(6, 5))
+PLAN = gi.plan(NET, "lstm", prefix="p")
+DATA = PLAN.to_dict()
+
+
+def test_saved_and_loaded_is_equal(tmp_path: Path) -> None:
+    path = tmp_path / "plan.json"
+    applied = gi.init_(copy.deepcopy(NET), "lstm", prefix="p", seed=3)
+    applied.save(path)
+    loaded = gi.Plan.load(path)
+    assert loaded == applied
+    assert loaded.seed == 3
+    assert loaded.digest == PLAN.digest  # the seed isn't planned
+    assert not gi.diff(loaded, PLAN)
+    assert str(loaded) == str(applied)
+
+
+def test_the_digest_is_the_same_in_another_process() -> None:
+    code = (
+        "import goodinit as gi; from torch import nn; print(gi.plan(nn.Sequential("
+        "nn.Conv1d(4, 6, 3, groups=2), nn.BatchNorm1d(6), nn.LSTM(6, 5)), 'lstm', prefix='p')"
+        ".digest)"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == PLAN.digest
+    assert gi.plan(NET, "he", prefix="p").digest != PLAN.digest
+
+
+def test_code_cannot_be_saved() -> None:
+    plan = gi.plan(nn.Linear(2, 2), {"bias": gi.Function(lambda site: NET[1].running_mean[:1])})
+    assert "Function" in str(plan)
+    with pytest.raises(SchemeError, match="code"):
+        plan.to_dict()
+
+
+def edited(path: str, value: object) -> object:
+    """The plan's data with one place in it changed; None takes it away."""
+    data = json.loads(json.dumps(DATA))
+    *way, last = path.split("/")
+    at = data
+    for step in way:
+        at = at[int(step) if step.isdigit() else step]
+    key = int(last) if last.isdigit() else last
+    if value is DELETED:
+        del at[key]
+    else:
+        at[key] = value
+    return data
+
+
+DELETED = object()
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "says"),
+    [
+        ("goodinit_plan", 2, "^goodinit_plan: .*version 1"),
+        ("goodinit_plan", True, "version"),
+        ("rows", {}, "^rows: a list"),
+        ("rows/0/name", 3, r"^rows\[0\].name: a text"),
+        ("rows/0/name", DELETED, r"^rows\[0\].name: it is missing"),
+        ("rows/0/extra", 3, r"^rows\[0\]: unknown"),
+        ("rows/0/shape/1", -1, r"^rows\[0\].shape\[1\]: a whole number"),
+        ("rows/0/shape/1", 10**400, r"^rows\[0\].shape\[1\]: .*huge"),
+        ("rows/0/shape/1", True, "whole number"),
+        ("rows/0/fan_in", "9", r"fan_in: a finite number"),
+        ("rows/0/fan_in", float("nan"), r"fan_in"),
+        ("rows/0/fan_in", None, r"^rows\[0\].scheme: .*fan_in"),
+        ("rows/0/dtype", "float33", "a dtype"),
+        ("rows/0/dtype", "__class__", "a dtype"),
+        ("rows/0/kind", "convolution", "kind: linear or conv"),
+        ("rows/0/layout/outputs/0", 7, "layout: not each axis once"),
+        ("rows/0/layout/groups", 0, "groups"),
+        ("rows/0/scheme", None, "scheme"),
+        ("rows/0/scheme/scheme", "Scaled", "scheme"),
+        ("rows/0/zero_rows", [99], "zero_rows"),
+        ("rows/0/guessed", 1, "true or false"),
+        ("rows/1/name", "p.0.weight", "twice"),
+        ("rows/7/blocks/0/box", [[0, 5]], r"^rows\[7\].blocks\[0\].box"),
+        ("rows/7/blocks/0/box", [[0, 0], [0, 6]], "doesn't lie in"),
+        ("rows/7/blocks/0/box/0", [0, 1, 2], "start, stop"),
+        ("rows/7/blocks/0/box/0", [0, 4], "cover"),
+        ("rows/7/blocks/0/scheme", {"scheme": "Normal", "std": -1}, "std"),
+        ("rows/7/blocks/0/scheme", {"scheme": "TorchDefault"}, "TorchDefault"),
+        ("rows/7/scheme", {"scheme": "Zeros"}, "each has its own"),
+        ("findings", [3], r"^findings\[0\]: an object"),
+        ("seed", -1, "seed"),
+    ],
+)  # fmt: skip
+def test_refused_with_its_place(path: str, value: object, says: str) -> None:
+    with pytest.raises(PlanFileError, match=says):
+        gi.Plan.from_dict(edited(path, value))
+
+
+@pytest.mark.parametrize(
+    ("raw", "says"),
+    [
+        (b"", "holds no plan"),
+        (b"\xff\xfe", "utf-8"),
+        (b"[" * 100_000, "holds no plan"),
+        (b'{"a": 1, "a": 2}', "twice"),
+        (b'{"goodinit_plan": NaN}', "no JSON number"),
+        (b'{"goodinit_plan": 1e999}', "too large"),
+        (b'{"goodinit_plan": ' + b"9" * 10_000 + b"}", "holds no plan"),
+        (b"[]", "an object"),
+        (json.dumps(DATA).encode()[:-20], "holds no plan"),
+    ],
+)
+def test_bad_files_are_named(raw: bytes, says: str, tmp_path: Path) -> None:
+    path = tmp_path / "bad.json"
+    path.write_bytes(raw)
+    with pytest.raises(PlanFileError, match=says) as caught:
+        gi.Plan.load(path)
+    assert "bad.json" in str(caught.value)
+
+
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner),
+    max_leaves=6,
+)
+
+
+def places(data: object) -> list[tuple[object, object]]:
+    """Every (container, key) in nested data."""
+    if isinstance(data, dict):
+        return [(data, key) for key in data] + [p for v in data.values() for p in places(v)]
+    if isinstance(data, list):
+        return [(data, i) for i in range(len(data))] + [p for v in data for p in places(v)]
+    return []
+
+
+@given(st.data(), ANYTHING)
+def test_whatever_is_put_anywhere_is_read_or_refused(data: st.DataObject, value: object) -> None:
+    plan = json.loads(json.dumps(DATA))
+    found = places(plan)
+    container, key = found[data.draw(st.integers(0, len(found) - 1))]
+    container[key] = value
+    try:
+        read = gi.Plan.from_dict(plan)
+    except PlanFileError:
+        return
+    assert gi.Plan.from_dict(read.to_dict()) == read
+    str(read)
+
+
+@given(ANYTHING)
+def test_anything_else_is_refused(value: object) -> None:
+    with pytest.raises(PlanFileError):
+        gi.Plan.from_dict(value)

@@ -1,0 +1,26 @@
+"""The public names, pinned."""
+
+import goodinit as gi
+
+NAMES = """
+Constant DeltaOrthogonal Dirac Finding Function GlorotNormal GlorotUniform GoodinitError HeNormal
+HeUniform Identity KaimingNormal KaimingUniform Keep LeCunNormal LeCunUniform Normal Ones
+Orthogonal Plan Recipe Rule Scheme Sparse Stream TorchDefault TruncatedNormal Uniform
+VarianceScaling XavierNormal XavierUniform Zeros __version__ apply_ diff gain init_ plan recipe
+recipes schemes sel skeleton
+"""
+
+
+def test_the_face() -> None:
+    assert sorted(gi.__all__) == sorted(NAMES.split())
+    assert all(hasattr(gi, name) for name in gi.__all__)
+
+
+def test_recipe_is_a_function_and_recipes_a_module() -> None:
+    assert gi.recipe("he").name == "he"
+    assert "he" in gi.recipes.names()
+
+
+def test_public_things_are_documented() -> None:
+    for name in gi.__all__:
+        assert name.startswith("__") or getattr(gi, name).__doc__, name
