@@ -6,6 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import product
+from math import prod
 
 from goodinit.anatomy.graph import Graph
 from goodinit.anatomy.nodes import Node, Use
@@ -108,6 +109,7 @@ def _weight(
 ) -> Facets:
     use = max(uses, key=lambda u: (graph.nodes[u.node].live, -u.node))
     node = graph.nodes[use.node]
+    use = _stacked(use, node, shape)
     kind = "conv" if use.window or node.function.startswith("conv") else "linear"
     parts = {roles.parts.get(u.node, "weight") for u in uses} - {"weight"}
     part = parts.pop() if len(parts) == 1 else "weight"
@@ -131,17 +133,30 @@ def _weight(
     )
     same = told.layout is not None and not told.guessed and told.kind == kind
     ends = any(u.node in roles.ends for u in uses)
-    after = [activation_after(graph, u.node) for u in uses[:4]]
+    after = [activation_after(graph, u.node, roles.adapted) for u in uses[:4]]
     return _known(
         told,
         kind=kind,
         part=part,
         layout=told.layout if same else own,
         blocks=blocks or (told.blocks if same else ()),
-        activation=next((name for name in after if name), None),
+        activation=next((name for name in after if name), None) if kind != "router" else None,
         ends_residual=ends,
         neutral=None,
         seen=told.seen if same and told.seen else _text(graph, use, "x, W"),
+    )
+
+
+def _stacked(use: Use, node: Node, shape: tuple[int, ...]) -> Use:
+    """Return a use with the output axes that only tell experts apart as batch axes."""
+    batch = {axis for axis, place in use.places if place in node.stacked}
+    if not batch or len(use.outputs) - len(batch) < 1:
+        return use
+    return replace(
+        use,
+        outputs=tuple(axis for axis in use.outputs if axis not in batch),
+        batch=tuple(sorted({*use.batch, *batch})),
+        fan_out=(use.fan_out or 0) / prod(shape[axis] for axis in batch),
     )
 
 
@@ -289,13 +304,14 @@ def _scale(graph: Graph, use: Use, told: Facets, shape: tuple[int, ...]) -> Face
     live = signals(graph, node)
     norm = bool(live) and is_normalised(graph, live[0].node)
     text = f"x * ({shift:g} + p)" if shift else "x * p"
+    text = f"{node.function}(x, p)" if node.role == "activation" else text
     return _known(
         told,
         kind="norm" if norm else "scale",
         part="weight",
         layout=None,
         blocks=(),
-        neutral=None if bent else 1.0 - shift,
+        neutral=None if bent or node.role == "activation" else 1.0 - shift,
         seen=f"norm(x){text[1:]}" if norm else text,
     )
 

@@ -29,6 +29,8 @@ __all__ = ["Graph"]
 
 Ranges = tuple[geometry.Range, ...]
 
+_CARRYING = ("view", "cast", "pointwise", "activation", "join", "add", "mul")
+
 _COMPARISONS = frozenset(
     "eq ne lt le gt ge isin isnan isinf logical_and logical_or logical_not bitwise_and "
     "bitwise_or bitwise_not less greater not_equal bool".split()
@@ -75,7 +77,7 @@ class Graph:
             shape = tuple(stand_in.shape)
             if prod(shape) >= prod(self.shapes.get(number, ())):  # weight_norm stores two
                 self.shapes[number] = shape
-            axes = tuple((axis,) if size > 1 else () for axis, size in enumerate(shape))
+            axes = tuple((axis,) for axis in range(len(shape)))
             origins = (Origin(number, -1, axes, tuple((0, size) for size in shape)),)
         self._bind(stand_in, Value(node.index, origins))
 
@@ -100,6 +102,7 @@ class Graph:
         if call.inplace and tensors and not results:
             results = tensors[:1]
         live = any(self.nodes[value.node].live for value in values)
+        live = live and role_of(call.function) != "source"  # zeros_like(x) is no signal
         node = self._add_node(
             call.function, call.path, values, results[0] if results else None, live
         )
@@ -107,6 +110,8 @@ class Graph:
             node.role = "pick"  # by a tensor of indices, not by numbers and slices
         elif call.function in ("add", "sub", "mul"):
             node.number = _number(call)
+        elif self._is_relu(node, call):
+            node.role, node.label = "activation", "relu"
         elif node.role == "activation":
             node.label = activation_call(call.function, call.args[1:], call.kwargs)
         node.tally = self._tally(node)
@@ -133,13 +138,25 @@ class Graph:
         node = self._add_node("unseen", "", (), tensor, live=True)
         return self._bind(tensor, Value(node.index))
 
+    def _is_relu(self, node: Node, call: Call) -> bool:
+        """Whether a clamp or maximum cuts off what is below 0."""
+        if node.function in ("clamp", "clip", "clamp_min"):
+            bounds = [*call.args[1:], *call.kwargs.values()]
+            low = call.kwargs.get("min", call.args[1] if len(call.args) > 1 else None)
+            return low == 0 and sum(bound is not None for bound in bounds) == 1
+        zeros = ("zeros", "zeros_like", "new_zeros")
+        return node.function == "maximum" and any(
+            self.nodes[index].function in zeros for index in node.inputs
+        )
+
     def _tally(self, node: Node) -> str:
         if node.function in ("arange", "cumsum", "linspace"):
             return "count"
         if node.function in _COMPARISONS:
             return ""
-        told = {self.nodes[index].tally for index in node.inputs}
-        return "ids" if "ids" in told else "count" if "count" in told else ""
+        kept = node.inputs[:1] if node.role == "pick" else node.inputs  # not by the indices
+        told = {self.nodes[index].tally for index in kept}
+        return next((tally for tally in ("ids", "count", "unknown") if tally in told), "")
 
     def _known(self, tensor: Tensor) -> bool:
         entry = self._values.get(id(tensor))
@@ -287,13 +304,13 @@ def _tally_of_source(tensor: Tensor, live: bool) -> str:
     if live:
         return "ids"
     if tensor.is_meta:
-        return "count"
+        return "unknown"
     return "count" if tensor.numel() > 1 and bool((tensor != tensor.flatten()[0]).any()) else ""
 
 
 def _mixes(node: Node, origin: Origin) -> bool:
     """Whether a function ends the trail of a projection's output."""
-    return origin.param is None and node.role not in ("cast", "pointwise", "join", "add", "mul")
+    return origin.param is None and node.role not in _CARRYING
 
 
 def _still_weight(node: Node, call: Call, tensor: Tensor, origin: Origin) -> bool:
@@ -304,7 +321,7 @@ def _still_weight(node: Node, call: Call, tensor: Tensor, origin: Origin) -> boo
     """
     if origin.param is None or node.role not in ("mul", "pick", "cast", "view"):
         return False
-    if sum(bool(over) for over in origin.axes) < 2:
+    if origin.breadth() < 2:
         return False
     if node.role == "pick":  # the experts of each token; rows of a table are activations
         return len(origin.box) > 2

@@ -142,6 +142,7 @@ def guess(module: nn.Module, attr: str, tensor: Tensor, siblings: Mapping[str, T
     Example:
         Hugging Face's Conv1D, which multiplies from the right:
 
+        >>> import torch
         >>> own = {"weight": torch.empty(20, 60), "bias": torch.empty(60)}
         >>> guess(nn.Module(), "weight", own["weight"], own).layout.fans((20, 60))
         (20, 60)

@@ -21,6 +21,8 @@ from torch.nn.utils.prune import BasePruningMethod
 from torch.nn.utils.spectral_norm import SpectralNorm
 from torch.nn.utils.weight_norm import WeightNorm
 
+from goodinit.errors import LazyParameterError
+
 __all__ = ["Slot", "join", "slots", "type_of", "walk"]
 
 How = Literal["plain", "parametrized", "weight_norm", "spectral_norm", "pruned"]
@@ -61,7 +63,7 @@ class Slot:
     @property
     def logical_shape(self) -> tuple[int, ...]:
         """Shape of the value that the module sees."""
-        if self.how != "parametrized" or is_lazy(self.tensor):
+        if self.how != "parametrized":
             return tuple(self.tensor.shape)
         lists = self.owner.parametrizations
         assert isinstance(lists, nn.ModuleDict)
@@ -80,6 +82,9 @@ def slots(model: nn.Module, prefix: str = "") -> list[Slot]:
         model: any module.
         prefix: put before each name, with a dot; for a part of a larger model.
 
+    Raises:
+        LazyParameterError: a lazy module, whose shapes aren't known yet.
+
     Example:
         >>> net = nn.Sequential(nn.Embedding(10, 4), nn.Linear(4, 10))
         >>> net[1].weight = net[0].weight
@@ -89,6 +94,11 @@ def slots(model: nn.Module, prefix: str = "") -> list[Slot]:
     found: dict[object, Slot] = {}
     for path, module in walk(model, prefix):
         for slot in _own(module, path):
+            if any(is_lazy(tensor) for tensor in slot.tensors):
+                raise LazyParameterError(
+                    f"{slot.name} of {type(module).__name__} has no shape yet: run the model "
+                    f"once on an input, then initialise it"
+                )
             first = found.setdefault(_identity(slot), slot)
             if first is not slot and slot.name != first.name:
                 first.tied.append(slot.name)

@@ -29,6 +29,13 @@ class Origin:
     shift: float = 0.0
     bent: tuple[str, ...] = ()
 
+    def breadth(self, last: int = 0) -> int:
+        """Return over how many axes (of the last so many) a tensor runs through its origin."""
+        return sum(
+            any(self.box[axis][1] - self.box[axis][0] > 1 for axis in over)
+            for over in self.axes[-last:]
+        )
+
 
 @dataclass(slots=True)
 class Value:
@@ -61,6 +68,7 @@ class Use:
         origin: the parameter's axes as they were used.
         fixed: whether the operand holds one index of a stacked axis only (``W[3]``).
         counted: of a lookup, whether the indices count positions.
+        places: of an einsum, (axis of the parameter, axis of the result) for each output axis.
     """
 
     param: int
@@ -77,6 +85,7 @@ class Use:
     stride: int = 1
     transposed: bool = False
     counted: bool = False
+    places: tuple[tuple[int, int], ...] = ()
 
 
 @dataclass(slots=True)
@@ -95,7 +104,9 @@ class Node:
         uses: the parameters that it used.
         consumers: the nodes that took its result.
         number: the number that was added or multiplied by, where an operand is one.
-        tally: what its integers are: "ids" from the inputs, a "count" (of positions), or "".
+        tally: what its integers are: "ids" from the inputs, a "count" (of positions),
+            "unknown" (a buffer on meta) or "".
+        stacked: axes of the result along which the next weight holds a matrix for each index.
         label: of an activation, its name with the arguments that aren't the default.
     """
 
@@ -112,6 +123,7 @@ class Node:
     number: float | None = None
     tally: str = ""
     label: str = ""
+    stacked: set[int] = field(default_factory=set[int])
 
 
 @dataclass(slots=True)

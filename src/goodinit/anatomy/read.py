@@ -24,11 +24,13 @@ class Anatomy:
 
     Attributes:
         rows: one for each, in registration order.
+        slots: where each lives in the model, in the same order.
         how: how it is known: "module types", or how the model was run: "meta", "real".
         reason: why it wasn't run on meta, if so.
     """
 
     rows: tuple[Row, ...]
+    slots: tuple[Slot, ...]
     how: str
     reason: str = ""
 
@@ -46,6 +48,7 @@ def read(model: nn.Module, inputs: Inputs | None = None, prefix: str = "") -> An
         TraceError: the model raised on the inputs.
 
     Example:
+        >>> import torch
         >>> net = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 4))
         >>> rows = read(net, torch.randn(2, 8)).rows
         >>> [(row.name, row.facets.part, row.facets.activation) for row in rows if row.shape[1:]]
@@ -65,7 +68,8 @@ def read(model: nn.Module, inputs: Inputs | None = None, prefix: str = "") -> An
     outputs = [graph.value(t).node for t in tensors_in(run.output)]
     facets, sums = facets_from(graph, outputs, told)
     layers = layers_by_flow(graph, modules, sums)
-    return Anatomy(_rows(found, _placed(found, facets, layers, paths)), run.how, run.reason)
+    placed = _placed(found, facets, layers, paths)
+    return Anatomy(_rows(found, placed), tuple(found), run.how, run.reason)
 
 
 def _by_type(
@@ -76,7 +80,7 @@ def _by_type(
     reason: str = "",
 ) -> Anatomy:
     facets = _placed(found, told, layers_by_type(modules), paths)
-    return Anatomy(_rows(found, facets), "module types", reason)
+    return Anatomy(_rows(found, facets), tuple(found), "module types", reason)
 
 
 def _from_types(found: list[Slot], modules: Mapping[str, nn.Module]) -> list[Facets]:

@@ -6,7 +6,7 @@ No name of a module or an attribute is looked at.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
 
@@ -41,6 +41,7 @@ class Roles:
         packed: node -> part -> range of the output's features, where one weight holds several.
         streams: nodes that add a branch to a residual stream.
         adapters: nodes of a low-rank pair beside another weight (LoRA).
+        adapted: nodes that add such a pair's output.
     """
 
     ends: set[int] = field(default_factory=set[int])
@@ -48,6 +49,7 @@ class Roles:
     packed: dict[int, dict[str, Range]] = field(default_factory=dict[int, dict[str, Range]])
     streams: list[int] = field(default_factory=list[int])
     adapters: set[int] = field(default_factory=set[int])
+    adapted: set[int] = field(default_factory=set[int])
 
 
 def roles_of(graph: Graph, outputs: Iterable[int]) -> Roles:
@@ -60,6 +62,7 @@ def roles_of(graph: Graph, outputs: Iterable[int]) -> Roles:
     roles = Roles()
     users = [node for node in graph.nodes if weights(node)]
     ends = set(outputs)
+    _adapters(graph, roles)
     for node in users:
         if _is_patch(graph, node):
             roles.parts[node.index] = "patch"
@@ -78,11 +81,10 @@ def roles_of(graph: Graph, outputs: Iterable[int]) -> Roles:
     for node in users:
         if _is_router(graph, node):
             roles.parts[node.index] = "router"
-    _adapters(graph, roles)
     return roles
 
 
-def activation_after(graph: Graph, start: int) -> str | None:
+def activation_after(graph: Graph, start: int, adapted: Container[int] = ()) -> str | None:
     """Return the name of the activation that a node's output goes through next.
 
     Normalization, pooling, dropout and reshaping may come between. Functions composed by hand
@@ -93,7 +95,7 @@ def activation_after(graph: Graph, start: int) -> str | None:
     for index in _rising(graph, start):
         node = graph.nodes[index]
         before = {value.node for value in signals(graph, node)}
-        if not before or not before <= own:
+        if not before or not (before <= own or index in adapted):
             continue
         if found is not None and node.role == "mul" and len(before) > 1:
             return _gated(graph, found)
@@ -370,6 +372,7 @@ def _adapters(graph: Graph, roles: Roles) -> None:
             narrow = graph.nodes[down].shape[-1] < graph.nodes[up].shape[-1]
             if narrow and down != base and _share_input(graph, base, down):
                 roles.adapters |= {up, down}
+                roles.adapted.add(node.index)
                 roles.parts |= {up: "out", down: "in"}
 
 

@@ -236,9 +236,36 @@ class _Reader:
             batch = tuple(d for d, x in enumerate(term) if x in kept and x in others)
             outputs = tuple(d for d, x in enumerate(term) if x in kept and x not in others)
             if inputs and (outputs or len(operands) == 2):
+                before = len(self.uses)
                 self._contract(tensor, inputs, outputs, batch)
+                self._place(self.uses[before:], term, right)
+                self._stack(letters, operands, {term[d] for d in batch})
             else:
                 self._all(self._origins(tensor), "mul")
+
+    def _place(self, uses: Iterable[Use], term: Sequence[str], result: str) -> None:
+        """Note where in the result the output axes of a weight went."""
+        for use in uses:
+            use.places = tuple(
+                (axis, result.index(letter))
+                for letter, over in zip(term, use.origin.axes, strict=True)
+                for axis in over
+                if axis in use.outputs and letter in result and "..." not in result
+            )
+
+    def _stack(
+        self, letters: Sequence[Sequence[str]], operands: Sequence[Tensor], batch: set[str]
+    ) -> None:
+        """Note on the weight before that an axis of its output picks a matrix of this one."""
+        for term, tensor in zip(letters, operands, strict=True):
+            for origin in self._graph.value(tensor).origins:
+                if origin.param is None:
+                    self._graph.nodes[origin.node].stacked.update(
+                        axis
+                        for letter, over in zip(term, origin.axes, strict=True)
+                        if letter in batch
+                        for axis in over
+                    )
 
     def tensordot(self) -> None:
         left, right = self.at(0, "a"), self.at(1, "b")
@@ -255,9 +282,11 @@ class _Reader:
             self._contract(tensor, inputs, outputs)
 
     def lookup(self, table: Tensor | None, index: Tensor | None) -> None:
-        counted = index is not None and (
-            self._graph.nodes[self._graph.value(index).node].tally == "count"
-        )
+        counted = False
+        if table is not None and index is not None:
+            tally = self._graph.nodes[self._graph.value(index).node].tally
+            fits = self._node.function != "embedding" or index.shape[-1:] <= table.shape[:1]
+            counted = tally == "count" or (tally == "unknown" and fits)
         for origin in self._origins(table):
             self._note(origin, "lookup", counted)
 
@@ -292,7 +321,7 @@ class _Reader:
 
     def rest(self, tensors: Iterable[Tensor]) -> None:
         role = self._node.role
-        role = {"pointwise": "join"}.get(role, role)
+        role = {"pointwise": "join", "activation": "mul"}.get(role, role)  # a PReLU's slope
         role = role if role in ("add", "mul", "join", "opaque") else "feed"
         for tensor in tensors:
             self._all(self._origins(tensor), role)
@@ -319,7 +348,7 @@ def _length(origin: Origin, axis: int) -> int:
 
 
 def _matrix(origins: Iterable[Origin]) -> bool:
-    return any(sum(bool(over) for over in origin.axes[-2:]) == 2 for origin in origins)
+    return any(origin.breadth(last=2) == 2 for origin in origins)
 
 
 def _letters(term: str, rank: int) -> list[str]:

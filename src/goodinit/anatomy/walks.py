@@ -102,7 +102,7 @@ def back_to_contractions(graph: Graph, index: int, floor: int = -1) -> list[Node
         before = [value.node for value in signals(graph, node)]
         if node.role == "attention":
             return before[2:3] or before
-        if node.role == "mul" and len(before) > 1:
+        if node.role in ("mul", "contract") and len(before) > 1:
             return [i for i in before if not _is_gate(graph, i)] or before
         if node.role == "pick":
             return before[:1]

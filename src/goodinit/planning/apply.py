@@ -31,7 +31,7 @@ from goodinit.errors import (
     WriteError,
 )
 from goodinit.findings import Finding
-from goodinit.planning.checks import check_lazy, check_module, check_writable, fixes_scale
+from goodinit.planning.checks import check_module, check_writable, fixes_scale
 from goodinit.planning.defaults import torch_default
 from goodinit.planning.materialize import materialize_
 from goodinit.planning.plan import Plan, plan
@@ -86,7 +86,6 @@ def apply_(
         raise PlanError(f"apply_ takes a Plan, got {plan!r}; gi.init_ takes a recipe")
     stream = Stream(fresh_seed() if seed is None else seed)
     found = {slot.name: slot for slot in slots(model, plan.prefix)}
-    check_lazy(list(found.values()))
     _check_match(plan, found)
     device = None if materialize is None else _device(materialize)
     _check_memory(plan, found, device)
@@ -128,7 +127,6 @@ def init_module_(module: nn.Module, recipe: Recipe) -> None:
     found = {slot.name: slot for slot in slots(alone) if not slot.buffer}
     if not found:
         return
-    check_lazy(list(found.values()))
     known = [row for row in read(alone).rows if row.name in found and not _unknown(row)]
     matcher = Matcher(recipe)
 
@@ -152,7 +150,6 @@ def _init_tensor_(tensor: Tensor, recipe: Recipe, seed: int | None, prefix: str)
     holder._parameters["weight"] = cast("nn.Parameter", tensor)  # a plain one will do
     slot = slots(holder)[0]
     slot.name = prefix or "tensor"
-    check_lazy([slot])
     if tensor.is_meta:
         raise _no_memory(slot.name)
     row = _tensor_row(slot.name, tensor)

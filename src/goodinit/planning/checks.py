@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn.parameter import is_lazy
 
 from goodinit.anatomy.names import Slot
 from goodinit.errors import (
     DtypeError,
     EmptyParameterError,
     ExpandedParameterError,
-    LazyParameterError,
     MetaModelError,
     ModelError,
     ParametrizationError,
 )
 
-__all__ = ["check_lazy", "check_module", "check_writable", "fixes_scale", "is_real", "normalises"]
+__all__ = ["check_module", "check_writable", "fixes_scale", "is_real", "normalises"]
 
 # They keep only the direction or the factor of what is written through them.
 _FIXING = {
@@ -32,16 +30,6 @@ def check_module(model: object, what: str) -> nn.Module:
         return model
     called = f"the class {model.__name__}: call it" if isinstance(model, type) else repr(model)
     raise ModelError(f"{what} takes a torch.nn.Module, got {called[:200]}")
-
-
-def check_lazy(slots: list[Slot]) -> None:
-    """Raise LazyParameterError where a shape isn't known yet."""
-    for slot in slots:
-        if any(is_lazy(tensor) for tensor in slot.tensors):
-            raise LazyParameterError(
-                f"{slot.name} of {type(slot.owner).__name__} has no shape yet: run the model "
-                f"once on an input, then initialise it"
-            )
 
 
 def check_writable(slot: Slot) -> None:

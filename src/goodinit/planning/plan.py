@@ -16,11 +16,10 @@ from pathlib import Path
 from torch import nn
 
 from goodinit.anatomy import read
-from goodinit.anatomy.names import slots
 from goodinit.errors import PlanError, PlanFileError, RecipeError, nearest
 from goodinit.findings import Finding
 from goodinit.planning import codec, table
-from goodinit.planning.checks import check_lazy, check_module
+from goodinit.planning.checks import check_module
 from goodinit.planning.kept import Kept
 from goodinit.planning.recipe import Recipe
 from goodinit.planning.resolve import resolve
@@ -204,9 +203,8 @@ def plan(
         raise RecipeError(f"plan takes a Recipe, got {recipe!r}")
     if not isinstance(prefix, str):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise RecipeError(f"prefix is a dotted name such as 'encoder', got {prefix!r}")
-    found = slots(model, prefix)
-    check_lazy(found)
     anatomy = read(model, inputs, prefix)
+    found = list(anatomy.slots)
     kept = Kept.of(keep, anatomy.rows, prefix)
     rows, won = resolve(model, anatomy.rows, found, recipe, kept, anatomy.how)
     where = found, recipe, won, kept, anatomy.how

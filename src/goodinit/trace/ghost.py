@@ -67,15 +67,12 @@ class Ghost(TorchFunctionMode):
         return self._replace(tensor, self._enter(tensor))
 
     def _enter(self, tensor: Tensor) -> Tensor:
-        parameter = isinstance(tensor, nn.Parameter)
-        ghostly = tensor.is_floating_point() or tensor.is_complex()
-        if tensor.is_meta or (parameter and self._real):
-            twin = tensor.detach()
-        elif ghostly and not self._real and (parameter or id(tensor) in self._inputs):
+        ours = isinstance(tensor, nn.Parameter) or id(tensor) in self._inputs
+        ghostly = ours and (tensor.is_floating_point() or tensor.is_complex())
+        if tensor.is_meta or (ghostly and not self._real):
             twin = _on_meta(tensor)
         else:
             twin = tensor.detach().clone()
-        twin = twin.view_as(twin) if twin is tensor else twin
         self._observer.source(tensor, twin)
         return twin
 
@@ -101,17 +98,20 @@ class Ghost(TorchFunctionMode):
         self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Any:
         name, inplace = name_of(func)
+        if inplace and name in ("data", "grad", "requires_grad"):
+            return args[0]  # nothing that is set on a tensor may outlive the trace
         if name in _QUERIES:
             return func(*args, **kwargs)
         if name in ("device", "get_device") or name in _PLACE:
             return self._whereabouts(name)
-        if inplace and name in ("data", "grad", "requires_grad"):
-            return None  # nothing that is set on a tensor may outlive the trace
         args, kwargs = _map((args, kwargs), self.stand_in)
         given, given_kwargs = args, kwargs
         if not self._real and any(t.is_meta for t in tensors_in((args, kwargs))):
             if inplace and args and isinstance(args[0], Tensor) and not args[0].is_meta:
                 self._replace(args[0], _on_meta(args[0]))
+            if name in ("getitem", "setitem", "masked_select"):
+                args = (args[0], _counted(args[1]), *args[2:])
+                func = Tensor.__getitem__ if name == "masked_select" else func
             args, kwargs = _map((args, kwargs), self._to_meta)
         if name in _MOVES:
             args, kwargs = _stay(args, kwargs)
@@ -145,6 +145,19 @@ def _on_meta(tensor: Tensor) -> Tensor:
         if tensor.layout is not torch.strided:
             return torch.empty(tensor.shape, dtype=tensor.dtype, device="meta")
         return torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device="meta")
+
+
+def _counted(index: Any) -> Any:
+    """Return an index with masks of known values as positions: how many is known then."""
+    if isinstance(index, Tensor) and index.dtype is torch.bool and not index.is_meta:
+        return index.nonzero(as_tuple=True) if index.ndim != 1 else index.nonzero()[:, 0]
+    if not isinstance(index, tuple):
+        return index
+    places: list[Any] = []
+    for item in cast("tuple[Any, ...]", index):
+        place = _counted(item)
+        places.extend(cast("tuple[Any, ...]", place) if isinstance(place, tuple) else (place,))
+    return tuple(places)
 
 
 def _shaped(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import sys
+import warnings
 from collections.abc import Callable, Generator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -152,8 +153,13 @@ def _as_before(model: nn.Module) -> Generator[None]:
         if type(value) in (dict, list, set)
     ]
     state = random.getstate()
+    numpy: Any = sys.modules.get("numpy")
+    numpy_state = numpy.random.get_state() if numpy else None
     fast = torch.backends.mha.get_fastpath_enabled()
     with ExitStack() as stack:
+        # A rehearsal: what a model warns of, it says again when it runs in earnest.
+        stack.enter_context(warnings.catch_warnings())
+        warnings.simplefilter("ignore")
         stack.enter_context(torch.random.fork_rng(devices=[]))  # pyright: ignore[reportUnknownArgumentType]
         if "torch._dynamo" in sys.modules:
             stack.enter_context(torch.compiler.set_stance("force_eager"))
@@ -164,6 +170,8 @@ def _as_before(model: nn.Module) -> Generator[None]:
         finally:
             torch.backends.mha.set_fastpath_enabled(fast)
             random.setstate(state)
+            if numpy:
+                numpy.random.set_state(numpy_state)
             for container, content in [*held, *saved]:
                 _refill(container, content)
 

@@ -1,0 +1,145 @@
+"""The anatomy of each model of the zoo, against what a domain expert says of it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import cache
+
+import pytest
+import torch
+from torch import nn
+
+from goodinit.anatomy import KINDS, PARTS, Anatomy, read
+
+from . import zoo, zoo_hf
+from .expected import E, differences
+
+NAMES = [*zoo.PLAIN, *(f"hf-{name}" for name in zoo_hf.HF)]
+
+# Guessed though inputs are given, each for a reason.
+STILL_GUESSED = {
+    "hf-wav2vec2": {"wav2vec2.masked_spec_embed"},  # used in training only
+}
+# Run with their own weights, for a reason.
+REAL = {
+    "hf-switch_transformers": "experts that a token chooses are found by nonzero()",
+}
+
+
+def build(name, device="cpu"):
+    return zoo_hf.build(name[3:], device) if name.startswith("hf-") else zoo.build(name, device)
+
+
+@cache
+def anatomies(name) -> tuple[nn.Module, Anatomy, Anatomy]:
+    """Return a model and its anatomy with and without inputs."""
+    model, inputs = build(name)
+    return model, read(model, inputs), read(model)
+
+
+def test_every_model_has_a_table():
+    assert sorted(E) == sorted(NAMES)
+
+
+def test_a_table_that_is_wrong_is_noticed():
+    """A test of the test: one word changed in a line, or a line too many or too few."""
+    rows = anatomies("vit")[1].rows
+    lines = E["vit"].lines
+    for old, new in (
+        ("in=48", "in=49"), ("patch  ", "head  "), ("act=gelu", ""), ("q,k,v", "q,v,k"),
+        ("each=32/32", "each=32/96"), ("cls  ", "clss  "), ("linear out ", "linear weight "),
+        ("n=1", "n=0"),
+    ):  # fmt: skip
+        assert differences(replace(E["vit"], lines=lines.replace(old, new, 1)), rows), old
+    assert differences(replace(E["vit"], depth=4), rows)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_facets_are_an_experts(name):
+    _, with_inputs, _ = anatomies(name)
+    wrong = differences(E[name], with_inputs.rows)
+    assert not wrong, "\n" + "\n".join(wrong)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_runs_on_meta_unless_it_cannot(name):
+    _, with_inputs, without = anatomies(name)
+    assert without.how == "module types"
+    assert with_inputs.how == ("real" if name in REAL else "meta"), with_inputs.reason
+    assert bool(with_inputs.reason) == (name in REAL)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_each_parameter_and_buffer_has_one_row(name):
+    model, with_inputs, without = anatomies(name)
+    tensors = {
+        **dict(model.named_parameters(remove_duplicate=False)),
+        **dict(model.named_buffers(remove_duplicate=False)),
+    }
+    buffers = dict(model.named_buffers(remove_duplicate=False))
+    for anatomy in (with_inputs, without):
+        names: list[str] = []
+        for row in anatomy.rows:
+            names += [*(row.stored or [row.name]), *row.tied]
+            stored = [tensors[n] for n in row.stored or [row.name]]
+            assert row.buffer == (row.name in buffers)
+            assert row.frozen == (not row.buffer and not stored[0].requires_grad)
+            assert row.dtype == stored[0].dtype
+            if not row.stored:
+                assert row.shape == tuple(stored[0].shape)
+                assert all(tensors[tie].data_ptr() == stored[0].data_ptr() for tie in row.tied)
+        assert sorted(names) == sorted(tensors)
+        assert len(names) == len(set(names))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_rows_are_well_formed(name):
+    _, with_inputs, without = anatomies(name)
+    for anatomy in (with_inputs, without):
+        for row in anatomy.rows:
+            facets = row.facets
+            assert facets.kind in KINDS
+            assert facets.part in PARTS
+            assert row.buffer == (facets.part == "buffer")
+            assert facets.seen, row.name
+            if facets.layer is not None:
+                assert 0 <= facets.layer < facets.depth
+            if facets.layout is not None:
+                layout = facets.layout
+                axes = layout.outputs + layout.inputs + layout.window + layout.batch
+                assert sorted(axes) == list(range(len(row.shape))), row.name
+            count = torch.zeros(row.shape, dtype=torch.int)
+            for block in facets.blocks:
+                count[tuple(slice(a, b) for a, b in block.box)] += 1
+            assert not facets.blocks or bool((count == 1).all()), (row.name, facets.blocks)
+
+
+def test_share_of_guessed_rows():
+    """With inputs nothing is guessed; without, what the table says (pytest -s shows it)."""
+    table = [("model", "rows", "guessed with inputs", "without")]
+    failed: list[str] = []
+    for name in NAMES:
+        _, with_inputs, without = anatomies(name)
+        rows = [[r.name for r in a.rows if r.facets.guessed] for a in (with_inputs, without)]
+        if set(rows[0]) != STILL_GUESSED.get(name, set()):
+            failed.append(f"{name}: {rows[0]}")
+        table.append((name, *map(str, (len(with_inputs.rows), len(rows[0]), len(rows[1])))))
+    for line in table:
+        print(f"{line[0]:24}{line[1]:>6}{line[2]:>21}{line[3]:>9}")
+    assert not failed
+
+
+@pytest.mark.parametrize("name", [n for n in NAMES if n not in REAL])
+def test_meta_model_reads_alike(name):
+    """A model without weights has the anatomy of one with them."""
+    _, with_inputs, _ = anatomies(name)
+    model, inputs = build(name, "meta")
+    rows = read(model, inputs).rows
+    for row, other in zip(with_inputs.rows, rows, strict=True):
+        assert (row.name, row.facets) == (other.name, other.facets)
+
+
+def test_reading_twice_reads_the_same():
+    for name in ("vit", "moe", "hf-mixtral"):
+        model, inputs = build(name)
+        assert read(model, inputs) == read(model, inputs)
