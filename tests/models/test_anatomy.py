@@ -20,10 +20,6 @@ NAMES = [*zoo.PLAIN, *(f"hf-{name}" for name in zoo_hf.HF)]
 STILL_GUESSED = {
     "hf-wav2vec2": {"wav2vec2.masked_spec_embed"},  # used in training only
 }
-# Run with their own weights, for a reason.
-REAL = {
-    "hf-switch_transformers": "experts that a token chooses are found by nonzero()",
-}
 
 
 def build(name, device="cpu"):
@@ -65,8 +61,7 @@ def test_facets_are_an_experts(name):
 def test_runs_on_meta_unless_it_cannot(name):
     _, with_inputs, without = anatomies(name)
     assert without.how == "module types"
-    assert with_inputs.how == ("real" if name in REAL else "meta"), with_inputs.reason
-    assert bool(with_inputs.reason) == (name in REAL)
+    assert (with_inputs.how, with_inputs.reason) == ("meta", "")
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -129,7 +124,7 @@ def test_share_of_guessed_rows():
     assert not failed
 
 
-@pytest.mark.parametrize("name", [n for n in NAMES if n not in REAL])
+@pytest.mark.parametrize("name", NAMES)
 def test_meta_model_reads_alike(name):
     """A model without weights has the anatomy of one with them."""
     _, with_inputs, _ = anatomies(name)

@@ -30,7 +30,9 @@ def test_selectors_compare_and_read_as_they_are_written() -> None:
     assert sel.kind("norm") & ~sel.part("bias") == sel.kind("norm") & ~sel.part("bias")
     assert repr(sel.kind("norm") & ~sel.part("bias")) == "kind('norm') & ~part('bias')"
     assert repr(~(sel.all() | sel.block("q"))) == "~(all() | block('q'))"
-    assert repr((sel.all() | sel.tied()) & sel.name("a")) == "(all() | tied()) & name('a')"
+    assert repr((sel.all() | sel.ends_residual()) & sel.name("a")) == (
+        "(all() | ends_residual()) & name('a')"
+    )
     assert ~~sel.all() == sel.all()
     assert hash(sel.type(nn.Linear)) == hash(sel.type(nn.Linear))
 

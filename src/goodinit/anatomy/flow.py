@@ -132,6 +132,9 @@ def _weight(
         transposed=use.transposed,
     )
     same = told.layout is not None and not told.guessed and told.kind == kind
+    if not blocks and not same and own.fans(shape) != (use.fan_in, use.fan_out):
+        # The axes alone don't tell: part of one is summed over, as in x @ w.reshape(8, 12).
+        blocks = (Block("", tuple((0, n) for n in shape), use.fan_in, use.fan_out),)
     ends = any(u.node in roles.ends for u in uses)
     after = [activation_after(graph, u.node, roles.adapted) for u in uses[:4]]
     return _known(

@@ -3,7 +3,7 @@
 A layer is a module of which the model runs several in a row, one on the other's output: a
 transformer's block, a ResNet's. A stage that is itself a row of such modules is none, nor is
 what lies inside a layer, nor are experts, which run side by side. In a model without such
-modules each weight is a layer.
+modules each weight is a layer, or, where it has a residual stream, two branches are.
 """
 
 from __future__ import annotations
@@ -77,7 +77,11 @@ def layers_by_flow(graph: Graph, modules: Mapping[str, nn.Module], sums: Sequenc
     members -= inside
     stages = {above for path in members if (above := _above(path, members))}
     layers = [path for path in order if path in members - stages]
-    return _numbered(layers, follows) if layers else _each_weight(graph)
+    if layers:
+        return _numbered(layers, follows)
+    if sums:  # blocks that aren't modules; a layer adds two branches, as a transformer's does
+        return Layers(depth=(len(sums) + 1) // 2)
+    return _each_weight(graph)
 
 
 def layers_by_type(modules: Mapping[str, nn.Module]) -> Layers:

@@ -18,6 +18,7 @@ from goodinit.schemes import (
     Draw,
     HeNormal,
     HeUniform,
+    Keep,
     Ones,
     Scheme,
     Site,
@@ -49,14 +50,17 @@ class Deferred(Scheme):
 class Neutral(Deferred):
     """The value at which a scale or an offset changes nothing.
 
-    1 for ``x * w``, 0 for ``x * (1 + w)`` (Gemma's norms) and for ``x + b``.
+    1 for ``x * w``, 0 for ``x * (1 + w)`` (Gemma's norms) and for ``x + b``. What goes through
+    a function first (CLIP's ``exp(logit_scale)``) is kept.
     """
 
     def on(self, row: Row) -> tuple[Scheme, str]:
         if row.facets.part == "bias":
             return Zeros(), ""
         match row.facets.neutral:
-            case None | 1.0:
+            case None:
+                return Keep(), "goes through a function first: where it is neutral isn't known"
+            case 1.0:
                 return Ones(), ""
             case 0.0:
                 return Zeros(), "an offset from the neutral value, as in x * (1 + w)"

@@ -25,7 +25,7 @@ from goodinit.schemes import Scheme
 
 __all__ = ["Aspect", "Rule", "Selector", "glob_matches", "sel"]
 
-Aspect = Literal["type", "attr", "name", "activation", "residual", "ties", "row"]
+Aspect = Literal["type", "attr", "name", "activation", "residual", "row"]
 """What a selector looks at. The first two are known of a module by itself."""
 
 
@@ -186,19 +186,6 @@ class FollowedBy(Selector):
 
 
 @dataclass(frozen=True, repr=False)
-class Tied(Selector):
-    def matches(self, row: Row, block: Block) -> bool:
-        return bool(row.tied)
-
-    @property
-    def aspects(self) -> frozenset[Aspect]:
-        return frozenset({"ties"})
-
-    def __repr__(self) -> str:
-        return "tied()"
-
-
-@dataclass(frozen=True, repr=False)
 class When(Selector):
     function: Callable[[Row], bool]
 
@@ -335,11 +322,6 @@ class sel:  # noqa: N801 - a namespace, read as a word: gi.sel.kind("norm")
         if not activations:
             raise RecipeError("sel.followed_by takes names of functions, such as 'relu'")
         return FollowedBy(tuple(_text("followed_by", name) for name in activations))
-
-    @staticmethod
-    def tied() -> Selector:
-        """Parameters that the model holds under several names."""
-        return Tied()
 
     @staticmethod
     def when(function: Callable[[Row], bool]) -> Selector:

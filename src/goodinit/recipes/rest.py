@@ -23,7 +23,7 @@ REST: tuple[Rule, ...] = (
     library(sel.kind("position", "token"), Normal(0.02), "small beside the signal"),
     library(sel.kind("embedding"), Normal(1.0), "one row is looked up: LeCun with fan_in 1"),
     library(
-        sel.kind("embedding") & sel.tied(),
+        sel.kind("embedding") & sel.part("head"),
         Normal(1.0).scaled(fan_out=-0.5),
         "also the output projection: 1/sqrt(width) makes the first logits N(0, 1)",
     ),

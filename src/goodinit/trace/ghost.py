@@ -118,6 +118,10 @@ class Ghost(TorchFunctionMode):
             if name in ("cuda", "cpu", "xpu"):
                 func, args, kwargs = Tensor.view_as, (args[0], args[0]), {}
         result = _shaped(name, args, kwargs)
+        if name in ("nonzero", "where", "argwhere") and args[0].is_meta and len(args) == 1:
+            result = _positions(args[0])
+            as_tuple = name == "where" or kwargs.get("as_tuple", False)
+            result = result if as_tuple else torch.stack(result, -1)
         if result is None:
             result = func(*args, **kwargs)
         self._remember(result)
@@ -148,9 +152,10 @@ def _on_meta(tensor: Tensor) -> Tensor:
 
 
 def _counted(index: Any) -> Any:
-    """Return an index with masks of known values as positions: how many is known then."""
-    if isinstance(index, Tensor) and index.dtype is torch.bool and not index.is_meta:
-        return index.nonzero(as_tuple=True) if index.ndim != 1 else index.nonzero()[:, 0]
+    """Return an index with masks as positions, so that their number is known."""
+    if isinstance(index, Tensor) and index.dtype is torch.bool:
+        where = _positions(index)
+        return where if len(where) != 1 else where[0]
     if not isinstance(index, tuple):
         return index
     places: list[Any] = []
@@ -158,6 +163,16 @@ def _counted(index: Any) -> Any:
         place = _counted(item)
         places.extend(cast("tuple[Any, ...]", place) if isinstance(place, tuple) else (place,))
     return tuple(places)
+
+
+def _positions(mask: Tensor) -> tuple[Tensor, ...]:
+    """Return where a mask is true; one of unknown values is taken to be true everywhere.
+
+    So the experts that a token may choose are all seen, each with all tokens.
+    """
+    with torch._C.DisableTorchFunction():
+        known = torch.ones(mask.shape, dtype=torch.bool) if mask.is_meta else mask
+        return known.nonzero(as_tuple=True)
 
 
 def _shaped(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor | None:
