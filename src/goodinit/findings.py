@@ -9,6 +9,7 @@ GI113  info     rules ask for what only a data flow shows, and no inputs were gi
 GI114  info     a rule matched, and later rules won everywhere
 GI115  info     names in ``keep`` that the model doesn't have
 GI116  warning  a parametrization changed the values that were written through it
+GI117  info     a parameter that nothing is known of was left as it is
 ====== ======== ====================================================================
 """
 

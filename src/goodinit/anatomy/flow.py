@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import product
 from math import prod
 
@@ -12,19 +12,32 @@ from goodinit.anatomy.graph import Graph
 from goodinit.anatomy.nodes import Node, Use
 from goodinit.anatomy.roles import Roles, activation_after, is_normalised, roles_of
 from goodinit.anatomy.rows import Block, Facets
-from goodinit.anatomy.walks import back, is_pass, root, signals
+from goodinit.anatomy.walks import back, is_pass, root
 from goodinit.schemes.fans import Layout
 
-__all__ = ["facets_from"]
+__all__ = ["Flow", "facets_from"]
 
 _CONV = ("conv1d", "conv2d", "conv3d", "deform_conv2d")
 _UNNAMED = ("weight", "bias", "table")
 
 
-def facets_from(
-    graph: Graph, outputs: Iterable[int], told: Sequence[Facets]
-) -> tuple[list[Facets], list[int]]:
-    """Return the facets of every parameter, by its number, and the residual sums.
+@dataclass(frozen=True, slots=True)
+class Flow:
+    """What a data flow tells.
+
+    Attributes:
+        facets: of each parameter, by its number.
+        sums: the nodes that add a branch to a residual stream.
+        width: number of features of that stream.
+    """
+
+    facets: list[Facets]
+    sums: list[int]
+    width: int | None
+
+
+def facets_from(graph: Graph, outputs: Iterable[int], told: Sequence[Facets]) -> Flow:
+    """Return what the flow says of every parameter.
 
     Args:
         graph: of one run.
@@ -32,7 +45,6 @@ def facets_from(
         told: what types and shapes told of each; kept where the flow saw no use.
     """
     roles = roles_of(graph, outputs)
-    width = _width(graph, roles)
     by_param: defaultdict[int, list[Use]] = defaultdict(list)
     for node in graph.nodes:
         for use in node.uses:
@@ -44,8 +56,8 @@ def facets_from(
         facets = _facets(graph, roles, uses, before, graph.shapes.get(number, ()))
         if number in deltas:
             facets = replace(facets, kind="ssm")
-        found.append(replace(facets, width=width))
-    return found, roles.streams
+        found.append(facets)
+    return Flow(found, roles.streams, _width(graph, roles))
 
 
 def _facets(
@@ -152,7 +164,7 @@ def _weight(
 
 def _stacked(use: Use, node: Node, shape: tuple[int, ...]) -> Use:
     """Return a use with the output axes that only tell experts apart as batch axes."""
-    batch = {axis for axis, place in use.places if place in node.stacked}
+    batch = {axis for axis, place in use.places if place in node.stacked and axis == 0}
     if not batch or len(use.outputs) - len(batch) < 1:
         return use
     return replace(
@@ -184,7 +196,7 @@ def _blocks(
 
 
 def _experts(blocks: Iterable[Block]) -> set[str]:
-    return {block.name for block in blocks if "." not in block.name and block.name[-1].isdigit()}
+    return {block.name for block in blocks if "." not in block.name and block.name[-1:].isdigit()}
 
 
 def _ranges(
@@ -272,12 +284,12 @@ def _added(graph: Graph, use: Use, told: Facets, shape: tuple[int, ...]) -> Face
     if "exp" in use.origin.bent and sum(shape) > len(shape):
         return _known(told, kind="ssm", part="weight", layout=None, blocks=(), seen="exp(p)")
     wide = tuple(size for size in shape if size > 1)
-    if len(wide) > 1 and node.role == "add" and wide != _features(graph, node):
+    if len(wide) > 1 and node.role == "add" and prod(wide) != prod(_features(graph, node)):
         return _known(told, kind="position", part="weight", layout=None, blocks=(), seen=seen)
     kind = "other"
     if node.role == "contract":
         kind = "conv" if node.function.startswith("conv") else "linear"
-    elif live := signals(graph, node):
+    elif live := node.signals:
         before = graph.nodes[root(graph, live[0].node)]
         if before.role == "contract":
             kind = "conv" if before.function.startswith("conv") else "linear"
@@ -290,7 +302,7 @@ def _added(graph: Graph, use: Use, told: Facets, shape: tuple[int, ...]) -> Face
 
 def _features(graph: Graph, node: Node) -> tuple[int, ...]:
     """Return the sizes of the output axes of the weight that a signal came from."""
-    live = signals(graph, node)
+    live = node.signals
     before = graph.nodes[root(graph, live[0].node)] if live else node
     used = [use for use in before.uses if use.role == "contract"]
     return tuple(graph.shapes[use.param][a] for use in used[:1] for a in use.outputs)
@@ -304,7 +316,7 @@ def _scale(graph: Graph, use: Use, told: Facets, shape: tuple[int, ...]) -> Face
         return told
     if "exp" in bent and sum(shape) > len(shape):
         return _known(told, kind="ssm", part="weight", layout=None, blocks=(), seen="exp(p)")
-    live = signals(graph, node)
+    live = node.signals
     norm = bool(live) and is_normalised(graph, live[0].node)
     text = f"x * ({shift:g} + p)" if shift else "x * p"
     text = f"{node.function}(x, p)" if node.role == "activation" else text
@@ -323,7 +335,7 @@ def _scales_a_norm(graph: Graph, index: int) -> bool:
     node = graph.nodes[index]
     if not any(use.role == "mul" for use in node.uses):
         return is_normalised(graph, index)
-    live = signals(graph, node)
+    live = node.signals
     return bool(live) and is_normalised(graph, live[0].node)
 
 
@@ -337,7 +349,7 @@ def _ssm_biases(graph: Graph, by_param: Mapping[int, list[Use]]) -> set[int]:
         for use in uses:
             if "exp" not in use.origin.bent or use.role not in ("mul", "contract"):
                 continue
-            for value in signals(graph, graph.nodes[use.node]):
+            for value in graph.nodes[use.node].signals:
                 found.update(_step_biases(graph, value.node))
     return found
 
@@ -348,7 +360,7 @@ def _step_biases(graph: Graph, index: int) -> set[int]:
         return set()
 
     def go(node: Node) -> Iterable[int]:
-        return (v.node for v in signals(graph, node)) if is_pass(graph, node) else ()
+        return (v.node for v in node.signals) if is_pass(node) else ()
 
     nodes = back(graph, squash.inputs, go)
     return {use.param for node in nodes for use in node.uses if use.role == "add"}

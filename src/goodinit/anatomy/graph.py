@@ -116,9 +116,8 @@ class Graph:
             node.label = activation_call(call.function, call.args[1:], call.kwargs)
         node.tally = self._tally(node)
         node.uses = uses_of(self, node, call, tensors, values)
-        if call.function.startswith(("linear", "conv")) and any(
-            use.role == "contract" for use in node.uses
-        ):
+        node.weights = [use for use in node.uses if use.role == "contract"]
+        if node.weights and call.function.startswith(("linear", "conv")):
             node.live = True  # a learned token that went through a layer is a signal
         memory = {_storage(t): t for t in tensors}
         for result in results:
@@ -172,9 +171,9 @@ class Graph:
     ) -> Node:
         inputs = tuple(dict.fromkeys(value.node for value in operands))
         shape = tuple(result.shape) if result is not None else ()
-        node = Node(
-            len(self.nodes), function, role_of(function), path, inputs, operands, shape, live
-        )
+        signals = tuple(v for v in operands if self.nodes[v.node].live and not v.params)
+        role = role_of(function)
+        node = Node(len(self.nodes), function, role, path, inputs, operands, shape, live, signals)
         self.nodes.append(node)
         for index in inputs:
             self.nodes[index].consumers.append(node.index)
@@ -226,7 +225,7 @@ class Graph:
         """Return the origins of a result that has memory of its own."""
         shape = tuple(result.shape)
         if node.role == "contract" and node.live:
-            if not any(use.role == "contract" for use in node.uses):
+            if not node.weights:
                 return ()
             axes = tuple((axis,) if size > 1 else () for axis, size in enumerate(shape))
             return (Origin(None, node.index, axes, tuple((0, size) for size in shape)),)
@@ -343,6 +342,11 @@ def _moved(
         return replace(origin, axes=_picked(origin.axes, old, new))
     if node.role in ("view", "cast") and old != new:
         return replace(origin, axes=geometry.regroup(old, origin.axes, new) or lost)
+    if node.role == "contract":  # of parameters: a merged low-rank pair
+        matrix = call.function in ("matmul", "mm") and len(old) == len(new) == 2
+        first = bool(call.args) and tuple(getattr(call.args[0], "shape", ())) == old
+        rows, columns = (origin.axes[0], ()) if first else ((), origin.axes[-1])
+        return replace(origin, axes=(rows, columns) if matrix else lost)
     fits = len(new) >= len(old) and all(
         a in (1, b) for a, b in zip(reversed(old), reversed(new), strict=False)
     )

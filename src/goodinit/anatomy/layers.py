@@ -17,7 +17,7 @@ from torch import nn
 
 from goodinit.anatomy.graph import Graph
 from goodinit.anatomy.names import type_of
-from goodinit.anatomy.walks import reaches, weights
+from goodinit.anatomy.walks import reaches
 
 __all__ = ["Layers", "layers_by_flow", "layers_by_type"]
 
@@ -74,6 +74,9 @@ def layers_by_flow(graph: Graph, modules: Mapping[str, nn.Module], sums: Sequenc
     adding = {graph.nodes[index].path for index in sums}
     members = _members(order, modules, in_a_row)
     inside = {path for path in members if _above(path, adding & members)}
+    # Nor is a row what a layer holds by name: its self-attention and its cross-attention.
+    held = {path for path in members if not isinstance(modules[_stem(path)], _ROWS)}
+    inside |= {path for path in held if _above(path, members)}
     members -= inside
     stages = {above for path in members if (above := _above(path, members))}
     layers = [path for path in order if path in members - stages]
@@ -107,7 +110,8 @@ def _members(
 ) -> set[str]:
     """Return the modules with several weights that have siblings of their class in a row.
 
-    A class that comes in rows counts also where it is alone: a stage of one block.
+    A class that comes in rows counts also where it is alone: a stage of one block. So does
+    another class within a container of such a row: the block that halves the resolution.
     """
     composite = {path for path, module in modules.items() if path and _is_composite(module)}
     groups: defaultdict[tuple[str, type], list[str]] = defaultdict(list)
@@ -117,10 +121,13 @@ def _members(
     rows = {key for key, group in groups.items() if len(group) > 1 and is_row(group)}
     kinds = {cls for _, cls in rows}
     held = Counter(cls for _, cls in groups)
+    lists = {stem for stem, _ in rows if isinstance(modules[stem], _ROWS)}
     return {
         path
         for key, group in groups.items()
-        if key in rows or (len(group) == 1 and key[1] in kinds and held[key[1]] > 1)
+        if key in rows
+        or key[0] in lists
+        or (len(group) == 1 and key[1] in kinds and held[key[1]] > 1)
         for path in group
     }
 
@@ -157,7 +164,7 @@ def _each_weight(graph: Graph) -> Layers:
     found = 0
     for node in graph.nodes:
         fresh = [use.param for use in node.uses if use.param not in order]
-        if node.live and any(use.param in fresh for use in weights(node)):
+        if node.live and any(use.param in fresh for use in node.weights):
             order.update(dict.fromkeys(fresh, found))
             found += 1
     return Layers(params={p: (n, found) for p, n in order.items()}, depth=found or None)

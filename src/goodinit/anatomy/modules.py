@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from functools import cache
 from typing import Any, TypedDict
 
 from torch import Tensor, nn
@@ -70,7 +71,7 @@ def describe(module: nn.Module) -> dict[str, Facets]:
     tensors = dict[str, Tensor](module.named_parameters(recurse=False, remove_duplicate=False))
     tensors.update(module.named_buffers(recurse=False))
     return {
-        attr: replace(facets, seen=f"nn.{cls.__name__}")
+        attr: facets
         for attr, facets in _own(module, cls).items()
         if _holds(module, attr, tensors.get(attr), facets)
     }
@@ -270,7 +271,17 @@ _OWN: Mapping[type[nn.Module], dict[str, Facets] | Callable[[Any], dict[str, Fac
 
 def _own(module: nn.Module, cls: type[nn.Module]) -> dict[str, Facets]:
     told = _OWN[cls]
-    return told(module) if callable(told) else told
+    return _named(told(module), cls) if callable(told) else _fixed(cls)
+
+
+@cache
+def _fixed(cls: type[nn.Module]) -> dict[str, Facets]:
+    told = _OWN[cls]
+    return {} if callable(told) else _named(told, cls)
+
+
+def _named(told: Mapping[str, Facets], cls: type[nn.Module]) -> dict[str, Facets]:
+    return {attr: replace(facets, seen=f"nn.{cls.__name__}") for attr, facets in told.items()}
 
 
 def _known(module: nn.Module, table: Mapping[type[nn.Module], object]) -> type[nn.Module] | None:

@@ -39,15 +39,21 @@ class Origin:
 
 @dataclass(slots=True)
 class Value:
-    """What is known of a tensor: the node that made it, and its origins."""
+    """What is known of a tensor.
+
+    Attributes:
+        node: number of the node that made it.
+        origins: where its numbers come from.
+        params: the parameters among those.
+    """
 
     node: int
     origins: tuple[Origin, ...] = ()
+    params: tuple[Origin, ...] = field(init=False, default=())
 
-    @property
-    def params(self) -> tuple[Origin, ...]:
-        """The parameters among the origins."""
-        return tuple(o for o in self.origins if o.param is not None)
+    def __post_init__(self) -> None:
+        if self.origins:
+            self.params = tuple(o for o in self.origins if o.param is not None)
 
 
 @dataclass(slots=True)
@@ -101,7 +107,9 @@ class Node:
         operands: what is known of the tensor arguments, in order.
         shape: shape of its (first) result.
         live: whether it depends on the model's inputs.
+        signals: the operands that depend on the inputs and are no weights: activations.
         uses: the parameters that it used.
+        weights: those it multiplied by and summed.
         consumers: the nodes that took its result.
         number: the number that was added or multiplied by, where an operand is one.
         tally: what its integers are: "ids" from the inputs, a "count" (of positions),
@@ -118,7 +126,9 @@ class Node:
     operands: tuple[Value, ...]
     shape: tuple[int, ...]
     live: bool
+    signals: tuple[Value, ...]
     uses: list[Use] = field(default_factory=list[Use])
+    weights: list[Use] = field(default_factory=list[Use])
     consumers: list[int] = field(default_factory=list[int])
     number: float | None = None
     tally: str = ""

@@ -66,9 +66,9 @@ def read(model: nn.Module, inputs: Inputs | None = None, prefix: str = "") -> An
     if run.how == "not run":
         return _by_type(found, told, modules, paths, run.reason)
     outputs = [graph.value(t).node for t in tensors_in(run.output)]
-    facets, sums = facets_from(graph, outputs, told)
-    layers = layers_by_flow(graph, modules, sums)
-    placed = _placed(found, facets, layers, paths)
+    flow = facets_from(graph, outputs, told)
+    layers = layers_by_flow(graph, modules, flow.sums)
+    placed = _placed(found, flow.facets, layers, paths, flow.width)
     return Anatomy(_rows(found, placed), tuple(found), run.how, run.reason)
 
 
@@ -94,7 +94,9 @@ def _from_types(found: list[Slot], modules: Mapping[str, nn.Module]) -> list[Fac
         if id(owner) not in described:
             described[id(owner)] = describe(owner)
         known = described[id(owner)].get(slot.attr)
-        if known is not None:
+        if not slot.tensor.numel():  # a shard elsewhere: no axis has a size
+            facets.append(replace(known or Facets(), layout=None, blocks=()))
+        elif known is not None:
             facets.append(_tied(slot, known))
         elif slot.buffer:
             facets.append(Facets(part="buffer", seen="buffer"))
@@ -118,12 +120,17 @@ def _tied(slot: Slot, facets: Facets) -> Facets:
 
 
 def _placed(
-    found: list[Slot], facets: list[Facets], layers: Layers, paths: Mapping[int, str]
+    found: list[Slot],
+    facets: list[Facets],
+    layers: Layers,
+    paths: Mapping[int, str],
+    width: int | None = None,
 ) -> list[Facets]:
     placed: list[Facets] = []
     for number, (slot, one) in enumerate(zip(found, facets, strict=True)):
         layer, depth = layers.of(number, paths[id(slot.owner)])
-        placed.append(replace(one, layer=layer, depth=depth))
+        known = layer is None and depth is None and width is None
+        placed.append(one if known else replace(one, layer=layer, depth=depth, width=width))
     return placed
 
 

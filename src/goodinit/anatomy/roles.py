@@ -19,8 +19,6 @@ from goodinit.anatomy.walks import (
     is_pass,
     reaches,
     root,
-    signals,
-    weights,
 )
 
 __all__ = ["Roles", "activation_after", "is_normalised", "roles_of"]
@@ -60,7 +58,7 @@ def roles_of(graph: Graph, outputs: Iterable[int]) -> Roles:
         outputs: the nodes whose results the model returned.
     """
     roles = Roles()
-    users = [node for node in graph.nodes if weights(node)]
+    users = [node for node in graph.nodes if node.weights]
     ends = set(outputs)
     _adapters(graph, roles)
     for node in users:
@@ -94,7 +92,7 @@ def activation_after(graph: Graph, start: int, adapted: Container[int] = ()) -> 
     found: Node | None = None
     for index in _rising(graph, start):
         node = graph.nodes[index]
-        before = {value.node for value in signals(graph, node)}
+        before = {value.node for value in node.signals}
         if not before or not (before <= own or index in adapted):
             continue
         if found is not None and node.role == "mul" and len(before) > 1:
@@ -103,7 +101,7 @@ def activation_after(graph: Graph, start: int, adapted: Container[int] = ()) -> 
             if found is not None and found.function != "softplus":
                 continue
             found = node
-        elif not (is_pass(graph, node) or node.role in ("bend", "add", "mul")):
+        elif not (is_pass(node) or node.role in ("bend", "add", "mul")):
             continue
         own.add(index)
     return (found.label or found.function) if found is not None else None
@@ -121,7 +119,7 @@ def _rising(graph: Graph, start: int) -> Iterator[int]:
         seen.add(index)
         yield index
         node = graph.nodes[index]
-        if is_pass(graph, node) or node.role in ("activation", "bend", "add", "mul"):
+        if is_pass(node) or node.role in ("activation", "bend", "add", "mul"):
             for consumer in node.consumers:
                 heappush(heap, consumer)
 
@@ -132,7 +130,7 @@ def _gated(graph: Graph, squash: Node) -> str:
         if before.role == "mul" and before.number is not None and 1.5 < before.number < 2:
             return "gelu"  # x * sigmoid(1.702 x), its cheap form
     if squash.function == "tanh":
-        before = root(graph, signals(graph, squash)[0].node)
+        before = root(graph, squash.signals[0].node)
         if graph.nodes[before].function == "softplus":
             return "mish"
     return _GATED.get(squash.function, squash.label or squash.function)
@@ -145,7 +143,7 @@ def _residuals(graph: Graph, roles: Roles) -> None:
     for node in graph.nodes:
         if node.role != "add" or not node.live:
             continue
-        pair = list(dict.fromkeys(value.node for value in signals(graph, node)))
+        pair = list(dict.fromkeys(value.node for value in node.signals))
         if len(pair) != 2:
             continue
         found = _branch(graph, roles, pair[0], pair[1]) or _branch(graph, roles, pair[1], pair[0])
@@ -169,9 +167,9 @@ def _branch(
     chain = list(_skipped(graph, skip))
     if projected:
         last = graph.nodes[chain[-1]]
-        if not weights(last):
+        if not last.weights:
             return []
-        before = signals(graph, last)
+        before = last.signals
         chain = list(_skipped(graph, before[0].node)) if before else []
     for start in chain:
         if start >= branch or not reaches(graph, start, branch):
@@ -187,8 +185,8 @@ def _skipped(graph: Graph, index: int) -> Iterator[int]:
     """Yield a node and what came before it, while it only passes."""
     node = graph.nodes[index]
     yield index
-    while is_pass(graph, node):
-        before = signals(graph, node)
+    while is_pass(node):
+        before = node.signals
         if not before:
             return
         node = graph.nodes[before[0].node]
@@ -199,12 +197,12 @@ def _is_deep(graph: Graph, roles: Roles, start: int, last: list[Node]) -> bool:
     """Whether a weight and an activation come before a branch's last weight, and no sum."""
 
     def go(node: Node) -> Iterable[int]:
-        return (value.node for value in signals(graph, node))
+        return (value.node for value in node.signals)
 
     ends = {node.index for node in last}
     inside = list(back(graph, ends, go, floor=start))
     sums = set(roles.streams)
-    earlier = any(weights(node) and node.index not in ends for node in inside)
+    earlier = any(node.weights and node.index not in ends for node in inside)
     bent = any(node.role == "activation" for node in inside)
     return earlier and bent and not any(node.index in sums for node in inside)
 
@@ -226,25 +224,25 @@ def _attentions(graph: Graph) -> Iterator[tuple[Value, Value, Value, int]]:
 
 def _unfused(graph: Graph, softmax: Node) -> Iterator[tuple[Value, Value, Value, int]]:
     def go(node: Node) -> Iterable[int]:
-        if is_pass(graph, node) or node.role == "add" or node is softmax:
-            return (value.node for value in signals(graph, node))
+        if is_pass(node) or node.role == "add" or node is softmax:
+            return (value.node for value in node.signals)
         return ()
 
-    scores = next((n for n in back(graph, [softmax.index], go) if _is_product(graph, n)), None)
+    scores = next((n for n in back(graph, [softmax.index], go) if _is_product(n)), None)
     if scores is None:
         return
-    query, key = signals(graph, scores)[-2:]
+    query, key = scores.signals[-2:]
     own = {softmax.index}
-    for node in forth(graph, softmax.index, lambda n: is_pass(graph, n)):
-        if _is_product(graph, node):
-            rest = [v for v in signals(graph, node) if root(graph, v.node) not in own]
+    for node in forth(graph, softmax.index, is_pass):
+        if _is_product(node):
+            rest = [v for v in node.signals if root(graph, v.node) not in own]
             if rest:
                 yield query, key, rest[-1], node.index
             return
 
 
-def _is_product(graph: Graph, node: Node) -> bool:
-    return node.role == "contract" and not weights(node) and len(signals(graph, node)) >= 2
+def _is_product(node: Node) -> bool:
+    return node.role == "contract" and not node.weights and len(node.signals) >= 2
 
 
 def _projections(graph: Graph, roles: Roles, operand: Value, part: str) -> None:
@@ -271,9 +269,9 @@ def _features(graph: Graph, origin: Origin) -> Range:
 
 def _next_weights(graph: Graph, index: int) -> list[Node]:
     def go(node: Node) -> bool:
-        return is_pass(graph, node) or node.role == "mul"
+        return is_pass(node) or node.role in ("mul", "activation")
 
-    return [node for node in forth(graph, index, go) if weights(node)]
+    return [node for node in forth(graph, index, go) if node.weights]
 
 
 # Feed-forward blocks.
@@ -290,7 +288,7 @@ def _feed_forward(graph: Graph, roles: Roles) -> None:
                     half = (start + stop) // 2
                     roles.packed[origin.node] = {"in": (start, half), "gate": (half, stop)}
     for index in sorted(roles.ends):
-        for value in signals(graph, graph.nodes[index]):
+        for value in graph.nodes[index].signals:
             source = _behind_activation(graph, roles, value.node)
             if source is not None and source not in roles.ends:
                 roles.parts.setdefault(source, "in")
@@ -301,24 +299,25 @@ def _behind_activation(graph: Graph, roles: Roles, index: int) -> int | None:
     sums, bent = set(roles.streams), False
 
     def go(node: Node) -> Iterable[int]:
-        bends = node.role in ("activation", "bend", "add", "mul") or is_pass(graph, node)
-        if node.index in sums or weights(node) or not bends:
+        bends = node.role in ("activation", "bend", "add", "mul") or is_pass(node)
+        if node.index in sums or node.weights or not bends:
             return ()
-        return (value.node for value in signals(graph, node))
+        return (value.node for value in node.signals)
 
     found: list[int] = []
     for node in back(graph, [index], go):
         bent = bent or node.role == "activation"
-        if weights(node):
+        if node.weights:
             found.append(node.index)
         elif node.index in sums:
             return None
+    found = [index for index in found if roles.parts.get(index) != "gate"]
     return found[0] if bent and len(found) == 1 else None
 
 
 def _gating(graph: Graph, roles: Roles, node: Node) -> None:
     """Name gate and value where an activation of one projection multiplies another's output."""
-    pair = signals(graph, node)
+    pair = node.signals
     if len(pair) != 2:
         return
     for gate, value in (pair, pair[::-1]):
@@ -347,11 +346,11 @@ def _source(graph: Graph, value: Value) -> tuple[int, Range] | None:
             return origin.node, _features(graph, origin)
     index = root(graph, value.node)
     node = graph.nodes[index]
-    return (index, (0, node.shape[-1])) if weights(node) and node.shape else None
+    return (index, (0, node.shape[-1])) if node.weights and node.shape else None
 
 
 def _share_input(graph: Graph, a: int, b: int) -> bool:
-    roots = [{root(graph, v.node) for v in signals(graph, graph.nodes[i])} for i in (a, b)]
+    roots = [{root(graph, v.node) for v in graph.nodes[i].signals} for i in (a, b)]
     return not roots[0].isdisjoint(roots[1])
 
 
@@ -361,13 +360,13 @@ def _share_input(graph: Graph, a: int, b: int) -> bool:
 def _adapters(graph: Graph, roles: Roles) -> None:
     """Find y = W x + B A x: two weights through a bottleneck, beside one on the same input."""
     for node in graph.nodes:
-        pair = signals(graph, node) if node.role == "add" else []
+        pair = node.signals if node.role == "add" else ()
         if len(pair) != 2:
             continue
         roots = [root(graph, value.node) for value in pair]
         for base, up in (roots, roots[::-1]):
             down = _input_root(graph, up)
-            if not all(weights(graph.nodes[i]) for i in (base, up, down)):
+            if not all(graph.nodes[i].weights for i in (base, up, down)):
                 continue
             narrow = graph.nodes[down].shape[-1] < graph.nodes[up].shape[-1]
             if narrow and down != base and _share_input(graph, base, down):
@@ -377,7 +376,7 @@ def _adapters(graph: Graph, roles: Roles) -> None:
 
 
 def _input_root(graph: Graph, index: int) -> int:
-    before = signals(graph, graph.nodes[index])
+    before = graph.nodes[index].signals
     return root(graph, before[0].node) if before else index
 
 
@@ -386,7 +385,7 @@ def _input_root(graph: Graph, index: int) -> int:
 
 def _is_router(graph: Graph, node: Node) -> bool:
     def go(other: Node) -> bool:
-        return is_pass(graph, other) or other.role in ("softmax", "activation")
+        return is_pass(other) or other.role in ("softmax", "activation")
 
     return any(other.role == "choose" for other in forth(graph, node.index, go))
 
@@ -394,16 +393,16 @@ def _is_router(graph: Graph, node: Node) -> bool:
 def _is_head(graph: Graph, node: Node, outputs: set[int]) -> bool:
     if node.index in outputs:
         return True
-    onward = forth(graph, node.index, lambda other: is_pass(graph, other))
-    return any(other.index in outputs and is_pass(graph, other) for other in onward)
+    onward = forth(graph, node.index, is_pass)
+    return any(other.index in outputs and is_pass(other) for other in onward)
 
 
 def _is_patch(graph: Graph, node: Node) -> bool:
     """Whether a weight is the first on the input and cuts it into patches that don't overlap."""
-    before = signals(graph, node)
+    before = node.signals
     if not before or graph.nodes[root(graph, before[0].node)].role != "source":
         return False
-    use = weights(node)[0]
+    use = node.weights[0]
     kernel = [stop - start for a, (start, stop) in enumerate(use.origin.box) if a in use.window]
     taps = 1
     for size in kernel:
@@ -414,13 +413,13 @@ def _is_patch(graph: Graph, node: Node) -> bool:
 def is_normalised(graph: Graph, index: int) -> bool:
     """Whether a signal was divided by its own norm, by a call or by hand (RMSNorm)."""
     node = graph.nodes[index]
-    while node.role in ("view", "cast") and signals(graph, node):
-        node = graph.nodes[signals(graph, node)[0].node]
+    while node.role in ("view", "cast") and node.signals:
+        node = graph.nodes[node.signals[0].node]
     if node.role == "norm":
         return not any(use.role == "norm" for use in node.uses)  # else it has its weight
     if node.role != "mul":
         return False
-    return any(_is_norm(graph, value.node) for value in signals(graph, node))
+    return any(_is_norm(graph, value.node) for value in node.signals)
 
 
 def _is_norm(graph: Graph, index: int) -> bool:
@@ -433,7 +432,7 @@ def _is_norm(graph: Graph, index: int) -> bool:
         if node.role not in ("view", "cast", "pointwise", "bend", "add", "mul"):
             return False
         bends = bends or node.function in ("rsqrt", "sqrt", "pow")
-        before = signals(graph, node)
+        before = node.signals
         if len({v.node for v in before}) != 1:
             return False
         node = graph.nodes[before[0].node]

@@ -136,6 +136,12 @@ class Row:
     buffer: bool = False
     frozen: bool = False
 
+    def __getattr__(self, name: str) -> object:
+        """Look a facet up: ``row.kind`` is ``row.facets.kind``."""
+        if name in Facets.__slots__:
+            return getattr(self.facets, name)
+        raise AttributeError(f"a row has no {name!r}")
+
     @property
     def site(self) -> Site:
         """Where a scheme would draw: the whole, with its fans."""

@@ -239,7 +239,7 @@ class _Reader:
                 before = len(self.uses)
                 self._contract(tensor, inputs, outputs, batch)
                 self._place(self.uses[before:], term, right)
-                self._stack(letters, operands, {term[d] for d in batch})
+                self._stack(letters, operands, {term[d] for d in batch if d == 0})
             else:
                 self._all(self._origins(tensor), "mul")
 
@@ -256,7 +256,10 @@ class _Reader:
     def _stack(
         self, letters: Sequence[Sequence[str]], operands: Sequence[Tensor], batch: set[str]
     ) -> None:
-        """Note on the weight before that an axis of its output picks a matrix of this one."""
+        """Note on the weight before that an axis of its output picks a matrix of this one.
+
+        Experts are stacked along the first axis; heads, which pick as well, are not.
+        """
         for term, tensor in zip(letters, operands, strict=True):
             for origin in self._graph.value(tensor).origins:
                 if origin.param is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 
 from goodinit.anatomy.graph import Graph
-from goodinit.anatomy.nodes import Node, Use, Value
+from goodinit.anatomy.nodes import Node
 
 __all__ = [
     "back",
@@ -14,37 +14,25 @@ __all__ = [
     "is_pass",
     "reaches",
     "root",
-    "signals",
-    "weights",
 ]
 
 _PASS = frozenset(("view", "cast", "pointwise", "norm", "pool"))
 
 
-def signals(graph: Graph, node: Node) -> list[Value]:
-    """Return the operands that depend on the model's inputs: activations, no weights."""
-    return [v for v in node.operands if graph.nodes[v.node].live and not v.params]
-
-
-def weights(node: Node) -> list[Use]:
-    """Return the matrices that a node multiplies by."""
-    return [use for use in node.uses if use.role == "contract"]
-
-
-def is_pass(graph: Graph, node: Node) -> bool:
+def is_pass(node: Node) -> bool:
     """Whether one signal goes through: reshaped, normalised, pooled, shifted or scaled."""
     if node.role in _PASS:
         return True
     if node.role in ("add", "mul"):
-        return len({value.node for value in signals(graph, node)}) == 1
+        return len({value.node for value in node.signals}) == 1
     return False
 
 
 def root(graph: Graph, index: int) -> int:
     """Return where a signal came from, back through what it merely passed."""
     node = graph.nodes[index]
-    while is_pass(graph, node):
-        before = signals(graph, node)
+    while is_pass(node):
+        before = node.signals
         if not before:
             break
         node = graph.nodes[before[0].node]
@@ -84,7 +72,7 @@ def reaches(graph: Graph, source: int, target: int) -> bool:
     """Whether a path of activations leads from one node to a later one."""
 
     def go(node: Node) -> Iterable[int]:
-        return (value.node for value in signals(graph, node))
+        return (value.node for value in node.signals)
 
     return any(node.index == source for node in back(graph, [target], go, source - 1))
 
@@ -97,9 +85,9 @@ def back_to_contractions(graph: Graph, index: int, floor: int = -1) -> list[Node
     """
 
     def go(node: Node) -> Iterable[int]:
-        if weights(node) or node.role in ("opaque", "softmax", "choose"):
+        if node.weights or node.role in ("opaque", "softmax", "choose"):
             return ()
-        before = [value.node for value in signals(graph, node)]
+        before = [value.node for value in node.signals]
         if node.role == "attention":
             return before[2:3] or before
         if node.role in ("mul", "contract") and len(before) > 1:
@@ -108,7 +96,7 @@ def back_to_contractions(graph: Graph, index: int, floor: int = -1) -> list[Node
             return before[:1]
         return before
 
-    return [node for node in back(graph, [index], go, floor) if weights(node)]
+    return [node for node in back(graph, [index], go, floor) if node.weights]
 
 
 def _is_gate(graph: Graph, index: int) -> bool:
@@ -116,11 +104,11 @@ def _is_gate(graph: Graph, index: int) -> bool:
     ends = ("activation", "softmax", "choose")
 
     def go(node: Node) -> Iterable[int]:
-        if node.role in ends or weights(node):
+        if node.role in ends or node.weights:
             return ()
-        if is_pass(graph, node) or node.role in ("join", "pick", "reduce"):
-            return (value.node for value in signals(graph, node))
+        if is_pass(node) or node.role in ("join", "pick", "reduce"):
+            return (value.node for value in node.signals)
         return ()
 
     nodes = list(back(graph, [index], go))
-    return any(node.role in ends for node in nodes) and not any(map(weights, nodes))
+    return any(node.role in ends for node in nodes) and not any(node.weights for node in nodes)

@@ -11,10 +11,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from typing import cast
+from operator import index
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.prune import BasePruningMethod
 from torch.nn.utils.spectral_norm import SpectralNorm
 from torch.nn.utils.weight_norm import WeightNorm
 
@@ -44,6 +46,8 @@ from goodinit.streams.stream import DTYPES
 from goodinit.trace import Inputs
 
 __all__ = ["apply_", "fresh_seed", "init_", "init_module_"]
+
+POWER_ITERATIONS = 15  # as many as spectral_norm itself takes when it is made
 
 
 def apply_(
@@ -84,7 +88,7 @@ def apply_(
     check_module(model, "apply_")
     if not isinstance(plan, Plan):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise PlanError(f"apply_ takes a Plan, got {plan!r}; gi.init_ takes a recipe")
-    stream = Stream(fresh_seed() if seed is None else seed)
+    stream = _stream(seed)
     found = {slot.name: slot for slot in slots(model, plan.prefix)}
     _check_match(plan, found)
     device = None if materialize is None else _device(materialize)
@@ -145,6 +149,13 @@ def fresh_seed() -> int:
     return int(torch.empty((), dtype=torch.int64, device="cpu").random_().item())
 
 
+def _stream(seed: int | None) -> Stream:
+    """Return the stream of a seed; anything that counts as an int will do (numpy's too)."""
+    if seed is None:
+        return Stream(fresh_seed())
+    return Stream(seed if isinstance(seed, bool) or not hasattr(seed, "__index__") else index(seed))
+
+
 def _init_tensor_(tensor: Tensor, recipe: Recipe, seed: int | None, prefix: str) -> Plan:
     holder = nn.Module()
     holder._parameters["weight"] = cast("nn.Parameter", tensor)  # a plain one will do
@@ -156,7 +167,7 @@ def _init_tensor_(tensor: Tensor, recipe: Recipe, seed: int | None, prefix: str)
     matcher = Matcher(recipe)
     planned = resolve_row(row, slot, matcher, False, lambda _: None)
     planned = replace(planned, why=planned.why or f"shape read as {row.facets.seen}")
-    stream = Stream(fresh_seed() if seed is None else seed)
+    stream = _stream(seed)
     rows, findings = _write((planned,), {slot.name: slot}, stream)
     return Plan(rows, recipe.name, "one tensor", "", findings, stream.seed)
 
@@ -251,6 +262,10 @@ def _device(value: str | torch.device) -> torch.device:
     except (RuntimeError, TypeError) as error:
         message = f"materialize={value!r} is no device: pass 'cpu' or 'cuda'"
         raise MetaModelError(message) from error
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise MetaModelError(f"materialize={value!r} can't be had here: {error}") from error
     if device.type == "meta":
         raise MetaModelError("materialize='meta' gives no memory: pass 'cpu' or 'cuda'")
     return device
@@ -307,6 +322,7 @@ def _write_row(row: PlanRow, slot: Slot, stream: Stream) -> Finding | None:
     wanted = value.clone()  # assigning may take the memory over
     if slot.how == "parametrized":
         setattr(slot.owner, slot.attr, value)
+        _settle_(slot)
     else:
         _write_hooked(slot, value)
     return _read_back(row, slot, wanted)
@@ -335,19 +351,39 @@ def _draw(row: PlanRow, block: PlanBlock, stream: Stream) -> Draw:
 
 
 def _write_hooked(slot: Slot, value: Tensor) -> None:
-    """Write through torch.nn.utils' old norms, and refresh the attribute they compute."""
+    """Write through the hooks of torch.nn.utils, and refresh the attribute they compute."""
     hooks = cast("dict[int, object]", slot.owner._forward_pre_hooks).values()
-    norms = [hook for hook in hooks if isinstance(hook, (WeightNorm, SpectralNorm))]
-    hook = next(hook for hook in norms if hook.name == slot.attr)
+    kinds = (WeightNorm, SpectralNorm, BasePruningMethod)
+    hook = next(h for h in hooks if isinstance(h, kinds) and _hooked_name(h) == slot.attr)
     if isinstance(hook, WeightNorm):
         g, v = slot.tensors
         v.copy_(value)
         g.copy_(torch.norm_except_dim(value, 2, hook.dim))
-        setattr(slot.owner, slot.attr, hook.compute_weight(slot.owner))
+        fresh = hook.compute_weight(slot.owner)
+    elif isinstance(hook, SpectralNorm):
+        slot.tensor.copy_(value)
+        for _ in range(POWER_ITERATIONS):
+            hook.compute_weight(slot.owner, do_power_iteration=True)
+        fresh = hook.compute_weight(slot.owner, do_power_iteration=False)
     else:
         slot.tensor.copy_(value)
-        fresh = hook.compute_weight(slot.owner, do_power_iteration=True)
-        setattr(slot.owner, slot.attr, fresh)
+        fresh = hook.apply_mask(slot.owner)
+    setattr(slot.owner, slot.attr, fresh)
+
+
+def _hooked_name(hook: WeightNorm | SpectralNorm | BasePruningMethod) -> str:
+    return hook._tensor_name if isinstance(hook, BasePruningMethod) else hook.name
+
+
+def _settle_(slot: Slot) -> None:
+    """Let spectral_norm's estimate of the largest singular value catch up with a new weight."""
+    lists = slot.owner.parametrizations
+    assert isinstance(lists, nn.ModuleDict)
+    entry = lists[slot.attr]
+    for step in entry.children():
+        if type(step).__name__ == "_SpectralNorm" and slot.tensor.dim() > 1:
+            norm: Any = step
+            norm._power_method(norm._reshape_weight_to_matrix(slot.tensor), POWER_ITERATIONS)
 
 
 def _read_back(row: PlanRow, slot: Slot, wanted: Tensor) -> Finding | None:

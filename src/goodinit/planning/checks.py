@@ -36,7 +36,12 @@ def check_writable(slot: Slot) -> None:
     """Raise where a write to a parameter would be lost, or is impossible."""
     for tensor in slot.tensors:
         _check_kind(slot.name, tensor)
-        if not tensor.numel():
+        if tensor.is_inference() and not torch.is_inference_mode_enabled():
+            raise ModelError(
+                f"{slot.name} was made in torch.inference_mode and can't be written outside of "
+                f"it: build the model without, or initialise it inside"
+            )
+        if tensor.shape[:1] == (0,):  # shards are cut along the first axis
             raise EmptyParameterError(
                 f"{slot.name} has size 0, shape {tuple(tensor.shape)}: a write to it would be "
                 f"lost. Under ZeRO-3, initialise inside deepspeed.zero.GatheredParameters or "
@@ -59,6 +64,8 @@ def is_real(dtype: torch.dtype) -> bool:
 
 def fixes_scale(slot: Slot) -> str:
     """Return what a parametrization does to the scale of what is written, or ""."""
+    if slot.how == "pruned":
+        return "what is pruned stays zero"
     if slot.how == "spectral_norm":
         return _FIXING["_SpectralNorm"]
     names = [type(step).__name__ for step in _steps(slot)]

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from goodinit.anatomy.rows import Row
 from goodinit.errors import SchemeError
+from goodinit.planning.rows import BENT
 from goodinit.schemes import (
     Constant,
     Draw,
@@ -59,7 +60,7 @@ class Neutral(Deferred):
             return Zeros(), ""
         match row.facets.neutral:
             case None:
-                return Keep(), "goes through a function first: where it is neutral isn't known"
+                return Keep(), BENT
             case 1.0:
                 return Ones(), ""
             case 0.0:

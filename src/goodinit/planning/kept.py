@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import cast
 
 from goodinit.anatomy.names import join
 from goodinit.anatomy.rows import Row
@@ -34,6 +35,8 @@ class Kept:
         A name or glob that matches nothing is an error. A state dict may hold more than the
         model (a checkpoint of a larger one), but not nothing of it.
         """
+        if not isinstance(keep, Iterable):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise RecipeError(f"keep takes names, globs or a state dict, got {keep!r}")
         asked = [keep] if isinstance(keep, str) else list(keep)
         for name in asked:
             if not isinstance(name, str):  # pyright: ignore[reportUnnecessaryIsInstance]
@@ -41,6 +44,7 @@ class Kept:
         if not asked:
             return cls()
         if isinstance(keep, Mapping):
+            _check_shapes(cast("Mapping[str, object]", keep), rows, prefix)
             return _loaded(asked, rows, prefix)
         names: set[str] = set()
         for glob in asked:
@@ -76,6 +80,18 @@ def _loaded(keys: list[str], rows: tuple[Row, ...], prefix: str) -> Kept:
         )
     extra = tuple(key for key in keys if key not in used and join(prefix, key) not in used)
     return Kept(frozenset(names), extra)
+
+
+def _check_shapes(loaded: Mapping[str, object], rows: tuple[Row, ...], prefix: str) -> None:
+    for row in rows:
+        for name in () if row.stored else (row.name, *row.tied):
+            value = loaded.get(name, loaded.get(name.removeprefix(f"{prefix}.")))
+            shape = getattr(value, "shape", row.shape)
+            if tuple(shape) != row.shape:
+                raise RecipeError(
+                    f"{row.name} has shape {row.shape}, but {tuple(shape)} in the state dict of "
+                    f"keep: it can't have been loaded. Leave it out of keep to draw it"
+                )
 
 
 def _called(row: Row) -> tuple[str, ...]:

@@ -149,6 +149,8 @@ class Plan:
         source = Path(path)
         try:
             return cls.from_dict(codec.loads(source.read_bytes(), str(source)))
+        except OSError as error:
+            raise PlanFileError(f"{source} can't be read: {error.strerror}") from error
         except PlanFileError as error:
             if str(source) in str(error):
                 raise
@@ -201,7 +203,7 @@ def plan(
     check_module(model, "plan")
     if not isinstance(recipe, Recipe):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise RecipeError(f"plan takes a Recipe, got {recipe!r}")
-    if not isinstance(prefix, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+    if not isinstance(prefix, str) or prefix != prefix.strip("."):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise RecipeError(f"prefix is a dotted name such as 'encoder', got {prefix!r}")
     anatomy = read(model, inputs, prefix)
     found = list(anatomy.slots)

@@ -65,11 +65,12 @@ class Recipe:
         """A function for ``net.apply``: initialises a module's own parameters by its type.
 
         It sees one module at a time, so that only rules count that a module's type decides:
-        ``sel.all``, ``type``, ``kind``, ``part``, ``block`` and ``attr``. A relu that follows
-        can't be seen (the recipe's own fallback holds), a weight tied to another is drawn
-        twice, and a module of unknown type keeps its own raw parameters. Each call takes a
-        fresh seed from torch's default CPU generator. Buffers are left alone. ``gi.init_``
-        has none of these limits.
+        ``sel.all``, ``type``, ``kind``, ``part``, ``block`` and ``attr``. What follows a weight
+        can't be seen, nor what ends a residual branch: the library's recipes draw such weights
+        like others (`standard` and `gpt2` lose their scaling by depth). A weight tied to
+        another is drawn twice, and a module of unknown type keeps its own raw parameters. Each
+        call takes a fresh seed from torch's default CPU generator. Buffers are left alone.
+        ``gi.init_`` has none of these limits.
 
         Raises:
             UncoveredError: (when called) a parameter that no rule covers.
@@ -104,6 +105,8 @@ class Recipe:
 def _beyond_one_module(rule: Rule) -> str:
     """Return what a rule asks for that no module shows by itself, or ""."""
     aspects = rule.where.aspects
+    if "residual" in aspects and rule.optional:
+        return ""  # a library's refinement of the rules before it, which hold without it
     if "residual" in aspects:
         return "asks which weights end a residual branch"
     if "row" in aspects:

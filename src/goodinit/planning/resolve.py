@@ -21,7 +21,7 @@ from goodinit.planning.defaults import torch_default
 from goodinit.planning.deferred import Deferred
 from goodinit.planning.kept import Kept
 from goodinit.planning.recipe import Recipe
-from goodinit.planning.rows import PlanBlock, PlanRow
+from goodinit.planning.rows import NO_LAW, PlanBlock, PlanRow
 from goodinit.planning.rule import Rule, Selector
 from goodinit.schemes import Keep, Ones, Scaled, Scheme, Site, TorchDefault, Zeros
 
@@ -129,6 +129,8 @@ def resolve_row(row: Row, slot: Slot, matcher: Matcher, loaded: bool, default: D
     matched = [matcher.match(row, block) for block, _ in sites]
     rules = [matcher.rules[numbers[-1]] if numbers else None for numbers in matched]
     chosen = [_choose(row, slot, rule, loaded) for rule in rules]
+    if not slot.tensor.numel() and row.shape[:1] != (0,):
+        chosen = [(Keep(), "holds no values") for _ in chosen]
     if not all(isinstance(scheme, Keep) for scheme, _ in chosen):
         check_writable(slot)
         if not is_real(row.dtype) and not row.buffer:
@@ -217,7 +219,7 @@ def _choose(row: Row, slot: Slot, rule: Rule | None, loaded: bool) -> tuple[Sche
 def _torchs_own(slot: Slot, default: Default, why: str) -> tuple[Scheme, str]:
     law = default(slot)
     if law is None:
-        return Keep(), f"torch has no law of its own for it in {type_of(slot.owner).__name__}"
+        return Keep(), f"{NO_LAW} in {type_of(slot.owner).__name__}"
     return law, why
 
 

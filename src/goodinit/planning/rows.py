@@ -11,7 +11,13 @@ import torch
 from goodinit.anatomy.rows import Box
 from goodinit.schemes import Keep, Layout, Scheme, Site
 
-__all__ = ["PlanBlock", "PlanRow"]
+__all__ = ["WHY_LEFT", "PlanBlock", "PlanRow"]
+
+NOTHING_KNOWN = "nothing is known of it"
+NO_LAW = "torch has no law of its own for it"
+BENT = "goes through a function first: where it is neutral isn't known"
+WHY_LEFT = (NOTHING_KNOWN, NO_LAW, BENT)
+"""How the reasons begin for which the library leaves a parameter as its constructor made it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -190,7 +190,13 @@ class When(Selector):
     function: Callable[[Row], bool]
 
     def matches(self, row: Row, block: Block) -> bool:
-        return bool(self.function(row))
+        try:
+            return bool(self.function(row))
+        except Exception as error:
+            raise RecipeError(
+                f"{self!r} raised {type(error).__name__} on {row.name}: {error}. It is called "
+                f"with a goodinit.anatomy.Row"
+            ) from error
 
     @property
     def aspects(self) -> frozenset[Aspect]:

@@ -1,4 +1,4 @@
-"""What is doubtful about a plan: the findings GI111 to GI115."""
+"""What is doubtful about a plan: the findings GI111 to GI115 and GI117."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from goodinit.findings import Finding
 from goodinit.planning.deferred import ReluGain
 from goodinit.planning.kept import Kept
 from goodinit.planning.recipe import Recipe
-from goodinit.planning.rows import PlanRow
+from goodinit.planning.rows import WHY_LEFT, PlanRow
 from goodinit.planning.rule import Rule
 
 __all__ = ["verdicts"]
@@ -33,6 +33,7 @@ def verdicts(
         *_needs_flow(rows, recipe, how),
         *_never_won(recipe, won),
         *_extra_keys(kept, rows),
+        *_left_alone(rows),
     )
 
 
@@ -130,3 +131,17 @@ def _extra_keys(kept: Kept, rows: tuple[PlanRow, ...]) -> Iterator[Finding]:
 def _several(rows: list[PlanRow]) -> str:
     more = f" and {len(rows) - 1} more" if len(rows) > 1 else ""
     return rows[0].name + more
+
+
+def _left_alone(rows: tuple[PlanRow, ...]) -> Iterator[Finding]:
+    """A parameter kept for want of knowledge holds what its constructor left, or garbage."""
+    bad = [row for row in rows if not row.buffer and row.why.startswith(WHY_LEFT)]
+    if bad:
+        yield Finding(
+            "GI117",
+            "info",
+            _several(bad),
+            "kept as the constructor left it, for nothing here knows its law",
+            "if that was torch.empty, give it a rule: "
+            f"recipe.override(gi.Rule({bad[0].name!r}, gi.Zeros()))",
+        )

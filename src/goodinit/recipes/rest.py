@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import nn
 
 from goodinit.planning import Neutral, Rule, Selector, sel
+from goodinit.planning.rows import NOTHING_KNOWN
 from goodinit.schemes import Keep, Normal, Scheme, TorchDefault, VarianceScaling, Zeros
 
 __all__ = ["REST", "WEIGHTS", "library"]
@@ -19,7 +20,7 @@ def library(where: Selector, scheme: Scheme, why: str = "") -> Rule:
 
 
 REST: tuple[Rule, ...] = (
-    library(sel.all(), Keep(), "nothing is known of it"),
+    library(sel.all(), Keep(), NOTHING_KNOWN),
     library(sel.kind("position", "token"), Normal(0.02), "small beside the signal"),
     library(sel.kind("embedding"), Normal(1.0), "one row is looked up: LeCun with fan_in 1"),
     library(
