@@ -1,9 +1,9 @@
 """The anatomy of architectures whose expectations were written before the code saw them.
 
 On first sight 329 of 518 parameters were wrong: 285 in the layer's number and depth alone, all
-of them in two models, and 44 in more. What that showed was then mended, in general terms; what is still wrong is
-pinned below, and a change for better or worse must be noted here. A parameter is right if all its
-facets are.
+of them in two models, and 44 in more. What that showed was then mended, in general terms; what
+is still wrong is pinned below, and a change for better or worse must be noted here. A parameter
+is right if all its facets are.
 """
 
 from __future__ import annotations

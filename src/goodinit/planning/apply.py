@@ -180,8 +180,7 @@ def _tensor_row(name: str, tensor: Tensor) -> Row:
         layout = Layout(outputs=(0,), inputs=(1,), window=tuple(range(2, axes)))
         kind = "linear" if axes == 2 else "conv"
         facets = Facets(kind, "weight", layout, seen="[out, in, *window]")
-    frozen = not tensor.requires_grad
-    return Row(name, tuple(tensor.shape), tensor.dtype, nn.Module, facets, frozen=frozen)
+    return Row(name, tuple(tensor.shape), tensor.dtype, nn.Module, facets)
 
 
 def _without_children(module: nn.Module) -> nn.Module:

@@ -209,8 +209,8 @@ def plan(
     found = list(anatomy.slots)
     kept = Kept.of(keep, anatomy.rows, prefix)
     rows, won = resolve(model, anatomy.rows, found, recipe, kept, anatomy.how)
-    where = found, recipe, won, kept, anatomy.how
-    return Plan(rows, recipe.name, anatomy.how, prefix, verdicts(rows, *where))
+    findings = verdicts(rows, found, recipe, won, kept, anatomy)
+    return Plan(rows, recipe.name, anatomy.how, prefix, findings)
 
 
 def _finding_dict(finding: Finding) -> dict[str, object]:

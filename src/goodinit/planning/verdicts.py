@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from torch import nn
 
+from goodinit.anatomy import Anatomy
 from goodinit.anatomy.names import Slot
 from goodinit.errors import nearest
 from goodinit.findings import Finding
@@ -24,13 +25,13 @@ def verdicts(
     recipe: Recipe,
     won: dict[int, int],
     kept: Kept,
-    how: str,
+    anatomy: Anatomy,
 ) -> tuple[Finding, ...]:
     """Return what a reader of the plan should know before applying it."""
     return (
         *_norms_around_zero(rows),
         *_tied_too_large(rows, slots),
-        *_needs_flow(rows, recipe, how),
+        *_needs_flow(rows, recipe, anatomy),
         *_never_won(recipe, won),
         *_extra_keys(kept, rows),
         *_left_alone(rows),
@@ -81,8 +82,18 @@ def _tied_too_large(rows: tuple[PlanRow, ...], slots: list[Slot]) -> Iterator[Fi
             )
 
 
-def _needs_flow(rows: tuple[PlanRow, ...], recipe: Recipe, how: str) -> Iterator[Finding]:
-    if how != "module types":
+def _needs_flow(rows: tuple[PlanRow, ...], recipe: Recipe, anatomy: Anatomy) -> Iterator[Finding]:
+    if anatomy.how != "module types":
+        return
+    if anatomy.reason:
+        yield Finding(
+            "GI113",
+            "warning",
+            "what only the data flow shows",
+            f"the model has no weights and asked for values ({anatomy.reason}), so that module "
+            f"types and shapes told instead",
+            "plan a small model of the same kind that has weights: it is run with them",
+        )
         return
     weights = [row for row in rows if row.layout is not None and row.kind in ("linear", "conv")]
     unseen = [row for row in weights if row.activation is None and row.ends_residual is None]
