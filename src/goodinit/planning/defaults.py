@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from functools import cache
 from typing import Any
 
 from torch import nn
@@ -116,11 +117,13 @@ def _conv(module: _Conv, channels: int) -> Scheme | None:
     return _within(fan) if fan else None
 
 
+@cache
 def _within(fan: float) -> Scheme:
     """Return U(+-1/sqrt(fan)); 0 where there is no input."""
     return Uniform(-1 / math.sqrt(fan), 1 / math.sqrt(fan)) if fan else Constant(0.0)
 
 
+@cache
 def _xavier_uniform(shape: tuple[int, ...]) -> Scheme:
     """Return ``torch.nn.init.xavier_uniform_``'s law, with torch's fans of the shape."""
     fans = (shape[0] + shape[1]) * math.prod(shape[2:])
