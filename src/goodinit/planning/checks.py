@@ -15,7 +15,7 @@ from goodinit.errors import (
     ParametrizationError,
 )
 
-__all__ = ["check_module", "check_writable", "fixes_scale", "is_real", "normalises"]
+__all__ = ["check_module", "check_writable", "fixes_scale", "is_real", "is_shard", "normalises"]
 
 # They keep only the direction or the factor of what is written through them.
 _FIXING = {
@@ -41,7 +41,7 @@ def check_writable(slot: Slot) -> None:
                 f"{slot.name} was made in torch.inference_mode and can't be written outside of "
                 f"it: build the model without, or initialise it inside"
             )
-        if tensor.shape[:1] == (0,):  # shards are cut along the first axis
+        if is_shard(slot):
             raise EmptyParameterError(
                 f"{slot.name} has size 0, shape {tuple(tensor.shape)}: a write to it would be "
                 f"lost. Under ZeRO-3, initialise inside deepspeed.zero.GatheredParameters or "
@@ -55,6 +55,17 @@ def check_writable(slot: Slot) -> None:
             )
     if slot.how == "parametrized":
         _check_parametrization(slot)
+
+
+def is_shard(slot: Slot) -> bool:
+    """Whether a parameter of size 0 stands for one that is elsewhere (ZeRO-3 leaves shape (0,)).
+
+    Others were made so: DINOv3 without register tokens, a layer of no outputs and its bias.
+    """
+    siblings = slot.owner.parameters(recurse=False)
+    return tuple(slot.tensor.shape) == (0,) and not any(
+        p.dim() > 1 and p.shape[0] == 0 for p in siblings
+    )
 
 
 def is_real(dtype: torch.dtype) -> bool:

@@ -15,7 +15,7 @@ from goodinit.errors import (
     UncoveredError,
     UnusedRuleError,
 )
-from goodinit.planning.checks import check_writable, fixes_scale, is_real, normalises
+from goodinit.planning.checks import check_writable, fixes_scale, is_real, is_shard, normalises
 from goodinit.planning.codec import common
 from goodinit.planning.defaults import torch_default
 from goodinit.planning.deferred import Deferred
@@ -129,7 +129,7 @@ def resolve_row(row: Row, slot: Slot, matcher: Matcher, loaded: bool, default: D
     matched = [matcher.match(row, block) for block, _ in sites]
     rules = [matcher.rules[numbers[-1]] if numbers else None for numbers in matched]
     chosen = [_choose(row, slot, rule, loaded) for rule in rules]
-    if not slot.tensor.numel() and row.shape[:1] != (0,):
+    if not slot.tensor.numel() and not is_shard(slot):
         chosen = [(Keep(), "holds no values") for _ in chosen]
     if not all(isinstance(scheme, Keep) for scheme, _ in chosen):
         check_writable(slot)
@@ -175,7 +175,7 @@ def _plan_row(
         kind=f.kind,
         part=f.part,
         scheme=scheme,
-        blocks=tuple(blocks) if f.blocks else (),
+        blocks=tuple(blocks) if len(f.blocks) > 1 else (),  # one states the fans of the whole
         layout=f.layout,
         fan_in=fans_in.pop() if len(fans_in) == 1 else None,
         fan_out=fans_out.pop() if len(fans_out) == 1 else None,

@@ -1,0 +1,135 @@
+"""Corners that a stranger found: each was wrong once."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+from torch.nn.utils import parametrizations, prune
+
+import goodinit as gi
+from goodinit.errors import (
+    EmptyParameterError,
+    MetaModelError,
+    ModelError,
+    PlanFileError,
+    RecipeError,
+)
+
+
+@pytest.mark.filterwarnings("ignore:.*spectral_norm.*:FutureWarning")
+@pytest.mark.parametrize("norm", [parametrizations.spectral_norm, nn.utils.spectral_norm])
+def test_spectral_norm_knows_the_new_weight(norm):
+    """Its estimate is of the weight that was written, as good as the one torch starts with."""
+    torch.manual_seed(0)
+    layer = norm(nn.Linear(96, 50)).eval()
+    gi.init_(layer, "lecun", seed=0)
+    layer(torch.randn(1, 96))
+    largest = torch.linalg.matrix_norm(layer.weight, 2).item()
+    assert 1 - 1e-4 < largest < 1.2  # the estimate comes from below
+
+
+def test_pruned_entries_stay_zero():
+    layer = nn.Linear(8, 8)
+    prune.l1_unstructured(layer, "weight", amount=0.5)
+    row = gi.init_(layer, "he", seed=0)["weight"]
+    assert row.stored == ("weight_orig",)
+    assert (layer.weight == 0).float().mean() == 0.5
+    assert torch.equal(layer.weight, layer.weight_orig * layer.weight_mask)
+
+
+def test_a_shard_elsewhere_is_refused_and_a_layer_of_nothing_is_not():
+    net = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4))
+    before = net[0].weight.clone()
+    net[1].weight.data = torch.empty(0)
+    with pytest.raises(EmptyParameterError, match=r"1\.weight .*GatheredParameters"):
+        gi.init_(net, "he")
+    assert torch.equal(net[0].weight, before)
+
+    class NoTokens(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.tokens = nn.Parameter(torch.empty(1, 0, 8))
+            self.linear = nn.Linear(8, 8)
+
+    assert gi.init_(NoTokens(), "he")["tokens"].kept
+
+
+def test_a_state_dict_of_another_shape_was_not_loaded():
+    net = nn.Sequential(nn.Linear(3, 3))
+    with pytest.raises(RecipeError, match=r"0\.weight has shape \(3, 3\)"):
+        gi.plan(net, "he", keep={"0.weight": torch.ones(9, 9)})
+
+
+@pytest.mark.parametrize("prefix", ["head.", ".head", 3])
+def test_a_prefix_is_a_dotted_name(prefix):
+    with pytest.raises(RecipeError, match="prefix"):
+        gi.plan(nn.Linear(2, 2), "he", prefix=prefix)
+
+
+@pytest.mark.parametrize("keep", [3, None])
+def test_keep_is_names(keep):
+    with pytest.raises(RecipeError, match="keep"):
+        gi.plan(nn.Linear(2, 2), "he", keep=keep)
+
+
+def test_a_predicate_sees_facets_and_its_errors_are_told():
+    net = nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 4))
+    first = gi.Rule(gi.sel.when(lambda row: row.layer == 0 and row.kind == "linear"), gi.Ones())
+    planned = gi.plan(net, gi.recipe("he").override(first), inputs=torch.randn(2, 4))
+    assert planned["0.weight"].scheme == gi.Ones()
+    assert planned["2.weight"].scheme != gi.Ones()
+    with pytest.raises(RecipeError, match=r"AttributeError on 0\.weight"):
+        gi.plan(net, gi.Recipe([gi.Rule(gi.sel.when(lambda row: row.nonsense), gi.Ones())]))
+
+
+def test_bilinear_with_inputs():
+    inputs = torch.randn(64, 30), torch.randn(64, 20)
+    row = gi.plan(nn.Bilinear(30, 20, 40), "lecun", inputs=inputs)["weight"]
+    assert (row.fan_in, row.fan_out, row.blocks) == (600, 1000, ())
+
+
+def test_inference_tensors_are_refused_before_a_write():
+    with torch.inference_mode():
+        net = nn.Linear(3, 3)
+    with pytest.raises(ModelError, match="inference_mode"):
+        gi.init_(net, "he")
+
+
+def test_a_device_that_is_not_here(tmp_path):
+    if not torch.cuda.is_available():
+        with torch.device("meta"):
+            net = nn.Linear(3, 3)
+        with pytest.raises(MetaModelError, match="cuda"):
+            gi.init_(net, "he", materialize="cuda")
+    with pytest.raises(PlanFileError, match=r"missing\.json"):
+        gi.Plan.load(tmp_path / "missing.json")
+
+
+def test_what_is_left_for_want_of_knowledge_is_a_finding():
+    class Scaled(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.mystery = nn.Parameter(torch.empty(3))
+
+    assert [f.code for f in gi.plan(Scaled(), "standard").findings] == ["GI117"]
+    assert not gi.plan(nn.Linear(2, 2), {"bias": gi.Ones()}).findings
+
+
+def test_a_llama_of_seventy_billion_is_planned_without_memory():
+    """On meta: what is allocated while planning stays far below one of its weights."""
+    transformers = pytest.importorskip("transformers")
+    import resource
+
+    config = transformers.LlamaConfig(
+        hidden_size=8192, intermediate_size=28672, num_hidden_layers=80,
+        num_attention_heads=64, num_key_value_heads=8, vocab_size=128256,
+    )  # fmt: skip
+    with torch.device("meta"):
+        model = transformers.LlamaForCausalLM(config).eval()
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    plan = gi.plan(model, "gpt2", inputs={"input_ids": torch.randint(0, 9, (1, 8))})
+    grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024  # MiB
+    assert sum(row.size for row in plan if not row.buffer) > 70e9
+    assert {row.depth for row in plan} == {80}
+    assert grown < 256, f"{grown:.0f} MiB; its smallest matrix has {8192 * 1024 * 4 / 2**20:.0f}"
