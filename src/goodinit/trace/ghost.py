@@ -109,7 +109,7 @@ class Ghost(TorchFunctionMode):
         if not self._real and any(t.is_meta for t in tensors_in((args, kwargs))):
             if inplace and args and isinstance(args[0], Tensor) and not args[0].is_meta:
                 self._replace(args[0], _on_meta(args[0]))
-            if name in ("getitem", "setitem", "masked_select"):
+            if name in ("getitem", "setitem", "masked_select") and len(args) > 1:
                 args = (args[0], _counted(args[1]), *args[2:])
                 func = Tensor.__getitem__ if name == "masked_select" else func
             args, kwargs = _map((args, kwargs), self._to_meta)
@@ -118,7 +118,7 @@ class Ghost(TorchFunctionMode):
             if name in ("cuda", "cpu", "xpu"):
                 func, args, kwargs = Tensor.view_as, (args[0], args[0]), {}
         result = _shaped(name, args, kwargs)
-        if name in ("nonzero", "where", "argwhere") and args[0].is_meta and len(args) == 1:
+        if name in ("nonzero", "where", "argwhere") and len(args) == 1 and args[0].is_meta:
             result = _positions(args[0])
             as_tuple = name == "where" or kwargs.get("as_tuple", False)
             result = result if as_tuple else torch.stack(result, -1)
