@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
@@ -86,7 +87,9 @@ def _by_type(
 def _from_types(found: list[Slot], modules: Mapping[str, nn.Module]) -> list[Facets]:
     """Return what types and shapes tell of each slot, what is said from above included."""
     described: dict[int, dict[str, Facets]] = {}
-    raw: dict[int, dict[str, Tensor]] = {}
+    siblings: defaultdict[int, dict[str, Tensor]] = defaultdict(dict)
+    for slot in found:
+        siblings[id(slot.owner)][slot.attr] = slot.tensor
     names = {name: n for n, slot in enumerate(found) for name in (slot.name, *slot.tied)}
     facets: list[Facets] = []
     for slot in found:
@@ -101,9 +104,7 @@ def _from_types(found: list[Slot], modules: Mapping[str, nn.Module]) -> list[Fac
         elif slot.buffer:
             facets.append(Facets(part="buffer", seen="buffer"))
         else:
-            if id(owner) not in raw:
-                raw[id(owner)] = {s.attr: s.tensor for s in found if s.owner is owner}
-            facets.append(guess(owner, slot.attr, slot.tensor, raw[id(owner)]))
+            facets.append(guess(owner, slot.attr, slot.tensor, siblings[id(owner)]))
     for path, module in sorted(modules.items(), key=lambda item: -item[0].count(".")):
         for name, changes in describe_children(module).items():
             number = names.get(join(path, name))
