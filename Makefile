@@ -45,13 +45,13 @@ $(VENV)/made.stamp: constraints.txt
 $(VENV)/demo.stamp: $(VENV)/made.stamp pyproject.toml
 	@echo "$(VENV): installing torch and what the demo needs; half a minute plus the download"
 	@$(INSTALL) hatchling
-	@$(INSTALL) --no-build-isolation -e '.[demo]'
+	@$(INSTALL) --no-build-isolation -e '.[cli,demo]'
 	@$(COMPILE)
 	@touch $@
 
 $(VENV)/test.stamp: $(VENV)/demo.stamp requirements-no-deps.txt
 	@echo "$(VENV): installing what the tests and checks need; half a minute plus the download"
-	@$(INSTALL) --no-build-isolation -e '.[demo,test,dev]'
+	@$(INSTALL) --no-build-isolation -e '.[cli,demo,test,dev]'
 	@$(INSTALL) --no-deps -r requirements-no-deps.txt
 	@$(COMPILE)
 	@touch $@

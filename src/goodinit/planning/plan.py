@@ -19,6 +19,7 @@ from torch import nn
 
 from goodinit.anatomy import read
 from goodinit.errors import PlanError, PlanFileError, RecipeError, nearest
+from goodinit.files import replaced
 from goodinit.findings import Finding
 from goodinit.planning import codec, table
 from goodinit.planning.checks import check_module
@@ -133,12 +134,15 @@ class Plan:
         return plan
 
     def save(self, path: str | PathLike[str]) -> None:
-        """Write the plan as JSON.
+        """Write the plan as JSON; the file is replaced whole or not at all.
 
         Raises:
             SchemeError: the plan holds a ``Function``, which is code.
+            OSError: the file can't be written.
         """
-        Path(path).write_text(codec.dumps(self.to_dict()) + "\n", encoding="utf-8")
+        text = codec.dumps(self.to_dict()) + "\n"
+        with replaced(path) as new:
+            new.write_text(text, encoding="utf-8")
 
     @classmethod
     def load(cls, path: str | PathLike[str]) -> Plan:

@@ -1,0 +1,57 @@
+"""Files replaced whole: a reader sees the old content or the new, never half of either."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+
+__all__ = ["replaced"]
+
+
+@contextmanager
+def replaced(path: str | os.PathLike[str]) -> Generator[Path]:
+    """Give the path of a new file beside ``path``, which takes its place when all went well.
+
+    If anything is raised (a full disk, Ctrl-C) the new file is removed and the old one stays.
+
+    Args:
+        path: where the content shall be. A link is followed, so that it stays one.
+
+    Raises:
+        OSError: the folder doesn't exist or can't be written, or the disk is full.
+
+    Example:
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     target = Path(folder, "plan.json")
+        ...     with replaced(target) as new:
+        ...         _ = new.write_text("{}")
+        ...     target.read_text(), len(os.listdir(folder))
+        ('{}', 1)
+    """
+    target = Path(os.path.realpath(path))
+    if target.exists() and not target.is_file():
+        if target.is_dir():
+            raise IsADirectoryError(21, os.strerror(21), str(path))
+        yield target  # a pipe or /dev/stdout can't be replaced, only written
+        return
+    handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+    os.close(handle)
+    new = Path(name)
+    try:
+        new.chmod(target.stat().st_mode & 0o777 if target.exists() else _usual_mode())
+        yield new
+        with new.open("rb+") as written:
+            os.fsync(written.fileno())
+        new.replace(target)
+    finally:
+        new.unlink(missing_ok=True)
+
+
+def _usual_mode() -> int:
+    """Return the mode that a plain ``open`` would give (a temporary file is private)."""
+    mask = os.umask(0)
+    os.umask(mask)
+    return 0o666 & ~mask
