@@ -14,6 +14,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from os import PathLike
 
 import torch
 from torch import Tensor, nn
@@ -25,6 +26,7 @@ from goodinit.planning import apply as _apply
 from goodinit.planning import plan as _plan
 from goodinit.planning.apply import apply_
 from goodinit.planning.diff import diff
+from goodinit.planning.kept import KeepLike
 from goodinit.planning.materialize import skeleton
 from goodinit.planning.plan import Plan
 from goodinit.planning.recipe import Recipe
@@ -32,6 +34,7 @@ from goodinit.planning.rule import Rule, sel
 from goodinit.recipes import as_recipe as _as_recipe
 from goodinit.recipes import recipe
 from goodinit.schemes import (
+    AddNoise,
     Constant,
     DeltaOrthogonal,
     Dirac,
@@ -64,6 +67,7 @@ from goodinit.streams import Stream
 from goodinit.trace import Inputs
 
 __all__ = [
+    "AddNoise",
     "Constant",
     "DeltaOrthogonal",
     "Dirac",
@@ -101,6 +105,7 @@ __all__ = [
     "diff",
     "gain",
     "init_",
+    "load_",
     "plan",
     "recipe",
     "recipes",
@@ -120,7 +125,6 @@ RecipeLike = (
     | Mapping[str, Scheme]
     | Mapping[type[nn.Module] | str, Scheme]
 )
-KeepLike = str | Iterable[str] | Mapping[str, object]
 
 
 def plan(
@@ -137,7 +141,9 @@ def plan(
         recipe: a Recipe, its name, a scheme, or a mapping from module types or globs to schemes.
         inputs: a tensor, a tuple, or a dict of keyword arguments, to see the model run: tells
             kinds, fans, activations and residual ends. Without, module types do.
-        keep: names, globs or a state dict of what is loaded already: never written.
+        keep: names, globs, a state dict or the path of a safetensors file: what is loaded
+            already, and never written. Of a parameter that has grown since (an embedding with
+            more rows), the old part is kept and the rest drawn.
         prefix: put before each name, for a part of a larger model.
 
     Raises:
@@ -171,7 +177,7 @@ def init_(
         inputs: as for ``plan``.
         seed: a number from 0; the same one gives the same bits. None takes one from torch's
             default CPU generator, so that ``torch.manual_seed`` rules.
-        keep: as for ``plan``.
+        keep: as for ``plan``; the old part of what has grown is copied from the checkpoint.
         prefix: as for ``plan``. The names are part of the random numbers:
             ``init_(model.encoder, ..., prefix="encoder")`` draws what ``init_(model, ...)``
             does. Without it, two equal layers drawn with one seed are equal.
@@ -196,6 +202,56 @@ def init_(
         inputs=inputs,
         seed=seed,
         keep=keep,
+        prefix=prefix,
+        materialize=materialize,
+    )
+
+
+def load_(
+    model: nn.Module,
+    checkpoint: str | PathLike[str] | Mapping[str, object],
+    recipe: RecipeLike = "standard",
+    *,
+    draw: str | Iterable[str] = (),
+    inputs: Inputs | None = None,
+    seed: int | None = None,
+    prefix: str = "",
+    materialize: str | torch.device | None = None,
+) -> Plan:
+    """Load a checkpoint into a model and draw what it lacks: a new head, a new adapter.
+
+    A parameter that is larger than the checkpoint's keeps the old values in its corner and the
+    rest is drawn: new rows of an embedding, new input channels. Where one matrix has become
+    several stacked ones (experts), each is a copy with noise, ``AddNoise()``. The plan says so.
+
+    Args:
+        model: any module; on meta with ``materialize``, so that nothing is drawn in vain.
+        checkpoint: a state dict, or the path of a safetensors file.
+        recipe: as for ``plan``, for what the checkpoint lacks.
+        draw: names or globs that are drawn although the checkpoint has them: ``"head.*"``.
+        inputs: as for ``plan``.
+        seed: as for ``init_``.
+        prefix: as for ``plan``.
+        materialize: as for ``init_``.
+
+    Raises:
+        CheckpointError: a file that can't be read, values that don't fit.
+        GoodinitError: as for ``plan`` and ``apply_``; before anything is written.
+
+    Example:
+        >>> old = nn.Embedding(100, 8)
+        >>> new = nn.Embedding(104, 8)
+        >>> plan = load_(new, old.state_dict(), "gpt2", seed=0)
+        >>> torch.equal(new.weight[:100], old.weight), plan["weight"].blocks[1].box
+        (True, ((100, 104), (0, 8)))
+    """
+    return _apply.load_(
+        model,
+        checkpoint,
+        _as_recipe(recipe),
+        draw=draw,
+        inputs=inputs,
+        seed=seed,
         prefix=prefix,
         materialize=materialize,
     )

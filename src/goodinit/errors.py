@@ -6,6 +6,7 @@
     │   └── FanError            a scheme that needs fans, on a tensor that has none
     ├── RecipeError             a recipe or rule that can't be what its author meant
     │   ├── UnknownRecipeError  no recipe of that name
+    │   ├── RecipeFileError     a file or a text that holds no valid recipe
     │   ├── UnusedRuleError     a rule that matches nothing
     │   └── UncoveredError      a parameter that no rule covers
     ├── ModelError              a model that can't be written as it stands
@@ -16,6 +17,7 @@
     │   ├── ParametrizationError    a parametrization that can't be written through
     │   ├── MetaModelError      no memory to write to
     │   └── UnresolvedError     a value that nobody here can rebuild
+    ├── CheckpointError         a checkpoint that can't be read, or doesn't fit
     ├── TraceError              the model raised while it was being traced
     ├── PlanError               a plan that isn't this model's
     │   └── PlanFileError       a file that holds no valid plan
@@ -31,6 +33,7 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 
 __all__ = [
+    "CheckpointError",
     "DtypeError",
     "EmptyParameterError",
     "ExpandedParameterError",
@@ -43,6 +46,7 @@ __all__ = [
     "PlanError",
     "PlanFileError",
     "RecipeError",
+    "RecipeFileError",
     "SchemeError",
     "StreamError",
     "TraceError",
@@ -63,7 +67,11 @@ class StreamError(GoodinitError, ValueError):
 
 
 class SchemeError(GoodinitError, ValueError):
-    """A scheme whose numbers, name or target make no sense."""
+    """A scheme whose numbers, name or target make no sense; ``field`` leads to what is wrong."""
+
+    def __init__(self, message: str, field: tuple[str, ...] = ()) -> None:
+        super().__init__(message)
+        self.field = field
 
 
 class FanError(SchemeError):
@@ -76,6 +84,10 @@ class RecipeError(GoodinitError, ValueError):
 
 class UnknownRecipeError(RecipeError):
     """No recipe of that name; the nearest names are suggested."""
+
+
+class RecipeFileError(RecipeError):
+    """A file or a text that holds no valid recipe; says on which line."""
 
 
 class UnusedRuleError(RecipeError):
@@ -118,6 +130,10 @@ class UnresolvedError(ModelError):
     """A value that was never computed and that no rule can rebuild (RoPE's table on meta)."""
 
 
+class CheckpointError(GoodinitError, ValueError):
+    """A checkpoint that can't be read, or whose values don't fit the model."""
+
+
 class TraceError(GoodinitError, RuntimeError):
     """The model raised while it was being traced."""
 
@@ -144,5 +160,5 @@ def nearest(name: str, known: Iterable[str]) -> str:
     >>> nearest("xaiver", ["xavier", "he"])
     " Did you mean 'xavier'?"
     """
-    close = get_close_matches(name.lower(), list(known), n=2, cutoff=0.5)
+    close = get_close_matches(name[:80].lower(), list(known), n=2, cutoff=0.5)
     return f" Did you mean {' or '.join(map(repr, close))}?" if close else ""

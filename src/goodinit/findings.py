@@ -10,6 +10,7 @@ GI114  info     a rule matched, and later rules won everywhere
 GI115  info     names in ``keep`` that the model doesn't have
 GI116  warning  a parametrization changed the values that were written through it
 GI117  info     a parameter that nothing is known of was left as it is
+GI118  warning  new rows are drawn on another scale than those that a checkpoint brings
 ====== ======== ====================================================================
 """
 

@@ -6,7 +6,7 @@ import math
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional
 
 from goodinit.anatomy import read
@@ -417,3 +417,22 @@ def test_unused_parameters_keep_what_their_type_says_or_are_guessed():
     found = {row.name: row.facets for row in read(Unused(), torch.randn(2, 4)).rows}
     assert (found["unused.weight"].kind, found["unused.weight"].guessed) == ("linear", False)
     assert found["raw"].guessed
+
+
+def test_biases_of_stacked_experts_are_no_embedding() -> None:
+    class Experts(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.w = nn.Parameter(torch.randn(3, 8, 5))
+            self.b = nn.Parameter(torch.zeros(3, 8))
+            self.table = nn.Parameter(torch.randn(3, 6))  # rows of another length
+
+        def forward(self, x: Tensor) -> Tensor:
+            chosen = torch.tensor([0, 2, 1])
+            y = torch.bmm(x.expand(3, -1, -1), self.w.mT) + self.b[chosen].unsqueeze(1)
+            return torch.cat([y, self.table[chosen].unsqueeze(1).expand(-1, 4, -1)], dim=-1)
+
+    rows = {row.name: row for row in read(Experts(), torch.randn(4, 5)).rows}
+    assert (rows["b"].facets.kind, rows["b"].facets.part) == ("linear", "bias")
+    assert rows["b"].facets.layout is None
+    assert rows["table"].facets.kind == "embedding"

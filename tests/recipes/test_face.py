@@ -3,10 +3,10 @@
 import goodinit as gi
 
 NAMES = """
-Constant DeltaOrthogonal Dirac Finding Function GlorotNormal GlorotUniform GoodinitError HeNormal
+AddNoise Constant DeltaOrthogonal Dirac Finding Function GlorotNormal GlorotUniform GoodinitError HeNormal
 HeUniform Identity KaimingNormal KaimingUniform Keep LeCunNormal LeCunUniform Normal Ones
 Orthogonal Plan Recipe Rule Scheme Sparse Stream TorchDefault TruncatedNormal Uniform
-VarianceScaling XavierNormal XavierUniform Zeros __version__ apply_ diff gain init_ plan recipe
+VarianceScaling XavierNormal XavierUniform Zeros __version__ apply_ diff gain init_ load_ plan recipe
 recipes schemes sel skeleton
 """
 

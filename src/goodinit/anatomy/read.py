@@ -69,7 +69,7 @@ def read(model: nn.Module, inputs: Inputs | None = None, prefix: str = "") -> An
     outputs = [graph.value(t).node for t in tensors_in(run.output)]
     flow = facets_from(graph, outputs, told)
     layers = layers_by_flow(graph, modules, flow.sums)
-    placed = _placed(found, flow.facets, layers, paths, flow.width)
+    placed = _placed(found, _expert_biases(found, flow.facets), layers, paths, flow.width)
     return Anatomy(_rows(found, placed), tuple(found), run.how, run.reason)
 
 
@@ -111,6 +111,24 @@ def _from_types(found: list[Slot], modules: Mapping[str, nn.Module]) -> list[Fac
             if number is not None:
                 facets[number] = replace(facets[number], **changes)
     return facets
+
+
+def _expert_biases(found: list[Slot], facets: list[Facets]) -> list[Facets]:
+    """Tell the biases of stacked experts, looked up by the expert's number, from embeddings.
+
+    They have a row for each matrix that the same module stacks, as long as its outputs.
+    """
+    stacks: set[tuple[int, int, int]] = set()
+    for slot, one in zip(found, facets, strict=True):
+        layout, shape = one.layout, slot.tensor.shape
+        if layout is not None and layout.batch == (0,):
+            stacks |= {(id(slot.owner), shape[0], shape[axis]) for axis in layout.outputs}
+    return [
+        replace(one, kind="linear", part="bias", layout=None, neutral=0.0)
+        if one.kind == "embedding" and (id(slot.owner), *slot.tensor.shape) in stacks
+        else one
+        for slot, one in zip(found, facets, strict=True)
+    ]
 
 
 def _tied(slot: Slot, facets: Facets) -> Facets:

@@ -9,9 +9,10 @@ by block, into the tensor's own memory; a parametrized one is drawn aside and as
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from operator import index
+from os import PathLike
 from typing import Any, cast
 
 import torch
@@ -24,6 +25,7 @@ from goodinit.anatomy import read
 from goodinit.anatomy.names import Slot, slots
 from goodinit.anatomy.rows import Facets, Row
 from goodinit.errors import (
+    CheckpointError,
     GoodinitError,
     MetaModelError,
     PlanError,
@@ -33,19 +35,21 @@ from goodinit.errors import (
     WriteError,
 )
 from goodinit.findings import Finding
+from goodinit.planning.checkpoint import copies, copy_, opened, without
 from goodinit.planning.checks import check_module, check_writable, fixes_scale
 from goodinit.planning.defaults import torch_default
+from goodinit.planning.kept import KeepLike
 from goodinit.planning.materialize import materialize_
 from goodinit.planning.plan import Plan, plan
 from goodinit.planning.recipe import Recipe
 from goodinit.planning.resolve import Matcher, resolve_row
 from goodinit.planning.rows import PlanBlock, PlanRow
-from goodinit.schemes import Draw, Keep, Layout, Scheme
-from goodinit.streams import Law, Stream
+from goodinit.schemes import AddNoise, Draw, Keep, Layout, Scheme
+from goodinit.streams import Law, Stream, fresh_seed
 from goodinit.streams.stream import DTYPES
 from goodinit.trace import Inputs
 
-__all__ = ["apply_", "fresh_seed", "init_", "init_module_"]
+__all__ = ["apply_", "init_", "init_module_", "load_"]
 
 POWER_ITERATIONS = 15  # as many as spectral_norm itself takes when it is made
 
@@ -55,6 +59,8 @@ def apply_(
     plan: Plan,
     seed: int | None = None,
     materialize: str | torch.device | None = None,
+    *,
+    progress: Callable[[PlanRow], object] | None = None,
 ) -> Plan:
     """Write what is planned; in place, with gradients, hooks and optimizers left alone.
 
@@ -64,6 +70,7 @@ def apply_(
         seed: a number from 0; the same one gives the same bits. None takes one from torch's
             default CPU generator, so that ``torch.manual_seed`` rules.
         materialize: a device such as "cpu" on which parameters and buffers on meta get memory.
+        progress: called with each row when it has been written.
 
     Returns:
         The plan with its seed, and with what only writing showed.
@@ -88,19 +95,7 @@ def apply_(
     check_module(model, "apply_")
     if not isinstance(plan, Plan):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise PlanError(f"apply_ takes a Plan, got {plan!r}; gi.init_ takes a recipe")
-    stream = _stream(seed)
-    found = {slot.name: slot for slot in slots(model, plan.prefix)}
-    _check_match(plan, found)
-    device = None if materialize is None else _device(materialize)
-    _check_memory(plan, found, device)
-    for row in plan:
-        if not row.kept:
-            check_writable(found[row.name])
-    if device is not None:
-        materialize_(model, device)
-        found = {slot.name: slot for slot in slots(model, plan.prefix)}
-    written, findings = _write(plan.rows, found, stream)
-    return replace(plan, rows=written, findings=plan.findings + findings, seed=stream.seed)
+    return _apply(model, plan, seed, materialize, progress=progress)
 
 
 def init_(
@@ -109,20 +104,86 @@ def init_(
     *,
     inputs: Inputs | None = None,
     seed: int | None = None,
-    keep: str | Iterable[str] | Mapping[str, object] = (),
+    keep: KeepLike = (),
     prefix: str = "",
     materialize: str | torch.device | None = None,
 ) -> Plan:
     """Plan and apply; see ``plan`` and ``apply_`` for the arguments and errors.
 
-    A plain tensor is taken for a weight [out, in, *window].
+    A plain tensor is taken for a weight [out, in, *window]. Of ``keep``, only the old part of
+    what has grown is copied; the rest is in the model already.
     """
     if isinstance(target, Tensor):
         if inputs is not None or materialize is not None or keep != ():
             raise RecipeError("inputs, keep and materialize are for modules, not for one tensor")
         return _init_tensor_(target, recipe, seed, prefix)
     check_module(target, "init_")
-    return apply_(target, plan(target, recipe, inputs, keep, prefix), seed, materialize)
+    values = opened(keep)
+    planned = plan(target, recipe, inputs, keep if values is None else values, prefix)
+    return _apply(target, planned, seed, materialize, values or {}, grown_only=True)
+
+
+def load_(
+    model: nn.Module,
+    checkpoint: str | PathLike[str] | Mapping[str, object],
+    recipe: Recipe,
+    *,
+    draw: str | Iterable[str] = (),
+    inputs: Inputs | None = None,
+    seed: int | None = None,
+    prefix: str = "",
+    materialize: str | torch.device | None = None,
+) -> Plan:
+    """Copy what a checkpoint has into a model, and draw what it lacks.
+
+    See ``plan`` and ``apply_`` for the other arguments and errors.
+
+    Raises:
+        CheckpointError: it can't be read, or a value doesn't fit; before anything is written.
+    """
+    check_module(model, "load_")
+    values = opened(checkpoint)
+    if not values:
+        raise CheckpointError(
+            f"load_ takes a state dict or the path of a .safetensors file that hold something, "
+            f"got {checkpoint!r:.200}"
+        )
+    values = without(values, [draw] if isinstance(draw, str) else list(draw))
+    planned = plan(model, recipe, inputs, values, prefix)
+    return _apply(model, planned, seed, materialize, values)
+
+
+def _apply(
+    model: nn.Module,
+    plan: Plan,
+    seed: int | None,
+    materialize: str | torch.device | None,
+    values: Mapping[str, object] | None = None,
+    *,
+    grown_only: bool = False,
+    progress: Callable[[PlanRow], object] | None = None,
+) -> Plan:
+    """Check all that can be checked; then give memory, copy what is loaded, and draw."""
+    stream = _stream(seed)
+    slots_by_name = _slots(model, plan)
+    _check_match(plan, slots_by_name)
+    device = None if materialize is None else _device(materialize)
+    copied = copies(slots_by_name.values(), values or {}, plan.prefix, grown_only=grown_only)
+    _check_memory(plan, slots_by_name, device, set(copied))
+    for row in plan:
+        if not row.kept or row.name in copied:
+            check_writable(slots_by_name[row.name])
+    if device is not None:
+        materialize_(model, device)
+        slots_by_name = _slots(model, plan)
+    for name, pairs in copied.items():
+        copy_(slots_by_name[name], pairs)
+    written, findings = _write(plan.rows, slots_by_name, stream, progress)
+    return replace(plan, rows=written, findings=plan.findings + findings, seed=stream.seed)
+
+
+def _slots(model: nn.Module, plan: Plan) -> dict[str, Slot]:
+    return {slot.name: slot for slot in slots(model, plan.prefix)}
 
 
 def init_module_(module: nn.Module, recipe: Recipe) -> None:
@@ -137,16 +198,11 @@ def init_module_(module: nn.Module, recipe: Recipe) -> None:
     def default(slot: Slot) -> Scheme | None:
         return torch_default(slot.owner, slot.attr)
 
-    rows = [resolve_row(row, found[row.name], matcher, False, default) for row in known]
+    rows = [resolve_row(row, found[row.name], matcher, default) for row in known]
     for row in rows:
         if not row.kept and found[row.name].tensor.is_meta:
             raise _no_memory(row.name)
     _write(tuple(rows), found, Stream(fresh_seed()))
-
-
-def fresh_seed() -> int:
-    """Return one number from torch's default CPU generator."""
-    return int(torch.empty((), dtype=torch.int64, device="cpu").random_().item())
 
 
 def _stream(seed: int | None) -> Stream:
@@ -165,7 +221,7 @@ def _init_tensor_(tensor: Tensor, recipe: Recipe, seed: int | None, prefix: str)
         raise _no_memory(slot.name)
     row = _tensor_row(slot.name, tensor)
     matcher = Matcher(recipe)
-    planned = resolve_row(row, slot, matcher, False, lambda _: None)
+    planned = resolve_row(row, slot, matcher, lambda _: None)
     planned = replace(planned, why=planned.why or f"shape read as {row.facets.seen}")
     stream = _stream(seed)
     rows, findings = _write((planned,), {slot.name: slot}, stream)
@@ -235,14 +291,17 @@ def _logical(slot: Slot) -> tuple[tuple[int, ...], torch.dtype]:
     return tuple(slot.tensor.shape), slot.tensor.dtype
 
 
-def _check_memory(plan: Plan, found: dict[str, Slot], device: torch.device | None) -> None:
+def _check_memory(
+    plan: Plan, found: dict[str, Slot], device: torch.device | None, copied: set[str]
+) -> None:
+    """Raise where there is no memory, or will be none of what is kept and isn't copied."""
     on_meta = [row for row in plan if any(t.is_meta for t in found[row.name].tensors)]
     if device is None:
-        drawn = [row for row in on_meta if not row.kept]
+        drawn = [row for row in on_meta if not row.kept or row.name in copied]
         if drawn:
             raise _no_memory(drawn[0].name)
         return
-    lost = [row.name for row in on_meta if row.kept or _half_kept(row)]
+    lost = [row.name for row in on_meta if _needs_old(row) and row.name not in copied]
     if lost:
         buffers = [row.name for row in on_meta if row.buffer and row.name in lost]
         mend = "build the model inside `with gi.skeleton():`, which computes buffers; " * bool(
@@ -251,7 +310,7 @@ def _check_memory(plan: Plan, found: dict[str, Slot], device: torch.device | Non
         raise UnresolvedError(
             f"{', '.join(lost[:4])}{' and more' if len(lost) > 4 else ''}: no memory yet, and the "
             f"plan keeps what isn't there: {mend}give a rule for it (gi.Function computes "
-            f"values), or load it first and name it in keep="
+            f"values), or bring it from a checkpoint with gi.load_"
         )
 
 
@@ -270,8 +329,8 @@ def _device(value: str | torch.device) -> torch.device:
     return device
 
 
-def _half_kept(row: PlanRow) -> bool:
-    return any(isinstance(block.scheme, Keep) for block in row.parts())
+def _needs_old(row: PlanRow) -> bool:
+    return any(isinstance(block.scheme, (Keep, AddNoise)) for block in row.parts())
 
 
 def _no_memory(name: str) -> MetaModelError:
@@ -282,7 +341,10 @@ def _no_memory(name: str) -> MetaModelError:
 
 
 def _write(
-    rows: tuple[PlanRow, ...], found: dict[str, Slot], stream: Stream
+    rows: tuple[PlanRow, ...],
+    found: dict[str, Slot],
+    stream: Stream,
+    progress: Callable[[PlanRow], object] | None = None,
 ) -> tuple[tuple[PlanRow, ...], tuple[Finding, ...]]:
     written: list[str] = []
     done: list[PlanRow] = []
@@ -299,6 +361,8 @@ def _write(
                 )
                 raise WriteError(f"{row.name}: {error} ({so_far})", tuple(written)) from error
             written.append(row.name)
+            if progress is not None:
+                progress(row)
         if finding is not None:
             findings.append(finding)
         done.append(row if finding is None else _noted(row, finding))
@@ -315,7 +379,7 @@ def _write_row(row: PlanRow, slot: Slot, stream: Stream) -> Finding | None:
         _fill(slot.tensor, row, stream)
         return None
     value = torch.empty_like(slot.read())
-    if row.std is None or any(isinstance(block.scheme, Keep) for block in row.parts()):
+    if row.std is None or _needs_old(row):
         value.copy_(slot.read())  # some blocks may be kept
     _fill(value, row, stream)
     wanted = value.clone()  # assigning may take the memory over

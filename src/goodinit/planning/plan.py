@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import gc
 import hashlib
-from collections.abc import Generator, Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -23,7 +23,7 @@ from goodinit.files import replaced
 from goodinit.findings import Finding
 from goodinit.planning import codec, table
 from goodinit.planning.checks import check_module
-from goodinit.planning.kept import Kept
+from goodinit.planning.kept import KeepLike, Kept
 from goodinit.planning.recipe import Recipe
 from goodinit.planning.resolve import resolve
 from goodinit.planning.rows import PlanRow
@@ -176,7 +176,7 @@ def plan(
     model: nn.Module,
     recipe: Recipe,
     inputs: Inputs | None = None,
-    keep: str | Iterable[str] | Mapping[str, object] = (),
+    keep: KeepLike = (),
     prefix: str = "",
 ) -> Plan:
     """Return what a recipe would do to a model; nothing is written.
@@ -186,12 +186,14 @@ def plan(
         recipe: what to draw where; it must cover each parameter.
         inputs: a tensor, a tuple, or a dict of keyword arguments, to see the model run: tells
             kinds, fans, activations and residual ends. Without, module types do.
-        keep: names, globs or a state dict of what is loaded already: never written.
+        keep: names, globs, a state dict or a safetensors file of what is loaded already: never
+            written. Of a parameter that has grown since, the old part is kept and the rest drawn.
         prefix: put before each name, for a part of a larger model.
 
     Raises:
         RecipeError: a rule that matches nothing, a parameter that none covers, a name in
-            ``keep`` that the model doesn't have.
+            ``keep`` that the model doesn't have, or one of another shape.
+        CheckpointError: a file in ``keep`` that can't be read.
         SchemeError: a scheme that doesn't fit the parameter it is for, such as a fan-based one
             on a bias.
         ModelError: a parameter that can't be written: lazy, of size 0, expanded, not floating,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from torch import nn
 
@@ -19,6 +20,7 @@ from goodinit.planning.checks import check_writable, fixes_scale, is_real, is_sh
 from goodinit.planning.codec import common
 from goodinit.planning.defaults import torch_default
 from goodinit.planning.deferred import Deferred
+from goodinit.planning.grown import Grown, grow
 from goodinit.planning.kept import Kept
 from goodinit.planning.recipe import Recipe
 from goodinit.planning.rows import NO_LAW, PlanBlock, PlanRow
@@ -57,7 +59,14 @@ def resolve(
     matcher = Matcher(recipe)
     default = _defaults(model)
     planned = tuple(
-        resolve_row(row, by_name[row.name], matcher, row.name in kept.names, default)
+        resolve_row(
+            row,
+            by_name[row.name],
+            matcher,
+            default,
+            loaded=row.name in kept.names,
+            grown=kept.grown.get(row.name),
+        )
         for row in rows
     )
     for number, rule in enumerate(recipe.rules):
@@ -123,8 +132,16 @@ class Matcher:
         return (not row.buffer or where.reaches_buffers) and where.matches(row, block)
 
 
-def resolve_row(row: Row, slot: Slot, matcher: Matcher, loaded: bool, default: Default) -> PlanRow:
-    """Return what is planned for one row."""
+def resolve_row(
+    row: Row,
+    slot: Slot,
+    matcher: Matcher,
+    default: Default,
+    *,
+    loaded: bool = False,
+    grown: Grown | None = None,
+) -> PlanRow:
+    """Return what is planned for one row, of which a checkpoint may bring all or a part."""
     sites = row.sites()
     matched = [matcher.match(row, block) for block, _ in sites]
     rules = [matcher.rules[numbers[-1]] if numbers else None for numbers in matched]
@@ -148,12 +165,22 @@ def resolve_row(row: Row, slot: Slot, matcher: Matcher, loaded: bool, default: D
         numbers, more = _in_numbers(row, block, site, law, library, matcher)
         blocks.append(PlanBlock(block.name, block.box, block.fan_in, block.fan_out, numbers))
         whys += [because, more]
+    if grown is not None:
+        blocks, brought = grow(row, blocks, grown)
+        for b in blocks:
+            matcher.check(b.scheme, Site(b.shape, row.facets.layout, b.fan_in, b.fan_out))
+        whys.append(brought)
     if fix := fixes_scale(slot):
         whys.append(f"{fix}, so that the scale of the draw is lost")
-    _check_norm(row, slot, blocks, sites)
+    if grown is None:
+        _check_norm(row, slot, blocks, sites)
     lost = {matcher.rules[n].text: None for numbers in matched for n in numbers[:-1]}
     texts = {rule.text: None for rule in rules if rule is not None and not loaded}
-    return _plan_row(row, slot, blocks, tuple(lost), list(texts), whys)
+    planned = _plan_row(row, slot, blocks, tuple(lost), list(texts), whys)
+    if grown is None or grown.copies:
+        return planned
+    new = tuple(number for number in planned.zero_rows if number >= grown.shape[0])
+    return replace(planned, zero_rows=new)  # what the checkpoint has there stays
 
 
 def _plan_row(
@@ -175,7 +202,7 @@ def _plan_row(
         kind=f.kind,
         part=f.part,
         scheme=scheme,
-        blocks=tuple(blocks) if len(f.blocks) > 1 else (),  # one states the fans of the whole
+        blocks=tuple(blocks) if len(blocks) > 1 else (),  # one states the fans of the whole
         layout=f.layout,
         fan_in=fans_in.pop() if len(fans_in) == 1 else None,
         fan_out=fans_out.pop() if len(fans_out) == 1 else None,

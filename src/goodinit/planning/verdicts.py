@@ -1,4 +1,4 @@
-"""What is doubtful about a plan: the findings GI111 to GI115 and GI117."""
+"""What is doubtful about a plan: the findings GI111 to GI115, GI117 and GI118."""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ from goodinit.planning.rule import Rule
 
 __all__ = ["verdicts"]
 
+APART = 3.0  # scales of old and new values that differ by more are remarked on
+
 
 def verdicts(
     rows: tuple[PlanRow, ...],
@@ -35,6 +37,7 @@ def verdicts(
         *_never_won(recipe, won),
         *_extra_keys(kept, rows),
         *_left_alone(rows),
+        *_grown_apart(rows, kept),
     )
 
 
@@ -156,3 +159,21 @@ def _left_alone(rows: tuple[PlanRow, ...]) -> Iterator[Finding]:
             "if that was torch.empty, give it a rule: "
             f"recipe.override(gi.Rule({bad[0].name!r}, gi.Zeros()))",
         )
+
+
+def _grown_apart(rows: tuple[PlanRow, ...], kept: Kept) -> Iterator[Finding]:
+    """New tokens that are fifty times as long as the old ones drown them."""
+    for row in rows:
+        old = kept.grown[row.name].std if row.name in kept.grown else None
+        for block, _, new in row.moments() if old else ():
+            if old and new > 0 and not 1 / APART < new / old < APART:
+                yield Finding(
+                    "GI118",
+                    "warning",
+                    row.name,
+                    f"its {block} part is drawn with std {new:.3g}, and the checkpoint's values "
+                    f"have {old:.3g}",
+                    f"draw on their scale: recipe.override(gi.Rule({row.name!r}, "
+                    f"gi.Normal({old:.3g})))",
+                )
+                break

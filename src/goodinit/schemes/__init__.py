@@ -11,6 +11,7 @@ from goodinit.schemes.matrices import DeltaOrthogonal, Dirac, Identity, Orthogon
 from goodinit.schemes.reader import from_dict
 from goodinit.schemes.scheme import Draw, Scaled, Scheme
 from goodinit.schemes.values import (
+    AddNoise,
     Constant,
     Drawn,
     Function,
@@ -38,6 +39,7 @@ from goodinit.schemes.variance import (
 )
 
 __all__ = [
+    "AddNoise",
     "Constant",
     "DeltaOrthogonal",
     "Dirac",

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 __all__ = [
+    "AddNoise",
     "Constant",
     "Drawn",
     "Function",
@@ -365,6 +366,49 @@ class Keep(Scheme):
 
 
 @dataclass(frozen=True, repr=False)
+class AddNoise(Scheme):
+    """The values that are there, plus normal noise of a share of their standard deviation.
+
+    It tells apart what was copied: experts made of one feed-forward layer (sparse upcycling,
+    Komatsuzaki et al. 2023). Written twice, it adds twice.
+
+    Args:
+        share: standard deviation of the noise over that of the tensor's (or block's) values.
+
+    Raises:
+        SchemeError: a share that is negative or not finite.
+
+    Example:
+        >>> from goodinit.streams import Stream
+        >>> out = torch.tensor([-2.0, 2.0])  # of standard deviation 2
+        >>> draw = lambda out, law, purpose="": Stream(0).fill_(out, "w", law, purpose=purpose)
+        >>> AddNoise(0.01).fill_(out, draw, Site((2,)))
+        >>> bool((out - torch.tensor([-2.0, 2.0])).abs().max() < 0.2)
+        True
+    """
+
+    share: float = 0.01
+
+    def __post_init__(self) -> None:
+        fields.real(self, "share", least=0.0)
+
+    def moments(self, site: Site) -> tuple[float, float]:
+        return math.nan, math.nan
+
+    def fill_(self, out: Tensor, draw: Draw, site: Site) -> None:
+        std = self.share * _std(out)
+        if std > 0:
+            noise = torch.empty(out.shape, dtype=torch.float32, device=out.device)
+            draw(noise, Law.normal(0.0, std))
+            _write_(out, out + noise)
+
+    def times(self, factor: float) -> Scheme:
+        if fields.multiplier(self, factor) == 1:
+            return self
+        raise SchemeError("AddNoise adds to what is there: say the share that you mean")
+
+
+@dataclass(frozen=True, repr=False)
 class Function(Scheme):
     """Values computed from the shape and the fans: sinusoids, Mamba's A_log.
 
@@ -427,6 +471,16 @@ class Function(Scheme):
         if not values.float().isfinite().all():
             raise SchemeError(f"{self!r} has NaN, or values beyond float32, on {site}")
         return values
+
+
+def _std(values: Tensor) -> float:
+    """Return the standard deviation, rounded so that the number of threads doesn't matter."""
+    if not values.numel():
+        return 0.0
+    values = values.detach()
+    mean = values.mean(dtype=torch.float64).item()
+    norm = cast("float", torch.linalg.vector_norm(values, dtype=torch.float64).item())
+    return steady(math.sqrt(max(norm**2 / values.numel() - mean**2, 0.0)))
 
 
 @torch.no_grad()
