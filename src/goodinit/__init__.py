@@ -114,7 +114,7 @@ __all__ = [
     "skeleton",
 ]
 
-__version__ = "0.1.0"
+__version__ = "0.1.0.dev0"
 
 # A Mapping's keys are invariant: {"*.bias": ...} is no Mapping[str | type, Scheme].
 RecipeLike = (

@@ -50,17 +50,15 @@ def grown_from(row: Row, old: tuple[int, ...]) -> Grown | None:
     return Grown(old, copies=False)
 
 
-def grow(row: Row, blocks: list[PlanBlock], grown: Grown) -> tuple[list[PlanBlock], str]:
-    """Return the blocks, split where the checkpoint's values end, and what there is to say.
+def grow(blocks: list[PlanBlock], grown: Grown) -> list[PlanBlock]:
+    """Return the blocks, split where the checkpoint's values end.
 
     A copy gets noise, so that the copies differ: that of an ``AddNoise`` rule, or the default.
     """
     if grown.copies:
         noisy = [b.scheme if isinstance(b.scheme, AddNoise) else AddNoise() for b in blocks]
-        blocks = [replace(b, scheme=s) for b, s in zip(blocks, noisy, strict=True)]
-        return blocks, f"{row.shape[0]} copies of the checkpoint's {grown.shape}, with noise"
-    split = [part for block in blocks for part in _split(block, grown.shape)]
-    return split, f"the first {_by(grown.shape)} are the checkpoint's, the rest is new"
+        return [replace(b, scheme=s) for b, s in zip(blocks, noisy, strict=True)]
+    return [part for block in blocks for part in _split(block, grown.shape)]
 
 
 def _split(block: PlanBlock, old: tuple[int, ...]) -> Iterator[PlanBlock]:
@@ -100,10 +98,6 @@ def _check_packed(row: Row, old: tuple[int, ...]) -> None:
                 f"{now}: which of the old values is whose can't be known. Put them where they "
                 f"belong yourself, and name it in keep"
             )
-
-
-def _by(shape: tuple[int, ...]) -> str:
-    return "x".join(map(str, shape))
 
 
 def _dotted(name: str, end: str) -> str:

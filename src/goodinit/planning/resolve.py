@@ -166,10 +166,9 @@ def resolve_row(
         blocks.append(PlanBlock(block.name, block.box, block.fan_in, block.fan_out, numbers))
         whys += [because, more]
     if grown is not None:
-        blocks, brought = grow(row, blocks, grown)
+        blocks = grow(blocks, grown)
         for b in blocks:
             matcher.check(b.scheme, Site(b.shape, row.facets.layout, b.fan_in, b.fan_out))
-        whys.append(brought)
     if fix := fixes_scale(slot):
         whys.append(f"{fix}, so that the scale of the draw is lost")
     if grown is None:
@@ -177,10 +176,11 @@ def resolve_row(
     lost = {matcher.rules[n].text: None for numbers in matched for n in numbers[:-1]}
     texts = {rule.text: None for rule in rules if rule is not None and not loaded}
     planned = _plan_row(row, slot, blocks, tuple(lost), list(texts), whys)
-    if grown is None or grown.copies:
+    if grown is None:
         return planned
-    new = tuple(number for number in planned.zero_rows if number >= grown.shape[0])
-    return replace(planned, zero_rows=new)  # what the checkpoint has there stays
+    kept = 0 if grown.copies else grown.shape[0]  # what the checkpoint has there stays
+    zero_rows = tuple(number for number in planned.zero_rows if number >= kept)
+    return replace(planned, zero_rows=zero_rows, grown_from=grown.shape)
 
 
 def _plan_row(

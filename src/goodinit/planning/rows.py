@@ -9,7 +9,7 @@ from functools import cached_property
 import torch
 
 from goodinit.anatomy.rows import Box
-from goodinit.schemes import Keep, Layout, Scheme, Site
+from goodinit.schemes import AddNoise, Keep, Layout, Scheme, Site
 
 __all__ = ["WHY_LEFT", "PlanBlock", "PlanRow"]
 
@@ -70,6 +70,8 @@ class PlanRow:
         tied: its other names.
         stored: names of the tensors that hold it, where not ``name`` itself.
         zero_rows: rows that stay zero (``padding_idx``).
+        grown_from: its shape in the checkpoint, where that is smaller: the corner that is kept,
+            or, with an axis less, what each of the stacked matrices is a copy of.
         guessed: whether the shape alone told what it is.
         frozen: whether ``requires_grad`` is off.
         buffer: whether it is a buffer.
@@ -97,6 +99,7 @@ class PlanRow:
     tied: tuple[str, ...] = ()
     stored: tuple[str, ...] = ()
     zero_rows: tuple[int, ...] = ()
+    grown_from: tuple[int, ...] = ()
     guessed: bool = False
     frozen: bool = False
     buffer: bool = False
@@ -123,8 +126,8 @@ class PlanRow:
         return self._moments[1]
 
     def moments(self) -> tuple[tuple[str, float, float], ...]:
-        """Return (block name, mean, standard deviation) of what is drawn; not of what is kept."""
-        drawn = [block for block in self.parts() if not isinstance(block.scheme, Keep)]
+        """Return (block name, mean, standard deviation) of what is drawn; not of what was there."""
+        drawn = [b for b in self.parts() if not isinstance(b.scheme, (Keep, AddNoise))]
         return tuple((b.name, *b.scheme.moments(self.site(b))) for b in drawn)
 
     def parts(self) -> tuple[PlanBlock, ...]:

@@ -147,12 +147,20 @@ def _below(row: PlanRow, more: str) -> tuple[str, ...]:
         "frozen": row.frozen and not row.buffer,
         "guessed by its shape": row.guessed,
         f"rows {_few(list(map(str, row.zero_rows)))} stay zero": row.zero_rows,
+        _grown(row): row.grown_from,
         f"stored as {stored}": row.stored,
         "UNRESOLVED: no memory, and nothing here can compute it": row.unresolved,
         more: more,
     }
     shown = [mark for mark, holds in marks.items() if holds]
     return (*out, *([", ".join(shown)] if shown else []))
+
+
+def _grown(row: PlanRow) -> str:
+    old = "x".join(map(str, row.grown_from))
+    if len(row.grown_from) < len(row.shape):
+        return f"{row.shape[0]} copies of the checkpoint's {old}, with noise"
+    return f"the first {old} from the checkpoint"
 
 
 def _parent(name: str) -> str:
