@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 import goodinit as gi
 from goodinit.errors import RecipeError, UnknownRecipeError
@@ -147,3 +147,23 @@ def test_gpt2_flavours() -> None:
     if hf[end].depth is None:
         assert "depth unknown" in hf[end].why
         assert "GI113" in {finding.code for finding in hf.findings}
+
+
+def test_a_new_adapter_changes_nothing_at_first() -> None:
+    """Its constructor may have left anything there, and a general recipe spoils the zeros."""
+
+    class LoRA(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.base = nn.Linear(60, 80)
+            self.down = nn.Parameter(torch.full((4, 60), math.nan))
+            self.up = nn.Parameter(torch.full((80, 4), math.nan))
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.base(x) + x @ self.down.T @ self.up.T
+
+    net, x = LoRA(), torch.randn(3, 60)
+    plan = gi.init_(net, "standard", inputs=x, seed=0)
+    assert torch.equal(net(x), net.base(x))
+    assert abs(net.down.abs().max().item() * 60**0.5 - 1) < 0.05  # .95^240 = 4e-6
+    assert plan["down"].kind == plan["up"].kind == "adapter"
