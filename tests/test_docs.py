@@ -1,10 +1,12 @@
 """Every Python block of README.md and docs/ runs.
 
 The blocks of one page share a namespace, as a reader expects. A block of `>>>` lines is compared
-with what it prints. A block fenced as `python no-run` is shown only.
+with what it prints. A block fenced as `python no-run` is shown only. A page that says
+`<!-- needs: timm -->` is skipped where timm isn't installed.
 """
 
 import doctest
+import importlib.util
 import os
 import re
 from pathlib import Path
@@ -14,6 +16,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [page for page in [ROOT / "README.md", *sorted(ROOT.glob("docs/**/*.md"))] if page.exists()]
 BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
+NEEDS = re.compile(r"^<!-- needs: (\w+) -->$", re.MULTILINE)
 OPTIONS = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
 
 
@@ -23,6 +26,9 @@ def test_examples_run(
 ) -> None:
     monkeypatch.chdir(tmp_path)  # examples write files
     text = page.read_text()
+    for package in NEEDS.findall(text):
+        if importlib.util.find_spec(package) is None:
+            pytest.skip(f"{package} isn't installed")
     names: dict[str, object] = {"__name__": "__main__"}
     for block in BLOCK.finditer(text):
         code = block[1]

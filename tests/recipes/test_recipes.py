@@ -167,3 +167,19 @@ def test_a_new_adapter_changes_nothing_at_first() -> None:
     assert torch.equal(net(x), net.base(x))
     assert abs(net.down.abs().max().item() * 60**0.5 - 1) < 0.05  # .95^240 = 4e-6
     assert plan["down"].kind == plan["up"].kind == "adapter"
+
+
+def test_time_scales_of_a_state_space_are_kept_their_bias_too() -> None:
+    class Scan(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a_log = nn.Parameter(torch.arange(1.0, 9.0).log())
+            self.dt_bias = nn.Parameter(torch.linspace(-4, -1, 8))
+            self.linear = nn.Linear(8, 8, bias=False)
+
+        def forward(self, x: Tensor) -> Tensor:
+            step = nn.functional.softplus(self.linear(x) + self.dt_bias)
+            return x * torch.exp(-step * self.a_log.exp())
+
+    plan = gi.plan(Scan(), "standard", torch.randn(3, 8))
+    assert {row.name for row in plan if row.kept} == {"a_log", "dt_bias"}

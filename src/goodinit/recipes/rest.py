@@ -34,6 +34,7 @@ REST: tuple[Rule, ...] = (
     library(sel.kind("norm", "scale"), Neutral(), "changes nothing at first"),
     library(sel.kind("scale") & sel.type(nn.PReLU), TorchDefault(), "a slope, not a factor"),
     library(sel.part("bias"), Zeros(), "no offset at first"),
+    library(sel.kind("ssm"), Keep(), NOTHING_KNOWN),
     library(sel.kind("adapter"), Keep(), NOTHING_KNOWN),
     library(ADAPTERS & sel.part("in"), VarianceScaling(1 / 3, "fan_in", "uniform"), "as in PEFT"),
     library(ADAPTERS & sel.part("out"), Zeros(), "changes nothing at first"),

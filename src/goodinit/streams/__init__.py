@@ -4,6 +4,6 @@
 """
 
 from goodinit.streams.spec import VERSION, Key, Law, make_key
-from goodinit.streams.stream import Stream
+from goodinit.streams.stream import Stream, fresh_seed
 
-__all__ = ["VERSION", "Key", "Law", "Stream", "make_key"]
+__all__ = ["VERSION", "Key", "Law", "Stream", "fresh_seed", "make_key"]

@@ -21,7 +21,7 @@ from goodinit.streams.spec import Key, Law, check_seed, make_key, philox, values
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-__all__ = ["Stream"]
+__all__ = ["Stream", "fresh_seed"]
 
 Box = tuple[tuple[int, int], ...]
 
@@ -137,6 +137,21 @@ class Stream:
             )
         _fill(out, self.key(name, purpose), law, full, box)
         return out
+
+
+def fresh_seed(generator: torch.Generator | None = None) -> int:
+    """Return one number of a torch generator, and advance it: a seed for a stream.
+
+    Args:
+        generator: on any device; None is torch's default CPU generator, so that
+            ``torch.manual_seed`` rules.
+
+    >>> fresh_seed(torch.Generator().manual_seed(0)) == fresh_seed(torch.Generator().manual_seed(0))
+    True
+    """
+    device = torch.device("cpu") if generator is None else generator.device
+    number = torch.empty((), dtype=torch.int64, device=device)
+    return int(number.random_(generator=generator).item())
 
 
 def _check_dtype(name: str, dtype: torch.dtype) -> None:

@@ -1,0 +1,79 @@
+"""torchtitan: an ``init_states`` (formerly ``init_weights``) for a model's class body."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import nn
+
+from goodinit.adapters.piecewise import RecipeLike
+from goodinit.errors import ModelError
+from goodinit.planning.apply import init_
+from goodinit.recipes import as_recipe
+from goodinit.trace import Inputs
+
+__all__ = ["torchtitan"]
+
+HOOKS = ("init_states", "init_weights")
+"""What torchtitan's trainer calls after ``to_empty``; the second one before version 0.3."""
+
+
+def torchtitan(
+    recipe: RecipeLike, seed: int | None = None, inputs: Inputs | None = None
+) -> Callable[..., None]:
+    """Return an ``init_states`` that draws a whole model by a recipe.
+
+    For the class body of a root model, a subclass of one of torchtitan's. The inherited
+    ``init_states`` runs first: it ties what ``to_empty`` untied and computes the buffers, and
+    what the recipe keeps is as torchtitan makes it. Then the recipe is drawn, as by
+    ``gi.init_(model, recipe, seed=seed)``. The plan of what was drawn is ``model.init_plan``.
+
+    Args:
+        recipe: as for ``gi.plan``.
+        seed: as for ``gi.init_``. Pipeline stages draw their part of the whole only with the
+            same number in each process.
+        inputs: as for ``gi.plan``.
+
+    Raises:
+        GoodinitError: (when called) as for ``gi.init_``; ModelError where the class inherits no
+            ``init_states``, and for a DTensor, which goodinit doesn't write to yet.
+
+    Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> class Module(nn.Module):  # stands for torchtitan.protocols.model.BaseModel
+        ...     def init_states(self, *, buffer_device=None):
+        ...         pass
+        >>> class Net(Module):
+        ...     init_states = torchtitan("he", seed=0)
+        ...     def __init__(self):
+        ...         super().__init__()
+        ...         self.fc = nn.Linear(4, 2)
+        >>> with torch.device("meta"):
+        ...     net = Net()
+        >>> net.to_empty(device="cpu").init_states()
+        >>> net.fc.bias.tolist(), net.init_plan["fc.weight"].fan_in
+        ([0.0, 0.0], 4)
+    """
+    rules = as_recipe(recipe)
+
+    def init_states(self: Any, buffer_device: torch.device | None = None) -> None:
+        _inherited(self, init_states)(self, buffer_device=buffer_device)
+        self.init_plan = init_(self, rules, inputs=inputs, seed=seed)
+
+    return init_states
+
+
+def _inherited(model: nn.Module, ours: Callable[..., None]) -> Callable[..., None]:
+    """Return the method that ours hides, whichever of its names it was given."""
+    for hook in HOOKS:
+        found = [vars(cls)[hook] for cls in type(model).__mro__ if hook in vars(cls)]
+        if ours in found[:-1]:
+            return found[found.index(ours) + 1]
+    raise ModelError(
+        f"{type(model).__name__} inherits no {' or '.join(HOOKS)} for adapters.torchtitan to call "
+        f"first: assign it in the class body of a subclass of torchtitan's model, or use "
+        f"gi.init_(model, recipe)"
+    )

@@ -1,0 +1,53 @@
+"""A whole model's plan, written module by module as a framework comes by."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import nn
+
+from goodinit.anatomy.names import walk
+from goodinit.errors import ModelError
+from goodinit.planning import Recipe
+from goodinit.planning.checks import check_module
+from goodinit.planning.own import apply_own_
+from goodinit.planning.plan import Plan
+from goodinit.schemes import Scheme
+
+__all__ = ["RecipeLike", "writer"]
+
+RecipeLike = Recipe | str | Scheme | Mapping[Any, Scheme]
+"""A Recipe, its name, a scheme, or a mapping from module types or globs to schemes."""
+
+
+def writer(
+    model: nn.Module,
+    plan: Plan,
+    seed: int,
+    materialize: str | torch.device | None = None,
+) -> Callable[[nn.Module, str], None]:
+    """Return a function that writes one module's own rows; its second argument names it.
+
+    Modules are known by identity, under the paths that they have now: wrappers that come between
+    later change nothing. Only the modules are remembered, and weakly, so that what FSDP frees is
+    free.
+    """
+    kind = type(model).__name__  # the model itself mustn't be held
+    paths: WeakKeyDictionary[nn.Module, str] = WeakKeyDictionary()
+    for path, module in walk(model):
+        paths.setdefault(module, path)
+
+    def write(module: nn.Module, name: str) -> None:
+        path = paths.get(check_module(module, "an adapter's function"))
+        if path is None:
+            called = f"{name}, a {type(module).__name__}," if name else f"a {type(module).__name__}"
+            raise ModelError(
+                f"{called} isn't part of the {kind} that was planned: make the "
+                f"function after the model is complete"
+            )
+        apply_own_(module, plan, path, seed, materialize)
+
+    return write
