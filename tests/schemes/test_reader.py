@@ -64,7 +64,7 @@ def test_every_exported_scheme_can_be_read() -> None:
         for name in s.__all__
         if isinstance(getattr(s, name), type) and issubclass(getattr(s, name), s.Scheme)
     }
-    assert exported - {"Scheme", "Drawn", "Function"} == set(SCHEMES)
+    assert exported - {"Scheme", "Drawn", "Function", "Scaled"} == set(SCHEMES)
     assert s.from_dict({"scheme": "KaimingNormal"}) == s.HeNormal()
 
 
@@ -77,7 +77,7 @@ hostile = st.recursive(
     max_leaves=6,
 )
 fields = ["std", "mean", "low", "high", "cut", "corrected", "value", "scale", "mode", "gain"]
-fields += ["distribution", "nonlinearity", "a", "groups", "sparsity", "of", "powers", "x"]
+fields += ["distribution", "nonlinearity", "a", "groups", "sparsity", "share", "scaled", "x"]
 
 
 @given(st.sampled_from([*SCHEMES, "Function"]), st.dictionaries(st.sampled_from(fields), hostile))
@@ -94,13 +94,6 @@ def test_hostile_fields_read_or_raise_scheme_error(name: str, data: dict[str, ob
 def test_hostile_data_raises_scheme_error(data: object) -> None:
     with pytest.raises(SchemeError, match=r"^rule 3: "):
         s.from_dict(data, where="rule 3")
-
-
-def nested(depth: int) -> dict[str, object]:
-    data: dict[str, object] = {"scheme": "Ones"}
-    for _ in range(depth):
-        data = {"scheme": "Scaled", "of": data, "powers": {"depth": 1.0}}
-    return data
 
 
 def deep_list() -> list[object]:
@@ -122,20 +115,21 @@ def deep_list() -> list[object]:
         ({"scheme": "Normal"}, "needs std"),
         ({"scheme": "Normal", "std": 1, "maen": 0}, "Did you mean 'mean'"),
         ({"scheme": "Normal", "std": 1, 3: 0}, "no field 3"),
-        ({"scheme": "Zeros", "value": 0}, "It has no fields"),
+        ({"scheme": "Zeros", "value": 0}, "no field 'value'"),
         ({"scheme": "Normal", "std": "1"}, "must be a number, not str"),
         ({"scheme": "Normal", "std": math.nan}, "finite"),
         ({"scheme": "Normal", "std": 10**5000}, "finite"),
         ({"scheme": "Normal", "std": True}, "must be a number, not bool"),
         ({"scheme": "TruncatedNormal", "std": 1, "cut": [1]}, "pair"),
         ({"scheme": "Constant", "value": deep_list()}, "must be a number, not list"),
-        ({"scheme": "Scaled", "of": {"scheme": "Ones"}}, "needs powers"),
-        ({"scheme": "Scaled", "of": {"scheme": "One"}, "powers": {}}, r"^here\.of: "),
-        ({"scheme": "Scaled", "of": {"scheme": "Ones"}, "powers": [1]}, "powers is a mapping"),
-        ({"scheme": "Scaled", "of": {"scheme": "Ones"}, "powers": {"depth": "1"}}, "number"),
-        ({"scheme": "Scaled", "of": {"scheme": "Ones"}, "powers": {"dpeth": 1}}, "powers are of"),
-        (nested(10_000), "deep"),
-        (nested(9), "deep"),
+        ({"scheme": "Scaled", "of": {"scheme": "Ones"}}, "no scheme is called"),
+        ({"scheme": "One", "scaled": {}}, "no scheme is called"),
+        ({"scheme": "Ones", "scaled": [1]}, "scaled is a mapping"),
+        ({"scheme": "Ones", "scaled": {"depth": "1"}}, "must be a number"),
+        ({"scheme": "Ones", "scaled": {"dpeth": 1}}, "Did you mean 'depth'"),
+        ({"scheme": "Ones", "scaled": {3: 1}}, "no field 3"),
+        ({"scheme": "Normal", "std": {"scheme": "Ones"}}, "must be a number, not dict"),
+        ({"scheme": "Ones", "x" * 10**6: 1}, "no field"),
     ],
 )
 def test_refused(data: object, says: str) -> None:
@@ -145,7 +139,29 @@ def test_refused(data: object, says: str) -> None:
     assert len(str(caught.value)) < 500
 
 
-def test_scaled_within_scaled() -> None:
-    scheme = s.Normal(1.0).scaled(depth=1).scaled(width=2)
-    assert s.from_dict(scheme.to_dict()) == scheme
-    assert isinstance(s.from_dict(nested(8)), s.Scaled)
+def test_scaled_within_scaled_adds_the_powers_up() -> None:
+    scheme = s.Normal(1.0).scaled(depth=1, fan_in=-0.5).scaled(width=2, depth=-3)
+    assert scheme == s.Scaled(s.Normal(1.0), (("width", 2), ("fan_in", -0.5), ("depth", -2)))
+    assert scheme == s.Scaled(s.Normal(1.0).scaled(fan_in=-0.5), (("depth", -2), ("width", 2)))
+    assert s.Ones().scaled(depth=1).scaled(depth=-1) == s.Ones().scaled()
+    facts = {"depth": 4.0, "width": 3.0, "fan_in": 81.0}
+    assert scheme.resolve(facts) == s.Normal(4.0**-2 * 3.0**2 / 9)
+    with pytest.raises(SchemeError, match="finite"):
+        s.Ones().scaled(depth=1e308).scaled(depth=1e308)
+
+
+@pytest.mark.parametrize(
+    ("data", "field"),
+    [
+        ({"scheme": "Nrmal"}, ("scheme",)),
+        ({"scheme": "Normal", "std": -1}, ("std",)),
+        ({"scheme": "Normal", "std": 1, "maen": 1}, ("maen",)),
+        ({"scheme": "Ones", "scaled": {"depth": ""}}, ("scaled", "depth")),
+        ({"scheme": "Ones", "scaled": 3}, ("scaled",)),
+        ({"scheme": "Normal"}, ()),
+    ],
+)
+def test_an_error_knows_its_field(data: object, field: tuple[str, ...]) -> None:
+    with pytest.raises(SchemeError) as caught:
+        s.from_dict(data, where="here")
+    assert caught.value.field == field

@@ -9,8 +9,10 @@ place in the file, ``rows[3].blocks[0].box``.
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
+from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import NoReturn, TypeVar, cast
 
@@ -19,8 +21,10 @@ import torch
 from goodinit.anatomy.rows import KINDS, PARTS, Box
 from goodinit.errors import PlanFileError, SchemeError
 from goodinit.findings import Finding, Severity
+from goodinit.planning import strict
 from goodinit.planning.rows import PlanBlock, PlanRow
 from goodinit.schemes import Layout, Scheme, from_dict
+from goodinit.schemes.fields import shown
 
 __all__ = ["VERSION", "Fields", "dumps", "loads", "read_finding", "read_row", "write_row"]
 
@@ -28,6 +32,9 @@ T = TypeVar("T")
 VERSION = 1
 SEVERITIES: tuple[Severity, ...] = ("info", "warning", "error")
 _BIG = 2**63  # no size, index or seed is larger
+_MOST_AXES = 64  # torch's own limit
+_LONGEST_NAME = 1000  # characters of a parameter's name
+_MOST_CUT = 8  # axes along which blocks are cut
 _LAYOUT_AXES = ("outputs", "inputs", "window", "batch")
 
 
@@ -45,13 +52,8 @@ def loads(raw: bytes, source: str) -> object:
         PlanFileError: it is no such JSON.
     """
     try:
-        return json.loads(
-            raw.decode("utf-8"),
-            object_pairs_hook=_unique,
-            parse_constant=_no_constant,
-            parse_float=_finite,
-        )
-    except (ValueError, RecursionError) as error:  # JSON and Unicode errors are ValueErrors
+        return strict.parsed(raw)
+    except ValueError as error:
         message = f"{source} holds no plan: {error}. Save it again with plan.save"
         raise PlanFileError(message) from error
 
@@ -96,8 +98,10 @@ def read_row(data: object, path: str) -> PlanRow:
     """
     f = Fields(data, path)
     shape = f.ints("shape")
+    if len(shape) > _MOST_AXES:
+        f.refuse("shape", f"a tensor has at most {_MOST_AXES} axes")
     blocks = tuple(_read_block(b, p, shape) for b, p in f.items("blocks"))
-    if blocks and sum(math.prod(block.shape) for block in blocks) != math.prod(shape):
+    if blocks and not _covers([block.box for block in blocks], shape):
         f.refuse("blocks", "they don't cover the shape once")
     row = PlanRow(
         name=f.text("name"),
@@ -131,6 +135,8 @@ def read_row(data: object, path: str) -> PlanRow:
     if any(not shape or row_number >= shape[0] for row_number in row.zero_rows):
         f.refuse("zero_rows", f"not rows of shape {shape}")
     _check_schemes(row, path)
+    if max(map(len, (row.name, *row.tied))) > _LONGEST_NAME:
+        f.refuse("name", f"no name has more than {_LONGEST_NAME} characters")
     return row
 
 
@@ -161,7 +167,7 @@ class Fields:
 
     def at(self, key: str) -> str:
         """Return the path of a field."""
-        return f"{self.path}.{key}" if self.path else key
+        return ".".join(filter(None, (self.path, key)))
 
     def refuse(self, key: str, wrong: str) -> NoReturn:
         """Raise PlanFileError about a field."""
@@ -170,7 +176,8 @@ class Fields:
     def close(self) -> None:
         """Refuse what was not taken."""
         if self.left:
-            _refuse(self.path or "plan", f"unknown: {_short(sorted(map(str, self.left)))}")
+            names = ", ".join(map(shown, list(self.left)[:5]))
+            _refuse(self.path, f"unknown: {names}")
 
     def text(self, key: str) -> str:
         """Return a text."""
@@ -254,7 +261,7 @@ def _read_block(data: object, path: str, shape: tuple[int, ...]) -> PlanBlock:
 def _read_box(f: Fields, shape: tuple[int, ...]) -> Box:
     box: list[tuple[int, int]] = []
     for item, path in f.items("box"):
-        side = Fields({"side": item}, path).ints("side")
+        side = Fields({"": item}, path).ints("")
         if len(side) != 2:
             _refuse(path, _not("[start, stop]", item))
         box.append((side[0], side[1]))
@@ -264,6 +271,30 @@ def _read_box(f: Fields, shape: tuple[int, ...]) -> Box:
     if not inside:
         f.refuse("box", f"{_short(box)} doesn't lie in shape {shape}")
     return tuple(box)
+
+
+def _covers(boxes: list[Box], shape: tuple[int, ...]) -> bool:
+    """Return whether the boxes fill a shape, each element of it once.
+
+    A box is a sum of quadrants, one from each of its corners, with signs that alternate. No
+    quadrant is a sum of others: so the boxes add up to the whole just where their corners do.
+
+    >>> _covers([((0, 1), (0, 2)), ((1, 2), (0, 2))], (2, 2))
+    True
+    >>> _covers([((0, 1), (0, 2)), ((0, 1), (0, 2))], (2, 2))
+    False
+    """
+    whole = tuple((0, size) for size in shape)
+    cut = [axis for axis in range(len(shape)) if any(box[axis] != whole[axis] for box in boxes)]
+    if len(cut) > _MOST_CUT:
+        return False
+    total: Counter[tuple[int, ...]] = Counter()
+    for number, box in enumerate((*boxes, whole)):
+        sign = 1 if number < len(boxes) else -1
+        sides = [((box[axis][0], 1), (box[axis][1], -1)) for axis in cut]
+        for corner in itertools.product(*sides):
+            total[tuple(at for at, _ in corner)] += sign * math.prod(s for _, s in corner)
+    return not any(total.values())
 
 
 def _write_layout(layout: Layout) -> dict[str, object]:
@@ -297,7 +328,7 @@ def _read_layout(row: Fields, axes: int) -> Layout | None:
 
 def _read_dtype(f: Fields) -> torch.dtype:
     name = f.text("dtype")
-    dtype: object = getattr(torch, name, None) if name.isidentifier() else None
+    dtype: object = vars(torch).get(name)  # getattr would import, for a name such as "onnx"
     return dtype if isinstance(dtype, torch.dtype) else f.refuse("dtype", _not("a dtype", name))
 
 
@@ -338,28 +369,8 @@ def _check_schemes(row: PlanRow, path: str) -> None:
             raise PlanFileError(f"{where}: {error}") from error
 
 
-def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        keys = [key for key, _ in pairs]
-        twice = next(key for key in keys if keys.count(key) > 1)
-        raise ValueError(f"the key {twice[:80]!r} is there twice")
-    return found
-
-
-def _no_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no JSON number")
-
-
-def _finite(text: str) -> float:
-    value = float(text)
-    if not math.isfinite(value):
-        raise ValueError(f"the number {text[:40]} is too large")
-    return value
-
-
 def _refuse(path: str, wrong: str) -> NoReturn:
-    raise PlanFileError(f"{path}: {wrong}. Save the plan again with plan.save")
+    raise PlanFileError(f"{path or 'plan'}: {wrong}. Save the plan again with plan.save")
 
 
 def _not(expected: str, value: object) -> str:

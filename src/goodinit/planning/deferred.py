@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from abc import abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from torch import Tensor
@@ -25,8 +26,9 @@ from goodinit.schemes import (
     Site,
     Zeros,
 )
+from goodinit.schemes.fields import refuse
 
-__all__ = ["Deferred", "Neutral", "ReluGain"]
+__all__ = ["DEFERRED", "Deferred", "Neutral", "ReluGain"]
 
 
 @dataclass(frozen=True, repr=False)
@@ -44,7 +46,9 @@ class Deferred(Scheme):
         self.moments(site)
 
     def times(self, factor: float) -> Scheme:
-        raise SchemeError(f"{self!r} has no numbers to multiply before it is planned")
+        raise SchemeError(
+            f"{self!r} has no numbers to multiply before it is planned: multiply the schemes in it"
+        )
 
 
 @dataclass(frozen=True, repr=False)
@@ -75,10 +79,20 @@ class ReluGain(Deferred):
 
     Relu-like are relu, leaky_relu, prelu, rrelu and relu6: their outputs grow with their inputs
     (the slope of the variance map is 1), so that matching the second moment is stable.
+
+    Raises:
+        SchemeError: ``he`` isn't He's law, or ``otherwise`` no scheme that draws.
     """
 
     he: HeNormal | HeUniform
     otherwise: Scheme
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.he, (HeNormal, HeUniform)):  # pyright: ignore[reportUnnecessaryIsInstance]
+            refuse(self, "he", self.he, "he must be a HeNormal or a HeUniform")
+        if not isinstance(self.otherwise, Scheme) or isinstance(self.otherwise, Deferred):  # pyright: ignore[reportUnnecessaryIsInstance]
+            mend = "otherwise must be a scheme, and not one that asks the row"
+            refuse(self, "otherwise", self.otherwise, mend)
 
     def on(self, row: Row) -> tuple[Scheme, str]:
         name, slope = _split(row.facets.activation or "")
@@ -95,6 +109,10 @@ class ReluGain(Deferred):
 
     def __repr__(self) -> str:
         return f"ReluGain({self.he!r}, else {self.otherwise!r})"
+
+
+DEFERRED: Mapping[str, type[Scheme]] = {"Neutral": Neutral, "ReluGain": ReluGain}
+"""By name, for ``schemes.from_dict``: a recipe's file may hold them, a plan's may not."""
 
 
 def _split(activation: str) -> tuple[str, float | None]:

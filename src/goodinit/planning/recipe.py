@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from os import PathLike
 
 from torch import nn
 
 from goodinit.errors import RecipeError
+from goodinit.files import replaced
 from goodinit.planning.rule import Rule
 from goodinit.schemes import Scaled
 
@@ -97,6 +99,71 @@ class Recipe:
         from goodinit.planning.apply import init_module_  # apply needs Recipe
 
         return lambda module: init_module_(module, self)
+
+    def to_toml(self) -> str:
+        """Return the recipe as TOML, to be kept in a file; ``from_toml`` reads it back.
+
+        Raises:
+            RecipeError: a rule that can't be written down: ``sel.when`` and ``Function`` hold
+                code, and a class must be found by its name. Says which rule, and what to do.
+
+        Example:
+            >>> from goodinit.schemes import Zeros
+            >>> print(Recipe([Rule("*.bias", Zeros())], "mine").to_toml())
+            goodinit_recipe = 1
+            name = "mine"
+            <BLANKLINE>
+            [[rule]]
+            where = "*.bias"
+            scheme = "Zeros"
+            <BLANKLINE>
+        """
+        from goodinit.planning import toml  # it needs Recipe
+
+        return toml.dumps(self)
+
+    @classmethod
+    def from_toml(cls, text: str, source: str = "") -> Recipe:
+        r"""Return the recipe in a TOML text. Nothing in it is run or imported.
+
+        Args:
+            text: as ``to_toml`` writes it; docs/recipe-files.md has the format.
+            source: named first in errors; a file's name.
+
+        Raises:
+            RecipeFileError: the text holds no valid recipe; says what is wrong on which line.
+
+        Example:
+            >>> text = 'goodinit_recipe = 1\n[[rule]]\nwhere = "*.bias"\nscheme = "Zeros"'
+            >>> Recipe.from_toml(text).rules[0].where
+            name('*.bias')
+        """
+        from goodinit.planning import toml  # it needs Recipe
+
+        return toml.loads(text, source)
+
+    def save(self, path: str | PathLike[str]) -> None:
+        """Write the recipe as TOML; the file is replaced whole or not at all.
+
+        Raises:
+            RecipeError: a rule that can't be written down, as for ``to_toml``.
+            OSError: the file can't be written.
+        """
+        text = self.to_toml()
+        with replaced(path) as new:
+            new.write_text(text, encoding="utf-8")
+
+    @classmethod
+    def load(cls, path: str | PathLike[str]) -> Recipe:
+        """Read a recipe's file. Nothing in it is run or imported.
+
+        Raises:
+            RecipeFileError: the file can't be read, or holds no valid recipe; says what is wrong
+                on which line.
+        """
+        from goodinit.planning import toml  # it needs Recipe
+
+        return toml.load(path)
 
     def __str__(self) -> str:
         return "\n".join([self.name or "recipe", *(f"  {rule.text}" for rule in self.rules)])

@@ -39,7 +39,7 @@ def text(plan: Plan) -> str:
     """Return the plan as a table in plain text, with its rules, findings and a summary."""
     lines, rules = _lines(plan)
     body: list[tuple[tuple[str, ...], tuple[str, ...]]] = [
-        ((_called(line.pattern, names), *line.cells), line.below) for line, names in lines.items()
+        ((_called(names), *line.cells), line.below) for line, names in lines.items()
     ]
     widths = [max(len(row[i]) for row in (HEAD, *(b[0] for b in body))) for i in range(len(HEAD))]
     out = [_format(HEAD, widths), _format(tuple("-" * w for w in widths), widths)]
@@ -61,7 +61,7 @@ def html(plan: Plan) -> str:
     head = "".join(f"<th>{escape(cell)}</th>" for cell in HEAD)
     rows: list[str] = []
     for line, names in lines.items():
-        name = "<br>&nbsp;&nbsp;".join(map(escape, (_called(line.pattern, names), *line.below)))
+        name = "<br>&nbsp;&nbsp;".join(map(escape, (_called(names), *line.below)))
         cells = "".join(f"<td>{escape(cell)}</td>" for cell in line.cells)
         rows.append(f"<tr><td>{name}</td>{cells}</tr>")
     listed = "".join(
@@ -207,12 +207,14 @@ def _few(names: list[str]) -> str:
     return f"{shown}, ... ({len(names)})" if len(names) > FEW else shown
 
 
-def _called(pattern: str, names: list[str]) -> str:
+def _called(names: list[str]) -> str:
     """Return the names that share a line: ``h.{0-11}.fc.weight x12``."""
+    if len(names) == 1:
+        return names[0]
     numbers = zip(*(map(int, re.findall(r"\d+", name)) for name in names), strict=True)
-    texts = [_range(set(column)) for column in numbers]
-    called = pattern.replace("{}", "%s") % tuple(texts)
-    return f"{called} x{len(names)}" if len(names) > 1 else names[0]
+    texts = iter([_range(set(column)) for column in numbers])
+    called = re.sub(r"\d+", lambda _: next(texts), names[0])
+    return f"{called} x{len(names)}"
 
 
 def _range(numbers: set[int]) -> str:

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import cast
 
 from goodinit.errors import RecipeError, UnknownRecipeError, nearest
@@ -101,12 +102,14 @@ def as_recipe(value: object) -> Recipe:
     """Return what a person means by a recipe.
 
     Args:
-        value: a Recipe; its name; a scheme, for the weights of linear layers, convolutions and
-            RNNs, with everything else as in ``standard``; or a mapping from a module type or a
-            glob to a scheme, which changes only what it names (a type's scheme goes to its
-            weights, not to its biases). The last entry that matches wins.
+        value: a Recipe; its name; its file, a ``Path`` or a text that ends in ".toml"; a scheme,
+            for the weights of linear layers, convolutions and RNNs, with everything else as in
+            ``standard``; or a mapping from a module type or a glob to a scheme, which changes
+            only what it names (a type's scheme goes to its weights, not to its biases). The last
+            entry that matches wins.
 
     Raises:
+        RecipeFileError: a file that can't be read or holds no valid recipe; says on which line.
         RecipeError: something else.
 
     Example:
@@ -121,17 +124,19 @@ def as_recipe(value: object) -> Recipe:
     match value:
         case Recipe():
             return value
+        case Path():
+            return Recipe.load(value)
         case str():
-            return recipe(value)
+            return Recipe.load(value) if value.endswith(".toml") else recipe(value)
         case Scheme():
             return by_scheme(repr(value), value)
         case Mapping():
             return _mapping(cast("Mapping[object, object]", value))
         case _:
             raise RecipeError(
-                f"a recipe is a gi.Recipe, a name such as 'he', a scheme such as "
-                f"gi.XavierUniform(), or a mapping from module types or globs to schemes; got "
-                f"{value!r:.200}"
+                f"a recipe is a gi.Recipe, a name such as 'he', a file such as 'mine.toml', a "
+                f"scheme such as gi.XavierUniform(), or a mapping from module types or globs to "
+                f"schemes; got {value!r:.200}"
             )
 
 

@@ -30,7 +30,7 @@ def shown(value: object) -> str:
 def refuse(of: object, field: str, value: object, mend: str) -> NoReturn:
     """Raise the SchemeError that names the scheme, its field, the value and the mend."""
     name = of if isinstance(of, str) else type(of).__name__
-    raise SchemeError(f"{name}({field}={shown(value)}): {mend}")
+    raise SchemeError(f"{name}({field}={shown(value)}): {mend}", (field,))
 
 
 def as_real(of: object, field: str, value: object, least: float = -math.inf) -> float:
@@ -54,9 +54,9 @@ def real(of: object, field: str, least: float = -math.inf) -> None:
 
 
 def count(of: object, field: str) -> None:
-    """Refuse a field that isn't a whole number from 1."""
+    """Refuse a field that isn't a whole number from 1, or is larger than any size."""
     value: object = getattr(of, field)
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value < 2**63:
         refuse(of, field, value, f"{field} must be a whole number from 1")
 
 

@@ -8,14 +8,13 @@ from typing import NoReturn, cast
 
 from goodinit.errors import SchemeError, nearest
 from goodinit.schemes import matrices, values, variance
-from goodinit.schemes.fields import shown
-from goodinit.schemes.scheme import Scaled, Scheme
+from goodinit.schemes.fields import as_real, shown
+from goodinit.schemes.scheme import FACTS, Scaled, Scheme
 
 __all__ = ["from_dict"]
 
-DEEPEST = 8  # Scaled within Scaled; one is the most that anyone means
-
 SCHEMES: Mapping[str, type[Scheme]] = {
+    "AddNoise": values.AddNoise,
     "Constant": values.Constant,
     "DeltaOrthogonal": matrices.DeltaOrthogonal,
     "Dirac": matrices.Dirac,
@@ -32,7 +31,6 @@ SCHEMES: Mapping[str, type[Scheme]] = {
     "Normal": values.Normal,
     "Ones": values.Ones,
     "Orthogonal": matrices.Orthogonal,
-    "Scaled": Scaled,
     "Sparse": matrices.Sparse,
     "TorchDefault": values.TorchDefault,
     "TruncatedNormal": values.TruncatedNormal,
@@ -44,12 +42,16 @@ SCHEMES: Mapping[str, type[Scheme]] = {
 }
 
 
-def from_dict(data: object, where: str = "") -> Scheme:
+def from_dict(
+    data: object, where: str = "", more: Mapping[str, type[Scheme]] | None = None
+) -> Scheme:
     """Return the scheme that ``Scheme.to_dict`` wrote.
 
     Args:
-        data: a mapping with ``"scheme"``, its name, and the fields that aren't the default's.
+        data: a mapping with ``"scheme"``, its name, the fields that aren't the default's, and
+            ``"scaled"``, the powers of a ``Scaled``.
         where: named first in errors (a rule's number, a parameter).
+        more: further schemes by name. Their fields may be schemes, of those known here.
 
     Raises:
         SchemeError: anything but that: an unknown scheme or field, one that is missing, of the
@@ -58,72 +60,84 @@ def from_dict(data: object, where: str = "") -> Scheme:
     Example:
         >>> from_dict({"scheme": "TruncatedNormal", "std": 0.02, "cut": [-2, 3]})
         TruncatedNormal(std=0.02, cut=(-2.0, 3.0))
+        >>> from_dict({"scheme": "Normal", "std": 0.02, "scaled": {"depth": -0.5}})
+        Normal(std=0.02).scaled(depth=-0.5)
         >>> from_dict({"scheme": "XavierUnifrom"}, where="rule 3")
         Traceback (most recent call last):
         goodinit.errors.SchemeError: rule 3: no scheme is called 'XavierUnifrom'. ...
     """
-    return _read(data, where, DEEPEST)
+    try:
+        return _read(data, more or {})
+    except SchemeError as error:
+        if not where:
+            raise
+        raise SchemeError(f"{where}: {error}", error.field) from error
 
 
-def _read(data: object, where: str, levels: int) -> Scheme:
+def _read(data: object, more: Mapping[str, type[Scheme]]) -> Scheme:
     if not isinstance(data, Mapping):
-        _refuse(where, f"a scheme is a mapping such as {{'scheme': 'Zeros'}}, not {shown(data)}")
+        raise SchemeError(f"a scheme is a mapping such as {{'scheme': 'Zeros'}}, not {shown(data)}")
     given = dict(cast("Mapping[object, object]", data))
     if "scheme" not in given:
-        _refuse(where, f"the mapping {shown(given)} doesn't say which scheme: add 'scheme'")
-    name = given.pop("scheme")
-    if name == "Function":
-        _refuse(where, "Function holds code and can't be read from a file: set it in Python")
-    if not isinstance(name, str) or name not in SCHEMES:
-        near = nearest(name, SCHEMES) if isinstance(name, str) else ""
-        _refuse(where, f"no scheme is called {shown(name)}.{near} Known: {', '.join(SCHEMES)}")
-    if name == "Scaled":
-        return _read_scaled(given, where, levels)
-    kind = SCHEMES[name]
+        raise SchemeError(f"the mapping {shown(given)} doesn't say which scheme: add 'scheme'")
+    kind = _kind(given.pop("scheme"), {**SCHEMES, **more})
+    scaled = "scaled" in given
+    powers = _powers(given.pop("scaled")) if scaled else ()
     known = {field.name: field for field in dataclasses.fields(kind)}
     needed = [name for name, field in known.items() if field.default is dataclasses.MISSING]
-    return _build(kind, _checked(name, given, list(known), needed, where), where)
+    arguments = _checked(kind.__name__, given, [*known, "scaled"], needed)
+    if kind.__name__ in more:
+        arguments = {name: _inner(name, value) for name, value in arguments.items()}
+    scheme = kind(**arguments)
+    return Scaled(scheme, powers) if scaled else scheme
 
 
-def _read_scaled(given: dict[object, object], where: str, levels: int) -> Scheme:
-    arguments = _checked("Scaled", given, ["of", "powers"], ["of", "powers"], where)
-    if levels == 0:
-        _refuse(where, f"Scaled within Scaled, more than {DEEPEST} deep: multiply the powers out")
-    of = _read(arguments["of"], f"{where}.of" if where else "of", levels - 1)
-    powers = arguments["powers"]
-    if not isinstance(powers, Mapping):
-        _refuse(
-            where, f"Scaled: powers is a mapping such as {{'depth': -0.5}}, not {shown(powers)}"
-        )
-    pairs = tuple(cast("Mapping[object, object]", powers).items())
-    return _build(Scaled, {"scheme": of, "powers": pairs}, where)
+def _kind(name: object, known: Mapping[str, type[Scheme]]) -> type[Scheme]:
+    if name == "Function":
+        _refuse("scheme", "Function holds code and can't be read from a file: set it in Python")
+    if not isinstance(name, str) or name not in known:
+        near = nearest(name, known) if isinstance(name, str) else ""
+        _refuse("scheme", f"no scheme is called {shown(name)}.{near} Known: {', '.join(known)}")
+    return known[name]
+
+
+def _inner(name: str, value: object) -> object:
+    """Return the scheme that stands in a field."""
+    if not isinstance(value, Mapping):
+        return value
+    try:
+        return _read(cast("Mapping[object, object]", value), {})
+    except SchemeError as error:
+        raise SchemeError(str(error), (name, *error.field)) from error
+
+
+def _powers(data: object) -> tuple[tuple[str, float], ...]:
+    if not isinstance(data, Mapping):
+        _refuse("scaled", f"scaled is a mapping such as {{'depth': -0.5}}, not {shown(data)}")
+    given = dict(cast("Mapping[object, object]", data))
+    try:
+        powers = _checked("scaled", given, list(FACTS), [])
+        return tuple((fact, as_real("scaled", fact, power)) for fact, power in powers.items())
+    except SchemeError as error:
+        raise SchemeError(str(error), ("scaled", *error.field)) from error
 
 
 def _checked(
-    name: str, given: dict[object, object], known: list[str], needed: list[str], where: str
+    name: str, given: dict[object, object], known: list[str], needed: list[str]
 ) -> dict[str, object]:
     """Return the arguments, with names that the scheme knows and none missing."""
     arguments: dict[str, object] = {}
     for key, value in given.items():
         if not isinstance(key, str) or key not in known:
             near = nearest(key, known) if isinstance(key, str) else ""
-            has = ", ".join(known) or "no fields"
-            _refuse(where, f"{name} has no field {shown(key)}.{near} It has {has}")
+            what = f"{name} has no field {shown(key)}.{near} It has {', '.join(known)}"
+            raise SchemeError(what, (key,) if isinstance(key, str) else ())
         arguments[key] = value
     for key in needed:
         if key not in arguments:
-            _refuse(where, f"{name} needs {key}, which is missing")
+            raise SchemeError(f"{name} needs {key}, which is missing")
     return arguments
 
 
-def _build(kind: type[Scheme], arguments: dict[str, object], where: str) -> Scheme:
-    try:
-        return kind(**arguments)
-    except SchemeError as error:
-        if not where:
-            raise
-        raise SchemeError(f"{where}: {error}") from error
-
-
-def _refuse(where: str, what: str) -> NoReturn:
-    raise SchemeError(f"{where}: {what}" if where else what)
+def _refuse(field: str, what: str) -> NoReturn:
+    raise SchemeError(what, (field,))

@@ -99,8 +99,9 @@ class Scheme(ABC):
         data: dict[str, object] = {"scheme": type(self).__name__}
         for field in dataclasses.fields(self):
             value: object = getattr(self, field.name)
-            pair = isinstance(value, tuple)
-            data[field.name] = list(cast("tuple[object, ...]", value)) if pair else value
+            if isinstance(value, tuple):
+                value = list(cast("tuple[object, ...]", value))
+            data[field.name] = value.to_dict() if isinstance(value, Scheme) else value
         return data
 
     def __repr__(self) -> str:
@@ -115,7 +116,12 @@ class Scheme(ABC):
 class Scaled(Scheme):
     """A scheme times powers of facts of the model; ``Scheme.scaled`` makes one.
 
-    A plan holds none: planning resolves it into a scheme with numbers.
+    A plan holds none: planning resolves it into a scheme with numbers. One of a ``Scaled`` adds
+    the powers up.
+
+    >>> from goodinit.schemes import Normal
+    >>> Normal(0.02).scaled(depth=-0.5).scaled(depth=-0.5, width=1)
+    Normal(std=0.02).scaled(depth=-1, width=1)
     """
 
     scheme: Scheme
@@ -128,8 +134,14 @@ class Scaled(Scheme):
         for name in names:
             if name not in FACTS or names.count(name) > 1:
                 fields.refuse(self, "powers", name, f"powers are of {', '.join(FACTS)}, each once")
-        powers = tuple((name, fields.as_real(self, name, power)) for name, power in self.powers)
-        object.__setattr__(self, "powers", powers)
+        powers = {name: fields.as_real(self, name, power) for name, power in self.powers}
+        if isinstance(self.scheme, Scaled):  # one scheme, with the powers of both
+            for name, power in self.scheme.powers:
+                powers[name] = fields.as_real(self, name, power + powers.get(name, 0.0))
+            object.__setattr__(self, "scheme", self.scheme.scheme)
+        self.scheme.times(1.0)  # refuses what has no numbers to multiply
+        in_order = tuple((fact, powers[fact]) for fact in FACTS if powers.get(fact))
+        object.__setattr__(self, "powers", in_order)
 
     def resolve(self, facts: Mapping[str, float | None]) -> Scheme:
         """Return the scheme in numbers.
@@ -173,11 +185,7 @@ class Scaled(Scheme):
         return Scaled(self.scheme.times(factor), self.powers)
 
     def to_dict(self) -> dict[str, object]:
-        return {
-            "scheme": "Scaled",
-            "of": self.scheme.to_dict(),
-            "powers": dict(self.powers),
-        }
+        return self.scheme.to_dict() | {"scaled": dict(self.powers)}
 
     def __repr__(self) -> str:
         powers = ", ".join(f"{fact}={_short(power)}" for fact, power in self.powers)

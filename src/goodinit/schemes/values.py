@@ -200,7 +200,7 @@ class TruncatedNormal(Drawn):
         else:
             fields.real(self, "cut")
         low, high = self._bounds()
-        if low >= high:
+        if low >= high or (self.corrected and truncated_moments(low, high)[1] == 0):
             mend = "nothing lies within it; cut must be positive, or a pair low < high"
             fields.refuse(self, "cut", cut, f"{mend}, in units of std")
 

@@ -58,7 +58,7 @@ class _ByFan(Drawn):
     def times(self, factor: float) -> Scheme:
         factor = fields.multiplier(self, factor)
         scaling = self.scaling()
-        return replace(scaling, scale=scaling.scale * factor**2) if factor else Zeros()
+        return replace(scaling, scale=scaling.scale * _square(factor)) if factor else Zeros()
 
     def _std(self, site: Site) -> float:
         """Return sqrt(scale / fan).
@@ -86,6 +86,14 @@ class _ByFan(Drawn):
                 f"shape {site.shape}. Use Zeros(), or leave it out: it has nothing to draw"
             )
         return math.sqrt(scaling.scale / fan)
+
+
+def _square(value: float) -> float:
+    """Return the square, infinite where ``**`` would raise."""
+    try:
+        return value**2
+    except OverflowError:
+        return math.inf
 
 
 _FAN_NAMES = {"fan_in": "fan_in", "fan_out": "fan_out", "fan_avg": "fan_in and fan_out"}
@@ -133,9 +141,11 @@ class _Xavier(_ByFan):
 
     def __post_init__(self) -> None:
         fields.real(self, "gain", least=0.0)
+        if _square(self.gain) == math.inf:
+            fields.refuse(self, "gain", self.gain, "gain must have a finite square")
 
     def _scaling(self, distribution: str) -> VarianceScaling:
-        return VarianceScaling(self.gain**2, "fan_avg", distribution)
+        return VarianceScaling(_square(self.gain), "fan_avg", distribution)
 
 
 @dataclass(frozen=True, repr=False)
