@@ -90,7 +90,7 @@ class Lines:
     def refuse_line(self, line: int, what: str) -> NoReturn:
         """Raise RecipeFileError about a line."""
         where = f"{self.source}, line {line}" if self.source else f"line {line}"
-        raise RecipeFileError(f"{where}: {what}")
+        raise RecipeFileError(f"{where}: {what}") from None
 
     def _take(self, group: str, piece: str) -> None:
         if group == "text" and len(piece) > LONGEST_TEXT:
