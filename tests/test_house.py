@@ -22,7 +22,7 @@ FLOORS: list[set[str]] = [
     {"anatomy"},
     {"planning"},
     {"recipes", "signal"},
-    {"explain", "adapters"},
+    {"explanation", "adapters"},
     {"report"},
     {""},
     {"demos"},

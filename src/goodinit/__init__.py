@@ -17,10 +17,12 @@ from collections.abc import Iterable, Mapping
 from os import PathLike
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+from torch.nn import Module  # `nn` here is goodinit's own, once goodinit.nn is imported
 
-from goodinit import recipes, schemes
+from goodinit import adapters, recipes, schemes
 from goodinit.errors import GoodinitError, RecipeError
+from goodinit.explanation import Explanation, explain
 from goodinit.findings import Finding
 from goodinit.planning import apply as _apply
 from goodinit.planning import plan as _plan
@@ -71,6 +73,7 @@ __all__ = [
     "Constant",
     "DeltaOrthogonal",
     "Dirac",
+    "Explanation",
     "Finding",
     "Function",
     "GlorotNormal",
@@ -101,8 +104,10 @@ __all__ = [
     "XavierUniform",
     "Zeros",
     "__version__",
+    "adapters",
     "apply_",
     "diff",
+    "explain",
     "gain",
     "init_",
     "load_",
@@ -121,14 +126,14 @@ RecipeLike = (
     Recipe
     | str
     | Scheme
-    | Mapping[type[nn.Module], Scheme]
+    | Mapping[type[Module], Scheme]
     | Mapping[str, Scheme]
-    | Mapping[type[nn.Module] | str, Scheme]
+    | Mapping[type[Module] | str, Scheme]
 )
 
 
 def plan(
-    model: nn.Module,
+    model: Module,
     recipe: RecipeLike = "standard",
     inputs: Inputs | None = None,
     keep: KeepLike = (),
@@ -151,6 +156,7 @@ def plan(
 
     Example:
         >>> import torch
+        >>> from torch import nn
         >>> with torch.device("meta"):
         ...     net = nn.Sequential(nn.Linear(100, 50), nn.ReLU(), nn.Linear(50, 10))
         >>> plan(net, XavierUniform())["2.weight"].fan_in
@@ -160,7 +166,7 @@ def plan(
 
 
 def init_(
-    target: nn.Module | Tensor,
+    target: Module | Tensor,
     recipe: RecipeLike = "standard",
     *,
     inputs: Inputs | None = None,
@@ -187,6 +193,7 @@ def init_(
         GoodinitError: as for ``plan`` and ``apply_``; before anything is written.
 
     Example:
+        >>> from torch import nn
         >>> layer = nn.Linear(100, 50)
         >>> drawn = init_(layer, {"weight": XavierUniform(), "bias": Constant(0.01)}, seed=0)
         >>> drawn["bias"].mean, drawn["weight"].fan_in
@@ -208,7 +215,7 @@ def init_(
 
 
 def load_(
-    model: nn.Module,
+    model: Module,
     checkpoint: str | PathLike[str] | Mapping[str, object],
     recipe: RecipeLike = "standard",
     *,
@@ -239,6 +246,7 @@ def load_(
         GoodinitError: as for ``plan`` and ``apply_``; before anything is written.
 
     Example:
+        >>> from torch import nn
         >>> old = nn.Embedding(100, 8)
         >>> new = nn.Embedding(104, 8)
         >>> plan = load_(new, old.state_dict(), "gpt2", seed=0)

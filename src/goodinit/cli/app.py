@@ -1,0 +1,91 @@
+"""The verbs, and what becomes of their errors."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from typing import Annotated
+
+import typer
+
+import goodinit as gi
+from goodinit.cli.diff import diff
+from goodinit.cli.doctor import doctor
+from goodinit.cli.explain import explain
+from goodinit.cli.init import init
+from goodinit.cli.output import CommandError, emit, note
+from goodinit.cli.plan import plan
+from goodinit.cli.recipes import recipes
+from goodinit.cli.verify import verify
+from goodinit.errors import GoodinitError
+
+__all__ = ["app", "run"]
+
+WRONG_CALL = 2
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # plain help: its boxes are no use in a pipe, and take twice the lines
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _help(function: Callable[..., None]) -> str:
+    """Return a docstring as click takes it: indented lines, the examples, are not rewrapped."""
+    paragraphs = inspect.cleandoc(function.__doc__ or "").split("\n\n")
+    return "\n\n".join(f"\b\n{p}" if p.startswith("  ") else p for p in paragraphs)
+
+
+for verb in (plan, init, verify, diff, recipes, explain, doctor):
+    app.command(help=_help(verb))(verb)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        emit(f"goodinit {gi.__version__}")
+        raise typer.Exit
+
+
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """Weight initialization for PyTorch: plan it, draw it, check it.
+
+        goodinit plan demo:gpt --recipe gpt2
+        goodinit init demo:gpt --recipe gpt2 --seed 0 -o weights.safetensors
+        goodinit verify weights.safetensors demo:gpt
+
+    TARGET is demo:NAME, hf:TYPE, a config.json, timm:NAME, torchvision:NAME or
+    package.module:factory.
+    """
+
+
+app.callback(help=_help(options))(options)
+
+
+def run(argv: Sequence[str]) -> int:
+    """Run the command line; return its exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")  # pyright: ignore[reportAttributeAccessIssue]
+    try:
+        app(list(argv), prog_name="goodinit")
+    except SystemExit as ended:
+        return ended.code if isinstance(ended.code, int) else 0
+    except GoodinitError as error:
+        if isinstance(error, CommandError) and error.details:
+            print(error.details, file=sys.stderr)
+        note(str(error), label="error", style="bold red")
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        note(f"{where}{error.strerror or error}", label="error", style="bold red")
+    except Exception:
+        traceback.print_exc()
+        note("this is a bug in goodinit, not in your call", label="error", style="bold red")
+    return WRONG_CALL

@@ -1,0 +1,174 @@
+"""A target built, planned and drawn."""
+
+from __future__ import annotations
+
+import random
+import sys
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import replace
+from typing import Any, TypeVar
+
+import torch
+from torch import nn
+
+import goodinit as gi
+from goodinit.cli.inputs import inputs_of
+from goodinit.cli.output import CommandError, aside, note, their_traceback, working
+from goodinit.cli.targets import Target, argument
+from goodinit.errors import MetaModelError, TraceError, UnresolvedError
+from goodinit.trace import Inputs
+
+__all__ = ["build", "draw", "inputs_for", "prepare", "recipe_of", "with_inputs"]
+
+T = TypeVar("T")
+
+
+def prepare(
+    target: Target, recipe: gi.Recipe, specs: Sequence[str], seed: int
+) -> tuple[nn.Module, gi.Plan]:
+    """Build a model without memory for its weights, and plan it.
+
+    Args:
+        target: what to build.
+        recipe: what to plan.
+        specs: the inputs, as ``--input`` has them; none takes the target's own.
+        seed: of the constructor's random numbers.
+
+    Raises:
+        CommandError: the model can't be built, or raises on inputs that the user gave.
+    """
+    model = _skeleton(target, seed)
+    inputs = inputs_for(target, model, specs)
+    plan = with_inputs(target, inputs, bool(specs), lambda given: gi.plan(model, recipe, given))
+    # What is kept has no memory here, but has in a model that `draw` builds for real.
+    rows = tuple(replace(row, unresolved=False) for row in plan)
+    return model, replace(plan, rows=rows)
+
+
+def draw(target: Target, model: nn.Module, plan: gi.Plan, seed: int) -> tuple[nn.Module, gi.Plan]:
+    """Write what is planned into a model that ``prepare`` made, or into one built for real.
+
+    Raises:
+        CommandError: not enough memory.
+    """
+    drawn = sum(not row.kept for row in plan)
+    threads = _one_thread() if _depends_on_threads(plan) else nullcontext()
+    with working("drawing", drawn) as step, threads, aside():
+        try:
+            return model, gi.apply_(model, plan, seed, "cpu", progress=step)
+        except (UnresolvedError, MetaModelError):
+            # The plan keeps what a constructor computes: that takes a constructor that does.
+            model = build(target, seed)
+            return model, gi.apply_(model, plan, seed, "cpu", progress=step)
+        except RuntimeError as error:
+            if "memory" not in str(error):
+                raise
+            raise CommandError(f"not enough memory for {target.text}: {error}") from error
+
+
+def build(target: Target, seed: int, *, skeleton: bool = False) -> nn.Module:
+    """Build a model, with one seed for all that its constructor draws.
+
+    Raises:
+        CommandError: the factory raised, which is shown as its own; it returned no module.
+    """
+    torch.manual_seed(seed)
+    random.seed(seed)
+    numpy: Any = sys.modules.get("numpy")
+    if numpy:
+        numpy.random.seed(seed % 2**32)
+    # One thread: the constructor may call LAPACK, whose last bits change with their number.
+    with working(f"building {target.text}"), _one_thread(), aside():
+        try:
+            with gi.skeleton() if skeleton else nullcontext():
+                model = target.make()
+        except CommandError:
+            raise
+        except (Exception, SystemExit) as error:
+            message = f"{target.text} can't be built: it raised {_line(error)}"
+            raise CommandError(message, their_traceback(error)) from error
+    if isinstance(model, nn.Module):
+        return model
+    kind = type(model).__name__
+    raise CommandError(f"{target.text} returned a {kind}, and an nn.Module is needed")
+
+
+def inputs_for(target: Target, model: nn.Module, specs: Sequence[str]) -> Inputs | None:
+    """Return the inputs of ``--input``, else the target's own; None where none can be made up."""
+    if specs:
+        return inputs_of(specs)
+    try:
+        return target.example(model)
+    except Exception as error:  # whatever a configuration lacks or has in another form
+        note(f"no inputs can be made up for {target.text} ({_line(error)}): pass --input")
+        return None
+
+
+def with_inputs(
+    target: Target, inputs: Inputs | None, given: bool, call: Callable[[Inputs | None], T]
+) -> T:
+    """Call with inputs; where the model raises on those that were made up, without.
+
+    Raises:
+        CommandError: the model raised on inputs that the user gave.
+    """
+    try:
+        with working(f"reading {target.text}"), aside():
+            return call(inputs)
+    except TraceError as error:
+        cause = error.__cause__ or error
+        if given:
+            message = f"{target.text} raised on the --input given: {_line(cause)}"
+            raise CommandError(message, their_traceback(cause)) from error
+        note(
+            f"{target.text} raised {_line(cause)} on inputs made up for it: read by its module "
+            f"types. Pass --input"
+        )
+    with working(f"reading {target.text}"), aside():
+        return call(None)
+
+
+def recipe_of(text: str) -> gi.Recipe:
+    """Return the recipe of a name, a name with options or a TOML file.
+
+    >>> recipe_of("he:mode=fan_out").rules[-1].scheme
+    ReluGain(HeNormal(mode='fan_out'), else HeNormal(mode='fan_out'))
+    """
+    if text.endswith(".toml"):
+        return gi.Recipe.load(text)
+    name, colon, rest = text.partition(":")
+    options = dict(argument(pair, "--recipe") for pair in rest.split(",")) if colon else {}
+    return gi.recipe(name, **options)
+
+
+def _skeleton(target: Target, seed: int) -> nn.Module:
+    try:
+        return build(target, seed, skeleton=True)
+    except CommandError as error:
+        if not error.details:
+            raise
+    # It needed values of its parameters (or it fails anyway, and says so).
+    return build(target, seed)
+
+
+def _line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+
+
+def _depends_on_threads(plan: gi.Plan) -> bool:
+    """Whether LAPACK draws a part of it, or sums run over what is written (norms, say)."""
+    schemes = (block.scheme for row in plan for block in row.parts())
+    lapack = any(isinstance(scheme, (gi.Orthogonal, gi.DeltaOrthogonal)) for scheme in schemes)
+    return lapack or any(row.stored for row in plan)
+
+
+@contextmanager
+def _one_thread() -> Generator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -1,0 +1,147 @@
+"""``goodinit doctor``: what is installed, and whether the random numbers are right here."""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import importlib.metadata
+import os
+import platform
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+
+import torch
+import typer
+
+import goodinit as gi
+from goodinit.cli import options
+from goodinit.cli.output import columns, emit, emit_json, working
+from goodinit.streams import VERSION, Law, Stream
+
+__all__ = ["doctor"]
+
+PACKAGES = {
+    "cli": ("rich", "safetensors", "typer"),
+    "demo": ("plotext", "scikit-learn"),
+    "models": ("transformers", "timm", "torchvision", "lightning"),
+}
+
+# SHA-256 of the first 2^16 of the million values, float32 and bfloat16, that the streams' own
+# tests have golden hashes of: seed 7, name "fc.weight".
+VALUES = 2**16
+GOLDEN = (
+    (
+        "normal",
+        Law.normal(0.5, 0.02),
+        "c7af1b549d7f5f230696ac89d6609a8329664fab5117ab8dde5543146d27d525",
+        "37e6302c28a5f995c7e7703c82b9ae5115050cdcf8d3f61de455d33f4554b4aa",
+    ),
+    (
+        "uniform",
+        Law.uniform(-0.1, 0.3),
+        "32f52a5a68d5b07f3d608a48deb560546534bb535791aac1acbbe678deb06c06",
+        "e4a110bf8799c68ab66950d12a8e5b77802502bbd8b055f3682d7be7aeb11a93",
+    ),
+    (
+        "truncated normal",
+        Law.truncated(0.0, 0.02, -2.0, 1.5),
+        "bb907f57d4ee26d7cfd162ee1be18188b4ac451b179c55e0e71960f772c33b0b",
+        "b2bd234f2329b0306c4fde035f50462ea0f22efbbf124a510f096b3fd3396b34",
+    ),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A fact, or a check.
+
+    Attributes:
+        what: what it is about.
+        found: what was found.
+        ok: whether a check passed; None for a fact.
+    """
+
+    what: str
+    found: str
+    ok: bool | None = None
+
+
+def doctor(json: options.AsJson = False) -> None:
+    """Check the installation and the random numbers.
+
+        goodinit doctor
+        goodinit doctor --json
+
+    The exit code is 1 if a check fails.
+    """
+    with working("drawing golden values"):
+        lines = [*_facts(), *_golden(), _threads(), _orthogonal()]
+    ok = all(line.ok is not False for line in lines)
+    if json:
+        emit_json({"ok": ok, "lines": [asdict(line) for line in lines]})
+    else:
+        marks = {None: "", True: "ok", False: "FAILED"}
+        emit(columns([(marks[line.ok], line.what, line.found) for line in lines]))
+        emit("all checks passed" if ok else "a check failed", "green" if ok else "bold red")
+    raise typer.Exit(int(not ok))
+
+
+def _facts() -> Iterator[Line]:
+    yield Line("goodinit", gi.__version__)
+    yield Line("python", f"{platform.python_version()}, {sys.executable}")
+    yield Line("platform", f"{platform.platform(terse=True)}, {platform.machine()}")
+    yield Line("torch", f"{torch.__version__}, {torch.backends.cpu.get_cpu_capability()}")
+    cuda = torch.cuda.is_available()
+    yield Line("gpu", torch.cuda.get_device_name() if cuda else "none that torch can use")
+    yield Line("threads", f"{torch.get_num_threads()} of {os.cpu_count()} cores")
+    yield Line("streams", f"version {VERSION}")
+    yield Line("native kernels", "not built yet: plain torch code")
+    for extra, packages in PACKAGES.items():
+        for package in packages:
+            yield Line(f"{extra}: {package}", _version(package))
+
+
+def _version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return "not installed"
+
+
+def _golden() -> Iterator[Line]:
+    for name, law, *wanted in GOLDEN:
+        found = [_hash(law, dtype) for dtype in (torch.float32, torch.bfloat16)]
+        wrong = [
+            d for d, a, b in zip(("float32", "bfloat16"), found, wanted, strict=True) if a != b
+        ]
+        text = f"{' and '.join(wrong)} differ from streams {VERSION}" if wrong else "golden values"
+        yield Line(name, text, not wrong)
+
+
+def _threads() -> Line:
+    """Draw with one thread what was drawn with all."""
+    law, before = GOLDEN[0][1], torch.get_num_threads()
+    several = _hash(law, torch.float32)
+    torch.set_num_threads(1)
+    one = _hash(law, torch.float32)
+    torch.set_num_threads(before)
+    text = "same bits" if one == several else "other bits"
+    return Line("threads", f"{text} with 1 and with {before}", one == several)
+
+
+def _orthogonal() -> Line:
+    matrix = torch.empty(64, 64)
+    try:
+        gi.init_(matrix, gi.Orthogonal(), seed=0)
+    except (RuntimeError, gi.GoodinitError) as error:
+        return Line("orthogonal", str(error), ok=False)
+    error = (matrix.T @ matrix - torch.eye(64)).abs().max().item()
+    # Each of 64 sums of 64 products: float32's unit of rounding times a few dozen.
+    return Line("orthogonal", f"Q'Q is 1 within {error:.1e}", error < 1e-5)
+
+
+def _hash(law: Law, dtype: torch.dtype) -> str:
+    drawn = Stream(7).draw("fc.weight", law, (VALUES,), dtype=dtype)
+    data = ctypes.string_at(drawn.data_ptr(), drawn.numel() * drawn.itemsize)
+    return hashlib.sha256(data).hexdigest()

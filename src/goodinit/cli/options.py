@@ -1,0 +1,52 @@
+"""Arguments and options that several verbs share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+__all__ = ["Args", "AsJson", "Inputs", "Out", "OwnSeed", "Recipe", "Seed", "TargetText"]
+
+LARGEST_SEED = 2**64 - 1
+
+
+def seed_in_range(seed: int | None) -> int | None:
+    """Return a seed that the streams take, or refuse it as a wrong call."""
+    if seed is None or 0 <= seed <= LARGEST_SEED:
+        return seed
+    raise typer.BadParameter(f"{seed} is not from 0 to {LARGEST_SEED}")
+
+
+TargetText = Annotated[
+    str,
+    typer.Argument(
+        metavar="TARGET",
+        help="demo:NAME, hf:TYPE, config.json, timm:NAME, torchvision:NAME, package.module:factory",
+        show_default=False,
+    ),
+]
+Recipe = Annotated[
+    str,
+    typer.Option("--recipe", "-r", metavar="R", help="name, name:option=value,... or file.toml"),
+]
+Args = Annotated[
+    list[str] | None,
+    typer.Option("--arg", metavar="KEY=VALUE", help="argument of the factory; again for more"),
+]
+Inputs = Annotated[
+    list[str] | None,
+    typer.Option("--input", metavar="SPEC", help="8x3x32x32, int:2x16:50000, ids=int:2x16"),
+]
+Seed = Annotated[
+    int, typer.Option("--seed", metavar="N", callback=seed_in_range, help="a number from 0")
+]
+OwnSeed = Annotated[
+    int | None,
+    typer.Option("--seed", metavar="N", callback=seed_in_range, help="in place of the file's"),
+]
+Out = Annotated[
+    Path, typer.Option("--out", "-o", metavar="FILE", help="the file to write", show_default=False)
+]
+AsJson = Annotated[bool, typer.Option("--json", help="JSON on stdout, for programs")]

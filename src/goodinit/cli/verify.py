@@ -1,0 +1,238 @@
+"""``goodinit verify``: are these the weights that a recipe and a seed draw?"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from json import loads
+from pathlib import Path
+from typing import Annotated, Any, NoReturn, cast
+
+import torch
+import typer
+from torch import Tensor
+
+import goodinit as gi
+from goodinit.cli import options, targets, weights
+from goodinit.cli.building import draw, prepare, recipe_of
+from goodinit.cli.inputs import inputs_of
+from goodinit.cli.output import CommandError, count, emit, emit_json, paragraph, working
+from goodinit.errors import RecipeError
+
+__all__ = ["verify"]
+
+SHOWN = 4  # of each kind are printed; --json has all
+AS = {
+    "missing": "not in the file",
+    "extra": "only in the file",
+    "shape": "of another shape",
+    "dtype": "of another dtype",
+    "values": "of other values",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One thing that the file has otherwise.
+
+    Attributes:
+        what: "seed", "recipe", "plan", "streams", "metadata", "missing", "extra", "shape",
+            "dtype" or "values".
+        where: a tensor's name, or "".
+        text: what the file has, and what was expected.
+    """
+
+    what: str
+    where: str
+    text: str
+
+
+def verify(
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="weights that goodinit wrote", show_default=False)
+    ],
+    target: options.TargetText,
+    recipe: Annotated[
+        str | None, typer.Option("--recipe", "-r", metavar="R", help="in place of the file's")
+    ] = None,
+    seed: options.OwnSeed = None,
+    arg: options.Args = None,
+    input_: options.Inputs = None,
+    json: options.AsJson = False,
+) -> None:
+    """Draw a file's weights again and compare, bit by bit.
+
+        goodinit verify weights.safetensors demo:gpt
+        goodinit verify weights.safetensors demo:gpt --recipe gpt2 --seed 0
+
+    Recipe and seed come from the file unless given. The exit code is 1 if anything
+    differs, and what differs is named.
+    """
+    with weights.opened(file) as stored:
+        found = targets.find(target, arg or ())
+        metadata: dict[str, str] = stored.metadata() or {}
+        origin = weights.origin_of(metadata)
+        if origin is None and (recipe is None or seed is None):
+            raise CommandError(
+                f"{file} doesn't say what drew it: goodinit didn't write it. Pass --recipe and "
+                f"--seed"
+            )
+        different: list[Difference] = []
+        if origin is not None and weights.is_changed(metadata):
+            different.append(Difference("metadata", "", "changed after the file was written"))
+        try:
+            chosen = _recipe(recipe, origin, file)
+            number = _seed(seed, origin)
+            specs = input_ or _inputs(origin)
+        except DamagedError as error:
+            _finish(file, [*different, Difference("metadata", "", str(error))], {}, json=json)
+        model, plan = prepare(found, chosen, specs, number)
+        model, _ = draw(found, model, plan, number)
+        if origin is not None:
+            asked = weights.Origin(chosen.to_toml(), str(number), plan.digest, found.text)
+            different += _origins(origin, asked, chosen.name)
+        tensors = weights.tensors_of(model)
+        with working("comparing", len(tensors)) as step:
+            different += _tensors(stored, tensors, step)
+    facts = {
+        "target": found.text,
+        "recipe": chosen.name,
+        "seed": number,
+        "digest": plan.digest,
+        "tensors": len(weights.names_by_tensor(tensors)),
+        "values": sum(tensors[names[0]].numel() for names in weights.names_by_tensor(tensors)),
+    }
+    _finish(file, different, facts, json=json)
+
+
+class DamagedError(CommandError):
+    """The metadata can't be read, so that nothing can be drawn from it."""
+
+
+def _recipe(text: str | None, origin: weights.Origin | None, file: Path) -> gi.Recipe:
+    if text is not None or origin is None:
+        return recipe_of(text or "")
+    try:
+        return gi.Recipe.from_toml(origin.recipe, f"the recipe in {file}")
+    except RecipeError as error:
+        raise DamagedError(f"{error}. Pass --recipe") from error
+
+
+def _seed(seed: int | None, origin: weights.Origin | None) -> int:
+    if seed is not None or origin is None:
+        return seed or 0
+    if not re.fullmatch("[0-9]{1,20}", origin.seed) or int(origin.seed) > options.LARGEST_SEED:
+        raise DamagedError(f"its seed is {origin.seed!r:.40}. Pass --seed")
+    return int(origin.seed)
+
+
+def _inputs(origin: weights.Origin | None) -> list[str]:
+    if origin is None:
+        return []
+    try:
+        given: object = loads(origin.inputs)
+        specs = [str(each) for each in cast("list[object]", given)]
+        inputs_of(specs)
+    except (ValueError, TypeError, CommandError) as error:
+        raise DamagedError(f"its inputs are {origin.inputs!r:.80}. Pass --input") from error
+    return specs
+
+
+def _origins(file: weights.Origin, asked: weights.Origin, recipe: str) -> Iterator[Difference]:
+    if file.streams != asked.streams:
+        text = f"{file.streams} drew the file, {asked.streams} is what this goodinit has"
+        yield Difference("streams", "", text)
+    if file.seed != asked.seed:
+        yield Difference("seed", "", f"{file.seed} in the file, {asked.seed} asked for")
+    if file.recipe != asked.recipe:
+        yield Difference("recipe", "", f"the file was drawn by another one than {recipe}")
+    if file.digest != asked.digest:
+        of = f" for {file.target}" if file.target != asked.target else ""
+        text = f"{file.digest} in the file{of}, {asked.digest} for {asked.target}"
+        yield Difference("plan", "", text)
+
+
+def _tensors(
+    stored: Any, tensors: dict[str, Tensor], step: Callable[[], None]
+) -> Iterator[Difference]:
+    """Compare what a file holds with what was drawn; one tensor of the file at a time."""
+    left = set(cast("list[str]", stored.keys()))
+    for names in weights.names_by_tensor(tensors):
+        here = [name for name in names if name in left]
+        left.difference_update(here)
+        if not here:
+            text = f"not in the file, shape {_shape(tensors[names[0]].shape)} in the model"
+            yield Difference("missing", names[0], text)
+        for name in here:
+            yield from _values(name, stored, tensors[name])
+            step()
+    for name in sorted(left):
+        text = f"only in the file, shape {_shape(stored.get_slice(name).get_shape())}"
+        yield Difference("extra", name, text)
+
+
+def _values(name: str, stored: Any, drawn: Tensor) -> Iterator[Difference]:
+    shape: list[int] = stored.get_slice(name).get_shape()
+    if shape != list(drawn.shape):
+        yield Difference(
+            "shape", name, f"shape {_shape(shape)} in the file, {_shape(drawn.shape)} drawn"
+        )
+        return
+    value: Tensor = stored.get_tensor(name)
+    if value.dtype != drawn.dtype:
+        yield Difference("dtype", name, f"{value.dtype} in the file, {drawn.dtype} drawn")
+        return
+    # Bits, not numbers: NaN equals NaN, and -0. isn't 0.
+    bits = [x.contiguous().reshape(-1).view(torch.uint8) for x in (value, drawn)]
+    if torch.equal(*bits):
+        return
+    wrong = (bits[0] != bits[1]).view(-1, drawn.itemsize).any(1).nonzero().flatten()
+    first = int(wrong[0])
+    place = [int(i) for i in torch.unravel_index(wrong[0], drawn.shape)]
+    of = f"{len(wrong):,} of {count(drawn.numel(), 'value')} differ"
+    pair = [_number(x.reshape(-1)[first]) for x in (value, drawn)]
+    text = f"{of}, first {place}: {pair[0]} in the file, {pair[1]} drawn"
+    yield Difference("values", name, text)
+
+
+def _number(value: Tensor) -> str:
+    """Return a number with as many digits as tell it from its neighbours."""
+    number = value.item()
+    if not isinstance(number, float):
+        return str(number)
+    digits = {torch.float64: 17, torch.float32: 9}.get(value.dtype, 5)
+    return f"{number:.{digits}g}"
+
+
+def _shape(shape: Sequence[int]) -> str:
+    return "x".join(map(str, shape)) or "()"
+
+
+def _listed(different: list[Difference]) -> Iterator[str]:
+    """Yield lines: what the file says of itself, then the first tensors of each kind."""
+    for what in dict.fromkeys(each.what for each in different):
+        alike = [each for each in different if each.what == what]
+        for each in alike[:SHOWN]:
+            yield f"{each.where or what}: {each.text}"
+        if len(alike) > SHOWN:
+            yield f"and {count(len(alike) - SHOWN, 'more tensor')} {AS[what]}; --json lists all"
+
+
+def _finish(
+    file: Path, different: list[Difference], facts: Mapping[str, object], *, json: bool
+) -> NoReturn:
+    """Print what was found, and leave."""
+    if json:
+        listed = [asdict(each) for each in different]
+        emit_json({"file": str(file), "equal": not different, **facts, "differences": listed})
+    elif different:
+        emit(f"different: {file}", "bold red")
+        for line in _listed(different):
+            emit(paragraph(line, "  "))
+    else:
+        drawn = "recipe {recipe} and seed {seed} draw for {target}".format_map(facts)
+        emit(f"equal: {file}", "green")
+        emit(paragraph(f"is what {drawn}:", "  "))
+        emit("  {tensors:,} tensors, {values:,} values, plan {digest}".format_map(facts))
+    raise typer.Exit(int(bool(different)))

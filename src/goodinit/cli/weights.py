@@ -1,0 +1,214 @@
+"""Weights in a safetensors file, with what they were drawn from in its metadata.
+
+The file is written here rather than by safetensors, whose order of the metadata is random: the
+same draw gives the same bytes. Each tensor is stored once; tied names stand in the metadata, as
+``safetensors.torch.save_model`` has them, so that ``load_model`` reads the file.
+
+=====================  ====================================================
+key                    value
+=====================  ====================================================
+``format``             ``pt``, which transformers asks for
+``goodinit.version``   of goodinit
+``goodinit.streams``   version of the random streams, ``v0``
+``goodinit.seed``      the seed
+``goodinit.recipe``    the recipe, as TOML
+``goodinit.digest``    the plan's
+``goodinit.target``    the target, with its arguments
+``goodinit.inputs``    what ``--input`` gave, a JSON list
+``goodinit.check``     of all other metadata: whether it was changed
+a tied name            the name that its tensor is stored under
+=====================  ====================================================
+"""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import json
+import shutil
+import tempfile
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import IO, Any, cast
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor, nn
+
+import goodinit as gi
+from goodinit.cli.output import CommandError, saving, size, working
+from goodinit.files import replaced
+from goodinit.streams import VERSION
+
+__all__ = [
+    "Origin",
+    "check_place",
+    "is_changed",
+    "names_by_tensor",
+    "opened",
+    "origin_of",
+    "tensors_of",
+    "write",
+]
+
+DTYPES = {
+    torch.float64: "F64", torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16",
+    torch.float8_e4m3fn: "F8_E4M3", torch.float8_e5m2: "F8_E5M2", torch.complex64: "C64",
+    torch.int64: "I64", torch.int32: "I32", torch.int16: "I16", torch.int8: "I8",
+    torch.uint64: "U64", torch.uint32: "U32", torch.uint16: "U16", torch.uint8: "U8",
+    torch.bool: "BOOL",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """What the weights of a file were drawn from, as the file has it: in texts, not yet believed.
+
+    Attributes:
+        recipe: the recipe, as TOML.
+        seed: the seed.
+        digest: of the plan.
+        target: the target, with its arguments.
+        inputs: what ``--input`` gave, a JSON list.
+        streams: version of the random streams.
+        version: of goodinit.
+    """
+
+    recipe: str
+    seed: str
+    digest: str
+    target: str
+    inputs: str = "[]"
+    streams: str = VERSION
+    version: str = gi.__version__
+
+
+def tensors_of(model: nn.Module) -> dict[str, Tensor]:
+    """Return the tensors of a model's state dict; what else it holds isn't weights."""
+    state = cast("Mapping[str, object]", model.state_dict())
+    return {name: value.detach() for name, value in state.items() if isinstance(value, Tensor)}
+
+
+def names_by_tensor(tensors: Mapping[str, Tensor]) -> list[list[str]]:
+    """Return the names of each distinct tensor, in order of the alphabet.
+
+    >>> a, b = torch.zeros(2), torch.zeros(2)
+    >>> names_by_tensor({"x": a, "b": b, "a": a})
+    [['a', 'x'], ['b']]
+    """
+    groups: dict[object, list[str]] = {}
+    for name in sorted(tensors):
+        tensor = tensors[name]
+        place = (tensor.data_ptr(), tensor.shape, tensor.stride(), tensor.dtype)
+        groups.setdefault(place if tensor.numel() else name, []).append(name)
+    return list(groups.values())
+
+
+def check_place(path: Path, needed: int = 0) -> None:
+    """Refuse where no file can be written, before the hours that it takes to draw it.
+
+    Raises:
+        CommandError: no such folder, no permission, no regular file, not enough room.
+    """
+    if path.is_dir():
+        raise CommandError(f"-o {path} is a folder: name a file in it")
+    if path.exists() and not path.is_file():
+        raise CommandError(f"-o {path} is no regular file, which alone can be replaced whole")
+    try:
+        with tempfile.TemporaryFile(dir=path.resolve().parent):
+            free = shutil.disk_usage(path.resolve().parent).free
+    except OSError as error:
+        raise CommandError(f"-o {path} can't be written: {error.strerror}") from error
+    if free < needed:
+        raise CommandError(f"-o {path} takes {size(needed)}, and {size(free)} are free there")
+
+
+def write(path: Path, model: nn.Module, origin: Origin) -> tuple[int, int]:
+    """Write a model's weights; the file is replaced whole or not at all.
+
+    Returns:
+        How many tensors, and how many bytes.
+
+    Raises:
+        CommandError: a tensor that the format doesn't have; the disk is full.
+    """
+    tensors = tensors_of(model)
+    groups = names_by_tensor(tensors)
+    aliases = {alias: first for first, *others in groups for alias in others}
+    facts = {f"goodinit.{key}": value for key, value in asdict(origin).items()}
+    metadata = aliases | {"format": "pt"} | facts
+    metadata["goodinit.check"] = _check(metadata)
+    # The largest elements first: each tensor then starts at a multiple of its element's size.
+    stored = sorted(groups, key=lambda names: (-tensors[names[0]].itemsize, names[0]))
+    header: dict[str, object] = {"__metadata__": dict(sorted(metadata.items()))}
+    start = 0
+    for name, *_ in stored:
+        entry, start = _entry(name, tensors[name], start)
+        header[name] = entry
+    head = json.dumps(header, separators=(",", ":")).encode()
+    head += b" " * (-len(head) % 8)
+    bar = working("writing", len(stored))
+    with saving(path), replaced(path) as new, new.open("wb") as file, bar as step:
+        file.write(len(head).to_bytes(8, "little") + head)
+        for name, *_ in stored:
+            _write_bytes(file, tensors[name])
+            step()
+    return len(stored), 8 + len(head) + start
+
+
+def _entry(name: str, tensor: Tensor, start: int) -> tuple[dict[str, object], int]:
+    if tensor.dtype not in DTYPES or tensor.layout != torch.strided:
+        raise CommandError(f"{name} is {tensor.dtype}, {tensor.layout}: safetensors can't hold it")
+    stop = start + tensor.numel() * tensor.itemsize
+    shape = list(tensor.shape)
+    return {"dtype": DTYPES[tensor.dtype], "shape": shape, "data_offsets": [start, stop]}, stop
+
+
+def _write_bytes(file: IO[bytes], tensor: Tensor) -> None:
+    tensor = tensor.contiguous()
+    if tensor.numel():
+        length = tensor.numel() * tensor.itemsize
+        file.write((ctypes.c_ubyte * length).from_address(tensor.data_ptr()))
+
+
+def _check(metadata: Mapping[str, str]) -> str:
+    data = sorted((key, value) for key, value in metadata.items() if key != "goodinit.check")
+    return hashlib.sha256(json.dumps(data).encode()).hexdigest()[:16]
+
+
+@contextmanager
+def opened(path: Path) -> Generator[Any]:
+    """Open a safetensors file; its tensors are read one by one when asked for.
+
+    Raises:
+        CommandError: it can't be read, or is no complete file of that format.
+    """
+    opening: Any = safe_open
+    try:
+        with opening(path, framework="pt") as file:
+            yield file
+    except SafetensorError as error:
+        raise CommandError(f"{path} is no safetensors file, or a damaged one: {error}") from error
+    except OSError as error:
+        raise CommandError(f"{path} can't be read: {error.strerror or error}") from error
+
+
+def origin_of(metadata: Mapping[str, str] | None) -> Origin | None:
+    """Return what a file's metadata says that it was drawn from; None if nothing.
+
+    >>> origin_of({"format": "pt"}) is None
+    True
+    """
+    given = metadata or {}
+    if not any(key.startswith("goodinit.") for key in given):
+        return None
+    return Origin(
+        **{field.name: given.get(f"goodinit.{field.name}", "") for field in fields(Origin)}
+    )
+
+
+def is_changed(metadata: Mapping[str, str]) -> bool:
+    """Whether metadata isn't as it was written."""
+    return metadata.get("goodinit.check") != _check(metadata)

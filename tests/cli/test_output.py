@@ -1,0 +1,271 @@
+"""Help, terminals, pipes, a missing extra."""
+
+import doctest
+import json
+import os
+import pty
+import re
+import shlex
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import typer
+
+from goodinit import cli
+from goodinit.cli.app import app
+from goodinit.cli.narrow import narrowed
+from goodinit.cli.output import columns, paragraph, size, working
+from goodinit.demos import models
+
+VERBS = ("plan", "init", "verify", "diff", "recipes", "explain", "doctor")
+ESCAPE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+PYTHON = [sys.executable, "-m", "goodinit"]
+
+
+@pytest.mark.parametrize("verb", ["", *VERBS])
+def test_help_fits_a_screen_and_has_an_example(call, verb, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    done = call(*verb.split(), "--help")
+    lines = done.out.splitlines()
+    assert done.code == 0
+    assert len(lines) < 24  # and the prompt
+    assert max(map(len, lines)) <= 80
+    assert done.out.isascii()
+    examples = [line.split() for line in lines if line.startswith("      goodinit ")]
+    assert examples
+    assert all(example[1] in VERBS for example in examples)
+    assert all(example[1] == verb for example in examples if verb)
+    assert call(*verb.split(), "-h").out == done.out
+
+
+def test_every_verb_is_in_the_list(call):
+    out = call("--help").out
+    assert [line.split()[0] for line in out.partition("Commands:\n")[2].splitlines()] == [*VERBS]
+    assert "..." not in out.partition("\n")[2]  # no verb's line is cut
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ["nope"],
+        ["plan"],
+        ["plan", "demo:mlp", "--nope"],
+        ["plan", "demo:mlp", "--seed", "x"],
+        ["plan", "demo:mlp", "--seed", "-1"],
+        ["init", "demo:mlp", "--seed", str(2**64), "-o", "w"],
+        ["init", "demo:mlp"],
+        ["verify", "w"],
+        [],
+    ],
+)
+def test_wrong_usage(call, argv):
+    done = call(*argv)
+    assert done.code == 2
+    assert "Traceback" not in done.err + done.out
+
+
+def test_the_examples_of_the_page(call):
+    """Every ``$ goodinit`` in docs/cli.md, in order; "..." in its output stands for anything."""
+    page = Path(__file__).parents[2] / "docs" / "cli.md"
+    checker, flags = doctest.OutputChecker(), doctest.ELLIPSIS
+    ran = 0
+    for block in re.findall(r"^```console\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL):
+        for part in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
+            line, _, wanted = part.partition("\n")
+            argv = shlex.split(line)
+            if argv[0] != "goodinit":
+                continue
+            ran += 1
+            done = call(*(word for word in argv[1:]))
+            got = done.out + done.err
+            assert checker.check_output(wanted, got, flags), f"{line}\n{got}"
+    assert ran > 10
+
+
+def test_json_alone_is_on_stdout(call):
+    call("init", "demo:mlp", "-o", "w.safetensors")
+    for argv in (
+        ["plan", "demo:mlp"],
+        ["init", "toy:loud", "-o", "x.safetensors"],
+        ["verify", "w.safetensors", "demo:mlp"],
+        ["verify", "w.safetensors", "demo:mlp", "--seed", "1"],
+        ["diff", "he", "xavier", "-t", "toy:loud"],
+        ["recipes"],
+        ["recipes", "he"],
+        ["explain", "toy:loud"],
+    ):
+        out = call(*argv, "--json").out
+        json.loads(out)
+        assert out.isascii()
+
+
+def test_a_bug_of_ours_says_so_and_is_no_finding(call, monkeypatch):
+    def bug(*_):
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("goodinit.cli.targets._find", bug)
+    done = call("plan", "demo:mlp")
+    assert done.code == 2
+    assert "ZeroDivisionError" in done.err
+    assert "a bug in goodinit" in done.err
+
+
+def test_columns_paragraphs_sizes():
+    assert columns([("a", "b"), ("ccc", "")], "  ") == "  a    b\n  ccc"
+    assert paragraph("long " * 50, "  ") == "  " + "long " * 50
+    assert [size(n) for n in (0, 1000, 999_499, 1e15)] == ["0 B", "1 kB", "999 kB", "1e+03 TB"]
+
+
+def test_working_is_silent_without_a_terminal(capsys):
+    with working("drawing", 2) as step:
+        step()
+        step("a row")
+    assert capsys.readouterr() == ("", "")
+
+
+class TestNarrow:
+    def text(self, call):
+        return call("plan", "demo:moe").out
+
+    @pytest.mark.parametrize("width", [40, 60, 80, 100])
+    def test_lines_fit_and_nothing_is_lost(self, call, width):
+        text = self.text(call)
+        table, _, rest = text.partition("\n\n")
+        assert max(map(len, table.splitlines())) > width
+        small, _, same = narrowed(text, width).partition("\n\n")
+        assert same == rest
+        lines = small.splitlines()
+        if width >= 80:
+            assert max(map(len, lines)) <= width
+            assert "..." not in small
+        names = [line for line in lines if not line.startswith((" ", "-"))]
+        wide = [line for line in table.splitlines() if not line.startswith((" ", "-"))]
+        assert [line.split("  ")[0] for line in wide] == names
+        if width >= 80:
+            words = [word for line in lines if "---" not in line for word in line.split()]
+            assert words == [
+                w for line in table.splitlines() if "---" not in line for w in line.split()
+            ]
+
+    def test_a_table_that_fits_stays(self, call):
+        text = call("plan", "demo:mlp").out
+        assert narrowed(text, 80) == text
+        assert narrowed(self.text(call), 200) == self.text(call)
+
+
+# True processes, each a second or more.
+
+
+def on_a_terminal(*argv: str, **env: str) -> tuple[int, str]:
+    """Return the exit code and all that a terminal of 80 columns was sent."""
+    leader, follower = pty.openpty()
+    process = subprocess.Popen(
+        [*PYTHON, *argv],
+        stdin=follower,
+        stdout=follower,
+        stderr=follower,
+        env={k: v for k, v in os.environ.items() if k not in ("NO_COLOR", "FORCE_COLOR")}
+        | {"TERM": "xterm-256color", "COLUMNS": "80", "LINES": "24"}
+        | env,
+        close_fds=True,
+    )
+    os.close(follower)
+    sent = b""
+    while True:
+        try:
+            part = os.read(leader, 65536)
+        except OSError:  # the other end was closed
+            break
+        if not part:
+            break
+        sent += part
+    os.close(leader)
+    return process.wait(timeout=60), sent.decode().replace("\r\n", "\n")
+
+
+def test_eighty_columns(folder):
+    code, sent = on_a_terminal("plan", "demo:gpt")
+    assert code == 0
+    lines = ESCAPE.sub("", sent.rpartition("\r")[2]).splitlines()
+    assert max(map(len, lines)) <= 80
+    assert any(line.startswith("    384x128   linear") for line in lines)
+
+
+def test_colours_on_a_terminal(folder):
+    code, sent = on_a_terminal("plan", "demo:nope")
+    assert code == 2
+    assert "\x1b[1;31merror: \x1b[0m" in sent
+
+
+@pytest.mark.parametrize("unwanted", [True, False])
+def test_no_colours_where_unwanted(call, unwanted, monkeypatch):
+    monkeypatch.setenv("FORCE_COLOR", "1")  # as if it were a terminal
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    if unwanted:
+        monkeypatch.setenv("NO_COLOR", "1")
+    assert ("31m" in call("plan", "demo:nope").err) != unwanted
+    call("init", "demo:mlp", "-o", "w.safetensors")
+    assert ("32m" in call("verify", "w.safetensors", "demo:mlp").out) != unwanted
+
+
+def test_a_bar_where_it_takes_long(folder, monkeypatch, capsys):
+    monkeypatch.setattr("goodinit.cli.output.DELAY", 0.01)
+    monkeypatch.setenv("FORCE_COLOR", "1")  # as if it were a terminal
+    with working("drawing", 3) as step:
+        for _ in range(3):
+            time.sleep(0.05)
+            step()
+    _, err = capsys.readouterr()
+    assert "drawing" in err
+    assert "100%" in err
+
+
+def test_a_bar_leaves_stdout_alone(call, monkeypatch):
+    monkeypatch.setattr("goodinit.cli.output.DELAY", 0)
+    plain = call("plan", "toy:broken_example")
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    barred = call("plan", "toy:broken_example")
+    assert "reading toy:broken_example" in ESCAPE.sub("", barred.err)
+    assert barred.out == plain.out
+    assert "\r" not in barred.out
+
+
+def test_a_pipe_that_closes_early_is_no_error(folder):
+    # More than a pipe holds, so that the writer sees it close (buffered: Python's raw files take
+    # what was written before for all).
+    command = f"({' '.join(PYTHON)} plan demo:moe --arg layers=16 --json; echo $? >&2) | head -1"
+    env = {key: value for key, value in os.environ.items() if key != "PYTHONUNBUFFERED"}
+    done = subprocess.run(
+        ["bash", "-c", command], capture_output=True, text=True, timeout=120, check=False, env=env
+    )
+    assert done.stdout == "{\n"
+    assert done.stderr == "141\n"
+
+
+def test_without_the_extra_it_says_what_to_install():
+    code = (
+        "import sys; sys.modules['typer'] = sys.modules['rich'] = None\n"
+        "from goodinit.cli import main; sys.exit(main())"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr == 'goodinit needs rich, typer: pip install "goodinit[cli]"\n'
+
+
+def test_main_takes_the_arguments_of_the_process(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["goodinit", "--version"])
+    monkeypatch.setattr("signal.signal", lambda *_: None)
+    assert cli.main() == 0
+    assert re.fullmatch(r"goodinit \S+\n", capsys.readouterr().out)
+
+
+def test_the_app_is_typers_and_the_demos_are_listed(call):
+    assert isinstance(app, typer.Typer)
+    done = call("plan", "demo:")
+    assert all(f"demo:{name}" in done.err for name in models.__all__)

@@ -1,0 +1,369 @@
+"""``init`` and ``verify``: the same bits again, and whatever isn't is named."""
+
+import json
+import os
+import random
+import resource
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, load_model, save_file
+
+import goodinit as gi
+from goodinit import cli
+from goodinit.cli.weights import check_place, names_by_tensor
+from goodinit.demos import models
+
+GPT = ("demo:gpt", "--arg", "layers=2", "--arg", "width=32", "--arg", "vocabulary=50")
+
+
+def made(call, *argv, name="w.safetensors"):
+    done = call("init", *argv, "-o", name)
+    assert done.code == 0, done.err
+    return Path(name)
+
+
+def differences(call, *argv):
+    """Return the differences by what they are, each of ``--json``."""
+    done = call("verify", *argv, "--json")
+    data = json.loads(done.out)
+    assert done.code == (not data["equal"])
+    assert data["equal"] == (not data["differences"])
+    found = {}
+    for each in data["differences"]:
+        found.setdefault(each["what"], []).append((each["where"], each["text"]))
+    return found
+
+
+@pytest.mark.parametrize("recipe", [*gi.recipes.names(), "he:mode=fan_out", "orthogonal:gain=2"])
+def test_what_init_drew_verify_draws_again(call, recipe):
+    made(call, *GPT, "-r", recipe, "--seed", 3)
+    assert differences(call, "w.safetensors", *GPT) == {}
+    assert differences(call, "w.safetensors", *GPT, "-r", recipe, "--seed", 3) == {}
+
+
+@pytest.mark.parametrize(
+    "target", ["Net", "ready", "recurrent", "parametrized", "half", "needs_values"]
+)
+def test_models_of_ones_own(call, target):
+    made(call, f"toy:{target}")
+    assert differences(call, "w.safetensors", f"toy:{target}") == {}
+
+
+def test_it_is_what_the_library_draws(call):
+    made(call, "demo:mlp", "-r", "he", "--seed", 5)
+    net = models.mlp()
+    gi.init_(net, "he", inputs=net.example_input_array, seed=5)
+    drawn = load_file("w.safetensors")
+    assert drawn.keys() == net.state_dict().keys()
+    for name, value in net.state_dict().items():
+        assert torch.equal(drawn[name], value)
+
+
+def test_the_same_draw_gives_the_same_bytes(call):
+    first, second = made(call, "toy:Net", name="a"), made(call, "toy:Net", name="b")
+    assert first.read_bytes() == second.read_bytes()
+
+
+def test_what_is_kept_comes_from_the_constructor_and_the_seed(call):
+    made(call, "toy:Net", "--seed", 1)
+    import toy
+
+    torch.manual_seed(1)
+    assert torch.equal(load_file("w.safetensors")["own"], toy.Net().own)
+    found = differences(call, "w.safetensors", "toy:Net", "--seed", 2)
+    assert "own" in [where for where, _ in found["values"]]
+
+
+def test_load_model_reads_tied_weights(call):
+    made(call, "toy:Net", "-r", "gpt2")
+    import toy
+
+    net = toy.Net()
+    assert load_model(net, "w.safetensors") == (set(), [])
+    drawn = load_file("w.safetensors")
+    assert "head.weight" in drawn
+    assert "table.weight" not in drawn
+    assert torch.equal(net.table.weight, drawn["head.weight"])
+    assert net.table.weight is net.head.weight
+
+
+@pytest.mark.parametrize("kept", ["head.weight", "table.weight", "both"])
+def test_a_tied_weight_may_be_stored_under_any_of_its_names(call, kept):
+    made(call, "toy:Net")
+    tensors = load_file("w.safetensors")
+    with safe_open("w.safetensors", "pt") as file:
+        metadata = file.metadata()
+    weight = tensors.pop("head.weight")
+    names = ["head.weight", "table.weight"] if kept == "both" else [kept]
+    save_file(tensors | {name: weight.clone() for name in names}, "w.safetensors", metadata)
+    assert differences(call, "w.safetensors", "toy:Net") == {}
+
+
+def test_metadata(call):
+    made(call, "demo:mlp", "--arg", "width=8", "--input", "4x64", "-r", "he", "--seed", 9)
+    plan = call("plan", "demo:mlp", "--arg", "width=8", "-r", "he").out
+    with safe_open("w.safetensors", "pt") as file:
+        metadata = file.metadata()
+    assert metadata["format"] == "pt"
+    assert metadata["goodinit.seed"] == "9"
+    assert metadata["goodinit.streams"] == "v0"
+    assert metadata["goodinit.version"] == gi.__version__
+    assert metadata["goodinit.target"] == "demo:mlp --arg width=8"
+    assert metadata["goodinit.inputs"] == '["4x64"]'
+    assert metadata["goodinit.digest"] in plan
+    assert gi.Recipe.from_toml(metadata["goodinit.recipe"], "").rules == gi.recipe("he").rules
+
+
+def flipped(path: Path, byte: int, bit: int) -> None:
+    data = bytearray(path.read_bytes())
+    data[byte] ^= 1 << bit
+    path.write_bytes(data)
+
+
+def data_starts(path: Path) -> int:
+    return 8 + int.from_bytes(path.read_bytes()[:8], "little")
+
+
+def test_a_flipped_bit_among_the_values_is_named(call):
+    path = made(call, "demo:mlp", "-r", "he")
+    with safe_open(path, "pt") as file:
+        value = file.get_tensor("0.bias")
+    assert not value.any()
+    offset = json.loads(path.read_bytes()[8 : data_starts(path)])["0.bias"]["data_offsets"][0]
+    flipped(path, data_starts(path) + offset + 4 * 5 + 3, 6)  # the exponent of the sixth: 2.0
+    found = differences(call, path, "demo:mlp")
+    assert found == {
+        "values": [("0.bias", "1 of 128 values differ, first [5]: 2 in the file, 0 drawn")]
+    }
+    text = call("verify", path, "demo:mlp")
+    assert text.code == 1
+    assert "0.bias: 1 of 128 values" in text.out
+
+
+def test_no_flipped_bit_anywhere_goes_unseen(call):
+    # Values, names, metadata: named, and 1. Where the header can't be read any more: 2.
+    path = made(call, "toy:Net", "-r", "he")
+    whole = path.read_bytes()
+    start = data_starts(path)
+    generator = random.Random(0)
+    places = [generator.randrange(start) for _ in range(120)]
+    places += [generator.randrange(start, len(whole)) for _ in range(30)]
+    codes = {}
+    for place in places:
+        path.write_bytes(whole)
+        flipped(path, place, generator.randrange(8))
+        done = call("verify", path, "toy:Net")
+        codes.setdefault(done.code, []).append(place)
+        if done.code == 1:
+            assert done.out.startswith("different")
+            assert len(done.out.splitlines()) > 1
+        else:
+            assert done.code == 2, (place, done)
+            assert done.err.startswith("error: ")
+    assert all(place < start for place in codes[2])
+    assert len(codes[1]) > 60
+
+
+@pytest.mark.parametrize(
+    ("argv", "what"),
+    [
+        (["--seed", "1"], {"seed", "values"}),
+        (["--recipe", "xavier"], {"recipe", "plan", "values"}),
+        (["--arg", "width=64"], {"plan", "shape", "values"}),
+        (["--arg", "depth=4"], {"plan", "shape", "missing", "values"}),
+        (["--arg", "depth=2"], {"plan", "shape", "extra", "values"}),
+    ],
+)
+def test_another_seed_recipe_or_model_is_named(call, argv, what):
+    path = made(call, "demo:mlp", "-r", "he")
+    found = differences(call, path, "demo:mlp", *argv)
+    assert found.keys() <= what
+    assert found.keys() >= what - {"values"}
+    assert call("verify", path, "demo:mlp", *argv).code == 1
+
+
+def test_another_dtype_is_named(call):
+    path = made(call, "demo:mlp", "-r", "he")
+    with safe_open(path, "pt") as file:
+        metadata = file.metadata()
+    save_file({n: t.half() for n, t in load_file(path).items()}, path, metadata)
+    found = differences(call, path, "demo:mlp")
+    assert found.keys() == {"dtype"}
+    assert len(found["dtype"]) == 6
+
+
+def test_nan_equals_itself_and_the_sign_of_zero_counts(call):
+    path = made(call, "demo:mlp", "-r", "he")
+    with safe_open(path, "pt") as file:
+        metadata = file.metadata()
+    tensors = load_file(path)
+    tensors["0.bias"][0] = -0.0
+    save_file(tensors, path, metadata)
+    found = differences(call, path, "demo:mlp")
+    assert found["values"][0][1] == "1 of 128 values differ, first [0]: -0 in the file, 0 drawn"
+
+
+def test_changed_metadata_is_named(call):
+    path = made(call, "demo:mlp", "-r", "he")
+    whole = path.read_bytes()
+    for old, new, more in [
+        (b'"goodinit.seed":"0"', b'"goodinit.seed":"4"', "values"),
+        (b'"goodinit.seed":"0"', b'"goodinit.seed":"x"', None),
+        (b'"goodinit.streams":"v0"', b'"goodinit.streams":"v1"', "streams"),
+        (b'"goodinit.target":"demo', b'"goodinit.target":"dema', None),
+        (b"goodinit_recipe = 1", b"goodinit_recipe = 7", None),
+        (b'scheme = \\"HeNormal', b'scheme = \\"HeNorman', None),
+    ]:
+        data = whole.replace(old, new)
+        if data == whole:
+            assert b"HeNormal" in old  # the recipe spells it in another way
+            continue
+        path.write_bytes(data)
+        found = differences(call, path, "demo:mlp")
+        assert found["metadata"]
+        assert more is None or more in found
+
+
+def test_a_file_of_others_takes_recipe_and_seed(call):
+    net = models.mlp()
+    gi.init_(net, "he", seed=5)
+    save_file(net.state_dict(), "w.safetensors")
+    assert differences(call, "w.safetensors", "demo:mlp", "-r", "he", "--seed", 5) == {}
+    done = call("verify", "w.safetensors", "demo:mlp", "--seed", 5)
+    assert done.code == 2
+    assert "--recipe and --seed" in done.err
+
+
+def in_a_process(folder: Path, threads: int, *argv: str) -> subprocess.CompletedProcess[str]:
+    env = os.environ | {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
+    command = [sys.executable, "-m", "goodinit", *argv]
+    return subprocess.run(
+        command, cwd=folder, env=env, capture_output=True, text=True, timeout=120, check=False
+    )
+
+
+def test_other_processes_and_thread_counts_draw_the_same(call, folder):
+    # Orthogonal: LAPACK's last bits change with the number of threads.
+    target = ("demo:lstm", "--arg", "width=160", "--arg", "vocabulary=50", "-r", "standard")
+    for threads in (1, 3):
+        done = in_a_process(folder, threads, "init", *target, "-o", f"{threads}.safetensors")
+        assert done.returncode == 0, done.stderr
+    one, three = ((folder / f"{n}.safetensors").read_bytes() for n in (1, 3))
+    assert one == three
+    assert differences(call, "3.safetensors", *target) == {}
+    torch.set_num_threads(2)
+    made(call, *target)
+    assert Path("w.safetensors").read_bytes() == one
+
+
+def left(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir() if path.name != "__pycache__")
+
+
+@pytest.fixture
+def small_disk():
+    """No file may grow beyond 20 kB, as on a full disk (the error differs in its words)."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_a_full_disk_leaves_what_was_there(call, folder, small_disk):
+    (folder / "w.safetensors").write_text("old")
+    before = left(folder)
+    done = call("init", "demo:mlp", "-o", "w.safetensors")
+    assert done.code == 2
+    assert done.err == "error: w.safetensors: File too large; nothing was written\n"
+    assert left(folder) == before
+    assert (folder / "w.safetensors").read_text() == "old"
+    plan = call("plan", "demo:gpt", "--arg", "layers=30", "-o", "plan.json")
+    assert plan.code == 2
+    assert plan.err == "error: plan.json: File too large; nothing was written\n"
+    assert left(folder) == before
+
+
+def test_too_little_room_is_said_before_it_is_drawn(folder):
+    with pytest.raises(gi.GoodinitError, match=r"takes 1e\+06 TB, and .* are free"):
+        check_place(folder / "w.safetensors", 10**18)
+
+
+@pytest.mark.parametrize(
+    ("out", "said"),
+    [
+        ("nowhere/w.safetensors", "No such file or directory"),
+        (".", "is a folder"),
+        ("toy.py/w.safetensors", "Not a directory"),
+        ("/dev/null", "no regular file"),
+        ("/proc/w.safetensors", "can't be written"),
+    ],
+)
+@pytest.mark.parametrize("verb", ["init", "plan"])
+def test_a_place_that_cant_be_written_is_said_first(call, folder, verb, out, said):
+    before = left(folder)
+    done = call(verb, "toy:raises", "-o", out)  # never built
+    assert done.code == 2
+    assert done.err.startswith(f"error: -o {out}")
+    assert said in done.err
+    assert done.err.count("\n") == 1
+    assert left(folder) == before
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (None, "No such file"),
+        (b"", "no safetensors file"),
+        (b"not a safetensors file, but a longer text", "no safetensors file"),
+        (b'\x10\x00\x00\x00\x00\x00\x00\x00{"a":', "no safetensors file"),
+        ("truncated", "no safetensors file, or a damaged one"),
+    ],
+)
+def test_files_that_hold_no_weights(call, folder, content, said):
+    path = folder / "w.safetensors"
+    if content == "truncated":
+        made(call, "demo:mlp", "-r", "he")
+        content = path.read_bytes()[:-1]
+    if content is not None:
+        path.write_bytes(content)
+    done = call("verify", "w.safetensors", "demo:mlp")
+    assert done.code == 2
+    assert done.err.startswith("error: w.safetensors")
+    assert said in done.err
+    assert done.err.count("\n") == 1
+
+
+def test_an_interrupted_write_leaves_nothing(call, folder, monkeypatch):
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("goodinit.cli.weights._write_bytes", stop)
+    before = left(folder)
+    assert call("init", "demo:mlp", "-o", "w.safetensors").code == 130
+    assert left(folder) == before
+
+
+def test_a_stop_from_outside_leaves_nothing(folder, monkeypatch):
+    before = left(folder)
+    monkeypatch.setattr(
+        "goodinit.cli.weights._write_bytes", lambda *_: os.kill(os.getpid(), signal.SIGTERM)
+    )
+    monkeypatch.setattr(sys, "argv", ["goodinit", "init", "demo:mlp", "-o", "w.safetensors"])
+    handler = signal.getsignal(signal.SIGTERM)
+    try:
+        assert cli.main() == 143
+    finally:
+        signal.signal(signal.SIGTERM, handler)
+    assert left(folder) == before
+
+
+def test_names_by_tensor():
+    base = torch.zeros(4)
+    names = names_by_tensor({"b": base, "a": base, "half": base[:2], "e": base[:0], "f": base[:0]})
+    assert names == [["a", "b"], ["e"], ["f"], ["half"]]
