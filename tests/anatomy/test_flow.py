@@ -396,6 +396,21 @@ def test_weights_made_of_weights():
     assert (row.facets.kind, row.site.fan_in) == ("conv", 24)
 
 
+@pytest.mark.parametrize("channels", [8, 12])
+def test_the_gain_of_a_standardised_kernel_scales_its_channels(channels: int) -> None:
+    """Of a square kernel too, where the gain is as long as both axes (NFNet's 1x1)."""
+
+    def standardised(m, x):
+        flat = m.w.reshape(1, channels, -1)
+        w = functional.batch_norm(flat, None, None, weight=m.gain.view(-1), training=True)
+        return functional.conv1d(x.transpose(1, 2), w.reshape_as(m.w), stride=1)
+
+    rows = told(standardised, w=(channels, 8, 1), gain=(channels, 1, 1))
+    assert (rows["w"].site.fan_in, rows["w"].facets.kind) == (8, "conv")
+    assert rows["gain"].facets.layout is None
+    assert rows["gain"].facets.neutral == 1
+
+
 def test_a_weight_used_twice_with_different_activations_has_one_row():
     found = told(
         lambda m, x: functional.relu(x @ m.w) @ m.o + torch.tanh(x @ m.w) @ m.o, w=(8, 8), o=(8, 4)

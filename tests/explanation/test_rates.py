@@ -121,8 +121,18 @@ def timm_models() -> Iterator[Built]:
         yield name, model, torch.randn(1, *model.pretrained_cfg.get("input_size", (3, 224, 224)))
 
 
-# (library, model, with inputs) -> codes of warnings that are true of it as its authors draw it.
-TRUE: dict[tuple[str, str, bool], set[str]] = {}
+# (library, model) -> codes of warnings that it may have as its authors draw it, and why.
+TRUE = {
+    # Biases of a norm's scale: N(.1, .1^2), so that every tenth channel is flipped.
+    ("timm", "repvgg_a0"): {"GI111"},
+    # Tables of N(0, 1) that are the head as well; the forward scales what they multiply, which
+    # only inputs show. A false alarm where the model is read by its module types.
+    ("hf", "t5"): {"GI112"},
+    ("hf", "switch_transformers"): {"GI112"},
+}
+# trunc_normal_ of torch and timm with its default bounds draws the uniform number -1 once in 2^24;
+# its quantile is infinite and clamped to -2: a hundred sigma out, somewhere in every larger model.
+CLAMPED = {"timm": {"GI131"}, "torchvision": {"GI131"}, "hf": set[str]()}
 
 
 @pytest.mark.parametrize(
@@ -146,7 +156,9 @@ def test_models_as_they_come(library, models, capsys) -> None:
             total["models with a warning"] += bool(found)
             for code in {f.code for f in told.findings if f.severity == "info"}:
                 total[f"with info {code}"] += 1
-            if found != TRUE.get((library, name, given is not None), set()):
+            allowed = TRUE.get((library, name), set()) | CLAMPED[library]
+            total["models with such a warning that isn't GI131"] += bool(found - {"GI131"})
+            if not found <= allowed:
                 unexpected += [f"{name}: {f}" for f in told.findings if f.severity != "info"]
             laws = Counter(row.looks for row in told.rows if row.gain is not None).most_common(2)
             with capsys.disabled():

@@ -31,6 +31,8 @@ Ranges = tuple[geometry.Range, ...]
 
 _CARRYING = ("view", "cast", "pointwise", "activation", "join", "add", "mul")
 
+_BY_CHANNEL = frozenset("batch_norm instance_norm group_norm".split())
+
 _COMPARISONS = frozenset(
     "eq ne lt le gt ge isin isnan isinf logical_and logical_or logical_not bitwise_and "
     "bitwise_or bitwise_not less greater not_equal bool".split()
@@ -350,6 +352,8 @@ def _moved(
     fits = len(new) >= len(old) and all(
         a in (1, b) for a, b in zip(reversed(old), reversed(new), strict=False)
     )
+    if call.function in _BY_CHANNEL and len(old) == 1:  # along axis 1, which isn't the last
+        fits = False
     if node.role == "reduce" and len(new) == len(old):
         fits = True
     if not fits and node.role == "join" and len(old) == len(new):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import random
 import sys
-from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -17,6 +17,7 @@ from goodinit.cli.inputs import inputs_of
 from goodinit.cli.output import CommandError, aside, note, their_traceback, working
 from goodinit.cli.targets import Target, argument
 from goodinit.errors import MetaModelError, TraceError, UnresolvedError
+from goodinit.threads import one_thread
 from goodinit.trace import Inputs
 
 __all__ = ["build", "draw", "inputs_for", "prepare", "recipe_of", "with_inputs"]
@@ -53,8 +54,7 @@ def draw(target: Target, model: nn.Module, plan: gi.Plan, seed: int) -> tuple[nn
         CommandError: not enough memory.
     """
     drawn = sum(not row.kept for row in plan)
-    threads = _one_thread() if _depends_on_threads(plan) else nullcontext()
-    with working("drawing", drawn) as step, threads, aside():
+    with working("drawing", drawn) as step, aside():
         try:
             return model, gi.apply_(model, plan, seed, "cpu", progress=step)
         except (UnresolvedError, MetaModelError):
@@ -79,7 +79,7 @@ def build(target: Target, seed: int, *, skeleton: bool = False) -> nn.Module:
     if numpy:
         numpy.random.seed(seed % 2**32)
     # One thread: the constructor may call LAPACK, whose last bits change with their number.
-    with working(f"building {target.text}"), _one_thread(), aside():
+    with working(f"building {target.text}"), one_thread(), aside():
         try:
             with gi.skeleton() if skeleton else nullcontext():
                 model = target.make()
@@ -155,20 +155,3 @@ def _skeleton(target: Target, seed: int) -> nn.Module:
 def _line(error: BaseException) -> str:
     lines = str(error).strip().splitlines()
     return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
-
-
-def _depends_on_threads(plan: gi.Plan) -> bool:
-    """Whether LAPACK draws a part of it, or sums run over what is written (norms, say)."""
-    schemes = (block.scheme for row in plan for block in row.parts())
-    lapack = any(isinstance(scheme, (gi.Orthogonal, gi.DeltaOrthogonal)) for scheme in schemes)
-    return lapack or any(row.stored for row in plan)
-
-
-@contextmanager
-def _one_thread() -> Generator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

@@ -15,6 +15,7 @@ from goodinit.cli.output import CommandError, count, emit, emit_json, paragraph
 from goodinit.planning.codec import write_row
 from goodinit.planning.diff import Diff
 from goodinit.planning.rows import PlanRow
+from goodinit.planning.table import called
 
 __all__ = ["diff"]
 
@@ -84,13 +85,13 @@ def _report(first: gi.Plan, second: gi.Plan, found: Diff) -> Iterator[str]:
     for sign, rows in (("-", found.removed), ("+", found.added)):
         for names in _alike({row.name: _drawn(row) for row in rows}):
             yield paragraph(
-                f"{_called(names)}: {_drawn((second if sign == '+' else first)[names[0]])}",
+                f"{called(names)}: {_drawn((second if sign == '+' else first)[names[0]])}",
                 f"{sign} ",
             )
     lines = {name: _lines(first[name], second[name], what) for name, what in found.changed.items()}
     told = {name: text for name, text in lines.items() if text}
     for names in _alike(told):
-        yield f"~ {_called(names)}"
+        yield f"~ {called(names)}"
         yield from (paragraph(line, "    ") for line in told[names[0]])
     if len(told) < len(lines):
         yield f"  {count(len(lines) - len(told), 'row')} drawn alike, by other rules"
@@ -139,7 +140,3 @@ def _alike(lines: Mapping[str, object]) -> list[list[str]]:
     for name, text in lines.items():
         groups.setdefault((re.sub(r"\d+", "#", name), text), []).append(name)
     return list(groups.values())
-
-
-def _called(names: list[str]) -> str:
-    return names[0] if len(names) == 1 else f"{names[0]} to {names[-1]} ({len(names)})"

@@ -15,7 +15,7 @@ import goodinit as gi
 from goodinit.cli import docs, options
 from goodinit.cli.building import recipe_of
 from goodinit.cli.output import CommandError, emit, emit_json, paragraph
-from goodinit.recipes import _RECIPES
+from goodinit.recipes import maker, names
 
 __all__ = ["recipes"]
 
@@ -41,7 +41,7 @@ def recipes(
         _list(json=json)
         return
     recipe = recipe_of(name)
-    build = None if name.endswith(".toml") else _RECIPES[name.partition(":")[0]]
+    build = None if name.endswith(".toml") else maker(name.partition(":")[0])
     doc = inspect.cleandoc(build.__doc__ or "") if build else recipe.why
     known = _options(build) if build else {}
     if json:
@@ -65,10 +65,10 @@ def recipes(
 
 def _list(*, json: bool) -> None:
     """Print a line for each recipe; two names of one share theirs."""
-    names: dict[Callable[..., gi.Recipe], list[str]] = {}
-    for name, build in _RECIPES.items():
-        names.setdefault(build, []).append(name)
-    listed = [(called, docs.first_line(build.__doc__ or "")) for build, called in names.items()]
+    by_maker: dict[Callable[..., gi.Recipe], list[str]] = {}
+    for name in names():
+        by_maker.setdefault(maker(name), []).append(name)
+    listed = [(called, docs.first_line(build.__doc__ or "")) for build, called in by_maker.items()]
     if json:
         emit_json([{"names": called, "what": what} for called, what in listed])
         return

@@ -15,7 +15,7 @@ from goodinit.explanation.reading import Seen, weight_normed
 from goodinit.explanation.statistics import Sample
 from goodinit.findings import Finding, Severity
 from goodinit.schemes import Normal
-from goodinit.schemes.matrices import _unfolded
+from goodinit.schemes.matrices import unfolded
 
 __all__ = ["broken"]
 
@@ -173,7 +173,7 @@ def _rows_equal(seen: Seen) -> bool:
     if layout is None or not layout.outputs or values.numel() > 4 * WHOLE:
         return seen.constant
     try:
-        view = _unfolded(values, layout)
+        view = unfolded(values, layout)
     except RuntimeError:
         return False
     units = view[(0,) * (len(layout.batch) + 1)]  # of the first matrix, the first group
@@ -338,8 +338,9 @@ def _cut(seen: Seen) -> str | None:
         ends = ", ".join(f"{end:g}" for end in beyond(seen.whole, core))
         sigma = max(abs(sample.low), abs(sample.high)) / core.std
         return (
-            f"a few values lie {sigma:.0f} sigma out (up to {ends}), which no normal law of std "
-            f"{core.std:.2g} draws; +-2 is where some trunc_normal_ cut, in absolute units"
+            f"a few values lie about {round(sigma, -1):.0f} sigma out (up to {ends}), which no "
+            f"normal law of std {core.std:.2g} draws; +-2 is where some trunc_normal_ cut, in "
+            f"absolute units"
         )
     if not sample.finite or sample.constant or sample.size < 100 or sample.eps > 1e-3:
         return None

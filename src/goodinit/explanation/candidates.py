@@ -13,7 +13,7 @@ from goodinit.explanation.laws import fit
 from goodinit.explanation.reading import Seen
 from goodinit.explanation.statistics import LEVEL
 from goodinit.planning import Recipe
-from goodinit.planning.resolve import Matcher, _defaults, resolve_row
+from goodinit.planning.resolve import Matcher, own_laws, resolve_row
 from goodinit.planning.rows import PlanRow
 from goodinit.recipes import names, recipe
 
@@ -121,7 +121,7 @@ def _short(value: object) -> str:
 
 
 def _candidate(made: Recipe, call: str, model: nn.Module, seen: list[Seen]) -> Candidate:
-    matcher, default, level = Matcher(made), _defaults(model), level_of(seen)
+    matcher, default, level = Matcher(made), own_laws(model), level_of(seen)
     rows: dict[str, PlanRow] = {}
     holds: dict[str, bool] = {}
     matrices, score = 0, 0.0

@@ -15,7 +15,7 @@ from goodinit.explanation.chains import Chain
 from goodinit.explanation.looks import TRAINED, Look
 from goodinit.explanation.reading import Seen
 from goodinit.findings import Finding, Severity
-from goodinit.planning.table import _called
+from goodinit.planning.table import called
 from goodinit.schemes import Constant, Keep, LeCunNormal, Normal, Ones, Scheme, Zeros
 
 __all__ = ["Case", "Verdict", "globs", "named", "verdict"]
@@ -149,6 +149,6 @@ def named(names: Iterable[str]) -> str:
     groups: dict[str, list[str]] = {}
     for name in names:
         groups.setdefault(re.sub(r"\d+", "{}", name), []).append(name)
-    shown = [_called(members) for members in groups.values()]
+    shown = [called(members) for members in groups.values()]
     more = f" and {len(shown) - FEW} more" if len(shown) > FEW else ""
     return ", ".join(shown[:FEW]) + more

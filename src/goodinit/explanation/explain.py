@@ -25,7 +25,7 @@ from goodinit.explanation.rows import ExplainedRow, explained_row
 from goodinit.explanation.scales import scales
 from goodinit.findings import Finding
 from goodinit.planning.checks import check_module
-from goodinit.planning.resolve import _defaults
+from goodinit.planning.resolve import own_laws
 from goodinit.schemes import Scheme
 from goodinit.trace import Inputs
 
@@ -135,7 +135,7 @@ def explain(model: nn.Module, inputs: Inputs | None = None) -> Explanation:
     ranked = candidates(model, seen)
     best = _best(ranked, seen)
     level = level_of(seen)
-    own = _defaults(model)
+    own = own_laws(model)
     looks = {one.row.name: _look(best, one, own(one.slot), level) for one in seen}
     graph = None if inputs is None else flow_of(model, inputs, anatomy)
     by_name = {one.row.name: one for one in seen}

@@ -23,7 +23,7 @@ from goodinit.schemes import (
     Orthogonal,
     Scheme,
 )
-from goodinit.schemes.matrices import _unfolded
+from goodinit.schemes.matrices import unfolded
 from goodinit.streams import Law
 
 __all__ = ["Fit", "fit", "law_of", "orthogonal_gain"]
@@ -152,7 +152,7 @@ def _vectors(part: Part, centre: bool = False) -> Tensor | None:
     if layout.groups > 1 and centre:
         return None
     try:
-        view = _unfolded(part.values.detach(), layout)
+        view = unfolded(part.values.detach(), layout)
     except RuntimeError:
         return None
     batch = len(layout.batch) + 1

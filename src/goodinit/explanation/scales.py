@@ -12,6 +12,7 @@ from goodinit.explanation.chains import Chain, squared
 from goodinit.explanation.looks import AS_ONE, FANS
 from goodinit.explanation.reading import Part, Seen
 from goodinit.findings import Severity
+from goodinit.planning.verdicts import WIDE
 from goodinit.schemes import Normal, Ones, Scheme, Uniform, XavierUniform
 
 __all__ = ["scales"]
@@ -73,7 +74,7 @@ def _tied_too_large(case: Case) -> Iterator[Verdict]:
             continue
         std, width = one.whole.sample.std, one.row.shape[-1]
         factor = abs(case.heads.get(one.row.name, 1.0))
-        if std * factor >= 0.5 and std * factor * width**0.5 > 4:
+        if std * factor >= 0.5 and std * factor * width**0.5 > WIDE:
             unless = "" if case.inputs else ", unless the model scales what it multiplies"
             yield verdict(
                 "GI112",

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, cast
 from goodinit.explanation.case import named
 from goodinit.explanation.looks import OWN
 from goodinit.explanation.rows import ExplainedRow
-from goodinit.planning.table import WIDTH, _called, _wrapped
+from goodinit.planning.table import WIDTH, called, wrapped
 
 if TYPE_CHECKING:
     from goodinit.explanation.explain import Explanation
@@ -42,11 +42,11 @@ def text(told: Explanation) -> str:
         out = ["no parameters"]
     out.append("")
     for label, words in _summary(told):
-        out += _wrapped(f"{label:<12}{words}", "") if label else _wrapped(words, "")
+        out += wrapped(f"{label:<12}{words}", "") if label else wrapped(words, "")
     for finding in told.findings:
-        out += _wrapped(str(finding))
+        out += wrapped(str(finding))
     if told.remedy:
-        out += ["", "remedy", *_wrapped(told.remedy)]
+        out += ["", "remedy", *wrapped(told.remedy)]
     return "\n".join(line.rstrip() for line in out)
 
 
@@ -107,7 +107,7 @@ def _lines(told: Explanation) -> list[_Cells]:
     return [
         (
             mark,
-            _called([row.name for row in rows]),
+            called([row.name for row in rows]),
             shape,
             _mean([row.std for row in rows]),
             _mean([row.gain for row in rows]),
@@ -142,7 +142,7 @@ def _fitted(cells: _Cells, widths: list[int]) -> list[str]:
     line = _format(cells, widths)
     if len(line) <= WIDTH:
         return [*out, line]
-    return [*out, _format((*cells[:-1], ""), widths), *_wrapped(cells[-1], "      ")]
+    return [*out, _format((*cells[:-1], ""), widths), *wrapped(cells[-1], "      ")]
 
 
 def _format(cells: _Cells, widths: list[int]) -> str:

@@ -27,7 +27,7 @@ from goodinit.nn.fill import (
 )
 from goodinit.nn.refusals import InitDtypeError, InitTypeError, refuse
 from goodinit.schemes.fields import shown
-from goodinit.schemes.matrices import _haar
+from goodinit.schemes.matrices import haar
 from goodinit.streams import Law, Stream
 
 __all__ = ["delta_orthogonal_", "dirac_", "eye_", "orthogonal_", "sparse_"]
@@ -262,7 +262,7 @@ def _orthogonal(tensor: Tensor, rows: int, columns: int, stream: Stream) -> Tens
     """Return a Haar-distributed matrix on the tensor's device, float64 or float32."""
     dtype = torch.float64 if tensor.dtype == torch.float64 else torch.float32
     gauss = torch.empty(rows, columns, dtype=dtype, device=tensor.device)
-    return _haar(stream.fill_(gauss, NAME, Law.normal(0.0, 1.0)))
+    return haar(stream.fill_(gauss, NAME, Law.normal(0.0, 1.0)))
 
 
 def _centre(kernel: Tensor) -> Tensor:

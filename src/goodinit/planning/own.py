@@ -13,10 +13,12 @@ import torch
 from torch import nn
 
 from goodinit.anatomy.names import slots
-from goodinit.planning import apply
 from goodinit.planning.checks import check_writable
+from goodinit.planning.matching import check_match, check_memory, device_of
 from goodinit.planning.materialize import materialize_
 from goodinit.planning.plan import Plan
+from goodinit.planning.write import write_
+from goodinit.streams import stream_of
 
 __all__ = ["apply_own_"]
 
@@ -54,8 +56,8 @@ def apply_own_(
         >>> net[1].weight.sum().item(), bool((net[0].weight == 1).all())
         (6.0, False)
     """
-    stream = apply._stream(seed)
-    device = None if materialize is None else apply._device(materialize)
+    stream = stream_of(seed)
+    device = None if materialize is None else device_of(materialize)
     with _alone(module):
         own = {plan[slot.name].name: slot for slot in slots(module, path)}
         if device is not None:
@@ -66,14 +68,14 @@ def apply_own_(
             for name, slot in own.items()
         )
         part = replace(plan, rows=rows)
-        apply._check_match(part, own)
-        apply._check_memory(part, own, device, set())
+        check_match(part, own)
+        check_memory(part, own, device, set())
         for row in rows:
             if not row.kept:
                 check_writable(own[row.name])
         if device is not None:
             materialize_(module, device)
-        apply._write(rows, own, stream)
+        write_(rows, own, stream)
 
 
 @contextmanager

@@ -27,7 +27,7 @@ from goodinit.planning.rows import NO_LAW, PlanBlock, PlanRow
 from goodinit.planning.rule import Rule, Selector
 from goodinit.schemes import Keep, Ones, Scaled, Scheme, Site, TorchDefault, Zeros
 
-__all__ = ["Won", "resolve", "resolve_row"]
+__all__ = ["Matcher", "Won", "own_laws", "resolve", "resolve_row"]
 
 RUNNING: dict[str, Scheme] = {
     "running_mean": Zeros(),
@@ -57,7 +57,7 @@ def resolve(
     """
     by_name = {slot.name: slot for slot in slots}
     matcher = Matcher(recipe)
-    default = _defaults(model)
+    default = own_laws(model)
     planned = tuple(
         resolve_row(
             row,
@@ -295,7 +295,7 @@ def _check_norm(
             )
 
 
-def _defaults(model: nn.Module) -> Default:
+def own_laws(model: nn.Module) -> Default:
     """Return torch's own law by slot; only an ``nn.Transformer`` above changes one."""
     tops = [m for m in model.modules() if isinstance(m, nn.Transformer)]
     inside = {id(m): top for top in tops for m in top.modules()}

@@ -11,7 +11,7 @@ import torch
 from goodinit.anatomy.rows import Box
 from goodinit.schemes import AddNoise, Keep, Layout, Scheme, Site
 
-__all__ = ["WHY_LEFT", "PlanBlock", "PlanRow"]
+__all__ = ["WHY_LEFT", "PlanBlock", "PlanRow", "needs_old"]
 
 NOTHING_KNOWN = "nothing is known of it"
 NO_LAW = "torch has no law of its own for it"
@@ -146,3 +146,8 @@ class PlanRow:
     def _moments(self) -> tuple[float | None, float | None]:
         different = {(mean, std) for _, mean, std in self.moments()}
         return different.pop() if len(different) == 1 else (None, None)
+
+
+def needs_old(row: PlanRow) -> bool:
+    """Return whether some of what was there before stays: kept, or with noise on it."""
+    return any(isinstance(block.scheme, (Keep, AddNoise)) for block in row.parts())

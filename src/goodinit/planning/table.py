@@ -19,7 +19,7 @@ from goodinit.schemes import Constant, Keep, Normal, Ones, Scheme, Zeros
 if TYPE_CHECKING:
     from goodinit.planning.plan import Plan
 
-__all__ = ["html", "summary", "text"]
+__all__ = ["WIDTH", "called", "html", "summary", "text", "wrapped"]
 
 HEAD = ("name", "shape", "what", "fans", "drawn", "std", "#")
 WIDTH = 80
@@ -39,7 +39,7 @@ def text(plan: Plan) -> str:
     """Return the plan as a table in plain text, with its rules, findings and a summary."""
     lines, rules = _lines(plan)
     body: list[tuple[tuple[str, ...], tuple[str, ...]]] = [
-        ((_called(names), *line.cells), line.below) for line, names in lines.items()
+        ((called(names), *line.cells), line.below) for line, names in lines.items()
     ]
     widths = [max(len(row[i]) for row in (HEAD, *(b[0] for b in body))) for i in range(len(HEAD))]
     out = [_format(HEAD, widths), _format(tuple("-" * w for w in widths), widths)]
@@ -48,10 +48,10 @@ def text(plan: Plan) -> str:
         out += [f"  {extra}" for extra in below]
     out += ["", "rules"]
     for number, (rule, why) in enumerate(rules.items(), start=1):
-        out += _wrapped(f"{rule}  # {why}" if why else rule, f"{number:>4}  ")
-    out += ["", *_wrapped(summary(plan))]
+        out += wrapped(f"{rule}  # {why}" if why else rule, f"{number:>4}  ")
+    out += ["", *wrapped(summary(plan))]
     for finding in plan.findings:
-        out += _wrapped(str(finding))
+        out += wrapped(str(finding))
     return "\n".join(line.rstrip() for line in out)
 
 
@@ -61,7 +61,7 @@ def html(plan: Plan) -> str:
     head = "".join(f"<th>{escape(cell)}</th>" for cell in HEAD)
     rows: list[str] = []
     for line, names in lines.items():
-        name = "<br>&nbsp;&nbsp;".join(map(escape, (_called(names), *line.below)))
+        name = "<br>&nbsp;&nbsp;".join(map(escape, (called(names), *line.below)))
         cells = "".join(f"<td>{escape(cell)}</td>" for cell in line.cells)
         rows.append(f"<tr><td>{name}</td>{cells}</tr>")
     listed = "".join(
@@ -207,14 +207,14 @@ def _few(names: list[str]) -> str:
     return f"{shown}, ... ({len(names)})" if len(names) > FEW else shown
 
 
-def _called(names: list[str]) -> str:
+def called(names: list[str]) -> str:
     """Return the names that share a line: ``h.{0-11}.fc.weight x12``."""
     if len(names) == 1:
         return names[0]
     numbers = zip(*(map(int, re.findall(r"\d+", name)) for name in names), strict=True)
     texts = iter([_range(set(column)) for column in numbers])
-    called = re.sub(r"\d+", lambda _: next(texts), names[0])
-    return f"{called} x{len(names)}"
+    text = re.sub(r"\d+", lambda _: next(texts), names[0])
+    return f"{text} x{len(names)}"
 
 
 def _range(numbers: set[int]) -> str:
@@ -229,7 +229,8 @@ def _range(numbers: set[int]) -> str:
     return "{" + _few([str(n) for n in ordered]) + "}"
 
 
-def _wrapped(line: str, start: str = "") -> list[str]:
+def wrapped(line: str, start: str = "") -> list[str]:
+    """Return a text in lines of at most 80 columns; further ones are indented."""
     return textwrap.wrap(
         line,
         WIDTH,

@@ -16,8 +16,9 @@ from goodinit.planning.recipe import Recipe
 from goodinit.planning.rows import WHY_LEFT, PlanRow
 from goodinit.planning.rule import Rule
 
-__all__ = ["verdicts"]
+__all__ = ["WIDE", "verdicts"]
 
+WIDE = 4.0  # logits of that std are most of a one-hot guess
 APART = 3.0  # scales of old and new values that differ by more are remarked on
 
 
@@ -73,8 +74,8 @@ def _tied_too_large(rows: tuple[PlanRow, ...], slots: list[Slot]) -> Iterator[Fi
     }
     for row in rows:
         std = row.std if row.kind == "embedding" and row.name in multiplied else None
-        if std is not None and std >= 0.5:
-            width = row.shape[-1]
+        width = row.shape[-1] if row.shape else 0
+        if std is not None and std >= 0.5 and std * width**0.5 > WIDE:
             yield Finding(
                 "GI112",
                 "warning",

@@ -39,7 +39,7 @@ from goodinit.recipes.language import gpt2, lstm
 from goodinit.recipes.vision import vit
 from goodinit.schemes import Keep, Scheme
 
-__all__ = ["as_recipe", "names", "recipe"]
+__all__ = ["as_recipe", "maker", "names", "recipe"]
 
 _RECIPES: Mapping[str, Callable[..., Recipe]] = {
     "dcgan": dcgan,
@@ -75,18 +75,31 @@ def recipe(name: str, **options: object) -> Recipe:
         Traceback (most recent call last):
         goodinit.errors.UnknownRecipeError: no recipe is called 'xaiver'. Did you mean 'xavier'?...
     """
-    build = _RECIPES.get(name) if isinstance(name, str) else None  # pyright: ignore[reportUnnecessaryIsInstance]
-    if build is None:
-        near = nearest(name, _RECIPES) if isinstance(name, str) else ""  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise UnknownRecipeError(
-            f"no recipe is called {name!r}.{near} Known: {', '.join(_RECIPES)}"
-        )
+    build = maker(name)
     known = list(inspect.signature(build).parameters)
     for option in options:
         if option not in known:
             has = f"its options are {', '.join(known)}" if known else "it has no options"
             raise RecipeError(f"recipe({name!r}, {option}=...): {has}.{nearest(option, known)}")
     return build(**options)
+
+
+def maker(name: str) -> Callable[..., Recipe]:
+    """Return the function that makes a recipe: its docstring and parameters are the options.
+
+    Raises:
+        UnknownRecipeError: no recipe of that name; the nearest are suggested.
+
+    >>> maker("kaiming") is maker("he")
+    True
+    """
+    build = _RECIPES.get(name) if isinstance(name, str) else None  # pyright: ignore[reportUnnecessaryIsInstance]
+    if build is None:
+        near = nearest(name, _RECIPES) if isinstance(name, str) else ""  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise UnknownRecipeError(
+            f"no recipe is called {name!r}.{near} Known: {', '.join(_RECIPES)}"
+        )
+    return build
 
 
 def names() -> tuple[str, ...]:

@@ -24,11 +24,20 @@ from goodinit.schemes import fields
 from goodinit.schemes.scheme import Draw, Scheme
 from goodinit.schemes.values import Zeros
 from goodinit.streams import Law
+from goodinit.threads import one_thread
 
 if TYPE_CHECKING:
     from goodinit.schemes.fans import Layout, Site
 
-__all__ = ["DeltaOrthogonal", "Dirac", "Identity", "Orthogonal", "Sparse"]
+__all__ = [
+    "DeltaOrthogonal",
+    "Dirac",
+    "Identity",
+    "Orthogonal",
+    "Sparse",
+    "haar",
+    "unfolded",
+]
 
 
 _QR = Callable[[Tensor], tuple[Tensor, Tensor]]
@@ -51,7 +60,7 @@ class _Matrix(Scheme):
     @torch.no_grad()
     def fill_(self, out: Tensor, draw: Draw, site: Site) -> None:
         layout, size = self._fit(site)
-        view = _unfolded(out, layout)
+        view = unfolded(out, layout)
         view.copy_(self._matrices(out, draw, layout, size).reshape(view.shape))
 
     def times(self, factor: float) -> Scheme:
@@ -105,7 +114,8 @@ class Orthogonal(_Matrix):
     ``DeltaOrthogonal`` for a convolution that keeps norms.
 
     The Gaussian numbers are the same everywhere; QR goes through LAPACK (cuSOLVER on a GPU), so
-    the last bits hold for machines of one class only. Worked out in float32, cast once.
+    the last bits hold for machines of one class only; with one thread, so that its number can't
+    matter. Worked out in float32, cast once.
 
     Args:
         gain: factor on the values.
@@ -139,7 +149,7 @@ class Orthogonal(_Matrix):
 
     def _matrices(self, out: Tensor, draw: Draw, layout: Layout, size: _Size) -> Tensor:
         gauss = _drawn(out, draw, Law.normal(0.0, 1.0), layout)
-        return _haar(gauss.reshape(size.matrices, size.rows, -1)) * self.gain
+        return haar(gauss.reshape(size.matrices, size.rows, -1)) * self.gain
 
 
 @dataclass(frozen=True, repr=False)
@@ -197,7 +207,7 @@ class DeltaOrthogonal(_Matrix):
         gauss = _drawn(out, draw, Law.normal(0.0, 1.0), layout).reshape(size)
         values = torch.zeros_like(gauss)
         centre = _centre(out, layout)
-        values[..., centre] = _haar(gauss[..., centre]) * self.gain
+        values[..., centre] = haar(gauss[..., centre]) * self.gain
         return values
 
 
@@ -355,7 +365,7 @@ class Sparse(_Matrix):
         return values.scatter(1, lowest, 0.0)
 
 
-def _unfolded(out: Tensor, layout: Layout) -> Tensor:
+def unfolded(out: Tensor, layout: Layout) -> Tensor:
     """Return a view of shape [batch..., groups, outputs..., inputs..., window...].
 
     The groups of a convolution lie one after the other along its outputs, those of a transposed
@@ -379,14 +389,15 @@ def _drawn(out: Tensor, draw: Draw, law: Law, layout: Layout, purpose: str = "")
     """
     numbers = torch.empty(out.shape, dtype=torch.float32, device=out.device)
     draw(numbers, law, purpose)
-    return _unfolded(numbers, layout)
+    return unfolded(numbers, layout)
 
 
-def _haar(gauss: Tensor) -> Tensor:
+def haar(gauss: Tensor) -> Tensor:
     """Return the orthogonal factors of Gaussian matrices, shape [count, rows, columns]."""
     tall = gauss.shape[-2] >= gauss.shape[-1]
     qr = cast("_QR", torch.linalg.qr)  # pyright: ignore[reportUnknownMemberType]
-    q, r = qr(gauss if tall else gauss.mT)
+    with one_thread():
+        q, r = qr(gauss if tall else gauss.mT)
     # LAPACK's signs depend on the data: with R's diagonal made positive, Q is Haar-distributed.
     q = q * torch.where(r.diagonal(dim1=-2, dim2=-1) < 0, -1.0, 1.0).unsqueeze(-2)
     return q if tall else q.mT

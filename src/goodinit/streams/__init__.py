@@ -4,6 +4,6 @@
 """
 
 from goodinit.streams.spec import VERSION, Key, Law, make_key
-from goodinit.streams.stream import Stream, fresh_seed
+from goodinit.streams.stream import Stream, fresh_seed, stream_of
 
-__all__ = ["VERSION", "Key", "Law", "Stream", "fresh_seed", "make_key"]
+__all__ = ["VERSION", "Key", "Law", "Stream", "fresh_seed", "make_key", "stream_of"]

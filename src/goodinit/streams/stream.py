@@ -7,6 +7,7 @@ A box is thus equal to that slice of the whole, bit for bit, and costs what it h
 from __future__ import annotations
 
 import math
+import operator
 from dataclasses import dataclass
 from itertools import product
 from typing import TYPE_CHECKING
@@ -152,6 +153,20 @@ def fresh_seed(generator: torch.Generator | None = None) -> int:
     device = torch.device("cpu") if generator is None else generator.device
     number = torch.empty((), dtype=torch.int64, device=device)
     return int(number.random_(generator=generator).item())
+
+
+def stream_of(seed: int | None) -> Stream:
+    """Return the stream of a seed; None takes a fresh one.
+
+    Anything that counts as an int will do, numpy's numbers too.
+
+    >>> stream_of(3)
+    Stream(seed=3)
+    """
+    if seed is None:
+        return Stream(fresh_seed())
+    counts = hasattr(seed, "__index__") and not isinstance(seed, bool)
+    return Stream(operator.index(seed) if counts else seed)
 
 
 def _check_dtype(name: str, dtype: torch.dtype) -> None:
