@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable
 from typing import Any
@@ -185,6 +186,24 @@ def torchs_depthwise() -> nn.Module:
     return net
 
 
+def one_sided() -> nn.Module:
+    """``nn.init.uniform_(w)``, from 0 to 1."""
+    net = stack(3)
+    for layer in net:
+        if isinstance(layer, nn.Linear):
+            nn.init.uniform_(layer.weight)
+    return net
+
+
+class Online(nn.Module):
+    """A network and its target, as in Q-learning."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.online = stack(3)
+        self.target = copy.deepcopy(self.online)
+
+
 def recipe(net: nn.Module, name: str) -> nn.Module:
     gi.init_(net, name, seed=0)
     return net
@@ -204,6 +223,8 @@ CASES: dict[str, tuple[str, str, Callable[[], nn.Module], Any, Callable[[], nn.M
     "all constant": ("GI123", "error", lambda: filled(stack(3), 0.1), None, lambda: stack(3)),
     "equal rows": ("GI123", "warning", equal_rows, None, small),
     "clones": ("GI124", "warning", clones, None, lambda: recipe(clones(), "torch_default")),
+    "a target network": ("GI124", "info", Online, None, small),
+    "one-sided": ("GI134", "warning", one_sided, None, lambda: stack(3)),
     "norm around 0": (
         *("GI111", "warning", around_zero, None),
         lambda: recipe(around_zero(), "dcgan"),
@@ -252,6 +273,33 @@ CASES: dict[str, tuple[str, str, Callable[[], nn.Module], Any, Callable[[], nn.M
 def codes(told: gi.Explanation) -> dict[str, str]:
     """Code -> severity, the worst of each."""
     return {finding.code: finding.severity for finding in reversed(told.findings)}
+
+
+@pytest.mark.parametrize("tail", ["exponential", "laplace", "student"])
+def test_heavy_tails_are_not_called_clamped(tail: str) -> None:
+    """Trained weights, say: an end that occurs once, and a tail that no normal law has."""
+    torch.manual_seed(0)
+    student = torch.distributions.StudentT(3.0)
+    laplace = torch.distributions.Laplace(0.0, 1.0)
+    for shape in [(3, 64), (10, 16), (10, 128), (100, 100)]:
+        net = nn.Linear(shape[1], shape[0])
+        if tail == "exponential":
+            net.weight.data.exponential_(5.0)
+        else:
+            net.weight.data = (student if tail == "student" else laplace).sample(shape)
+        assert "GI131" not in codes(gi.explain(net))
+
+
+def test_what_is_orthogonal_is_not_called_normal() -> None:
+    """A habit of one normal law for all explains them by their moments alone."""
+    net = nn.Sequential(*[m for _ in range(3) for m in (nn.Linear(64, 64), nn.Tanh())])
+    for layer in net[::2]:
+        nn.init.orthogonal_(layer.weight, 2**0.5)
+        nn.init.zeros_(layer.bias)
+    told = gi.explain(net)
+    assert told.recipe == "orthogonal"
+    assert {row.looks for row in told if row.gain} == {"orthogonal, times 1.41"}
+    assert len(told) == 6
 
 
 @pytest.mark.filterwarnings("ignore:.*weight_norm.*is deprecated:FutureWarning")

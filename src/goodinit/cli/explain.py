@@ -61,7 +61,7 @@ def _load(model: nn.Module, file: Path, target: str) -> None:
         lines = [line.strip() for line in str(error).splitlines()[1:]] or [str(error)]
         more = f" And {len(lines) - 1} more" if len(lines) > 1 else ""
         raise CommandError(f"{file} isn't {target}'s: {lines[0]}{more}") from error
-    if not len(missing) < len(model.state_dict()):
+    if {name for name, _ in model.named_parameters()} <= {*missing}:
         raise CommandError(f"{file} holds nothing of {target}: none of its names is the model's")
     for names, what in (
         (missing, "not in the file, so as constructed"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import torch
 from torch import nn
@@ -21,7 +21,8 @@ __all__ = ["broken"]
 
 HUGE = 1e8
 LOST = 1.25  # scales that differ by more are not one
-PILE = 0.001
+PILE = 0.001  # the share of values at one end that is no chance
+HEAP = 10  # and how many, at the least
 
 
 def broken(case: Case, buffers: list[Slot]) -> Iterator[Verdict]:
@@ -200,16 +201,43 @@ def _twins(case: Case) -> Iterator[Verdict]:
         twins += [one for one in rest if _equal(first, one)]
     if not twins:
         return
-    loaded = all(not case.look(one).known for one in twins)
-    first = next(g for g in groups.values() if twins[0] in g)[0]
-    yield verdict(
-        "GI124",
-        "info" if loaded else "warning",
-        twins,
-        f"bit for bit another layer's weights ({twins[0].row.name} is {first.row.name}): clones, "
-        f"or one seed for several layers; they start as one function",
-        case.redraw(twins, again=True),
-    )
+    first_of = {id(one): group[0] for group in groups.values() for one in group}
+    copies = [one for one in twins if _in_a_copy(first_of[id(one)], one, twins, first_of)]
+    others = [one for one in twins if one not in copies]
+    for rows, what in (
+        (others, "clones, or one seed for several layers; they start as one function"),
+        (copies, "a copy of a whole module, such as a target network, which may be meant"),
+    ):
+        if rows:
+            loaded = all(not case.look(one).known for one in rows)
+            yield verdict(
+                "GI124",
+                "info" if loaded or rows is copies else "warning",
+                rows,
+                f"bit for bit another layer's weights ({rows[0].row.name} is "
+                f"{first_of[id(rows[0])].row.name}): {what}",
+                case.redraw(rows, again=True),
+            )
+
+
+def _in_a_copy(first: Seen, second: Seen, twins: list[Seen], first_of: Mapping[int, Seen]) -> bool:
+    """Whether it is one of several twins in a module that is a copy of another, not of a sibling.
+
+    Siblings have numbers: the layers of a stack are clones, ``target`` of ``online`` is a copy.
+    """
+    roots = _roots(first, second)
+    if roots is None or roots[0].isdecimal() or roots[1].isdecimal():
+        return False
+    return sum(_roots(first_of[id(one)], one) == roots for one in twins) > 1
+
+
+def _roots(first: Seen, second: Seen) -> tuple[str, str] | None:
+    """Return where two names differ, if it is in one step and not the last but one."""
+    pairs = list(zip(first.row.name.split("."), second.row.name.split("."), strict=False))
+    differ = [pair for pair in pairs if pair[0] != pair[1]]
+    alike = first.row.name.count(".") == second.row.name.count(".")
+    inside = alike and len(differ) == 1 and pairs.index(differ[0]) < len(pairs) - 2
+    return differ[0] if inside else None
 
 
 def _equal(first: Seen, second: Seen) -> bool:
@@ -305,7 +333,7 @@ def _scale(values: torch.Tensor) -> float:
 def _piled_up(case: Case) -> Iterator[Verdict]:
     groups: dict[str, list[Seen]] = {}
     for one in _judged(case):
-        what = None if case.look(one).known else _cut(one)
+        what = None if case.look(one).known or one.row.frozen else _cut(one, case.level)
         if what is not None:
             groups.setdefault(what, []).append(one)
     for what, rows in groups.items():
@@ -314,26 +342,26 @@ def _piled_up(case: Case) -> Iterator[Verdict]:
             "warning",
             rows,
             what,
-            case.redraw(rows, _uncut(rows)),
+            case.redraw(rows, _uncut(rows, case.level)),
         )
 
 
-def _uncut(rows: list[Seen]) -> Normal | None:
+def _uncut(rows: list[Seen], level: float) -> Normal | None:
     """Return the law of all but the outliers, if it is one for all rows."""
     stds: set[float] = set()
     for one in rows:
         assert one.whole is not None
-        core = trimmed(one.whole)
+        core = trimmed(one.whole, level)
         stds.add(0.0 if core is None else _short(core.std))
     std = stds.pop()
     return Normal(std) if not stds and std > 0 else None
 
 
-def _cut(seen: Seen) -> str | None:
+def _cut(seen: Seen, level: float) -> str | None:
     """Return how values were cut, if they lie in heaps at the end of their range."""
     assert seen.whole is not None
     sample = seen.whole.sample
-    core = trimmed(seen.whole) if sample.finite else None
+    core = trimmed(seen.whole, level)
     if core is not None:
         ends = ", ".join(f"{end:g}" for end in beyond(seen.whole, core))
         sigma = max(abs(sample.low), abs(sample.high)) / core.std
@@ -345,10 +373,11 @@ def _cut(seen: Seen) -> str | None:
     if not sample.finite or sample.constant or sample.size < 100 or sample.eps > 1e-3:
         return None
     values = sample.values
-    low, high = ((values == end).double().mean().item() for end in (sample.low, sample.high))
-    if min(low, high) > PILE and sample.zeros < 0.01:
+    low, high = (int((values == end).sum()) for end in (sample.low, sample.high))
+    if min(low, high) > max(PILE * len(values), HEAP) and sample.zeros < 0.01:
         return (
-            f"{low + high:.1%} of the values lie at exactly {sample.low:g} and {sample.high:g}: "
+            f"{(low + high) / len(values):.1%} of the values lie at exactly {sample.low:g} and "
+            f"{sample.high:g}: "
             f"they were clamped, which is no truncated law"
         )
     return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from torch import nn
@@ -69,6 +70,12 @@ class Explanation:
     def ok(self) -> bool:
         """Whether no finding is an error or a warning."""
         return all(finding.severity == "info" for finding in self.findings)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __iter__(self) -> Iterator[ExplainedRow]:
+        return iter(self.rows)
 
     def __getitem__(self, name: str) -> ExplainedRow:
         """Return the row of that name.

@@ -95,7 +95,8 @@ def _by_law(part: Part, scheme: Scheme, level: float) -> Fit:
         return Fit(says=True)
     if law not in part.p:
         part.p[law] = p_value(sample, law, level)
-    holds = part.p[law] >= level
+    # Rows that are exactly orthogonal were drawn by no law of independent numbers.
+    holds = part.p[law] >= level and orthogonal_gain(part) is None
     return Fit(True, holds, sample.n * likelihood(sample, law) if holds else 0.0)
 
 
@@ -108,8 +109,15 @@ def _rounded(value: float, dtype: torch.dtype) -> float:
 
 def orthogonal_gain(part: Part) -> float | None:
     """Return g where the rows or columns, whichever are fewer, are orthogonal and of length g."""
+    if not part.orthogonal:
+        part.orthogonal = (_orthogonal_gain(part),)
+    return part.orthogonal[0]
+
+
+def _orthogonal_gain(part: Part) -> float | None:
     vectors = _vectors(part) if part.sample.finite and not part.sample.zeros else None
-    if vectors is None or vectors.shape[-2] < 2:
+    few = 2 if _slack(part) < 1e-3 else 4  # of a half dtype a pair may be so by chance
+    if vectors is None or vectors.shape[-2] < few:
         return None
     gain = math.sqrt(vectors[0, 0].square().sum().item())
     away = _away_from_orthogonal(vectors, gain)

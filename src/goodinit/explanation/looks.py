@@ -163,6 +163,9 @@ def _named(
     for scheme, text in ((Identity(), "the identity"), (Dirac(), "dirac_")):
         if seen.matrix and sample.zeros > 0 and fit(part, scheme, level).holds:
             return Look(text, scheme=scheme)
+    gain = orthogonal_gain(part) if seen.matrix and seen.row.facets.kind != "embedding" else None
+    if gain is not None:
+        return Look(_scheme(Orthogonal(gain)), scheme=Orthogonal(gain))
     if own is not None and fit(part, own, level).holds:
         return Look(_torchs_own(seen.slot, own) + OWN, _certain(part, own, level), scheme=own)
     if planned is not None:
@@ -172,9 +175,6 @@ def _named(
             return Look(text, _certain(part, scheme, level), scheme=scheme)
     if not seen.matrix or seen.row.facets.kind == "embedding":
         return None
-    gain = orthogonal_gain(part)
-    if gain is not None:
-        return Look(_scheme(Orthogonal(gain)))
     sites = [(part.site, "")]
     by_shape = torch_fans(part.site)
     if by_shape is not None and _fans(by_shape) != _fans(part.site):
@@ -291,12 +291,10 @@ def _generic(part: Part, level: float) -> Look:
     for law, text in _families(sample):
         if p_value(sample, law, level) >= level:
             return Look(text, _told_apart(sample, law, level))
-    core = trimmed(part)
+    core = trimmed(part, level)
     if core is not None:
-        for law, text in list(_families(core))[:1]:
-            if p_value(core, law, level) >= level:
-                count = sample.size - core.size
-                return Look(f"{text}, but for {count:,} outliers", known=False)
+        _, text = next(_families(core))  # a normal law
+        return Look(f"{text}, but for {sample.size - core.size:,} outliers", known=False)
     return Look(UNKNOWN, known=False)
 
 
@@ -308,12 +306,12 @@ def _families(sample: Sample) -> Iterator[tuple[Law, str]]:
     centred = abs(sample.mean) < 4.5 * std / math.sqrt(sample.n)
     mean = 0.0 if centred else sample.mean
     about = math.sqrt(sample.second - 2 * mean * sample.mean + mean**2)
-    shown = nice(about, about / math.sqrt(2 * sample.n))
+    shown = _scale(about, about / math.sqrt(2 * sample.n))
     at = "0" if centred else nice(mean, std / math.sqrt(sample.n))
     yield Law.normal(mean, about), normal(at, shown)
     reach = max(-sample.low, sample.high) * (1 + 1 / sample.size)
     if centred and reach > 0:
-        yield Law.uniform(-reach, reach), f"U(+-{nice(reach, 2 * reach / sample.size)})"
+        yield Law.uniform(-reach, reach), f"U(+-{_scale(reach, 2 * reach / sample.size)})"
     elif sample.low < sample.high:
         more = (sample.high - sample.low) / sample.size
         low, high = nice(sample.low, 2 * more), nice(sample.high, 2 * more)
@@ -323,8 +321,14 @@ def _families(sample: Sample) -> Iterator[tuple[Law, str]]:
         density = 2 * math.exp(-(cut**2) / 2) / math.sqrt(2 * math.pi)
         wide = max(mean - sample.low, sample.high - mean) / cut
         wide *= 1 + 1 / (sample.size * density * cut)
-        shown = normal(at, nice(wide, about / math.sqrt(2 * sample.n)))
+        shown = normal(at, _scale(wide, about / math.sqrt(2 * sample.n)))
         yield Law.truncated(mean, wide, -cut, cut), f"{shown} cut at {cut:g} sigma"
+
+
+def _scale(value: float, error: float) -> str:
+    """Return a short number that isn't 0, for a scale of few values is no constant."""
+    short = nice(value, error)
+    return f"{value:.1g}" if short == "0" else short
 
 
 def nice(value: float, error: float) -> str:

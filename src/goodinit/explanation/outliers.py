@@ -9,18 +9,21 @@ from typing import cast
 import torch
 
 from goodinit.explanation.reading import Part
-from goodinit.explanation.statistics import CHUNK, Sample
+from goodinit.explanation.statistics import CHUNK, Sample, p_value
+from goodinit.streams import Law
 
 __all__ = ["beyond", "trimmed"]
 
 FAR = 8.0  # standard deviations; of 1e12 normal numbers none lies beyond
 FEW = 0.01
+GAP = 3.0  # times as far out as all others; heavy tails have no such gap
 
 
-def trimmed(part: Part) -> Sample | None:
+def trimmed(part: Part, level: float) -> Sample | None:
     """Return the sample without what lies further than eight standard deviations out.
 
-    The standard deviation is that of the middle half. None where nothing or too much lies there.
+    The standard deviation is that of the middle half. None where nothing or too much lies there,
+    or where the rest is no normal law: a heavy tail has no outliers.
     """
     sample = part.sample
     values = sample.values
@@ -32,11 +35,12 @@ def trimmed(part: Part) -> Sample | None:
     low, high = middle - FAR * spread, middle + FAR * spread
     if spread <= 0 or (sample.low >= low and sample.high <= high):
         return None
-    count, least, most = _inside(part, low, high)
+    count, least, most, nearest = _inside(part, low, high)
     inside = values[(values >= low) & (values <= high)]
-    if sample.size - count > FEW * sample.size:
+    far = max(most - middle, middle - least)
+    if sample.size - count > FEW * sample.size or nearest - middle < GAP * far:
         return None
-    return replace(
+    core = replace(
         sample,
         size=count,
         low=least,
@@ -45,7 +49,9 @@ def trimmed(part: Part) -> Sample | None:
         mean=inside.mean().item(),
         second=inside.square().mean().item(),
         values=inside,
+        spreads=(),  # which the outliers are in
     )
+    return core if p_value(core, Law.normal(core.mean, core.std), level) >= level else None
 
 
 def beyond(part: Part, core: Sample) -> dict[float, int]:
@@ -55,14 +61,18 @@ def beyond(part: Part, core: Sample) -> dict[float, int]:
 
 
 @torch.no_grad()
-def _inside(part: Part, low: float, high: float) -> tuple[int, float, float]:
-    count, least, most = 0, math.inf, -math.inf
+def _inside(part: Part, low: float, high: float) -> tuple[int, float, float, float]:
+    """Return how many values lie within, the least, the greatest, and the nearest size outside."""
+    count, least, most, nearest = 0, math.inf, -math.inf, math.inf
     for piece in _chunks(part):
         values = piece[(piece >= low) & (piece <= high)]
         if values.numel():
             count += values.numel()
             least, most = min(least, values.min().item()), max(most, values.max().item())
-    return count, least, most
+        outside = piece[(piece < low) | (piece > high)]
+        if outside.numel():
+            nearest = min(nearest, outside.abs().min().item())
+    return count, least, most, nearest
 
 
 def _chunks(part: Part) -> list[torch.Tensor]:

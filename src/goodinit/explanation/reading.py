@@ -30,6 +30,7 @@ class Part:
         values: the block itself, a view.
         sample: what was read.
         p: p-values of the laws that were tried.
+        orthogonal: what ``laws.orthogonal_gain`` found, in a tuple of one; empty before.
     """
 
     block: Block
@@ -37,6 +38,7 @@ class Part:
     values: Tensor
     sample: Sample
     p: dict[Law, float] = field(default_factory=dict[Law, float])
+    orthogonal: tuple[float | None, ...] = ()
 
     @property
     def gain(self) -> float | None:

@@ -1,4 +1,4 @@
-"""Findings of scales that don't fit: GI111, GI112, GI125 to GI128, GI132 and GI133."""
+"""Findings of scales that don't fit: GI111, GI112, GI125 to GI128, GI132 to GI134."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from goodinit.explanation.looks import AS_ONE, FANS
 from goodinit.explanation.reading import Part, Seen
 from goodinit.findings import Severity
 from goodinit.planning.verdicts import WIDE
-from goodinit.schemes import Normal, Ones, Scheme, Uniform, XavierUniform
+from goodinit.schemes import Normal, Ones, Scheme, Uniform, XavierUniform, Zeros
 
 __all__ = ["scales"]
 
@@ -24,6 +24,8 @@ OFF = 5.0  # of a layer's second moment
 BIAS = 10.0
 TABLES = (nn.Embedding, nn.EmbeddingBag)
 GATES = ("sigmoid", "softplus", "hardsigmoid")
+OFF_CENTRE = 0.25  # of a standard deviation
+MANY = 64  # values, of which a mean is known well enough
 APART = 1.1  # two scales that are told apart
 
 
@@ -37,6 +39,7 @@ def scales(case: Case) -> Iterator[Verdict]:
             flagged.update(found.names)
             yield found
     yield from _gains(case, flagged)
+    yield from _off_centre(case)
     yield from _forget_gates(case)
     yield from _biases(case)
     yield from _wrong_fans(case)
@@ -160,11 +163,37 @@ def _gains(case: Case, flagged: set[str]) -> Iterator[Verdict]:
     for activation, rows in groups.items():
         wanted = squared(activation, 1.0) or 1.0
         gains = sorted(gain for _, gain in rows)
-        between = f"{gains[0]:.2g}" if len(rows) == 1 else f"{gains[0]:.2g} to {gains[-1]:.2g}"
+        ends = dict.fromkeys((f"{gains[0]:.2g}", f"{gains[-1]:.2g}"))
+        between = " to ".join(ends)
         after = activation.partition("(")[0]
         cause = f"gain {between} behind {after}, which wants {wanted**-0.5:.3g}"
         weights = [one for one, _ in rows]
         yield verdict("GI127", "info", weights, cause, case.redraw(weights))
+
+
+def _off_centre(case: Case) -> Iterator[Verdict]:
+    """``nn.init.uniform_(w)`` draws from 0 to 1: sums of n inputs grow with n, not its root."""
+    bad: list[Seen] = []
+    for one in case.seen:
+        f = one.row.facets
+        if f.kind not in ("linear", "conv", "recurrent") or not one.matrix or f.guessed:
+            continue
+        if one.whole is None or one.row.frozen or one.constant or not case.look(one).known:
+            continue
+        sample = one.whole.sample
+        if sample.finite and sample.size >= MANY and abs(sample.mean) > OFF_CENTRE * sample.std:
+            bad.append(one)
+    if bad:
+        assert bad[0].whole is not None
+        sample = bad[0].whole.sample
+        yield verdict(
+            "GI134",
+            "warning",
+            bad,
+            f"its values lie around {sample.mean:.2g} instead of 0 (std {sample.std:.2g}): "
+            f"inputs of one sign, such as those behind a relu, add up instead of averaging out",
+            case.redraw(bad),
+        )
 
 
 # Biases.
@@ -221,7 +250,7 @@ def _biases(case: Case) -> Iterator[Verdict]:
             [one],
             f"its second moment is {bias:.2g}, and what its weight makes of a unit signal "
             f"{signal:.2g}: the layer starts by adding its bias and little else",
-            f'gi.init_(model, {{"{one.row.name}": gi.Zeros()}})',
+            case.redraw([one], Zeros()),
         )
 
 

@@ -391,7 +391,7 @@ def glob_matches(glob: str, name: str) -> bool:
     >>> glob_matches("*.bias", "bias"), glob_matches("h.?.w*", "h.0.attn.weight")
     (True, False)
     """
-    return _compiled(glob)(name) is not None
+    return glob == name or _compiled(glob)(name) is not None
 
 
 @lru_cache(maxsize=4096)
