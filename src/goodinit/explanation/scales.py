@@ -25,7 +25,7 @@ BIAS = 10.0
 TABLES = (nn.Embedding, nn.EmbeddingBag)
 GATES = ("sigmoid", "softplus", "hardsigmoid")
 OFF_CENTRE = 0.25  # of a standard deviation
-MANY = 64  # values, of which a mean is known well enough
+SURE = 6.0  # standard errors of a mean
 APART = 1.1  # two scales that are told apart
 
 
@@ -181,7 +181,8 @@ def _off_centre(case: Case) -> Iterator[Verdict]:
         if one.whole is None or one.row.frozen or one.constant or not case.look(one).known:
             continue
         sample = one.whole.sample
-        if sample.finite and sample.size >= MANY and abs(sample.mean) > OFF_CENTRE * sample.std:
+        least = max(OFF_CENTRE, SURE / max(sample.n, 1) ** 0.5) * sample.std
+        if sample.finite and abs(sample.mean) > least:
             bad.append(one)
     if bad:
         assert bad[0].whole is not None
