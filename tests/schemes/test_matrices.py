@@ -21,7 +21,7 @@ from goodinit.schemes import (
     Sparse,
     Zeros,
 )
-from goodinit.schemes.matrices import haar
+from goodinit.schemes.haar import haar
 
 LINEAR = Layout((0,), (1,))
 CONV2D = Layout((0,), (1,), (2, 3))
