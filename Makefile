@@ -10,8 +10,11 @@ export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 INSTALL := $(PY) -m pip install -qq --no-compile -c constraints.txt
 COMPILE := $(PY) -m compileall -qq -j 0 $(VENV)/lib || true
 
+# An edit of the kernels compiles them anew.
+NATIVE := $(wildcard $(addprefix src/goodinit/streams/native/,*.cpp *.h build.py))
+
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench accuracy battery docs
+.PHONY: help demo test check bench accuracy battery docs sanitize
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -37,12 +40,15 @@ bench accuracy battery: $(VENV)/test.stamp
 docs: $(VENV)/test.stamp ## run the Python examples of README.md and docs/
 	@$(PY) -m pytest tests/test_docs.py
 
+sanitize: ## the native kernels fuzzed under AddressSanitizer; a minute, needs no Python package
+	@$(PYTHON) tests/streams/sanitize.py
+
 $(VENV)/made.stamp: constraints.txt
 	@echo "$(VENV): a new virtual environment ($$($(PYTHON) --version))"
 	@$(PYTHON) -m venv --clear $(VENV)
 	@touch $@
 
-$(VENV)/demo.stamp: $(VENV)/made.stamp pyproject.toml
+$(VENV)/demo.stamp: $(VENV)/made.stamp pyproject.toml hatch_build.py $(NATIVE)
 	@echo "$(VENV): installing torch and what the demo needs; half a minute plus the download"
 	@$(INSTALL) hatchling
 	@$(INSTALL) --no-build-isolation -e '.[cli,demo]'

@@ -21,6 +21,7 @@ from goodinit.schemes import (
     Sparse,
     Zeros,
 )
+from goodinit.schemes.haar import haar
 
 LINEAR = Layout((0,), (1,))
 CONV2D = Layout((0,), (1,), (2, 3))
@@ -102,16 +103,34 @@ def test_orthogonal_is_haar_distributed(fill) -> None:
 
 
 def test_orthogonal_against_the_slow_reference(fill) -> None:
-    # Gram and Schmidt on the columns of the same Gaussian matrix give the Q with R's diagonal > 0.
+    """H_1 ... H_n D, one reflection after the other in float64, of more columns than one block."""
     from goodinit.streams import Law, Stream
 
-    a = Stream(0).fill_(torch.empty(7, 5), "weight", Law.normal(0.0, 1.0)).double()
-    columns: list[Tensor] = []
-    for column in a.T:
-        rest = column - sum((c @ column) * c for c in columns)
-        columns.append(rest / rest.norm())
-    reference = torch.stack(columns, dim=1).float()
-    torch.testing.assert_close(fill(Orthogonal(), (7, 5), LINEAR), reference)
+    rows, columns = 560, 530
+    a = Stream(0).fill_(torch.empty(rows, columns), "weight", Law.normal(0.0, 1.0)).double()
+    reference = torch.eye(rows, columns, dtype=torch.float64)
+    for k in reversed(range(columns)):
+        v = a[k:, k].clone()  # what a QR decomposition of a Gaussian matrix would meet here
+        v[0] += v.norm().copysign(v[0])
+        v /= v.norm()
+        reference[k:] -= 2 * torch.outer(v, v @ reference[k:])
+    reference *= -a.diagonal().sign()
+    drawn = fill(Orthogonal(), (rows, columns), LINEAR)
+    torch.testing.assert_close(drawn, reference.float(), atol=2e-6, rtol=0.0)
+    wide = fill(Orthogonal(), (3, 5), LINEAR)  # is drawn as the transpose of a tall one
+    assert torch.allclose(wide @ wide.T, torch.eye(3), atol=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(600, 530), (3, 600, 530), (7, 40, 30)])
+def test_orthogonal_bits_do_not_depend_on_threads(shape: tuple[int, ...]) -> None:
+    g = gaussian(*shape)
+    before, drawn = torch.get_num_threads(), []
+    for threads in (1, 2, 3):
+        torch.set_num_threads(threads)
+        drawn.append(haar(g))
+    torch.set_num_threads(before)
+    assert torch.equal(drawn[0], drawn[1])
+    assert torch.equal(drawn[0], drawn[2])
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64])

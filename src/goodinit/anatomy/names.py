@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
@@ -41,8 +41,8 @@ class Slot:
         how: what stands between the attribute and the stored tensors; ``weight_norm``,
             ``spectral_norm`` and ``pruned`` are those of ``torch.nn.utils`` that work by a hook.
         buffer: whether it is a buffer.
-        places: every (module, attribute) that holds this tensor, the first one included.
         tied: the other names.
+        elsewhere: the other places, (module, attribute).
     """
 
     name: str
@@ -52,8 +52,14 @@ class Slot:
     stored: tuple[str, ...] = ()
     how: How = "plain"
     buffer: bool = False
-    places: list[tuple[nn.Module, str]] = field(default_factory=list[tuple[nn.Module, str]])
-    tied: list[str] = field(default_factory=list[str])
+    # Tuples: with two empty lists a slot, the garbage collector was half of a small plan's cost.
+    tied: tuple[str, ...] = ()
+    elsewhere: tuple[tuple[nn.Module, str], ...] = ()
+
+    @property
+    def places(self) -> tuple[tuple[nn.Module, str], ...]:
+        """Every (module, attribute) that holds this tensor, the first one included."""
+        return ((self.owner, self.attr), *self.elsewhere)
 
     @property
     def tensor(self) -> Tensor:
@@ -75,6 +81,9 @@ class Slot:
         return self.tensors[0] if self.how == "plain" else getattr(self.owner, self.attr)
 
 
+_PLAIN = (Tensor, nn.Parameter)
+
+
 def slots(model: nn.Module, prefix: str = "") -> list[Slot]:
     """Return every logical parameter and buffer of a model once, in registration order.
 
@@ -89,20 +98,21 @@ def slots(model: nn.Module, prefix: str = "") -> list[Slot]:
         >>> net = nn.Sequential(nn.Embedding(10, 4), nn.Linear(4, 10))
         >>> net[1].weight = net[0].weight
         >>> [(slot.name, slot.tied) for slot in slots(net, prefix="lm")]
-        [('lm.0.weight', ['lm.1.weight']), ('lm.1.bias', [])]
+        [('lm.0.weight', ('lm.1.weight',)), ('lm.1.bias', ())]
     """
     found: dict[object, Slot] = {}
     for path, module in walk(model, prefix):
         for slot in _own(module, path):
-            if any(is_lazy(tensor) for tensor in slot.tensors):
+            if any(type(t) not in _PLAIN and is_lazy(t) for t in slot.tensors):
                 raise LazyParameterError(
                     f"{slot.name} of {type(module).__name__} has no shape yet: run the model "
                     f"once on an input, then initialise it"
                 )
             first = found.setdefault(_identity(slot), slot)
-            if first is not slot and slot.name != first.name:
-                first.tied.append(slot.name)
-            first.places.append((slot.owner, slot.attr))
+            if first is not slot:
+                first.elsewhere += ((slot.owner, slot.attr),)
+                if slot.name != first.name:
+                    first.tied += (slot.name,)
     return list(found.values())
 
 
@@ -165,13 +175,13 @@ def _hidden_level(module: nn.Module) -> str | None:
 
 def _own(module: nn.Module, path: str) -> Iterator[Slot]:
     """Yield the slots of a module's own tensors, not of its children's."""
-    hooked = _hooks(module)
+    hooked = _hooks(module) if module._forward_pre_hooks else {}
     inner = {attr + end for attr, (ends, _) in hooked.items() for end in ends}
     for attr, (ends, how) in hooked.items():
         tensors = tuple(getattr(module, attr + end) for end in ends)
         stored = tuple(join(path, attr + end) for end in ends)
         yield Slot(join(path, attr), module, attr, tensors, stored, how)
-    if parametrize.is_parametrized(module):
+    if "parametrizations" in module._modules and parametrize.is_parametrized(module):
         lists = module.parametrizations
         assert isinstance(lists, nn.ModuleDict)
         for attr, entry in lists.items():
@@ -205,8 +215,11 @@ def _hooks(module: nn.Module) -> dict[str, tuple[tuple[str, ...], How]]:
 def _identity(slot: Slot) -> object:
     """Return a key that is equal for two slots on the same memory in the same shape."""
     tensor = slot.tensors[0]
-    plain = type(tensor) in (Tensor, nn.Parameter) and tensor.layout is torch.strided
+    plain = type(tensor) in _PLAIN and tensor.layout is torch.strided
     if len(slot.tensors) > 1 or not plain or not tensor.numel():
         return tuple(id(tensor) for tensor in slot.tensors)
-    storage = tensor.untyped_storage()._cdata
+    address = tensor.data_ptr()
+    if address:
+        return address, tensor.shape, tensor.stride(), tensor.dtype
+    storage = tensor.untyped_storage()._cdata  # on meta there is no address
     return storage, tensor.storage_offset(), tensor.shape, tensor.stride(), tensor.dtype

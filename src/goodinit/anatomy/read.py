@@ -161,7 +161,7 @@ def _rows(found: list[Slot], facets: list[Facets]) -> tuple[Row, ...]:
             dtype=slot.tensor.dtype,
             owner=type_of(slot.owner),
             facets=one,
-            tied=tuple(slot.tied),
+            tied=slot.tied,
             stored=slot.stored,
             buffer=slot.buffer,
             frozen=not slot.buffer and not slot.tensor.requires_grad,

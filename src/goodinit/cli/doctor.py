@@ -8,6 +8,7 @@ import importlib.metadata
 import os
 import platform
 import sys
+import warnings
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 
@@ -17,7 +18,7 @@ import typer
 import goodinit as gi
 from goodinit.cli import options
 from goodinit.cli.output import columns, emit, emit_json, working
-from goodinit.streams import VERSION, Law, Stream
+from goodinit.streams import VERSION, Law, Stream, native
 
 __all__ = ["doctor"]
 
@@ -30,6 +31,7 @@ PACKAGES = {
 # SHA-256 of the first 2^16 of the million values, float32 and bfloat16, that the streams' own
 # tests have golden hashes of: seed 7, name "fc.weight".
 VALUES = 2**16
+MANY = 300_000  # enough for several threads
 GOLDEN = (
     (
         "normal",
@@ -96,10 +98,17 @@ def _facts() -> Iterator[Line]:
     yield Line("gpu", torch.cuda.get_device_name() if cuda else "none that torch can use")
     yield Line("threads", f"{torch.get_num_threads()} of {os.cpu_count()} cores")
     yield Line("streams", f"version {VERSION}")
-    yield Line("native kernels", "not built yet: plain torch code")
+    yield _kernels()
     for extra, packages in PACKAGES.items():
         for package in packages:
             yield Line(f"{extra}: {package}", _version(package))
+
+
+def _kernels() -> Line:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the line says what the warning would
+        library = native.load()
+    return Line("native kernels", library.found, False if library.refused else None)
 
 
 def _version(package: str) -> str:
@@ -120,14 +129,16 @@ def _golden() -> Iterator[Line]:
 
 
 def _threads() -> Line:
-    """Draw with one thread what was drawn with all."""
+    """Draw with one thread, and with all or at least two."""
     law, before = GOLDEN[0][1], torch.get_num_threads()
-    several = _hash(law, torch.float32)
-    torch.set_num_threads(1)
-    one = _hash(law, torch.float32)
+    drawn: list[torch.Tensor] = []
+    for threads in (1, max(before, 2)):
+        torch.set_num_threads(threads)
+        drawn.append(Stream(7).draw("fc.weight", law, (MANY,)))
     torch.set_num_threads(before)
-    text = "same bits" if one == several else "other bits"
-    return Line("threads", f"{text} with 1 and with {before}", one == several)
+    same = torch.equal(*drawn)
+    text = f"{'same' if same else 'other'} bits with 1 and with {max(before, 2)}"
+    return Line("threads", text, same)
 
 
 def _orthogonal() -> Line:

@@ -27,7 +27,8 @@ from goodinit.nn.fill import (
 )
 from goodinit.nn.refusals import InitDtypeError, InitTypeError, refuse
 from goodinit.schemes.fields import shown
-from goodinit.schemes.matrices import haar
+from goodinit.schemes.haar import haar
+from goodinit.schemes.lowest import lowest
 from goodinit.streams import Law, Stream
 
 __all__ = ["delta_orthogonal_", "dirac_", "eye_", "orthogonal_", "sparse_"]
@@ -252,10 +253,9 @@ def sparse_(
     draw_(values, Wanted("normal", 0.0, spread), stream)
     chance = torch.empty(tensor.shape, dtype=torch.float32, device=tensor.device)
     stream.fill_(chance, NAME, Law.uniform(0.0, 1.0), purpose="sparse")
-    lowest = chance.argsort(dim=0, stable=True)[: math.ceil(share * tensor.size(0))]
-    zeros = torch.zeros(tensor.shape, dtype=torch.bool, device=tensor.device)
+    zeros = lowest(chance.unsqueeze(0), math.ceil(share * tensor.size(0))).squeeze(0)
     with torch.no_grad():
-        return tensor.copy_(values.masked_fill_(zeros.scatter_(0, lowest, True), 0))
+        return tensor.copy_(values.masked_fill_(zeros, 0))
 
 
 def _orthogonal(tensor: Tensor, rows: int, columns: int, stream: Stream) -> Tensor:

@@ -62,10 +62,10 @@ def is_shard(slot: Slot) -> bool:
 
     Others were made so: DINOv3 without register tokens, a layer of no outputs and its bias.
     """
+    if slot.tensor.shape != (0,):
+        return False
     siblings = slot.owner.parameters(recurse=False)
-    return tuple(slot.tensor.shape) == (0,) and not any(
-        p.dim() > 1 and p.shape[0] == 0 for p in siblings
-    )
+    return not any(p.dim() > 1 and p.shape[0] == 0 for p in siblings)
 
 
 def is_real(dtype: torch.dtype) -> bool:

@@ -9,7 +9,7 @@ import torch
 from goodinit.anatomy.names import Slot
 from goodinit.errors import MetaModelError, PlanError, UnresolvedError
 from goodinit.planning.plan import Plan
-from goodinit.planning.rows import needs_old
+from goodinit.planning.rows import PlanRow, needs_old
 
 __all__ = ["check_match", "check_memory", "device_of", "no_memory"]
 
@@ -21,23 +21,29 @@ def check_match(plan: Plan, found: dict[str, Slot]) -> None:
     differences += [f"the plan has no {name}" for name in found if name not in planned]
     for name in planned.keys() & found.keys():
         row, slot = planned[name], found[name]
-        shape, dtype = _logical(slot)
-        pairs = {
-            "shape": (row.shape, shape),
-            "dtype": (row.dtype, dtype),
-            "tied names": (sorted(row.tied), sorted(slot.tied)),
-            "stored tensors": (row.stored, slot.stored),
-        }
-        differences += [
-            f"{name}: {what} {_list(ours)} in the plan, {_list(theirs)} in the model"
-            for what, (ours, theirs) in pairs.items()
-            if ours != theirs
-        ]
+        theirs = (*_logical(slot), slot.tied, slot.stored)
+        if (row.shape, row.dtype, row.tied, row.stored) != theirs:
+            differences += _differences(row, slot)
     if differences:
         more = f"; and {len(differences) - 4} more" if len(differences) > 4 else ""
         raise PlanError(
             f"this plan isn't this model's: {'; '.join(differences[:4])}{more}. Plan this model"
         )
+
+
+def _differences(row: PlanRow, slot: Slot) -> list[str]:
+    shape, dtype = _logical(slot)
+    pairs = {
+        "shape": (row.shape, shape),
+        "dtype": (row.dtype, dtype),
+        "tied names": (sorted(row.tied), sorted(slot.tied)),
+        "stored tensors": (row.stored, slot.stored),
+    }
+    return [
+        f"{row.name}: {what} {_list(ours)} in the plan, {_list(theirs)} in the model"
+        for what, (ours, theirs) in pairs.items()
+        if ours != theirs
+    ]
 
 
 def _list(value: object) -> str:

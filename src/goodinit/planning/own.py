@@ -64,8 +64,7 @@ def apply_own_(
             own = {name: s for name, s in own.items() if any(t.is_meta for t in s.tensors)}
         # Ties to other modules aren't seen from here.
         rows = tuple(
-            replace(plan[name], tied=tuple(slot.tied), stored=slot.stored)
-            for name, slot in own.items()
+            replace(plan[name], tied=slot.tied, stored=slot.stored) for name, slot in own.items()
         )
         part = replace(plan, rows=rows)
         check_match(part, own)

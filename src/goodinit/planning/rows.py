@@ -113,7 +113,9 @@ class PlanRow:
     @property
     def kept(self) -> bool:
         """Whether nothing is written."""
-        return all(isinstance(block.scheme, Keep) for block in self.parts())
+        if not self.blocks:
+            return isinstance(self.scheme, Keep)
+        return all(isinstance(block.scheme, Keep) for block in self.blocks)
 
     @property
     def mean(self) -> float | None:

@@ -23,7 +23,7 @@ from goodinit.errors import GoodinitError, SchemeError, WriteError
 from goodinit.findings import Finding
 from goodinit.planning.checks import fixes_scale
 from goodinit.planning.rows import PlanBlock, PlanRow, needs_old
-from goodinit.schemes import Draw, Keep
+from goodinit.schemes import Draw, Keep, Site
 from goodinit.streams import Law, Stream
 from goodinit.streams.stream import DTYPES
 from goodinit.threads import one_thread
@@ -50,6 +50,16 @@ def write_(
     Raises:
         WriteError: a write failed half-way; says what had been written.
     """
+    with torch.no_grad():
+        return _write_all(rows, found, stream, progress)
+
+
+def _write_all(
+    rows: tuple[PlanRow, ...],
+    found: dict[str, Slot],
+    stream: Stream,
+    progress: Callable[[PlanRow], object] | None,
+) -> tuple[tuple[PlanRow, ...], tuple[Finding, ...]]:
     written: list[str] = []
     done: list[PlanRow] = []
     findings: list[Finding] = []
@@ -77,7 +87,6 @@ def _noted(row: PlanRow, finding: Finding) -> PlanRow:
     return replace(row, why="; ".join(filter(None, (row.why, finding.cause))))
 
 
-@torch.no_grad()
 def _write_row(row: PlanRow, slot: Slot, stream: Stream) -> Finding | None:
     if slot.how == "plain":
         _fill(slot.tensor, row, stream)
@@ -99,7 +108,10 @@ def _write_row(row: PlanRow, slot: Slot, stream: Stream) -> Finding | None:
 def _fill(out: Tensor, row: PlanRow, stream: Stream) -> None:
     """Draw each block into its part of a tensor of the row's shape."""
     target = out if out.dtype in DTYPES or not out.is_floating_point() else out.float()
-    for block in row.parts():
+    if not row.blocks and row.scheme is not None:
+        site = Site(row.shape, row.layout, row.fan_in, row.fan_out)
+        row.scheme.fill_(target, _draw(row, None, stream), site)
+    for block in row.blocks:
         if not isinstance(block.scheme, Keep):
             part = target[tuple(slice(start, stop) for start, stop in block.box)]
             block.scheme.fill_(part, _draw(row, block, stream), row.site(block))
@@ -109,11 +121,12 @@ def _fill(out: Tensor, row: PlanRow, stream: Stream) -> None:
         out.copy_(target)
 
 
-def _draw(row: PlanRow, block: PlanBlock, stream: Stream) -> Draw:
-    """Return the stream, bound to one block of one parameter."""
+def _draw(row: PlanRow, block: PlanBlock | None, stream: Stream) -> Draw:
+    """Return the stream, bound to one parameter, or to one block of it."""
+    shape, box = (None, None) if block is None else (row.shape, block.box)
 
     def draw(out: Tensor, law: Law, purpose: str = "") -> None:
-        stream.fill_(out, row.name, law, shape=row.shape, box=block.box, purpose=purpose)
+        stream.fill_(out, row.name, law, shape=shape, box=box, purpose=purpose)
 
     return draw
 

@@ -12,19 +12,19 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, NamedTuple, cast
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor
 
 from goodinit.errors import FanError, SchemeError
 from goodinit.schemes import fields
+from goodinit.schemes.haar import haar
+from goodinit.schemes.lowest import lowest
 from goodinit.schemes.scheme import Draw, Scheme
 from goodinit.schemes.values import Zeros
 from goodinit.streams import Law
-from goodinit.threads import one_thread
 
 if TYPE_CHECKING:
     from goodinit.schemes.fans import Layout, Site
@@ -35,12 +35,8 @@ __all__ = [
     "Identity",
     "Orthogonal",
     "Sparse",
-    "haar",
     "unfolded",
 ]
-
-
-_QR = Callable[[Tensor], tuple[Tensor, Tensor]]
 
 
 class _Size(NamedTuple):
@@ -107,15 +103,15 @@ class _Matrix(Scheme):
 class Orthogonal(_Matrix):
     """A random matrix with orthonormal rows or columns, whichever are fewer, times ``gain``.
 
-    Haar-distributed: QR of a Gaussian matrix, with the signs of R's diagonal put on Q
-    (Saxe et al., 2014; Mezzadri, 2007). With at least as many outputs as inputs
+    Haar-distributed: a product of reflections along Gaussian vectors (Saxe et al., 2014;
+    Stewart, 1980; Mezzadri, 2007). With at least as many outputs as inputs
     |W x| = gain |x| for every x. The std of an element is gain / sqrt(max(rows, columns)).
     A kernel is one matrix of shape outputs x (inputs * taps), as in torch; see
     ``DeltaOrthogonal`` for a convolution that keeps norms.
 
-    The Gaussian numbers are the same everywhere; QR goes through LAPACK (cuSOLVER on a GPU), so
-    the last bits hold for machines of one class only; with one thread, so that its number can't
-    matter. Worked out in float32, cast once.
+    The Gaussian numbers are the same everywhere; the product goes through LAPACK (cuSOLVER on a
+    GPU), so the last bits hold for machines of one class only, with any number of threads.
+    Worked out in float32, cast once.
 
     Args:
         gain: factor on the values.
@@ -361,8 +357,7 @@ class Sparse(_Matrix):
             return out.new_zeros(size, dtype=torch.float32)
         values = _drawn(out, draw, Law.normal(0.0, self.std), layout).reshape(size)
         chance = _drawn(out, draw, Law.uniform(0.0, 1.0), layout, purpose="sparse").reshape(size)
-        lowest = chance.argsort(dim=1, stable=True)[:, : self._zeros(size)]
-        return values.scatter(1, lowest, 0.0)
+        return values.masked_fill_(lowest(chance, self._zeros(size)), 0.0)
 
 
 def unfolded(out: Tensor, layout: Layout) -> Tensor:
@@ -390,17 +385,6 @@ def _drawn(out: Tensor, draw: Draw, law: Law, layout: Layout, purpose: str = "")
     numbers = torch.empty(out.shape, dtype=torch.float32, device=out.device)
     draw(numbers, law, purpose)
     return unfolded(numbers, layout)
-
-
-def haar(gauss: Tensor) -> Tensor:
-    """Return the orthogonal factors of Gaussian matrices, shape [count, rows, columns]."""
-    tall = gauss.shape[-2] >= gauss.shape[-1]
-    qr = cast("_QR", torch.linalg.qr)  # pyright: ignore[reportUnknownMemberType]
-    with one_thread():
-        q, r = qr(gauss if tall else gauss.mT)
-    # LAPACK's signs depend on the data: with R's diagonal made positive, Q is Haar-distributed.
-    q = q * torch.where(r.diagonal(dim1=-2, dim2=-1) < 0, -1.0, 1.0).unsqueeze(-2)
-    return q if tall else q.mT
 
 
 def _centre(out: Tensor, layout: Layout) -> int:

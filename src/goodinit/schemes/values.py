@@ -60,17 +60,24 @@ class Drawn(Scheme):
             self._check_law(site)
 
     def fill_(self, out: Tensor, draw: Draw, site: Site) -> None:
-        mean, std = self.moments(site)
-        if std > 0:
-            draw(out, self.law(site))
+        law = _law_or_constant(self, site)
+        if isinstance(law, Law):
+            draw(out, law)
         else:
-            _write_(out, mean)
+            _write_(out, law)
 
     def _check_law(self, site: Site) -> None:
         try:
             self.law(site)
         except StreamError as error:
             raise SchemeError(f"{self!r} can't be drawn: {error}") from error
+
+
+@functools.lru_cache(maxsize=4096)
+def _law_or_constant(scheme: Drawn, site: Site) -> Law | float:
+    """Return what is drawn; layers alike have it worked out once."""
+    mean, std = scheme.moments(site)
+    return scheme.law(site) if std > 0 else mean
 
 
 @dataclass(frozen=True, repr=False)
@@ -483,9 +490,11 @@ def _std(values: Tensor) -> float:
     return steady(math.sqrt(max(norm**2 / values.numel() - mean**2, 0.0)))
 
 
-@torch.no_grad()
 def _write_(out: Tensor, values: Tensor | float) -> None:
-    if isinstance(values, Tensor):
+    if torch.is_grad_enabled():  # entering no_grad costs more than a small fill
+        with torch.no_grad():
+            _write_(out, values)
+    elif isinstance(values, Tensor):
         out.copy_(values)
     else:
         out.fill_(values)

@@ -1,6 +1,7 @@
 """Where random numbers come from: a function of (seed, name, element index).
 
-``spec`` is the frozen definition, ``stream`` draws parameters and boxes of them with it.
+``spec`` is the frozen definition, ``stream`` draws parameters and boxes of them with it, on the
+CPU by the kernels of ``native`` where they are built.
 """
 
 from goodinit.streams.spec import VERSION, Key, Law, make_key

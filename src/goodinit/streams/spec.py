@@ -23,11 +23,11 @@ reached 1.1). A later native kernel needs that.
 
 from __future__ import annotations
 
-import hashlib
 import math
 import struct
 from dataclasses import dataclass
 from functools import lru_cache
+from hashlib import sha256
 from numbers import Real
 from typing import Literal, cast
 
@@ -49,6 +49,12 @@ __all__ = [
 ]
 
 VERSION = "v0"
+
+DOMAIN = f"goodinit.streams.{VERSION}\0".encode()
+"""What every key's hash begins with."""
+
+_LENGTHS = struct.Struct("<QQ").pack
+_LENGTH = struct.Struct("<Q").pack
 
 LIMIT = 6.4
 """No standard normal value is as large: the largest is 6.2305."""
@@ -154,15 +160,24 @@ def make_key(seed: int, name: str, purpose: str = "") -> Key:
     False
     """
     check_seed(seed)
-    digest = hashlib.sha256(f"goodinit.streams.{VERSION}\0".encode())
-    digest.update(seed.to_bytes(8, "little"))
-    for text in (name, purpose):
-        try:
-            data = text.encode()
-        except UnicodeEncodeError as error:
-            raise StreamError(f"{text!r} has no UTF-8 form ({error.reason}): rename it") from error
-        digest.update(len(data).to_bytes(8, "little") + data)
-    return Key(*struct.unpack("<4I", digest.digest()[:16]))
+    return key_of(key_bytes(seed, name, purpose))
+
+
+def key_bytes(seed: int, name: str, purpose: str) -> bytes:
+    """Return the 16 bytes of make_key's key; the seed is known to be good."""
+    try:
+        data, more = name.encode(), purpose.encode()
+    except UnicodeEncodeError as error:
+        raise StreamError(
+            f"{error.object!r} has no UTF-8 form ({error.reason}): rename it"
+        ) from error
+    lengths = _LENGTHS(seed, len(data))
+    return sha256(b"".join((DOMAIN, lengths, data, _LENGTH(len(more)), more))).digest()[:16]
+
+
+def key_of(data: bytes) -> Key:
+    """Return the key with these bytes."""
+    return Key(*struct.unpack("<4I", data))
 
 
 def philox4x32(counter: Tensor, key: tuple[int, int]) -> Tensor:
@@ -405,7 +420,10 @@ def float32_bounds(law: Law) -> tuple[float, float]:
     if law.kind == "normal" or law.scale == 0:
         return -math.inf, math.inf
     low, high = (-1.0, 1.0) if law.kind == "uniform" else (law.low, law.high)
-    return -_float32_below(-law.loc - law.scale * low), _float32_below(law.loc + law.scale * high)
+    least = -_float32_below(-law.loc - law.scale * low)
+    greatest = _float32_below(law.loc + law.scale * high)
+    # No zero has a sign: of 0.0 and -0.0 each machine calls another one the greater.
+    return least + 0.0, greatest + 0.0
 
 
 def _float32_below(value: float) -> float:

@@ -16,8 +16,9 @@ import torch
 from torch import Tensor
 
 from goodinit.errors import StreamError
+from goodinit.streams import native
 from goodinit.streams.few import FEW, few_words
-from goodinit.streams.spec import Key, Law, check_seed, make_key, philox, values
+from goodinit.streams.spec import Key, Law, check_seed, key_bytes, key_of, make_key, philox, values
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -95,7 +96,7 @@ class Stream:
         _check_dtype(name, dtype)
         full, box = _check_box(name, shape, box)
         out = torch.empty([stop - start for start, stop in box], dtype=dtype, device="cpu")
-        _fill(out, self.key(name, purpose), law, full, box)
+        _fill(out, key_bytes(self.seed, name, purpose), law, full, box)
         return out
 
     def fill_(
@@ -128,6 +129,9 @@ class Stream:
         >>> shard is Stream(0).fill_(shard, "fc.weight", Law.normal(), shape=(4, 6), box=box)
         True
         """
+        key = key_bytes(self.seed, name, purpose)
+        if shape is None and box is None and native.fill_whole(out, key, law):
+            return out
         _check_target(name, out)
         full, box = _check_box(name, out.shape if shape is None else shape, box)
         sizes = tuple(stop - start for start, stop in box)
@@ -136,7 +140,7 @@ class Stream:
                 f"{name}: the tensor has the shape {tuple(out.shape)}, what is drawn has {sizes}: "
                 "pass the global shape, and the box that the tensor holds"
             )
-        _fill(out, self.key(name, purpose), law, full, box)
+        _fill(out, key, law, full, box)
         return out
 
 
@@ -216,11 +220,15 @@ def _check_box(
     return full, given
 
 
+def _fill(out: Tensor, key: bytes, law: Law, shape: tuple[int, ...], box: Box) -> None:
+    """Write the box's values."""
+    if out.numel() and not native.fill_box(out, key, law, shape, box):
+        _fill_by_torch(out, key_of(key), law, shape, box)
+
+
 @torch.no_grad()
-def _fill(out: Tensor, key: Key, law: Law, shape: tuple[int, ...], box: Box) -> None:
+def _fill_by_torch(out: Tensor, key: Key, law: Law, shape: tuple[int, ...], box: Box) -> None:
     """Write the box's values, a region of at most CHUNK elements at a time."""
-    if not out.numel():
-        return
     for region in _regions(box, CHUNK):
         drawn = values(law, _words(key, shape, region)).view([b - a for a, b in region])
         where = tuple(

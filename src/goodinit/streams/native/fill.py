@@ -1,0 +1,189 @@
+"""Fill a tensor with the library, where that is as good as torch's own writing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import cache
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+from torch.autograd.graph import increment_version
+from torch.nn import Parameter
+from torch.utils._device import DeviceContext
+
+from goodinit.streams.native import library
+from goodinit.streams.spec import Law
+
+__all__ = ["fill_box", "fill_whole"]
+
+INSTRUCTIONS = 0
+"""The number of an instruction set (portable 1, AVX2 2, AVX-512 3); 0 is the best there is."""
+
+RUN = 64
+"""Longest run that is written across the memory; longer ones are cut into pieces of PIECE."""
+
+PIECE = 8
+
+Axes = tuple[tuple[int, int, int], ...]
+
+
+def fill_whole(out: Tensor, key: bytes, law: Law) -> bool:
+    """Write all values of a contiguous tensor of any dtype that can be drawn.
+
+    Only if the tensor is plain memory and nobody watches torch's calls: returns whether it was
+    done. If not, nothing was written.
+
+    Args:
+        out: any tensor.
+        key: of ``key_bytes``.
+        law: what to draw.
+    """
+    kind = library.TYPES.get(out.dtype)
+    if kind is None or not out.is_contiguous():
+        return False
+    opened = _open(out)
+    if opened is None:
+        return False
+    call, pointer, threads = opened
+    coded = library.pack_law(law)
+    numel = out.numel()
+    call(_PACK(pointer, 0, key, coded, kind, INSTRUCTIONS, threads, 1, numel, 1, 1))
+    return True
+
+
+def fill_box(
+    out: Tensor,
+    key: bytes,
+    law: Law,
+    shape: Sequence[int],
+    box: Sequence[tuple[int, int]],
+) -> bool:
+    """Write the values of a box, as fill_whole does.
+
+    Args:
+        out: of the box's shape and one of the dtypes; no two elements share memory.
+        key: of ``key_bytes``.
+        law: what to draw.
+        shape: the parameter's global shape.
+        box: (start, stop) along each axis of ``shape``.
+    """
+    opened = _open(out)
+    if opened is None:
+        return False
+    call, pointer, threads = opened
+    coded, kind, size = library.pack_law(law), library.TYPES[out.dtype], out.element_size()
+    first, axes = box_axes(shape, box, out.stride())
+    for index, offset, part in in_order(axes):
+        at, start = pointer + offset * size, first + index
+        head = (at, start, key, coded, kind, INSTRUCTIONS, threads, len(part))
+        more = b"".join(library.AXIS.pack(*axis) for axis in part[1:])
+        call(_PACK(*head, *part[0]) + more)
+    return True
+
+
+def _open(out: Tensor) -> tuple[library.Fill, int, int] | None:
+    """Return the C function, the tensor's address and the number of threads.
+
+    None unless the tensor is plain memory, and no mode, transform or tracer has to see what is
+    written. Its version counter is bumped.
+    """
+    if type(out) not in _TYPES or _dispatch_modes() or _transforms() is not None or _tracer():
+        return None
+    if torch.compiler.is_compiling() or (_function_modes() and not _only_devices()):
+        return None
+    call = library.load().fill
+    if not call:
+        return None
+    keys, (plain, inference) = _dispatch_keys(out).raw_repr(), _plain_keys()
+    if keys != plain and not (keys == inference and torch.is_inference_mode_enabled()):
+        return None
+    pointer = out.data_ptr()
+    if not pointer:
+        return None
+    if keys == plain:
+        increment_version(out)
+    return call, pointer, torch.get_num_threads()
+
+
+_C = cast("Any", torch._C)
+_TYPES, _PACK = (Tensor, Parameter), library.REQUEST.pack
+_dispatch_modes, _transforms = _C._len_torch_dispatch_stack, _C._functorch.peek_interpreter_stack
+_tracer, _function_modes = _C._get_tracing_state, _C._len_torch_function_stack
+_dispatch_keys = _C._dispatch_keys
+
+
+def _only_devices() -> bool:
+    """`with torch.device(...)` and torch.set_default_device only say where new tensors go."""
+    modes = (_C._get_function_stack_at(i) for i in range(_function_modes()))
+    return all(isinstance(mode, DeviceContext) for mode in modes)
+
+
+@cache
+def _plain_keys() -> tuple[int, int]:
+    """Return the dispatch keys of a plain CPU tensor, and of one made in inference mode.
+
+    Sparse, quantised, meta and lazily negated tensors have others. An inference tensor has no
+    version counter, and only inference mode may write it.
+    """
+    found: list[int] = []
+    for inference in (False, True):
+        with torch.inference_mode(inference):
+            found.append(_C._dispatch_keys(torch.empty((), device="cpu")).raw_repr())
+    return found[0], found[1]
+
+
+def box_axes(
+    shape: Sequence[int], box: Sequence[tuple[int, int]], strides: Sequence[int]
+) -> tuple[int, Axes]:
+    """Return the row-major index of the box's first element, and the box's axes.
+
+    An axis is (size, step, stride): how many elements there are along it, and how far one step
+    leads in row-major order and in memory. Axes of size 1 are left out, and neighbours that one
+    step joins are one axis. The last one's step is 1.
+
+    >>> box_axes((4, 6, 5), ((1, 3), (0, 6), (0, 5)), (30, 5, 1))
+    (30, ((60, 1, 1),))
+    >>> box_axes((4, 6), ((0, 4), (2, 3)), (1, 1))
+    (2, ((4, 6, 1), (1, 1, 1)))
+    """
+    first, step = 0, 1
+    axes: list[tuple[int, int, int]] = []  # the last one first
+    for whole, (start, stop), stride in zip(
+        reversed(shape), reversed(box), reversed(strides), strict=True
+    ):
+        first += start * step
+        size = stop - start
+        if size != 1:
+            if axes and (step, stride) == (axes[-1][0] * axes[-1][1], axes[-1][0] * axes[-1][2]):
+                axes[-1] = (size * axes[-1][0], *axes[-1][1:])
+            else:
+                axes.append((size, step, stride))
+        step *= whole
+    if not axes or axes[0][1] != 1:
+        axes.insert(0, (1, 1, 1))
+    return first, tuple(reversed(axes))
+
+
+def in_order(axes: Axes) -> Iterator[tuple[int, int, Axes]]:
+    """Yield (index, offset, axes) of parts that are quick to write, in any order.
+
+    Long runs that step over memory, as in a transposed matrix, would touch a line of the cache
+    for each element: they are cut into short pieces, and neighbours in memory come one after
+    the other.
+    """
+    size, step, stride = axes[-1]
+    if stride == 1 or len(axes) == 1:
+        yield 0, 0, axes
+        return
+    near = min(axes[:-1], key=lambda axis: axis[2])
+    outer = tuple(axis for axis in axes[:-1] if axis != near)
+    if size <= RUN:
+        yield 0, 0, (*outer, near, axes[-1])
+        return
+    pieces, rest = divmod(size, PIECE)
+    wide = (pieces, PIECE * step, PIECE * stride)
+    yield 0, 0, (*outer, wide, near, (PIECE, step, stride))
+    if rest:
+        done = pieces * PIECE
+        yield done * step, done * stride, (*outer, near, (rest, step, stride))

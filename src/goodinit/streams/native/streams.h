@@ -1,0 +1,46 @@
+// What the units of the library share: types, sizes, the table of kernels of an instruction set.
+#pragma once
+
+#include <cfloat>
+#include <cstdint>
+
+#if defined(__FAST_MATH__)
+#error "the streams need IEEE arithmetic: build without -ffast-math"
+#endif
+#if FLT_EVAL_METHOD != 0
+#error "the streams need float arithmetic without excess precision: build with SSE2"
+#endif
+#if __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
+#error "the library is for little-endian machines"
+#endif
+
+constexpr int BLOCKS = 256;         // of four words, in a tile
+constexpr int WORDS = 4 * BLOCKS;   // 4 KB: a tile stays in the first cache
+constexpr int PADDING = 64;         // bytes that a kernel may read or write behind a tile
+
+enum Kind : uint32_t { NORMAL, UNIFORM, TRUNCATED, BOUNDED, KINDS };
+enum Type : uint32_t { FLOAT32, BFLOAT16, FLOAT16, FLOAT64, TYPES };
+
+struct Key {
+    uint32_t key0, key1, high0, high1;
+};
+
+// value = loc + scale * z. A truncated law's word u becomes lo + (u * width >> 32); BOUNDED is a
+// truncated law whose width is 2^32, so that the word stays as it is. Bounds: not of NORMAL.
+struct Law {
+    uint32_t kind;
+    float scale, loc, low, high;
+    uint32_t lo, width;
+};
+
+// Write the value of each of `count` words. May read PADDING bytes behind the words.
+using Transform = void (*)(const Law &, const uint32_t *words, int count, void *out);
+
+struct Kernels {
+    const char *name;
+    // Write four words for each block. May do so for up to 15 blocks more, none behind a tile.
+    void (*philox)(const Key &, const uint64_t *blocks, int count, uint32_t *words);
+    Transform transform[KINDS][TYPES];
+};
+
+extern const Kernels portable_kernels, avx2_kernels, avx512_kernels;
