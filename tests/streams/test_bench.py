@@ -1,0 +1,143 @@
+"""`make bench`: the streams beside torch, on the same tensor, in one run.
+
+Medians of interleaved repetitions, with warm memory and with fresh. A table is printed and
+bench.json written; nothing is asserted, for a busy machine has other figures.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import goodinit as gi
+from goodinit.nn import init
+from goodinit.streams import Law, Stream, native
+
+pytestmark = pytest.mark.bench
+
+N = 20_000_000
+STREAM = Stream(0)
+LAWS: dict[str, tuple[Law, Callable[[Tensor], object]]] = {
+    "normal": (Law.normal(0.0, 0.02), lambda w: w.normal_(0.0, 0.02)),
+    "uniform": (Law.uniform(-1.0, 1.0), lambda w: w.uniform_(-1.0, 1.0)),
+    "truncated at 2 sigma": (
+        Law.truncated(0.0, 1.0, -2.0, 2.0),
+        lambda w: nn.init.trunc_normal_(w, 0.0, 1.0, -2.0, 2.0),
+    ),
+}
+# torch's ratio to ours that is aimed at, on one thread and on two.
+AIMS = {
+    ("normal", torch.float32): (2.5, 4.0),
+    ("normal", torch.bfloat16): (3.5, 6.0),
+    ("uniform", torch.float32): (6.0, 9.0),
+    ("truncated at 2 sigma", torch.float32): (40.0, 40.0),
+}
+FOUND: list[dict[str, object]] = []
+
+
+def seconds(call: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    call()
+    return time.perf_counter() - start
+
+
+def compare(
+    what: str, ours: Callable[[], object], torchs: Callable[[], object], aim: float, times: int = 7
+) -> None:
+    """Add a line: medians of both, one after the other so that a busy moment meets both."""
+    pairs = [(seconds(ours), seconds(torchs)) for _ in range(times)]
+    mine, theirs = (statistics.median(column) for column in zip(*pairs, strict=True))
+    found = {"what": what, "seconds": mine, "torch": theirs, "ratio": theirs / mine, "aim": aim}
+    FOUND.append(found)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def table() -> object:
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+    Path("bench.json").write_text(json.dumps(FOUND, indent=1))
+    print(f"\n\nkernels: {native.load().found}\n")
+    print(f"{'what':44} {'goodinit':>11} {'torch':>11} {'ratio':>7} {'aim':>6}")
+    for row in FOUND:
+        mine, theirs = (f"{row[key] * 1e3:.4g} ms" for key in ("seconds", "torch"))
+        print(f"{row['what']:44} {mine:>11} {theirs:>11} {row['ratio']:7.2f} {row['aim']:6g}")
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("law", LAWS)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_fills(law: str, dtype: torch.dtype, threads: int) -> None:
+    aims = AIMS.get((law, dtype))
+    if aims is None:
+        pytest.skip("no aim is stated for it")
+    torch.set_num_threads(threads)
+    drawn, theirs = LAWS[law]
+    w = torch.empty(N, dtype=dtype)
+    name = f"{law}, {str(dtype).removeprefix('torch.')}, {threads} thread{'s' * (threads > 1)}"
+    compare(
+        f"{name}, warm", lambda: STREAM.fill_(w, "w", drawn), lambda: theirs(w), aims[threads - 1]
+    )
+
+    def fresh(fill: Callable[[Tensor], object]) -> Callable[[], object]:
+        return lambda: fill(torch.empty(N, dtype=dtype))
+
+    ours = fresh(lambda v: STREAM.fill_(v, "w", drawn))
+    compare(f"{name}, fresh", ours, fresh(theirs), aims[threads - 1])
+
+
+def test_small_calls() -> None:
+    w, law = torch.empty(16), Law.normal(0.0, 0.02)
+
+    def many(call: Callable[[], object]) -> Callable[[], object]:
+        return lambda: [call() for _ in range(2000)]
+
+    def torchs() -> Tensor:
+        return nn.init.normal_(w, 0.0, 0.02)
+
+    compare("2,000 fills of 16 values", many(lambda: STREAM.fill_(w, "w", law)), many(torchs), 0.67)
+    compare(
+        "2,000 nn.init.normal_ of 16", many(lambda: init.normal_(w, 0.0, 0.02)), many(torchs), 0
+    )
+
+
+def test_a_plan_of_tiny_parameters() -> None:
+    net = nn.Sequential(*[nn.Linear(4, 4) for _ in range(5000)])
+    plan = gi.plan(net, {"*": gi.Normal(0.02)})
+
+    def torchs() -> None:
+        for layer in net:
+            nn.init.normal_(layer.weight, 0.0, 0.02)
+            nn.init.normal_(layer.bias, 0.0, 0.02)
+
+    compare("a ready plan of 10,000 parameters", lambda: gi.apply_(net, plan, 0), torchs, 0.33)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_orthogonal(threads: int) -> None:
+    torch.set_num_threads(threads)
+    w = torch.empty(4096, 4096)
+    compare(
+        f"orthogonal 4096 x 4096, {threads} threads",
+        *(lambda: gi.init_(w, gi.Orthogonal(), seed=0), lambda: nn.init.orthogonal_(w)),
+        *(1.5, 3),
+    )
+
+
+@pytest.mark.parametrize("sparsity", [0.1, 0.9])
+def test_sparse(sparsity: float) -> None:
+    torch.set_num_threads(2)
+    w = torch.empty(16384, 16384)
+    compare(
+        f"sparse 16384 x 16384, {sparsity:.0%} zeros",
+        *(lambda: gi.init_(w, gi.Sparse(sparsity), seed=0),),
+        *(lambda: nn.init.sparse_(w, sparsity),),
+        *(50.0, 1),
+    )
