@@ -86,6 +86,15 @@ def test_a_shared_list_of_modules_is_one_set_of_rows():
     assert len(found) == 4
 
 
+def test_two_views_alike_are_tied_beside_a_third_of_another_shape():
+    model = nn.Module()
+    model.a = nn.Parameter(torch.zeros(4, 6))
+    model.b = nn.Parameter(model.a.data.view(6, 4))
+    model.c = nn.Parameter(model.a.data)
+    model.d = nn.Parameter(model.a.data.view(6, 4))
+    assert [(slot.name, slot.tied) for slot in slots(model)] == [("a", ("c",)), ("b", ("d",))]
+
+
 def test_ties_on_meta_are_those_of_the_parameter():
     """Meta tensors have storages too: two that are fresh aren't one."""
     with torch.device("meta"):

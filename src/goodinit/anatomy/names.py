@@ -108,7 +108,10 @@ def slots(model: nn.Module, prefix: str = "") -> list[Slot]:
                     f"{slot.name} of {type(module).__name__} has no shape yet: run the model "
                     f"once on an input, then initialise it"
                 )
-            first = found.setdefault(_identity(slot), slot)
+            address = _address(slot)
+            first = found.setdefault(address or _identity(slot), slot)
+            if first is not slot and address and not _alike(first.tensor, slot.tensor):
+                first = found.setdefault(_identity(slot), slot)  # a view of the same memory
             if first is not slot:
                 first.elsewhere += ((slot.owner, slot.attr),)
                 if slot.name != first.name:
@@ -212,14 +215,23 @@ def _hooks(module: nn.Module) -> dict[str, tuple[tuple[str, ...], How]]:
     return found
 
 
+def _address(slot: Slot) -> int:
+    """Return where a plain tensor's memory begins, which mostly tells it from all others; or 0."""
+    tensor = slot.tensors[0]
+    plain = len(slot.tensors) == 1 and type(tensor) in _PLAIN and tensor.layout is torch.strided
+    return tensor.data_ptr() if plain else 0
+
+
+def _alike(first: Tensor, second: Tensor) -> bool:
+    same = first.shape == second.shape and first.stride() == second.stride()
+    return same and first.dtype == second.dtype
+
+
 def _identity(slot: Slot) -> object:
     """Return a key that is equal for two slots on the same memory in the same shape."""
     tensor = slot.tensors[0]
     plain = type(tensor) in _PLAIN and tensor.layout is torch.strided
     if len(slot.tensors) > 1 or not plain or not tensor.numel():
         return tuple(id(tensor) for tensor in slot.tensors)
-    address = tensor.data_ptr()
-    if address:
-        return address, tensor.shape, tensor.stride(), tensor.dtype
-    storage = tensor.untyped_storage()._cdata  # on meta there is no address
+    storage = tensor.untyped_storage()._cdata
     return storage, tensor.storage_offset(), tensor.shape, tensor.stride(), tensor.dtype
