@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from goodinit.errors import StreamError
-from goodinit.streams import native
+from goodinit.streams import gpu, native
 from goodinit.streams.few import FEW, few_words
 from goodinit.streams.spec import Key, Law, check_seed, key_bytes, key_of, make_key, philox, values
 
@@ -222,7 +222,9 @@ def _check_box(
 
 def _fill(out: Tensor, key: bytes, law: Law, shape: tuple[int, ...], box: Box) -> None:
     """Write the box's values."""
-    if out.numel() and not native.fill_box(out, key, law, shape, box):
+    if not out.numel() or native.fill_box(out, key, law, shape, box):
+        return
+    if not gpu.fill_box(out, key, law, shape, box):
         _fill_by_torch(out, key_of(key), law, shape, box)
 
 

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from functools import cache
-from typing import Any, cast
 
 import torch
 from torch import Tensor
-from torch.autograd.graph import increment_version
-from torch.nn import Parameter
-from torch.utils._device import DeviceContext
 
 from goodinit.streams.native import library
+from goodinit.streams.plain import bump, is_plain
 from goodinit.streams.spec import Law
 
 __all__ = ["fill_box", "fill_whole"]
@@ -85,52 +81,16 @@ def fill_box(
 def _open(out: Tensor) -> tuple[library.Fill, int, int] | None:
     """Return the C function, the tensor's address and the number of threads.
 
-    None unless the tensor is plain memory, and no mode, transform or tracer has to see what is
-    written. Its version counter is bumped.
+    None unless the tensor is plain memory of the CPU. Its version counter is bumped.
     """
-    if type(out) not in _TYPES or _dispatch_modes() or _transforms() is not None or _tracer():
-        return None
-    if torch.compiler.is_compiling() or (_function_modes() and not _only_devices()):
-        return None
     call = library.load().fill
-    if not call:
+    if not call or not out.is_cpu or not is_plain(out):
         return None
-    keys, (plain, inference) = _dispatch_keys(out).raw_repr(), _plain_keys()
-    if keys != plain and not (keys == inference and torch.is_inference_mode_enabled()):
-        return None
-    pointer = out.data_ptr()
-    if not pointer:
-        return None
-    if keys == plain:
-        increment_version(out)
-    return call, pointer, torch.get_num_threads()
+    bump(out)
+    return call, out.data_ptr(), torch.get_num_threads()
 
 
-_C = cast("Any", torch._C)
-_TYPES, _PACK = (Tensor, Parameter), library.REQUEST.pack
-_dispatch_modes, _transforms = _C._len_torch_dispatch_stack, _C._functorch.peek_interpreter_stack
-_tracer, _function_modes = _C._get_tracing_state, _C._len_torch_function_stack
-_dispatch_keys = _C._dispatch_keys
-
-
-def _only_devices() -> bool:
-    """`with torch.device(...)` and torch.set_default_device only say where new tensors go."""
-    modes = (_C._get_function_stack_at(i) for i in range(_function_modes()))
-    return all(isinstance(mode, DeviceContext) for mode in modes)
-
-
-@cache
-def _plain_keys() -> tuple[int, int]:
-    """Return the dispatch keys of a plain CPU tensor, and of one made in inference mode.
-
-    Sparse, quantised, meta and lazily negated tensors have others. An inference tensor has no
-    version counter, and only inference mode may write it.
-    """
-    found: list[int] = []
-    for inference in (False, True):
-        with torch.inference_mode(inference):
-            found.append(_C._dispatch_keys(torch.empty((), device="cpu")).raw_repr())
-    return found[0], found[1]
+_PACK = library.REQUEST.pack
 
 
 def box_axes(

@@ -1,0 +1,9 @@
+"""The GPU kernel in Triton: the same bits as spec.py, without a copy from the CPU.
+
+``kernels`` holds it, ``fill`` hands it a tensor. Triton comes with torch's CUDA builds; without
+it, or where the kernel draws other bits, values are drawn on the CPU and copied.
+"""
+
+from goodinit.streams.gpu.fill import fill_box
+
+__all__ = ["fill_box"]

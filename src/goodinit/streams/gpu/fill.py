@@ -1,0 +1,109 @@
+"""Fill a tensor on a GPU, where the kernel can be trusted."""
+
+from __future__ import annotations
+
+import struct
+import warnings
+from collections.abc import Callable, Sequence
+from functools import cache
+from importlib import import_module
+from importlib.util import find_spec
+from typing import cast
+
+import torch
+from torch import Tensor
+
+from goodinit.streams.native import library
+from goodinit.streams.plain import bump, is_plain
+from goodinit.streams.spec import Law, key_of, philox, values
+
+__all__ = ["fill_box"]
+
+LEAST_CAPABILITY = (8, 0)
+"""Triton supports older GPUs no more."""
+
+COUNT = 300
+FIRST = 4 * (2**32 - 32)  # so that the counter's second word changes on the way
+KEY = struct.pack("=4I", 1, 2, 3, 4)
+
+Write = Callable[[Tensor, bytes, Law, Sequence[int], Sequence[tuple[int, int]]], None]
+
+
+def fill_box(
+    out: Tensor,
+    key: bytes,
+    law: Law,
+    shape: Sequence[int],
+    box: Sequence[tuple[int, int]],
+) -> bool:
+    """Write the values of a box, if the tensor is plain memory of an NVIDIA GPU.
+
+    Returns whether it was done; if not, nothing was written. The work is queued on the device's
+    current stream. The first fill of a law's kind in a dtype compiles the kernel and compares
+    some values with those of the specification.
+
+    Args:
+        out: of the box's shape and one of the dtypes; no two elements share memory.
+        key: of ``key_bytes``.
+        law: what to draw.
+        shape: the parameter's global shape.
+        box: (start, stop) along each axis of ``shape``.
+    """
+    if not out.is_cuda or torch.version.hip is not None or not out.numel() or not is_plain(out):
+        return False
+    write = _load()
+    if write is None:
+        return False
+    with torch.cuda.device(out.device):
+        if not _trusted(write, out.device, law.kind, out.dtype):
+            return False
+        bump(out)
+        write(out, key, law, shape, box)
+    return True
+
+
+@cache
+def _load() -> Write | None:
+    """Return ``kernels.write``; None without triton. One that can't be imported is warned of."""
+    if find_spec("triton") is None:
+        return None
+    try:
+        return cast("Write", import_module("goodinit.streams.gpu.kernels").write)
+    except Exception as error:  # whatever goes wrong in there, the CPU draws the same values
+        _warn(f"triton can't be used ({error!r})")
+        return None
+
+
+@cache
+def _trusted(write: Write, device: torch.device, kind: str, dtype: torch.dtype) -> bool:
+    """Draw a few values: a compiler that fuses products and sums draws others."""
+    if torch.cuda.get_device_capability(device) < LEAST_CAPABILITY:
+        return False
+    return _agrees(write, device, kind, dtype)
+
+
+def _agrees(write: Write, device: torch.device, kind: str, dtype: torch.dtype) -> bool:
+    """Return whether ``write`` writes the values of the specification; warn if it doesn't."""
+    laws = (law for law in library.CHECKED if law.kind == kind)
+    for law in laws:
+        out = torch.empty(COUNT, dtype=dtype, device=device)
+        try:
+            write(out, KEY, law, (FIRST + COUNT,), ((FIRST, FIRST + COUNT),))
+            drawn = out.cpu()
+        except Exception as error:  # no C compiler, a driver too old, no memory, ...
+            _warn(f"the kernel doesn't run on {device} ({error!r})")
+            return False
+        blocks = torch.arange(FIRST // 4, (FIRST + COUNT) // 4, device="cpu")
+        words = philox(key_of(KEY), blocks).view(-1)
+        if not torch.equal(drawn, values(law, words).to(dtype)):
+            _warn(f"the kernel draws other bits on {device} in {dtype}")
+            return False
+    return True
+
+
+def _warn(why: str) -> None:
+    warnings.warn(
+        f"goodinit's GPU kernel isn't used, values are drawn on the CPU and copied: {why}",
+        RuntimeWarning,
+        stacklevel=2,
+    )

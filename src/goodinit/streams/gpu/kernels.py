@@ -1,0 +1,255 @@
+"""The kernel in Triton, and its launch. Importing this module imports triton.
+
+It holds by itself to what spec.py asks for: each product and each sum is rounded (the launch
+switches contraction off), and bfloat16 is rounded in integers, because Triton's interpreter cuts
+the digits off.
+"""
+
+# triton has no types, and is absent from most machines.
+# pyright: basic, reportMissingImports=false, reportIndexIssue=false
+# pyright: reportGeneralTypeIssues=false, reportCallIssue=false
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator, Sequence
+from itertools import product
+
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from goodinit.streams import spec
+from goodinit.streams.native import library
+from goodinit.streams.native.fill import box_axes
+from goodinit.streams.spec import Law
+
+__all__ = ["draw", "launches", "write"]
+
+TILE = 256
+"""Lanes in a program; each takes one of Philox's blocks."""
+
+LOG2 = tl.constexpr(spec.LOG2)
+QUANTILE = tl.constexpr(spec.QUANTILE)
+CENTRE = tl.constexpr(spec.CENTRE)
+NORMAL = tl.constexpr(library.KINDS["normal"])
+UNIFORM = tl.constexpr(library.KINDS["uniform"])
+TRUNCATED = tl.constexpr(library.KINDS["truncated"])
+
+AXES = 4
+"""Axes, besides the run's own, that one launch walks; more of them take several launches."""
+
+NUMBERS = (
+    "key0 key1 high0 high1 scale loc low high lo width first run stride blocks lanes "
+    "size0 step0 stride0 size1 step1 stride1 size2 step2 stride2 size3 step3 stride3"
+).split()
+"""No value of these compiles anew. Numbers in a tuple would: they can't be listed here."""
+
+
+@triton.jit
+def philox(block, key0, key1, high0, high1):
+    """Return the four words of each block, uint32."""
+    c0, c1 = block.to(tl.uint32), (block >> 32).to(tl.uint32)
+    k0 = tl.cast(key0, tl.uint32, bitcast=True)
+    k1 = tl.cast(key1, tl.uint32, bitcast=True)
+    c2 = tl.cast(high0, tl.uint32, bitcast=True)
+    c3 = tl.cast(high1, tl.uint32, bitcast=True)
+    for _ in tl.static_range(10):
+        p = c0.to(tl.uint64) * 0xD2511F53
+        q = c2.to(tl.uint64) * 0xCD9E8D57
+        c0, c1 = (q >> 32).to(tl.uint32) ^ c1 ^ k0, q.to(tl.uint32)
+        c2, c3 = (p >> 32).to(tl.uint32) ^ c3 ^ k1, p.to(tl.uint32)
+        k0 += 0x9E3779B9
+        k1 += 0xBB67AE85
+    return c0, c1, c2, c3
+
+
+@triton.jit
+def odd(words):
+    """Return (word - 2**31) | 1, int32."""
+    return (words ^ 0x80000000).to(tl.int32, bitcast=True) | 1
+
+
+@triton.jit
+def standard_normal(n):
+    """Return spec.standard_normal's z of the odd integers n."""
+    c = ((0x7FFFFFFF - tl.abs(n)) + 1).to(tl.float32) * 2.0**-31
+    bits = ((2.0 - c) * c).to(tl.int32, bitcast=True)
+    exponent = (bits - 0x3F3504F3) & -0x800000
+    f = (bits - exponent).to(tl.float32, bitcast=True) + -1.0
+    shift = ((exponent >> 23) + CENTRE).to(tl.float32)
+    t = f * LOG2[0] + LOG2[1]
+    for k in tl.static_range(2, 8):
+        t = t * f + LOG2[k]
+    t = t * f - shift
+    z = t * QUANTILE[0] + QUANTILE[1]
+    for k in tl.static_range(2, 16):
+        z = z * t + QUANTILE[k]
+    return z * (n.to(tl.float32) * 2.0**-31)
+
+
+@triton.jit
+def values(words, scale, loc, low, high, lo, width, kind: tl.constexpr):
+    """Return spec.values of the words."""
+    if kind == TRUNCATED:
+        width = tl.cast(width, tl.uint32, bitcast=True).to(tl.uint64)
+        words = (words.to(tl.uint64) * width >> 32).to(tl.uint32)
+        words += tl.cast(lo, tl.uint32, bitcast=True)
+    n = odd(words)
+    z = n.to(tl.float32) * 2.0**-31 if kind == UNIFORM else standard_normal(n)
+    z = z * tl.cast(scale, tl.float32, bitcast=True)
+    z = z + tl.cast(loc, tl.float32, bitcast=True)
+    if kind != NORMAL:
+        z = tl.maximum(z, tl.cast(low, tl.float32, bitcast=True))
+        z = tl.minimum(z, tl.cast(high, tl.float32, bitcast=True))
+    return z
+
+
+@triton.jit
+def to_bfloat16(z):
+    """Round to nearest, ties to even. No value is NaN; one that is too large becomes infinite."""
+    bits = z.to(tl.uint32, bitcast=True)
+    return ((bits + 0x7FFF + (bits >> 16 & 1)) >> 16).to(tl.uint16).to(tl.bfloat16, bitcast=True)
+
+
+@triton.jit(do_not_specialize=NUMBERS)
+def draw(
+    out,
+    key0,
+    key1,
+    high0,
+    high1,
+    scale,
+    loc,
+    low,
+    high,
+    lo,
+    width,
+    first,
+    run,
+    stride,
+    blocks,
+    lanes,
+    size0,
+    step0,
+    stride0,
+    size1,
+    step1,
+    stride1,
+    size2,
+    step2,
+    stride2,
+    size3,
+    step3,
+    stride3,
+    kind: tl.constexpr,
+    count: tl.constexpr,
+    aligned: tl.constexpr,
+    adjacent: tl.constexpr,
+    across: tl.constexpr,
+    wide: tl.constexpr,
+    tile: tl.constexpr,
+):
+    """Write the values of many runs of consecutive indices; a lane writes those of a block.
+
+    The element at ``out`` is the first, with index ``first``. A run has ``run`` elements,
+    ``stride`` apart in memory, and takes ``blocks`` lanes, of ``lanes`` in all. Along up to four
+    axes there are several runs; one step leads ``step`` indices and ``stride`` elements on. The
+    numbers of the key and of the law are int32 with the bits of what they stand for.
+
+    What is known when compiling: ``kind`` of the law; ``count`` of axes; ``aligned``: each run
+    begins and ends with a block; ``adjacent``: the stride is 1; ``across``: neighbouring lanes
+    are in neighbouring runs, not in one; ``wide``: the lanes need 64 bits; ``tile``: lanes in a
+    program.
+    """
+    program = tl.program_id(0)
+    if wide:
+        program = program.to(tl.int64)
+    lane = program * tile + tl.arange(0, tile)
+    inside = (lane < lanes)[:, None]
+    index = tl.cast(first, tl.int64)
+    offset = tl.zeros((tile,), tl.int64)
+    if count == 0:
+        k = lane
+    else:
+        sizes = (size0, size1, size2, size3)
+        steps = (step0, step1, step2, step3)
+        strides = (stride0, stride1, stride2, stride3)
+        if across:
+            rest, k = lane % (lanes // blocks), lane // (lanes // blocks)
+        else:
+            rest, k = lane // blocks, lane % blocks
+        for axis in tl.static_range(count - 1, -1, -1):
+            at = (rest % sizes[axis]).to(tl.int64)
+            rest = rest // sizes[axis]
+            index = index + at * steps[axis]
+            offset = offset + at * strides[axis]
+    k = k.to(tl.int64)
+    c0, c1, c2, c3 = philox((index >> 2) + k, key0, key1, high0, high1)
+    words = tl.join(tl.join(c0, c2), tl.join(c1, c3)).reshape(tile, 4)
+    z = values(words, scale, loc, low, high, lo, width, kind)
+    if out.dtype.element_ty == tl.bfloat16:
+        z = to_bfloat16(z)
+    position = (4 * k)[:, None] + tl.arange(0, 4)[None, :]
+    if not aligned:
+        position = position - (tl.zeros((tile,), tl.int64) + (index & 3))[:, None]
+        inside = inside & (position >= 0) & (position < run)
+    if not adjacent:
+        position = position * stride
+    tl.store(out + (offset[:, None] + position), z.to(out.dtype.element_ty), mask=inside)
+
+
+def launches(
+    law: Law, key: bytes, shape: Sequence[int], box: Sequence[tuple[int, int]], out: Tensor
+) -> Iterator[tuple[Tensor, tuple[int, ...], dict[str, object], int]]:
+    """Yield what ``draw`` takes: where, its numbers, its constants, and how many programs.
+
+    Args:
+        law: what to draw.
+        key: of ``key_bytes``.
+        shape: the parameter's global shape.
+        box: (start, stop) along each axis of ``shape``, not empty.
+        out: of the box's shape.
+    """
+    kind, *numbers = struct.unpack("=I6i", library.pack_law(law))
+    first, (*outer, (run, _, stride)) = box_axes(shape, box, out.stride())
+    outer.sort(key=lambda axis: -axis[2])  # so that neighbouring lanes write side by side
+    aligned = not any(number % 4 for number in (first, run, *(step for _, step, _ in outer)))
+    blocks = run // 4 if aligned else (run + 6) // 4
+    far, near = outer[:-AXES], outer[-AXES:]
+    lanes = blocks
+    for size, _, _ in near:
+        lanes *= size
+    constants: dict[str, object] = {
+        "kind": kind,
+        "count": len(near),
+        "aligned": aligned,
+        "adjacent": stride == 1,
+        "across": bool(near) and near[-1][2] < stride,
+        "wide": lanes > 2**31 - TILE,
+        "tile": TILE,
+    }
+    padded = [*near, *[(1, 0, 0)] * (AXES - len(near))]
+    axes = [number for axis in padded for number in axis]
+    for at in product(*(range(size) for size, _, _ in far)):
+        index = first + sum(i * step for i, (_, step, _) in zip(at, far, strict=True))
+        start = sum(i * stride for i, (_, _, stride) in zip(at, far, strict=True))
+        place = out.as_strided((1,), (1,), out.storage_offset() + start)
+        where = (index, run, stride, blocks, lanes, *axes)
+        yield place, (*struct.unpack("=4i", key), *numbers, *where), constants, -(-lanes // TILE)
+
+
+def write(
+    out: Tensor, key: bytes, law: Law, shape: Sequence[int], box: Sequence[tuple[int, int]]
+) -> None:
+    """Write the values of a box on the current device.
+
+    Args:
+        out: of the box's shape; not empty; no two elements share memory.
+        key: of ``key_bytes``.
+        law: what to draw.
+        shape: the parameter's global shape.
+        box: (start, stop) along each axis of ``shape``.
+    """
+    for place, given, constants, programs in launches(law, key, shape, box, out):
+        draw[(programs,)](place, *given, **constants, enable_fp_fusion=False)
