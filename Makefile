@@ -14,10 +14,10 @@ COMPILE := $(PY) -m compileall -qq -j 0 $(VENV)/lib || true
 NATIVE := $(wildcard $(addprefix src/goodinit/streams/native/,*.cpp *.h build.py))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench accuracy battery docs sanitize
+.PHONY: help demo test check bench accuracy battery docs sanitize gpu-check
 
 help: ## list these targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(VENV)/demo.stamp ## a 30-layer network under three initializations; a plot, a minute
 	@$(PY) -m goodinit.demos
@@ -42,6 +42,9 @@ docs: $(VENV)/test.stamp ## run the Python examples of README.md and docs/
 
 sanitize: ## the native kernels fuzzed under AddressSanitizer; a minute, needs no Python package
 	@$(PYTHON) tests/streams/sanitize.py
+
+gpu-check: $(VENV)/test.stamp ## on a CUDA GPU: the CPU's bits, and how fast; a minute
+	@$(PY) tools/gpu_check.py
 
 $(VENV)/made.stamp: constraints.txt
 	@echo "$(VENV): a new virtual environment ($$($(PYTHON) --version))"

@@ -15,7 +15,6 @@ from goodinit.explanation.reading import Seen, weight_normed
 from goodinit.explanation.statistics import Sample
 from goodinit.findings import Finding, Severity
 from goodinit.schemes import Normal
-from goodinit.schemes.matrices import unfolded
 
 __all__ = ["broken"]
 
@@ -174,7 +173,7 @@ def _rows_equal(seen: Seen) -> bool:
     if layout is None or not layout.outputs or values.numel() > 4 * WHOLE:
         return seen.constant
     try:
-        view = unfolded(values, layout)
+        view = layout.unfold(values)
     except RuntimeError:
         return False
     units = view[(0,) * (len(layout.batch) + 1)]  # of the first matrix, the first group

@@ -23,8 +23,7 @@ from goodinit.schemes import (
     Orthogonal,
     Scheme,
 )
-from goodinit.schemes.matrices import unfolded
-from goodinit.streams import Law
+from goodinit.streams import Box, Law
 
 __all__ = ["Fit", "fit", "law_of", "orthogonal_gain"]
 
@@ -160,7 +159,7 @@ def _vectors(part: Part, centre: bool = False) -> Tensor | None:
     if layout.groups > 1 and centre:
         return None
     try:
-        view = unfolded(part.values.detach(), layout)
+        view = layout.unfold(part.values.detach())
     except RuntimeError:
         return None
     batch = len(layout.batch) + 1
@@ -215,5 +214,5 @@ def _is_computed(part: Part, scheme: Function) -> bool:
     return torch.allclose(values.float().cpu(), wanted, rtol=slack, atol=slack)
 
 
-def _no_draw(out: Tensor, law: Law, purpose: str = "") -> None:
-    raise AssertionError(f"nothing is drawn for {tuple(out.shape)}: {law} {purpose}")
+def _no_draw(out: Tensor, law: Law, purpose: str = "", box: Box | None = None) -> None:
+    raise AssertionError(f"nothing is drawn for {tuple(out.shape)}: {law} {purpose} {box}")

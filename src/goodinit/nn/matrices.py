@@ -26,10 +26,11 @@ from goodinit.nn.fill import (
     stream_for,
 )
 from goodinit.nn.refusals import InitDtypeError, InitTypeError, refuse
+from goodinit.schemes import Layout
 from goodinit.schemes.fields import shown
 from goodinit.schemes.haar import haar
-from goodinit.schemes.lowest import lowest
-from goodinit.streams import Law, Stream
+from goodinit.schemes.thinning import thin_
+from goodinit.streams import Box, Law, Stream
 
 __all__ = ["delta_orthogonal_", "dirac_", "eye_", "orthogonal_", "sparse_"]
 
@@ -251,11 +252,14 @@ def sparse_(
     dtype = torch.float32 if tensor.dtype in FLOAT8 else tensor.dtype  # which can't be masked
     values = torch.empty(tensor.shape, dtype=dtype, device=tensor.device)
     draw_(values, Wanted("normal", 0.0, spread), stream)
-    chance = torch.empty(tensor.shape, dtype=torch.float32, device=tensor.device)
-    stream.fill_(chance, NAME, Law.uniform(0.0, 1.0), purpose="sparse")
-    zeros = lowest(chance.unsqueeze(0), math.ceil(share * tensor.size(0))).squeeze(0)
+
+    def chance(out: Tensor, box: Box | None = None) -> None:
+        law = Law.uniform(0.0, 1.0)
+        stream.fill_(out, NAME, law, shape=tensor.shape, box=box, purpose="sparse")
+
+    thin_(values, Layout((0,), (1,)), math.ceil(share * tensor.size(0)), chance)
     with torch.no_grad():
-        return tensor.copy_(values.masked_fill_(zeros, 0))
+        return tensor.copy_(values)
 
 
 def _orthogonal(tensor: Tensor, rows: int, columns: int, stream: Stream) -> Tensor:

@@ -24,7 +24,7 @@ from goodinit.findings import Finding
 from goodinit.planning.checks import fixes_scale
 from goodinit.planning.rows import PlanBlock, PlanRow, needs_old
 from goodinit.schemes import Draw, Keep, Site
-from goodinit.streams import Law, Stream
+from goodinit.streams import Box, Law, Stream
 from goodinit.streams.stream import DTYPES
 from goodinit.threads import one_thread
 
@@ -123,9 +123,15 @@ def _fill(out: Tensor, row: PlanRow, stream: Stream) -> None:
 
 def _draw(row: PlanRow, block: PlanBlock | None, stream: Stream) -> Draw:
     """Return the stream, bound to one parameter, or to one block of it."""
-    shape, box = (None, None) if block is None else (row.shape, block.box)
+    whole = None if block is None else block.box
 
-    def draw(out: Tensor, law: Law, purpose: str = "") -> None:
+    def draw(out: Tensor, law: Law, purpose: str = "", box: Box | None = None) -> None:
+        if box is None:
+            box = whole
+        elif whole is not None:
+            corner = [start for start, _ in whole]
+            box = tuple((a + at, b + at) for (a, b), at in zip(box, corner, strict=True))
+        shape = None if box is None else row.shape
         stream.fill_(out, row.name, law, shape=shape, box=box, purpose=purpose)
 
     return draw

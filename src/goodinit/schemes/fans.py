@@ -9,6 +9,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 __all__ = ["Layout", "Site"]
 
@@ -67,6 +71,28 @@ class Layout:
         if self.transposed:
             return _whole(inputs / self.groups / self.stride), _whole(outputs)
         return _whole(inputs), _whole(outputs / self.groups / self.stride)
+
+    def unfold(self, weight: Tensor) -> Tensor:
+        """Return a view of shape [batch..., groups, outputs..., inputs..., window...].
+
+        The groups of a convolution lie one after the other along its outputs, those of a
+        transposed one along its inputs; splitting an axis is a view whatever the strides.
+
+        Example:
+            >>> import torch
+            >>> conv = Layout(outputs=(0,), inputs=(1,), window=(2,), groups=4)
+            >>> conv.unfold(torch.empty(8, 2, 3)).shape
+            torch.Size([4, 2, 2, 3])
+        """
+        split = self.inputs[0] if self.transposed else self.outputs[0]
+        shape = weight.shape
+        view = weight.view(*shape[:split], self.groups, -1, *shape[split + 1 :])
+
+        def moved(axes: tuple[int, ...]) -> list[int]:
+            return [axis + (axis >= split) for axis in axes]
+
+        axes = moved(self.outputs) + moved(self.inputs) + moved(self.window)
+        return view.permute(*moved(self.batch), split, *axes)
 
 
 @dataclass(frozen=True, slots=True)

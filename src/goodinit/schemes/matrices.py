@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
@@ -21,8 +22,8 @@ from torch import Tensor
 from goodinit.errors import FanError, SchemeError
 from goodinit.schemes import fields
 from goodinit.schemes.haar import haar
-from goodinit.schemes.lowest import lowest
 from goodinit.schemes.scheme import Draw, Scheme
+from goodinit.schemes.thinning import thin_
 from goodinit.schemes.values import Zeros
 from goodinit.streams import Law
 
@@ -35,7 +36,6 @@ __all__ = [
     "Identity",
     "Orthogonal",
     "Sparse",
-    "unfolded",
 ]
 
 
@@ -51,24 +51,12 @@ class _Size(NamedTuple):
 class _Matrix(Scheme):
     """Shared: the site's matrices, and the factor on them."""
 
-    gain: float
-
-    @torch.no_grad()
-    def fill_(self, out: Tensor, draw: Draw, site: Site) -> None:
-        layout, size = self._fit(site)
-        view = unfolded(out, layout)
-        view.copy_(self._matrices(out, draw, layout, size).reshape(view.shape))
-
     def times(self, factor: float) -> Scheme:
         factor = fields.multiplier(self, factor)
         return self._times(factor) if factor else Zeros()
 
     @abstractmethod
     def _times(self, factor: float) -> Scheme: ...
-
-    @abstractmethod
-    def _matrices(self, out: Tensor, draw: Draw, layout: Layout, size: _Size) -> Tensor:
-        """Return the values, float32, shape [count, rows, columns, taps]."""
 
     def _fit(self, site: Site) -> tuple[Layout, _Size]:
         """Return the layout and the sizes, or raise where there is no matrix."""
@@ -99,8 +87,24 @@ class _Matrix(Scheme):
         return layout.groups
 
 
+class _Worked(_Matrix):
+    """Shared: matrices that are worked out whole, then written."""
+
+    gain: float
+
+    @torch.no_grad()
+    def fill_(self, out: Tensor, draw: Draw, site: Site) -> None:
+        layout, size = self._fit(site)
+        view = layout.unfold(out)
+        view.copy_(self._matrices(out, draw, layout, size).reshape(view.shape))
+
+    @abstractmethod
+    def _matrices(self, out: Tensor, draw: Draw, layout: Layout, size: _Size) -> Tensor:
+        """Return the values, float32, shape [count, rows, columns, taps]."""
+
+
 @dataclass(frozen=True, repr=False)
-class Orthogonal(_Matrix):
+class Orthogonal(_Worked):
     """A random matrix with orthonormal rows or columns, whichever are fewer, times ``gain``.
 
     Haar-distributed: a product of reflections along Gaussian vectors (Saxe et al., 2014;
@@ -144,12 +148,12 @@ class Orthogonal(_Matrix):
         return Orthogonal(self.gain * factor)
 
     def _matrices(self, out: Tensor, draw: Draw, layout: Layout, size: _Size) -> Tensor:
-        gauss = _drawn(out, draw, Law.normal(0.0, 1.0), layout)
+        gauss = _gauss(out, draw, layout)
         return haar(gauss.reshape(size.matrices, size.rows, -1)) * self.gain
 
 
 @dataclass(frozen=True, repr=False)
-class DeltaOrthogonal(_Matrix):
+class DeltaOrthogonal(_Worked):
     """A convolution that keeps norms: orthogonal at the centre tap, 0 elsewhere.
 
     Xiao et al., 2018 (10,000-layer CNNs). The centre of a window of k taps is k // 2. With
@@ -200,7 +204,7 @@ class DeltaOrthogonal(_Matrix):
         return layout, size
 
     def _matrices(self, out: Tensor, draw: Draw, layout: Layout, size: _Size) -> Tensor:
-        gauss = _drawn(out, draw, Law.normal(0.0, 1.0), layout).reshape(size)
+        gauss = _gauss(out, draw, layout).reshape(size)
         values = torch.zeros_like(gauss)
         centre = _centre(out, layout)
         values[..., centre] = haar(gauss[..., centre]) * self.gain
@@ -208,7 +212,7 @@ class DeltaOrthogonal(_Matrix):
 
 
 @dataclass(frozen=True, repr=False)
-class Identity(_Matrix):
+class Identity(_Worked):
     """The identity matrix, with rows or columns of 0 to fill an oblong; for linear layers.
 
     Args:
@@ -252,7 +256,7 @@ class Identity(_Matrix):
 
 
 @dataclass(frozen=True, repr=False)
-class Dirac(_Matrix):
+class Dirac(_Worked):
     """A convolution that returns its input, as far as channels go: 1 at the centre tap.
 
     Zagoruyko & Komodakis, 2017. The centre of a window of k taps is k // 2.
@@ -352,39 +356,28 @@ class Sparse(_Matrix):
     def _zeros(self, size: _Size) -> int:
         return math.ceil(self.sparsity * size.rows)
 
-    def _matrices(self, out: Tensor, draw: Draw, layout: Layout, size: _Size) -> Tensor:
+    @torch.no_grad()
+    def fill_(self, out: Tensor, draw: Draw, site: Site) -> None:
+        layout, size = self._fit(site)
         if self.std == 0:
-            return out.new_zeros(size, dtype=torch.float32)
-        values = _drawn(out, draw, Law.normal(0.0, self.std), layout).reshape(size)
-        chance = _drawn(out, draw, Law.uniform(0.0, 1.0), layout, purpose="sparse").reshape(size)
-        return values.masked_fill_(lowest(chance, self._zeros(size)), 0.0)
+            out.zero_()
+            return
+        values = out if out.dtype == torch.float32 else torch.empty_like(out, dtype=torch.float32)
+        draw(values, Law.normal(0.0, self.std))
+        chance = partial(draw, law=Law.uniform(0.0, 1.0), purpose="sparse")
+        thin_(values, layout, self._zeros(size), chance)
+        if values is not out:
+            out.copy_(values)
 
 
-def unfolded(out: Tensor, layout: Layout) -> Tensor:
-    """Return a view of shape [batch..., groups, outputs..., inputs..., window...].
-
-    The groups of a convolution lie one after the other along its outputs, those of a transposed
-    one along its inputs; splitting an axis is a view whatever the strides.
-    """
-    split = layout.inputs[0] if layout.transposed else layout.outputs[0]
-    shape = out.shape
-    view = out.view(*shape[:split], layout.groups, -1, *shape[split + 1 :])
-
-    def moved(axes: tuple[int, ...]) -> list[int]:
-        return [axis + (axis >= split) for axis in axes]
-
-    axes = moved(layout.outputs) + moved(layout.inputs) + moved(layout.window)
-    return view.permute(*moved(layout.batch), split, *axes)
-
-
-def _drawn(out: Tensor, draw: Draw, law: Law, layout: Layout, purpose: str = "") -> Tensor:
-    """Return numbers of the law, float32, as a view unfolded like the weight's.
+def _gauss(out: Tensor, draw: Draw, layout: Layout) -> Tensor:
+    """Return N(0, 1) numbers, float32, as a view unfolded like the weight's.
 
     They are drawn in the weight's own shape, so that a number belongs to an element.
     """
     numbers = torch.empty(out.shape, dtype=torch.float32, device=out.device)
-    draw(numbers, law, purpose)
-    return unfolded(numbers, layout)
+    draw(numbers, Law.normal(0.0, 1.0))
+    return layout.unfold(numbers)
 
 
 def _centre(out: Tensor, layout: Layout) -> int:

@@ -214,7 +214,7 @@ extern "C" {
 #pragma GCC visibility push(default)
 
 // Grows whenever a signature or a struct below changes.
-int goodinit_interface() { return 1; }
+int goodinit_interface() { return 2; }
 
 // The name of the instruction set with this number, of the best for 0; null if it can't run here.
 const char *goodinit_instructions(int number) {

@@ -18,7 +18,7 @@ from goodinit.streams.spec import Law, cdf_word, float32_bounds
 
 __all__ = ["AXIS", "REQUEST", "TYPES", "Library", "load", "open_library", "pack_law"]
 
-INTERFACE = 1
+INTERFACE = 2
 """Of fill.cpp's function of that name: a library of another number is an old one."""
 
 TYPES = {torch.float32: 0, torch.bfloat16: 1, torch.float16: 2, torch.float64: 3}

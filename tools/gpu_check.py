@@ -1,0 +1,96 @@
+"""`make gpu-check`: the kernels of the GPU draw the CPU's bits, and how fast.
+
+Needs a CUDA GPU, and triton, which comes with torch there. Bits: COUNT values of each law in each
+dtype, whole, as a box and through a transposed view. Times: medians of what CUDA's events say, on
+warm memory, beside torch's own fill of the same tensor. Ends with 1 if a bit differs.
+"""
+
+from __future__ import annotations
+
+import statistics
+import sys
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from goodinit.streams import Law, Stream, gpu
+from goodinit.streams.spec import key_bytes
+from goodinit.streams.stream import DTYPES
+
+COUNT = 10_000_019  # not a multiple of a block
+ROWS, COLUMNS = 3_001, 3_343
+TIMED = 2**28
+LAWS: dict[str, tuple[Law, Callable[[Tensor], object]]] = {
+    "normal": (Law.normal(0.0, 0.02), lambda w: w.normal_(0.0, 0.02)),
+    "uniform": (Law.uniform(-0.1, 0.1), lambda w: w.uniform_(-0.1, 0.1)),
+    "truncated at 2 sigma": (
+        Law.truncated(0.0, 1.0, -2.0, 2.0),
+        lambda w: nn.init.trunc_normal_(w, 0.0, 1.0, -2.0, 2.0),
+    ),
+}
+
+
+def main() -> int:
+    """Print what was found."""
+    if not torch.cuda.is_available():
+        print("make gpu-check needs a CUDA GPU, and torch sees none.")
+        return 1
+    print(f"{torch.cuda.get_device_name()}, torch {torch.__version__}\n")
+    found = [same_bits(name, law, dtype) for name, (law, _) in LAWS.items() for dtype in DTYPES]
+    print()
+    for name, (law, theirs) in LAWS.items():
+        for dtype in (torch.float32, torch.bfloat16):
+            compare(name, law, theirs, dtype)
+    return 0 if all(found) else 1
+
+
+def same_bits(name: str, law: Law, dtype: torch.dtype) -> bool:
+    """Draw on both, by the kernel on the GPU and not by a copy; print and return whether alike."""
+    stream, key = Stream(1), key_bytes(1, "w", "")
+    whole = torch.empty(COUNT, dtype=dtype, device="cuda")
+    table = torch.empty(COLUMNS, ROWS, dtype=dtype, device="cuda").t()
+    edges = ((11, 11 + ROWS), (7, 7 + COLUMNS))
+    wide = (ROWS + 50, COLUMNS + 9)
+    kernel = all(
+        gpu.fill_box(out, key, law, shape, box)
+        for out, shape, box in ((whole, (COUNT,), ((0, COUNT),)), (table, wide, edges))
+    )
+    alike = torch.equal(whole.cpu(), stream.draw("w", law, (COUNT,), dtype=dtype))
+    boxed = stream.draw("w", law, wide, box=edges, dtype=dtype)
+    alike = alike and torch.equal(table.cpu(), boxed)
+    said = "the CPU's bits" if kernel and alike else "OTHER BITS" if kernel else "NO KERNEL"
+    print(f"{name:22} {str(dtype).removeprefix('torch.'):10} {COUNT:,} values: {said}")
+    return kernel and alike
+
+
+def compare(name: str, law: Law, theirs: Callable[[Tensor], object], dtype: torch.dtype) -> None:
+    """Print values a second, ours and torch's, and the bytes a second that fill_ writes."""
+    out, stream = torch.empty(TIMED, dtype=dtype, device="cuda"), Stream(0)
+    calls = (lambda: stream.fill_(out, "w", law), lambda: theirs(out), lambda: out.fill_(1.0))
+    ours, torchs, fill = (statistics.median(column) for column in zip(*rounds(calls), strict=True))
+    size = str(dtype).removeprefix("torch.")
+    rates = " ".join(
+        f"{what} {TIMED / ms / 1e6:7.1f}"
+        for what, ms in (("goodinit", ours), ("torch", torchs), ("fill_", fill))
+    )
+    print(f"{name:22} {size:10} G values/s: {rates}   ratio {torchs / ours:.2f}")
+
+
+def rounds(calls: tuple[Callable[[], object], ...], times: int = 11) -> list[list[float]]:
+    """Milliseconds of each call, one after the other; the first round compiles and isn't kept."""
+    return [[milliseconds(call) for call in calls] for _ in range(times + 1)][1:]
+
+
+def milliseconds(call: Callable[[], object]) -> float:
+    """Return the device's time of one call."""
+    start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+    start.record()
+    call()
+    end.record()
+    torch.cuda.synchronize()
+    return start.elapsed_time(end)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
