@@ -133,7 +133,11 @@ def test_a_small_box_of_a_huge_tensor() -> None:
 def test_parameters_gradients_and_versions() -> None:
     weight = torch.nn.Parameter(torch.zeros(3, 4))
     version = weight._version  # pyright: ignore[reportPrivateUsage]
-    Stream(0).fill_(weight, "w", LAWS[0])
+    with pytest.raises(StreamError, match=r"w: the tensor requires a gradient.*no_grad"):
+        Stream(0).fill_(weight, "w", LAWS[0])
+    assert not weight.any()
+    with torch.no_grad():
+        Stream(0).fill_(weight, "w", LAWS[0])
     assert weight._version > version  # pyright: ignore[reportPrivateUsage]
     assert weight.requires_grad
     assert weight.is_leaf
@@ -143,7 +147,8 @@ def test_parameters_gradients_and_versions() -> None:
 def test_a_stale_graph_is_noticed() -> None:
     weight = torch.nn.Parameter(torch.ones(3))
     loss = (weight * weight).sum()
-    Stream(0).fill_(weight, "w", LAWS[0])
+    with torch.no_grad():
+        Stream(0).fill_(weight, "w", LAWS[0])
     with pytest.raises(RuntimeError, match="modified by an inplace operation"):
         loss.backward()  # pyright: ignore[reportUnknownMemberType]
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from goodinit.schemes.fans import Layout, Site
 from goodinit.schemes.gains import derivative_second_moment, gain, second_moment, slope
 from goodinit.schemes.matrices import DeltaOrthogonal, Dirac, Identity, Orthogonal, Sparse
+from goodinit.schemes.quadrature import truncated_moments
 from goodinit.schemes.reader import from_dict
 from goodinit.schemes.scheme import Draw, Scaled, Scheme
 from goodinit.schemes.values import (
@@ -22,7 +23,6 @@ from goodinit.schemes.values import (
     TruncatedNormal,
     Uniform,
     Zeros,
-    truncated_moments,
 )
 from goodinit.schemes.variance import (
     GlorotNormal,

@@ -12,7 +12,7 @@ from torch import Tensor
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["integrate", "legendre", "steady"]
+__all__ = ["integrate", "legendre", "steady", "truncated_moments"]
 
 POINTS = 16  # in a panel: exact for polynomials up to degree 31
 SETTLED = 1e-13  # a panel's disagreement with its halves, as a share of the whole
@@ -105,3 +105,33 @@ def _panels(f: Callable[[Tensor], Tensor], left: Tensor, right: Tensor) -> Tenso
     points = (left + right)[:, None] / 2 + half[:, None] * nodes
     values = f(points.flatten()).reshape(-1, *points.shape)
     return values @ weights * half
+
+
+@functools.lru_cache(maxsize=1024)
+def truncated_moments(low: float, high: float) -> tuple[float, float]:
+    """Return (mean, standard deviation) of z ~ N(0, 1) given that low < z < high.
+
+    By quadrature of exp(-(z^2 - nearest^2)/2), where ``nearest`` is the point of the interval
+    nearest to 0: unlike the formula with the error function, it loses no digits in narrow
+    intervals or far out in a tail. To ten digits, as on every machine.
+
+    >>> truncated_moments(-2.0, 2.0)
+    (0.0, 0.879625661)
+    >>> truncated_moments(30.0, 31.0)
+    (30.03325967, 0.03322305693)
+    """
+    if high <= 0:
+        mean, std = truncated_moments(-high, -low)
+        return (0.0 if low == -high else -mean), std
+    nearest = max(low, 0.0)
+    reach = min(13.0, 80 / nearest) if nearest else 13.0  # exp(-80) of the density lies beyond
+    start, end = max(low - nearest, -reach), min(high - nearest, reach)
+    nodes, weights = legendre(16)
+    half = (end - start) / 128
+    steps = [start + half * (2 * panel + 1 + node) for panel in range(64) for node in nodes]
+    mass = [w * math.exp(-t * (nearest + t / 2)) for t, w in zip(steps, weights * 64, strict=True)]
+    total = math.fsum(mass)
+    shift = math.fsum(m * t for m, t in zip(mass, steps, strict=True)) / total
+    spread = math.fsum(m * (t - shift) ** 2 for m, t in zip(mass, steps, strict=True)) / total
+    mean = 0.0 if low == -high else steady(nearest + shift)
+    return mean, steady(math.sqrt(spread))

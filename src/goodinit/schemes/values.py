@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import math
 from abc import abstractmethod
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, cast
 
@@ -17,7 +18,7 @@ from torch import Tensor
 from goodinit.errors import SchemeError, StreamError
 from goodinit.schemes import fields
 from goodinit.schemes.fans import Site
-from goodinit.schemes.quadrature import legendre, steady
+from goodinit.schemes.quadrature import steady, truncated_moments
 from goodinit.schemes.scheme import Draw, Scheme
 from goodinit.streams import Law
 
@@ -36,7 +37,6 @@ __all__ = [
     "TruncatedNormal",
     "Uniform",
     "Zeros",
-    "truncated_moments",
 ]
 
 _NOWHERE = Site(())  # for laws that depend on no site
@@ -62,7 +62,8 @@ class Drawn(Scheme):
     def fill_(self, out: Tensor, draw: Draw, site: Site) -> None:
         law = _law_or_constant(self, site)
         if isinstance(law, Law):
-            draw(out, law)
+            with torch.no_grad() if out.requires_grad else nullcontext():
+                draw(out, law)
         else:
             _write_(out, law)
 
@@ -230,36 +231,6 @@ class TruncatedNormal(Drawn):
         if not factor:
             return Zeros()
         return replace(self, std=self.std * factor, mean=self.mean * factor)
-
-
-@functools.lru_cache(maxsize=1024)
-def truncated_moments(low: float, high: float) -> tuple[float, float]:
-    """Return (mean, standard deviation) of z ~ N(0, 1) given that low < z < high.
-
-    By quadrature of exp(-(z^2 - nearest^2)/2), where ``nearest`` is the point of the interval
-    nearest to 0: unlike the formula with the error function, it loses no digits in narrow
-    intervals or far out in a tail. To ten digits, as on every machine.
-
-    >>> truncated_moments(-2.0, 2.0)
-    (0.0, 0.879625661)
-    >>> truncated_moments(30.0, 31.0)
-    (30.03325967, 0.03322305693)
-    """
-    if high <= 0:
-        mean, std = truncated_moments(-high, -low)
-        return (0.0 if low == -high else -mean), std
-    nearest = max(low, 0.0)
-    reach = min(13.0, 80 / nearest) if nearest else 13.0  # exp(-80) of the density lies beyond
-    start, end = max(low - nearest, -reach), min(high - nearest, reach)
-    nodes, weights = legendre(16)
-    half = (end - start) / 128
-    steps = [start + half * (2 * panel + 1 + node) for panel in range(64) for node in nodes]
-    mass = [w * math.exp(-t * (nearest + t / 2)) for t, w in zip(steps, weights * 64, strict=True)]
-    total = math.fsum(mass)
-    shift = math.fsum(m * t for m, t in zip(mass, steps, strict=True)) / total
-    spread = math.fsum(m * (t - shift) ** 2 for m, t in zip(mass, steps, strict=True)) / total
-    mean = 0.0 if low == -high else steady(nearest + shift)
-    return mean, steady(math.sqrt(spread))
 
 
 @dataclass(frozen=True, repr=False)

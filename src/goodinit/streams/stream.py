@@ -109,7 +109,7 @@ class Stream:
         box: Sequence[tuple[int, int]] | None = None,
         purpose: str = "",
     ) -> Tensor:
-        """Write the parameter's values into ``out``, without a gradient, and return it.
+        """Write the parameter's values into ``out`` and return it.
 
         Args:
             out: float32, bfloat16, float16 or float64, on any device, with any strides; of the
@@ -122,13 +122,19 @@ class Stream:
 
         Raises:
             StreamError: before anything is written: another dtype, no memory, elements that
-                share memory, a box outside of the shape or of another shape than ``out``.
+                share memory, a box outside of the shape or of another shape than ``out``, a
+                tensor that requires a gradient outside of ``torch.no_grad()``.
 
         >>> shard = torch.empty(2, 6)
         >>> box = ((2, 4), (0, 6))
         >>> shard is Stream(0).fill_(shard, "fc.weight", Law.normal(), shape=(4, 6), box=box)
         True
         """
+        if out.requires_grad and torch.is_grad_enabled():
+            raise StreamError(
+                f"{name}: the tensor requires a gradient, and a draw has none: "
+                "call this under torch.no_grad()"
+            )
         key = key_bytes(self.seed, name, purpose)
         if shape is None and box is None and native.fill_whole(out, key, law):
             return out
