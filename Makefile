@@ -34,7 +34,7 @@ bench: ## timings, on a quiet machine
 accuracy: ## published results reproduced; minutes
 battery: ## many models of many kinds; minutes
 bench accuracy battery: $(VENV)/test.stamp
-	@$(PY) -m pytest -m $@ || { code=$$?; test $$code -eq 5 || exit $$code; \
+	@$(PY) -m pytest -s -m $@ || { code=$$?; test $$code -eq 5 || exit $$code; \
 		echo "No test is marked '$@' yet."; }
 
 docs: $(VENV)/test.stamp ## run the Python examples of README.md and docs/
