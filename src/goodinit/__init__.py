@@ -65,6 +65,7 @@ from goodinit.schemes import (
     Zeros,
     gain,
 )
+from goodinit.signal import Signal, measure
 from goodinit.streams import Stream
 from goodinit.trace import Inputs
 
@@ -94,6 +95,7 @@ __all__ = [
     "Recipe",
     "Rule",
     "Scheme",
+    "Signal",
     "Sparse",
     "Stream",
     "TorchDefault",
@@ -111,6 +113,7 @@ __all__ = [
     "gain",
     "init_",
     "load_",
+    "measure",
     "plan",
     "recipe",
     "recipes",

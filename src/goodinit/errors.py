@@ -19,6 +19,7 @@
     │   └── UnresolvedError     a value that nobody here can rebuild
     ├── CheckpointError         a checkpoint that can't be read, or doesn't fit
     ├── TraceError              the model raised while it was being traced
+    ├── SignalError             a signal that can't be measured: the model raised, say
     ├── PlanError               a plan that isn't this model's
     │   └── PlanFileError       a file that holds no valid plan
     └── WriteError              a write failed half-way; says what had been written
@@ -48,6 +49,7 @@ __all__ = [
     "RecipeError",
     "RecipeFileError",
     "SchemeError",
+    "SignalError",
     "StreamError",
     "TraceError",
     "UncoveredError",
@@ -136,6 +138,10 @@ class CheckpointError(GoodinitError, ValueError):
 
 class TraceError(GoodinitError, RuntimeError):
     """The model raised while it was being traced."""
+
+
+class SignalError(GoodinitError, RuntimeError):
+    """A signal that can't be measured: the model raised, the loss is no scalar, ..."""
 
 
 class PlanError(GoodinitError, ValueError):

@@ -3,6 +3,16 @@
 ====== ======== ====================================================================
 code   severity what
 ====== ======== ====================================================================
+GI101  error    a call returns NaN or infinite values
+GI102  warning  the signal vanishes between two norms, or without any (an error below 1e-12)
+GI103  warning  the signal explodes there (an error above 1e12)
+GI104  warning  outputs that hardly depend on the inputs
+GI105  warning  the positions of a sample become alike
+GI106  warning  most units of a layer are dead
+GI107  warning  most values of a layer are saturated
+GI108  warning  the gradient vanishes or explodes on its way back (an error beyond 1e12)
+GI109  info     a parameter that no gradient arrives at
+GI110  warning  a first cross-entropy far above that of a blind guess
 GI111  warning  the weight of a norm is drawn around 0 instead of 1
 GI112  warning  an embedding tied with an output projection is drawn too large
 GI113  info     rules ask for what only a data flow shows, and no inputs were given

@@ -19,10 +19,10 @@ from torch.overrides import TorchFunctionMode
 
 from goodinit.trace.calls import Call, Observer, name_of, tensors_in
 
-__all__ = ["Ghost"]
+__all__ = ["QUERIES", "Ghost"]
 
 # Getters and queries that make no tensor: passed on, not shown.
-_QUERIES = frozenset(
+QUERIES = frozenset(
     "shape dtype requires_grad is_leaf grad_fn layout ndim grad names is_quantized is_sparse "
     "is_mkldnn is_nested itemsize nbytes _version size dim numel stride storage_offset "
     "is_contiguous element_size is_floating_point is_complex is_inference nelement ndimension "
@@ -100,7 +100,7 @@ class Ghost(TorchFunctionMode):
         name, inplace = name_of(func)
         if inplace and name in ("data", "grad", "requires_grad"):
             return args[0]  # nothing that is set on a tensor may outlive the trace
-        if name in _QUERIES:
+        if name in QUERIES:
             return func(*args, **kwargs)
         if name in ("device", "get_device") or name in _PLACE:
             return self._whereabouts(name)

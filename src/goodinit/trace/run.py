@@ -18,7 +18,7 @@ from goodinit.errors import TraceError
 from goodinit.trace.calls import Observer, tensors_in
 from goodinit.trace.ghost import Ghost
 
-__all__ = ["Inputs", "Trace", "trace"]
+__all__ = ["Inputs", "Trace", "arguments", "as_before", "told", "trace"]
 
 ObserverT = TypeVar("ObserverT", bound=Observer)
 Inputs = Tensor | tuple[Any, ...] | Mapping[str, Any]
@@ -63,7 +63,7 @@ def trace(
     Raises:
         TraceError: the model raised, and not because it lacked values.
     """
-    args, kwargs = _arguments(inputs)
+    args, kwargs = arguments(inputs)
     observer = make_observer()
     try:
         return Trace("meta", "", _run(model, args, kwargs, observer, names, real=False)), observer
@@ -105,11 +105,12 @@ def _run(
 ) -> object:
     home = next((p.device for p in model.parameters() if not p.is_meta), torch.device("cpu"))
     ghost = Ghost(observer, tensors_in((args, dict(kwargs))), home, real)
-    with _as_before(model), _told(ghost, observer, names), torch.no_grad(), ghost:
+    with as_before(model), told(ghost.path, observer, names), torch.no_grad(), ghost:
         return model(*args, **kwargs)
 
 
-def _arguments(inputs: Inputs) -> tuple[tuple[Any, ...], Mapping[str, Any]]:
+def arguments(inputs: Inputs) -> tuple[tuple[Any, ...], Mapping[str, Any]]:
+    """Return the positional and the keyword arguments that a model is called with."""
     if isinstance(inputs, Mapping):
         return (), inputs
     if isinstance(inputs, tuple):
@@ -118,16 +119,16 @@ def _arguments(inputs: Inputs) -> tuple[tuple[Any, ...], Mapping[str, Any]]:
 
 
 @contextmanager
-def _told(ghost: Ghost, observer: Observer, names: Mapping[int, str]) -> Generator[None]:
+def told(running: list[str], observer: Observer, names: Mapping[int, str]) -> Generator[None]:
     """Follow which module is running, by global hooks: no module is touched."""
 
     def enter(module: nn.Module, args: tuple[Any, ...]) -> None:
-        path = names.get(id(module), ghost.path[-1])
-        ghost.path.append(path)
+        path = names.get(id(module), running[-1])
+        running.append(path)
         observer.enter(path, module, args)
 
     def leave(module: nn.Module, _: tuple[Any, ...], result: object) -> None:
-        observer.leave(ghost.path.pop(), module, result)
+        observer.leave(running.pop(), module, result)
 
     with ExitStack() as stack:
         for handle in (
@@ -139,7 +140,7 @@ def _told(ghost: Ghost, observer: Observer, names: Mapping[int, str]) -> Generat
 
 
 @contextmanager
-def _as_before(model: nn.Module) -> Generator[None]:
+def as_before(model: nn.Module) -> Generator[None]:
     """Put back the attributes of every module, and the random state.
 
     Models keep things on themselves while they run: a cached mask, the last attention map.

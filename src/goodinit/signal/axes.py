@@ -1,0 +1,86 @@
+"""Which axis holds the samples: found by a second run with fewer of them, on meta."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor, nn
+
+from goodinit.errors import GoodinitError
+from goodinit.trace.calls import Call, tensors_in
+from goodinit.trace.run import Inputs, arguments, trace
+
+__all__ = ["Keys", "batch_of", "floating", "shapes_with"]
+
+CHANNELS = ("conv", "batch_norm", "instance_norm", "group_norm")
+
+
+class Keys:
+    """Names each call by its module, its function and which of those it is."""
+
+    def __init__(self) -> None:
+        self._seen: Counter[tuple[str, str]] = Counter()
+
+    def of(self, call: Call) -> str:
+        """Return the call's key; it counts as seen."""
+        self._seen[call.path, call.function] += 1
+        number = self._seen[call.path, call.function]
+        return f"{call.path}:{call.function}" + (f"#{number}" if number > 1 else "")
+
+
+def floating(value: object) -> Tensor | None:
+    """Return the first floating tensor of a nest that has elements."""
+    for tensor in tensors_in(value):
+        if (tensor.is_floating_point() or tensor.is_complex()) and tensor.numel():
+            return tensor
+    return None
+
+
+def batch_of(inputs: Inputs) -> int:
+    """Return the number of samples: the size of the first axis of the first tensor."""
+    for tensor in tensors_in(arguments(inputs)):
+        if tensor.dim():
+            return tensor.shape[0]
+    return 1
+
+
+class _Shapes:
+    """Notes the shape of each call's result."""
+
+    def __init__(self) -> None:
+        self.keys = Keys()
+        self.shapes: dict[str, tuple[int, ...]] = {}
+
+    def source(self, original: Tensor, stand_in: Tensor) -> None: ...
+    def enter(self, path: str, module: nn.Module, args: tuple[Any, ...]) -> None: ...
+    def leave(self, path: str, module: nn.Module, result: object) -> None: ...
+
+    def call(self, call: Call) -> None:
+        tensor = floating(call.result)
+        if tensor is not None:
+            self.shapes[self.keys.of(call)] = tuple(tensor.shape)
+
+
+def shapes_with(
+    model: nn.Module, inputs: Inputs, batch: int, names: Mapping[int, str]
+) -> Mapping[str, tuple[int, ...]]:
+    """Return the shape of each call's result with one sample fewer; nothing if that can't run."""
+    if batch < 2:
+        return {}
+
+    def fewer(value: Any) -> Any:
+        if isinstance(value, Tensor):
+            return value[: batch - 1] if value.dim() and value.shape[0] == batch else value
+        if isinstance(value, Mapping):
+            return {key: fewer(item) for key, item in value.items()}  # pyright: ignore[reportUnknownVariableType]
+        if type(value) in (tuple, list):
+            return type(value)(fewer(item) for item in value)
+        return value
+
+    try:
+        run, found = trace(model, fewer(inputs), _Shapes, names)
+    except GoodinitError:
+        return {}
+    return found.shapes if run.how == "meta" else {}

@@ -1,0 +1,144 @@
+"""Moments of one tensor: how large its values are, and how alike."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import NamedTuple, cast
+
+import torch
+from torch import Tensor
+
+__all__ = ["Axes", "Moments", "moments_of"]
+
+
+class Axes(NamedTuple):
+    """Which axis of a tensor is which; None where it has none.
+
+    Attributes:
+        samples: the axis along which the batch lies.
+        features: the axis of channels. All others are positions.
+    """
+
+    samples: int | None
+    features: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Moments:
+    """What is known of a signal at one place.
+
+    Attributes:
+        mean: mean of all values.
+        second: mean of their squares.
+        across_samples: mean cosine of two samples; None of one sample, or where they are merged.
+        across_positions: mean cosine of two positions of a sample; None where there are none.
+        error: standard error of log(second), for so few samples were seen; None of one sample.
+        bad: how many values are NaN or infinite.
+        idle: share of units that are dead (relu and its like) or of values that are saturated
+            (tanh, sigmoid); None elsewhere.
+    """
+
+    mean: float
+    second: float
+    across_samples: float | None = None
+    across_positions: float | None = None
+    error: float | None = None
+    bad: int = 0
+    idle: float | None = None
+
+
+@torch.no_grad()
+def moments_of(x: Tensor, axes: Axes, batch: int, idle: float | None = None) -> Moments:
+    """Return the moments of a tensor, which isn't kept.
+
+    Args:
+        x: floating or complex, not empty.
+        axes: of ``x``; the axis of samples may hold several rows of each, one sample's together.
+        batch: number of samples.
+        idle: is passed on.
+
+    Example:
+        >>> x = torch.tensor([[1.0, 1.0], [1.0, -1.0], [1.0, 1.0]])
+        >>> found = moments_of(x, Axes(0, 1), batch=3)
+        >>> round(found.mean, 4), round(found.second, 4), round(found.across_samples, 4)
+        (0.6667, 1.0, 0.3333)
+    """
+    x = torch.view_as_real(x.detach()).flatten(-2) if x.is_complex() else x.detach()
+    if x.dtype not in (torch.float32, torch.float64):
+        x = x.float()
+    rows, features_last = _arranged(x, axes, batch)
+    flat = rows.reshape(len(rows), -1)
+    norms = cast("Tensor", torch.linalg.vector_norm(flat, dim=1))
+    if not norms.isfinite().all():
+        bad = int(x.numel() - x.isfinite().sum().item())
+        if bad:
+            return Moments(math.nan, math.nan, bad=bad, idle=idle)
+    extreme = not 1e-15 < norms.amax() < 1e15 and bool(norms.any())
+    if x.dtype == torch.float32 and extreme:  # squares leave float32
+        return moments_of(x.double(), axes, batch, idle)
+    each = norms.double().square() / flat.shape[1]
+    second = each.mean().item()
+    alone = axes.samples is None or batch < 2
+    error = None if alone or not second else each.std().item() / second / math.sqrt(batch)
+    return Moments(
+        mean=x.mean().item(),
+        second=second,
+        across_samples=None if alone else _cosine(flat[None], norms[None], True),
+        across_positions=_across_positions(rows, features_last),
+        error=error,
+        idle=idle,
+    )
+
+
+def _arranged(x: Tensor, axes: Axes, batch: int) -> tuple[Tensor, bool]:
+    """Return a view [samples, positions, features] or [samples, features, positions], and which.
+
+    Without an axis of features all is one position's.
+    """
+    if axes.samples is None:
+        rows, features = x.unsqueeze(0), None if axes.features is None else axes.features + 1
+    else:
+        rows = x.movedim(axes.samples, 0)
+        features = axes.features
+        if features is not None and features < axes.samples:
+            features += 1
+        if len(rows) != batch:
+            rows = rows.reshape(batch, -1, *rows.shape[1:])
+            features = None if features is None else features + 1
+    if features is None or rows.dim() < 2:
+        return rows.reshape(len(rows), 1, -1), True
+    if features == rows.dim() - 1:
+        return rows.reshape(len(rows), -1, rows.shape[-1]), True
+    return rows.movedim(features, 1).reshape(len(rows), rows.shape[features], -1), False
+
+
+def _across_positions(rows: Tensor, features_last: bool) -> float | None:
+    places, features = rows.shape[1:] if features_last else (rows.shape[2], rows.shape[1])
+    if places < 2 or features < 2:
+        return None
+    norms = cast("Tensor", torch.linalg.vector_norm(rows, dim=2 if features_last else 1))
+    return _cosine(rows, norms, features_last)
+
+
+def _cosine(rows: Tensor, norms: Tensor, features_last: bool) -> float | None:
+    """Return the mean cosine of two vectors of a group, those that are 0 left out.
+
+    |sum u|^2 = n + sum of the cosines of all pairs.
+
+    Args:
+        rows: [groups, n, size], or [groups, size, n].
+        norms: of the vectors, [groups, n].
+        features_last: whether it is the former.
+    """
+    lengths = torch.where(norms > 0, 1 / norms, 0.0)
+    if features_last:
+        total = torch.bmm(lengths.unsqueeze(1), rows).squeeze(1)
+    else:
+        total = torch.bmm(rows, lengths.unsqueeze(2)).squeeze(2)
+    count = (norms > 0).sum(1).double()
+    pairs = count * (count - 1)
+    sums = total.double().square().sum(1) - count
+    if not pairs.any():
+        return None
+    return max(-1.0, min(1.0, (sums.sum() / pairs.sum()).item()))

@@ -1,0 +1,122 @@
+"""`Signal`: moments forward and backward through a model, a row a call."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+
+from goodinit.findings import Finding
+from goodinit.signal.moments import Moments
+
+__all__ = ["Gradient", "Signal", "SignalRow"]
+
+
+@dataclass(slots=True)
+class SignalRow:
+    """One call of a torch function on the way from the inputs.
+
+    Attributes:
+        key: "path:function" and, from the second such call on, "#2": the same in any run.
+        name: path of the module that called.
+        kind: what the function does: see ``anatomy.functions``.
+        function: its plain name.
+        shape: of its (first floating) result.
+        forward: of the result.
+        backward: of the gradient there; None if none arrived.
+        takes: numbers of the rows whose results it took; -1 is an input.
+        params: names of the parameters that it took.
+    """
+
+    key: str
+    name: str
+    kind: str
+    function: str
+    shape: tuple[int, ...]
+    forward: Moments
+    backward: Moments | None = None
+    takes: tuple[int, ...] = ()
+    params: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Gradient:
+    """A parameter's gradient.
+
+    Attributes:
+        name: the parameter's.
+        ratio: |g| / |w|; inf of a weight that is 0, None if no gradient arrived.
+    """
+
+    name: str
+    ratio: float | None
+
+
+@dataclass(slots=True)
+class Signal:
+    """What became of the signal and of the gradient.
+
+    Attributes:
+        rows: in execution order.
+        gradients: of each parameter that requires one.
+        findings: what is wrong.
+        loss: its value; None where a random projection of the outputs stood in for it.
+        batch: number of samples.
+        notes: what could not be known, and why.
+    """
+
+    rows: list[SignalRow]
+    gradients: list[Gradient] = field(default_factory=list[Gradient])
+    findings: list[Finding] = field(default_factory=list[Finding])
+    loss: float | None = None
+    batch: int = 1
+    notes: list[str] = field(default_factory=list[str])
+
+    @property
+    def ok(self) -> bool:
+        """Whether there is no finding but such as only inform."""
+        return all(finding.severity == "info" for finding in self.findings)
+
+    def __getitem__(self, key: str) -> SignalRow:
+        for row in self.rows:
+            if row.key == key:
+                return row
+        raise KeyError(key)
+
+    def to_dict(self) -> dict[str, object]:
+        """Return plain data, for JSON."""
+        return asdict(self)
+
+    def __str__(self) -> str:
+        head = ("call", "function", "shape", "mean", "second", "samples", "positions", "gradient")
+        lines = [head, *(_cells(row) for row in self.rows if row.kind not in ("view", "cast"))]
+        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+        table = [
+            "  ".join(
+                cell.ljust(width) if at < 3 else cell.rjust(width)
+                for at, (cell, width) in enumerate(zip(line, widths, strict=True))
+            ).rstrip()
+            for line in lines
+        ]
+        said = [str(finding) for finding in self.findings] or ["No findings."]
+        return "\n".join([*table, "", *said, *self.notes])
+
+
+def _cells(row: SignalRow) -> Sequence[str]:
+    f, b = row.forward, row.backward
+    return (
+        row.name or "(model)",
+        row.function,
+        "x".join(map(str, row.shape)),
+        _number(f.mean),
+        _number(f.second),
+        _number(f.across_samples),
+        _number(f.across_positions),
+        _number(None if b is None else b.second),
+    )
+
+
+def _number(value: float | None) -> str:
+    if value is None:
+        return ""
+    return "nan" if math.isnan(value) else f"{value:.3g}"

@@ -1,0 +1,295 @@
+"""`gi.measure`: the right numbers at the right places, and nothing left behind."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from itertools import pairwise
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812
+from torch.utils.checkpoint import checkpoint
+
+import goodinit as gi
+from goodinit.errors import MetaModelError, SignalError
+from goodinit.signal.moments import Axes, moments_of
+
+N = 256
+
+
+def inputs(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def deep(
+    layers: int, activation: Callable[[], nn.Module], recipe: str, width: int = N
+) -> nn.Module:
+    net = nn.Sequential(
+        *(part for _ in range(layers) for part in (nn.Linear(width, width), activation()))
+    )
+    gi.init_(net, recipe, inputs=inputs(2, width), seed=0)
+    return net
+
+
+def codes(signal: gi.Signal) -> list[str]:
+    return [finding.code for finding in signal.findings]
+
+
+# Moments.
+
+
+def slowly(x: Tensor, axes: Axes) -> tuple[float | None, float | None]:
+    """Both cosines, pair by pair."""
+    x = x.double()
+
+    def mean_cosine(rows: list[Tensor]) -> list[float]:
+        kept = [row.flatten() for row in rows if row.any()]
+        return [
+            ((a / a.norm()) @ (b / b.norm())).item()
+            for i, a in enumerate(kept)
+            for b in kept[i + 1 :]
+        ]
+
+    assert axes.samples is not None
+    samples = list(x.unbind(axes.samples))
+    between = mean_cosine(samples)
+    assert axes.features is not None
+    feature = axes.features - (axes.features > axes.samples)
+    within: list[float] = []
+    for sample in samples:
+        places = sample.movedim(feature, -1).reshape(-1, sample.shape[feature])
+        if len(places) > 1 and places.shape[1] > 1:
+            within += mean_cosine(list(places))
+    return (
+        sum(between) / len(between) if between else None,
+        sum(within) / len(within) if within else None,
+    )
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    sizes=st.lists(st.integers(1, 4), min_size=2, max_size=4),
+    axes=st.tuples(st.integers(0, 3), st.integers(0, 3)),
+    seed=st.integers(0, 1000),
+    power=st.sampled_from([0, 12, -12, 25]),
+)
+def test_moments(sizes: list[int], axes: tuple[int, int], seed: int, power: int) -> None:
+    samples, features = (axis % len(sizes) for axis in axes)
+    if samples == features:
+        features = (features + 1) % len(sizes)
+    sizes[samples] = max(2, sizes[samples])
+    x = inputs(*sizes, seed=seed).relu() * 10.0**power
+    found = moments_of(x, Axes(samples, features), sizes[samples])
+    assert found.mean == pytest.approx(x.double().mean().item(), rel=1e-4)
+    assert found.second == pytest.approx(x.double().square().mean().item(), rel=1e-4)
+    between, within = slowly(x, Axes(samples, features))
+    assert found.across_samples == pytest.approx(between, abs=1e-4)
+    assert found.across_positions == pytest.approx(within, abs=1e-4)
+
+
+def test_each_row_is_what_hooks_see() -> None:
+    net = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.Flatten(),
+                        nn.Linear(8 * 16, 10))  # fmt: skip
+    x, seen, gradients = inputs(4, 3, 6, 6).requires_grad_(), [], {}
+    handles = []
+    for number, layer in enumerate(net):
+        see = layer.register_forward_hook(lambda _m, _a, out: seen.append(out.detach().clone()))
+        arrive = layer.register_full_backward_hook(
+            lambda _m, _i, out, n=number: gradients.update({n: out[0].clone()})
+        )
+        handles += [see, arrive]
+    target = torch.tensor([0, 1, 2, 3])
+    F.cross_entropy(net(x), target).backward()
+    for handle in handles:
+        handle.remove()
+    signal = gi.measure(net, x, lambda out: F.cross_entropy(out, target))
+    rows = [row for row in signal.rows if row.name]
+    assert [row.function for row in rows] == ["conv2d", "batch_norm", "relu", "flatten", "linear"]
+    for number, (row, out) in enumerate(zip(rows, seen, strict=True)):
+        assert row.forward.second == pytest.approx(out.square().mean().item(), rel=1e-4)
+        assert row.backward is not None
+        arrived = gradients[number].square().mean().item()
+        assert row.backward.second == pytest.approx(arrived, rel=1e-4)
+    for gradient, (name, parameter) in zip(signal.gradients, net.named_parameters(), strict=True):
+        assert gradient.name == name
+        assert parameter.grad is not None
+        if parameter.norm():
+            ratio = (parameter.grad.norm() / parameter.norm()).item()
+            assert gradient.ratio == pytest.approx(ratio, rel=1e-3, abs=1e-6)
+    assert signal.loss == pytest.approx(F.cross_entropy(seen[-1], target).item())
+
+
+# What survives.
+
+
+def test_thirty_layers() -> None:
+    """He et al. (2015): He keeps the second moment, Xavier halves it in each layer."""
+    error = 5 * math.sqrt(5 * 30 / N)
+    for recipe, halvings in (("he", 0), ("xavier", 30)):
+        signal = gi.measure(deep(30, nn.ReLU, recipe), inputs(64, N))
+        change = math.log(signal.rows[-1].forward.second) + halvings * math.log(2)
+        assert abs(change) < error
+        assert signal.ok == (recipe == "he"), codes(signal)
+        if recipe == "xavier":
+            assert codes(signal) == ["GI102", "GI108"]
+
+
+def test_torch_s_default_forgets_its_inputs() -> None:
+    net = nn.Sequential(*(part for _ in range(20) for part in (nn.Linear(N, N), nn.ReLU())))
+    gi.init_(net, "torch_default", seed=0)
+    signal = gi.measure(net, inputs(64, N))
+    assert "GI104" in codes(signal)
+    cosines = [row.forward.across_samples for row in signal.rows if row.function == "relu"]
+    assert all(b > a - 0.01 for a, b in pairwise(cosines) if a is not None and b is not None)
+
+
+def test_selu_stays_at_0_and_1() -> None:
+    """Klambauer et al. (2017), 100 layers."""
+    signal = gi.measure(deep(100, nn.SELU, "lecun"), inputs(64, N))
+    last = signal.rows[-1].forward
+    assert abs(last.mean) < 0.1
+    assert abs(last.second - 1) < 0.2
+    assert signal.ok
+
+
+def test_other_findings() -> None:
+    dead = nn.Sequential(nn.Linear(N, N), nn.ReLU(), nn.Linear(N, 4))
+    with torch.no_grad():
+        dead[0].bias.fill_(-10.0)
+    assert "GI106" in codes(gi.measure(dead, inputs(64, N)))
+    saturated = nn.Sequential(nn.Linear(N, N), nn.Tanh(), nn.Linear(N, 4))
+    gi.init_(saturated, {"0.weight": gi.Normal(1.0)}, seed=0)
+    assert "GI107" in codes(gi.measure(saturated, inputs(64, N)))
+    loud = nn.Sequential(nn.Embedding(1000, N), nn.Linear(N, 1000, bias=False))
+    loud[1].weight = loud[0].weight
+    gi.init_(loud, {nn.Embedding: gi.Normal(1.0)}, seed=0)
+    ids = torch.arange(40).view(4, 10)
+    signal = gi.measure(
+        loud, ids, lambda out: F.cross_entropy(out.flatten(0, 1), ids.flatten() + 1)
+    )
+    assert "GI110" in codes(signal)
+    broken = nn.Sequential(nn.Linear(N, N), nn.ReLU())
+    with torch.no_grad():
+        broken[0].weight[0, 0] = math.nan
+    found = gi.measure(broken, inputs(4, N)).findings
+    assert [(f.code, f.where) for f in found] == [("GI101", "0:linear")]
+
+
+# Models of all kinds.
+
+
+class Odd(nn.Module):
+    """Shared layers, in-place calls, checkpoints, a nested output, an unused parameter."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(16, 16)
+        self.norm = nn.BatchNorm1d(16)
+        self.drop = nn.Dropout(0.5)
+        self.unused = nn.Parameter(torch.ones(3))
+
+    def forward(self, x: Tensor, *, fail: bool = False) -> dict[str, object]:
+        self.kept = x  # pyright: ignore[reportUninitializedInstanceVariable]
+        x = self.layer(x)
+        x = F.relu_(self.layer(x))
+        x = self.drop(self.norm(x))
+        if fail:
+            raise RuntimeError("half-way")
+        x = checkpoint(self.layer, x, use_reentrant=False)
+        x += 1
+        return {"logits": [x], "ids": torch.arange(3)}
+
+
+def test_odd_models_and_nothing_left_behind() -> None:
+    net = Odd()
+    net.layer.weight.grad = torch.ones(16, 16)
+    before = {name: value.clone() for name, value in net.state_dict().items()}
+    state = torch.get_rng_state()
+    for fail in (False, True):
+        given = {"x": inputs(8, 16), "fail": fail}
+        if fail:
+            with pytest.raises(SignalError, match="half-way"):
+                gi.measure(net, given)
+        else:
+            signal = gi.measure(net, given)
+            keys = [row.key for row in signal.rows]
+            assert len(set(keys)) == len(keys)
+            assert {"layer:linear", "layer:linear#2", "layer:linear#3"} <= set(keys)
+            assert all(row.backward is not None for row in signal.rows), signal
+            assert codes(signal) == ["GI109"]
+            assert signal.ok
+        assert torch.equal(torch.get_rng_state(), state)
+        assert all(torch.equal(net.state_dict()[name], value) for name, value in before.items())
+        assert torch.equal(net.layer.weight.grad, torch.ones(16, 16))
+        assert net.norm.weight.grad is None
+        assert net.training
+        assert not hasattr(net, "kept")
+        assert not net._forward_hooks
+
+
+def test_the_axis_of_samples_is_found() -> None:
+    class Turned(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            x = x.transpose(0, 1) * 2  # [time, batch, width]
+            heads = x.reshape(6, -1, 2, 8).permute(1, 2, 0, 3)
+            return heads.reshape(-1, 6, 8) + 1
+
+    net, x = Turned(), inputs(4, 6, 16)
+    x[:, :, 0] += 5
+    signal = gi.measure(net, x, backward=False)
+    moments = moments_of(x, Axes(0, 2), 4)
+    assert signal[":mul"].forward.across_samples == pytest.approx(moments.across_samples, abs=1e-5)
+    assert signal[":mul"].forward.across_positions == pytest.approx(
+        moments.across_positions, abs=1e-5
+    )
+    assert signal[":add"].forward.across_samples is not None
+
+
+def test_one_sample_and_no_batch() -> None:
+    net = nn.Sequential(nn.Linear(8, 8), nn.ReLU())
+    signal = gi.measure(net, inputs(1, 8))
+    assert signal.rows[0].forward.across_samples is None
+    assert "One sample" in signal.notes[0]
+    assert "One sample" in str(signal)
+    assert gi.measure(net, inputs(8)).rows[0].forward.second > 0
+
+
+def test_wrapped_and_compiled_models_are_unwrapped() -> None:
+    net = nn.Sequential(nn.Linear(8, 8), nn.ReLU())
+    x = inputs(4, 8)
+    keys = [row.key for row in gi.measure(net, x).rows]
+    assert [row.key for row in gi.measure(nn.DataParallel(net), x).rows] == keys
+    assert [row.key for row in gi.measure(torch.compile(net, backend="eager"), x).rows] == keys
+
+
+def test_autocast_and_half() -> None:
+    net = nn.Sequential(nn.Linear(N, N), nn.ReLU())
+    with torch.autocast("cpu", torch.bfloat16):
+        signal = gi.measure(net, inputs(8, N))
+    plain = gi.measure(net, inputs(8, N))
+    assert signal.rows[-1].forward.second == pytest.approx(plain.rows[-1].forward.second, rel=0.02)
+    assert gi.measure(net.bfloat16(), inputs(8, N).bfloat16()).rows[-1].forward.second > 0
+
+
+def test_what_can_t_be_measured() -> None:
+    net = nn.Linear(8, 8)
+    with pytest.raises(MetaModelError, match=r"weight is on the meta device.*apply_"):
+        gi.measure(nn.Linear(8, 8, device="meta"), inputs(2, 8))
+    with pytest.raises(SignalError, match=r"raised.*shapes cannot be multiplied"):
+        gi.measure(net, inputs(2, 9))
+    with pytest.raises(SignalError, match="scalar, and returned \\(2, 8\\)"):
+        gi.measure(net, inputs(2, 8), loss=lambda out: out)
+    with pytest.raises(SignalError, match=r"requires a gradient.*backward=False"):
+        gi.measure(net.requires_grad_(False), inputs(2, 8))
+    assert gi.measure(net, inputs(2, 8), backward=False).rows[0].backward is None
+
+    class Chooses(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return x.argmax(-1)
+
+    with pytest.raises(SignalError, match="no floating tensor: pass loss="):
+        gi.measure(Chooses(), inputs(2, 8))
