@@ -65,7 +65,7 @@ from goodinit.schemes import (
     Zeros,
     gain,
 )
-from goodinit.signal import Signal, measure
+from goodinit.signal import Independence, Signal, independence, measure
 from goodinit.streams import Stream
 from goodinit.trace import Inputs
 
@@ -83,6 +83,7 @@ __all__ = [
     "HeNormal",
     "HeUniform",
     "Identity",
+    "Independence",
     "KaimingNormal",
     "KaimingUniform",
     "Keep",
@@ -111,6 +112,7 @@ __all__ = [
     "diff",
     "explain",
     "gain",
+    "independence",
     "init_",
     "load_",
     "measure",

@@ -4,10 +4,11 @@ import goodinit as gi
 
 NAMES = """
 AddNoise Constant DeltaOrthogonal Dirac Explanation Finding Function GlorotNormal GlorotUniform
-GoodinitError HeNormal HeUniform Identity KaimingNormal KaimingUniform Keep LeCunNormal
-LeCunUniform Normal Ones Orthogonal Plan Recipe Rule Scheme Sparse Stream TorchDefault
-TruncatedNormal Uniform VarianceScaling XavierNormal XavierUniform Zeros __version__ adapters
-apply_ diff explain gain init_ load_ plan recipe recipes schemes sel skeleton
+GoodinitError HeNormal HeUniform Identity Independence KaimingNormal KaimingUniform Keep
+LeCunNormal LeCunUniform Normal Ones Orthogonal Plan Recipe Rule Scheme Signal Sparse Stream
+TorchDefault TruncatedNormal Uniform VarianceScaling XavierNormal XavierUniform Zeros __version__
+adapters apply_ diff explain gain independence init_ load_ measure plan recipe recipes schemes sel
+skeleton
 """
 
 

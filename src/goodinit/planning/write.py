@@ -28,7 +28,7 @@ from goodinit.streams import Box, Law, Stream
 from goodinit.streams.stream import DTYPES
 from goodinit.threads import one_thread
 
-__all__ = ["write_"]
+__all__ = ["fill", "write_"]
 
 POWER_ITERATIONS = 15  # as many as spectral_norm itself takes when it is made
 
@@ -89,12 +89,12 @@ def _noted(row: PlanRow, finding: Finding) -> PlanRow:
 
 def _write_row(row: PlanRow, slot: Slot, stream: Stream) -> Finding | None:
     if slot.how == "plain":
-        _fill(slot.tensor, row, stream)
+        fill(slot.tensor, row, stream)
         return None
     value = torch.empty_like(slot.read())
     if row.std is None or needs_old(row):
         value.copy_(slot.read())  # some blocks may be kept
-    _fill(value, row, stream)
+    fill(value, row, stream)
     wanted = value.clone()  # assigning may take the memory over
     with one_thread():  # norms are sums, whose last bits change with the threads
         if slot.how == "parametrized":
@@ -105,7 +105,7 @@ def _write_row(row: PlanRow, slot: Slot, stream: Stream) -> Finding | None:
     return _read_back(row, slot, wanted)
 
 
-def _fill(out: Tensor, row: PlanRow, stream: Stream) -> None:
+def fill(out: Tensor, row: PlanRow, stream: Stream) -> None:
     """Draw each block into its part of a tensor of the row's shape."""
     target = out if out.dtype in DTYPES or not out.is_floating_point() else out.float()
     if not row.blocks and row.scheme is not None:

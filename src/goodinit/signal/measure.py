@@ -26,7 +26,7 @@ from goodinit.trace.calls import Call, tensors_in
 from goodinit.trace.live import live
 from goodinit.trace.run import Inputs, arguments
 
-__all__ = ["Meter", "loss_of", "measure", "unwrapped"]
+__all__ = ["Loss", "Meter", "checked", "line_of", "loss_of", "measure", "scalar", "unwrapped"]
 
 Loss = Callable[[Any], Tensor]
 
@@ -71,7 +71,7 @@ def measure(
         True
     """
     model = unwrapped(model)
-    _check(model)
+    checked(model)
     names = {id(module): path for path, module in reversed(list(walk(model)))}
     found = [slot for slot in slots(model) if not slot.buffer]
     batch = batch_of(inputs)
@@ -86,7 +86,7 @@ def measure(
             raise
         except Exception as error:
             where = f" in {meter.last}" if meter.last else ""
-            raise SignalError(f"the model raised{where}: {_line(error)}") from error
+            raise SignalError(f"the model raised{where}: {line_of(error)}") from error
         gradients = _gradients(total, found) if backward and total is not None else []
     signal = Signal(meter.rows, gradients, batch=batch, notes=_notes(batch, fewer))
     if loss is not None and total is not None:
@@ -108,7 +108,8 @@ def unwrapped(model: nn.Module) -> nn.Module:
     return unwrapped(inner) if isinstance(inner, nn.Module) else cast("nn.Module", model)
 
 
-def _check(model: nn.Module) -> None:
+def checked(model: nn.Module) -> None:
+    """Raise MetaModelError unless all parameters have memory."""
     for name, tensor in model.named_parameters():
         if tensor.is_meta:
             raise MetaModelError(
@@ -258,11 +259,7 @@ def loss_of(
 ) -> Tensor:
     """Return the loss, or a random projection of the floating outputs."""
     if loss is not None:
-        total = run(meter, names, lambda: loss(output))
-        if not isinstance(total, Tensor) or total.numel() != 1:
-            said = tuple(total.shape) if isinstance(total, Tensor) else type(total).__name__
-            raise SignalError(f"loss must return a scalar, and returned {said}: take its mean")
-        return total
+        return scalar(run(meter, names, lambda: loss(output)))
     outputs = [t for t in tensors_in(output) if t.is_floating_point() and t.numel()]
     if not outputs:
         raise SignalError(
@@ -272,6 +269,14 @@ def loss_of(
     for number, tensor in enumerate(outputs):
         signs = Stream(0).draw(f"output.{number}", Law.normal(), tuple(tensor.shape))
         total = total + (tensor.float() * signs.to(tensor.device)).sum()
+    return total
+
+
+def scalar(total: object) -> Tensor:
+    """Return the loss; raise SignalError unless it is one number."""
+    if not isinstance(total, Tensor) or total.numel() != 1:
+        said = tuple(total.shape) if isinstance(total, Tensor) else type(total).__name__
+        raise SignalError(f"loss must return a scalar, and returned {said}: take its mean")
     return total
 
 
@@ -309,6 +314,7 @@ def _notes(batch: int, fewer: Mapping[str, tuple[int, ...]]) -> list[str]:
     return []
 
 
-def _line(error: Exception) -> str:
+def line_of(error: Exception) -> str:
+    """Return the type and the first line of an error."""
     lines = str(error).strip().splitlines()
     return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__

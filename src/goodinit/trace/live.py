@@ -16,7 +16,7 @@ from goodinit.trace.run import as_before, told
 
 __all__ = ["live"]
 
-Change = Callable[[Call], object]
+Change = Callable[[Callable[..., Any], Call], object]
 
 
 class _Listener(TorchFunctionMode):
@@ -36,13 +36,14 @@ class _Listener(TorchFunctionMode):
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
         kwargs = kwargs or {}
-        result = func(*args, **kwargs)
         name, inplace = name_of(func)
-        if name not in QUERIES:
-            call = Call(self.path[-1], name, inplace, args, kwargs, result)
-            if self._change is not None:
-                result = self._change(call)
-            self._observer.call(call)
+        if name in QUERIES:
+            return func(*args, **kwargs)
+        if self._change is None:
+            result = func(*args, **kwargs)
+        else:
+            result = self._change(func, Call(self.path[-1], name, inplace, args, kwargs, None))
+        self._observer.call(Call(self.path[-1], name, inplace, args, kwargs, result))
         return result
 
 
@@ -50,10 +51,10 @@ class _Listener(TorchFunctionMode):
 def live(model: nn.Module) -> Generator[Callable[..., Any]]:
     """Give a function ``run(observer, names, call, change=None)`` that runs the model for real.
 
-    ``call`` is what is run under the observer; ``change`` may put another result in the place
-    of a call's. What is made may be differentiated while the context lasts. Afterwards buffers,
-    attributes, mode and random state are as before, also if something raised; gradients are
-    left alone by whoever uses ``torch.autograd.grad``.
+    ``call`` is what is run under the observer; ``change``, given a torch function and its call,
+    returns what shall be the result. What is made may be differentiated while the context
+    lasts. Afterwards buffers, attributes, mode and random state are as before, also if something
+    raised; gradients are left alone by whoever uses ``torch.autograd.grad``.
 
     Example:
         >>> class Names:
