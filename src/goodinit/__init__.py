@@ -13,8 +13,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from os import PathLike
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -65,12 +66,14 @@ from goodinit.schemes import (
     Zeros,
     gain,
 )
-from goodinit.signal import Independence, Signal, independence, measure
+from goodinit.signal import Comparison, Independence, Signal, independence, jacobian, measure
+from goodinit.signal import compare as _compare
 from goodinit.streams import Stream
 from goodinit.trace import Inputs
 
 __all__ = [
     "AddNoise",
+    "Comparison",
     "Constant",
     "DeltaOrthogonal",
     "Dirac",
@@ -109,11 +112,13 @@ __all__ = [
     "__version__",
     "adapters",
     "apply_",
+    "compare",
     "diff",
     "explain",
     "gain",
     "independence",
     "init_",
+    "jacobian",
     "load_",
     "measure",
     "plan",
@@ -268,3 +273,49 @@ def load_(
         prefix=prefix,
         materialize=materialize,
     )
+
+
+def compare(
+    model: Module,
+    inputs: Inputs,
+    recipes: Iterable[RecipeLike] | Mapping[str, RecipeLike],
+    *,
+    seeds: int = 5,
+    loss: Callable[[Any], Tensor] | None = None,
+) -> Comparison:
+    """Draw a model by several recipes, several times each, and measure what becomes of the signal.
+
+    The model may be on the meta device; copies of it are drawn, one at a time, and it is left as
+    it is.
+
+    Args:
+        model: any module that can be copied.
+        inputs: as for ``measure``.
+        recipes: as for ``plan``, several; a mapping gives them names.
+        seeds: how many times each is drawn: with seed 0, 1, ...
+        loss: as for ``measure``.
+
+    Returns:
+        A signal for each recipe and seed. It prints as one line a recipe: the second moment and
+        the cosine between samples at the last layer, the gradient's squared norm at the first
+        layer over that at the last, the loss (medians), and in how many draws which finding was.
+
+    Raises:
+        GoodinitError: as for ``plan``, ``apply_`` and ``measure``.
+
+    Example:
+        >>> from torch import nn
+        >>> layers = [layer for _ in range(30) for layer in (nn.Linear(64, 64), nn.ReLU())]
+        >>> net = nn.Sequential(*layers)
+        >>> x = torch.randn(32, 64, generator=torch.manual_seed(0))
+        >>> found = compare(net, x, ["he", "xavier"], seeds=2)
+        >>> found.signals["he"][0].ok, [f.code for f in found.signals["xavier"][0].findings]
+        (True, ['GI102', 'GI108'])
+    """
+    if isinstance(recipes, Mapping):
+        named = cast("Mapping[str, RecipeLike]", recipes)
+    else:
+        several = [recipes] if isinstance(recipes, str) else recipes
+        named = {_as_recipe(each).name: each for each in several}
+    plans = {name: plan(model, each, inputs) for name, each in named.items()}
+    return _compare(model, inputs, plans, seeds, loss)

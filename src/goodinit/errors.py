@@ -20,6 +20,7 @@
     ├── CheckpointError         a checkpoint that can't be read, or doesn't fit
     ├── TraceError              the model raised while it was being traced
     ├── SignalError             a signal that can't be measured: the model raised, say
+    ├── ReportError             a report that can't be written: a library is missing, say
     ├── PlanError               a plan that isn't this model's
     │   └── PlanFileError       a file that holds no valid plan
     └── WriteError              a write failed half-way; says what had been written
@@ -48,6 +49,7 @@ __all__ = [
     "PlanFileError",
     "RecipeError",
     "RecipeFileError",
+    "ReportError",
     "SchemeError",
     "SignalError",
     "StreamError",
@@ -142,6 +144,10 @@ class TraceError(GoodinitError, RuntimeError):
 
 class SignalError(GoodinitError, RuntimeError):
     """A signal that can't be measured: the model raised, the loss is no scalar, ..."""
+
+
+class ReportError(GoodinitError, RuntimeError):
+    """A report that can't be written: plotly isn't installed, an ending that no format has."""
 
 
 class PlanError(GoodinitError, ValueError):

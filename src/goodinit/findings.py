@@ -36,6 +36,7 @@ GI131  warning  values that were clamped, or lie impossibly far out
 GI132  warning  a bias that is larger than what its weight passes on
 GI133  info     a law by the fans that torch reads off a shape, where the layer has others
 GI134  warning  weights whose values lie around another number than 0
+GI135  warning  activations whose variance map has no stable fixed point, over many layers
 ====== ======== ====================================================================
 """
 

@@ -3,12 +3,13 @@
 import goodinit as gi
 
 NAMES = """
-AddNoise Constant DeltaOrthogonal Dirac Explanation Finding Function GlorotNormal GlorotUniform
-GoodinitError HeNormal HeUniform Identity Independence KaimingNormal KaimingUniform Keep
-LeCunNormal LeCunUniform Normal Ones Orthogonal Plan Recipe Rule Scheme Signal Sparse Stream
+AddNoise Comparison Constant DeltaOrthogonal Dirac Explanation Finding Function GlorotNormal
+GlorotUniform GoodinitError HeNormal HeUniform Identity Independence KaimingNormal
+KaimingUniform Keep LeCunNormal LeCunUniform Normal Ones Orthogonal Plan Recipe Rule Scheme Signal
+Sparse Stream
 TorchDefault TruncatedNormal Uniform VarianceScaling XavierNormal XavierUniform Zeros __version__
-adapters apply_ diff explain gain independence init_ load_ measure plan recipe recipes schemes sel
-skeleton
+adapters apply_ compare diff explain gain independence init_ jacobian load_ measure plan recipe
+recipes schemes sel skeleton
 """
 
 

@@ -156,6 +156,25 @@ def test_selu_stays_at_0_and_1() -> None:
     assert signal.ok
 
 
+@pytest.mark.accuracy
+def test_ten_thousand_convolutions() -> None:
+    """Xiao et al. (2018): delta-orthogonal kernels keep the norm through 10,000 linear layers."""
+    layers = [
+        nn.Conv2d(16, 16, 3, padding=1, padding_mode="circular", bias=False) for _ in range(10_000)
+    ]
+    net = nn.Sequential(*layers)
+    gi.init_(net, {nn.Conv2d: gi.DeltaOrthogonal()}, seed=0)
+    signal = gi.measure(net, inputs(2, 16, 6, 6))
+    first, last = signal.layers[0], signal.layers[-1]
+    assert len(signal.layers) == 10_000
+    print(f"signal {last.forward.second / first.forward.second:.6f}")
+    assert last.forward.second == pytest.approx(first.forward.second, rel=1e-3)
+    assert first.backward is not None
+    assert last.backward is not None
+    assert first.backward.second == pytest.approx(last.backward.second, rel=1e-3)
+    assert signal.ok
+
+
 def test_other_findings() -> None:
     dead = nn.Sequential(nn.Linear(N, N), nn.ReLU(), nn.Linear(N, 4))
     with torch.no_grad():
@@ -266,6 +285,98 @@ def test_wrapped_and_compiled_models_are_unwrapped() -> None:
     assert [row.key for row in gi.measure(torch.compile(net, backend="eager"), x).rows] == keys
 
 
+class Doubled(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: object, x: Tensor) -> Tensor:
+        with torch._C.DisableTorchFunction():  # as a kernel of one's own would
+            return x * 2
+
+    @staticmethod
+    def backward(ctx: object, gradient: Tensor) -> Tensor:
+        return gradient * 2
+
+
+def test_what_no_call_shows_has_a_row_and_a_note() -> None:
+    class Hides(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.last = nn.Linear(8, 8), nn.Linear(8, 8)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.last(Doubled.apply(self.first(x)))
+
+    signal = gi.measure(Hides(), inputs(4, 8))
+    assert [row.key for row in signal.rows] == ["first:linear", ":unseen", "last:linear"]
+    assert all(row.backward for row in signal.rows)
+    assert "shows no calls" in signal.notes[0]
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script.*:DeprecationWarning")
+@pytest.mark.parametrize("backward", [True, False])
+def test_scripted_modules_are_one_row(backward: bool) -> None:
+    scripted = torch.jit.script(nn.Sequential(nn.Linear(8, 8), nn.ReLU()))
+    net = nn.Sequential(nn.Linear(8, 8), scripted, nn.Linear(8, 8))
+    signal = gi.measure(net, inputs(4, 8), backward=backward)
+    assert [row.key for row in signal.rows] == ["0:linear", "1:unseen", "2:linear"]
+    assert "shows no calls" in signal.notes[0]
+
+
+def test_writes_into_memory_made_before() -> None:
+    class Writes(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Linear(8, 8)
+
+        def forward(self, x: Tensor) -> Tensor:
+            out = torch.zeros(2, *x.shape)
+            out[0] = self.layer(x)
+            out[1].copy_(x)
+            return self.layer(out)
+
+    keys = [row.key for row in gi.measure(Writes(), inputs(4, 8)).rows]
+    assert {":setitem", ":copy", "layer:linear#2"} <= {*keys}, keys
+
+
+def test_reentrant_checkpoints() -> None:
+    class Outer(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.inner = nn.Linear(8, 8), nn.Linear(8, 8)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return checkpoint(self.inner, self.first(x), use_reentrant=True)
+
+    net = Outer()
+    net.first.weight.grad = torch.ones(8, 8)
+    signal = gi.measure(net, inputs(4, 8))
+    assert all(gradient.ratio for gradient in signal.gradients)
+    assert "use_reentrant=False" in signal.notes[0]
+    assert torch.equal(net.first.weight.grad, torch.ones(8, 8))
+    assert net.inner.weight.grad is None
+    net.inner.weight.register_post_accumulate_grad_hook(lambda p: p.data.zero_())
+    with pytest.raises(SignalError, match="use_reentrant=False"):
+        gi.measure(net, inputs(4, 8))
+
+
+def test_eval_mode_without_statistics_is_said() -> None:
+    net = nn.Sequential(nn.Linear(8, 8), nn.BatchNorm1d(8)).eval()
+    assert "1 is in eval mode" in gi.measure(net, inputs(4, 8)).notes[0]
+    net.train()(inputs(4, 8))
+    assert gi.measure(net.eval(), inputs(4, 8)).notes == []
+
+
+def test_many_positions_are_compared_by_a_few() -> None:
+    x = inputs(2, 16, 64, 64) + inputs(2, 16, 1, 64, seed=1) + inputs(2, 16, 1, 1, seed=2)
+    rows = x.flatten(2).transpose(1, 2).double()
+    units = rows / rows.norm(dim=2, keepdim=True)
+    cosines = units @ units.transpose(1, 2)
+    n = cosines.shape[1]
+    expected = (cosines.sum((1, 2)) - n).mean() / (n * (n - 1))
+    # 128 of 4096 places: each one's mean cosine with the others has a spread of about .1.
+    found = moments_of(x, Axes(0, 1), 2).across_positions
+    assert found == pytest.approx(expected.item(), abs=5 * 0.1 / math.sqrt(2 * 128) * 2)
+
+
 def test_autocast_and_half() -> None:
     net = nn.Sequential(nn.Linear(N, N), nn.ReLU())
     with torch.autocast("cpu", torch.bfloat16):
@@ -273,6 +384,13 @@ def test_autocast_and_half() -> None:
     plain = gi.measure(net, inputs(8, N))
     assert signal.rows[-1].forward.second == pytest.approx(plain.rows[-1].forward.second, rel=0.02)
     assert gi.measure(net.bfloat16(), inputs(8, N).bfloat16()).rows[-1].forward.second > 0
+
+
+def _writes_over(out: Tensor) -> Tensor:
+    out = out.exp()
+    total = out.square().sum()
+    out.zero_()
+    return total
 
 
 def test_what_can_t_be_measured() -> None:
@@ -283,6 +401,8 @@ def test_what_can_t_be_measured() -> None:
         gi.measure(net, inputs(2, 9))
     with pytest.raises(SignalError, match="scalar, and returned \\(2, 8\\)"):
         gi.measure(net, inputs(2, 8), loss=lambda out: out)
+    with pytest.raises(SignalError, match=r"backward pass raised.*backward=False"):
+        gi.measure(net, inputs(2, 8), loss=_writes_over)
     with pytest.raises(SignalError, match=r"requires a gradient.*backward=False"):
         gi.measure(net.requires_grad_(False), inputs(2, 8))
     assert gi.measure(net, inputs(2, 8), backward=False).rows[0].backward is None

@@ -9,7 +9,13 @@ from typing import NamedTuple, cast
 import torch
 from torch import Tensor
 
+from goodinit.signal.rank import effective_rank
+
 __all__ = ["Axes", "Moments", "moments_of"]
+
+PLACES = 128  # positions of a sample that are compared, where there are many more
+GOLDEN = (math.sqrt(5) - 1) / 2
+MASK = -1e30  # what attention masks write is below this
 
 
 class Axes(NamedTuple):
@@ -32,11 +38,14 @@ class Moments:
         mean: mean of all values.
         second: mean of their squares.
         across_samples: mean cosine of two samples; None of one sample, or where they are merged.
-        across_positions: mean cosine of two positions of a sample; None where there are none.
+        across_positions: mean cosine of two positions of a sample; None where there are none. Of
+            more than 512 positions 128, spread evenly, are compared.
         error: standard error of log(second), for so few samples were seen; None of one sample.
         bad: how many values are NaN or infinite.
         idle: share of units that are dead (relu and its like) or of values that are saturated
             (tanh, sigmoid); None elsewhere.
+        rank: effective rank, (sum of lambda)^2 / sum of lambda^2 over the eigenvalues of the
+            features' second moments, over samples and positions; None unless asked for.
     """
 
     mean: float
@@ -46,10 +55,19 @@ class Moments:
     error: float | None = None
     bad: int = 0
     idle: float | None = None
+    rank: float | None = None
 
 
 @torch.no_grad()
-def moments_of(x: Tensor, axes: Axes, batch: int, idle: float | None = None) -> Moments:
+def moments_of(
+    x: Tensor,
+    axes: Axes,
+    batch: int,
+    idle: float | None = None,
+    *,
+    masks: bool = False,
+    rank: bool = False,
+) -> Moments:
     """Return the moments of a tensor, which isn't kept.
 
     Args:
@@ -57,6 +75,8 @@ def moments_of(x: Tensor, axes: Axes, batch: int, idle: float | None = None) -> 
         axes: of ``x``; the axis of samples may hold several rows of each, one sample's together.
         batch: number of samples.
         idle: is passed on.
+        masks: whether values below -1e30, -inf too, are an attention mask's, and count as 0.
+        rank: whether to work out the effective rank.
 
     Example:
         >>> x = torch.tensor([[1.0, 1.0], [1.0, -1.0], [1.0, 1.0]])
@@ -70,13 +90,14 @@ def moments_of(x: Tensor, axes: Axes, batch: int, idle: float | None = None) -> 
     rows, features_last = _arranged(x, axes, batch)
     flat = rows.reshape(len(rows), -1)
     norms = cast("Tensor", torch.linalg.vector_norm(flat, dim=1))
-    if not norms.isfinite().all():
+    if not (largest := norms.amax().item()) < 1e15:
+        if masks and bool((hidden := x < MASK).any()):
+            return moments_of(x.masked_fill(hidden, 0), axes, batch, idle, rank=rank)
         bad = int(x.numel() - x.isfinite().sum().item())
         if bad:
             return Moments(math.nan, math.nan, bad=bad, idle=idle)
-    extreme = not 1e-15 < norms.amax() < 1e15 and bool(norms.any())
-    if x.dtype == torch.float32 and extreme:  # squares leave float32
-        return moments_of(x.double(), axes, batch, idle)
+    if x.dtype == torch.float32 and (largest > 1e15 or 0 < largest < 1e-15):  # squares leave it
+        return moments_of(x.double(), axes, batch, idle, rank=rank)
     each = norms.double().square() / flat.shape[1]
     second = each.mean().item()
     alone = axes.samples is None or batch < 2
@@ -88,6 +109,13 @@ def moments_of(x: Tensor, axes: Axes, batch: int, idle: float | None = None) -> 
         across_positions=_across_positions(rows, features_last),
         error=error,
         idle=idle,
+        rank=_rank(rows, features_last) if rank else None,
+    )
+
+
+def _rank(rows: Tensor, features_last: bool) -> float | None:
+    return effective_rank(
+        (rows if features_last else rows.mT).reshape(-1, rows.shape[2 if features_last else 1])
     )
 
 
@@ -117,6 +145,10 @@ def _across_positions(rows: Tensor, features_last: bool) -> float | None:
     places, features = rows.shape[1:] if features_last else (rows.shape[2], rows.shape[1])
     if places < 2 or features < 2:
         return None
+    if places > 4 * PLACES:
+        # Multiples of the golden ratio keep step with no row of an image, and don't coincide.
+        steps = torch.arange(PLACES, dtype=torch.float64, device=rows.device) * GOLDEN % 1
+        rows = rows.index_select(1 if features_last else 2, (steps * places).long())
     norms = cast("Tensor", torch.linalg.vector_norm(rows, dim=2 if features_last else 1))
     return _cosine(rows, norms, features_last)
 

@@ -26,6 +26,8 @@ class SignalRow:
         backward: of the gradient there; None if none arrived.
         takes: numbers of the rows whose results it took; -1 is an input.
         params: names of the parameters that it took.
+        spread: standard deviation of log(second) over seeds, for the layers since the last norm
+            are of finite width (Hanin & Rolnick, 2018).
     """
 
     key: str
@@ -37,6 +39,12 @@ class SignalRow:
     backward: Moments | None = None
     takes: tuple[int, ...] = ()
     params: tuple[str, ...] = ()
+    spread: float = 0.0
+
+    @property
+    def error(self) -> float:
+        """Standard error of log(second): a finite batch and finite width together."""
+        return math.hypot(self.forward.error or 0.0, self.spread)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +84,11 @@ class Signal:
     def ok(self) -> bool:
         """Whether there is no finding but such as only inform."""
         return all(finding.severity == "info" for finding in self.findings)
+
+    @property
+    def layers(self) -> list[SignalRow]:
+        """The rows that multiply by a parameter: what is meant by depth."""
+        return [row for row in self.rows if row.kind == "contract" and row.params]
 
     def __getitem__(self, key: str) -> SignalRow:
         for row in self.rows:

@@ -48,13 +48,13 @@ class _Listener(TorchFunctionMode):
 
 
 @contextmanager
-def live(model: nn.Module) -> Generator[Callable[..., Any]]:
+def live(model: nn.Module, grad: bool = True) -> Generator[Callable[..., Any]]:
     """Give a function ``run(observer, names, call, change=None)`` that runs the model for real.
 
     ``call`` is what is run under the observer; ``change``, given a torch function and its call,
-    returns what shall be the result. What is made may be differentiated while the context
-    lasts. Afterwards buffers, attributes, mode and random state are as before, also if something
-    raised; gradients are left alone by whoever uses ``torch.autograd.grad``.
+    returns what shall be the result. With ``grad`` what is made may be differentiated. Afterwards
+    buffers, attributes, mode and random state are as before, also if something raised; gradients
+    are left alone by whoever uses ``torch.autograd.grad``.
 
     Example:
         >>> class Names:
@@ -85,7 +85,7 @@ def live(model: nn.Module) -> Generator[Callable[..., Any]]:
         as_before(model),
         _buffers_as_before(model),
         torch.random.fork_rng(devices=devices),  # pyright: ignore[reportUnknownArgumentType]
-        torch.enable_grad(),
+        torch.set_grad_enabled(grad),
     ):
         yield run
 

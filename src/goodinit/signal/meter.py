@@ -1,0 +1,251 @@
+"""`Meter`: watches a run and measures what each call returns."""
+
+# Methods that an observer has are documented in trace.calls.
+# ruff: noqa: ARG002, D102
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from goodinit.anatomy.functions import role_of
+from goodinit.anatomy.names import Slot
+from goodinit.signal.axes import CHANNELS, Keys, floating
+from goodinit.signal.moments import Axes, moments_of
+from goodinit.signal.rows import SignalRow
+from goodinit.trace.calls import Call, tensors_in
+
+__all__ = ["Meter"]
+
+DEAD = frozenset(("relu", "relu6", "threshold", "hardshrink", "softshrink", "hardtanh"))
+SATURATED = {"tanh": (-0.99, 0.99), "sigmoid": (0.01, 0.99), "hardsigmoid": (0.0, 1.0)}
+
+
+@dataclass(slots=True)
+class _Known:
+    """What is known of a tensor.
+
+    Attributes:
+        tensor: itself, not kept alive: its id may be another's one day.
+        number: of its row; None if no input is in it.
+        features: its axis of features; None for the last.
+        params: what it was made from, if no input is in it: a weight under weight_norm.
+    """
+
+    tensor: weakref.ref[Tensor]
+    number: int | None
+    features: int | None
+    params: tuple[str, ...] = ()
+
+
+class Meter:
+    """Observes a run: a row for each floating call on the way from the inputs."""
+
+    def __init__(
+        self,
+        found: Iterable[Slot],
+        inputs: Iterable[Tensor],
+        batch: int,
+        fewer: Mapping[str, tuple[int, ...]],
+        rank: bool = False,
+    ) -> None:
+        self.rows: list[SignalRow] = []
+        self.unseen: list[str] = []
+        self.last = ""
+        self.bad_inputs = 0
+        self.entropy: tuple[int, float] | None = None
+        self.input_cosine: float | None = None
+        self._keys = Keys()
+        self._batch = batch
+        self._fewer = fewer
+        self._rank = rank
+        self._known: dict[int, _Known] = {}
+        self._nodes: list[object] = []
+        self._running = [""]
+        self._params: dict[int, str] = {}
+        for slot in found:
+            for tensor in slot.tensors:
+                if slot.buffer:
+                    self._known[id(tensor)] = _Known(weakref.ref(tensor), None, None)
+                else:
+                    self._params[id(tensor)] = slot.name
+        for tensor in inputs:
+            self._remember(tensor, -1, None)
+            if tensor.is_floating_point():
+                self.bad_inputs += int(tensor.numel() - tensor.isfinite().sum().item())
+            if self.input_cosine is None and tensor.is_floating_point() and tensor.dim() > 1:
+                axes = Axes(0 if tensor.shape[0] == batch else None, None)
+                self.input_cosine = moments_of(tensor, axes, batch).across_samples
+
+    def source(self, original: Tensor, stand_in: Tensor) -> None: ...
+
+    def enter(self, path: str, module: nn.Module, args: tuple[Any, ...]) -> None:
+        self._note(args, self._running[-1])
+        self._running.append(path)
+        self.last = path
+
+    def leave(self, path: str, module: nn.Module, result: object) -> None:
+        self._running.pop()
+        self._note(result, path, made=True)
+
+    def returned(self, output: object) -> None:
+        """Take note of what the model returned: of calls that nobody saw, it is all there is."""
+        self._note(output, "", made=True)
+
+    def _note(self, value: object, path: str, made: bool = False) -> None:
+        """Give a row to what was made by calls that nobody saw, in the module of this path."""
+        with torch._C.DisableTorchFunction():  # or what measures would be measured
+            for tensor in tensors_in(value):
+                self._number(tensor, path, made)
+
+    def release(self) -> None:
+        """Let go of the graph, the last call first: torch frees a deep one by deep recursion."""
+        while self._nodes:
+            self._nodes.pop()
+
+    def call(self, call: Call) -> None:
+        result = floating(call.result)
+        if result is None and call.inplace:  # x[0] = y returns nothing
+            result = floating(call.args[:1])
+        if result is None:
+            self._pass_on(call)
+            return
+        key = self._keys.of(call)
+        takes = [number for t in tensors_in((call.args, dict(call.kwargs)))
+                 if (number := self._number(t, call.path)) is not None]  # fmt: skip
+        if takes:
+            self._measure(call, key, result, tuple(takes))
+            return
+        params = self._params_of(call)
+        for tensor in tensors_in(call.result):
+            self._known[id(tensor)] = _Known(weakref.ref(tensor), None, None, params)
+
+    def _measure(self, call: Call, key: str, result: Tensor, takes: tuple[int, ...]) -> None:
+        features = self._features(call, result)
+        axes = Axes(self._samples(key, result), features)
+        row = SignalRow(
+            key,
+            call.path,
+            role_of(call.function),
+            call.function,
+            tuple(result.shape),
+            moments_of(
+                result,
+                axes,
+                self._batch,
+                _idle(call.function, result, axes),
+                masks=True,
+                rank=self._rank,
+            ),
+            takes=takes,
+            params=self._params_of(call),
+        )
+        number = len(self.rows)
+        self.rows.append(row)
+        for tensor in tensors_in(call.result):
+            self._remember(tensor, number, features if tensor.dim() == result.dim() else None)
+        if call.inplace and call.args and isinstance(call.args[0], Tensor):
+            self._remember(call.args[0], number, features)
+            if call.args[0]._base is not None:  # what a view is written to
+                self._remember(call.args[0]._base, number, None)
+        self._note_entropy(call)
+        if result.requires_grad:
+            self._nodes.append(result.grad_fn)
+            result.register_hook(partial(self._arrived, row, axes))  # pyright: ignore[reportUnknownMemberType]
+
+    def _arrived(self, row: SignalRow, axes: Axes, gradient: Tensor) -> None:
+        with torch.no_grad():
+            row.backward = moments_of(gradient, axes, self._batch)
+
+    def _pass_on(self, call: Call) -> None:
+        """What is chosen by the inputs, indices say, depends on them as well."""
+        given = tensors_in((call.args, dict(call.kwargs)))
+        numbers = [self._number(t, call.path) for t in given]
+        known = [number for number in numbers if number is not None]
+        for tensor in tensors_in(call.result) if known else ():
+            self._remember(tensor, max(known), None)
+
+    def _params_of(self, call: Call) -> tuple[str, ...]:
+        """Return the parameters that a call took, as they are or made into something."""
+        names: dict[str, None] = {}
+        for tensor in tensors_in((call.args, dict(call.kwargs))):
+            if id(tensor) in self._params:
+                names[self._params[id(tensor)]] = None
+            elif (known := self._look(tensor)) is not None:
+                names.update(dict.fromkeys(known.params))
+        return tuple(names)
+
+    def _remember(self, tensor: Tensor, number: int, features: int | None) -> None:
+        self._known[id(tensor)] = _Known(weakref.ref(tensor), number, features)
+
+    def _look(self, tensor: Tensor) -> _Known | None:
+        known = self._known.get(id(tensor))
+        return None if known is None or known.tensor() is not tensor else known
+
+    def _number(self, tensor: Tensor, path: str, made: bool = False) -> int | None:
+        """Return the number of a tensor's row; one that was made unseen gets a row here."""
+        known = self._look(tensor)
+        if known is not None:
+            return known.number
+        # What a module made, or what depends on parameters, and came from no call: scripted code.
+        if not (made or tensor.grad_fn is not None) or id(tensor) in self._params:
+            return None
+        if floating(tensor) is None:
+            return None
+        call = Call(path, "unseen", False, (), {}, tensor)
+        key = self._keys.of(call)
+        self.unseen.append(key)
+        self._measure(call, key, tensor, (len(self.rows) - 1,))
+        return len(self.rows) - 1
+
+    def _samples(self, key: str, result: Tensor) -> int | None:
+        shape, fewer = tuple(result.shape), self._fewer.get(key)
+        if self._batch < 2:
+            return None
+        if fewer is None or len(fewer) != len(shape):
+            return 0 if shape and shape[0] == self._batch else None
+        for axis, (size, less) in enumerate(zip(shape, fewer, strict=True)):
+            if size != less:
+                whole = size % self._batch == 0 and size // self._batch * (self._batch - 1) == less
+                return axis if whole else None
+        return None
+
+    def _features(self, call: Call, result: Tensor) -> int | None:
+        """Return the axis of channels: that of a convolution, as long as the shape stays."""
+        if call.function.startswith(CHANNELS) and result.dim() > 2:
+            windows = [int(c) for c in call.function if c.isdigit()]
+            return result.dim() - windows[0] - 1 if windows else 1
+        for tensor in tensors_in(call.args):
+            known = self._look(tensor)
+            if known is not None and known.features is not None and tensor.dim() == result.dim():
+                pooled = role_of(call.function) == "pool"
+                if pooled or tensor.shape == result.shape:
+                    return known.features
+        return result.dim() - 1 if result.dim() > 1 else None
+
+    def _note_entropy(self, call: Call) -> None:
+        if call.function == "cross_entropy" and isinstance(call.result, Tensor):
+            logits = next(tensors_in(call.args), None)
+            if logits is not None and call.result.numel() == 1 and logits.dim():
+                classes = logits.shape[1] if logits.dim() > 1 else logits.shape[0]
+                self.entropy = (classes, call.result.item())
+
+
+@torch.no_grad()
+def _idle(function: str, result: Tensor, axes: Axes) -> float | None:
+    """Return the share of dead units, or of saturated values."""
+    if function in SATURATED:
+        low, high = SATURATED[function]
+        return ((result <= low) | (result >= high)).float().mean().item()
+    if function not in DEAD or axes.features is None:
+        return None
+    others = tuple(axis for axis in range(result.dim()) if axis != axes.features)
+    result = result.detach()
+    alive = (result.amax(others) != 0) | (result.amin(others) != 0)
+    return 1 - alive.float().mean().item()
