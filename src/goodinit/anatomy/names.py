@@ -103,12 +103,12 @@ def slots(model: nn.Module, prefix: str = "") -> list[Slot]:
     found: dict[object, Slot] = {}
     for path, module in walk(model, prefix):
         for slot in _own(module, path):
-            if any(type(t) not in _PLAIN and is_lazy(t) for t in slot.tensors):
+            address = _address(slot)
+            if not address and any(map(is_lazy, slot.tensors)):
                 raise LazyParameterError(
                     f"{slot.name} of {type(module).__name__} has no shape yet: run the model "
                     f"once on an input, then initialise it"
                 )
-            address = _address(slot)
             first = found.setdefault(address or _identity(slot), slot)
             if first is not slot and address and not _alike(first.tensor, slot.tensor):
                 first = found.setdefault(_identity(slot), slot)  # a view of the same memory
@@ -178,9 +178,9 @@ def _hidden_level(module: nn.Module) -> str | None:
 
 def _own(module: nn.Module, path: str) -> Iterator[Slot]:
     """Yield the slots of a module's own tensors, not of its children's."""
-    hooked = _hooks(module) if module._forward_pre_hooks else {}
-    inner = {attr + end for attr, (ends, _) in hooked.items() for end in ends}
-    for attr, (ends, how) in hooked.items():
+    inner: set[str] = set()  # attributes that belong to a slot of another name
+    for attr, (ends, how) in _hooks(module).items() if module._forward_pre_hooks else ():
+        inner.update(attr + end for end in ends)
         tensors = tuple(getattr(module, attr + end) for end in ends)
         stored = tuple(join(path, attr + end) for end in ends)
         yield Slot(join(path, attr), module, attr, tensors, stored, how)
@@ -194,10 +194,12 @@ def _own(module: nn.Module, path: str) -> Iterator[Slot]:
             stored = tuple(join(path, f"parametrizations.{attr}.{name}") for name in names)
             buffer = not any(isinstance(tensor, nn.Parameter) for tensor in tensors)
             yield Slot(join(path, attr), module, attr, tensors, stored, "parametrized", buffer)
-    is_list = isinstance(module, parametrize.ParametrizationList)
+    if isinstance(module, parametrize.ParametrizationList):
+        inner.update(name for name in (*module._parameters, *module._buffers)
+                     if name.startswith("original"))  # fmt: skip
     for owned, buffer in ((module._parameters, False), (module._buffers, True)):
         for attr, tensor in owned.items():
-            if tensor is None or attr in inner or (is_list and attr.startswith("original")):
+            if tensor is None or attr in inner:
                 continue
             yield Slot(join(path, attr), module, attr, (tensor,), buffer=buffer)
 

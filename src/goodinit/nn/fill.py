@@ -7,6 +7,7 @@ index i gets the stream's number i: whatever the dtype, the memory format or the
 from __future__ import annotations
 
 import math
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, SupportsFloat, cast
 
 import torch
@@ -127,6 +128,8 @@ def check_memory(function: str, tensor: Tensor) -> None:
         raise InitDtypeError(
             f"{function}: the layout is {tensor.layout}: pass a strided tensor, and convert it"
         )
+    if tensor.is_contiguous():
+        return
     reach = 0  # the last offset that the axes so far lead to
     for stride, size in sorted(zip(tensor.stride(), tensor.shape, strict=True)):
         if size > 1 and stride <= reach and tensor.numel():
@@ -156,9 +159,9 @@ def check_drawable(
     check_memory(function, tensor)
 
 
-def largest(tensor: Tensor) -> float:
-    """Return the largest finite number of the tensor's dtype."""
-    dtype = tensor.dtype
+@cache
+def largest(dtype: torch.dtype) -> float:
+    """Return the largest finite number of a dtype."""
     return torch.finfo(dtype.to_real() if dtype.is_complex else dtype).max
 
 
@@ -169,7 +172,7 @@ def uniform(
     if not ours(function, tensor):
         return torch_uniform_(tensor, low, high, generator=generator)
     check_drawable(function, tensor, generator)
-    limit = largest(tensor)
+    limit = largest(tensor.dtype)
     for parameter, bound in (("a", low), ("b", high)):
         if not abs(bound) <= limit:
             refuse(function, parameter, bound, f"out of bounds for {tensor.dtype}, {limit:.3g}")
@@ -190,7 +193,7 @@ def normal(
     check_drawable(function, tensor, generator)
     if tensor.is_complex():
         std /= math.sqrt(2)
-    if abs(mean) + REACH * std > largest(tensor):
+    if abs(mean) + REACH * std > largest(tensor.dtype):
         refuse(function, "std", std, f"values would be infinite in {tensor.dtype}: pass a smaller")
     return draw_(tensor, Wanted("normal", mean, std), generator)
 
@@ -225,10 +228,15 @@ def draw_(
 
 def _fill_(out: Tensor, wanted: Wanted, stream: Stream) -> Tensor:
     try:
-        law = Law(*wanted[:5])
+        law = _law(wanted)
     except StreamError:  # beyond what float32 holds exactly
         return out.copy_(_in_double(tuple(out.shape), wanted, stream))
     return stream.fill_(out, NAME, law)
+
+
+@lru_cache(maxsize=1024)
+def _law(wanted: Wanted) -> Law:
+    return Law(*wanted[:5])
 
 
 def _in_double(shape: tuple[int, ...], wanted: Wanted, stream: Stream) -> Tensor:

@@ -244,7 +244,7 @@ def sparse_(
     check_drawable("sparse_", tensor, generator)
     if tensor.is_complex():
         spread /= math.sqrt(2)
-    if REACH * spread > largest(tensor):
+    if REACH * spread > largest(tensor.dtype):
         refuse("sparse_", "std", std, f"values would be infinite in {tensor.dtype}")
     stream = stream_for(tensor, generator)
     if stream is None:
@@ -278,7 +278,7 @@ def _check_gain(
     function: str, tensor: Tensor, gain: float, generator: torch.Generator | None
 ) -> None:
     check_drawable(function, tensor, generator, complex_too=False)
-    if abs(gain) > largest(tensor):
+    if abs(gain) > largest(tensor.dtype):
         refuse(function, "gain", gain, f"values would be infinite in {tensor.dtype}")
 
 

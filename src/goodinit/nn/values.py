@@ -154,7 +154,7 @@ def trunc_normal_(
 
 
 def _truncated(tensor: Tensor, mean: float, std: float, low: float, high: float) -> Wanted:
-    limit = fill.largest(tensor)
+    limit = fill.largest(tensor.dtype)
     least, greatest = max(low, mean - fill.REACH * std), min(high, mean + fill.REACH * std)
     if not (abs(least) <= limit and abs(greatest) <= limit):
         mend = f"values would be infinite in {tensor.dtype}: pass smaller numbers"

@@ -24,6 +24,9 @@ _FIXING = {
 }
 
 
+_PLAIN = (Tensor, nn.Parameter)
+
+
 def check_module(model: object, what: str) -> nn.Module:
     """Return the model, or say that it is none."""
     if isinstance(model, nn.Module):
@@ -35,6 +38,8 @@ def check_module(model: object, what: str) -> nn.Module:
 def check_writable(slot: Slot) -> None:
     """Raise where a write to a parameter would be lost, or is impossible."""
     for tensor in slot.tensors:
+        if _is_ordinary(tensor):
+            continue
         _check_kind(slot.name, tensor)
         if tensor.is_inference() and not torch.is_inference_mode_enabled():
             raise ModelError(
@@ -88,6 +93,17 @@ def normalises(slot: Slot) -> bool:
     if slot.how in ("weight_norm", "spectral_norm"):
         return True
     return any(type(s).__name__ in ("_WeightNorm", "_SpectralNorm") for s in _steps(slot))
+
+
+def _is_ordinary(tensor: Tensor) -> bool:
+    """Whether nothing is the matter with a tensor, at a glance: most of thousands are such."""
+    return (
+        type(tensor) in _PLAIN
+        and tensor.layout is torch.strided
+        and tensor.numel() > 0
+        and tensor.is_contiguous()
+        and not tensor.is_inference()
+    )
 
 
 def _check_kind(name: str, tensor: Tensor) -> None:

@@ -16,19 +16,28 @@ __all__ = ["check_match", "check_memory", "device_of", "no_memory"]
 
 def check_match(plan: Plan, found: dict[str, Slot]) -> None:
     """Raise PlanError with the first few differences between plan and model."""
-    planned = {row.name: row for row in plan}
-    differences = [f"the model has no {name}" for name in planned if name not in found]
+    planned = {row.name for row in plan}
+    differences = [f"the model has no {row.name}" for row in plan if row.name not in found]
     differences += [f"the plan has no {name}" for name in found if name not in planned]
-    for name in planned.keys() & found.keys():
-        row, slot = planned[name], found[name]
-        theirs = (*_logical(slot), slot.tied, slot.stored)
-        if (row.shape, row.dtype, row.tied, row.stored) != theirs:
+    for row in plan:
+        slot = found.get(row.name)
+        if slot is not None and not _matches(row, slot):
             differences += _differences(row, slot)
     if differences:
         more = f"; and {len(differences) - 4} more" if len(differences) > 4 else ""
         raise PlanError(
             f"this plan isn't this model's: {'; '.join(differences[:4])}{more}. Plan this model"
         )
+
+
+def _matches(row: PlanRow, slot: Slot) -> bool:
+    shape, dtype = _logical(slot)
+    return (
+        row.shape == shape
+        and row.dtype == dtype
+        and row.tied == slot.tied
+        and row.stored == slot.stored
+    )
 
 
 def _differences(row: PlanRow, slot: Slot) -> list[str]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import functools
 import math
 from abc import abstractmethod
-from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, cast
 
@@ -62,7 +61,10 @@ class Drawn(Scheme):
     def fill_(self, out: Tensor, draw: Draw, site: Site) -> None:
         law = _law_or_constant(self, site)
         if isinstance(law, Law):
-            with torch.no_grad() if out.requires_grad else nullcontext():
+            if out.requires_grad and torch.is_grad_enabled():
+                with torch.no_grad():
+                    draw(out, law)
+            else:
                 draw(out, law)
         else:
             _write_(out, law)
