@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import cast
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor
@@ -14,7 +14,10 @@ from goodinit.threads import one_thread
 __all__ = ["haar"]
 
 COLUMNS = 512
-"""Columns of a matrix that one thread works out; part of what the bits are."""
+"""Columns of a matrix that one thread works out."""
+
+PANEL = 128
+"""Reflections that are applied together; part of what the bits are."""
 
 
 def haar(gauss: Tensor) -> Tensor:
@@ -28,32 +31,35 @@ def haar(gauss: Tensor) -> Tensor:
 
     On a CPU blocks of columns are worked out side by side, with one thread each, so that the bits
     don't depend on how many threads there are.
+
+    Args:
+        gauss: is worked on in place: its values are lost.
     """
     if gauss.dim() == 2:
         return haar(gauss.unsqueeze(0)).squeeze(0)
     if gauss.shape[-2] < gauss.shape[-1]:
         return haar(gauss.mT).mT
     if gauss.device.type != "cpu":
-        vectors, factors, signs = _reflections(gauss)
-        return _product(vectors, factors) * signs
+        vectors, factors, signs = _reflections_(gauss)
+        return _product(vectors, factors).mul_(signs)
     threads = torch.get_num_threads()
     with one_thread():
-        vectors, factors, signs = _reflections(gauss)
+        vectors, factors, signs = _reflections_(gauss)
         out = torch.empty_like(vectors)
-        tasks = list(_tasks(out.shape, threads))
+        large = vectors.shape[-1] > COLUMNS
+        panels = [list(_panels(v, f)) for v, f in zip(vectors, factors, strict=True)] * large
 
         @torch.no_grad()  # is a thread's, not the process's
         def work(task: tuple[slice, int, int]) -> None:
             some, start, stop = task
-            v, f = vectors[some, :, :stop], factors[some, :stop]
-            if start == 0:
-                made = _product(v, f)
-            else:  # column j of H_1 ... H_n is that of H_1 ... H_j
-                unit = torch.zeros_like(out[some, :, start:stop])
-                unit[:, start:stop].diagonal(dim1=-2, dim2=-1).fill_(1)
-                made = torch.ormqr(v, f, unit)
-            torch.mul(made, signs[some, :, start:stop], out=out[some, :, start:stop])
+            part = out[some, :, start:stop]
+            if large:
+                _columns_(part[0], panels[some.start], start)
+            else:
+                part.copy_(_product(vectors[some], factors[some]))
+            part.mul_(signs[some, :, start:stop])
 
+        tasks = list(_tasks(out.shape, threads))
         if threads == 1 or len(tasks) == 1:
             for task in tasks:
                 work(task)
@@ -67,7 +73,7 @@ def _tasks(shape: torch.Size, threads: int) -> Iterator[tuple[slice, int, int]]:
     """Yield (matrices, first column, last column + 1), the dearest first."""
     count, _, columns = shape
     starts = range(0, columns, COLUMNS)[::-1]
-    # Of small matrices each task takes many: what a task holds isn't part of the bits, columns are.
+    # Of small matrices each task takes many: what a task holds isn't part of the bits.
     step = 1 if len(starts) > 1 else -(-count // threads) or 1
     for start in starts:
         for one in range(0, count, step):
@@ -78,13 +84,46 @@ def _product(vectors: Tensor, factors: Tensor) -> Tensor:
     return cast("Tensor", torch.linalg.householder_product(vectors, factors))  # pyright: ignore[reportUnknownMemberType]
 
 
-def _reflections(gauss: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Return Householder vectors as LAPACK keeps them, their factors, and the signs [.., 1, n]."""
-    vectors = gauss.tril()
-    first = vectors.diagonal(dim1=-2, dim2=-1)
+class _Panel(NamedTuple):
+    """Neighbouring reflections as one: H_first ... H_last-1 = I - V T V^T (Schreiber, Van Loan).
+
+    Attributes:
+        first: number of the first.
+        vectors: V, from row ``first`` down.
+        inverse: of T, upper triangular: V^T V above the diagonal, 1 / factor on it.
+    """
+
+    first: int
+    vectors: Tensor
+    inverse: Tensor
+
+
+def _panels(vectors: Tensor, factors: Tensor) -> Iterator[_Panel]:
+    for first in range(0, vectors.shape[-1], PANEL):
+        v = vectors[first:, first : first + PANEL]
+        inverse = (v.mT @ v).triu_(1)
+        inverse.diagonal().copy_(1 / factors[first : first + PANEL])
+        yield _Panel(first, v, inverse)
+
+
+def _columns_(out: Tensor, panels: list[_Panel], start: int) -> None:
+    """Write some columns of H_1 ... H_n, [rows, columns from ``start`` on], the last H first."""
+    out.zero_()
+    out[start:].diagonal().fill_(1)
+    for first, v, inverse in reversed(panels):
+        # What is left of column ``first`` is 0 where these reflect, and stays so.
+        some = out[first:, max(0, first - start) :]
+        if some.shape[1]:
+            some.addmm_(v, torch.linalg.solve_triangular(inverse, v.mT @ some, upper=True), alpha=-1)
+
+
+def _reflections_(gauss: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the vectors, with ones on the diagonal, their factors, and the signs [.., 1, n]."""
+    vectors = gauss.tril_()
+    diagonal = vectors.diagonal(dim1=-2, dim2=-1)
+    first = diagonal.clone()
     # R's diagonal, of the sign that loses no digits.
-    norms = cast("Tensor", torch.linalg.vector_norm(vectors, dim=-2))
-    diagonal = norms.copysign(-first)
-    factors = (diagonal - first) / diagonal
-    vectors = vectors / (first - diagonal).unsqueeze(-2)
-    return vectors, factors, diagonal.sign().unsqueeze(-2)
+    norms = cast("Tensor", torch.linalg.vector_norm(vectors, dim=-2)).copysign_(-first)
+    vectors.div_((first - norms).unsqueeze(-2))
+    diagonal.fill_(1)
+    return vectors, (norms - first) / norms, norms.sign().unsqueeze(-2)

@@ -149,7 +149,7 @@ class Orthogonal(_Worked):
 
     def _matrices(self, out: Tensor, draw: Draw, layout: Layout, size: _Size) -> Tensor:
         gauss = _gauss(out, draw, layout)
-        return haar(gauss.reshape(size.matrices, size.rows, -1)) * self.gain
+        return haar(gauss.reshape(size.matrices, size.rows, -1)).mul_(self.gain)
 
 
 @dataclass(frozen=True, repr=False)
@@ -207,7 +207,7 @@ class DeltaOrthogonal(_Worked):
         gauss = _gauss(out, draw, layout).reshape(size)
         values = torch.zeros_like(gauss)
         centre = _centre(out, layout)
-        values[..., centre] = haar(gauss[..., centre]) * self.gain
+        values[..., centre] = haar(gauss[..., centre]).mul_(self.gain)
         return values
 
 
