@@ -154,7 +154,9 @@ def alone(way: str, layers: int) -> dict[str, float]:
 
 def test_a_model_of_a_billion_parameters() -> None:
     pairs = [(alone("normal", 22), alone("default", 22)) for _ in range(5)]
-    mine, theirs = (statistics.median(run["seconds"] for run in runs) for runs in zip(*pairs))
+    mine, theirs = (
+        statistics.median(run["seconds"] for run in runs) for runs in zip(*pairs, strict=True)
+    )
     what = "1.1 B Llama, from nothing to drawn"
     ratio = theirs / mine
     FOUND.append({"what": what, "seconds": mine, "torch": theirs, "ratio": ratio, "aim": 8})

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import mmap
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import Tensor, nn
 
-from goodinit.errors import StreamError
+import goodinit as gi
+from goodinit.errors import ModelError, StreamError
+from goodinit.nn import init
+from goodinit.nn.refusals import InitMemoryError
 from goodinit.streams import Law, Stream, spec, stream
 
 pytestmark = pytest.mark.filterwarnings("error")
@@ -207,3 +215,40 @@ def test_refused_before_anything_is_written(
 def test_draw_refuses_other_dtypes() -> None:
     with pytest.raises(StreamError, match="float64, bfloat16"):
         Stream(0).draw("w", LAWS[0], (3,), dtype=torch.int32)
+
+
+@pytest.fixture
+def mapped(tmp_path: Path) -> Iterator[Tensor]:
+    """A tensor in a file that is mapped for reading: a write there ends the process."""
+    path = tmp_path / "weights"
+    path.write_bytes(bytes(4 * 64))
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as memory:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # torch: it can't be written
+            tensor = torch.frombuffer(memory, dtype=torch.float32)
+        yield tensor
+        del tensor
+
+
+def test_read_only_memory_is_refused(mapped: Tensor) -> None:
+    law = Law.normal()
+    net = nn.Linear(8, 8, bias=False)
+    net.weight = nn.Parameter(mapped.view(8, 8))
+    for call, error in [
+        (lambda: Stream(0).fill_(mapped, "w", law), StreamError),
+        (lambda: Stream(0).fill_(mapped.view(8, 8).T, "w", law), StreamError),
+        (lambda: Stream(0).fill_(mapped[3:5], "w", law, shape=(64,), box=((3, 5),)), StreamError),
+        (lambda: gi.init_(net, "he"), ModelError),
+        (lambda: init.normal_(net.weight), InitMemoryError),
+    ]:
+        with pytest.raises(error, match="read-only"):
+            call()
+    assert not mapped.any()
+
+
+def test_other_peoples_memory_is_written() -> None:
+    memory = bytearray(4 * 64)
+    theirs = torch.frombuffer(memory, dtype=torch.float32)
+    assert torch.equal(
+        Stream(0).fill_(theirs, "w", Law.normal()), Stream(0).draw("w", Law.normal(), (64,))
+    )

@@ -20,6 +20,7 @@ from goodinit.errors import LazyParameterError, StreamError
 from goodinit.nn.refusals import InitDtypeError, InitMemoryError, InitTypeError, refuse
 from goodinit.schemes.fields import shown
 from goodinit.streams import Law, Stream, fresh_seed
+from goodinit.streams.plain import is_writable
 from goodinit.streams.stream import DTYPES
 
 if TYPE_CHECKING:
@@ -128,6 +129,8 @@ def check_memory(function: str, tensor: Tensor) -> None:
         raise InitDtypeError(
             f"{function}: the layout is {tensor.layout}: pass a strided tensor, and convert it"
         )
+    if not is_writable(tensor):
+        raise InitMemoryError(f"{function}: the memory is read-only: pass the tensor's clone()")
     if tensor.is_contiguous():
         return
     reach = 0  # the last offset that the axes so far lead to

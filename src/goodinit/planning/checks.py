@@ -14,6 +14,7 @@ from goodinit.errors import (
     ModelError,
     ParametrizationError,
 )
+from goodinit.streams.plain import is_writable
 
 __all__ = ["check_module", "check_writable", "fixes_scale", "is_real", "is_shard", "normalises"]
 
@@ -41,6 +42,11 @@ def check_writable(slot: Slot) -> None:
         if _is_ordinary(tensor):
             continue
         _check_kind(slot.name, tensor)
+        if not is_writable(tensor):
+            raise ModelError(
+                f"{slot.name} lies in memory that is read-only, a mapped file say: give the module "
+                f"a copy, nn.Parameter(p.detach().clone()), or name it in keep="
+            )
         if tensor.is_inference() and not torch.is_inference_mode_enabled():
             raise ModelError(
                 f"{slot.name} was made in torch.inference_mode and can't be written outside of "
@@ -103,6 +109,7 @@ def _is_ordinary(tensor: Tensor) -> bool:
         and tensor.numel() > 0
         and tensor.is_contiguous()
         and not tensor.is_inference()
+        and is_writable(tensor)
     )
 
 

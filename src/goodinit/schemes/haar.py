@@ -114,7 +114,9 @@ def _columns_(out: Tensor, panels: list[_Panel], start: int) -> None:
         # What is left of column ``first`` is 0 where these reflect, and stays so.
         some = out[first:, max(0, first - start) :]
         if some.shape[1]:
-            some.addmm_(v, torch.linalg.solve_triangular(inverse, v.mT @ some, upper=True), alpha=-1)
+            some.addmm_(
+                v, torch.linalg.solve_triangular(inverse, v.mT @ some, upper=True), alpha=-1
+            )
 
 
 def _reflections_(gauss: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import os
 from functools import cache
 from typing import Any, cast
 
@@ -11,7 +13,7 @@ from torch.autograd.graph import increment_version
 from torch.nn import Parameter
 from torch.utils._device import DeviceContext
 
-__all__ = ["bump", "is_plain"]
+__all__ = ["bump", "is_plain", "is_writable"]
 
 _C = cast("Any", torch._C)
 _TYPES = (Tensor, Parameter)
@@ -38,6 +40,40 @@ def is_plain(out: Tensor) -> bool:
     if keys != plain and not (keys == inference and torch.is_inference_mode_enabled()):
         return False
     return out.data_ptr() != 0
+
+
+def is_writable(out: Tensor) -> bool:
+    """Return whether memory may be written: a file that is mapped for reading may not.
+
+    torch doesn't know, and a write would end the process. What torch has allocated is resizable;
+    of other memory the first and the last byte are written anew by a system call, for that
+    returns an error. Where there is no such call the answer is yes.
+
+    >>> is_writable(torch.empty(2)), is_writable(torch.frombuffer(bytearray(8), dtype=torch.int32))
+    (True, True)
+    """
+    if type(out) not in _TYPES or out.layout is not torch.strided:
+        return True
+    if out.untyped_storage().resizable() or not (out.is_cpu and out.numel()):
+        return True
+    return not hasattr(os, "readv") or _ends_are_writable(out)
+
+
+def _ends_are_writable(out: Tensor) -> bool:
+    span = sum((n - 1) * step for n, step in zip(out.shape, out.stride(), strict=True))
+    first, last = out.data_ptr(), out.data_ptr() + (span + 1) * out.element_size() - 1
+    read, write = os.pipe()
+    try:
+        for address in (first, last):
+            byte = (ctypes.c_char * 1).from_address(address)
+            os.write(write, byte.raw)
+            os.readv(read, [byte])
+    except OSError:
+        return False
+    finally:
+        os.close(read)
+        os.close(write)
+    return True
 
 
 def bump(out: Tensor) -> None:

@@ -18,6 +18,7 @@ from torch import Tensor
 from goodinit.errors import StreamError
 from goodinit.streams import gpu, native
 from goodinit.streams.few import FEW, few_words
+from goodinit.streams.plain import is_writable
 from goodinit.streams.spec import Key, Law, check_seed, key_bytes, key_of, make_key, philox, values
 
 if TYPE_CHECKING:
@@ -194,6 +195,8 @@ def _check_target(name: str, out: Tensor) -> None:
         raise StreamError(f"{name}: the layout is {out.layout}: pass a strided tensor")
     if out.is_meta:
         raise StreamError(f"{name}: on meta there is no memory to write to: call to_empty first")
+    if not is_writable(out):
+        raise StreamError(f"{name}: the memory is read-only: pass out.clone()")
     if out.is_contiguous():
         return
     reach = 0  # the last offset that the axes so far lead to

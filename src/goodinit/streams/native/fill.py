@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from goodinit.streams.native import library
-from goodinit.streams.plain import bump, is_plain
+from goodinit.streams.plain import bump, is_plain, is_writable
 from goodinit.streams.spec import Law
 
 __all__ = ["fill_box", "fill_whole"]
@@ -84,7 +84,7 @@ def _open(out: Tensor) -> tuple[library.Fill, int, int] | None:
     None unless the tensor is plain memory of the CPU. Its version counter is bumped.
     """
     call = library.load().fill
-    if not call or not out.is_cpu or not is_plain(out):
+    if not call or not out.is_cpu or not is_plain(out) or not is_writable(out):
         return None
     bump(out)
     return call, out.data_ptr(), torch.get_num_threads()
