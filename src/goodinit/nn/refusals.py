@@ -3,7 +3,7 @@
     SchemeError, RuntimeError               InitValueError      a number that no law has
     SchemeError, TypeError, AttributeError  InitTypeError       not a number, not a tensor
     DtypeError, NotImplementedError         InitDtypeError      a dtype or layout without a law
-    ExpandedParameterError, RuntimeError    InitMemoryError     elements that share memory; read-only
+    ExpandedParameterError, RuntimeError    InitMemoryError     shared memory, read-only memory
 
 SchemeError, DtypeError and ExpandedParameterError are ValueErrors as well.
 """

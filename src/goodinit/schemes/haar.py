@@ -47,14 +47,16 @@ def haar(gauss: Tensor) -> Tensor:
         vectors, factors, signs = _reflections_(gauss)
         out = torch.empty_like(vectors)
         large = vectors.shape[-1] > COLUMNS
-        panels = [list(_panels(v, f)) for v, f in zip(vectors, factors, strict=True)] * large
+        matrices = range(len(vectors) if large else 0)
+        panels = [list(_panels(vectors[n], factors[n])) for n in matrices]
 
         @torch.no_grad()  # is a thread's, not the process's
         def work(task: tuple[slice, int, int]) -> None:
             some, start, stop = task
             part = out[some, :, start:stop]
             if large:
-                _columns_(part[0], panels[some.start], start)
+                only: int = some.start
+                _columns_(part[0], panels[only], start)
             else:
                 part.copy_(_product(vectors[some], factors[some]))
             part.mul_(signs[some, :, start:stop])
@@ -114,9 +116,11 @@ def _columns_(out: Tensor, panels: list[_Panel], start: int) -> None:
         # What is left of column ``first`` is 0 where these reflect, and stays so.
         some = out[first:, max(0, first - start) :]
         if some.shape[1]:
-            some.addmm_(
-                v, torch.linalg.solve_triangular(inverse, v.mT @ some, upper=True), alpha=-1
-            )
+            some.addmm_(v, _solve(inverse, v.mT @ some), alpha=-1)
+
+
+def _solve(upper: Tensor, right: Tensor) -> Tensor:
+    return cast("Tensor", torch.linalg.solve_triangular(upper, right, upper=True))  # pyright: ignore[reportUnknownMemberType]
 
 
 def _reflections_(gauss: Tensor) -> tuple[Tensor, Tensor, Tensor]:
