@@ -155,7 +155,7 @@ def _in_eval(module: nn.Module) -> Generator[None]:
 
 def _walk(module: nn.Module, path: str, above: frozenset[int]) -> Iterator[tuple[str, nn.Module]]:
     yield path, module
-    if id(module) in above:  # a module that contains itself
+    if not module._modules or id(module) in above:  # a module that contains itself
         return
     above |= {id(module)}
     hidden = _hidden_level(module)

@@ -23,7 +23,7 @@ from goodinit.planning.defaults import torch_default
 from goodinit.planning.kept import KeepLike
 from goodinit.planning.matching import check_match, check_memory, device_of, no_memory
 from goodinit.planning.materialize import materialize_
-from goodinit.planning.plan import Plan, plan
+from goodinit.planning.plan import Plan, plan, uncollected
 from goodinit.planning.recipe import Recipe
 from goodinit.planning.resolve import Matcher, resolve_row
 from goodinit.planning.rows import PlanRow
@@ -146,8 +146,9 @@ def _apply(
 ) -> Plan:
     """Check all that can be checked; then give memory, copy what is loaded, and draw."""
     stream = stream_of(seed)
-    slots_by_name = _slots(model, plan)
-    check_match(plan, slots_by_name)
+    with uncollected():
+        slots_by_name = _slots(model, plan)
+        check_match(plan, slots_by_name)
     device = None if materialize is None else device_of(materialize)
     copied = copies(slots_by_name.values(), values or {}, plan.prefix, grown_only=grown_only)
     check_memory(plan, slots_by_name, device, set(copied))
