@@ -22,11 +22,11 @@ FLOORS: list[set[str]] = [
     {"anatomy"},
     {"planning"},
     {"recipes", "signal"},
-    {"explanation", "adapters"},
+    {"explanation", "adapters", "testing"},
     {"report"},
     {""},
     {"demos"},
-    {"testing", "cli"},
+    {"cli"},
     {"__main__"},
 ]
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 from torch.nn import Module  # `nn` here is goodinit's own, once goodinit.nn is imported
 
-from goodinit import adapters, recipes, schemes
+from goodinit import adapters, recipes, schemes, testing
 from goodinit.errors import GoodinitError, RecipeError
 from goodinit.explanation import Explanation, explain
 from goodinit.findings import Finding
@@ -127,6 +127,7 @@ __all__ = [
     "schemes",
     "sel",
     "skeleton",
+    "testing",
 ]
 
 __version__ = "0.1.0.dev0"

@@ -20,7 +20,7 @@ from goodinit.cli.narrow import narrowed
 from goodinit.cli.output import columns, paragraph, size, working
 from goodinit.demos import models
 
-VERBS = ("plan", "init", "verify", "diff", "recipes", "explain", "doctor")
+VERBS = ("plan", "init", "verify", "diff", "recipes", "explain", "check", "compare", "doctor")
 ESCAPE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 PYTHON = [sys.executable, "-m", "goodinit"]
 
@@ -96,6 +96,8 @@ def test_json_alone_is_on_stdout(call):
         ["recipes"],
         ["recipes", "he"],
         ["explain", "toy:loud"],
+        ["check", "demo:mlp"],
+        ["compare", "demo:mlp", "--recipes", "he,xavier", "--seeds", "1"],
     ):
         out = call(*argv, "--json").out
         json.loads(out)

@@ -9,7 +9,7 @@ KaimingUniform Keep LeCunNormal LeCunUniform Normal Ones Orthogonal Plan Recipe 
 Sparse Stream
 TorchDefault TruncatedNormal Uniform VarianceScaling XavierNormal XavierUniform Zeros __version__
 adapters apply_ compare diff explain gain independence init_ jacobian load_ measure plan recipe
-recipes schemes sel skeleton
+recipes schemes sel skeleton testing
 """
 
 

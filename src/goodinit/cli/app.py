@@ -11,6 +11,8 @@ from typing import Annotated
 import typer
 
 import goodinit as gi
+from goodinit.cli.check import check
+from goodinit.cli.compare import compare
 from goodinit.cli.diff import diff
 from goodinit.cli.doctor import doctor
 from goodinit.cli.explain import explain
@@ -40,7 +42,7 @@ def _help(function: Callable[..., None]) -> str:
     return "\n\n".join(f"\b\n{p}" if p.startswith("  ") else p for p in paragraphs)
 
 
-for verb in (plan, init, verify, diff, recipes, explain, doctor):
+for verb in (plan, init, verify, diff, recipes, explain, check, compare, doctor):
     app.command(help=_help(verb))(verb)
 
 
@@ -57,12 +59,10 @@ def options(
 ) -> None:
     """Weight initialization for PyTorch: plan it, draw it, check it.
 
-        goodinit plan demo:gpt --recipe gpt2
         goodinit init demo:gpt --recipe gpt2 --seed 0 -o weights.safetensors
-        goodinit verify weights.safetensors demo:gpt
+        goodinit check demo:gpt --recipe gpt2 --html gpt.html
 
-    TARGET is demo:NAME, hf:TYPE, a config.json, timm:NAME, torchvision:NAME or
-    package.module:factory.
+    TARGET names a model: demo:gpt, hf:gpt2, timm:resnet50, mymodels:make_net.
     """
 
 

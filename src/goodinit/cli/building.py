@@ -11,16 +11,26 @@ from typing import Any, TypeVar
 
 import torch
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 import goodinit as gi
 from goodinit.cli.inputs import inputs_of
 from goodinit.cli.output import CommandError, aside, note, their_traceback, working
 from goodinit.cli.targets import Target, argument
-from goodinit.errors import MetaModelError, TraceError, UnresolvedError
+from goodinit.errors import MetaModelError, SignalError, TraceError, UnresolvedError
 from goodinit.threads import one_thread
 from goodinit.trace import Inputs
 
-__all__ = ["build", "draw", "inputs_for", "prepare", "recipe_of", "with_inputs"]
+__all__ = [
+    "build",
+    "draw",
+    "inputs_for",
+    "measured",
+    "prepare",
+    "recipe_of",
+    "recipes_of",
+    "with_inputs",
+]
 
 T = TypeVar("T")
 
@@ -127,6 +137,64 @@ def with_inputs(
         )
     with working(f"reading {target.text}"), aside():
         return call(None)
+
+
+def measured(
+    target: Target, model: nn.Module, specs: Sequence[str], call: Callable[[Inputs], T]
+) -> T:
+    """Call something that measures the model on its inputs.
+
+    Batch norms that have seen no data divide by the batch's statistics, as training starts; all
+    else is as the target's library builds it: without dropout, most often.
+
+    Raises:
+        CommandError: there are no inputs, or the model raises on them.
+    """
+    inputs = inputs_for(target, model, specs)
+    if inputs is None:
+        raise CommandError(f"{target.text} must be run to be measured: pass --input")
+    for module in model.modules():
+        if isinstance(module, _BatchNorm) and not _has_seen(module):
+            module.train()
+    try:
+        with working(f"measuring {target.text}"), aside():
+            return call(inputs)
+    except (SignalError, TraceError) as error:
+        if error.__cause__ is None:
+            raise
+        where = "the --input given" if specs else "inputs made up for it; pass --input"
+        raise CommandError(
+            f"{target.text}, run on {where}: {error}", their_traceback(error.__cause__)
+        ) from error
+
+
+def _has_seen(module: _BatchNorm) -> bool:
+    counted = module.num_batches_tracked
+    return counted is not None and bool(counted)
+
+
+def recipes_of(text: str) -> dict[str, gi.Recipe]:
+    """Return the recipes of a list such as ``he:mode=fan_out,distribution=uniform,mine.toml``.
+
+    A part with ``=`` and no colon before it is one more option of the recipe before.
+
+    Raises:
+        CommandError: the same recipe twice.
+
+    >>> list(recipes_of("he:mode=fan_out,distribution=uniform,xavier"))
+    ['he:mode=fan_out,distribution=uniform', 'xavier']
+    """
+    entries: list[str] = []
+    for part in text.split(","):
+        name, sign, _ = part.partition("=")
+        if entries and sign and ":" not in name:
+            entries[-1] += f",{part}"
+        else:
+            entries.append(part.strip())
+    for entry in entries:
+        if entries.count(entry) > 1:
+            raise CommandError(f"--recipes: {entry!r} twice")
+    return {entry: recipe_of(entry) for entry in entries}
 
 
 def recipe_of(text: str) -> gi.Recipe:

@@ -7,7 +7,18 @@ from typing import Annotated
 
 import typer
 
-__all__ = ["Args", "AsJson", "Inputs", "Out", "OwnSeed", "Recipe", "Seed", "TargetText"]
+__all__ = [
+    "Args",
+    "AsHtml",
+    "AsJson",
+    "Inputs",
+    "Out",
+    "OwnSeed",
+    "Recipe",
+    "Seed",
+    "TargetText",
+    "Weights",
+]
 
 LARGEST_SEED = 2**64 - 1
 
@@ -50,3 +61,9 @@ Out = Annotated[
     Path, typer.Option("--out", "-o", metavar="FILE", help="the file to write", show_default=False)
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="JSON on stdout, for programs")]
+AsHtml = Annotated[
+    Path | None, typer.Option("--html", metavar="FILE", help="write a page with plots, too")
+]
+Weights = Annotated[
+    Path | None, typer.Option("--weights", "-w", metavar="FILE", help="a safetensors file")
+]

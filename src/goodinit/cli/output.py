@@ -13,12 +13,13 @@ from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskProgressColumn, TextColumn
 from rich.text import Text
 
 from goodinit.errors import GoodinitError
 from goodinit.findings import Finding
+from goodinit.report.terminal import printable
 
 __all__ = [
     "CommandError",
@@ -27,6 +28,7 @@ __all__ = [
     "count",
     "emit",
     "emit_json",
+    "emit_rendered",
     "grave",
     "note",
     "paragraph",
@@ -63,11 +65,26 @@ def emit(text: str, style: str = "") -> None:
     Raises:
         SystemExit: nobody reads any more.
     """
+    if style:
+        console = Console(highlight=False)
+        with console.capture() as captured:
+            _print(console, Text(printable(text), style))
+        _write(captured.get())
+    else:
+        _write(f"{printable(text)}\n")
+
+
+def emit_rendered(rendered: Callable[[int], RenderableType]) -> None:
+    """Print what rich lays out for a width, in colours where stdout is a terminal."""
+    console = Console(highlight=False)
+    with console.capture() as captured:
+        console.print(rendered(console.width))
+    _write(captured.get())
+
+
+def _write(text: str) -> None:
     try:
-        if style:
-            _print(Console(highlight=False), Text(_printable(text), style))
-        else:
-            sys.stdout.write(f"{_printable(text)}\n")
+        sys.stdout.write(text)
         sys.stdout.flush()
     except BrokenPipeError:
         # What is left in the buffer would raise again when Python shuts down.
@@ -83,18 +100,11 @@ def emit_json(data: object) -> None:
 def note(text: str, *, label: str = "note", style: str = "yellow") -> None:
     """Print a message on stderr: one line if nobody looks at it, else wrapped between words."""
     console = Console(stderr=True, highlight=False)
-    _print(console, Text.assemble((f"{label}: ", style), _printable(text)))
+    _print(console, Text.assemble((f"{label}: ", style), printable(text)))
 
 
 def _print(console: Console, text: Text) -> None:
     console.print(text, soft_wrap=not console.is_terminal)
-
-
-def _printable(text: str) -> str:
-    """Return text without control characters: names may come from anybody's file."""
-    if text.isascii() and text.replace("\n", "").isprintable():
-        return text
-    return "".join(c if c.isprintable() or c in "\n\t" else ascii(c)[1:-1] for c in text)
 
 
 def paragraph(text: str, start: str = "") -> str:

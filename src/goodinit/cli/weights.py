@@ -27,7 +27,7 @@ import hashlib
 import json
 import shutil
 import tempfile
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -35,10 +35,11 @@ from typing import IO, Any, cast
 
 import torch
 from safetensors import SafetensorError, safe_open
+from safetensors import torch as files
 from torch import Tensor, nn
 
 import goodinit as gi
-from goodinit.cli.output import CommandError, saving, size, working
+from goodinit.cli.output import CommandError, count, note, saving, size, working
 from goodinit.files import replaced
 from goodinit.streams import VERSION
 
@@ -46,6 +47,7 @@ __all__ = [
     "Origin",
     "check_place",
     "is_changed",
+    "load",
     "names_by_tensor",
     "opened",
     "origin_of",
@@ -106,23 +108,54 @@ def names_by_tensor(tensors: Mapping[str, Tensor]) -> list[list[str]]:
     return list(groups.values())
 
 
-def check_place(path: Path, needed: int = 0) -> None:
+def check_place(path: Path, needed: int = 0, option: str = "-o") -> None:
     """Refuse where no file can be written, before the hours that it takes to draw it.
+
+    Args:
+        path: of the file.
+        needed: its bytes, where they are known.
+        option: which one names it.
 
     Raises:
         CommandError: no such folder, no permission, no regular file, not enough room.
     """
     if path.is_dir():
-        raise CommandError(f"-o {path} is a folder: name a file in it")
+        raise CommandError(f"{option} {path} is a folder: name a file in it")
     if path.exists() and not path.is_file():
-        raise CommandError(f"-o {path} is no regular file, which alone can be replaced whole")
+        raise CommandError(f"{option} {path} is no regular file, which alone can be replaced whole")
     try:
         with tempfile.TemporaryFile(dir=path.resolve().parent):
             free = shutil.disk_usage(path.resolve().parent).free
     except OSError as error:
-        raise CommandError(f"-o {path} can't be written: {error.strerror}") from error
+        raise CommandError(f"{option} {path} can't be written: {error.strerror}") from error
     if free < needed:
-        raise CommandError(f"-o {path} takes {size(needed)}, and {size(free)} are free there")
+        raise CommandError(f"{option} {path} takes {size(needed)}, and {size(free)} are free there")
+
+
+def load(model: nn.Module, file: Path, target: str) -> None:
+    """Load weights; what the model or the file has alone is said, and is no error.
+
+    Raises:
+        CommandError: no safetensors file, shapes that differ, not one name of the model's.
+    """
+    with opened(file):
+        pass
+    try:
+        load_model: Callable[..., tuple[list[str], list[str]]] = files.load_model  # pyright: ignore[reportUnknownVariableType]
+        missing, extra = load_model(model, file, strict=False)
+    except RuntimeError as error:  # shapes that differ; torch lists them on lines of their own
+        lines = [line.strip() for line in str(error).splitlines()[1:]] or [str(error)]
+        more = f" And {len(lines) - 1} more" if len(lines) > 1 else ""
+        raise CommandError(f"{file} isn't {target}'s: {lines[0]}{more}") from error
+    if {name for name, _ in model.named_parameters()} <= {*missing}:
+        raise CommandError(f"{file} holds nothing of {target}: none of its names is the model's")
+    for names, what in (
+        (missing, "not in the file, so as constructed"),
+        (extra, "not the model's"),
+    ):
+        if names:
+            first = min(names)
+            note(f"{count(len(names), 'tensor')} {what}: {first}{', ...' * (len(names) > 1)}")
 
 
 def write(path: Path, model: nn.Module, origin: Origin) -> tuple[int, int]:

@@ -8,6 +8,7 @@ import statistics
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from os import PathLike
 
 from torch import nn
 
@@ -18,7 +19,7 @@ from goodinit.signal.measure import Loss, measure
 from goodinit.signal.rows import Signal, SignalRow
 from goodinit.trace.run import Inputs
 
-__all__ = ["Comparison", "compare"]
+__all__ = ["Comparison", "compare", "summary"]
 
 
 @dataclass(slots=True)
@@ -42,9 +43,30 @@ class Comparison:
         """Return plain data, for JSON."""
         return {name: [s.to_dict() for s in signals] for name, signals in self.signals.items()}
 
+    def to_html(self, path: str | PathLike[str]) -> None:
+        """Write one HTML file that opens offline: plots over depth, findings, rows, plans.
+
+        Raises:
+            ReportError: plotly isn't installed.
+            OSError: the file can't be written.
+        """
+        from goodinit.report import page
+
+        page.write(self, path)
+
+    def to_image(self, path: str | PathLike[str]) -> None:
+        """Write the second moments, forward and backward over depth, as .png, .svg or .pdf.
+
+        Raises:
+            ReportError: another ending; matplotlib isn't installed.
+            OSError: the file can't be written.
+        """
+        from goodinit.report import image
+
+        image.write(self, path)
+
     def __str__(self) -> str:
-        head = ("recipe", "last layer", "over seeds", "samples", "gradient", "loss", "findings")
-        lines = [head, *(_line(name, signals) for name, signals in self.signals.items())]
+        lines = summary(self)
         widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
         return "\n".join(
             "  ".join(
@@ -94,6 +116,12 @@ def _copy(model: nn.Module) -> nn.Module:
             f"the model can't be copied ({type(error).__name__}: {error}): draw and measure it "
             "recipe by recipe, with gi.init_ and gi.measure"
         ) from error
+
+
+def summary(comparison: Comparison) -> list[tuple[str, ...]]:
+    """Return a heading and a line a recipe, as text in cells."""
+    head = ("recipe", "last layer", "over seeds", "samples", "gradient", "loss", "findings")
+    return [head, *(_line(name, signals) for name, signals in comparison.signals.items())]
 
 
 def _line(name: str, signals: Sequence[Signal]) -> tuple[str, ...]:

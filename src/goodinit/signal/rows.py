@@ -5,11 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
+from os import PathLike
+from typing import cast
 
 from goodinit.findings import Finding
+from goodinit.planning.plan import Plan
 from goodinit.signal.moments import Moments
 
-__all__ = ["Gradient", "Signal", "SignalRow"]
+__all__ = ["Gradient", "Signal", "SignalRow", "number"]
 
 
 @dataclass(slots=True)
@@ -97,8 +100,34 @@ class Signal:
         raise KeyError(key)
 
     def to_dict(self) -> dict[str, object]:
-        """Return plain data, for JSON."""
-        return asdict(self)
+        """Return plain data, for strict JSON: NaN and infinity are None."""
+        return {name: _finite(value) for name, value in asdict(self).items()}
+
+    def to_html(self, path: str | PathLike[str], plan: Plan | None = None) -> None:
+        """Write one HTML file that opens offline: plots over depth, findings, all rows.
+
+        Args:
+            path: of the file, which is replaced whole; its name is the title.
+            plan: what the weights were drawn by; its rows are shown too.
+
+        Raises:
+            ReportError: plotly isn't installed.
+            OSError: the file can't be written.
+        """
+        from goodinit.report import curves, page
+
+        page.write(curves.alone(self, plan), path)
+
+    def to_image(self, path: str | PathLike[str]) -> None:
+        """Write the second moments, forward and backward over depth, as .png, .svg or .pdf.
+
+        Raises:
+            ReportError: another ending; matplotlib isn't installed.
+            OSError: the file can't be written.
+        """
+        from goodinit.report import curves, image
+
+        image.write(curves.alone(self), path)
 
     def __str__(self) -> str:
         head = ("call", "function", "shape", "mean", "second", "samples", "positions", "gradient")
@@ -121,15 +150,25 @@ def _cells(row: SignalRow) -> Sequence[str]:
         row.name or "(model)",
         row.function,
         "x".join(map(str, row.shape)),
-        _number(f.mean),
-        _number(f.second),
-        _number(f.across_samples),
-        _number(f.across_positions),
-        _number(None if b is None else b.second),
+        number(f.mean),
+        number(f.second),
+        number(f.across_samples),
+        number(f.across_positions),
+        number(None if b is None else b.second),
     )
 
 
-def _number(value: float | None) -> str:
+def _finite(value: object) -> object:
+    if isinstance(value, dict):
+        items = cast("dict[str, object]", value).items()
+        return {name: _finite(item) for name, item in items}
+    if isinstance(value, (list, tuple)):
+        return [_finite(item) for item in cast("Sequence[object]", value)]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def number(value: float | None) -> str:
+    """Return three digits of a number; nothing where there is none."""
     if value is None:
         return ""
     return "nan" if math.isnan(value) else f"{value:.3g}"

@@ -1,0 +1,56 @@
+"""``goodinit compare``."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+import goodinit as gi
+from goodinit.cli import options, targets
+from goodinit.cli.building import build, measured, recipes_of
+from goodinit.cli.output import emit_json, emit_rendered
+from goodinit.cli.pages import check_page, saved
+from goodinit.report import terminal
+
+__all__ = ["compare"]
+
+
+def compare(
+    target: options.TargetText,
+    recipes: Annotated[
+        str,
+        typer.Option("--recipes", metavar="R,R,...", help="each as for --recipe"),
+    ],
+    seeds: Annotated[
+        int, typer.Option("--seeds", metavar="N", min=1, help="draws of each recipe")
+    ] = 5,
+    arg: options.Args = None,
+    input_: options.Inputs = None,
+    html: options.AsHtml = None,
+    json: options.AsJson = False,
+) -> None:
+    """Draw a model by several recipes and compare their signals.
+
+        goodinit compare demo:gpt --recipes gpt2,standard --html gpt.html
+
+    Seeds are 0, 1, ... The exit code is 1 if a draw has a finding that is a
+    warning or an error.
+    """
+    chosen = recipes_of(recipes)
+    if html is not None:
+        check_page(html)
+    found = targets.find(target, arg or ())
+    model = build(found, 0)
+    comparison = measured(
+        found, model, input_ or (), lambda inputs: gi.compare(model, inputs, chosen, seeds=seeds)
+    )
+    if json:
+        data = {"target": found.text, "ok": comparison.ok, "recipes": comparison.to_dict()}
+        emit_json(data)
+    else:
+        emit_rendered(lambda width: terminal.rendered(comparison, width))
+    if html is not None:
+        saved(html, lambda: comparison.to_html(html))
+    if not comparison.ok:
+        raise typer.Exit(1)

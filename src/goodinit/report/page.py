@@ -1,0 +1,229 @@
+"""The HTML page: one file that opens offline, the verdict first, details last."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from html import escape
+from importlib.resources import files
+from os import PathLike
+from pathlib import Path
+
+from goodinit.files import replaced
+from goodinit.report.curves import COLOURS, QUANTITIES, curve, lined, places, shortened
+from goodinit.report.hover import error_of, shape_of
+from goodinit.report.libraries import needed
+from goodinit.report.marks import Mark, marks, verdict
+from goodinit.report.plot import figure
+from goodinit.signal.compare import Comparison, summary
+from goodinit.signal.rows import SignalRow, number
+
+__all__ = ["write"]
+
+SUMMARY = (
+    "recipe",
+    "second moment at the last layer",
+    "over seeds",
+    "cosine of two samples there",
+    "gradient at the first layer / the last",
+    "loss",
+    "findings",
+)
+LEGEND = (
+    "The line goes through {}; dots are other calls. A band is one standard error: so few samples, "
+    "layers of so few units. A cross is a value that is 0 (below) or not finite (above). Calls "
+    "that only move numbers are left out. docs/findings.md explains the codes."
+)
+CODE = re.compile(r"\bgi\.\w+\(")
+
+
+def write(comparison: Comparison, path: str | PathLike[str]) -> None:
+    """Write the page; the file is replaced whole.
+
+    Raises:
+        ReportError: plotly isn't installed.
+        OSError: the file can't be written.
+    """
+    title = Path(path).stem
+    content = "".join(_page(comparison, title)).encode("utf-8", "backslashreplace")
+    with replaced(path) as new:
+        new.write_bytes(content)
+
+
+def _page(comparison: Comparison, title: str) -> Iterator[str]:
+    rows = places(comparison)
+    found = marks(comparison)
+    yield (
+        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        f"<title>{escape(title)}: signal</title>\n<style>\n{_part('page.css')}</style>\n</head>\n"
+        f'<body>\n<h1>{escape(title)}</h1>\n<p class="facts">{escape(_facts(comparison))}</p>\n'
+    )
+    well = "ok" if comparison.ok else "bad"
+    yield f'<p class="verdict {well}">{escape(verdict(comparison))}</p>\n'
+    if _several(comparison):
+        yield _summary(comparison)
+    if rows:
+        yield _plots(comparison, found)
+    yield from _findings(found, rows)
+    yield "".join(f"<p>{escape(note)}</p>\n" for note in _notes(comparison))
+    if rows:
+        yield from _table(comparison, rows)
+    yield from _plans(comparison)
+    yield (
+        f"<footer><p>{escape(LEGEND.format(lined(comparison).along))}</p></footer>\n"
+        "</body>\n</html>\n"
+    )
+
+
+def _part(name: str) -> str:
+    return files("goodinit.report").joinpath(name).read_text("utf-8")
+
+
+def _several(comparison: Comparison) -> bool:
+    return sum(map(len, comparison.signals.values())) > 1
+
+
+def _facts(comparison: Comparison) -> str:
+    """Return what was measured."""
+    names = [name for name in comparison.signals if name]
+    seeds = max((len(signals) for signals in comparison.signals.values()), default=0)
+    first = next((s for signals in comparison.signals.values() for s in signals), None)
+    if first is None:
+        return "nothing was measured"
+    facts = [", ".join(names)] if names else []
+    facts += [f"{seeds} seeds each"] * (seeds > 1)
+    facts += [f"batch {first.batch}", f"{len(first.rows)} calls, {len(first.layers)} layers"]
+    if first.loss is not None:
+        facts.append(f"loss {number(first.loss)}" if not _several(comparison) else "with a loss")
+    elif any(row.backward is not None for row in first.rows):
+        facts.append("gradient of a random projection of the outputs: how it changes means much, "
+                     "its size nothing")  # fmt: skip
+    return " · ".join(facts)
+
+
+def _summary(comparison: Comparison) -> str:
+    """Return the comparison's own table, a line a recipe."""
+    lines = [SUMMARY, *summary(comparison)[1:]]
+    kept = [n for n in range(len(SUMMARY)) if any(line[n] for line in lines[1:])]
+    body = "".join(
+        f'<tr><td><span class="swatch" style="background:{COLOURS[at % len(COLOURS)]}"></span>'
+        f"{escape(line[0])}</td>{_cells(line[n] for n in kept[1:])}</tr>\n"
+        for at, line in enumerate(lines[1:])
+    )
+    head = "".join(f"<th>{SUMMARY[n]}</th>" for n in kept)
+    return f"<table><tr>{head}</tr>\n{body}</table>\n"
+
+
+def _plots(comparison: Comparison, found: Sequence[Mark]) -> str:
+    plotly = needed("plotly.io")
+    drawn: str = plotly.to_html(
+        figure(comparison, found),
+        config={"displaylogo": False, "responsive": True},
+        include_plotlyjs=True,
+        full_html=False,
+        post_script=_part("page.js"),
+        div_id="plots",
+        default_height="auto",
+    )
+    return drawn
+
+
+def _findings(found: Sequence[Mark], rows: Sequence[SignalRow]) -> Iterator[str]:
+    yield "<h2>Findings</h2>\n"
+    if not found:
+        yield "<p>None.</p>\n"
+    at = {row.key: n for n, row in enumerate(rows)}
+    for mark in found:
+        finding = mark.finding
+        yield (
+            f'<article class="finding {finding.severity}">\n'
+            f"<p><b>{finding.code} {finding.severity}</b><span>{escape(mark.whose)}</span>"
+            f"{_where(mark, at)}</p>\n<p>{escape(finding.cause)}.</p>\n"
+            f"<p>Remedy: {_remedy(finding.remedy)}</p>\n</article>\n"
+        )
+
+
+def _where(mark: Mark, at: dict[str, int]) -> str:
+    """Return where a finding is, as a link that marks the place."""
+    numbers = [at[key] for key in mark.keys if key in at]
+    where = escape(mark.finding.where)
+    if not numbers:
+        return where
+    return f'<a href="#plots" data-from="{numbers[0]}" data-to="{numbers[-1]}">{where}</a>'
+
+
+def _remedy(text: str) -> str:
+    """Return a remedy, its calls of goodinit with a button that copies each."""
+    out, done = "", 0
+    for match in CODE.finditer(text):
+        if match.start() < done:
+            continue
+        end = _closed(text, match.end())
+        code = text[match.start() : end]
+        out += escape(text[done : match.start()]) + f"<code>{escape(code)}</code>{_button(code)}"
+        done = end
+    return out + escape(text[done:])
+
+
+def _closed(text: str, start: int) -> int:
+    """Return where the bracket closes that is open at ``start``; the text's end if it doesn't."""
+    depth = 1
+    for at in range(start, len(text)):
+        depth += (text[at] in "([{") - (text[at] in ")]}")
+        if not depth:
+            return at + 1
+    return len(text)
+
+
+def _button(code: str) -> str:
+    return f'<button type="button" data-copy="{escape(code)}">copy</button>'
+
+
+def _notes(comparison: Comparison) -> list[str]:
+    signals = (signal for each in comparison.signals.values() for signal in each)
+    return list(dict.fromkeys(note for signal in signals for note in signal.notes))
+
+
+def _table(comparison: Comparison, rows: Sequence[SignalRow]) -> Iterator[str]:
+    """Return the rows, folded; of several seeds the medians."""
+    short = shortened(row.name for row in rows)
+    signals = comparison.signals
+    heads = "".join(
+        f"<th>{escape(' '.join([name, title] if len(signals) > 1 else [title]))}</th>"
+        for name in signals
+        for title in ("second moment", "gradient", "samples", "positions")
+    )
+    keys = [row.key for row in rows]
+    values = [
+        curve(each, quantity, keys).middle
+        for each in signals.values()
+        for quantity in QUANTITIES.values()
+    ]
+    yield (
+        f'<details id="calls"><summary>Every call ({len(rows)})</summary>\n'
+        '<div class="scroll"><table>\n<tr><th>call</th><th>function</th><th>shape</th>'
+        f"{heads}</tr>\n"
+    )
+    for n, row in enumerate(rows):
+        kind = ' class="layer"' if row.kind == "contract" and row.params else ""
+        numbers = [number(column[n]) for column in values]
+        if not _several(comparison):
+            numbers[0] = f"{numbers[0]} {error_of(row)}".rstrip()
+        yield (
+            f'<tr id="row-{n}"{kind}><td title="{escape(row.key)}">{escape(short[row.name])}</td>'
+            f"{_cells([row.function, shape_of(row)])}{_cells(numbers, 'n')}</tr>\n"
+        )
+    yield "</table></div></details>\n"
+
+
+def _plans(comparison: Comparison) -> Iterator[str]:
+    for name, plan in comparison.plans.items():
+        yield (
+            f"<details><summary>What each parameter was drawn from: {escape(name)}</summary>\n"
+            f'<div class="scroll">{plan._repr_html_()}</div></details>\n'
+        )
+
+
+def _cells(cells: Iterable[str], style: str = "") -> str:
+    opened = f'<td class="{style}">' if style else "<td>"
+    return "".join(f"{opened}{escape(cell)}</td>" for cell in cells)

@@ -1,0 +1,43 @@
+"""For people's own tests: ``assert_healthy``."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from goodinit.signal.measure import Loss, measure
+from goodinit.trace.run import Inputs
+
+__all__ = ["assert_healthy"]
+
+
+def assert_healthy(model: nn.Module, inputs: Inputs, loss: Loss | None = None) -> None:
+    """Fail unless signal and gradient survive in a model, as it is, on a batch.
+
+    Args:
+        model: as for ``goodinit.measure``, which runs it; it is as before afterwards.
+        inputs: as for ``measure``; two samples or more.
+        loss: as for ``measure``; without one the first loss isn't judged.
+
+    Raises:
+        AssertionError: lists the findings that are warnings or errors, with causes and remedies.
+        GoodinitError: as for ``measure``: the model raises, say.
+
+    Example:
+        >>> import torch
+        >>> import goodinit as gi
+        >>> layers = [layer for _ in range(30) for layer in (nn.Linear(64, 64), nn.ReLU())]
+        >>> net = nn.Sequential(*layers)
+        >>> x = torch.randn(32, 64, generator=torch.manual_seed(0))
+        >>> plan = gi.init_(net, "he", inputs=x, seed=0)
+        >>> gi.testing.assert_healthy(net, x)
+        >>> plan = gi.init_(net, "xavier", inputs=x, seed=0)
+        >>> gi.testing.assert_healthy(net, x)
+        Traceback (most recent call last):
+        AssertionError: 1 finding
+        GI102 warning: 0:linear to 58:linear: the signal vanishes: ...
+    """
+    __tracebackhide__ = True  # pytest shows the caller's line
+    findings = [f for f in measure(model, inputs, loss).findings if f.severity != "info"]
+    if findings:
+        count = f"{len(findings)} finding{'s' * (len(findings) > 1)}"
+        raise AssertionError("\n".join([count, *map(str, findings)]))
