@@ -1,44 +1,44 @@
 """The demo, made small."""
 
 import io
+from pathlib import Path
 
 import pytest
 
 pytest.importorskip("plotext")
+pytest.importorskip("plotly")
 pytest.importorskip("rich")
 pytest.importorskip("sklearn")
 
 import torch
 from rich.console import Console
-from torch import nn
 
+import goodinit as gi
 from goodinit.demos import digits
 
 
-def test_demo_prints_plain_text_where_there_is_no_terminal() -> None:
-    out = io.StringIO()
-    digits.run(Console(file=out, width=80), depth=4, width=16, steps=3)
+def test_demo_prints_plain_text_where_there_is_no_terminal(tmp_path: Path) -> None:
+    out, page = io.StringIO(), tmp_path / "demo.html"
+    digits.run(Console(file=out, width=80), depth=4, width=16, steps=3, page=page)
     text = out.getvalue()
     assert "\x1b" not in text
-    for recipe in digits.RECIPES:
-        assert recipe in text
+    assert [line.split()[0] for line in text.splitlines()[3:6]] == [*digits.RECIPES]
     plot = text[text.index("┌") : text.index("┘")]
-    assert max(map(len, plot.splitlines())) <= 80
-    for marker, _ in digits.STYLES.values():
+    for marker in "●x+":
         assert marker in plot
-    assert "after 3 steps" in " ".join(text.split())
+    assert max(map(len, text.replace(str(page), "").splitlines())) <= 80
+    assert str(page) in text
+    assert "<title>demo: signal</title>" in page.read_text()
+    assert "After 3 steps" in " ".join(text.split())
 
 
-def test_second_moments_of_known_layers() -> None:
-    x = torch.tensor([[3.0, 4.0], [0.0, 5.0]])
-    net = nn.Sequential(nn.Linear(2, 2), nn.ReLU(), nn.Linear(2, 2))
-    for layer in (net[0], net[2]):
-        assert isinstance(layer, nn.Linear)
-        nn.init.eye_(layer.weight)
-        nn.init.zeros_(layer.bias)
-    moments, shares = digits.second_moments(net, x)
-    assert moments == (12.5, 12.5)  # (9 + 16 + 0 + 25) / 4, twice: nothing is negative
-    assert shares == (0.1, 0.1)  # variances 2.25 and 0.25: 1.25 of 12.5
+def test_the_nets_that_are_trained_are_those_that_are_compared() -> None:
+    data = digits.Digits.load()
+    comparison = digits.compared(data, 4, 16)
+    for recipe, signals in comparison.signals.items():
+        net = digits.network(4, 16)
+        gi.init_(net, recipe, inputs=data.x, seed=digits.SEED)
+        assert signals[0].loss == pytest.approx(digits.loss_of(net, data), rel=1e-6)
 
 
 def test_training_sees_the_same_batches() -> None:

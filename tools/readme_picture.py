@@ -13,7 +13,7 @@ import torch
 from matplotlib import pyplot as plt
 
 import goodinit as gi
-from goodinit.demos.digits import DEPTH, WIDTH, Digits, network, second_moments
+from goodinit.demos.digits import DEPTH, WIDTH, Digits, network
 
 SEEDS = 10
 # Okabe and Ito's colours: told apart by colour-blind readers too.
@@ -22,27 +22,18 @@ LABELS = {"he": "he", "torch_default": "torch's default", "xavier": "xavier"}
 PICTURE = Path(__file__).resolve().parent.parent / "docs" / "img" / "depth.svg"
 
 
-def measure(recipe: str, data: Digits) -> torch.Tensor:
-    """(seed, layer): the second moment of each layer's output."""
-    curves: list[tuple[float, ...]] = []
-    for seed in range(SEEDS):
-        net = network()
-        gi.init_(net, recipe, inputs=data.x[:128], seed=seed)
-        curves.append(second_moments(net, data.x)[0])
-    return torch.tensor(curves, dtype=torch.float64)
-
-
 def main() -> None:
     """Measure, draw, write."""
     # Text as paths: the same on every machine. A fixed salt: the same file from the same numbers.
     mpl.rcParams.update(
         {"svg.fonttype": "path", "svg.hashsalt": "goodinit", "font.size": 10, "axes.linewidth": 0.8}
     )
-    data = Digits.load()
+    compared = gi.compare(network(), Digits.load().x, [*COLOURS], seeds=SEEDS)
     layers = range(1, DEPTH + 1)
     figure, axes = plt.subplots(figsize=(7.2, 3.4), layout="constrained")
     for recipe, colour in COLOURS.items():
-        curves = measure(recipe, data)
+        signals = compared.signals[recipe]
+        curves = torch.tensor([[row.forward.second for row in s.layers] for s in signals])
         mean = curves.log().mean(0).exp()  # geometric: the axis is logarithmic
         axes.semilogy(layers, curves.T, color=colour, linewidth=0.5, alpha=0.35)
         axes.semilogy(layers, mean, color=colour, linewidth=2.2)

@@ -1,4 +1,4 @@
 """Small real models and data for a first run: ``python -m goodinit.demos``.
 
-They need rich, plotext and scikit-learn: ``pip install "goodinit[demo]"``.
+The first run needs more than torch: ``pip install "goodinit[demo]"``.
 """

@@ -3,7 +3,12 @@
 import importlib.util
 import sys
 
-NEEDED = {"plotext": "plotext", "rich": "rich", "sklearn": "scikit-learn"}
+NEEDED = {
+    "plotext": "plotext",
+    "plotly": "plotly",
+    "rich": "rich",
+    "sklearn": "scikit-learn",
+}
 
 
 def main() -> None:

@@ -28,7 +28,6 @@ __all__ = [
     "places",
     "shortened",
     "spread_over",
-    "trimmed",
 ]
 
 # Okabe and Ito's, the darker ones first: told apart by colour-blind readers too.
@@ -221,18 +220,6 @@ def shortened(names: Iterable[str]) -> Mapping[str, str]:
     short = {n: ".".join(n.split(".")[shared:]) if "." in n else n or "(model)" for n in listed}
     # Two that would look alike keep their whole names.
     return short if len({*short.values()}) == len(short) else {n: n or "(model)" for n in listed}
-
-
-def trimmed(name: str, width: int) -> str:
-    """Return a name that fits, cut in its middle: both of its ends tell.
-
-    >>> trimmed("encoder.layers.11.attention.output", 20)
-    'encoder.l…ion.output'
-    """
-    if len(name) <= width:
-        return name
-    head = (width - 1) // 2
-    return f"{name[:head]}…{name[len(name) - (width - 1 - head) :]}"
 
 
 def spread_over(numbers: Sequence[int], most: int) -> list[int]:

@@ -9,7 +9,7 @@ from html import escape
 from goodinit.report.curves import QUANTITIES, Value, curve
 from goodinit.signal.rows import Signal, SignalRow, number
 
-__all__ = ["error_of", "hovers", "shape_of"]
+__all__ = ["error_of", "hovers", "literal", "shape_of"]
 
 
 def hovers(rows: Sequence[SignalRow], signals: Sequence[Signal], recipe: str) -> list[str]:
@@ -20,7 +20,7 @@ def hovers(rows: Sequence[SignalRow], signals: Sequence[Signal], recipe: str) ->
     for n, row in enumerate(rows):
         values = {name: each.middle[n] for name, each in found.items()}
         mine = found["forward"].rows[n]
-        lines = [f"<b>{escape(row.key)}</b>", f"{escape(row.function)}, {shape_of(row)}"]
+        lines = [f"<b>{literal(row.key)}</b>", f"{literal(row.function)}, {shape_of(row)}"]
         if len(signals) == 1 and mine is not None:
             lines += _alone(mine)
         else:
@@ -30,8 +30,17 @@ def hovers(rows: Sequence[SignalRow], signals: Sequence[Signal], recipe: str) ->
             for name in ("samples", "positions", "backward")
             if values[name] is not None
         ]
-        texts.append("<br>".join([escape(recipe), *lines] if recipe else lines))
+        texts.append("<br>".join([literal(recipe), *lines] if recipe else lines))
     return texts
+
+
+def literal(text: str) -> str:
+    """Return text that plotly shows as it is: it reads tags, and few entities but these.
+
+    >>> literal("<b> & 'c'")
+    "&lt;b&gt; &amp; 'c'"
+    """
+    return escape(text, quote=False)
 
 
 def shape_of(row: SignalRow) -> str:

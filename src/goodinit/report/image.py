@@ -26,6 +26,7 @@ METADATA: dict[str, dict[str, None]] = {
 # Text as paths: the same on every machine. A fixed salt: the same names inside of the file.
 STYLE = {"svg.fonttype": "path", "svg.hashsalt": "goodinit", "font.size": 9, "axes.linewidth": 0.8}
 WIDTH, TALL = 3.5, 2.8  # of a plot, in inches
+LEAST = 1e-150  # matplotlib's own arithmetic overflows from the square of its inverse on
 WIDEST = 50.0  # an error of log(second) beyond this is drawn as this
 
 
@@ -65,15 +66,15 @@ def _figure(comparison: Comparison) -> Any:
     figure = needed("matplotlib.figure").Figure((WIDTH * len(names), TALL), layout="constrained")
     for axes, name in zip(figure.subplots(1, len(names), squeeze=False)[0], names, strict=True):
         quantity = QUANTITIES[name]
+        axes.set_yscale("log")
+        axes.set_ylim(*_whole_decades(curves[name]))
         for at, found in enumerate(curves[name]):
             _draw(axes, quantity, found, COLOURS[at % len(COLOURS)])
-        axes.set_yscale("log")
         axes.set_title(quantity.title, loc="left", fontsize=9)
         axes.set_xlabel(line.unit)
         axes.locator_params(axis="x", integer=True)
         axes.grid(axis="y", color="#dddddd", linewidth=0.6)
         axes.spines[["top", "right"]].set_visible(False)
-        _whole_decades(axes, curves[name])
     if len(comparison.signals) > 1:
         _legend(figure, list(comparison.signals))
     return figure
@@ -90,23 +91,23 @@ def _draw(axes: Any, quantity: Quantity, found: Curve, colour: str) -> None:
     elif quantity is QUANTITIES["forward"]:
         errors = [0.0 if row is None else row.error for row in found.rows]
         factors = [math.exp(min(error, WIDEST)) for error in errors]
-        low = [value / factor for value, factor in zip(middle, factors, strict=True)]
-        high = [value * factor for value, factor in zip(middle, factors, strict=True)]
+        low = [_drawable(v / factor) for v, factor in zip(middle, factors, strict=True)]
+        high = [_drawable(v * factor) for v, factor in zip(middle, factors, strict=True)]
         axes.fill_between(depth, low, high, color=colour, alpha=0.15, linewidth=0)
     axes.plot(depth, middle, color=colour, linewidth=1.6, marker="o", markersize=2.2)
 
 
 def _drawable(value: Value) -> float:
     """Return a value for a logarithmic axis; NaN, which leaves a gap, for what it can't show."""
-    return value if value is not None and 0 < value < math.inf else math.nan
+    return value if value is not None and LEAST < value < 1 / LEAST else math.nan
 
 
-def _whole_decades(axes: Any, curves: Sequence[Curve]) -> None:
-    """Let the axis span whole decades: so what hardly changes looks flat."""
+def _whole_decades(curves: Sequence[Curve]) -> tuple[float, float]:
+    """Return the ends of an axis: whole decades, so that what hardly changes looks flat."""
     values = [_drawable(v) for found in curves for seed in found.seeds for v in seed]
     logs = [math.log10(value) for value in values if not math.isnan(value)]
     low, high = (math.floor(min(logs)), math.ceil(max(logs))) if logs else (-1, 1)
-    axes.set_ylim(10.0 ** (low - 0.25), 10.0 ** (max(high, low + 1) + 0.25))
+    return 10.0 ** (low - 0.25), 10.0 ** (max(high, low + 1) + 0.25)
 
 
 def _legend(figure: Any, names: Sequence[str]) -> None:

@@ -25,4 +25,6 @@ def needed(module: str) -> Any:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:
         library = module.partition(".")[0]
+        if (error.name or "").partition(".")[0] != library:  # something that the library lacks
+            raise
         raise ReportError(f'{library} isn\'t installed: pip install "goodinit[report]"') from error

@@ -1,5 +1,5 @@
 // Links of findings mark their places in the plots and in the table; points of a plot lead to
-// their rows; buttons copy a remedy.
+// their rows; buttons copy a remedy. Stands last in the page, where all of it is there.
 const plots = document.getElementById("plots");
 const table = document.getElementById("calls");
 
@@ -28,7 +28,7 @@ function light(number) {
 document.querySelectorAll("a[data-to]").forEach((link) => link.addEventListener("click", () => {
   show(Number(link.dataset.from), Number(link.dataset.to));
 }));
-plots.on("plotly_click", (event) => {
+plots?.on("plotly_click", (event) => {
   const number = event.points[0].customdata;
   if (number !== undefined) show(number, number);
 });

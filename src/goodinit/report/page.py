@@ -71,7 +71,7 @@ def _page(comparison: Comparison, title: str) -> Iterator[str]:
     yield from _plans(comparison)
     yield (
         f"<footer><p>{escape(LEGEND.format(lined(comparison).along))}</p></footer>\n"
-        "</body>\n</html>\n"
+        f"<script>\n{_part('page.js')}</script>\n</body>\n</html>\n"
     )
 
 
@@ -121,7 +121,6 @@ def _plots(comparison: Comparison, found: Sequence[Mark]) -> str:
         config={"displaylogo": False, "responsive": True},
         include_plotlyjs=True,
         full_html=False,
-        post_script=_part("page.js"),
         div_id="plots",
         default_height="auto",
     )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from html import escape
 from typing import Any
 
 from goodinit.report.curves import (
@@ -17,13 +16,12 @@ from goodinit.report.curves import (
     lined,
     places,
     shortened,
-    trimmed,
 )
-from goodinit.report.hover import hovers
+from goodinit.report.hover import hovers, literal
 from goodinit.report.marks import Mark
 from goodinit.report.traces import Panel, Trace, dots, lost, marked, middle, seeds, uncertain
 from goodinit.signal.compare import Comparison
-from goodinit.signal.rows import SignalRow
+from goodinit.signal.rows import SignalRow, trimmed
 
 __all__ = ["figure"]
 
@@ -104,7 +102,9 @@ def _limits(
     logs = [math.log10(value) for value in values if value > 0 and math.isfinite(value)]
     # Whole decades: so what hardly changes looks flat.
     low, high = (math.floor(min(logs)), math.ceil(max(logs))) if logs else (-1, 1)
-    return (low - 0.25, max(high, low + 1) + 0.25)
+    high = max(high, low + 1)
+    edge = max(0.25, 0.04 * (high - low))
+    return (low - edge, high + edge)
 
 
 def _layout(panels: int, *, legend: bool) -> dict[str, Any]:
@@ -132,7 +132,7 @@ def _legend(comparison: Comparison) -> list[Trace]:
             "y": [None],
             "mode": "lines",
             "line": {"color": COLOURS[at % len(COLOURS)], "width": 3},
-            "name": escape(recipe),
+            "name": literal(recipe),
             "legendgroup": str(at),
             "showlegend": True,
         }
@@ -175,7 +175,7 @@ def _ticks(rows: Sequence[SignalRow], line: Sequence[int]) -> dict[str, Any]:
     edge = 0.5 + 0.02 * len(rows)
     return {
         "tickvals": at,
-        "ticktext": [escape(trimmed(short[rows[n].name], 16)) for n in at],
+        "ticktext": [literal(trimmed(short[rows[n].name], 16)) for n in at],
         "tickangle": -40,
         "range": [-edge, len(rows) - 1 + edge],
     }

@@ -9,17 +9,21 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from goodinit.report.curves import QUANTITIES, curve, lined, places, shortened, spread_over, trimmed
+from goodinit.report.curves import QUANTITIES, curve, lined, places, shortened, spread_over
 from goodinit.report.hover import error_of, shape_of
 from goodinit.report.marks import Mark, marks, verdict
 from goodinit.report.textplot import key, plot
 from goodinit.signal.compare import Comparison, summary
-from goodinit.signal.rows import SignalRow, number
+from goodinit.signal.rows import SignalRow, number, trimmed
 
 __all__ = ["printable", "rendered"]
 
 ROWS = 16  # of a table
 WIDEST = 100  # columns of a plot and of text
+CAPTION = (
+    "last layer: second moment there, the median and its range over seeds; samples:\n"
+    "cosine of two there; gradient: its squared norm at the first layer over the last"
+)
 STYLES = {"error": "bold red", "warning": "yellow", "info": ""}
 
 
@@ -58,18 +62,19 @@ def printable(text: str) -> str:
 def _table(*heads: str, left: int) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for at, head in enumerate(heads):
-        table.add_column(head, justify="left" if at < left else "right", no_wrap=at > 0)
+        table.add_column(head, justify="left" if at < left else "right", no_wrap=True)
     return table
 
 
-def _summary(comparison: Comparison) -> Table:
+def _summary(comparison: Comparison) -> RenderableType:
     head, *lines = summary(comparison)
     kept = [n for n in range(len(head)) if any(line[n] for line in lines)]
     table = _table(*(head[n] for n in kept), left=1)
     table.columns[-1].justify, table.columns[-1].no_wrap = "left", False
-    for line in lines:
-        table.add_row(*(Text(printable(line[n])) for n in kept))
-    return table
+    for name, *cells in lines:
+        shown = [trimmed(printable(name), 24), *(cells[n - 1] for n in kept[1:])]
+        table.add_row(*map(Text, shown))
+    return Group(table, Text(CAPTION, "dim"))
 
 
 def _calls(comparison: Comparison, found: Sequence[Mark]) -> RenderableType:

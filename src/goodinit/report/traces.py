@@ -37,19 +37,27 @@ class Panel(NamedTuple):
             "xaxis": f"x{self.number}",
             "yaxis": f"y{self.number}",
             "x": list(x),
-            "y": [self._drawable(value) for value in y],
+            "y": [self.drawable(value) for value in y],
             "showlegend": False,
             **more,
         }
 
-    def _drawable(self, value: Value) -> Value:
+    def drawable(self, value: Value) -> Value:
+        """Return a value that the axis can show; None for others."""
         if value is None or not math.isfinite(value) or (self.quantity.log and value <= 0):
             return None
         return value
 
-    def at(self, end: float) -> float:
-        """Return the value at a place of the upright axis."""
-        return 10.0**end if self.quantity.log else end
+    def shown(self, value: Value) -> float:
+        """Return where a value is drawn: the lost ones as crosses near the edges."""
+        known = self.drawable(value)
+        return known if known is not None else self.edge(0.03 if value == 0 else 0.97)
+
+    def edge(self, share: float) -> float:
+        """Return the value at a share of the upright axis, from 0 to 1."""
+        low, high = self.limits
+        at = low + share * (high - low)
+        return 10.0**at if self.quantity.log else at
 
 
 def middle(
@@ -114,21 +122,21 @@ def uncertain(panel: Panel, found: Curve, line: Sequence[int], colour: str) -> T
 
 def lost(panel: Panel, found: Curve, line: Sequence[int], texts: Sequence[str]) -> list[Trace]:
     """Return crosses for what an axis can't show: 0 at its bottom, NaN and infinity at its top."""
-    low, high = panel.limits
-    zero = [n for n in line if panel.quantity.log and found.middle[n] == 0]
-    bad = [n for n, v in enumerate(found.middle) if v is not None and not math.isfinite(v)]
-    return [
-        panel.trace(
-            at,
-            [panel.at(end)] * len(at),
-            mode="markers",
-            marker={"color": RED, "size": 8, "symbol": "x"},
-            cliponaxis=False,
-            **_told(at, texts),
-        )
-        for at, end in ((zero, low), (bad, high))
-        if at
+    at = [
+        n
+        for n, value in enumerate(found.middle)
+        if value is not None and panel.drawable(value) is None and (value != 0 or n in line)
     ]
+    if not at:
+        return []
+    crosses = panel.trace(
+        at,
+        [panel.shown(found.middle[n]) for n in at],
+        mode="markers",
+        marker={"color": RED, "size": 8, "symbol": "x"},
+        **_told(at, texts),
+    )
+    return [crosses]
 
 
 def marked(panel: Panel, found: Curve, keys: Sequence[str], marks: Sequence[Mark]) -> Trace:
@@ -137,10 +145,9 @@ def marked(panel: Panel, found: Curve, keys: Sequence[str], marks: Sequence[Mark
     for mark in marks:
         if mark.finding.severity != "info" and mark.keys and mark.keys[-1] in keys:
             codes.setdefault(keys.index(mark.keys[-1]), []).append(mark.finding.code)
-    low, high = panel.limits
     return panel.trace(
         [*codes],
-        [found.middle[n] or panel.at(high if found.middle[n] is None else low) for n in codes],
+        [panel.shown(found.middle[n]) for n in codes],
         mode="markers+text",
         marker={"color": RED, "size": 13, "symbol": "circle-open", "line": {"width": 2}},
         text=[" ".join(each) for each in codes.values()],

@@ -10,9 +10,10 @@ from typing import cast
 
 from goodinit.findings import Finding
 from goodinit.planning.plan import Plan
+from goodinit.planning.table import wrapped
 from goodinit.signal.moments import Moments
 
-__all__ = ["Gradient", "Signal", "SignalRow", "number"]
+__all__ = ["Gradient", "Signal", "SignalRow", "number", "trimmed"]
 
 
 @dataclass(slots=True)
@@ -141,14 +142,16 @@ class Signal:
             for line in lines
         ]
         said = [str(finding) for finding in self.findings] or ["No findings."]
-        return "\n".join([*table, "", *said, *self.notes])
+        return "\n".join(
+            [*table, "", *(line for text in [*said, *self.notes] for line in wrapped(text))]
+        )
 
 
 def _cells(row: SignalRow) -> Sequence[str]:
     f, b = row.forward, row.backward
     return (
-        row.name or "(model)",
-        row.function,
+        trimmed(row.name or "(model)", 24),
+        trimmed(row.function, 12),
         "x".join(map(str, row.shape)),
         number(f.mean),
         number(f.second),
@@ -172,3 +175,15 @@ def number(value: float | None) -> str:
     if value is None:
         return ""
     return "nan" if math.isnan(value) else f"{value:.3g}"
+
+
+def trimmed(name: str, width: int) -> str:
+    """Return a name that fits, cut in its middle: both of its ends tell.
+
+    >>> trimmed("encoder.layers.11.attention.output", 20)
+    'encoder.l…ion.output'
+    """
+    if len(name) <= width:
+        return name
+    head = (width - 1) // 2
+    return f"{name[:head]}…{name[len(name) - (width - 1 - head) :]}"

@@ -1,0 +1,208 @@
+"""The HTML page, in a browser: what a reader sees, and that nothing else is asked for."""
+
+import math
+import re
+
+import pytest
+import torch
+from torch import nn
+
+import goodinit as gi
+from goodinit.signal import Comparison, Signal
+
+from .made import chain, finding, row
+
+MARKED = "return document.getElementById('plots').layout.shapes?.map((s) => [s.x0, s.x1])"
+LIT = "return document.querySelector('tr.lit')?.textContent"
+
+
+def deep(width=64):
+    return nn.Sequential(
+        *[part for _ in range(30) for part in (nn.Linear(width, width), nn.ReLU())]
+    )
+
+
+@pytest.fixture(scope="module")
+def x():
+    return torch.randn(32, 64, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.fixture(scope="module")
+def sick(x, tmp_path_factory):
+    net = deep()
+    plan = gi.init_(net, "torch_default", inputs=x, seed=0)
+    path = tmp_path_factory.mktemp("pages") / "sick.html"
+    signal = gi.measure(net, x)
+    signal.to_html(path, plan)
+    return path, signal
+
+
+def test_it_draws_and_asks_for_nothing(opened, sick):
+    page = opened(sick[0])
+    assert page.complaints() == []
+    assert page.requests() == []
+    assert page.script("return document.title") == "sick: signal"
+    # Three plots: forward, backward, cosine of samples; a matrix of vectors has no positions.
+    assert page.script("return document.querySelectorAll('#plots .subplot.xy, #plots .subplot.x2y2,"
+                       " #plots .subplot.x3y3').length") == 3  # fmt: skip
+    verdict = page.script("return document.querySelector('.verdict').textContent")
+    assert verdict.startswith("The gradient vanishes")
+
+
+def test_the_mouse_shows_the_row(opened, sick):
+    path, signal = sick
+    page = opened(path)
+    line = signal["20:linear"]
+    for panel in (1, 2, 3):
+        told = page.hover(panel, 20)
+        assert "20:linear" in told
+        assert "32x64" in told
+        assert f"second moment {line.forward.second:.3g}" in told
+        assert f"cosine of two samples {line.forward.across_samples:.3g}" in told
+        assert f"gradient's second moment {line.backward.second:.3g}" in told
+    # The calls between the layers too.
+    assert "21:relu" in page.hover(1, 21)
+    assert page.complaints() == []
+
+
+def test_findings_lead_to_their_places(opened, sick):
+    path, signal = sick
+    codes = [f.code for f in signal.findings]
+    assert "GI108" in codes
+    page = opened(path)
+    assert page.script("return document.querySelectorAll('.finding').length") == len(codes)
+    # Rings in the plots, with the codes.
+    drawn = page.script("return document.getElementById('plots').textContent")
+    assert all(code in drawn for code in codes)
+    # A link marks the stretch in all plots, and the row.
+    page.click(".finding a")  # the gravest: the gradient, from 58 to 0
+    assert page.wait_for(MARKED) == [[-0.5, 58.5]] * 3
+    assert page.script(LIT).startswith("0linear")
+    assert page.script("return document.getElementById('calls').open")
+    # So does a click on a point.
+    page.script("document.getElementById('plots').scrollIntoView()")
+    page.hover(1, 40)
+    from selenium.webdriver.common.action_chains import ActionChains
+
+    ActionChains(page.driver).click().perform()
+    assert page.wait_for(f"return {MARKED.removeprefix('return ')}[0][0] === 39.5")
+    assert page.script(LIT).startswith("40linear")
+    assert page.complaints() == []
+
+
+def test_remedies_can_be_copied(opened, sick):
+    page = opened(sick[0])
+    page.script("window.copied = []; document.execCommand = (c) => copied.push("
+                "document.activeElement.value); navigator.clipboard.writeText = "
+                "() => Promise.reject()")  # fmt: skip
+    page.click("button[data-copy]")
+    assert page.wait_for("return window.copied[0]") == "gi.init_(model, 'he', inputs=inputs)"
+    assert page.wait_for(
+        "return document.querySelector('button[data-copy]').textContent === 'copied'"
+    )
+
+
+def test_the_plan_s_rows_are_there(opened, sick):
+    page = opened(sick[0])
+    plans = page.script("return document.querySelectorAll('details')[1].textContent")
+    assert "torch_default" in plans
+    assert "KaimingUniform" in plans or "TorchDefault" in plans or "Uniform" in plans
+    assert ".weight x30" in plans
+
+
+def test_recipes_over_each_other(opened, x, tmp_path):
+    found = gi.compare(deep(), x, ["he", "xavier"], seeds=3)
+    found.to_html(tmp_path / "both.html")
+    page = opened(tmp_path / "both.html")
+    assert page.complaints() == []
+    assert page.requests() == []
+    told = page.hover(1, 20)
+    assert re.search(r"^(he|xavier)20:linear", told)
+    assert "the median of 3 seeds" in told
+    assert page.script("return document.querySelectorAll('#plots .legend .traces').length") == 2
+    assert "xavier, 3 of 3 seeds" in page.script("return document.body.textContent")
+    # A recipe is switched off in all plots at once.
+    hidden = "return document.querySelectorAll('#plots .scatterlayer .trace').length"
+    before = page.script(hidden)
+    page.click("#plots .legendtoggle")
+    page.wait_for(f"{hidden} < {before} * 0.6")
+
+
+def test_one_seed_of_several_recipes_is_told_as_itself(opened, tmp_path):
+    both = Comparison({"one": [chain(1, 1, 1, 1)], "two": [chain(5, 5, 5, 5)]})
+    both.to_html(tmp_path / "p.html")
+    page = opened(tmp_path / "p.html")
+    texts = page.script("return document.getElementById('plots').data.flatMap((t) => "
+                        "Array.from(t.hovertext ?? []))")  # fmt: skip
+    assert any(t.startswith("two") and "second moment 5" in t for t in texts)
+    assert all("second moment 5" in t for t in texts if t.startswith("two"))
+
+
+# What may come from anybody's model.
+
+NAMES = ["<script>alert(1)</script>", "</script><b>", "a&b", "ünï.日本", "%{x}<br>", "$x^2$",
+         "\x1b[1m", "\ud800", "'\"", "a to b, c"]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_names_are_text_and_nothing_else(opened, tmp_path, name):
+    rows = [row(f"{name}{n}", takes=(n - 1,)) for n in range(4)]
+    signal = Signal(rows, findings=[finding(rows[2].key)], notes=[name], batch=8)
+    Comparison({name: [signal], "b": [chain(1, 1, 1)]}).to_html(tmp_path / "p.html")
+    page = opened(tmp_path / "p.html")
+    assert page.complaints() == []
+    assert page.requests() == []
+    readable = name.encode("utf-8", "backslashreplace").decode()
+    assert page.script("return document.querySelector('.finding a').textContent") == (
+        f"{readable}2:linear"
+    )
+    assert page.script("return document.querySelectorAll('script').length") == page.script(
+        "return document.querySelectorAll('#plots ~ script, script').length"
+    )
+    if name.isprintable():
+        told = page.hover(1, 1)
+        assert f"{name}1:linear" in told
+
+
+BAD = {
+    "NaN": chain(1.0, math.nan, math.nan, math.nan),
+    "infinite": chain(1.0, math.inf, 1.0, 1.0),
+    "zero": chain(1.0, 0.0, 0.0, 0.0),
+    "all zero": chain(0.0, 0.0, 0.0, 0.0, backward=0.0),
+    "all NaN": chain(math.nan, math.nan, math.nan, backward=math.nan),
+    "huge": chain(1e-300, 1e300, 1e-300, 1e300),
+    "without gradient": chain(1.0, 1.0, 1.0, backward=None),
+    "one row": chain(1.0),
+    "no row": Signal([]),
+    "wide error": chain(1.0, 1.0, 1.0, error=1e5),
+}
+
+
+@pytest.mark.parametrize("signal", BAD.values(), ids=BAD)
+def test_values_that_no_axis_can_show(opened, tmp_path, signal):
+    signal.to_html(tmp_path / "p.html")
+    page = opened(tmp_path / "p.html")
+    assert page.complaints() == []
+    if signal.rows:
+        assert page.script("return document.querySelectorAll('tr[id]').length") == len(signal.rows)
+        # Every place is to be found in the first plot: as a point, or as a cross.
+        for place in range(len(signal.rows)):
+            assert f"{place}:linear" in page.hover(1, place)
+    text = page.script("return document.body.innerText")
+    assert "undefined" not in text
+    assert "None." in text  # no findings
+
+
+def test_thousands_of_calls_stay_usable(opened, tmp_path):
+    rows = [row(f"encoder.layers.{n // 6}.part{n % 6}", takes=(n - 1,), across_samples=0.5)
+            if n % 3 else row(f"encoder.layers.{n // 6}", "view", "view", takes=(n - 1,))
+            for n in range(6000)]  # fmt: skip
+    path = tmp_path / "p.html"
+    Signal(rows, batch=8).to_html(path)
+    page = opened(path)
+    assert page.complaints() == []
+    assert page.script("return document.querySelectorAll('tr[id]').length") == 4000
+    assert not page.script("return document.getElementById('calls').open")
+    empty = tmp_path / "empty.html"
+    chain(1.0).to_html(empty)
+    assert path.stat().st_size - empty.stat().st_size < 6e6  # 1.5 kB a call
