@@ -49,6 +49,17 @@ def test_it_draws_and_asks_for_nothing(opened, sick):
     assert verdict.startswith("The gradient vanishes")
 
 
+def test_it_can_send_nothing_either(opened, sick):
+    page = opened(sick[0])
+    titles = page.script("return Array.from(document.querySelectorAll('.modebar-btn'))"
+                         ".map((button) => button.dataset.title)")  # fmt: skip
+    assert titles == ["Zoom", "Pan", "Reset axes", "Download plot as a PNG"]
+    page.script("fetch('https://example.org/').catch(() => { window.refused = true; })")
+    assert page.wait_for("return window.refused")
+    assert page.requests() == []
+    assert any("Content Security Policy" in said for said in page.complaints())
+
+
 def test_the_mouse_shows_the_row(opened, sick):
     path, signal = sick
     page = opened(path)

@@ -11,6 +11,12 @@ from goodinit.signal.rows import Signal, SignalRow, number
 
 __all__ = ["error_of", "hovers", "literal", "shape_of"]
 
+WORDS = {
+    "samples": "cosine of two samples",
+    "positions": "cosine of two positions",
+    "backward": "gradient's second moment",
+}
+
 
 def hovers(rows: Sequence[SignalRow], signals: Sequence[Signal], recipe: str) -> list[str]:
     """Return lines for each row, in the few tags that plotly knows."""
@@ -26,8 +32,8 @@ def hovers(rows: Sequence[SignalRow], signals: Sequence[Signal], recipe: str) ->
         else:
             lines += _among(values["forward"], [seed[n] for seed in found["forward"].seeds])
         lines += [
-            f"{QUANTITIES[name].title} {number(values[name])}"
-            for name in ("samples", "positions", "backward")
+            f"{words} {number(values[name])}"
+            for name, words in WORDS.items()
             if values[name] is not None
         ]
         texts.append("<br>".join([literal(recipe), *lines] if recipe else lines))

@@ -7,7 +7,7 @@ function show(from, to) {
   const low = Math.min(from, to) - 0.5, high = Math.max(from, to) + 0.5;
   const shapes = Object.keys(plots.layout).filter((name) => /^yaxis/.test(name)).map((name) => {
     const number = name.slice(5);
-    return { type: "rect", layer: "below", line: { width: 0 }, fillcolor: "#fff1b8",
+    return { type: "rect", layer: "below", line: { width: 0 }, fillcolor: "#fff7de",
       xref: "x" + number, yref: "y" + number + " domain", x0: low, x1: high, y0: 0, y1: 1 };
   });
   Plotly.relayout(plots, { shapes });

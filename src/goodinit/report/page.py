@@ -34,6 +34,25 @@ LEGEND = (
     "layers of so few units. A cross is a value that is 0 (below) or not finite (above). Calls "
     "that only move numbers are left out. docs/findings.md explains the codes."
 )
+# plotly's own bar has a button that uploads the figure.
+BUTTONS = [["zoom2d", "pan2d", "resetScale2d", "toImage"]]
+CONFIG = {
+    "displaylogo": False,
+    "responsive": True,
+    "modeBarButtons": BUTTONS,
+    "plotlyServerURL": "",
+}
+# The browser itself sees to it that the page asks for nothing and sends nothing.
+POLICY = (
+    "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; "
+    "img-src data: blob:; form-action 'none'; base-uri 'none'"
+)
+COLUMNS = {
+    "forward": "second moment",
+    "backward": "gradient",
+    "samples": "samples",
+    "positions": "positions",
+}
 CODE = re.compile(r"\bgi\.\w+\(")
 
 
@@ -55,6 +74,7 @@ def _page(comparison: Comparison, title: str) -> Iterator[str]:
     found = marks(comparison)
     yield (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">\n'
         f"<title>{escape(title)}: signal</title>\n<style>\n{_part('page.css')}</style>\n</head>\n"
         f'<body>\n<h1>{escape(title)}</h1>\n<p class="facts">{escape(_facts(comparison))}</p>\n'
     )
@@ -111,14 +131,14 @@ def _summary(comparison: Comparison) -> str:
         for at, line in enumerate(lines[1:])
     )
     head = "".join(f"<th>{SUMMARY[n]}</th>" for n in kept)
-    return f"<table><tr>{head}</tr>\n{body}</table>\n"
+    return f'<table class="summary"><tr>{head}</tr>\n{body}</table>\n'
 
 
 def _plots(comparison: Comparison, found: Sequence[Mark]) -> str:
     plotly = needed("plotly.io")
     drawn: str = plotly.to_html(
         figure(comparison, found),
-        config={"displaylogo": False, "responsive": True},
+        config=CONFIG,
         include_plotlyjs=True,
         full_html=False,
         div_id="plots",
@@ -186,26 +206,26 @@ def _notes(comparison: Comparison) -> list[str]:
 def _table(comparison: Comparison, rows: Sequence[SignalRow]) -> Iterator[str]:
     """Return the rows, folded; of several seeds the medians."""
     short = shortened(row.name for row in rows)
-    signals = comparison.signals
-    heads = "".join(
-        f"<th>{escape(' '.join([name, title] if len(signals) > 1 else [title]))}</th>"
-        for name in signals
-        for title in ("second moment", "gradient", "samples", "positions")
-    )
     keys = [row.key for row in rows]
-    values = [
-        curve(each, quantity, keys).middle
-        for each in signals.values()
-        for quantity in QUANTITIES.values()
+    found = [
+        {name: curve(signals, quantity, keys) for name, quantity in QUANTITIES.items()}
+        for signals in comparison.signals.values()
     ]
+    known = [n for n in COLUMNS if any(v is not None for each in found for v in each[n].middle)]
     yield (
         f'<details id="calls"><summary>Every call ({len(rows)})</summary>\n'
-        '<div class="scroll"><table>\n<tr><th>call</th><th>function</th><th>shape</th>'
-        f"{heads}</tr>\n"
+        '<div class="scroll"><table>\n'
     )
+    if len(found) > 1:
+        recipes = "".join(
+            f'<th colspan="{len(known)}">{escape(recipe)}</th>' for recipe in comparison.signals
+        )
+        yield f'<tr><th colspan="3"></th>{recipes}</tr>\n'
+    heads = ["call", "function", "shape", *[COLUMNS[name] for name in known] * len(found)]
+    yield f"<tr>{''.join(f'<th>{head}</th>' for head in heads)}</tr>\n"
     for n, row in enumerate(rows):
         kind = ' class="layer"' if row.kind == "contract" and row.params else ""
-        numbers = [number(column[n]) for column in values]
+        numbers = [number(each[name].middle[n]) for each in found for name in known]
         if not _several(comparison):
             numbers[0] = f"{numbers[0]} {error_of(row)}".rstrip()
         yield (

@@ -151,7 +151,7 @@ def marked(panel: Panel, found: Curve, keys: Sequence[str], marks: Sequence[Mark
         mode="markers+text",
         marker={"color": RED, "size": 13, "symbol": "circle-open", "line": {"width": 2}},
         text=[" ".join(each) for each in codes.values()],
-        textposition=["top left" if n > len(keys) / 2 else "top right" for n in codes],
+        textposition="top center",
         textfont={"color": RED},
         hoverinfo="skip",
         cliponaxis=False,
