@@ -25,6 +25,7 @@ __all__ = [
     "apart",
     "curve",
     "lined",
+    "listed",
     "places",
     "shortened",
     "spread_over",
@@ -97,14 +98,18 @@ def alone(signal: Signal, plan: Plan | None = None) -> Comparison:
     return Comparison({name: [signal]}, {} if plan is None else {name: plan})
 
 
+def listed(comparison: Comparison) -> list[Signal]:
+    """Return the signals of all recipes."""
+    return [signal for signals in comparison.signals.values() for signal in signals]
+
+
 def places(comparison: Comparison) -> list[SignalRow]:
     """Return one row for each key, in execution order; those that only move numbers left out."""
     found: dict[str, SignalRow] = {}
-    for signals in comparison.signals.values():
-        for signal in signals:
-            for row in signal.rows:
-                if row.kind not in ("view", "cast"):
-                    found.setdefault(row.key, row)
+    for signal in listed(comparison):
+        for row in signal.rows:
+            if row.kind not in ("view", "cast"):
+                found.setdefault(row.key, row)
     return list(found.values())
 
 
@@ -132,17 +137,15 @@ def lined(comparison: Comparison) -> Line:
 
     Layers inside of residual branches lie on different scales, and a line through them would jump.
     """
-    signal = next((s for signals in comparison.signals.values() for s in signals), None)
     number = {row.key: n for n, row in enumerate(places(comparison))}
-    if signal is None:
-        return Line("call", [])
-    spine = [row for row in _spine(signal.rows) if row.key in number]
+    rows = [row for signal in listed(comparison)[:1] for row in signal.rows]
+    spine = [row for row in _spine(rows) if row.key in number]
     sums = [n for n, row in enumerate(spine) if row.kind == "add"]
-    if sum(_skips(spine[n], signal.rows) for n in sums) >= FEW:
+    if sum(_skips(spine[n], rows) for n in sums) >= FEW:
         ends = [row for row in spine[: sums[0]] if _is_layer(row) or row.kind == "pick"][:1]
         ends += [row for row in spine[sums[-1] :] if _is_layer(row)][-1:]
         return Line(STEP, sorted(number[row.key] for row in [*ends, *(spine[n] for n in sums)]))
-    layers = [number[row.key] for row in signal.rows if _is_layer(row) and row.key in number]
+    layers = [number[row.key] for row in rows if _is_layer(row)]
     if len(layers) >= FEW:
         return Line("layer", layers)
     return Line("call", list(number.values()))

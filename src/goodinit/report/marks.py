@@ -6,11 +6,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from goodinit.findings import Finding
-from goodinit.report.curves import lined, places
+from goodinit.report.curves import lined, listed, places
 from goodinit.signal.compare import Comparison
 from goodinit.signal.rows import Signal, SignalRow, number
 
-__all__ = ["Mark", "marks", "verdict"]
+__all__ = ["Mark", "marks", "notes", "verdict"]
 
 # The quantity that a finding is seen in; the others are seen forward.
 SEEN_IN = {"GI104": "samples", "GI105": "positions", "GI108": "backward"}
@@ -38,9 +38,8 @@ class Mark:
     @property
     def whose(self) -> str:
         """Recipe and share of its seeds, where there is more than one of either."""
-        return (
-            f"{self.recipe}, {self.count} of {self.seeds} seeds" if self.seeds > 1 else self.recipe
-        )
+        share = f", {self.count} of {self.seeds} seeds" if self.seeds > 1 else ""
+        return self.recipe + share
 
     @property
     def quantity(self) -> str:
@@ -79,9 +78,14 @@ def _keys(where: str, rows: Sequence[SignalRow]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(key for key in found if key))
 
 
+def notes(comparison: Comparison) -> list[str]:
+    """Return what could not be known, each once."""
+    return list(dict.fromkeys(note for signal in listed(comparison) for note in signal.notes))
+
+
 def verdict(comparison: Comparison) -> str:
     """Return in a sentence or two what there is to know first."""
-    if sum(map(len, comparison.signals.values())) > 1:
+    if len(listed(comparison)) > 1:
         standings: dict[str, list[str]] = {}
         for name, signals in comparison.signals.items():
             standings.setdefault(_standing(signals), []).append(name)

@@ -10,10 +10,10 @@ from os import PathLike
 from pathlib import Path
 
 from goodinit.files import replaced
-from goodinit.report.curves import COLOURS, QUANTITIES, curve, lined, places, shortened
+from goodinit.report.curves import COLOURS, QUANTITIES, curve, lined, listed, places, shortened
 from goodinit.report.hover import error_of, shape_of
 from goodinit.report.libraries import needed
-from goodinit.report.marks import Mark, marks, verdict
+from goodinit.report.marks import Mark, marks, notes, verdict
 from goodinit.report.plot import figure
 from goodinit.signal.compare import Comparison, summary
 from goodinit.signal.rows import SignalRow, number
@@ -85,7 +85,7 @@ def _page(comparison: Comparison, title: str) -> Iterator[str]:
     if rows:
         yield _plots(comparison, found)
     yield from _findings(found, rows)
-    yield "".join(f"<p>{escape(note)}</p>\n" for note in _notes(comparison))
+    yield "".join(f"<p>{escape(note)}</p>\n" for note in notes(comparison))
     if rows:
         yield from _table(comparison, rows)
     yield from _plans(comparison)
@@ -100,14 +100,14 @@ def _part(name: str) -> str:
 
 
 def _several(comparison: Comparison) -> bool:
-    return sum(map(len, comparison.signals.values())) > 1
+    return len(listed(comparison)) > 1
 
 
 def _facts(comparison: Comparison) -> str:
     """Return what was measured."""
     names = [name for name in comparison.signals if name]
     seeds = max((len(signals) for signals in comparison.signals.values()), default=0)
-    first = next((s for signals in comparison.signals.values() for s in signals), None)
+    first = next(iter(listed(comparison)), None)
     if first is None:
         return "nothing was measured"
     facts = [", ".join(names)] if names else []
@@ -196,11 +196,6 @@ def _closed(text: str, start: int) -> int:
 
 def _button(code: str) -> str:
     return f'<button type="button" data-copy="{escape(code)}">copy</button>'
-
-
-def _notes(comparison: Comparison) -> list[str]:
-    signals = (signal for each in comparison.signals.values() for signal in each)
-    return list(dict.fromkeys(note for signal in signals for note in signal.notes))
 
 
 def _table(comparison: Comparison, rows: Sequence[SignalRow]) -> Iterator[str]:

@@ -27,8 +27,8 @@ __all__ = ["figure"]
 
 DOTS = 1500  # calls between the layers; of more than these the layers alone are drawn
 TICKS = 9  # names along an axis
-HEIGHT = 320  # of a row of plots, in pixels
-NAMES = 70  # of them for the names below
+HEIGHT = 330  # of a row of plots, in pixels
+NAMES = 84  # of them for the names below
 
 
 def figure(comparison: Comparison, marks: Sequence[Mark]) -> dict[str, Any]:
@@ -175,7 +175,7 @@ def _ticks(rows: Sequence[SignalRow], line: Sequence[int]) -> dict[str, Any]:
     edge = 0.5 + 0.02 * len(rows)
     return {
         "tickvals": at,
-        "ticktext": [literal(trimmed(short[rows[n].name], 16)) for n in at],
+        "ticktext": [literal(trimmed(short[rows[n].name], 14)) for n in at],
         "tickangle": -40,
         "range": [-edge, len(rows) - 1 + edge],
     }

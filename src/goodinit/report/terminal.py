@@ -9,9 +9,9 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from goodinit.report.curves import QUANTITIES, curve, lined, places, shortened, spread_over
+from goodinit.report.curves import QUANTITIES, curve, lined, listed, places, shortened, spread_over
 from goodinit.report.hover import error_of, shape_of
-from goodinit.report.marks import Mark, marks, verdict
+from goodinit.report.marks import Mark, marks, notes, verdict
 from goodinit.report.textplot import key, plot
 from goodinit.signal.compare import Comparison, summary
 from goodinit.signal.rows import SignalRow, number, trimmed
@@ -35,7 +35,7 @@ def rendered(comparison: Comparison, width: int = 80) -> RenderableType:
     """
     width = min(width, WIDEST)
     found = marks(comparison)
-    several = sum(map(len, comparison.signals.values())) > 1
+    several = len(listed(comparison)) > 1
     parts: list[RenderableType] = [
         _summary(comparison) if several else _calls(comparison, found),
         Text(),
@@ -43,7 +43,7 @@ def rendered(comparison: Comparison, width: int = 80) -> RenderableType:
     parts += [*_plots(comparison, width, several=several), Text()]
     for mark in found:
         parts += [*_finding(mark, width), Text()]
-    parts += [Text(textwrap.fill(note, width)) for note in _notes(comparison)]
+    parts += [Text(textwrap.fill(printable(note), width)) for note in notes(comparison)]
     said = textwrap.fill(printable(verdict(comparison)), width)
     return Group(*parts, Text(said, "bold green" if comparison.ok else "bold red"))
 
@@ -141,8 +141,3 @@ def _finding(mark: Mark, width: int) -> Iterator[Text]:
     )
     for words in (f"{finding.cause}.", f"Remedy: {finding.remedy}"):
         yield Text(textwrap.indent(textwrap.fill(printable(words), width - 4), "    "))
-
-
-def _notes(comparison: Comparison) -> list[str]:
-    signals = (signal for each in comparison.signals.values() for signal in each)
-    return list(dict.fromkeys(printable(note) for signal in signals for note in signal.notes))
