@@ -55,6 +55,15 @@ def test_in_a_residual_network_it_goes_through_the_sums():
     assert keys == ["0:conv2d", *[f"{n}:add" for n in range(1, 5)], "7:linear"]
 
 
+def test_of_an_encoder_and_a_decoder_both_are_on_the_line():
+    both = nn.Transformer(16, 2, 2, 2, 32, dropout=0.0, batch_first=True)
+    x = torch.randn(4, 5, 16)
+    _, keys = line_of(both, {"src": x, "tgt": x})
+    blocks = [f"encoder.layers.{n}:add{m}" for n in range(2) for m in ("", "#2")]
+    blocks += [f"decoder.layers.{n}:add{m}" for n in range(2) for m in ("", "#2", "#3")]
+    assert [key for key in keys if ":add" in key] == blocks
+
+
 def test_sums_that_skip_nothing_are_no_residual_stream():
     class Recurrent(nn.Module):
         def __init__(self):

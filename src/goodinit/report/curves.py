@@ -133,18 +133,21 @@ class Line:
 
 
 def lined(comparison: Comparison) -> Line:
-    """Return the sums of the residual stream, where there is one; else the layers; else all.
+    """Return the sums of residual streams, where there are some; else the layers; else all.
 
     Layers inside of residual branches lie on different scales, and a line through them would jump.
     """
     number = {row.key: n for n, row in enumerate(places(comparison))}
     rows = [row for signal in listed(comparison)[:1] for row in signal.rows]
     spine = [row for row in _spine(rows) if row.key in number]
-    sums = [n for n, row in enumerate(spine) if row.kind == "add"]
-    if sum(_skips(spine[n], rows) for n in sums) >= FEW:
-        ends = [row for row in spine[: sums[0]] if _is_layer(row) or row.kind == "pick"][:1]
-        ends += [row for row in spine[sums[-1] :] if _is_layer(row)][-1:]
-        return Line(STEP, sorted(number[row.key] for row in [*ends, *(spine[n] for n in sums)]))
+    skips = {row.key for row in rows if row.kind == "add" and _skips(row, rows)}
+    if len(skips) >= FEW:
+        # Where a block widens, its sum's first operand is projected, and nothing skips.
+        sums = skips | {row.key for row in spine if row.kind == "add"}
+        inner = [n for n, row in enumerate(spine) if row.key in sums] or [len(spine)]
+        ends = [row for row in spine[: inner[0]] if _is_layer(row) or row.kind == "pick"][:1]
+        ends += [row for row in spine[inner[-1] :] if _is_layer(row)][-1:]
+        return Line(STEP, sorted({number[key] for key in sums} | {number[r.key] for r in ends}))
     layers = [number[row.key] for row in rows if _is_layer(row)]
     if len(layers) >= FEW:
         return Line("layer", layers)
@@ -157,10 +160,9 @@ def _is_layer(row: SignalRow) -> bool:
 
 def _skips(row: SignalRow, rows: Sequence[SignalRow]) -> bool:
     """Whether a sum's first operand skips what its last one went through."""
-    before = [n for n in row.takes if n >= 0]
-    if len(before) < 2:
+    if len(row.takes) < 2 or max(row.takes) < 0:
         return False
-    skip, seen, ahead = min(before), set[int](), [max(before)]
+    skip, seen, ahead = min(row.takes), set[int](), [max(row.takes)]
     while ahead:
         number = ahead.pop()
         if number == skip:
