@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 pytest.importorskip("plotly")
-CHROMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+CHROMES = ("google-chrome", "chromium", "chromium-browser")
 FLAGS = (
     "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run "
     "--disable-background-networking --disable-component-update --disable-sync "

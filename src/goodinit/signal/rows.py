@@ -150,7 +150,7 @@ class Signal:
 def _cells(row: SignalRow) -> Sequence[str]:
     f, b = row.forward, row.backward
     return (
-        trimmed(row.name or "(model)", 24),
+        trimmed(row.name or "(model)", 20),
         trimmed(row.function, 12),
         "x".join(map(str, row.shape)),
         number(f.mean),
