@@ -23,8 +23,9 @@ from goodinit.streams import VERSION, Law, Stream, native
 __all__ = ["doctor"]
 
 PACKAGES = {
-    "cli": ("rich", "safetensors", "typer"),
-    "demo": ("plotext", "scikit-learn"),
+    "cli": ("plotext", "rich", "safetensors", "typer"),
+    "report": ("matplotlib", "plotly"),
+    "demo": ("scikit-learn",),
     "models": ("transformers", "timm", "torchvision", "lightning"),
 }
 
