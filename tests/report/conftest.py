@@ -33,7 +33,8 @@ class Page:
         self.driver = driver
         driver.get_log("browser")
         driver.get_log("performance")
-        driver.get(path.resolve().as_uri())
+        self.address = path.resolve().as_uri()
+        driver.get(self.address)
 
     def script(self, code: str, *args: object) -> Any:
         return self.driver.execute_script(code, *args)
@@ -43,15 +44,14 @@ class Page:
         return [entry["message"] for entry in self.driver.get_log("browser")]
 
     def requests(self) -> list[str]:
-        """Addresses asked for, other than files and what the page itself holds."""
+        """Addresses that the page asked for, other than itself and what it holds."""
         sent = [json.loads(e["message"])["message"] for e in self.driver.get_log("performance")]
-        urls = [
-            message["params"]["request"]["url"]
-            for message in sent
-            if message["method"] == "Network.requestWillBeSent"
-        ]
-        assert any(url.startswith("file:") for url in urls)  # the log does list requests
-        return [url for url in urls if not url.startswith(("file:", "data:", "blob:"))]
+        params = [m["params"] for m in sent if m["method"] == "Network.requestWillBeSent"]
+        # Not what the browser's own first tab asks for.
+        mine = [p for p in params if p["documentURL"].partition("#")[0] == self.address]
+        urls = [p["request"]["url"] for p in mine]
+        assert self.address in urls  # the log does list requests
+        return [url for url in urls if not url.startswith((self.address, "data:", "blob:"))]
 
     def hover(self, panel: int, place: int) -> str:
         """Put the mouse on a place of a plot; return what pops up."""
