@@ -29,6 +29,7 @@ DOTS = 1500  # calls between the layers; of more than these the layers alone are
 TICKS = 9  # names along an axis
 HEIGHT = 330  # of a row of plots, in pixels
 NAMES = 84  # of them for the names below
+LEVEL = 4  # letters: names that aren't longer need no slope to stand beside each other
 
 
 def figure(comparison: Comparison, marks: Sequence[Mark]) -> dict[str, Any]:
@@ -172,11 +173,12 @@ def _axes(panel: Panel, number: int, panels: int, ticks: dict[str, Any]) -> dict
 def _ticks(rows: Sequence[SignalRow], line: Sequence[int]) -> dict[str, Any]:
     short = shortened(row.name for row in rows)
     at = apart(line, len(rows) / TICKS)
+    names = [trimmed(short[rows[n].name], 14) for n in at]
     edge = 0.5 + 0.02 * len(rows)
     return {
         "tickvals": at,
-        "ticktext": [literal(trimmed(short[rows[n].name], 14)) for n in at],
-        "tickangle": -40,
+        "ticktext": [literal(name) for name in names],
+        "tickangle": 0 if max(map(len, names), default=0) <= LEVEL else -40,
         "range": [-edge, len(rows) - 1 + edge],
     }
 
