@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 from torch import Tensor, nn
 
@@ -12,7 +12,7 @@ from goodinit.errors import GoodinitError
 from goodinit.trace.calls import Call, tensors_in
 from goodinit.trace.run import Inputs, arguments, trace
 
-__all__ = ["Keys", "batch_of", "floating", "shapes_with"]
+__all__ = ["Keys", "batch_of", "differentiable", "floating", "shapes_with"]
 
 CHANNELS = ("conv", "batch_norm", "instance_norm", "group_norm")
 
@@ -44,6 +44,21 @@ def batch_of(inputs: Inputs) -> int:
         if tensor.dim():
             return tensor.shape[0]
     return 1
+
+
+def differentiable(value: Any, given: list[Tensor]) -> Any:
+    """Return a nest whose floating tensors can be differentiated by; these are put into a list."""
+    if isinstance(value, Tensor):
+        if not value.is_floating_point():
+            return value
+        given.append(value.detach().requires_grad_())
+        return given[-1].clone()  # a model may write to its input, and can't to a leaf
+    if isinstance(value, Mapping):
+        named = cast("Mapping[str, object]", value)
+        return {key: differentiable(item, given) for key, item in named.items()}
+    if type(value) in (tuple, list):
+        return type(value)(differentiable(item, given) for item in value)
+    return value
 
 
 class _Shapes:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from goodinit.errors import SignalError
-from goodinit.signal.axes import batch_of
+from goodinit.signal.axes import batch_of, differentiable
 from goodinit.signal.measure import checked, line_of, unwrapped
 from goodinit.trace.calls import tensors_in
 from goodinit.trace.live import live
@@ -50,27 +50,13 @@ def jacobian(model: nn.Module, inputs: Inputs) -> Tensor:
     """
     model = unwrapped(model)
     checked(model)
-    batch, (args, kwargs) = batch_of(inputs), arguments(inputs)
+    batch = batch_of(inputs)
     given: list[Tensor] = []
 
-    def watched(value: object) -> object:
-        if isinstance(value, Tensor):
-            if not value.is_floating_point():
-                return value
-            given.append(value.detach().requires_grad_())
-            return given[-1].clone()  # a model may write to its input, and can't to a leaf
-        if isinstance(value, dict):
-            return {key: watched(item) for key, item in cast("dict[str, object]", value).items()}
-        if type(value) in (tuple, list):
-            items = cast("list[object]", value)
-            return type(items)(watched(item) for item in items)
-        return value
-
-    with live(model), torch.enable_grad():
+    with live(model):
+        args, kwargs = differentiable(arguments(inputs), given)
         try:
-            output = model(
-                *[watched(a) for a in args], **{k: watched(v) for k, v in kwargs.items()}
-            )
+            output = model(*args, **kwargs)
         except Exception as error:
             raise SignalError(f"the model raised: {line_of(error)}") from error
         outputs = [t for t in tensors_in(output) if t.is_floating_point() and t.requires_grad]

@@ -94,7 +94,8 @@ def measure(
                 raise SignalError(f"the model raised{where}: {line_of(error)}") from error
             if backward and total is not None:
                 signal.gradients = _gradients(total, found)
-        signal.notes = [*_notes(batch, fewer, meter, total), *_unset_norms(model)]
+        unset = list(_unset_norms(model))
+        signal.notes = [*_notes(batch, fewer, meter, total), *unset]
         if loss is not None and total is not None:
             signal.loss = total.item()
     finally:
@@ -102,7 +103,8 @@ def measure(
         meter.release()
     for row, way in zip(meter.rows, runs(meter.rows), strict=True):
         row.spread = math.sqrt(way.variance)
-    signal.findings = verdicts(signal, meter, {s.name: t for s in found for t in s.tensors})
+    params = {slot.name: t for slot in found for t in slot.tensors}
+    signal.findings = verdicts(signal, meter, params, bool(unset))
     return signal
 
 
@@ -251,7 +253,8 @@ def _unset_norms(model: nn.Module) -> Iterator[str]:
             if counted is not None and not counted:
                 yield (
                     f"{name} is in eval mode, where it divides by running statistics, and none "
-                    "have been taken: model.train() shows what training starts from."
+                    "have been taken, so that the signal has no findings: model.train() shows "
+                    "what training starts from."
                 )
                 return
 
