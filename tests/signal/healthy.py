@@ -38,7 +38,7 @@ RELU = frozenset(
     "demo.resnet dcgan_generator".split()
 )
 # N(0, .02^2) is made for widths near 768: 32 wide, a ViT's class token hears nothing of the image.
-TRANSFORMERS = frozenset((*zoo_hf.HF, "gpt", "gpt_right", "llama", "seq2seq", "demo.gpt"))
+TRANSFORMERS = {*zoo_hf.HF, "gpt", "gpt_right", "llama", "seq2seq", "demo.gpt"} - {"vit"}
 # These don't run with a gradient, or not twice alike: what they do in a loop of their own.
 FORWARD_ONLY = frozenset(("rwkv",))
 

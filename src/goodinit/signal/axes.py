@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any, cast
 
+import torch
 from torch import Tensor, nn
 
 from goodinit.errors import GoodinitError
@@ -31,9 +32,11 @@ class Keys:
 
 
 def floating(value: object) -> Tensor | None:
-    """Return the first floating tensor of a nest that has elements."""
+    """Return the first floating tensor of a nest that has elements; sparse ones are passed over."""
     for tensor in tensors_in(value):
-        if (tensor.is_floating_point() or tensor.is_complex()) and tensor.numel():
+        if not (tensor.is_floating_point() or tensor.is_complex()) or not tensor.numel():
+            continue
+        if tensor.layout == torch.strided:
             return tensor
     return None
 
@@ -87,7 +90,8 @@ def shapes_with(
 
     def fewer(value: Any) -> Any:
         if isinstance(value, Tensor):
-            return value[: batch - 1] if value.dim() and value.shape[0] == batch else value
+            whole = value.layout != torch.strided or not value.dim() or value.shape[0] != batch
+            return value if whole else value[: batch - 1]
         if isinstance(value, Mapping):
             return {key: fewer(item) for key, item in value.items()}  # pyright: ignore[reportUnknownVariableType]
         if type(value) in (tuple, list):

@@ -15,7 +15,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from goodinit.anatomy.names import Slot, slots, walk
+from goodinit.anatomy.names import Slot, walk
 from goodinit.errors import SignalError
 from goodinit.planning.plan import Plan
 from goodinit.planning.rows import PlanRow, needs_old
@@ -187,11 +187,11 @@ def independence(
         True
     """
     model = unwrapped(model)
-    checked(model)
+    everything = checked(model, inputs)
     if redraws < 2:
         raise SignalError(f"redraws={redraws}: an interval needs at least 2")
     names = {id(module): path for path, module in reversed(list(walk(model)))}
-    found = [slot for slot in slots(model) if not slot.buffer]
+    found = [slot for slot in everything if not slot.buffer]
     params = {slot.name: slot.tensors for slot in found}
     taken = list(tensors_in(arguments(inputs)))
     laws = _laws(plan, found)

@@ -49,7 +49,7 @@ def jacobian(model: nn.Module, inputs: Inputs) -> Tensor:
                 [1., 1., 1.]], dtype=torch.float64)
     """
     model = unwrapped(model)
-    checked(model)
+    checked(model, inputs)
     batch = batch_of(inputs)
     given: list[Tensor] = []
 
@@ -62,7 +62,13 @@ def jacobian(model: nn.Module, inputs: Inputs) -> Tensor:
         outputs = [t for t in tensors_in(output) if t.is_floating_point() and t.requires_grad]
         _check(given, outputs, batch)
         y = torch.cat([t.reshape(batch, -1) for t in outputs], 1)
-        return cast("Tensor", torch.linalg.svdvals(_rows(y, given, batch)))
+        try:
+            found = _rows(y, given, batch)
+        except RuntimeError as error:
+            raise SignalError(f"the backward pass raised: {line_of(error)}") from error
+    if not found.isfinite().all():
+        raise SignalError("the Jacobian isn't finite: see goodinit.measure")
+    return cast("Tensor", torch.linalg.svdvals(found))
 
 
 def _check(given: list[Tensor], outputs: list[Tensor], batch: int) -> None:

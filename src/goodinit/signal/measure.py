@@ -71,9 +71,8 @@ def measure(
         True
     """
     model = unwrapped(model)
-    checked(model)
+    everything = checked(model, inputs)
     names = {id(module): path for path, module in reversed(list(walk(model)))}
-    everything = list(slots(model))
     found = [slot for slot in everything if not slot.buffer]
     batch = batch_of(inputs)
     fewer = shapes_with(model, inputs, batch, names)
@@ -121,14 +120,32 @@ def unwrapped(model: nn.Module) -> nn.Module:
     return unwrapped(inner) if isinstance(inner, nn.Module) else cast("nn.Module", model)
 
 
-def checked(model: nn.Module) -> None:
-    """Raise MetaModelError unless all parameters have memory."""
+def checked(model: nn.Module, inputs: Inputs) -> list[Slot]:
+    """Return the model's parameters and buffers if there is something to run, and to run it on.
+
+    Raises:
+        LazyParameterError: a lazy module.
+        MetaModelError: a parameter has no memory.
+        SignalError: the batch is empty, or something was made under ``torch.inference_mode``.
+    """
+    found = slots(model)
     for name, tensor in model.named_parameters():
         if tensor.is_meta:
             raise MetaModelError(
                 f"{name} is on the meta device, and measuring needs weights: "
                 "gi.apply_(model, plan, materialize='cpu') first"
             )
+    if torch.is_inference_mode_enabled():
+        raise SignalError("nothing can be differentiated under torch.inference_mode: leave it")
+    given = tensors_in(arguments(inputs))
+    if any(t.is_inference() for t in (*model.parameters(), *model.buffers(), *given)):
+        raise SignalError(
+            "a tensor of the model or the inputs was made under torch.inference_mode, where "
+            "nothing can be differentiated: make it outside, or clone it"
+        )
+    if batch_of(inputs) == 0:
+        raise SignalError("the batch is empty: measuring needs at least one sample")
+    return found
 
 
 def loss_of(

@@ -58,14 +58,15 @@ def verdicts(
     """
     broken = list(_not_finite(signal, params, meter.bad_inputs))
     if broken:  # of what came before it an explosion is the cause
-        grown = [f for f in _scale(signal, runs(signal.rows)) if f.code == "GI103"]
+        ways, outputs = runs(signal.rows), meter.outputs
+        grown = [f for f in _scale(signal, ways, outputs) if f.code == "GI103"]
         return [*broken, *grown]
     found = [*_norms(signal, params), *_twins(signal, params), *_without_gradient(signal)]
     if unset:
         return found
     ways = runs(signal.rows)
     found = [
-        *_scale(signal, ways),
+        *_scale(signal, ways, meter.outputs),
         *_unstable(signal, ways),
         *_alike(signal, meter.input_cosine),
         *_idle(signal, params),
@@ -110,10 +111,10 @@ def _not_finite(signal: Signal, params: Mapping[str, Tensor], bad_inputs: int) -
             return
 
 
-def _scale(signal: Signal, ways: list[Run]) -> Iterator[Finding]:
+def _scale(signal: Signal, ways: list[Run], outputs: set[int]) -> Iterator[Finding]:
     """Vanishing and exploding, at the place where it is worst."""
     worst: dict[str, tuple[float, SignalRow, Run]] = {}
-    carried = _carried(signal.rows)
+    carried = _carried(signal.rows, outputs)
     for number, (row, run) in enumerate(zip(signal.rows, ways, strict=True)):
         first = signal.rows[run.start].forward
         now = row.forward
@@ -144,17 +145,14 @@ def _scale(signal: Signal, ways: list[Run]) -> Iterator[Finding]:
         )
 
 
-def _carried(rows: Sequence[SignalRow]) -> set[int]:
-    """Return the rows whose signal goes on: not those of a branch that a larger skip drowns.
+def _carried(rows: Sequence[SignalRow], outputs: set[int]) -> set[int]:
+    """Return the rows whose signal gets to an output: not a branch that a larger skip drowns.
 
     Residual branches that start at almost nothing are meant so.
     """
-    found: set[int] = set()
-    taken = {number for row in rows for number in row.takes}
+    found = set(outputs)
     for number in range(len(rows) - 1, -1, -1):
         row = rows[number]
-        if number not in taken:
-            found.add(number)
         if number not in found:
             continue
         before = [n for n in row.takes if n >= 0]
@@ -277,7 +275,10 @@ def _biases(signal: Signal, params: Mapping[str, Tensor]) -> Iterator[Finding]:
             followed.setdefault(taken, set[str]()).update(
                 after if row.kind != "contract" else {"contract"}
             )
+    pooled = _pooled(signal.rows)
     for number, row in enumerate(signal.rows):
+        if pooled[number]:
+            continue
         biases = [params[name] for name in row.params if params[name].dim() == 1]
         if row.kind != "contract" or len(row.params) != 2 or len(biases) != 1:
             continue
