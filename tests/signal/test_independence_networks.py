@@ -105,6 +105,31 @@ def test_the_interval_is_honest(
     assert abs(held - 380) < 4 * math.sqrt(400 * 0.95 * 0.05)
 
 
+@pytest.mark.accuracy
+@pytest.mark.parametrize("seed", range(3))
+def test_training_breaks_it(seed: int) -> None:
+    """A relu MLP on digits, 300 steps of Adam: r of each hidden layer is 1.2 and more."""
+    datasets = pytest.importorskip("sklearn.datasets")
+    digits = datasets.load_digits()
+    x = torch.tensor(digits.data, dtype=torch.float32)
+    x, target = (x - x.mean()) / x.std(), torch.tensor(digits.target)
+    net = nn.Sequential(nn.Linear(64, WIDTH), nn.ReLU(), mlp(layers=3)())
+    gi.init_(net, "he", seed=seed)
+    optimizer = torch.optim.Adam(net.parameters(), 1e-3)
+    picks = torch.Generator().manual_seed(seed)
+    for _ in range(300):
+        part = torch.randint(len(x), (128,), generator=picks)
+        optimizer.zero_grad()
+        F.cross_entropy(net(x[part]), target[part]).backward()
+        optimizer.step()
+    found = gi.independence(net, x[:256], lambda z: F.cross_entropy(z, target[:256]))
+    hidden = [row.r or 0.0 for row in found.rows[:-1]]
+    print(f"trained: R {found.ratio:.2f}, hidden r", *(f"{r:.2f}" for r in hidden))
+    assert found.interval[0] > 1.2
+    assert min(hidden) > 1.2
+    assert "as trained ones do" in str(found)
+
+
 def test_r_is_what_the_layer_s_own_output_makes_of_it() -> None:
     """Where the gradient depends on W through y = W x alone, own is all there is to r - 1."""
     for name, expected in (("mean readout, relu", 1 / math.pi), ("squared, square layer", 1.0)):
@@ -211,3 +236,33 @@ def test_a_raise_half_way_leaves_no_trace() -> None:
         assert net.training
         assert net.runs == 0
         assert not net._forward_hooks
+
+
+def test_an_activation_without_a_gradient_has_no_m() -> None:
+    class Gates(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer, self.head = nn.Linear(8, 8), nn.Linear(8, 2)
+
+        def forward(self, x: Tensor) -> Tensor:
+            y = self.layer(x)
+            torch.relu(y)  # goes nowhere
+            return self.head(y)
+
+    found = gi.independence(Gates(), normal(4, 8), total, redraws=2)
+    assert [row.m for row in found.rows] == [None, None]
+
+
+def test_a_product_in_place_is_run_once_and_named() -> None:
+    class Adds(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer, self.weight = nn.Linear(8, 8), nn.Parameter(normal(8, 8))
+
+        def forward(self, x: Tensor) -> Tensor:
+            return (self.layer(x) * 1).addmm_(x, self.weight)
+
+    net, x = Adds(), normal(4, 8)
+    found = gi.independence(net, x, total, redraws=2)
+    assert found.skipped == [":addmm"]
+    assert [row.name for row in found.rows] == ["layer:linear"]

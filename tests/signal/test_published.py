@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from itertools import pairwise
+from typing import Any
 
 import pytest
 import torch
@@ -129,3 +130,27 @@ def test_lu_2019_born_dead() -> None:
         dead += gi.measure(net, x, backward=False).rows[-2].forward.idle == 1.0
     print(f"Lu 2019: {dead / 1000:.1%}, expected about 60 %")
     assert dead / 1000 == pytest.approx(0.6, abs=0.05)
+
+
+def test_gpt2_with_a_loud_tied_table() -> None:
+    """Tied N(0, 1) starts near 116 where N(0, .02^2) starts near ln 50257 = 10.8; GI110's remedy."""
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    ids = torch.randint(50257, (2, 64), generator=torch.Generator().manual_seed(0))
+    model, inputs = GPT2LMHeadModel(GPT2Config(use_cache=False)), {"input_ids": ids}
+
+    def loss(out: Any) -> Tensor:
+        return nn.functional.cross_entropy(out.logits[:, :-1].flatten(0, 1), ids[:, 1:].flatten())
+
+    gi.init_(model, "gpt2", inputs=inputs, seed=0)
+    healthy = gi.measure(model, inputs, loss)
+    assert healthy.loss == pytest.approx(math.log(50257), abs=0.5)
+    assert healthy.ok
+    gi.init_(model, {"transformer.wte.weight": gi.Normal(1.0)}, seed=0)
+    loud = gi.measure(model, inputs, loss)
+    print(f"GPT-2: first loss {healthy.loss:.1f}, with a tied N(0, 1) {loud.loss:.0f}")
+    assert loud.loss is not None
+    assert loud.loss > 60
+    (finding,) = [f for f in loud.findings if f.code == "GI110"]
+    exec(finding.remedy, {"gi": gi, "model": model})
+    assert "GI110" not in [f.code for f in gi.measure(model, inputs, loss).findings]

@@ -7,7 +7,7 @@ from itertools import groupby
 
 import pytest
 from tests.signal import healthy
-from tests.signal.sick import SICK, Ill
+from tests.signal.sick import SICK, Ill, Tied
 
 import goodinit as gi
 
@@ -60,6 +60,15 @@ def test_one_of_each_kind_is_found(code: str) -> None:
         signal = gi.measure(*ill[1:])
         assert code in codes(signal), ill[0]
         assert_cured(code, ill, signal)
+
+
+@pytest.mark.parametrize("width", [64, 256, 768])
+@pytest.mark.parametrize("words", [100, 2000])
+def test_the_plan_of_a_loud_tied_table_says_so(width: int, words: int) -> None:
+    tied = Tied(words, width)
+    loud = gi.plan(tied, {"embed.weight": gi.Normal(1.0)})
+    assert "GI112" in [finding.code for finding in loud.findings]
+    assert "GI112" not in [finding.code for finding in gi.plan(tied, "standard").findings]
 
 
 @pytest.mark.battery

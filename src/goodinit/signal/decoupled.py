@@ -88,6 +88,7 @@ class Watch:
         }
         self._inputs = {t.untyped_storage().data_ptr() for t in inputs if not t.is_floating_point()}
         self._keys = Keys()
+        self._gated: IndependenceRow | None = None  # the last one that an activation followed
 
     def source(self, original: Tensor, stand_in: Tensor) -> None: ...
     def enter(self, path: str, module: nn.Module, args: tuple[Any, ...]) -> None: ...
@@ -108,7 +109,7 @@ class Watch:
         signal = next(
             (t for t in factors if t.is_floating_point() and id(t) not in self._weights), None
         )
-        if role == "contract" and len(matrices) == 1 and signal is not None:
+        if role == "contract" and len(matrices) == 1 and signal is not None and not call.inplace:
             return self._layer(func, call, key, matrices[0], signal)
         if signal is not None and matrices and role in MULTIPLIES:
             self.skipped.append(key)
@@ -196,13 +197,13 @@ class Watch:
     def _activation(self, func: Callable[..., Any], call: Call) -> object:
         taken: object = call.args[0] if call.args else None
         row = self.rows[-1]
-        if not isinstance(taken, Tensor) or not taken.requires_grad or row.m is not None:
+        if not isinstance(taken, Tensor) or not taken.requires_grad or row is self._gated:
             return func(*call.args, **call.kwargs)
         slope = _slope(func, call, taken)
         result: Tensor = func(*call.args, **call.kwargs)
         if slope is None:
             return result
-        row.m = 1.0  # taken; a gradient says more
+        self._gated = row
 
         def arrived(gradient: Tensor) -> None:
             size, mean = norm2(gradient), slope.double().square().mean().item()

@@ -1,4 +1,4 @@
-"""What is wrong with a measured signal: findings GI101 to GI110."""
+"""What is wrong with a measured signal: GI101 to GI111, GI124, GI132 and GI135."""
 
 from __future__ import annotations
 
