@@ -6,14 +6,19 @@ from collections import Counter
 from itertools import groupby
 
 import pytest
+import torch
 from tests.signal import healthy
 from tests.signal.sick import SICK, Ill, Tied
 
 import goodinit as gi
 
-# Two near the bound: 2^-20 is 13.8 in the log, and 64 units and 20 layers ask for
-# log 1e4 + 3 sqrt(5 * 20 / 64) = 13.0 of what chance makes of it.
-MISSED = {"xavier and relu, 20 x 64": 2, "He without relu, 20 x 64": 2}
+# Near the bound: 2^-20 is 13.8 in the log. 64 units and 20 layers ask for
+# log 1e4 + 3 sqrt(5 * 20 / 64) = 13.0, 16 channels for 16.7, and chance adds to either.
+MISSED = {
+    "xavier and relu, 20 x 64": 2,
+    "He without relu, 20 x 64": 2,
+    "convolutions, xavier, 16 wide": 2,
+}
 
 # Alarms that are true of models that are built so.
 TRUE = {
@@ -46,6 +51,7 @@ def assert_cured(code: str, ill: Ill, signal: gi.Signal) -> bool:
     remedy = next(finding.remedy for finding in signal.findings if finding.code == code)
     if not is_code(remedy):
         return False
+    torch.manual_seed(0)  # which init_ without a seed takes its own from
     exec(remedy, {"gi": gi, "model": model, "inputs": inputs})
     assert code not in codes(gi.measure(model, inputs, loss)), remedy
     return True

@@ -134,6 +134,8 @@ def _why(row: IndependenceRow, uses: int, by_m: bool) -> str:
             "the gradient goes along the layer's own output, as that of a loss that is curved in "
             "it does (a squared error, cross-entropy with many classes)"
         )
+    if row.own is None:
+        return "the gradient there depends on its weights; how isn't known but of linear layers"
     return "its weights know more of the gradient than its output tells, as trained ones do"
 
 
