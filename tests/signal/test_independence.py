@@ -139,10 +139,11 @@ def test_each_use_of_a_shared_weight_has_a_row_and_a_draw() -> None:
     assert [row.name for row in found.rows] == [":matmul", ":matmul#2"]
     layer = nn.Linear(WIDTH, WIDTH, bias=False)
     gi.init_(layer, gi.HeNormal(), seed=0)
-    deep = nn.Sequential(*[layer, nn.ReLU()] * 8, nn.Linear(WIDTH, 1))
-    tied = gi.independence(deep, _normal(64, WIDTH), lambda y: y.sum())
-    assert len(tied.rows) == 9
-    assert tied.interval[0] > 1
+    deep = nn.Sequential(*[layer, nn.ReLU()] * 8)
+    tied = gi.independence(deep, _normal(64, WIDTH), lambda y: y.square().sum())
+    assert len(tied.rows) == 8
+    assert tied.interval[0] > 2
+    assert "used 8 times" in str(tied)
 
 
 def test_nothing_of_the_model_is_changed() -> None:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
+import torch
 from torch import Tensor, nn
 
 from goodinit.errors import GoodinitError
 from goodinit.trace.calls import Call, tensors_in
 from goodinit.trace.run import Inputs, arguments, trace
 
-__all__ = ["Keys", "batch_of", "floating", "shapes_with"]
+__all__ = ["Keys", "batch_of", "differentiable", "floating", "shapes_with"]
 
 CHANNELS = ("conv", "batch_norm", "instance_norm", "group_norm")
 
@@ -31,9 +32,11 @@ class Keys:
 
 
 def floating(value: object) -> Tensor | None:
-    """Return the first floating tensor of a nest that has elements."""
+    """Return the first floating tensor of a nest that has elements; sparse ones are passed over."""
     for tensor in tensors_in(value):
-        if (tensor.is_floating_point() or tensor.is_complex()) and tensor.numel():
+        if not (tensor.is_floating_point() or tensor.is_complex()) or not tensor.numel():
+            continue
+        if tensor.layout == torch.strided:
             return tensor
     return None
 
@@ -44,6 +47,21 @@ def batch_of(inputs: Inputs) -> int:
         if tensor.dim():
             return tensor.shape[0]
     return 1
+
+
+def differentiable(value: Any, given: list[Tensor]) -> Any:
+    """Return a nest whose floating tensors can be differentiated by; these are put into a list."""
+    if isinstance(value, Tensor):
+        if not value.is_floating_point():
+            return value
+        given.append(value.detach().requires_grad_())
+        return given[-1].clone()  # a model may write to its input, and can't to a leaf
+    if isinstance(value, Mapping):
+        named = cast("Mapping[str, object]", value)
+        return {key: differentiable(item, given) for key, item in named.items()}
+    if type(value) in (tuple, list):
+        return type(value)(differentiable(item, given) for item in value)
+    return value
 
 
 class _Shapes:
@@ -72,7 +90,8 @@ def shapes_with(
 
     def fewer(value: Any) -> Any:
         if isinstance(value, Tensor):
-            return value[: batch - 1] if value.dim() and value.shape[0] == batch else value
+            whole = value.layout != torch.strided or not value.dim() or value.shape[0] != batch
+            return value if whole else value[: batch - 1]
         if isinstance(value, Mapping):
             return {key: fewer(item) for key, item in value.items()}  # pyright: ignore[reportUnknownVariableType]
         if type(value) in (tuple, list):

@@ -4,29 +4,25 @@ He et al. (2015), backward case: E|W^T g|^2 = |g|^2 |W|^2 / rows if the weights 
 g at the layer's output are independent. With most losses g depends on W.
 """
 
-# Methods that an observer has are documented in trace.calls.
-# ruff: noqa: ARG002, ARG004
-
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+import statistics
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import partial
-from typing import Any, cast
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 
-from goodinit.anatomy.functions import role_of
-from goodinit.anatomy.names import slots, walk
+from goodinit.anatomy.names import Slot, walk
 from goodinit.errors import SignalError
 from goodinit.planning.plan import Plan
-from goodinit.planning.write import fill
-from goodinit.signal.axes import Keys
+from goodinit.planning.rows import PlanRow, needs_old
+from goodinit.signal.axes import differentiable
+from goodinit.signal.decoupled import Decoupled, IndependenceRow, Watch, norm2
 from goodinit.signal.measure import Loss, checked, line_of, scalar, unwrapped
-from goodinit.streams import Law, Stream
-from goodinit.trace.calls import Call, name_of
+from goodinit.trace.calls import tensors_in
 from goodinit.trace.live import live
 from goodinit.trace.run import Inputs, arguments
 
@@ -36,21 +32,11 @@ __all__ = ["Independence", "IndependenceRow", "independence"]
 _T = (12.71, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160,
       2.145, 2.131, 2.120, 2.110, 2.101, 2.093, 2.086, 2.080, 2.074, 2.069, 2.064, 2.060, 2.056,
       2.052, 2.048, 2.045, 2.042)  # fmt: skip
-
-
-@dataclass(slots=True)
-class IndependenceRow:
-    """One call that multiplies by a weight.
-
-    Attributes:
-        name: key of the call.
-        r: |dL/dx|^2 / (|dL/dy|^2 |W|^2 / rows); 1 if independent (less at a convolution's border).
-        m: |f'(u) g|^2 / (mean f'(u)^2 |g|^2) of the activation that follows; None of none.
-    """
-
-    name: str
-    r: float | None = None
-    m: float | None = None
+ROUNDING = 1e-3  # an interval is no narrower: orthogonal weights have no chance in |W^T g|^2
+TELLING = 1.0  # a wider interval says little
+SMALL = 0.1  # what is off by less is called little
+CLEAR = 0.1  # in log r or log m: what isn't a layer's own chance
+SIDED = 0.25  # of a gradient: more than signs at random make of 16 units or more
 
 
 @dataclass(slots=True)
@@ -58,17 +44,21 @@ class Independence:
     """Whether He's assumption holds here.
 
     Attributes:
-        ratio: R = |dL/dx|^2 at the first layer's input, over its mean when the backward pass uses
-            redrawn weights: the same forward pass, masks and output gradient.
+        ratio: R = |dL/dx|^2 at the start (the floating inputs, or what the first embedding of the
+            inputs returned), over its mean when the backward pass uses redrawn weights: the same
+            forward pass, masks and output gradient.
         interval: 95 %, for the redraws' number and for the weights' own chance.
         rows: r and m of each layer, in execution order.
         law: what the redrawn weights were drawn from.
+        skipped: keys of calls whose weights are inside of one function, as an LSTM's are: they
+            keep their own weights on the way back, and have no row.
     """
 
     ratio: float
     interval: tuple[float, float]
     rows: list[IndependenceRow] = field(default_factory=list[IndependenceRow])
     law: str = ""
+    skipped: list[str] = field(default_factory=list[str])
 
     @property
     def holds(self) -> bool:
@@ -78,26 +68,93 @@ class Independence:
     def __str__(self) -> str:
         low, high = self.interval
         said = f"true / decoupled squared gradient: {self.ratio:.3g} ({low:.3g} to {high:.3g})"
-        lines = [f"{row.name}  r {_short(row.r)}  m {_short(row.m)}" for row in self.rows]
+        lines = [
+            f"{row.name}  r {_short(row.r)}  m {_short(row.m)}  R from here on {_short(row.ratio)}"
+            for row in self.rows
+        ]
+        if self.skipped:
+            lines.append(
+                "Left out, for their weights are inside of one function: "
+                f"{_few(self.skipped)}; they keep their own weights on the way back."
+            )
         return "\n".join([self._verdict(), said, f"Redrawn weights: {self.law}.", *lines])
 
     def _verdict(self) -> str:
+        off = max(1 - self.interval[0], self.interval[1] - 1)
+        if self.holds and off <= TELLING:
+            return f"He's assumption holds here within {max(off, 0.01):.0%}."
         if self.holds:
-            off = max(1 - self.interval[0], self.interval[1] - 1)
-            return f"He's assumption holds here within {off:.0%}."
-        said = (
-            f"He's assumption doesn't hold here: the squared gradient at {self.rows[0].name} is "
-            f"{self.ratio:.3g} times what it would be."
+            return (
+                "Nothing speaks against He's assumption here, which says little: with weights "
+                "drawn anew the gradient differs as much by chance. More redraws or wider layers "
+                "would tell."
+            )
+        small = abs(self.ratio - 1) <= SMALL
+        said = f"is off by {abs(self.ratio - 1):.0%}, little but sure," if small else "doesn't hold"
+        return (
+            f"He's assumption {said} here: the squared gradient at the start is {self.ratio:.3g} "
+            f"times what independent weights would make of it. {_cause(self.rows)}"
         )
-        known = [(abs(math.log(row.r)), row.r, row.name) for row in self.rows if row.r]
-        if not known:
-            return said
-        _, r, name = max(known)
-        return f"{said} It is furthest off at {name}: r = {r:.3g}."
+
+
+def _cause(rows: list[IndependenceRow]) -> str:
+    """Return where it breaks first on the way back, by r or by m, and why."""
+    off = [(_off(row), row) for row in rows]
+    clear = [row for size, row in reversed(off) if size > CLEAR]
+    size, row = max(off, key=lambda pair: pair[0])
+    if not size:
+        return "At which layer isn't known: none has an r."
+    row = clear[0] if clear else row
+    uses = sum(other.weight == row.weight for other in rows)
+    by_m = _log(row.m) > max(CLEAR, _log(row.r))
+    where = f"at the activation after {row.name}, m = {_short(row.m)}" if by_m else (
+        f"at {row.name}, r = {_short(row.r)}"
+    )  # fmt: skip
+    return f"On the way back it breaks first {where}: {_why(row, uses, by_m)}."
+
+
+def _why(row: IndependenceRow, uses: int, by_m: bool) -> str:
+    if uses > 1:
+        return (
+            f"its weight {row.weight} is used {uses} times (tied), so that the gradient there has "
+            "to do with it"
+        )
+    known = row.own is not None and row.r is not None and 2 * row.own > abs(row.r - 1)
+    if known and row.sided is not None and row.sided > SIDED:
+        return (
+            f"the readout above isn't zero-mean (the gradient that reaches the activation is to "
+            f"{row.sided:.0%} one number for all units), so that it goes along the layer's own "
+            "output"
+        )
+    if by_m:
+        more = "more" if (row.m or 0) > 1 else "less"
+        return f"the gradient is {more} where the activation lets it through than elsewhere"
+    if known:
+        return (
+            "the gradient goes along the layer's own output, as that of a loss that is curved in "
+            "it does (a squared error, cross-entropy with many classes)"
+        )
+    if row.own is None:
+        return "the gradient there depends on its weights; how isn't known but of linear layers"
+    return "its weights know more of the gradient than its output tells, as trained ones do"
+
+
+def _off(row: IndependenceRow) -> float:
+    return max(_log(row.r), _log(row.m))
+
+
+def _log(value: float | None) -> float:
+    return abs(math.log(value)) if value else 0.0
 
 
 def _short(value: float | None) -> str:
     return "-" if value is None else f"{value:.3f}"
+
+
+def _few(names: Iterable[str]) -> str:
+    listed = list(names)
+    more = f" and {len(listed) - 3} more" if len(listed) > 3 else ""
+    return ", ".join(listed[:3]) + more
 
 
 def independence(
@@ -113,8 +170,9 @@ def independence(
         model: with weights; unmodified.
         inputs: as for ``measure``.
         loss: called with the output; returns a scalar.
-        plan: says what the weights were drawn from; without one, redrawn ones are iid normal with
-            each weight's own mean and std, and the result says so.
+        plan: says what the weights were drawn from. Without one, and for weights that it keeps
+            and that a parametrization makes, redrawn ones are iid normal with each weight's own
+            mean and std; the result says so.
         redraws: how many; at least 2.
 
     Raises:
@@ -131,207 +189,61 @@ def independence(
         True
     """
     model = unwrapped(model)
-    checked(model)
+    everything = checked(model, inputs)
     if redraws < 2:
         raise SignalError(f"redraws={redraws}: an interval needs at least 2")
     names = {id(module): path for path, module in reversed(list(walk(model)))}
-    found = [slot for slot in slots(model) if not slot.buffer]
-    weights = {id(t): slot.name for slot in found for t in slot.tensors}
-    true, rows = _square(model, inputs, loss, names, _Watch(weights))
-    drawn = [
-        _square(model, inputs, loss, names, _Decouple(weights, plan, seed))[0]
-        for seed in range(redraws)
-    ]
-    mean = math.fsum(drawn) / redraws
-    if not mean or not math.isfinite(mean) or not math.isfinite(true):
-        raise SignalError(
-            "the gradient at the first layer is 0 or not finite: see goodinit.measure"
-        )
-    spread = math.sqrt(math.fsum((d / mean - 1) ** 2 for d in drawn) / (redraws - 1))
-    wide = (
-        (_T[redraws - 2] if redraws <= len(_T) + 1 else 1.96) * spread * math.sqrt(1 + 1 / redraws)
-    )
-    ratio = true / mean
-    law = (
-        "iid normal, each with its weight's own mean and std" if plan is None else "the plan's laws"
-    )
-    return Independence(ratio, (ratio * math.exp(-wide), ratio * math.exp(wide)), rows, law)
+    found = [slot for slot in everything if not slot.buffer]
+    params = {slot.name: slot.tensors for slot in found}
+    taken = list(tensors_in(arguments(inputs)))
+    laws = _laws(plan, found)
+    watch = Watch(params, taken)
+    true = _square(model, inputs, loss, names, watch)
+    others = [Decoupled(params, taken, laws, seed) for seed in range(redraws)]
+    drawn = [_square(model, inputs, loss, names, other) for other in others]
+    if not true or not all(drawn) or not all(map(math.isfinite, (true, *drawn))):
+        raise SignalError("the gradient at the start is 0 or not finite: see goodinit.measure")
+    for number, row in enumerate(watch.rows):
+        mean = math.fsum(other.rows[number].square for other in others) / redraws
+        row.ratio = row.square / mean if mean and row.square else None
+    ratio = true / (math.fsum(drawn) / redraws)
+    wide = math.exp(_wide(drawn))
+    law = _law(plan, others[0].own, len({row.weight for row in watch.rows}))
+    return Independence(ratio, (ratio / wide, ratio * wide), watch.rows, law, watch.skipped)
 
 
-class _Watch:
-    """Runs calls as they are, and watches the gradients at layers and activations."""
+def _wide(drawn: list[float]) -> float:
+    """Return half of the interval of log R: one more draw falls into it 95 times of 100.
 
-    def __init__(self, weights: Mapping[int, str]) -> None:
-        self.rows: list[IndependenceRow] = []
-        self.first: Tensor | None = None
-        self._weights = weights
-        self._keys = Keys()
-
-    def source(self, original: Tensor, stand_in: Tensor) -> None: ...
-    def enter(self, path: str, module: nn.Module, args: tuple[Any, ...]) -> None: ...
-    def leave(self, path: str, module: nn.Module, result: object) -> None: ...
-    def call(self, call: Call) -> None: ...
-
-    def change(self, func: Callable[..., Any], call: Call) -> object:
-        key, role = self._keys.of(call), role_of(call.function)
-        places = [n for n, a in enumerate(call.args) if self._is_weight(a)]
-        if role == "contract" and len(places) == 1:
-            return self._layer(func, call, places[0], key)
-        if (
-            role == "activation"
-            and self.rows
-            and not call.inplace
-            and not call.kwargs.get("inplace")
-        ):
-            return self._activation(func, call)
-        return func(*call.args, **call.kwargs)
-
-    def _is_weight(self, value: object) -> bool:
-        return id(value) in self._weights and isinstance(value, Tensor) and value.dim() > 1
-
-    def _layer(self, func: Callable[..., Any], call: Call, place: int, key: str) -> object:
-        args = list(call.args)
-        signals = (n for n, a in enumerate(args) if _is_signal(a) and id(a) not in self._weights)
-        at = next(signals, None)
-        if at is None:
-            return func(*args, **call.kwargs)
-        # An alias of its own, so that its gradient is what came through this call alone.
-        x = args[at].view_as(args[at]) if args[at].requires_grad else args[at].detach()
-        args[at] = x.requires_grad_() if not x.requires_grad else x
-        if self.first is None:
-            self.first = x
-        return self._multiply(func, args, call.kwargs, place, key, x)
-
-    def _multiply(
-        self,
-        func: Callable[..., Any],
-        args: list[Any],
-        kwargs: Mapping[str, Any],
-        place: int,
-        key: str,
-        x: Tensor,
-    ) -> object:
-        row, sizes = IndependenceRow(key), dict[str, float]()
-        self.rows.append(row)
-        result = func(*args, **kwargs)
-        weight: Tensor = args[place]
-        outputs = weight.shape[-1 if place and _is_matmul(func) else 0]
-        factor = _norm2(weight) / outputs
-
-        def arrived(gradient: Tensor) -> None:
-            sizes["y"] = _norm2(gradient)
-
-        def left(gradient: Tensor) -> None:
-            if sizes.get("y") and factor:
-                row.r = _norm2(gradient) / (sizes["y"] * factor)
-
-        _hook(result, arrived)
-        _hook(x, left)
-        return result
-
-    def _activation(self, func: Callable[..., Any], call: Call) -> object:
-        taken: object = call.args[0] if call.args else None
-        row = self.rows[-1]
-        if not isinstance(taken, Tensor) or not taken.requires_grad or row.m is not None:
-            return func(*call.args, **call.kwargs)
-        u, sizes = taken.view_as(taken), dict[str, float]()
-        result: Tensor = func(u, *call.args[1:], **call.kwargs)
-        if result.shape != u.shape:  # glu
-            return result
-        slope: Tensor = torch.autograd.grad(result.sum(), u, retain_graph=True)[0]
-        mean = slope.double().square().mean().item()
-
-        def arrived(gradient: Tensor) -> None:
-            sizes["g"] = _norm2(gradient)
-
-        def left(gradient: Tensor) -> None:
-            if sizes.get("g") and mean:
-                row.m = _norm2(gradient) / (mean * sizes["g"])
-
-        _hook(result, arrived)
-        _hook(u, left)
-        return result
+    Products of layers are log-normal, nearly (Hanin & Nica, 2020): so Student's t of the logs.
+    """
+    n = len(drawn)
+    t = _T[n - 2] if n <= len(_T) + 1 else 1.96
+    return max(ROUNDING, t * statistics.stdev(map(math.log, drawn)) * math.sqrt(1 + 1 / n))
 
 
-class _Decouple(_Watch):
-    """Multiplies by the weights forward, and by redrawn ones on the way back."""
-
-    def __init__(self, weights: Mapping[int, str], plan: Plan | None, seed: int) -> None:
-        super().__init__(weights)
-        self._plan, self._seed = plan, seed
-
-    def _multiply(
-        self,
-        func: Callable[..., Any],
-        args: list[Any],
-        kwargs: Mapping[str, Any],
-        place: int,
-        key: str,
-        x: Tensor,
-    ) -> object:
-        weight: Tensor = args[place]
-        with torch.no_grad():
-            true = func(*args, **kwargs)
-            args[place] = self._redrawn(weight, self._weights[id(weight)], key)
-        other = func(*args, **kwargs)
-        # The values of the one, the gradient of the other.
-        return cast("object", _Swap.apply(other, true))  # pyright: ignore[reportUnknownMemberType]
-
-    def _redrawn(self, weight: Tensor, name: str, key: str) -> Tensor:
-        out = torch.empty_like(weight.detach())
-        seed = Stream(self._seed).key(key, "independence").key0
-        if self._plan is not None:
-            fill(out, self._plan[name], Stream(seed))
-            return out
-        std, mean = (float(v) for v in torch.std_mean(weight.detach().double()))
-        return (
-            out.fill_(mean) if std < 1e-15 else Stream(seed).fill_(out, name, Law.normal(mean, std))
-        )
-
-    def _activation(self, func: Callable[..., Any], call: Call) -> object:
-        return func(*call.args, **call.kwargs)
+def _laws(plan: Plan | None, found: Iterable[Slot]) -> dict[str, PlanRow]:
+    """Return the plan's rows of weights that are drawn as they are."""
+    if plan is None:
+        return {}
+    plain = [slot.name for slot in found if slot.how == "plain" and slot.name in plan]
+    return {name: plan[name] for name in plain if not needs_old(plan[name])}
 
 
-class _Swap(torch.autograd.Function):
-    """Returns the second tensor, and hands the gradient to the first."""
-
-    @staticmethod
-    def forward(ctx: Any, first: Tensor, second: Tensor) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
-        return second.view_as(second)
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:  # pyright: ignore[reportIncompatibleMethodOverride]
-        return gradient, None
-
-
-def _is_matmul(func: Callable[..., Any]) -> bool:
-    """Whether a weight on the right is [..., inputs, outputs]."""
-    return name_of(func)[0] in ("matmul", "mm", "bmm", "addmm", "baddbmm")
-
-
-def _is_signal(value: object) -> bool:
-    return isinstance(value, Tensor) and value.is_floating_point()
-
-
-def _hook(tensor: Tensor, function: Callable[[Tensor], None]) -> None:
-    if tensor.requires_grad:
-        tensor.register_hook(partial(_quietly, function))  # pyright: ignore[reportUnknownMemberType]
-
-
-def _quietly(function: Callable[[Tensor], None], gradient: Tensor) -> None:
-    function(gradient.detach())
-
-
-def _norm2(tensor: Tensor) -> float:
-    return cast("Tensor", torch.linalg.vector_norm(tensor.detach().double())).item() ** 2
+def _law(plan: Plan | None, own: Mapping[str, None], weights: int) -> str:
+    iid = "iid normal, each with its weight's own mean and std"
+    if plan is None or len(own) == weights:
+        return iid
+    return f"the plan's laws; {iid}: {_few(own)}" if own else "the plan's laws"
 
 
 def _square(
-    model: nn.Module, inputs: Inputs, loss: Loss, names: Mapping[int, str], watch: _Watch
-) -> tuple[float, list[IndependenceRow]]:
-    """Return |dL/dx|^2 at the first layer, and the rows."""
-    args, kwargs = arguments(inputs)
+    model: nn.Module, inputs: Inputs, loss: Loss, names: Mapping[int, str], watch: Watch
+) -> float:
+    """Return |dL/dx|^2 at the start."""
+    given: list[Tensor] = []
     with live(model) as run:
+        args, kwargs = differentiable(arguments(inputs), given)
         try:
             output = run(watch, names, lambda: model(*args, **kwargs), watch.change)
             total = scalar(loss(output))
@@ -339,10 +251,17 @@ def _square(
             raise
         except Exception as error:
             raise SignalError(f"the model or the loss raised: {line_of(error)}") from error
-        if watch.first is None or not total.requires_grad:
-            raise SignalError("no layer of this model multiplies a signal by a weight")
-        found = torch.autograd.grad(total, [watch.first], allow_unused=True)
-        gradient = cast("tuple[Tensor | None, ...]", found)[0]
-        if gradient is None:
-            raise SignalError(f"the loss doesn't depend on the first layer, {watch.rows[0].name}")
-        return _norm2(gradient), watch.rows
+        if not watch.rows:
+            inside = f": {_few(watch.skipped)} keep theirs inside" if watch.skipped else ""
+            raise SignalError(f"no layer of this model multiplies a signal by a weight{inside}")
+        start = given if watch.start is None else [watch.start]
+        if not total.requires_grad:
+            raise SignalError("the loss doesn't depend on the inputs, or under no_grad")
+        try:
+            found = torch.autograd.grad(total, start, allow_unused=True)
+        except RuntimeError as error:
+            raise SignalError(
+                f"the backward pass raised (gradient checkpointing must be off): {line_of(error)}"
+            ) from error
+        gradients = cast("tuple[Tensor | None, ...]", found)
+        return math.fsum(norm2(gradient) for gradient in gradients if gradient is not None)

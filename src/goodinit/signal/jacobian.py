@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from goodinit.errors import SignalError
-from goodinit.signal.axes import batch_of
+from goodinit.signal.axes import batch_of, differentiable
 from goodinit.signal.measure import checked, line_of, unwrapped
 from goodinit.trace.calls import tensors_in
 from goodinit.trace.live import live
@@ -49,34 +49,26 @@ def jacobian(model: nn.Module, inputs: Inputs) -> Tensor:
                 [1., 1., 1.]], dtype=torch.float64)
     """
     model = unwrapped(model)
-    checked(model)
-    batch, (args, kwargs) = batch_of(inputs), arguments(inputs)
+    checked(model, inputs)
+    batch = batch_of(inputs)
     given: list[Tensor] = []
 
-    def watched(value: object) -> object:
-        if isinstance(value, Tensor):
-            if not value.is_floating_point():
-                return value
-            given.append(value.detach().requires_grad_())
-            return given[-1].clone()  # a model may write to its input, and can't to a leaf
-        if isinstance(value, dict):
-            return {key: watched(item) for key, item in cast("dict[str, object]", value).items()}
-        if type(value) in (tuple, list):
-            items = cast("list[object]", value)
-            return type(items)(watched(item) for item in items)
-        return value
-
-    with live(model), torch.enable_grad():
+    with live(model):
+        args, kwargs = differentiable(arguments(inputs), given)
         try:
-            output = model(
-                *[watched(a) for a in args], **{k: watched(v) for k, v in kwargs.items()}
-            )
+            output = model(*args, **kwargs)
         except Exception as error:
             raise SignalError(f"the model raised: {line_of(error)}") from error
         outputs = [t for t in tensors_in(output) if t.is_floating_point() and t.requires_grad]
         _check(given, outputs, batch)
         y = torch.cat([t.reshape(batch, -1) for t in outputs], 1)
-        return cast("Tensor", torch.linalg.svdvals(_rows(y, given, batch)))
+        try:
+            found = _rows(y, given, batch)
+        except RuntimeError as error:
+            raise SignalError(f"the backward pass raised: {line_of(error)}") from error
+    if not found.isfinite().all():
+        raise SignalError("the Jacobian isn't finite: see goodinit.measure")
+    return cast("Tensor", torch.linalg.svdvals(found))
 
 
 def _check(given: list[Tensor], outputs: list[Tensor], batch: int) -> None:

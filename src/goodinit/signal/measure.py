@@ -71,9 +71,8 @@ def measure(
         True
     """
     model = unwrapped(model)
-    checked(model)
+    everything = checked(model, inputs)
     names = {id(module): path for path, module in reversed(list(walk(model)))}
-    everything = list(slots(model))
     found = [slot for slot in everything if not slot.buffer]
     batch = batch_of(inputs)
     fewer = shapes_with(model, inputs, batch, names)
@@ -94,7 +93,8 @@ def measure(
                 raise SignalError(f"the model raised{where}: {line_of(error)}") from error
             if backward and total is not None:
                 signal.gradients = _gradients(total, found)
-        signal.notes = [*_notes(batch, fewer, meter, total), *_unset_norms(model)]
+        unset = list(_unset_norms(model))
+        signal.notes = [*_notes(batch, fewer, meter, total), *unset]
         if loss is not None and total is not None:
             signal.loss = total.item()
     finally:
@@ -102,7 +102,8 @@ def measure(
         meter.release()
     for row, way in zip(meter.rows, runs(meter.rows), strict=True):
         row.spread = math.sqrt(way.variance)
-    signal.findings = verdicts(signal, meter, {s.name: t for s in found for t in s.tensors})
+    params = {slot.name: t for slot in found for t in slot.tensors}
+    signal.findings = verdicts(signal, meter, params, bool(unset))
     return signal
 
 
@@ -119,14 +120,32 @@ def unwrapped(model: nn.Module) -> nn.Module:
     return unwrapped(inner) if isinstance(inner, nn.Module) else cast("nn.Module", model)
 
 
-def checked(model: nn.Module) -> None:
-    """Raise MetaModelError unless all parameters have memory."""
+def checked(model: nn.Module, inputs: Inputs) -> list[Slot]:
+    """Return the model's parameters and buffers if there is something to run, and to run it on.
+
+    Raises:
+        LazyParameterError: a lazy module.
+        MetaModelError: a parameter has no memory.
+        SignalError: the batch is empty, or something was made under ``torch.inference_mode``.
+    """
+    found = slots(model)
     for name, tensor in model.named_parameters():
         if tensor.is_meta:
             raise MetaModelError(
                 f"{name} is on the meta device, and measuring needs weights: "
                 "gi.apply_(model, plan, materialize='cpu') first"
             )
+    if torch.is_inference_mode_enabled():
+        raise SignalError("nothing can be differentiated under torch.inference_mode: leave it")
+    given = tensors_in(arguments(inputs))
+    if any(t.is_inference() for t in (*model.parameters(), *model.buffers(), *given)):
+        raise SignalError(
+            "a tensor of the model or the inputs was made under torch.inference_mode, where "
+            "nothing can be differentiated: make it outside, or clone it"
+        )
+    if batch_of(inputs) == 0:
+        raise SignalError("the batch is empty: measuring needs at least one sample")
+    return found
 
 
 def loss_of(
@@ -251,7 +270,8 @@ def _unset_norms(model: nn.Module) -> Iterator[str]:
             if counted is not None and not counted:
                 yield (
                     f"{name} is in eval mode, where it divides by running statistics, and none "
-                    "have been taken: model.train() shows what training starts from."
+                    "have been taken, so that the signal has no findings: model.train() shows "
+                    "what training starts from."
                 )
                 return
 

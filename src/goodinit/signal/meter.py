@@ -58,6 +58,7 @@ class Meter:
         self.rows: list[SignalRow] = []
         self.unseen: list[str] = []
         self.last = ""
+        self.outputs: set[int] = set()
         self.bad_inputs = 0
         self.entropy: tuple[int, float] | None = None
         self.input_cosine: float | None = None
@@ -77,6 +78,8 @@ class Meter:
                     self._params[id(tensor)] = slot.name
         for tensor in inputs:
             self._remember(tensor, -1, None)
+            if floating(tensor) is None:
+                continue
             if tensor.is_floating_point():
                 self.bad_inputs += int(tensor.numel() - tensor.isfinite().sum().item())
             if self.input_cosine is None and tensor.is_floating_point() and tensor.dim() > 1:
@@ -97,6 +100,8 @@ class Meter:
     def returned(self, output: object) -> None:
         """Take note of what the model returned: of calls that nobody saw, it is all there is."""
         self._note(output, "", made=True)
+        known = (self._look(tensor) for tensor in tensors_in(output))
+        self.outputs = {k.number for k in known if k is not None and k.number is not None}
 
     def _note(self, value: object, path: str, made: bool = False) -> None:
         """Give a row to what was made by calls that nobody saw, in the module of this path."""

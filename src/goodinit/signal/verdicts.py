@@ -1,15 +1,25 @@
-"""What is wrong with a measured signal: findings GI101 to GI110."""
+"""What is wrong with a measured signal: GI101 to GI111, GI124, GI132 and GI135."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor
 
 from goodinit.findings import Finding, Severity
 from goodinit.signal.meter import Meter
+from goodinit.signal.remedies import (
+    AROUND,
+    NORMS,
+    STANDARD,
+    draw,
+    frozen,
+    layer_before,
+    quieter,
+    redrawn,
+)
 from goodinit.signal.rows import Signal, SignalRow
 from goodinit.signal.runs import SPREAD, Run, runs, width
 
@@ -19,58 +29,73 @@ LOST = math.log(1e4)  # a second moment that changes by more is lost, or explode
 LAYERS = 4  # over fewer of them a change of scale is one layer's business
 LOST_BACKWARD = math.log(1e6)
 ALIKE, DIFFERENT = 0.999, 0.9  # cosines
+POOLED = 16  # numbers that are made into one
 NUMBERS = 8  # of a sample: two vectors of fewer are alike by chance
+DROWNED = 1e-3  # a term of a sum whose second moment is that of another times less
 IDLE = 0.5
 SEEN = 32  # numbers that a unit must have had the chance to be alive for
-SURE = 5.0  # standard errors
+SURE = 3.0  # standard errors beyond a bound that is far out itself
+CERTAIN = 5.0  # standard errors
 UNSTABLE = 10.0  # by which an error in the variance is multiplied
 UNSTEADY = 3.0  # so that no gain would keep the signal
-STEADIER = "put norms or residual connections between the layers, or take relu, selu or tanh"
-GAINS = (
-    "gi.init_(model, 'he', inputs=inputs), whose gains fit the activations, or put norms between "
-    "the layers"
-)
+BOUNDED = frozenset(("tanh", "sigmoid", "hardsigmoid"))
 MOSTLY = 0.9  # of a layer's second moment
-GATES = frozenset(("sigmoid", "softplus", "hardsigmoid"))
+GATES = frozenset(("sigmoid", "softplus", "hardsigmoid", "gate"))
 TWINS = 16  # values that are alike by no chance
 
 
-def verdicts(signal: Signal, meter: Meter, params: Mapping[str, Tensor]) -> list[Finding]:
-    """Return what is wrong, the earliest cause first; none of a healthy model."""
-    broken = list(_not_finite(signal, meter.bad_inputs))
-    if broken:
-        return broken
+def verdicts(
+    signal: Signal, meter: Meter, params: Mapping[str, Tensor], unset: bool = False
+) -> list[Finding]:
+    """Return what is wrong, the earliest cause first; none of a healthy model.
+
+    Args:
+        signal: what was measured.
+        meter: what measured it.
+        params: by name.
+        unset: whether norms divide by statistics that were never taken: what the signal does then
+            says nothing of how training starts.
+    """
+    broken = list(_not_finite(signal, params, meter.bad_inputs))
+    if broken:  # of what came before it an explosion is the cause
+        ways, outputs = runs(signal.rows), meter.outputs
+        grown = [f for f in _scale(signal, ways, outputs) if f.code == "GI103"]
+        return [*broken, *grown]
+    found = [*_norms(signal, params), *_twins(signal, params), *_without_gradient(signal)]
+    if unset:
+        return found
     ways = runs(signal.rows)
     found = [
-        *_scale(signal, ways),
+        *_scale(signal, ways, meter.outputs),
         *_unstable(signal, ways),
         *_alike(signal, meter.input_cosine),
-        *_idle(signal),
+        *_idle(signal, params),
         *_biases(signal, params),
-        *_norms(signal, params),
-        *_twins(signal, params),
         *_backward(signal),
-        *_without_gradient(signal),
+        *found,
     ]
     if meter.entropy is not None:
-        found += _first_loss(*meter.entropy)
+        found += _first_loss(signal, params, *meter.entropy)
     return found
 
 
-def _not_finite(signal: Signal, bad_inputs: int) -> Iterator[Finding]:
+def _not_finite(signal: Signal, params: Mapping[str, Tensor], bad_inputs: int) -> Iterator[Finding]:
     if bad_inputs:
         cause = f"{bad_inputs} values of the inputs are NaN or infinite"
-        yield Finding("GI101", "error", "inputs", cause, "mend the data: torch.nan_to_num, say")
+        yield Finding("GI101", "error", "inputs", cause, "look at the data")
         return
     for row in signal.rows:
         if row.forward.bad:
+            bad = [name for name in row.params if not params[name].isfinite().all()]
             yield Finding(
                 "GI101",
                 "error",
                 row.key,
                 f"{row.forward.bad} of {math.prod(row.shape)} values are NaN or infinite, and no "
                 "earlier call's are",
-                "look at the weights of this call; goodinit.explain(model) finds bad ones",
+                redrawn(bad, params, "LeCunNormal()")
+                if bad
+                else "look for an overflow, or log, sqrt or a division of what came before",
             )
             return
     for row in reversed(signal.rows):
@@ -86,10 +111,11 @@ def _not_finite(signal: Signal, bad_inputs: int) -> Iterator[Finding]:
             return
 
 
-def _scale(signal: Signal, ways: list[Run]) -> Iterator[Finding]:
+def _scale(signal: Signal, ways: list[Run], outputs: set[int]) -> Iterator[Finding]:
     """Vanishing and exploding, at the place where it is worst."""
     worst: dict[str, tuple[float, SignalRow, Run]] = {}
-    for row, run in zip(signal.rows, ways, strict=True):
+    carried = _carried(signal.rows, outputs)
+    for number, (row, run) in enumerate(zip(signal.rows, ways, strict=True)):
         first = signal.rows[run.start].forward
         now = row.forward
         if row.kind != "contract" or not row.params or run.layers < LAYERS:
@@ -99,6 +125,8 @@ def _scale(signal: Signal, ways: list[Run]) -> Iterator[Finding]:
         change = math.log(now.second / first.second)
         errors = (first.error or 0.0) ** 2 + (now.error or 0.0) ** 2 + run.variance
         code = "GI102" if change < 0 else "GI103"
+        if change < 0 and number not in carried:
+            continue
         if abs(change) > LOST + SURE * math.sqrt(errors) and (
             code not in worst or abs(change) > abs(worst[code][0])
         ):
@@ -113,8 +141,27 @@ def _scale(signal: Signal, ways: list[Run]) -> Iterator[Finding]:
             f"{start.key} to {row.key}",
             f"the signal {word}: its second moment goes from {start.forward.second:.3g} to "
             f"{row.forward.second:.3g} over {run.layers} layers, by {each:.3g} a layer",
-            STEADIER if run.slope > UNSTEADY else GAINS,
+            NORMS if run.slope > UNSTEADY else STANDARD,
         )
+
+
+def _carried(rows: Sequence[SignalRow], outputs: set[int]) -> set[int]:
+    """Return the rows whose signal gets to an output: not a branch that a larger skip drowns.
+
+    Residual branches that start at almost nothing are meant so.
+    """
+    found = set(outputs)
+    for number in range(len(rows) - 1, -1, -1):
+        row = rows[number]
+        if number not in found:
+            continue
+        before = [n for n in row.takes if n >= 0]
+        largest = max((rows[n].forward.second for n in before), default=0.0)
+        found.update(
+            n for n in before
+            if row.kind != "add" or rows[n].forward.second >= DROWNED * largest
+        )  # fmt: skip
+    return found
 
 
 def _unstable(signal: Signal, ways: list[Run]) -> Iterator[Finding]:
@@ -132,21 +179,20 @@ def _unstable(signal: Signal, ways: list[Run]) -> Iterator[Finding]:
         f"{start.key} to {row.key}",
         f"the variance map has no stable fixed point: with the right gain an error in the variance "
         f"grows by {each:.3g} a layer, by {way.slope:.3g} over {way.layers} layers",
-        STEADIER,
+        NORMS,
     )
 
 
 def _alike(signal: Signal, of_inputs: float | None) -> Iterator[Finding]:
-    last = next(
-        (
-            row
-            for row in reversed(signal.rows)
-            if row.kind == "contract" and math.prod(row.shape) >= NUMBERS * signal.batch
-        ),
-        None,
-    )
-    if last is None:
+    pooled = _pooled(signal.rows)
+    layers = [
+        row
+        for row, over in zip(signal.rows, pooled, strict=True)
+        if row.kind == "contract" and not over and math.prod(row.shape) >= NUMBERS * signal.batch
+    ]
+    if not layers:
         return
+    last = layers[-1]
     cosine = last.forward.across_samples
     if cosine is not None and cosine > ALIKE and (of_inputs is None or of_inputs < DIFFERENT):
         began = "" if of_inputs is None else f"; that of the inputs is {of_inputs:.2f}"
@@ -155,7 +201,7 @@ def _alike(signal: Signal, of_inputs: float | None) -> Iterator[Finding]:
             "warning",
             last.key,
             f"outputs hardly depend on the inputs: two samples have the cosine {cosine:.6f}{began}",
-            "gi.init_(model, 'he', inputs=inputs): larger weights and biases of 0",
+            STANDARD,
         )
     first = next((r for r in signal.rows if r.forward.across_positions is not None), None)
     cosine = last.forward.across_positions
@@ -172,27 +218,47 @@ def _alike(signal: Signal, of_inputs: float | None) -> Iterator[Finding]:
         )
 
 
-def _idle(signal: Signal) -> Iterator[Finding]:
-    for row in signal.rows:
-        share = row.forward.idle
-        if share is None or share <= IDLE:
+def _pooled(rows: Sequence[SignalRow]) -> list[bool]:
+    """Return which rows know averages over many numbers alone: of noise these are alike."""
+    found: list[bool] = []
+    for row in rows:
+        before = [n for n in row.takes if n >= 0]
+        size = max((math.prod(rows[n].shape) for n in before), default=0)
+        here = row.kind in ("pool", "reduce") and size >= POOLED * math.prod(row.shape)
+        found.append(here or (bool(before) and all(found[n] for n in before)))
+    return found
+
+
+def _idle(signal: Signal, params: Mapping[str, Tensor]) -> Iterator[Finding]:
+    dead = [row for row in signal.rows if row.function not in BOUNDED and _too_idle(row)]
+    saturated = [row for row in signal.rows if row.function in BOUNDED and _too_idle(row)]
+    for code, rows, what, law in (
+        ("GI106", dead, "units are dead: 0 for all samples", "HeNormal()"),
+        ("GI107", saturated, "values are saturated", "LeCunNormal()"),
+    ):
+        if not rows:
             continue
-        bounded = row.function in ("tanh", "sigmoid", "hardsigmoid")
-        units = width(row)
-        # Deep down all samples look alike, and half of the units are off for all, by chance more.
-        chance = SURE * 0.5 / math.sqrt(units)
-        if not bounded and (share <= IDLE + chance or math.prod(row.shape) < SEEN * units):
-            continue
-        what = "values are saturated" if bounded else "units are dead: 0 for all samples"
+        more = f"; in {len(rows) - 1} later calls as well" if len(rows) > 1 else ""
+        layers = [layer for row in rows if (layer := layer_before(signal, row)) is not None]
+        names = list(dict.fromkeys(name for layer in layers for name in layer.params))
         yield Finding(
-            "GI107" if bounded else "GI106",
+            code,
             "warning",
-            row.key,
-            f"{share:.0%} of the {what}",
-            "draw the layer before with "
-            + ("a smaller std" if bounded else "a mean of 0, and its bias at 0"),
+            rows[0].key,
+            f"{rows[0].forward.idle:.0%} of the {what}{more}",
+            redrawn(names, params, law),
         )
-        return
+
+
+def _too_idle(row: SignalRow) -> bool:
+    share, units = row.forward.idle, width(row)
+    if share is None or share <= IDLE:
+        return False
+    if row.function in BOUNDED:
+        return True
+    # Deep down all samples look alike, and half of the units are off for all, by chance more.
+    chance = CERTAIN * 0.5 / math.sqrt(units)
+    return share > IDLE + chance and math.prod(row.shape) >= SEEN * units
 
 
 def _biases(signal: Signal, params: Mapping[str, Tensor]) -> Iterator[Finding]:
@@ -203,11 +269,16 @@ def _biases(signal: Signal, params: Mapping[str, Tensor]) -> Iterator[Finding]:
         after = followed.get(number, set[str]()) | {row.kind}
         if row.kind == "activation":
             after |= {row.function}
+        if row.kind == "mul" and len(set(row.takes)) > 1:
+            after |= {"gate"}
         for taken in row.takes:
             followed.setdefault(taken, set[str]()).update(
                 after if row.kind != "contract" else {"contract"}
             )
+    pooled = _pooled(signal.rows)
     for number, row in enumerate(signal.rows):
+        if pooled[number]:
+            continue
         biases = [params[name] for name in row.params if params[name].dim() == 1]
         if row.kind != "contract" or len(row.params) != 2 or len(biases) != 1:
             continue
@@ -220,7 +291,7 @@ def _biases(signal: Signal, params: Mapping[str, Tensor]) -> Iterator[Finding]:
                 row.key,
                 f"{min(share, 1.0):.0%} of the second moment is the bias's: what the layer passes "
                 "on is almost the same for all inputs",
-                f"gi.init_(model, {{{row.params[1]!r}: gi.Zeros()}})",
+                draw({row.params[1]: "Zeros()"}),
             )
             return
 
@@ -231,14 +302,14 @@ def _norms(signal: Signal, params: Mapping[str, Tensor]) -> Iterator[Finding]:
         if row.kind != "norm" or weight is None or weight.numel() < 8:
             continue
         std, mean = (value.item() for value in torch.std_mean(weight))
-        if std > abs(mean):
+        if std > 2 * abs(mean):
             yield Finding(
                 "GI111",
                 "warning",
                 row.key,
                 f"the weight of a norm lies around 0 (mean {mean:.2g}, std {std:.2g}), which all "
                 "but switches its layer off and flips half of its channels",
-                f"gi.init_(model, {{{row.params[0]!r}: gi.Ones()}})",
+                draw({row.params[0]: "Ones()"}),
             )
             return
 
@@ -273,7 +344,7 @@ def _twins(signal: Signal, params: Mapping[str, Tensor]) -> Iterator[Finding]:
             second,
             f"bit for bit the values of {first}{more}: clones, or one seed for several layers; "
             "they start as one function",
-            "gi.init_(model, 'standard', inputs=inputs), which draws each layer by its own name",
+            STANDARD,
         )
 
 
@@ -289,8 +360,10 @@ def _backward(signal: Signal) -> Iterator[Finding]:
         return
     at = last = ends[-1]
     variance, layers = 0.0, 0
+    passed: set[str] = set()  # kinds and functions
     while True:
         row = signal.rows[at]
+        passed |= {row.kind, row.function}
         if row.kind == "contract" and row.params:
             variance, layers = variance + SPREAD / width(row), layers + 1
         before = [number for number in row.takes if number in sizes]
@@ -309,7 +382,7 @@ def _backward(signal: Signal) -> Iterator[Finding]:
         f"{signal.rows[last].key} to {signal.rows[at].key}",
         f"the gradient {word} on its way back: its squared norm goes from {sizes[last]:.3g} to "
         f"{sizes[at]:.3g} over {layers} layers",
-        "gi.init_(model, 'he', inputs=inputs), or residual connections with norms",
+        AROUND if passed & {"norm", "sigmoid", "hardsigmoid"} else STANDARD,
     )
 
 
@@ -322,11 +395,13 @@ def _without_gradient(signal: Signal) -> Iterator[Finding]:
             "info",
             ", ".join(names[:3]) + more,
             "no gradient arrives: nothing that is returned (or the loss) depends on it",
-            "freeze it with requires_grad_(False), or use it",
+            frozen(names),
         )
 
 
-def _first_loss(classes: int, value: float) -> Iterator[Finding]:
+def _first_loss(
+    signal: Signal, params: Mapping[str, Tensor], classes: int, value: float
+) -> Iterator[Finding]:
     guess = math.log(max(2, classes))
     if value > 2 * guess + 1:
         yield Finding(
@@ -335,5 +410,5 @@ def _first_loss(classes: int, value: float) -> Iterator[Finding]:
             "loss",
             f"the first cross-entropy is {value:.3g}; a blind guess among {classes} classes has "
             f"{guess:.3g}: the logits are too large",
-            "draw the head smaller (where it is tied, the embedding: gi.Normal(0.02))",
+            quieter(signal, params, classes),
         )

@@ -178,9 +178,11 @@ def _positions(mask: Tensor) -> tuple[Tensor, ...]:
 def _shaped(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor | None:
     """Return the result's shape where torch's meta kernel is narrow or slow; None elsewhere.
 
-    That of ``grouped_mm`` knows bfloat16 only; that of ``linear`` takes a millisecond in Python,
-    and seconds the first time.
+    That of ``grouped_mm`` knows bfloat16 only; those of ``linear`` and ``batch_norm`` take
+    milliseconds in Python, that of ``linear`` seconds the first time.
     """
+    if name == "batch_norm" and args and _channels_fit((*args, *kwargs.values())):
+        return torch.empty_like(args[0])
     if name not in ("linear", "grouped_mm", "_grouped_mm") or len(args) < 2:
         return None
     a, b = args[:2]
@@ -194,6 +196,14 @@ def _shaped(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor 
     else:
         return None  # let torch say what is wrong
     return torch.empty(shape, dtype=dtype or a.dtype, device="meta")
+
+
+def _channels_fit(given: tuple[Any, ...]) -> bool:
+    """Whether a batch norm's tensors are on meta and fit, more than one value a channel."""
+    x, *rest = [a for a in given if isinstance(a, Tensor)]
+    channels = x.shape[1] if x.is_meta and x.ndim > 1 else 0
+    fits = all(t.shape == (channels,) and t.dtype == x.dtype for t in rest)
+    return channels > 0 and fits and x.numel() > channels
 
 
 def _stay(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:

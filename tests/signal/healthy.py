@@ -1,0 +1,123 @@
+"""Models as people use them, drawn as they should be: of these a measurement finds nothing wrong.
+
+``runs()`` yields ``(label, model, inputs)``: 70 models, each as its library builds it and under
+the recipes that fit it, with several seeds, in train and in eval mode.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from tests.models import unseen, zoo, zoo_hf
+from torch import nn
+
+import goodinit as gi
+from goodinit.demos import models as demos
+
+Built = tuple[nn.Module, Any]
+SEEDS = 2
+# By size; 64 x 64 images.
+TORCHVISION = (
+    "alexnet densenet121 efficientnet_b0 googlenet mnasnet1_0 mobilenet_v2 mobilenet_v3_small "
+    "regnet_y_400mf resnet18 resnet50 resnext50_32x4d shufflenet_v2_x1_0 squeezenet1_1 "
+    "vgg11_bn convnext_tiny"
+).split()
+TIMM = (
+    "resnet10t resnetv2_50 mixer_s32_224 vit_tiny_patch16_224 deit_tiny_patch16_224 "
+    "convnextv2_atto efficientvit_b0 levit_128s mobilevit_xxs poolformer_s12 gmlp_ti16_224 "
+    "resmlp_12_224 xcit_nano_12_p16_224 cait_xxs24_224 ghostnet_050 hardcorenas_a "
+    "edgenext_xx_small pit_ti_224 coat_lite_tiny nfnet_f0 repvgg_a0 regnetx_002 dla34 lcnet_050 "
+    "fastvit_t8"
+).split()
+RELU = frozenset(
+    "alexnet densenet121 googlenet resnet18 resnet50 resnext50_32x4d vgg11 vgg11_bn mobilenet_v2 "
+    "resnet10t regnetx_002 dla34 repvgg_a0 resnet_basic resnet_bottleneck resnet demo.mlp demo.cnn "
+    "demo.resnet dcgan_generator".split()
+)
+# N(0, .02^2) is made for widths near 768: 32 wide, a ViT's class token hears nothing of the image.
+TRANSFORMERS = {*zoo_hf.HF, "gpt", "gpt_right", "llama", "seq2seq", "demo.gpt"} - {"vit"}
+# These don't run with a gradient, or not twice alike: what they do in a loop of their own.
+FORWARD_ONLY = frozenset(("rwkv",))
+
+
+def _demo(name: str) -> Built:
+    model = getattr(demos, name)()
+    return model, model.example_input_array
+
+
+def _torchvision(name: str) -> Built:
+    import torchvision
+
+    options = {"aux_logits": False, "init_weights": True} if name == "googlenet" else {}
+    return torchvision.models.get_model(name, weights=None, **options), _images(64)
+
+
+def _timm(name: str) -> Built:
+    import timm
+
+    model = timm.create_model(name, pretrained=False)
+    size = model.pretrained_cfg["input_size"][-1]
+    return model, _images(size if "resn" not in name else 96)
+
+
+def _images(side: int) -> torch.Tensor:
+    return torch.randn(4, 3, side, side)
+
+
+def sources() -> Iterator[tuple[str, Callable[[], Built]]]:
+    for name in zoo.PLAIN:
+        yield name, zoo.PLAIN[name]
+    for name in zoo_hf.HF:
+        yield name if name not in zoo.PLAIN else f"hf.{name}", lambda n=name: zoo_hf.build(n)
+    for name, make in unseen.UNSEEN.items():
+        yield f"unseen.{name}", make
+    for name in demos.__all__:
+        yield f"demo.{name}", lambda n=name: _demo(n)
+    for name in TORCHVISION:
+        yield name, lambda n=name: _torchvision(n)
+    for name in TIMM:
+        yield name, lambda n=name: _timm(n)
+
+
+def recipes(name: str) -> list[str | None]:
+    """Recipes that fit a model; None is how its library builds it."""
+    fit: list[str | None] = [None, "standard"]
+    if name in RELU:
+        fit.append("he")
+    if name.removeprefix("hf.") in TRANSFORMERS:
+        fit.append("gpt2")
+    return fit
+
+
+def runs() -> Iterator[tuple[str, nn.Module, Any]]:
+    for name, make in sources():
+        for seed in range(SEEDS):
+            for recipe in recipes(name):
+                with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
+                    warnings.simplefilter("ignore")  # the libraries' own
+                    torch.manual_seed(seed)
+                    model, inputs = make()
+                    if recipe is not None:
+                        gi.init_(model, recipe, inputs=inputs, seed=seed)
+                    settle(model, inputs)
+                for training in (True, False):
+                    mode = "train" if training else "eval"
+                    label = f"{name}, {recipe or 'as built'}, seed {seed}, {mode}"
+                    yield label, model.train(training), inputs
+
+
+def settle(model: nn.Module, inputs: Any) -> None:
+    """Have BatchNorm take its statistics from these inputs, as training would."""
+    norms = [m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+    if not norms:
+        return
+    before = [m.momentum for m in norms]
+    for norm in norms:
+        norm.momentum = 1.0
+    with torch.no_grad():
+        model.train()(**inputs) if isinstance(inputs, dict) else model.train()(inputs)
+    for norm, momentum in zip(norms, before, strict=True):
+        norm.momentum = momentum
