@@ -69,12 +69,14 @@ def seconds(call: Callable[..., None], *case: Any) -> float:
 
 
 def peak(case: str, way: str) -> float:
-    """Peak memory in MiB of a process that does it twice."""
+    """Peak memory in MiB of a process that does it twice.
+
+    Not of getrusage, which counts what the process was before it became this program.
+    """
     code = (
-        "import resource; from tests.conftest import TORCHVISION; "
-        "from tests.signal import test_bench as b; "
+        "from tests.conftest import TORCHVISION; from tests.signal import test_bench as b; "
         f"case = b.CASES[{case!r}](); b.WAYS[{way!r}](*case); b.WAYS[{way!r}](*case); "
-        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+        "print(open('/proc/self/status').read().split('VmHWM:')[1].split()[0])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     return int(done.stdout.split()[-1]) / 1024

@@ -1,6 +1,8 @@
 """A language model of 1.1 B parameters from nothing to initialised, in a process of its own.
 
-    python tests/streams/llama.py default|normal|orthogonal LAYERS
+    python tests/streams/llama.py default|fill|normal|orthogonal LAYERS
+
+``default`` is what the constructors draw, ``fill`` only writes a number.
 
 Prints JSON: seconds, and the peak memory above the model's and the imports' own, in MiB.
 """
@@ -8,16 +10,14 @@ Prints JSON: seconds, and the peak memory above the model's and the imports' own
 from __future__ import annotations
 
 import json
-import resource
 import sys
 import time
+from pathlib import Path
 
 import torch
 from torch import nn
 
 import goodinit as gi
-
-WAYS = ("default", "normal", "orthogonal")
 
 
 class Block(nn.Module):
@@ -44,7 +44,9 @@ class Llama(nn.Module):
 
 
 def peak() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    """Return this program's peak memory in MiB; getrusage counts what ran before it as well."""
+    status = Path("/proc/self/status").read_text()
+    return int(status.split("VmHWM:")[1].split()[0]) / 1024
 
 
 def make(way: str, layers: int) -> nn.Module:
@@ -52,6 +54,10 @@ def make(way: str, layers: int) -> nn.Module:
         return Llama(layers)
     with torch.device("meta"):
         model = Llama(layers)
+    if way == "fill":
+        for p in model.to_empty(device="cpu").parameters():
+            p.detach().fill_(0.5)
+        return model
     gi.init_(model, "gpt2" if way == "normal" else "orthogonal", seed=0, materialize="cpu")
     return model
 

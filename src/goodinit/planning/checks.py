@@ -109,7 +109,7 @@ def _is_ordinary(tensor: Tensor) -> bool:
         and tensor.numel() > 0
         and tensor.is_contiguous()
         and not tensor.is_inference()
-        and is_writable(tensor)
+        and tensor.untyped_storage().resizable()  # torch's own memory, and no file's
     )
 
 

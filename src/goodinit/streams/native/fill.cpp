@@ -1,8 +1,5 @@
 // The C interface: which kernels, which elements, how many threads.
 #include <pthread.h>
-#if defined(__linux__)
-#include <sys/mman.h>
-#endif
 
 #include <atomic>
 #include <cstring>
@@ -167,22 +164,6 @@ void walk(const Job &job, int64_t begin, int64_t end) {
     tile.write(run.stride);
 }
 
-// Have Linux back large fresh memory by 2 MiB pages, where they fit whole: a first touch of each 4 KiB
-// takes longer than the numbers. Of memory that was touched before, nothing changes.
-void ask_for_large_pages(const Job &job) {
-#if defined(MADV_HUGEPAGE)
-    constexpr uint64_t LARGE = 2 << 20, LEAST = 8 << 20;
-    const uint64_t bytes = uint64_t(job.total) * uint64_t(job.item);
-    if (job.count > 1 || job.axes[0].stride != 1 || bytes < LEAST)
-        return;
-    const uint64_t begin = (reinterpret_cast<uint64_t>(job.out) + LARGE - 1) & ~(LARGE - 1);
-    const uint64_t end = (reinterpret_cast<uint64_t>(job.out) + bytes) & ~(LARGE - 1);
-    madvise(reinterpret_cast<void *>(begin), end - begin, MADV_HUGEPAGE); // a wish: may be refused
-#else
-    (void)job;
-#endif
-}
-
 void *work(void *given) {
     Job &job = *static_cast<Job *>(given);
     for (;;) {
@@ -267,7 +248,6 @@ int goodinit_fill(const void *request) {
     for (int a = 0; a < job.count; a++)
         job.total *= job.axes[a].size;
     job.chunk = job.total;
-    ask_for_large_pages(job);
     pthread_t started[MOST_THREADS];
     int running = 0;
     if (threads > 1 && job.total >= 2 * LEAST_CHUNK) {

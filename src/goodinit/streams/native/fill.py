@@ -84,7 +84,9 @@ def _open(out: Tensor) -> tuple[library.Fill, int, int] | None:
     None unless the tensor is plain memory of the CPU. Its version counter is bumped.
     """
     call = library.load().fill
-    if not call or not out.is_cpu or not is_plain(out) or not is_writable(out):
+    if not call or not out.is_cpu or not is_plain(out):
+        return None
+    if not (out.untyped_storage().resizable() or is_writable(out)):  # torch's own memory is
         return None
     bump(out)
     return call, out.data_ptr(), torch.get_num_threads()
