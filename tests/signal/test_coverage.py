@@ -36,7 +36,8 @@ class Storages:
         written = call.args[:1] if call.inplace else ()
         result = floating((call.result, written))
         key = None if result is None else self.keys.of(call)
-        taken = places((call.args, dict(call.kwargs)))
+        # Memory that isn't written yet has a shape of an input's, and nothing else.
+        taken = set() if "empty" in call.function else places((call.args, dict(call.kwargs)))
         self.calls.append((key, taken, places((call.result, written))))
 
 

@@ -188,3 +188,25 @@ def test_no_alarm_of_a_healthy_model(where: Any, name: str) -> None:
     assert [f.code for f in signal.findings if f.severity != "info"] == KNOWN.get(name, [])
     gi.init_(model, "standard", inputs=inputs, seed=0)
     assert gi.measure(model, inputs, backward=backward).ok
+
+
+def test_memory_that_is_not_written_yet_is_no_signal() -> None:
+    """Switch Transformers jitter a router's input so; what lies there first may be NaN."""
+
+    class Jitters(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.router = nn.Linear(N, 8)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.router(x * torch.empty_like(x).uniform_(0.99, 1.01))
+
+    signal = gi.measure(Jitters(), INPUTS)
+    assert [row.key for row in signal.rows] == [":mul", "router:linear"]
+
+
+def test_a_last_layer_drawn_small_is_no_vanishing() -> None:
+    net = nn.Sequential(tower(nn.ReLU, 6), nn.Linear(N, 10))
+    drawn(net)
+    gi.init_(net, {"1.weight": gi.Normal(1e-4)}, seed=0)
+    assert codes(gi.measure(net, INPUTS)) == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable, Iterator
 from itertools import groupby
 
 import pytest
@@ -12,13 +13,9 @@ from tests.signal.sick import SICK, Ill, Tied
 
 import goodinit as gi
 
-# Near the bound: 2^-20 is 13.8 in the log. 64 units and 20 layers ask for
-# log 1e4 + 3 sqrt(5 * 20 / 64) = 13.0, 16 channels for 16.7, and chance adds to either.
-MISSED = {
-    "xavier and relu, 20 x 64": 2,
-    "He without relu, 20 x 64": 2,
-    "convolutions, xavier, 16 wide": 2,
-}
+# Near the bound: 2^-20 is 13.9 in the log, and of 20 layers of 16 channels chance makes up to
+# V / 2 + 4 sqrt(V) = 13.1, V being 5 * 20 / 16.
+MISSED = {"convolutions, xavier, 16 wide": 1}
 
 # Alarms that are true of models that are built so.
 TRUE = {
@@ -26,7 +23,13 @@ TRUE = {
     "seq2seq, as built": {"GI124"},
     # LayerScale of 1e-5 keeps the class token deaf at first (Touvron et al., 2021).
     "cait_xxs24_224, as built": {"GI104", "GI108"},
+    "deit3_medium_patch16_224, as built": {"GI108"},
+    # Its talking heads add the default bias of a convolution to shares of 1/196.
+    "efficientformerv2_s2, as built": {"GI132"},
 }
+
+# Of models that nobody looked at, left as they are.
+FALSE: set[str] = set()
 
 
 def codes(signal: gi.Signal) -> set[str]:
@@ -97,14 +100,18 @@ def test_how_often_illness_is_found(code: str, capsys: pytest.CaptureFixture[str
 
 @pytest.mark.battery
 @pytest.mark.filterwarnings("ignore")  # the libraries' own
-def test_how_often_health_is_called_illness(capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(("runs", "least"), [(healthy.runs, 70), (healthy.newcomers, 45)])
+def test_how_often_health_is_called_illness(
+    runs: Callable[[], Iterator[healthy.Run]], least: int, capsys: pytest.CaptureFixture[str]
+) -> None:
     alarms: Counter[str] = Counter()
     false: list[str] = []
     count = 0
     models: set[str] = set()
-    for label, model, inputs in healthy.runs():
+    for label, model, inputs in runs():
         name, built, *_ = label.split(", ")
         models.add(name)
+        torch.manual_seed(count)  # of dropout
         signal = gi.measure(model, inputs, backward=name not in healthy.FORWARD_ONLY)
         count += 1
         for code in warned(signal):
@@ -117,5 +124,5 @@ def test_how_often_health_is_called_illness(capsys: pytest.CaptureFixture[str]) 
             f"({', '.join(f'{n} {c}' for c, n in sorted(alarms.items()))}), {len(false)} of them "
             f"false: {'; '.join(false) or 'none'}"
         )
-    assert len(models) >= 70
-    assert not false
+    assert len(models) >= least
+    assert set(false) <= FALSE

@@ -24,6 +24,8 @@ from goodinit.trace.calls import Call, tensors_in
 __all__ = ["Meter"]
 
 DEAD = frozenset(("relu", "relu6", "threshold", "hardshrink", "softshrink", "hardtanh"))
+# Memory of an input's shape, and with no value of it.
+UNSET = frozenset(("empty_like", "new_empty", "new_empty_strided"))
 SATURATED = {"tanh": (-0.99, 0.99), "sigmoid": (0.01, 0.99), "hardsigmoid": (0.0, 1.0)}
 
 
@@ -115,6 +117,8 @@ class Meter:
             self._nodes.pop()
 
     def call(self, call: Call) -> None:
+        if call.function in UNSET:
+            return
         result = floating(call.result)
         if result is None and call.inplace:  # x[0] = y returns nothing
             result = floating(call.args[:1])

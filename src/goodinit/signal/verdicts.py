@@ -34,7 +34,7 @@ NUMBERS = 8  # of a sample: two vectors of fewer are alike by chance
 DROWNED = 1e-3  # a term of a sum whose second moment is that of another times less
 IDLE = 0.5
 SEEN = 32  # numbers that a unit must have had the chance to be alive for
-SURE = 3.0  # standard errors beyond a bound that is far out itself
+SURE = 4.0  # standard errors
 CERTAIN = 5.0  # standard errors
 UNSTABLE = 10.0  # by which an error in the variance is multiplied
 UNSTEADY = 3.0  # so that no gain would keep the signal
@@ -127,7 +127,9 @@ def _scale(signal: Signal, ways: list[Run], outputs: set[int]) -> Iterator[Findi
         code = "GI102" if change < 0 else "GI103"
         if change < 0 and number not in carried:
             continue
-        if abs(change) > LOST + SURE * math.sqrt(errors) and (
+        # A last layer that is drawn small, or large, is no matter of depth.
+        deep = min(abs(change), abs(change - _own(row, signal.rows)))
+        if deep > max(LOST, _by_chance(errors)) and (
             code not in worst or abs(change) > abs(worst[code][0])
         ):
             worst[code] = change, row, run
@@ -143,6 +145,20 @@ def _scale(signal: Signal, ways: list[Run], outputs: set[int]) -> Iterator[Findi
             f"{row.forward.second:.3g} over {run.layers} layers, by {each:.3g} a layer",
             NORMS if run.slope > UNSTEADY else STANDARD,
         )
+
+
+def _own(row: SignalRow, rows: Sequence[SignalRow]) -> float:
+    """Return the log of what a call alone makes of its signal's second moment."""
+    before = max((rows[n].forward.second for n in row.takes if n >= 0), default=0.0)
+    return math.log(row.forward.second / before) if before else 0.0
+
+
+def _by_chance(variance: float) -> float:
+    """Return how far the log of a second moment may drift where the gains are right.
+
+    Over seeds it is normal, nearly, with the mean -variance / 2 (Hanin & Nica, 2020).
+    """
+    return variance / 2 + SURE * math.sqrt(variance)
 
 
 def _carried(rows: Sequence[SignalRow], outputs: set[int]) -> set[int]:
@@ -373,7 +389,8 @@ def _backward(signal: Signal) -> Iterator[Finding]:
     if layers < LAYERS or not (sizes[at] and sizes[last]):
         return
     change = math.log(sizes[at] / sizes[last])
-    if abs(change) <= LOST_BACKWARD + SURE * math.sqrt(variance):
+    # Through norms and residual connections it grows with a power of the depth, besides chance.
+    if abs(change) <= LOST_BACKWARD + _by_chance(variance):
         return
     word = "vanishes" if change < 0 else "explodes"
     yield Finding(
@@ -382,7 +399,8 @@ def _backward(signal: Signal) -> Iterator[Finding]:
         f"{signal.rows[last].key} to {signal.rows[at].key}",
         f"the gradient {word} on its way back: its squared norm goes from {sizes[last]:.3g} to "
         f"{sizes[at]:.3g} over {layers} layers",
-        AROUND if passed & {"norm", "sigmoid", "hardsigmoid"} else STANDARD,
+        # Through residual connections it explodes for what their branches add.
+        AROUND if passed & {"norm", "sigmoid", "hardsigmoid"} and "add" not in passed else STANDARD,
     )
 
 
