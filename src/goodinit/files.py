@@ -37,7 +37,10 @@ def replaced(path: str | os.PathLike[str]) -> Generator[Path]:
             raise IsADirectoryError(21, os.strerror(21), str(path))
         yield target  # a pipe or /dev/stdout can't be replaced, only written
         return
-    handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+    try:
+        handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+    except OSError as error:  # names a file that nobody asked for
+        raise type(error)(error.errno, error.strerror, str(path)) from None
     os.close(handle)
     new = Path(name)
     try:

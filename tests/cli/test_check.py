@@ -181,7 +181,13 @@ def test_lists_of_recipes(text, names):
 
 @pytest.mark.parametrize(
     ("text", "said"),
-    [("he,he", "'he' twice"), ("he,", "''"), ("", "''"), ("nope", "nope"), ("he:mode", "mode")],
+    [
+        ("he,he", "'he' twice"),
+        ("he,", "a name is missing"),
+        ("", "missing"),
+        ("nope", "nope"),
+        ("he:mode", "mode"),
+    ],
 )
 def test_lists_that_are_none(text, said):
     with pytest.raises((CommandError, gi.GoodinitError), match=said):

@@ -130,7 +130,7 @@ def test_what_is_refused(way: str) -> None:
 def test_nan_inputs() -> None:
     net, x = nn.Linear(8, 8), normal(4, 8) * math.nan
     assert [finding.code for finding in gi.measure(net, x).findings] == ["GI101"]
-    with pytest.raises(SignalError, match=r"not finite: see goodinit\.measure"):
+    with pytest.raises(SignalError, match="inputs are NaN or infinite"):
         WAYS["independence"](net, x)
     with pytest.raises(SignalError, match=r"isn't finite: see goodinit\.measure"):
         gi.jacobian(nn.Sequential(net, nn.Tanh()), x)
@@ -234,3 +234,61 @@ def test_batch_norms_in_eval_mode_without_statistics_have_no_findings() -> None:
 
 def test_errors_have_one_root() -> None:
     assert issubclass(SignalError, GoodinitError)
+
+
+class SecondHalf(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.both, self.last = nn.Linear(8, 8), nn.Linear(4, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.last(self.both(x).split(4, -1)[1])
+
+
+def test_results_that_are_not_used_have_no_gradient() -> None:
+    signal = gi.measure(SecondHalf(), normal(4, 8))
+    assert signal["both:linear"].backward is not None
+    assert signal["last:linear"].backward is not None
+    last = gi.measure(nn.LSTM(8, 8), normal(6, 4, 8), lambda out: out[1][0].square().mean())
+    assert all(gradient.ratio for gradient in last.gradients)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_inputs_stay_where_a_model_begins_in_place(way: str) -> None:
+    x = normal(8, 8)
+    before, version = x.clone(), x._version
+    WAYS[way](nn.Sequential(nn.Linear(8, 8), nn.ReLU(inplace=True)), x)
+    assert x._version == version  # nothing was written, and nothing put back
+    WAYS[way](nn.Sequential(nn.LeakyReLU(0.1, inplace=True), nn.Linear(8, 8)), x)
+    assert torch.equal(x, before)
+
+
+def test_whose_error_it_is() -> None:
+    with pytest.raises(SignalError, match="the loss raised: ZeroDivisionError"):
+        gi.measure(norms(), normal(4, 8), lambda out: out.sum() * (1 / 0))
+    with pytest.raises(SignalError, match="the model raised in 0: RuntimeError"):
+        gi.measure(norms(), normal(4, 9))
+    with pytest.raises(MetaModelError, match="an input is on the meta device"):
+        gi.measure(norms(), torch.empty(4, 8, device="meta"))
+    with pytest.raises(GoodinitError, match=r"measuring takes a torch\.nn\.Module"):
+        gi.measure(lambda x: x, normal(4, 8))
+    with pytest.raises(SignalError, match="at least one recipe"):
+        gi.compare(norms(), normal(4, 8), [])
+    with pytest.raises(SignalError, match="NaN or infinite"):
+        gi.independence(norms(), normal(4, 8) / 0, squared, redraws=2)
+
+
+def test_inputs_that_are_all_zero_are_said() -> None:
+    net = nn.Sequential(nn.Linear(8, 64), nn.Tanh(), nn.Linear(64, 64))
+    signal = gi.measure(net, torch.zeros(4, 8))
+    assert "All inputs are 0" in signal.notes[0]
+    assert "GI104" not in [finding.code for finding in signal.findings]
+
+
+def test_one_line_mends_all_biases_that_dominate() -> None:
+    net = nn.Sequential(*[p for _ in range(20) for p in (nn.Linear(64, 64), nn.ReLU())])
+    gi.init_(net, "torch_default", seed=0)
+    model, inputs = net, normal(32, 64)
+    (found,) = (f for f in gi.measure(model, inputs).findings if f.code == "GI132")
+    exec(found.remedy, {"gi": gi, "model": model, "inputs": inputs})
+    assert gi.measure(model, inputs).ok

@@ -191,6 +191,8 @@ def recipes_of(text: str) -> dict[str, gi.Recipe]:
             entries[-1] += f",{part}"
         else:
             entries.append(part.strip())
+    if "" in entries:
+        raise CommandError(f"--recipes {text!r}: a name is missing between commas or at an end")
     for entry in entries:
         if entries.count(entry) > 1:
             raise CommandError(f"--recipes: {entry!r} twice")

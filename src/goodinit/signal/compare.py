@@ -99,6 +99,8 @@ def compare(
     """
     if seeds < 1:
         raise SignalError(f"seeds={seeds}: a comparison needs at least 1")
+    if not plans:
+        raise SignalError("a comparison needs at least one recipe")
     signals: dict[str, list[Signal]] = {}
     for name, plan in plans.items():
         for seed in range(seeds):

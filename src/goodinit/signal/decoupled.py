@@ -357,5 +357,6 @@ def _hook(tensor: Tensor, function: Callable[[Tensor], None]) -> None:
         tensor.register_hook(partial(_quietly, function))  # pyright: ignore[reportUnknownMemberType]
 
 
-def _quietly(function: Callable[[Tensor], None], gradient: Tensor) -> None:
-    function(gradient.detach())
+def _quietly(function: Callable[[Tensor], None], gradient: Tensor | None) -> None:
+    if gradient is not None:  # of several results this one may not be used
+        function(gradient.detach())

@@ -196,6 +196,8 @@ def independence(
     found = [slot for slot in everything if not slot.buffer]
     params = {slot.name: slot.tensors for slot in found}
     taken = list(tensors_in(arguments(inputs)))
+    if not all(bool(t.isfinite().all()) for t in taken if t.is_floating_point()):
+        raise SignalError("values of the inputs are NaN or infinite: look at the data")
     laws = _laws(plan, found)
     watch = Watch(params, taken)
     true = _square(model, inputs, loss, names, watch)

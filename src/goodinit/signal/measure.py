@@ -13,6 +13,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from goodinit.anatomy.names import Slot, slots, walk
 from goodinit.errors import MetaModelError, SignalError
+from goodinit.planning.checks import check_module
 from goodinit.signal.axes import batch_of, shapes_with
 from goodinit.signal.meter import Meter
 from goodinit.signal.rows import Gradient, Signal
@@ -77,20 +78,23 @@ def measure(
     batch = batch_of(inputs)
     fewer = shapes_with(model, inputs, batch, names)
     args, kwargs = arguments(inputs)
-    meter = Meter(everything, tensors_in((args, dict(kwargs))), batch, fewer, rank)
+    given = list(tensors_in((args, dict(kwargs))))
+    meter = Meter(everything, given, batch, fewer, rank)
     signal = Signal(meter.rows, batch=batch)
     output = total = None
     try:
-        with live(model, grad=backward) as run:
+        with live(model, grad=backward, inputs=given) as run:
+            raised = "the model"
             try:
                 output = run(meter, names, lambda: model(*args, **kwargs))
                 meter.returned(output)
+                raised, meter.last = "the loss", ""
                 total = loss_of(output, loss, run, meter, names) if backward or loss else None
             except SignalError:
                 raise
             except Exception as error:
                 where = f" in {meter.last}" if meter.last else ""
-                raise SignalError(f"the model raised{where}: {line_of(error)}") from error
+                raise SignalError(f"{raised} raised{where}: {line_of(error)}") from error
             if backward and total is not None:
                 signal.gradients = _gradients(total, found)
         unset = list(_unset_norms(model))
@@ -125,10 +129,11 @@ def checked(model: nn.Module, inputs: Inputs) -> list[Slot]:
 
     Raises:
         LazyParameterError: a lazy module.
-        MetaModelError: a parameter has no memory.
+        MetaModelError: a parameter or an input has no memory.
+        ModelError: it is no module.
         SignalError: the batch is empty, or something was made under ``torch.inference_mode``.
     """
-    found = slots(model)
+    found = slots(check_module(model, "measuring"))
     for name, tensor in model.named_parameters():
         if tensor.is_meta:
             raise MetaModelError(
@@ -137,7 +142,11 @@ def checked(model: nn.Module, inputs: Inputs) -> list[Slot]:
             )
     if torch.is_inference_mode_enabled():
         raise SignalError("nothing can be differentiated under torch.inference_mode: leave it")
-    given = tensors_in(arguments(inputs))
+    given = list(tensors_in(arguments(inputs)))
+    if any(t.is_meta for t in given):
+        raise MetaModelError(
+            "an input is on the meta device: measuring needs values, torch.randn say"
+        )
     if any(t.is_inference() for t in (*model.parameters(), *model.buffers(), *given)):
         raise SignalError(
             "a tensor of the model or the inputs was made under torch.inference_mode, where "
@@ -249,6 +258,8 @@ def _norm(tensor: Tensor) -> float:
 def _notes(
     batch: int, fewer: Mapping[str, tuple[int, ...]], meter: Meter, total: Tensor | None
 ) -> Iterator[str]:
+    if meter.empty_inputs:
+        yield "All inputs are 0: what is measured is what the biases make."
     if batch < 2:
         yield "One sample: cosines across samples and errors need two or more."
     elif not fewer:

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -52,7 +52,7 @@ class Meter:
     def __init__(
         self,
         found: Iterable[Slot],
-        inputs: Iterable[Tensor],
+        inputs: Sequence[Tensor],
         batch: int,
         fewer: Mapping[str, tuple[int, ...]],
         rank: bool = False,
@@ -64,6 +64,7 @@ class Meter:
         self.bad_inputs = 0
         self.entropy: tuple[int, float] | None = None
         self.input_cosine: float | None = None
+        self.empty_inputs = False
         self._keys = Keys()
         self._batch = batch
         self._fewer = fewer
@@ -78,6 +79,8 @@ class Meter:
                     self._known[id(tensor)] = _Known(weakref.ref(tensor), None, None)
                 else:
                     self._params[id(tensor)] = slot.name
+        floats = [tensor for tensor in inputs if tensor.is_floating_point()]
+        self.empty_inputs = bool(floats) and not any(bool(t.any()) for t in floats)
         for tensor in inputs:
             self._remember(tensor, -1, None)
             if floating(tensor) is None:
@@ -168,7 +171,9 @@ class Meter:
             self._nodes.append(result.grad_fn)
             result.register_hook(partial(self._arrived, row, axes))  # pyright: ignore[reportUnknownMemberType]
 
-    def _arrived(self, row: SignalRow, axes: Axes, gradient: Tensor) -> None:
+    def _arrived(self, row: SignalRow, axes: Axes, gradient: Tensor | None) -> None:
+        if gradient is None:  # of several results this one wasn't used
+            return
         with torch.no_grad():
             row.backward = moments_of(gradient, axes, self._batch)
 

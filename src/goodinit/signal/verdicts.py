@@ -40,6 +40,7 @@ UNSTABLE = 10.0  # by which an error in the variance is multiplied
 UNSTEADY = 3.0  # so that no gain would keep the signal
 BOUNDED = frozenset(("tanh", "sigmoid", "hardsigmoid"))
 MOSTLY = 0.9  # of a layer's second moment
+SIGMOIDS = frozenset(("sigmoid", "hardsigmoid"))
 GATES = frozenset(("sigmoid", "softplus", "hardsigmoid", "gate"))
 TWINS = 16  # values that are alike by no chance
 
@@ -68,7 +69,7 @@ def verdicts(
     found = [
         *_scale(signal, ways, meter.outputs),
         *_unstable(signal, ways),
-        *_alike(signal, meter.input_cosine),
+        *_alike(signal, 1.0 if meter.empty_inputs else meter.input_cosine),
         *_idle(signal, params),
         *_biases(signal, params),
         *_backward(signal),
@@ -217,7 +218,8 @@ def _alike(signal: Signal, of_inputs: float | None) -> Iterator[Finding]:
             "warning",
             last.key,
             f"outputs hardly depend on the inputs: two samples have the cosine {cosine:.6f}{began}",
-            STANDARD,
+            # A sigmoid's mean of 1/2 makes samples alike however its layers are drawn.
+            AROUND if any(row.function in SIGMOIDS for row in signal.rows) else STANDARD,
         )
     first = next((r for r in signal.rows if r.forward.across_positions is not None), None)
     cosine = last.forward.across_positions
@@ -292,6 +294,7 @@ def _biases(signal: Signal, params: Mapping[str, Tensor]) -> Iterator[Finding]:
                 after if row.kind != "contract" else {"contract"}
             )
     pooled = _pooled(signal.rows)
+    found: list[SignalRow] = []
     for number, row in enumerate(signal.rows):
         if pooled[number]:
             continue
@@ -301,15 +304,18 @@ def _biases(signal: Signal, params: Mapping[str, Tensor]) -> Iterator[Finding]:
         after = followed.get(number, set[str]())
         share = biases[0].detach().double().square().mean().item() / (row.forward.second or 1.0)
         if share > MOSTLY and "contract" in after and not GATES & after:
-            yield Finding(
-                "GI132",
-                "warning",
-                row.key,
-                f"{min(share, 1.0):.0%} of the second moment is the bias's: what the layer passes "
-                "on is almost the same for all inputs",
-                draw({row.params[1]: "Zeros()"}),
-            )
-            return
+            found.append(row)
+    if found:
+        more = f" (and in {len(found) - 1} more layers)" if len(found) > 1 else ""
+        yield Finding(
+            "GI132",
+            "warning",
+            found[0].key,
+            f"more than {MOSTLY:.0%} of the second moment is the bias's{more}: what the layer "
+            "passes on is almost the same for all inputs",
+            # In several layers it is what is left of a signal that vanishes.
+            draw({found[0].params[1]: "Zeros()"}) if len(found) == 1 else STANDARD,
+        )
 
 
 def _norms(signal: Signal, params: Mapping[str, Tensor]) -> Iterator[Finding]:
@@ -400,7 +406,7 @@ def _backward(signal: Signal) -> Iterator[Finding]:
         f"the gradient {word} on its way back: its squared norm goes from {sizes[last]:.3g} to "
         f"{sizes[at]:.3g} over {layers} layers",
         # Through residual connections it explodes for what their branches add.
-        AROUND if passed & {"norm", "sigmoid", "hardsigmoid"} and "add" not in passed else STANDARD,
+        AROUND if passed & {"norm", *SIGMOIDS} and "add" not in passed else STANDARD,
     )
 
 

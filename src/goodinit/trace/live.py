@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -48,13 +48,15 @@ class _Listener(TorchFunctionMode):
 
 
 @contextmanager
-def live(model: nn.Module, grad: bool = True) -> Generator[Callable[..., Any]]:
+def live(
+    model: nn.Module, grad: bool = True, inputs: Iterable[Tensor] = ()
+) -> Generator[Callable[..., Any]]:
     """Give a function ``run(observer, names, call, change=None)`` that runs the model for real.
 
     ``call`` is what is run under the observer; ``change``, given a torch function and its call,
     returns what shall be the result. With ``grad`` what is made may be differentiated. Afterwards
-    buffers, attributes, mode and random state are as before, also if something raised; gradients
-    are left alone by whoever uses ``torch.autograd.grad``.
+    buffers, attributes, mode and random state are as before, and the inputs that are named, also if
+    something raised; gradients are left alone by whoever uses ``torch.autograd.grad``.
 
     Example:
         >>> class Names:
@@ -84,6 +86,7 @@ def live(model: nn.Module, grad: bool = True) -> Generator[Callable[..., Any]]:
     with (
         as_before(model),
         _buffers_as_before(model),
+        _inputs_as_before(inputs),
         torch.random.fork_rng(devices=devices),  # pyright: ignore[reportUnknownArgumentType]
         torch.set_grad_enabled(grad),
     ):
@@ -103,3 +106,17 @@ def _buffers_as_before(model: nn.Module) -> Generator[None]:
                     buffer.copy_(old)
                 else:
                     buffer.set_(old)  # pyright: ignore[reportUnknownMemberType, reportArgumentType, reportCallIssue]
+
+
+@contextmanager
+def _inputs_as_before(inputs: Iterable[Tensor]) -> Generator[None]:
+    """Put back what a model that begins in place has written over."""
+    strided = [t for t in inputs if t.layout is torch.strided]
+    before = [(t, t._version, t.detach().clone()) for t in strided]
+    try:
+        yield
+    finally:
+        with torch.no_grad():
+            for tensor, version, old in before:
+                if tensor._version != version:
+                    tensor.copy_(old)
