@@ -107,7 +107,9 @@ def test_remedies_can_be_copied(opened, sick):
                 "document.activeElement.value); navigator.clipboard.writeText = "
                 "() => Promise.reject()")  # fmt: skip
     page.click("button[data-copy]")
-    assert page.wait_for("return window.copied[0]") == "gi.init_(model, 'he', inputs=inputs)"
+    assert page.wait_for("return window.copied[0]") == (
+        "gi.init_(model, 'standard', inputs=inputs)"
+    )
     assert page.wait_for(
         "return document.querySelector('button[data-copy]').textContent === 'copied'"
     )
