@@ -3,7 +3,6 @@
 import json
 import os
 import random
-import resource
 import signal
 import subprocess
 import sys
@@ -242,7 +241,7 @@ def test_a_file_of_others_takes_recipe_and_seed(call):
 
 def in_a_process(folder: Path, threads: int, *argv: str) -> subprocess.CompletedProcess[str]:
     env = os.environ | {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
-    command = [sys.executable, "-m", "goodinit", *argv]
+    command = [sys.executable, *argv]
     return subprocess.run(
         command, cwd=folder, env=env, capture_output=True, text=True, timeout=120, check=False
     )
@@ -252,7 +251,8 @@ def test_other_processes_and_thread_counts_draw_the_same(call, folder):
     # Orthogonal: LAPACK's last bits change with the number of threads.
     target = ("demo:lstm", "--arg", "width=160", "--arg", "vocabulary=50", "-r", "standard")
     for threads in (1, 3):
-        done = in_a_process(folder, threads, "init", *target, "-o", f"{threads}.safetensors")
+        save = ("-m", "goodinit", "init", *target, "-o", f"{threads}.safetensors")
+        done = in_a_process(folder, threads, *save)
         assert done.returncode == 0, done.stderr
     one, three = ((folder / f"{n}.safetensors").read_bytes() for n in (1, 3))
     assert one == three
@@ -266,26 +266,28 @@ def left(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir() if path.name != "__pycache__")
 
 
-@pytest.fixture
-def small_disk():
+# In a process of its own: the limit holds for all files of a process, pytest's own output too.
+SMALL_DISK = """
+import resource, sys
+from goodinit.cli import app
+resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+sys.exit(app.run(sys.argv[1:]))
+"""
+
+
+def test_a_full_disk_leaves_what_was_there(folder):
     """No file may grow beyond 20 kB, as on a full disk (the error differs in its words)."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, before[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
-
-
-def test_a_full_disk_leaves_what_was_there(call, folder, small_disk):
     (folder / "w.safetensors").write_text("old")
     before = left(folder)
-    done = call("init", "demo:mlp", "-o", "w.safetensors")
-    assert done.code == 2
-    assert done.err == "error: w.safetensors: File too large; nothing was written\n"
+    done = in_a_process(folder, 1, "-c", SMALL_DISK, "init", "demo:mlp", "-o", "w.safetensors")
+    assert done.returncode == 2
+    assert done.stderr == "error: w.safetensors: File too large; nothing was written\n"
     assert left(folder) == before
     assert (folder / "w.safetensors").read_text() == "old"
-    plan = call("plan", "demo:gpt", "--arg", "layers=30", "-o", "plan.json")
-    assert plan.code == 2
-    assert plan.err == "error: plan.json: File too large; nothing was written\n"
+    many = ("demo:gpt", "--arg", "layers=30")
+    done = in_a_process(folder, 1, "-c", SMALL_DISK, "plan", *many, "-o", "plan.json")
+    assert done.returncode == 2
+    assert done.stderr == "error: plan.json: File too large; nothing was written\n"
     assert left(folder) == before
 
 
