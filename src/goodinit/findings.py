@@ -15,7 +15,8 @@ GI109  info     a parameter that no gradient arrives at
 GI110  warning  a first cross-entropy far above that of a blind guess
 GI111  warning  the weight of a norm is drawn around 0 instead of 1
 GI112  warning  an embedding tied with an output projection is drawn too large
-GI113  info     rules ask for what only a data flow shows, and no inputs were given
+GI113  info     rules ask for what only a data flow shows, and there was none (a warning without
+                weights, where the model asks for values)
 GI114  info     a rule matched, and later rules won everywhere
 GI115  info     names in ``keep`` that the model doesn't have
 GI116  warning  a parametrization changed the values that were written through it

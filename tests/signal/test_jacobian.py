@@ -31,8 +31,8 @@ class Mixes(nn.Module):
 
     def forward(self, x: Tensor, y: Tensor) -> dict[str, Tensor]:
         x *= 2  # in place
-        h = self.layer(self.norm(x)) + y.sum(1, keepdim=True)
-        return {"a": h.tanh(), "b": h[:, :1]}
+        h = (self.layer(self.norm(x)) + y.sum(1, keepdim=True)).tanh()
+        return {"a": torch.cat([h, -h], 1), "b": y}  # what they add up to depends on y alone
 
 
 @pytest.mark.parametrize("training", [True, False])

@@ -93,8 +93,9 @@ def _rows(y: Tensor, given: list[Tensor], batch: int) -> Tensor:
     """Return the Jacobians, [samples, outputs, inputs]."""
     rows = [_gradient(y[:, k].sum(), given, batch) for k in range(y.shape[1])]
     found = torch.stack(rows, 1)
-    # If samples don't see each other, the sum over them keeps their gradients apart.
-    one = _gradient(y[0].sum(), given, batch)
+    # If samples don't see each other, the sum over them keeps their gradients apart. Outputs may
+    # add up to a constant, so they are weighted.
+    one = _gradient((y[0] * torch.linspace(1, 2, y.shape[1]).to(y)).sum(), given, batch)
     if batch == 1 or not one[1:].any():
         return found
     for sample in range(batch):

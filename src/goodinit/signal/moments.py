@@ -105,7 +105,7 @@ def moments_of(
     return Moments(
         mean=x.mean().item(),
         second=second,
-        across_samples=None if alone else _cosine(flat[None], norms[None], True),
+        across_samples=None if alone else _cosine(flat[None], norms[None]),
         across_positions=_across_positions(rows, features_last),
         error=error,
         idle=idle,
@@ -142,35 +142,35 @@ def _arranged(x: Tensor, axes: Axes, batch: int) -> tuple[Tensor, bool]:
 
 
 def _across_positions(rows: Tensor, features_last: bool) -> float | None:
-    places, features = rows.shape[1:] if features_last else (rows.shape[2], rows.shape[1])
+    rows = rows if features_last else rows.mT
+    places, features = rows.shape[1:]
     if places < 2 or features < 2:
         return None
     if places > 4 * PLACES:
         # Multiples of the golden ratio keep step with no row of an image, and don't coincide.
         steps = torch.arange(PLACES, dtype=torch.float64, device=rows.device) * GOLDEN % 1
-        rows = rows.index_select(1 if features_last else 2, (steps * places).long())
-    norms = cast("Tensor", torch.linalg.vector_norm(rows, dim=2 if features_last else 1))
-    return _cosine(rows, norms, features_last)
+        rows = rows[:, (steps * places).long()]
+    if rows.stride(2) == 1:
+        norms = cast("Tensor", torch.linalg.vector_norm(rows, dim=2))
+    else:  # vector_norm is slow across memory
+        norms = rows.square().sum(2).sqrt()
+    return _cosine(rows, norms)
 
 
-def _cosine(rows: Tensor, norms: Tensor, features_last: bool) -> float | None:
+def _cosine(rows: Tensor, norms: Tensor) -> float | None:
     """Return the mean cosine of two vectors of a group, those that are 0 left out.
 
     |sum u|^2 = n + sum of the cosines of all pairs.
 
     Args:
-        rows: [groups, n, size], or [groups, size, n].
+        rows: [groups, n, size].
         norms: of the vectors, [groups, n].
-        features_last: whether it is the former.
     """
     lengths = torch.where(norms > 0, 1 / norms, 0.0)
-    if features_last:
-        total = torch.bmm(lengths.unsqueeze(1), rows).squeeze(1)
-    else:
-        total = torch.bmm(rows, lengths.unsqueeze(2)).squeeze(2)
+    total = torch.bmm(lengths.unsqueeze(1), rows).squeeze(1)
     count = (norms > 0).sum(1).double()
     pairs = count * (count - 1)
-    sums = total.double().square().sum(1) - count
     if not pairs.any():
         return None
+    sums = cast("Tensor", torch.linalg.vector_norm(total, dim=1)).double().square() - count
     return max(-1.0, min(1.0, (sums.sum() / pairs.sum()).item()))

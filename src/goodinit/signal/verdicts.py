@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -343,19 +344,15 @@ def _twins(signal: Signal, params: Mapping[str, Tensor]) -> Iterator[Finding]:
     groups: dict[tuple[str, str, float], list[str]] = {}
     for name in learnt:
         tensor = params[name].detach()
-        if (
-            tensor.dim() > 1
-            and tensor.numel() >= TWINS
-            and bool((tensor != tensor.flatten()[0]).any())
-        ):
-            size = tensor.float().square().sum().item()
+        if tensor.dim() > 1 and tensor.numel() >= TWINS:
+            size = cast("Tensor", torch.linalg.vector_norm(tensor.float())).item()
             key = (str(tensor.shape), str(tensor.dtype), size)
             groups.setdefault(key, []).append(name)
     twins = [
         (names[0], name)
         for names in groups.values()
         for name in names[1:]
-        if torch.equal(params[names[0]], params[name])
+        if torch.equal(params[names[0]], params[name]) and not _is_constant(params[name])
     ]
     if twins:
         first, second = twins[0]
@@ -368,6 +365,10 @@ def _twins(signal: Signal, params: Mapping[str, Tensor]) -> Iterator[Finding]:
             "they start as one function",
             STANDARD,
         )
+
+
+def _is_constant(tensor: Tensor) -> bool:
+    return bool((tensor == tensor.flatten()[0]).all())
 
 
 def _backward(signal: Signal) -> Iterator[Finding]:
