@@ -389,3 +389,53 @@ def test_autograd_is_told_of_the_write() -> None:
     init.normal_(w)
     with pytest.raises(RuntimeError, match="modified by an inplace operation"):
         y.backward()
+
+
+def test_under_transforms_it_is_torchs() -> None:
+    def drawn(x: Tensor) -> Tensor:
+        return init.normal_(x.clone())
+
+    several = torch.func.vmap(drawn, randomness="different")(torch.zeros(2, 5))
+    assert not torch.equal(several[0], several[1])
+    slope = torch.func.grad(lambda x: (init.uniform_(torch.empty(5), 1, 2) * x).sum())
+    assert (slope(torch.zeros(5)) >= 1).all()
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")  # the compiler's, of what breaks its graph
+def test_a_compiled_caller_may_change_its_numbers() -> None:
+    compiled = torch.compile(lambda x, std: init.normal_(x, 0.0, std), backend="eager")
+    for std in (0.1, 0.2, 0.3):
+        torch.manual_seed(0)
+        seen = compiled(torch.empty(5, 7), std)
+        torch.manual_seed(0)
+        assert torch.equal(seen, init.normal_(torch.empty(5, 7), 0.0, std))
+
+
+@pytest.mark.parametrize(
+    ("low", "high"), [(4.0, math.inf), (-3.9, -3.8), (4.1, 4.2), (3.0, math.inf), (-math.inf, -2.7)]
+)
+@pytest.mark.filterwarnings("ignore:mean is more than 2 std")
+def test_far_and_narrow_intervals_are_as_fine_as_others(low: float, high: float) -> None:
+    """Of the few words of such an interval cells of equal chance hold unequal many."""
+    drawn = torch.empty(2_000_000, dtype=torch.float64)
+    x = init.trunc_normal_(drawn, a=low, b=high, generator=seeded()).numpy()
+    if low > 0:
+        x, low, high = -x, -high, -low
+    ends = stats.norm.cdf([low, high])
+    counts = np.histogram((stats.norm.cdf(x) - ends[0]) / (ends[1] - ends[0]), 4096, (0, 1))[0]
+    assert counts.sum() == len(x)
+    assert stats.chisquare(counts).pvalue > 1e-6
+    assert len(np.unique(x)) > 1_800_000
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_scales_that_are_small_beside_the_mean(dtype: torch.dtype) -> None:
+    """Float32 has no number there; float64 has, and rounding to float32 is torch's too."""
+    w = torch.empty(100_000, dtype=dtype)
+    single = dtype == torch.float32
+    for mean, std in [(1.0, 1e-9), (1000.0, 1e-6), (-3.0, 2e-8)]:
+        assert single or abs(init.normal_(w, mean, std).std().item() / std - 1) < 0.01
+    init.uniform_(w, 0.1, 0.1000000001)
+    assert (w == torch.tensor(0.1)).all() if single else ((w >= 0.1) & (w <= 0.1000000001)).all()
+    init.uniform_(w, 1 + 1e-8, 1 + 2e-8)
+    assert single or (len(w.unique()) > 1000 and w.min() >= 1 + 1e-8 and w.max() <= 1 + 2e-8)

@@ -133,3 +133,33 @@ def test_a_llama_of_seventy_billion_is_planned_without_memory():
     assert sum(row.size for row in plan if not row.buffer) > 70e9
     assert {row.depth for row in plan} == {80}
     assert grown < 256, f"{grown:.0f} MiB; its smallest matrix has {8192 * 1024 * 4 / 2**20:.0f}"
+
+
+@pytest.mark.parametrize(
+    ("scheme", "dtype", "message"),
+    [
+        (gi.Normal(1e5), torch.float16, "float16 ends at 65504"),
+        (gi.Uniform(-1e5, 1e5), torch.float16, "up to 1e"),
+        (gi.TruncatedNormal(1e5), torch.float16, "ends at"),
+        (gi.Orthogonal(1e6), torch.float16, "ends at"),
+        (gi.Constant(500.0), torch.float8_e4m3fn, "ends at 448"),
+        (gi.Normal(1e-9), torch.float16, "all 0 in torch.float16: pass a larger"),
+        (gi.Normal(1e5), torch.bfloat16, ""),
+        (gi.Uniform(-6e4, 6e4), torch.float16, ""),
+        (gi.Normal(1e-7), torch.float16, ""),
+        (gi.Zeros(), torch.float16, ""),
+    ],
+)
+def test_what_a_small_dtype_cant_hold_is_refused(
+    scheme: gi.Scheme, dtype: torch.dtype, message: str
+) -> None:
+    net = nn.Linear(50, 50, bias=False).to(dtype)
+    before = net.weight.float()
+    if message:
+        with pytest.raises(gi.GoodinitError, match=f"^weight: .*{message}"):
+            gi.init_(net, {"weight": scheme}, seed=0)
+        assert torch.equal(net.weight.float(), before)
+    else:
+        gi.init_(net, {"weight": scheme}, seed=0)
+        assert net.weight.isfinite().all()
+        assert bool(net.weight.any()) == (scheme != gi.Zeros())

@@ -23,7 +23,7 @@ cuts = st.one_of(
 )
 
 plain = st.one_of(
-    st.builds(s.Normal, positive, numbers),
+    st.builds(s.Normal, positive, st.floats(-1, 1)),
     st.builds(s.Uniform, st.floats(-10, 0), st.floats(0.1, 10)),
     st.builds(s.TruncatedNormal, positive, st.just(0.5), cuts, st.booleans()),
     st.builds(s.Constant, numbers),

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -174,6 +175,18 @@ def test_prefix_of_a_longer_draw() -> None:
     )
 
 
+def test_numbers_of_numpy_do_not_wrap_around() -> None:
+    shape, box = (70_000, 70_000), ((69_999, 70_000), (0, 4))
+    narrow = np.array(shape, np.int32), np.array(box, np.int32)
+    expected = Stream(0).draw("w", LAWS[0], shape, box=box)
+    assert torch.equal(Stream(0).draw("w", LAWS[0], narrow[0], box=narrow[1]), expected)
+
+
+def test_a_name_is_a_text() -> None:
+    with pytest.raises(StreamError, match="pass texts"):
+        Stream(0).draw(3, LAWS[0], (4,))  # pyright: ignore[reportArgumentType]
+
+
 def test_purpose_is_part_of_the_key() -> None:
     s = Stream(0)
     assert s.key("w", "q") == spec.make_key(0, "w", "q")
@@ -200,6 +213,9 @@ def test_purpose_is_part_of_the_key() -> None:
         (torch.zeros(3, 4), {"box": ((2, 1), (0, 4))}, "isn't inside"),
         (torch.zeros(3, 4), {"box": ((0, 3),)}, "isn't inside"),
         (torch.zeros(3), {"shape": (-3,)}, "no tensor has the shape"),
+        (torch.zeros(3), {"shape": 3}, "a sequence of ints"),
+        (torch.zeros(3), {"shape": (3.0,)}, "a sequence of ints"),
+        (torch.zeros(3), {"box": (0, 3)}, "pairs"),
         (torch.zeros(3), {"shape": (2**40, 2**30)}, "no tensor has the shape"),
     ],
 )
@@ -215,6 +231,14 @@ def test_refused_before_anything_is_written(
 def test_draw_refuses_other_dtypes() -> None:
     with pytest.raises(StreamError, match="float64, bfloat16"):
         Stream(0).draw("w", LAWS[0], (3,), dtype=torch.int32)
+
+
+class OwnTensor(Tensor):
+    pass
+
+
+class OwnParameter(nn.Parameter):
+    pass
 
 
 @pytest.fixture
@@ -234,12 +258,19 @@ def test_read_only_memory_is_refused(mapped: Tensor) -> None:
     law = Law.normal()
     net = nn.Linear(8, 8, bias=False)
     net.weight = nn.Parameter(mapped.view(8, 8))
+    other = nn.Linear(8, 8, bias=False)
+    other.weight = OwnParameter(mapped.view(8, 8))
     for call, error in [
         (lambda: Stream(0).fill_(mapped, "w", law), StreamError),
         (lambda: Stream(0).fill_(mapped.view(8, 8).T, "w", law), StreamError),
         (lambda: Stream(0).fill_(mapped[3:5], "w", law, shape=(64,), box=((3, 5),)), StreamError),
         (lambda: gi.init_(net, "he"), ModelError),
+        (lambda: gi.init_(other, "he"), ModelError),
         (lambda: init.normal_(net.weight), InitMemoryError),
+        (lambda: init.normal_(mapped.as_subclass(OwnTensor)), InitMemoryError),
+        (lambda: Stream(0).fill_(mapped.as_subclass(OwnTensor), "w", law), StreamError),
+        *[(lambda f=f: f(mapped), InitMemoryError) for f in (init.zeros_, init.ones_)],
+        (lambda: init.constant_(mapped, 3.0), InitMemoryError),
     ]:
         with pytest.raises(error, match="read-only"):
             call()

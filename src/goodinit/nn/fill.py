@@ -20,8 +20,9 @@ from goodinit.errors import LazyParameterError, StreamError
 from goodinit.nn.refusals import InitDtypeError, InitMemoryError, InitTypeError, refuse
 from goodinit.schemes.fields import shown
 from goodinit.streams import Law, Stream, fresh_seed
-from goodinit.streams.plain import is_writable
-from goodinit.streams.stream import DTYPES
+from goodinit.streams.plain import is_transformed, is_writable
+from goodinit.streams.spec import cdf_word
+from goodinit.streams.stream import CHUNK, DTYPES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,6 +34,7 @@ __all__ = [
     "Wanted",
     "check_drawable",
     "check_memory",
+    "check_writable",
     "draw_",
     "largest",
     "normal",
@@ -73,7 +75,8 @@ class Wanted(NamedTuple):
 def ours(function: str, tensor: Tensor) -> bool:
     """Return whether to draw here; a tensor of a kind that dispatches by itself is torch's.
 
-    Such are DTensor, FakeTensor and whatever has its own ``__torch_function__``.
+    Such are DTensor, FakeTensor and whatever has its own ``__torch_function__``; and all under
+    torch.func, which has rules of its own for random numbers, and under torch.jit.trace.
 
     Raises:
         InitTypeError: it is no tensor.
@@ -92,6 +95,8 @@ def ours(function: str, tensor: Tensor) -> bool:
     if tensor.is_inference() and not torch.is_inference_mode_enabled():
         mend = "it was made in inference mode: write to it there, or to its clone()"
         refuse(function, "tensor", tuple(tensor.shape), mend)  # torch writes first, then raises
+    if is_transformed():
+        return False
     kind, base = cast("Any", type(tensor)), cast("Any", Tensor)
     if kind is Tensor or kind is Parameter:
         return True
@@ -129,8 +134,7 @@ def check_memory(function: str, tensor: Tensor) -> None:
         raise InitDtypeError(
             f"{function}: the layout is {tensor.layout}: pass a strided tensor, and convert it"
         )
-    if not is_writable(tensor):
-        raise InitMemoryError(f"{function}: the memory is read-only: pass the tensor's clone()")
+    check_writable(function, tensor)
     if tensor.is_contiguous():
         return
     reach = 0  # the last offset that the axes so far lead to
@@ -141,6 +145,12 @@ def check_memory(function: str, tensor: Tensor) -> None:
                 f"strides {tensor.stride()}): initialise what was expanded, or its clone()"
             )
         reach += stride * (size - 1)
+
+
+def check_writable(function: str, tensor: Tensor) -> None:
+    """Raise if the tensor lies in a file that is mapped for reading: a write ends the process."""
+    if not is_writable(tensor):
+        raise InitMemoryError(f"{function}: the memory is read-only: pass the tensor's clone()")
 
 
 def check_drawable(
@@ -230,30 +240,53 @@ def draw_(
 
 
 def _fill_(out: Tensor, wanted: Wanted, stream: Stream) -> Tensor:
-    try:
-        law = _law(wanted)
-    except StreamError:  # beyond what float32 holds exactly
-        return out.copy_(_in_double(tuple(out.shape), wanted, stream))
-    return stream.fill_(out, NAME, law)
+    law = _law(wanted)
+    if law is not None:
+        return stream.fill_(out, NAME, law)
+    flat = torch.empty(out.numel(), dtype=out.dtype, device=out.device)
+    for start in range(0, len(flat), CHUNK):
+        stop = min(start + CHUNK, len(flat))
+        flat[start:stop] = _in_double(wanted, stream, len(flat), (start, stop))
+    return out.copy_(flat.view(out.shape))
 
 
 @lru_cache(maxsize=1024)
-def _law(wanted: Wanted) -> Law:
-    return Law(*wanted[:5])
-
-
-def _in_double(shape: tuple[int, ...], wanted: Wanted, stream: Stream) -> Tensor:
-    """Return the values in float64: for tiny or huge scales, narrow intervals and far tails."""
-    kind, loc, scale, low, high, least, greatest = wanted
+def _law(wanted: Wanted) -> Law | None:
+    """Return the stream's law; None for what is beyond float32, or coarse there."""
     try:
-        unit = Law(kind, 0.0, 1.0, low, high)
+        law = Law(*wanted[:5])
     except StreamError:
-        chance = stream.draw(NAME, Law.uniform(0.0, 1.0), shape, dtype=torch.float64)
-        if low + high < 0:  # the mirror image
-            return greatest - scale * _excess(chance, -high, -low)
-        return (least + scale * _excess(chance, low, high)).clamp_(least, greatest)
-    values = stream.draw(NAME, unit, shape, dtype=torch.float64).mul_(scale).add_(loc)
-    return values.clamp_(least, greatest)
+        return None
+    return None if _is_narrow(wanted) else law
+
+
+def _is_narrow(wanted: Wanted) -> bool:
+    """Whether an interval holds fewer of a stream's 2**32 words than float32 has digits for."""
+    if wanted.kind != "truncated":
+        return False
+    return cdf_word(wanted.high) - cdf_word(wanted.low) < 1 << 24
+
+
+def _in_double(wanted: Wanted, stream: Stream, numel: int, part: tuple[int, int]) -> Tensor:
+    """Return some of the values in float64: for tiny or huge scales, narrow intervals, far tails.
+
+    Args:
+        wanted: the law.
+        stream: what to draw from.
+        numel: of the whole tensor.
+        part: the first row-major index, and the one behind the last.
+    """
+    kind, loc, scale, low, high, least, greatest = wanted
+
+    def draw(law: Law) -> Tensor:
+        return stream.draw(NAME, law, (numel,), box=(part,), dtype=torch.float64)
+
+    if not _is_narrow(wanted):
+        return draw(Law(kind, 0.0, 1.0, low, high)).mul_(scale).add_(loc).clamp_(least, greatest)
+    chance = draw(Law.uniform(0.0, 1.0))
+    if low + high < 0:  # the mirror image
+        return greatest - scale * _excess(chance, -high, -low)
+    return (least + scale * _excess(chance, low, high)).clamp_(least, greatest)
 
 
 def _excess(chance: Tensor, low: float, high: float) -> Tensor:

@@ -11,7 +11,7 @@ from torch.nn.init import constant_ as torch_constant_
 from torch.nn.init import trunc_normal_ as torch_trunc_normal_
 
 from goodinit.nn import fill
-from goodinit.nn.fill import Wanted, check_drawable, number, ours, real
+from goodinit.nn.fill import Wanted, check_drawable, check_writable, number, ours, real
 from goodinit.nn.refusals import refuse
 from goodinit.schemes import Site, TruncatedNormal
 
@@ -179,6 +179,7 @@ def constant_(tensor: Tensor, val: float) -> Tensor:
         val: the value; NaN and infinity too.
 
     Raises:
+        InitMemoryError: memory that is read-only.
         RuntimeError: torch's, for a value beyond the dtype.
         TypeError: torch's, for what is no number.
 
@@ -188,6 +189,7 @@ def constant_(tensor: Tensor, val: float) -> Tensor:
     """
     if not ours("constant_", tensor):
         return torch_constant_(tensor, val)
+    check_writable("constant_", tensor)
     with torch.no_grad():
         return tensor.fill_(val)
 
@@ -198,11 +200,15 @@ def ones_(tensor: Tensor) -> Tensor:
     Args:
         tensor: of any dtype, shape and strides.
 
+    Raises:
+        InitMemoryError: memory that is read-only.
+
     Example:
         >>> ones_(torch.empty(2, dtype=torch.int64))
         tensor([1, 1])
     """
     ours("ones_", tensor)
+    check_writable("ones_", tensor)
     with torch.no_grad():
         return tensor.fill_(1.0)
 
@@ -213,10 +219,14 @@ def zeros_(tensor: Tensor) -> Tensor:
     Args:
         tensor: of any dtype, shape and strides.
 
+    Raises:
+        InitMemoryError: memory that is read-only.
+
     Example:
         >>> zeros_(torch.empty(2))
         tensor([0., 0.])
     """
     ours("zeros_", tensor)
+    check_writable("zeros_", tensor)
     with torch.no_grad():
         return tensor.zero_()

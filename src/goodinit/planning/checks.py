@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 
@@ -13,10 +15,22 @@ from goodinit.errors import (
     MetaModelError,
     ModelError,
     ParametrizationError,
+    SchemeError,
 )
+from goodinit.schemes import Scheme, Site
+from goodinit.schemes.values import Drawn
 from goodinit.streams.plain import is_writable
+from goodinit.streams.spec import float32_bounds
 
-__all__ = ["check_module", "check_writable", "fixes_scale", "is_real", "is_shard", "normalises"]
+__all__ = [
+    "check_module",
+    "check_range",
+    "check_writable",
+    "fixes_scale",
+    "is_real",
+    "is_shard",
+    "normalises",
+]
 
 # They keep only the direction or the factor of what is written through them.
 _FIXING = {
@@ -26,6 +40,12 @@ _FIXING = {
 
 
 _PLAIN = (Tensor, nn.Parameter)
+
+SMALL = (
+    torch.float16,
+    *(torch.float8_e4m3fn, torch.float8_e5m2, torch.float8_e4m3fnuz, torch.float8_e5m2fnuz),
+)
+LARGEST = 6.2306  # no standard normal value of a stream is as large
 
 
 def check_module(model: object, what: str) -> nn.Module:
@@ -66,6 +86,31 @@ def check_writable(slot: Slot) -> None:
             )
     if slot.how == "parametrized":
         _check_parametrization(slot)
+
+
+def check_range(scheme: Scheme, site: Site, dtype: torch.dtype) -> None:
+    """Raise where a scheme's values would be infinite in a dtype, or all of them 0.
+
+    Half precision and smaller: float16 ends at 65504, and rounds what is below 3e-8 to 0.
+    """
+    if dtype not in SMALL:
+        return
+    mean, std = scheme.moments(site)
+    reach = abs(mean) + LARGEST * std
+    if isinstance(scheme, Drawn) and std > 0:
+        bounds = [abs(bound) for bound in float32_bounds(scheme.law(site))]
+        reach = min(reach, *bounds) if math.isinf(max(bounds)) else max(bounds)
+    limits = torch.finfo(dtype)
+    if reach > limits.max:
+        raise SchemeError(
+            f"{scheme!r} has values up to {reach:.3g}, and {dtype} ends at {limits.max:.5g}: pass "
+            "a smaller one, or keep the parameter in float32"
+        )
+    if 0 < reach < limits.smallest_normal * limits.eps / 2:
+        raise SchemeError(
+            f"{scheme!r} has values up to {reach:.3g}, which are all 0 in {dtype}: pass a larger "
+            "one, or keep the parameter in float32"
+        )
 
 
 def is_shard(slot: Slot) -> bool:

@@ -22,6 +22,7 @@ from goodinit.anatomy.rows import KINDS, PARTS, Box
 from goodinit.errors import PlanFileError, SchemeError
 from goodinit.findings import Finding, Severity
 from goodinit.planning import strict
+from goodinit.planning.checks import check_range
 from goodinit.planning.rows import PlanBlock, PlanRow
 from goodinit.schemes import Layout, Scheme, from_dict
 from goodinit.schemes.fields import shown
@@ -365,6 +366,7 @@ def _check_schemes(row: PlanRow, path: str) -> None:
         where = f"{path}.blocks[{number}].scheme" if row.blocks else f"{path}.scheme"
         try:
             block.scheme.check(row.site(block))
+            check_range(block.scheme, row.site(block), row.dtype)
         except (SchemeError, ArithmeticError) as error:
             raise PlanFileError(f"{where}: {error}") from error
 

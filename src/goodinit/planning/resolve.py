@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
+import torch
 from torch import nn
 
 from goodinit.anatomy.names import Slot, type_of
@@ -16,7 +17,14 @@ from goodinit.errors import (
     UncoveredError,
     UnusedRuleError,
 )
-from goodinit.planning.checks import check_writable, fixes_scale, is_real, is_shard, normalises
+from goodinit.planning.checks import (
+    check_range,
+    check_writable,
+    fixes_scale,
+    is_real,
+    is_shard,
+    normalises,
+)
 from goodinit.planning.codec import common
 from goodinit.planning.defaults import torch_default
 from goodinit.planning.deferred import Deferred
@@ -93,7 +101,7 @@ class Matcher:
             else:
                 self._by_facets.append(number)
         self._known: dict[object, list[int]] = {}
-        self._fit: set[tuple[Scheme, Site]] = set()
+        self._fit: set[tuple[Scheme, Site, torch.dtype]] = set()
 
     def match(self, row: Row, block: Block) -> list[int]:
         """Return the numbers of the rules that match, in order; the last one wins."""
@@ -121,11 +129,12 @@ class Matcher:
             self.won[matched[-1]] += 1
         return matched
 
-    def check(self, scheme: Scheme, site: Site) -> None:
+    def check(self, scheme: Scheme, site: Site, dtype: torch.dtype) -> None:
         """Raise where a scheme doesn't fit; layers that are alike are checked once."""
-        if (scheme, site) not in self._fit:
+        if (scheme, site, dtype) not in self._fit:
             scheme.check(site)
-            self._fit.add((scheme, site))
+            check_range(scheme, site, dtype)
+            self._fit.add((scheme, site, dtype))
 
     def _hit(self, number: int, row: Row, block: Block) -> bool:
         where = self.rules[number].where
@@ -168,7 +177,9 @@ def resolve_row(
     if grown is not None:
         blocks = grow(blocks, grown)
         for b in blocks:
-            matcher.check(b.scheme, Site(b.shape, row.facets.layout, b.fan_in, b.fan_out))
+            matcher.check(
+                b.scheme, Site(b.shape, row.facets.layout, b.fan_in, b.fan_out), row.dtype
+            )
     if fix := fixes_scale(slot):
         whys.append(f"{fix}, so that the scale of the draw is lost")
     if grown is None:
@@ -264,7 +275,7 @@ def _in_numbers(
     try:
         if isinstance(scheme, Scaled):
             scheme = scheme.resolve(facts)
-        matcher.check(scheme, site)
+        matcher.check(scheme, site, row.dtype)
     except SchemeError as error:
         at = f"{row.name} (block {block.name})" if block.name else row.name
         raise type(error)(f"{at}: {error}") from error

@@ -13,7 +13,7 @@ from torch.autograd.graph import increment_version
 from torch.nn import Parameter
 from torch.utils._device import DeviceContext
 
-__all__ = ["bump", "is_plain", "is_writable"]
+__all__ = ["bump", "is_plain", "is_transformed", "is_writable"]
 
 _C = cast("Any", torch._C)
 _TYPES = (Tensor, Parameter)
@@ -31,7 +31,7 @@ def is_plain(out: Tensor) -> bool:
     >>> is_plain(torch.empty(2)), is_plain(torch.empty(2, device="meta"))
     (True, False)
     """
-    if type(out) not in _TYPES or _dispatch_modes() or _transforms() is not None or _tracer():
+    if type(out) not in _TYPES or _dispatch_modes() or is_transformed():
         return False
     if torch.compiler.is_compiling() or (_function_modes() and not _only_devices()):
         return False
@@ -40,6 +40,15 @@ def is_plain(out: Tensor) -> bool:
     if keys != plain and not (keys == inference and torch.is_inference_mode_enabled()):
         return False
     return out.data_ptr() != 0
+
+
+def is_transformed() -> bool:
+    """Return whether a transform of torch.func or a tracer is at work.
+
+    >>> is_transformed(), torch.func.vmap(lambda x: x + is_transformed())(torch.zeros(2))
+    (False, tensor([1., 1.]))
+    """
+    return _transforms() is not None or bool(_tracer())
 
 
 def is_writable(out: Tensor) -> bool:
@@ -52,9 +61,13 @@ def is_writable(out: Tensor) -> bool:
     >>> is_writable(torch.empty(2)), is_writable(torch.frombuffer(bytearray(8), dtype=torch.int32))
     (True, True)
     """
-    if type(out) not in _TYPES or out.layout is not torch.strided:
+    if out.layout is not torch.strided or not (out.is_cpu and out.numel()):
         return True
-    if out.untyped_storage().resizable() or not (out.is_cpu and out.numel()):
+    try:
+        storage = out.untyped_storage()
+        if storage.resizable() or not storage.data_ptr():
+            return True
+    except (RuntimeError, NotImplementedError):  # a wrapper's: it has no memory of its own
         return True
     return not hasattr(os, "readv") or _ends_are_writable(out)
 

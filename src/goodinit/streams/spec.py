@@ -62,6 +62,9 @@ LIMIT = 6.4
 LEAST_SCALE = 2.0**-64
 """With a smaller scale subnormal numbers could arise, which some machines flush to zero."""
 
+LEAST_SHARE = 2.0**-20
+"""Of loc; with a smaller scale float32 has fewer than 8 values in it, and none at last."""
+
 LEAST_MASS = 2.0**-16
 """A truncation that keeps less than this would have too few distinct values."""
 
@@ -165,6 +168,8 @@ def make_key(seed: int, name: str, purpose: str = "") -> Key:
 
 def key_bytes(seed: int, name: str, purpose: str) -> bytes:
     """Return the 16 bytes of make_key's key; the seed is known to be good."""
+    if not (isinstance(name, str) and isinstance(purpose, str)):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise StreamError(f"a name is {name!r} and its purpose {purpose!r}: pass texts")
     try:
         data, more = name.encode(), purpose.encode()
     except UnicodeEncodeError as error:
@@ -304,7 +309,7 @@ class Law:
         kind: ``normal``: z standard normal; ``uniform``: z uniform in [-1, 1]; ``truncated``: z
             standard normal on condition that low <= z <= high.
         loc: the middle, finite.
-        scale: zero, or at least 2**-64.
+        scale: zero, or at least 2**-64 and 2**-20 of loc.
         low, high: of a truncated law, in units of scale around loc. No value of z lies beyond
             6.2, so that a bound out there is no bound.
 
@@ -386,6 +391,11 @@ def _check(law: Law) -> None:
     if not abs(loc) + LIMIT * scale < torch.finfo(torch.float32).max:
         raise StreamError(
             f"loc {loc} with scale {scale} is beyond float32: pass finite numbers below 1e37"
+        )
+    if 0 < scale < LEAST_SHARE * abs(loc):
+        raise StreamError(
+            f"the scale {scale} is below 2**-20 of loc {loc}, where float32 has hardly a value: "
+            "pass a larger one, or 0 for a constant"
         )
     if law.kind != "truncated":
         if (low, high) != (-math.inf, math.inf):

@@ -213,12 +213,20 @@ def _check_box(
     name: str, shape: Sequence[int], box: Sequence[tuple[int, int]] | None
 ) -> tuple[tuple[int, ...], Box]:
     """Return the shape and the box as tuples; raise StreamError if the box isn't inside."""
-    full = tuple(shape)
+    try:  # numpy's numbers would wrap around
+        full = tuple(map(operator.index, shape))
+        given = (
+            None if box is None else tuple((operator.index(a), operator.index(b)) for a, b in box)
+        )
+    except (TypeError, ValueError) as error:
+        raise StreamError(
+            f"{name}: the shape is {shape!r} and the box {box!r}: pass a sequence of ints, and one "
+            "of pairs (start, stop)"
+        ) from error
     if any(size < 0 for size in full) or math.prod(full) >= 2**63:
         raise StreamError(f"{name}: no tensor has the shape {full}: pass sizes from 0 on")
-    if box is None:
+    if given is None:
         return full, tuple((0, size) for size in full)
-    given = tuple((start, stop) for start, stop in box)
     if len(given) != len(full) or not all(
         0 <= start <= stop <= size for (start, stop), size in zip(given, full, strict=True)
     ):
