@@ -21,6 +21,7 @@ def row(
         kind,
         function,
         (8, 4),
+        4,
         Moments(0.0, second, **moments),
         None if backward is None else Moments(0.0, backward),
         takes,

@@ -103,6 +103,12 @@ def test_a_bias_that_dominates() -> None:
     assert "GI132" in codes(gi.measure(net, INPUTS))
     net[1] = nn.Sigmoid()  # a gate, say
     assert "GI132" not in codes(gi.measure(net, INPUTS))
+    net[1] = nn.Sequential(nn.BatchNorm1d(N), nn.ReLU())  # which subtracts it
+    assert codes(gi.measure(net, INPUTS)) == []
+    net[1] = nn.Sequential(nn.LayerNorm(N), nn.ReLU())  # does so as well, while it is one number
+    assert codes(gi.measure(net, INPUTS)) == []
+    gi.init_(net, {"0.bias": gi.Normal(9.0)}, seed=0)
+    assert "GI132" in codes(gi.measure(net, INPUTS))
 
 
 def test_the_remedies_of_parameters_run() -> None:
@@ -135,6 +141,48 @@ def test_bad_numbers_are_named_where_they_begin() -> None:
     (finding,) = gi.measure(drawn(Root()), INPUTS).findings
     assert finding.code == "GI101"
     assert "gradient" in finding.cause
+
+    class Scaled(Root):
+        def __init__(self) -> None:
+            super().__init__()
+            self.scale = nn.Parameter(torch.zeros(N))
+
+        def forward(self, x: Tensor) -> Tensor:  # calls on parameters alone have no row
+            return self.layer(x) * self.scale.square().sum().sqrt() + x
+
+    signal = gi.measure(
+        drawn(Scaled(), {"layer.*": gi.LeCunNormal(), "*.bias": gi.Zeros()}), INPUTS
+    )
+    (finding,) = signal.findings
+    assert (finding.code, finding.where) == ("GI101", "scale")
+    assert math.isnan(next(g for g in signal.gradients if g.name == "scale").ratio or 0)
+
+
+def test_ratios_of_tiny_and_of_complex_gradients() -> None:
+    net = drawn(tower(nn.Tanh, 40, 64), {"*": gi.Normal(0.02), "*.bias": gi.Zeros()})
+    signal = gi.measure(net, INPUTS[:, :64], lambda y: y.mean())
+    double = net.double()
+    total = double(INPUTS[:, :64].double()).mean()
+    names = [name for name, p in double.named_parameters() if p.any()]
+    own = torch.autograd.grad(total, [double.get_parameter(name) for name in names])
+    ratios = {g.name: g.ratio for g in signal.gradients}
+    for name, gradient in zip(names, own, strict=True):
+        expected = (gradient.norm() / double.get_parameter(name).norm()).item()
+        assert 0 < expected < 1e-20 or name == "78.weight"
+        assert ratios[name] == pytest.approx(expected, rel=1e-3)
+
+    class Filter(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight = nn.Parameter(torch.complex(INPUTS[0, :33], INPUTS[1, :33]))
+
+        def forward(self, x: Tensor) -> Tensor:
+            return torch.fft.irfft(torch.fft.rfft(x) * self.weight)
+
+    filtered = Filter()
+    (ratio,) = gi.measure(filtered, INPUTS[:, :64], lambda y: y.square().mean()).gradients
+    (gradient,) = torch.autograd.grad(filtered(INPUTS[:, :64]).square().mean(), [filtered.weight])
+    assert ratio.ratio == pytest.approx((gradient.norm() / filtered.weight.norm()).item(), rel=1e-4)
 
 
 def test_masks_are_no_bad_numbers() -> None:
@@ -210,3 +258,141 @@ def test_a_last_layer_drawn_small_is_no_vanishing() -> None:
     drawn(net)
     gi.init_(net, {"1.weight": gi.Normal(1e-4)}, seed=0)
     assert codes(gi.measure(net, INPUTS)) == []
+
+
+class Heads(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.body, self.first, self.second = nn.Linear(N, N), nn.Linear(N, 10), nn.Linear(N, 10)
+        gi.init_(self, "standard", seed=0)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        x = self.body(x).relu()
+        return self.first(x), self.second(x)
+
+
+@pytest.mark.parametrize("bad", ["first", "second"])
+def test_each_output_is_judged(bad: str) -> None:
+    net = Heads()
+    assert codes(gi.measure(net, INPUTS)) == []
+    gi.init_(net, {f"{bad}.weight": gi.Normal(1e-4), f"{bad}.bias": gi.Normal(1.0)}, seed=0)
+    (finding,) = gi.measure(net, INPUTS).findings
+    assert (finding.code, finding.where) == ("GI104", f"{bad}:linear")
+
+
+CLASSES = torch.arange(64) % 10
+
+
+@pytest.mark.parametrize("bad", ["first", "second"])
+@pytest.mark.parametrize("swapped", [False, True])
+def test_the_head_with_the_large_loss_is_named(bad: str, swapped: bool) -> None:
+    net = Heads()
+
+    def loss(heads: tuple[Tensor, Tensor]) -> Tensor:
+        a, b = reversed(heads) if swapped else heads
+        return F.cross_entropy(a, CLASSES) + F.cross_entropy(b, CLASSES)
+
+    gi.init_(net, {f"{bad}.weight": gi.Normal(4.0)}, seed=0)
+    (finding,) = gi.measure(net, INPUTS, loss).findings
+    assert finding.code == "GI110"
+    assert f"'{bad}.weight'" in finding.remedy
+    exec(finding.remedy, {"gi": gi, "model": net})
+    assert codes(gi.measure(net, INPUTS, loss)) == []
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        lambda z: F.cross_entropy(z, CLASSES),
+        lambda z: F.cross_entropy(z, CLASSES, reduction="sum"),
+        lambda z: F.cross_entropy(z, CLASSES, reduction="none").mean(),
+        lambda z: F.nll_loss(z.log_softmax(-1), CLASSES),
+    ],
+)
+def test_forms_of_cross_entropy(loss: Any) -> None:
+    net = drawn(nn.Sequential(nn.Linear(N, N), nn.ReLU(), nn.Linear(N, 10)), "standard")
+    assert codes(gi.measure(net, INPUTS, loss)) == []
+    gi.init_(net, {"2.weight": gi.Normal(4.0)}, seed=0)
+    signal = gi.measure(net, INPUTS, loss)
+    assert codes(signal) == ["GI110"]
+    exec(signal.findings[0].remedy, {"gi": gi, "model": net})
+    assert codes(gi.measure(net, INPUTS, loss)) == []
+
+
+@pytest.mark.parametrize(
+    ("norm", "activation", "bad", "code"),
+    [
+        (nn.BatchNorm1d(N), nn.ReLU(), {"1.bias": gi.Constant(-10.0)}, "GI106"),
+        (nn.LayerNorm(N), nn.Tanh(), {"1.weight": gi.Constant(50.0)}, "GI107"),
+    ],
+)
+def test_a_norm_that_kills_is_what_the_remedy_mends(
+    norm: nn.Module, activation: nn.Module, bad: dict[str, gi.Scheme], code: str
+) -> None:
+    net = drawn(nn.Sequential(nn.Linear(N, N), norm, activation, nn.Linear(N, 10)))
+    gi.init_(net, bad)
+    found = next(f for f in gi.measure(net, INPUTS).findings if f.code == code)
+    exec(found.remedy, {"gi": gi, "model": net})
+    assert codes(gi.measure(net, INPUTS)) == []
+
+
+def test_large_inputs_are_to_be_scaled() -> None:
+    net = drawn(nn.Sequential(nn.Linear(N, N), nn.Tanh(), nn.Linear(N, 10)), "xavier")
+    found = next(f for f in gi.measure(net, 200 * INPUTS).findings if f.code == "GI107")
+    assert found.remedy.startswith("scale the inputs, whose second moment is 4.03e+04")
+
+
+def test_a_norm_written_by_hand() -> None:
+    class Rms(nn.Module):
+        def __init__(self, offset: float) -> None:
+            super().__init__()
+            self.weight, self.offset = nn.Parameter(torch.ones(N)), offset
+
+        def forward(self, x: Tensor) -> Tensor:
+            x = x * torch.rsqrt(x.square().mean(-1, keepdim=True) + 1e-6)
+            return x * (self.offset + self.weight) if self.offset else self.weight * x
+
+    for offset in (0.0, 1.0):
+        net = drawn(nn.Sequential(nn.Linear(N, N), Rms(offset), nn.Linear(N, N)))
+        gi.init_(net, {"1.weight": gi.Normal(0.02)}, seed=0)
+        found = [f for f in gi.measure(net, INPUTS).findings if f.code == "GI111"]
+        assert bool(found) != bool(offset)  # 1 + a small weight is as it should be
+        for finding in found:
+            exec(finding.remedy, {"gi": gi, "model": net})
+            assert codes(gi.measure(net, INPUTS)) == []
+
+
+# What is meant so.
+
+
+def test_what_recipes_start_from_on_purpose() -> None:
+    """RetinaNet's prior; identity kernels; gates that are open or shut."""
+    convolutions = [p for _ in range(4) for p in (nn.Conv2d(64, 64, 3, padding=1), nn.ReLU())]
+    net = drawn(nn.Sequential(*convolutions, nn.Conv2d(64, 18, 3, padding=1), nn.Sigmoid()))
+    gi.init_(net, {"*": gi.Normal(0.01), "*.bias": gi.Zeros(), "8.bias": gi.Constant(-4.6)}, seed=0)
+    assert codes(gi.measure(net, torch.randn(4, 64, 8, 8))) == []
+
+    blocks = [p for _ in range(4) for p in (nn.Conv2d(8, 8, 3, padding=1), nn.BatchNorm2d(8))]
+    net = drawn(nn.Sequential(*blocks), {nn.Conv2d: gi.Dirac(), "*.bias": gi.Zeros()})
+    assert codes(gi.measure(net, torch.randn(4, 8, 6, 6))) == []
+
+    class Highway(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer, self.gate = nn.Linear(N, N), nn.Linear(N, N)
+
+        def forward(self, x: Tensor) -> Tensor:
+            open_ = self.gate(x).sigmoid()
+            return self.layer(x).tanh() * open_ + x * (1 - open_)
+
+    net = drawn(nn.Sequential(*[Highway() for _ in range(4)]), "standard")
+    gi.init_(net, {"*.gate.bias": gi.Constant(-5.0)})
+    assert codes(gi.measure(net, INPUTS)) == []
+
+
+def test_statistics_of_batch_norm_that_a_file_brought() -> None:
+    """Files from before the counter leave it at 0."""
+    net = nn.Sequential(nn.Linear(N, N), nn.BatchNorm1d(N), nn.ReLU()).eval()
+    assert any("none have been taken" in note for note in gi.measure(net, INPUTS).notes)
+    net[1].running_mean += 0.1
+    assert not gi.measure(net, INPUTS).notes

@@ -59,7 +59,7 @@ def error_of(row: SignalRow) -> str:
 
     >>> from goodinit.signal import Moments
     >>> moments = Moments(mean=0.4, second=0.5, error=0.1)
-    >>> error_of(SignalRow("0:relu", "0", "activation", "relu", (8, 4), moments))
+    >>> error_of(SignalRow("0:relu", "0", "activation", "relu", (8, 4), 4, moments))
     '± 10%'
     """
     if not row.error:

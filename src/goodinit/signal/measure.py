@@ -209,7 +209,8 @@ def _gradients(total: Tensor, found: Iterable[Slot]) -> list[Gradient]:
             ratios.append(Gradient(slot.name, None))
             continue
         g, w = _norm(gradient), _norm(tensor)
-        ratios.append(Gradient(slot.name, g / w if w else math.inf if g else 0.0))
+        ratio = g / w if w else math.inf if g else 0.0
+        ratios.append(Gradient(slot.name, ratio if math.isfinite(g) else math.nan, g))
     return ratios
 
 
@@ -252,7 +253,16 @@ def _gradients_as_before(tensors: Iterable[Tensor]) -> Generator[None]:
 
 
 def _norm(tensor: Tensor) -> float:
-    return cast("Tensor", torch.linalg.vector_norm(tensor.detach().float())).item()
+    tensor = tensor.detach()
+    if not tensor.is_complex() and tensor.dtype != torch.float64:
+        tensor = tensor.float()
+    norm = cast("Tensor", torch.linalg.vector_norm(tensor)).item()
+    if 1e-15 < norm < 1e15 or not tensor.numel():
+        return norm
+    largest = tensor.abs().amax().item()  # squares may have left float32
+    if not 0 < largest < math.inf:
+        return largest
+    return largest * cast("Tensor", torch.linalg.vector_norm(tensor / largest)).item()
 
 
 def _notes(
@@ -277,8 +287,9 @@ def _notes(
 def _unset_norms(model: nn.Module) -> Iterator[str]:
     for name, module in walk(model):
         if isinstance(module, _BatchNorm) and not module.training:
-            counted = module.num_batches_tracked
-            if counted is not None and not counted:
+            counted, mean = module.num_batches_tracked, module.running_mean
+            # A file without the counter leaves it at 0; a mean that isn't was taken.
+            if counted is not None and not counted and (mean is None or not mean.any()):
                 yield (
                     f"{name} is in eval mode, where it divides by running statistics, and none "
                     "have been taken, so that the signal has no findings: model.train() shows "

@@ -9,10 +9,11 @@ import weakref
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from goodinit.anatomy.functions import role_of
 from goodinit.anatomy.names import Slot
@@ -21,11 +22,13 @@ from goodinit.signal.moments import Axes, moments_of
 from goodinit.signal.rows import SignalRow
 from goodinit.trace.calls import Call, tensors_in
 
-__all__ = ["Meter"]
+__all__ = ["Entropy", "Meter"]
 
 DEAD = frozenset(("relu", "relu6", "threshold", "hardshrink", "softshrink", "hardtanh"))
 # Memory of an input's shape, and with no value of it.
+MIXING = frozenset(("contract", "attention", "opaque"))  # what they return has its channels last
 UNSET = frozenset(("empty_like", "new_empty", "new_empty_strided"))
+ENTROPIES = {"cross_entropy": functional.cross_entropy, "nll_loss": functional.nll_loss}
 SATURATED = {"tanh": (-0.99, 0.99), "sigmoid": (0.01, 0.99), "hardsigmoid": (0.0, 1.0)}
 
 
@@ -46,6 +49,14 @@ class _Known:
     params: tuple[str, ...] = ()
 
 
+class Entropy(NamedTuple):
+    """A cross-entropy: the row of its logits, over how many classes, its mean over the targets."""
+
+    number: int
+    classes: int
+    value: float
+
+
 class Meter:
     """Observes a run: a row for each floating call on the way from the inputs."""
 
@@ -62,8 +73,9 @@ class Meter:
         self.last = ""
         self.outputs: set[int] = set()
         self.bad_inputs = 0
-        self.entropy: tuple[int, float] | None = None
+        self.entropies: list[Entropy] = []
         self.input_cosine: float | None = None
+        self.input_second = 0.0
         self.empty_inputs = False
         self._keys = Keys()
         self._batch = batch
@@ -87,9 +99,11 @@ class Meter:
                 continue
             if tensor.is_floating_point():
                 self.bad_inputs += int(tensor.numel() - tensor.isfinite().sum().item())
+            axes = Axes(0 if tensor.shape[:1] == (batch,) else None, None)
+            moments = moments_of(tensor, axes, batch)
+            self.input_second = max(self.input_second, moments.second)
             if self.input_cosine is None and tensor.is_floating_point() and tensor.dim() > 1:
-                axes = Axes(0 if tensor.shape[0] == batch else None, None)
-                self.input_cosine = moments_of(tensor, axes, batch).across_samples
+                self.input_cosine = moments.across_samples
 
     def source(self, original: Tensor, stand_in: Tensor) -> None: ...
 
@@ -139,14 +153,15 @@ class Meter:
             self._known[id(tensor)] = _Known(weakref.ref(tensor), None, None, params)
 
     def _measure(self, call: Call, key: str, result: Tensor, takes: tuple[int, ...]) -> None:
-        features = self._features(call, result)
-        axes = Axes(self._samples(key, result), features)
+        samples, features = self._samples(key, result), self._features(call, result)
+        axes = Axes(samples, None if features == samples else features)
         row = SignalRow(
             key,
             call.path,
             role_of(call.function),
             call.function,
             tuple(result.shape),
+            result.shape[axes.features] if axes.features is not None else 1,
             moments_of(
                 result,
                 axes,
@@ -231,24 +246,45 @@ class Meter:
         return None
 
     def _features(self, call: Call, result: Tensor) -> int | None:
-        """Return the axis of channels: that of a convolution, as long as the shape stays."""
+        """Return the axis of channels: a convolution's, followed through what moves axes."""
+        role, last = role_of(call.function), result.dim() - 1 if result.dim() > 1 else None
         if call.function.startswith(CHANNELS) and result.dim() > 2:
             windows = [int(c) for c in call.function if c.isdigit()]
             return result.dim() - windows[0] - 1 if windows else 1
+        if role in MIXING:
+            return last
         for tensor in tensors_in(call.args):
             known = self._look(tensor)
-            if known is not None and known.features is not None and tensor.dim() == result.dim():
-                pooled = role_of(call.function) == "pool"
-                if pooled or tensor.shape == result.shape:
-                    return known.features
-        return result.dim() - 1 if result.dim() > 1 else None
+            if known is None or known.features is None:
+                continue
+            if role == "view" and (moved := _moved(tensor, known.features, result)) is not None:
+                return moved
+            if role != "view" and tensor.dim() == result.dim():
+                return known.features
+        return last
 
     def _note_entropy(self, call: Call) -> None:
-        if call.function == "cross_entropy" and isinstance(call.result, Tensor):
-            logits = next(tensors_in(call.args), None)
-            if logits is not None and call.result.numel() == 1 and logits.dim():
-                classes = logits.shape[1] if logits.dim() > 1 else logits.shape[0]
-                self.entropy = (classes, call.result.item())
+        mean = ENTROPIES.get(call.function)
+        logits = next(tensors_in(call.args), None)
+        known = None if logits is None else self._look(logits)
+        if mean is None or logits is None or known is None or known.number is None:
+            return
+        if not logits.dim() or not isinstance(call.result, Tensor):
+            return
+        value = call.result
+        if call.kwargs.get("reduction", "mean") != "mean":
+            with torch.no_grad():
+                value = mean(*call.args, **{**call.kwargs, "reduction": "mean"})
+        classes = logits.shape[1] if logits.dim() > 1 else logits.shape[0]
+        self.entropies.append(Entropy(known.number, classes, value.item()))
+
+
+def _moved(tensor: Tensor, axis: int, view: Tensor) -> int | None:
+    """Return where an axis of a tensor is in a view of it, by its step in memory."""
+    if view.untyped_storage().data_ptr() != tensor.untyped_storage().data_ptr():
+        return axis if view.shape == tensor.shape else None
+    steps = [view.stride(a) if view.shape[a] > 1 else 0 for a in range(view.dim())]
+    return steps.index(tensor.stride(axis)) if tensor.stride(axis) in steps else None
 
 
 @torch.no_grad()

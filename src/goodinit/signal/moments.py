@@ -58,7 +58,6 @@ class Moments:
     rank: float | None = None
 
 
-@torch.no_grad()
 def moments_of(
     x: Tensor,
     axes: Axes,
@@ -84,6 +83,14 @@ def moments_of(
         >>> round(found.mean, 4), round(found.second, 4), round(found.across_samples, 4)
         (0.6667, 1.0, 0.3333)
     """
+    # A caller's autocast would have the products of the cosines in half precision.
+    with torch.no_grad(), torch.autocast(x.device.type, enabled=False):
+        return _moments(x, axes, batch, idle, masks, rank)
+
+
+def _moments(
+    x: Tensor, axes: Axes, batch: int, idle: float | None, masks: bool, rank: bool
+) -> Moments:
     x = torch.view_as_real(x.detach()).flatten(-2) if x.is_complex() else x.detach()
     if x.dtype not in (torch.float32, torch.float64):
         x = x.float()
@@ -92,12 +99,12 @@ def moments_of(
     norms = cast("Tensor", torch.linalg.vector_norm(flat, dim=1))
     if not (largest := norms.amax().item()) < 1e15:
         if masks and bool((hidden := x < MASK).any()):
-            return moments_of(x.masked_fill(hidden, 0), axes, batch, idle, rank=rank)
+            return _moments(x.masked_fill(hidden, 0), axes, batch, idle, False, rank)
         bad = int(x.numel() - x.isfinite().sum().item())
         if bad:
             return Moments(math.nan, math.nan, bad=bad, idle=idle)
     if x.dtype == torch.float32 and (largest > 1e15 or 0 < largest < 1e-15):  # squares leave it
-        return moments_of(x.double(), axes, batch, idle, rank=rank)
+        return _moments(x.double(), axes, batch, idle, False, rank)
     each = norms.double().square() / flat.shape[1]
     second = each.mean().item()
     alone = axes.samples is None or batch < 2

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from goodinit.signal.rows import Signal, SignalRow
 
-__all__ = ["AROUND", "NORMS", "STANDARD", "draw", "frozen", "layer_before", "quieter", "redrawn"]
+__all__ = ["AROUND", "NORMS", "STANDARD", "draw", "frozen", "quieter", "redrawn", "setter_before"]
 
 STANDARD = "gi.init_(model, 'standard', inputs=inputs)"
 NORMS = "put norms or residual connections between the layers, or take relu, selu or tanh"
@@ -30,34 +30,49 @@ def draw(schemes: Mapping[str, str]) -> str:
     return f"gi.init_(model, {{{items}}})"
 
 
-def redrawn(names: Sequence[str], params: Mapping[str, Tensor], law: str) -> str:
-    """Return the line that draws layers anew: their weights by a law, their biases 0."""
-    if not 0 < len(names) <= MOST:
-        return STANDARD
-    return draw({n: law if params[n].dim() > 1 else "Zeros()" for n in names})
+def redrawn(
+    rows: Sequence[SignalRow],
+    params: Mapping[str, Tensor],
+    law: str,
+    only: Sequence[str] | None = None,
+) -> str:
+    """Return the line that draws layers anew: weights by a law, norms' 1, biases 0."""
+    schemes: dict[str, str] = {}
+    for row in rows:
+        for number, name in enumerate(row.params):
+            one_dim = "Ones()" if row.kind == "norm" and not number else "Zeros()"
+            if only is None or name in only:
+                schemes[name] = law if params[name].dim() > 1 else one_dim
+    return draw(schemes) if 0 < len(schemes) <= MOST else STANDARD
 
 
-def layer_before(signal: Signal, row: SignalRow) -> SignalRow | None:
-    """Return the nearest layer, of those that a row's numbers came from."""
-    before = [number for number in row.takes if number >= 0]
+def setter_before(signal: Signal, row: SignalRow) -> SignalRow | None:
+    """Return the nearest layer or norm with parameters, of those a row's numbers came from."""
+    return _nearest(signal, row.takes, ("contract", "norm"))
+
+
+def _nearest(
+    signal: Signal, takes: Sequence[int], kinds: tuple[str, ...], classes: int = 0
+) -> SignalRow | None:
+    before = [number for number in takes if number >= 0]
     while before:
         number = max(before)
         before.remove(number)
         found = signal.rows[number]
-        if found.kind == "contract" and found.params:
+        if found.kind in kinds and found.params and (not classes or classes in found.shape):
             return found
         before += [n for n in found.takes if n >= 0 and n not in before]
     return None
 
 
-def quieter(signal: Signal, params: Mapping[str, Tensor], classes: int) -> str:
-    """Return the line that draws an output projection so that its logits are N(0, 1).
+def quieter(signal: Signal, params: Mapping[str, Tensor], number: int, classes: int) -> str:
+    """Return the line that draws an output projection so that its logits, a row, are N(0, 1).
 
     One that is the embedding as well meets in its input the very row that was looked up: its
     length squared, std^2 width, over the input's std is that word's logit, which ln(classes)
     bounds.
     """
-    head = next((row for row in reversed(signal.layers) if classes in row.shape), None)
+    head = _nearest(signal, (number,), ("contract",), classes)
     matrices = [n for n in head.params if params[n].dim() > 1] if head is not None else []
     if head is None or len(matrices) != 1:
         return "draw the output projection smaller, so that its logits are near N(0, 1)"

@@ -26,6 +26,7 @@ class SignalRow:
         kind: what the function does: see ``anatomy.functions``.
         function: its plain name.
         shape: of its (first floating) result.
+        width: how many channels that has.
         forward: of the result.
         backward: of the gradient there; None if none arrived.
         takes: numbers of the rows whose results it took; -1 is an input.
@@ -39,6 +40,7 @@ class SignalRow:
     kind: str
     function: str
     shape: tuple[int, ...]
+    width: int
     forward: Moments
     backward: Moments | None = None
     takes: tuple[int, ...] = ()
@@ -57,11 +59,14 @@ class Gradient:
 
     Attributes:
         name: the parameter's.
-        ratio: |g| / |w|; inf of a weight that is 0, None if no gradient arrived.
+        ratio: |g| / |w|; inf of a weight that is 0, NaN if numbers of the gradient are NaN or
+            infinite, None if no gradient arrived.
+        size: |g|.
     """
 
     name: str
     ratio: float | None
+    size: float = 0.0
 
 
 @dataclass(slots=True)

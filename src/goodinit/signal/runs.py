@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from goodinit.errors import SchemeError
 from goodinit.schemes.gains import slope
 from goodinit.signal.rows import SignalRow
 
-__all__ = ["SPREAD", "Run", "runs", "width"]
+__all__ = ["SIGMOIDS", "SPREAD", "Run", "after", "by_chance", "pooled", "runs", "sinks"]
 
 RESETS = frozenset(("norm", "softmax", "attention", "pick", "opaque", "source"))
+SIGMOIDS = frozenset(("sigmoid", "hardsigmoid"))
+POOLED = 16  # numbers that are made into one
+SURE = 4.0  # standard errors
 SPREAD = 5.0  # the variance of log q grows by this / width a layer (Hanin & Rolnick, 2018)
 
 
@@ -48,18 +51,59 @@ def runs(rows: Sequence[SignalRow]) -> list[Run]:
             run = Run(longest.start, longest.layers, longest.variance, least)
         if row.kind == "contract" and row.params:
             run.layers += 1
-            run.variance += SPREAD / width(row)
+            run.variance += SPREAD / row.width
         if row.kind == "activation":
             run.slope *= _slope(row.function)
         found.append(run)
     return found
 
 
-def width(row: SignalRow) -> int:
-    """Return the number of channels."""
-    if not row.shape:
-        return 1
-    return max(1, row.shape[1] if len(row.shape) in (4, 5) else row.shape[-1])
+def sinks(rows: Sequence[SignalRow], outputs: Iterable[int]) -> list[int]:
+    """Return the outputs that no other output is made from; an encoder's, say, isn't one."""
+    given = [number for number in outputs if number >= 0]
+    inner = set[int]()
+    for number in range(len(rows) - 1, -1, -1):
+        if number in inner or number in given:
+            inner.update(rows[number].takes)
+    return sorted(set(given) - inner)
+
+
+def pooled(rows: Sequence[SignalRow]) -> list[bool]:
+    """Return which rows know averages over many numbers alone: of noise these are alike."""
+    found: list[bool] = []
+    for row in rows:
+        before = [n for n in row.takes if n >= 0]
+        size = max((math.prod(rows[n].shape) for n in before), default=0)
+        here = row.kind in ("pool", "reduce") and size >= POOLED * math.prod(row.shape)
+        found.append(here or (bool(before) and all(found[n] for n in before)))
+    return found
+
+
+def after(rows: Sequence[SignalRow]) -> list[set[str]]:
+    """Return kinds and functions of what comes after each row, up to the next layer.
+
+    A product of two signals is a "gate".
+    """
+    found = [set[str]() for _ in rows]
+    for number in range(len(rows) - 1, -1, -1):
+        row = rows[number]
+        here = {"contract"}
+        if row.kind != "contract":
+            here = found[number] | {row.kind, row.function}
+        if row.kind == "mul" and len(set(row.takes)) > 1:
+            here.add("gate")
+        for taken in row.takes:
+            if taken >= 0:
+                found[taken] |= here
+    return found
+
+
+def by_chance(variance: float) -> float:
+    """Return how far the log of a second moment may drift where the gains are right.
+
+    Over seeds it is normal, nearly, with the mean -variance / 2 (Hanin & Nica, 2020).
+    """
+    return variance / 2 + SURE * math.sqrt(variance)
 
 
 @functools.cache

@@ -1,0 +1,152 @@
+"""The gradient's way back through a network: GI108."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from goodinit.findings import Finding
+from goodinit.signal.remedies import AROUND, STANDARD
+from goodinit.signal.rows import Signal, SignalRow
+from goodinit.signal.runs import SIGMOIDS, SPREAD, by_chance, sinks
+
+__all__ = ["backward", "inside"]
+
+LOST = math.log(1e6)
+LAYERS = 4  # over fewer of them a change of scale is one layer's business
+TIED = 0.999  # the two terms of a sum get the very same gradient
+
+
+@dataclass(slots=True)
+class _Way:
+    """From a layer back to where nothing before it has a gradient.
+
+    Attributes:
+        start, end: numbers of the rows.
+        layers: that were passed.
+        change: of the log of the squared norm.
+        chance: how far that may drift by the layers' finite width.
+        passed: kinds and functions on the way.
+    """
+
+    start: int
+    end: int
+    layers: int
+    change: float
+    chance: float
+    passed: set[str]
+
+
+def backward(signal: Signal, outputs: Iterable[int]) -> Iterator[Finding]:
+    """Yield the way on which a gradient vanishes or explodes most, if it does.
+
+    Followed back from the last layer of each output, along the path on which most of it goes.
+    """
+    rows = signal.rows
+    sizes = {
+        number: row.backward.second * math.prod(row.shape)
+        for number, row in enumerate(rows)
+        if row.backward is not None
+    }
+    depths = _depths(rows)
+    ends = [n for n in sizes if _is_layer(rows[n])][-1:]  # of a loss, say
+    ends += [
+        end
+        for n in sinks(rows, outputs)
+        if (end := _last_layer(n, rows, sizes, depths)) is not None
+    ]
+    ways = [_back(start, rows, sizes, depths) for start in dict.fromkeys(ends)]
+    # Through norms and residual connections it grows with a power of the depth, besides chance.
+    lost = [w for w in ways if w.layers >= LAYERS and abs(w.change) > LOST + w.chance]
+    if not lost:
+        return
+    way = max(lost, key=lambda w: abs(w.change))
+    word = "vanishes" if way.change < 0 else "explodes"
+    norms = way.passed & {"norm", *SIGMOIDS} and "add" not in way.passed
+    yield Finding(
+        "GI108",
+        "error" if abs(way.change) > 2 * LOST else "warning",
+        f"{rows[way.start].key} to {rows[way.end].key}",
+        f"the gradient {word} on its way back: its squared norm goes from {sizes[way.start]:.3g} "
+        f"to {sizes[way.end]:.3g} over {way.layers} layers",
+        # Through residual connections it explodes for what their branches add.
+        AROUND if norms else STANDARD,
+    )
+
+
+def inside(signal: Signal, params: Mapping[str, Tensor]) -> Iterator[Finding]:
+    """Yield where a gradient explodes within one call, torch's recurrent ones, which has one row.
+
+    A bias gets the sum of the gradients of all steps and samples, whose squared norm is at most
+    their number times the sum of their squared norms.
+    """
+    sizes = {gradient.name: gradient.size for gradient in signal.gradients}
+    uses = Counter(name for row in signal.rows for name in row.params)
+    for row in signal.rows:
+        if row.kind != "opaque" or row.backward is None or not row.backward.second:
+            continue
+        arrived = row.backward.second * math.prod(row.shape)
+        steps = math.prod(row.shape) / row.width
+        for name in row.params:
+            square = sizes.get(name, 0.0) ** 2
+            alone = params[name].dim() == 1 and uses[name] == 1
+            if alone and square > math.exp(LOST) * steps * arrived:
+                yield Finding(
+                    "GI108",
+                    "warning",
+                    row.key,
+                    f"the gradient explodes from step to step: its squared norm is {arrived:.3g} "
+                    f"where it arrives, and {square:.3g} at {name}",
+                    STANDARD,
+                )
+                return
+
+
+def _is_layer(row: SignalRow) -> bool:
+    return row.kind in ("contract", "opaque") and bool(row.params)
+
+
+def _depths(rows: Sequence[SignalRow]) -> list[int]:
+    """Return how many layers there are before each row, itself included."""
+    found: list[int] = []
+    for row in rows:
+        before = max((found[n] for n in row.takes if n >= 0), default=0)
+        found.append(before + _is_layer(row))
+    return found
+
+
+def _before(row: SignalRow, sizes: Mapping[int, float], depths: Sequence[int]) -> int | None:
+    """Return where most of a gradient goes on to; of equal parts, the one that is deeper."""
+    before = [number for number in row.takes if number in sizes]
+    largest = max((sizes[number] for number in before), default=0.0)
+    most = [number for number in before if sizes[number] >= TIED * largest]
+    return max(most, key=depths.__getitem__, default=None)
+
+
+def _last_layer(
+    number: int | None, rows: Sequence[SignalRow], sizes: Mapping[int, float], depths: Sequence[int]
+) -> int | None:
+    """Return the layer that an output came from."""
+    while number is not None and number in sizes and not _is_layer(rows[number]):
+        number = _before(rows[number], sizes, depths)
+    return number if number in sizes else None
+
+
+def _back(
+    start: int, rows: Sequence[SignalRow], sizes: Mapping[int, float], depths: Sequence[int]
+) -> _Way:
+    number, end, variance, layers = start, start, 0.0, 0
+    passed: set[str] = set()
+    # Where it is 0 it was lost before, or meets a weight of 0, which is meant so.
+    while number is not None and sizes[number]:
+        row, end = rows[number], number
+        passed |= {row.kind, row.function}
+        if _is_layer(row):
+            variance, layers = variance + SPREAD / row.width, layers + 1
+        number = _before(row, sizes, depths)
+    change = math.log(sizes[end] / sizes[start]) if sizes[start] else 0.0
+    return _Way(start, end, layers, change, by_chance(variance), passed)

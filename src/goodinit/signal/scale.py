@@ -1,0 +1,99 @@
+"""The size of the signal over depth: GI102, GI103, and GI135, whose cause is the activations."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+
+from goodinit.findings import Finding, Severity
+from goodinit.signal.remedies import NORMS, STANDARD
+from goodinit.signal.rows import Signal, SignalRow
+from goodinit.signal.runs import Run, by_chance
+
+__all__ = ["scale", "unstable"]
+
+LOST = math.log(1e4)  # a second moment that changes by more is lost, or explodes
+LAYERS = 4  # over fewer of them a change of scale is one layer's business
+DROWNED = 1e-3  # a term of a sum whose second moment is that of another times less
+UNSTABLE = 10.0  # by which an error in the variance is multiplied
+UNSTEADY = 3.0  # so that no gain would keep the signal
+
+
+def scale(signal: Signal, ways: list[Run], outputs: set[int]) -> Iterator[Finding]:
+    """Yield vanishing and exploding, at the place where it is worst."""
+    worst: dict[str, tuple[float, SignalRow, Run]] = {}
+    carried = _carried(signal.rows, outputs)
+    for number, (row, run) in enumerate(zip(signal.rows, ways, strict=True)):
+        first = signal.rows[run.start].forward
+        now = row.forward
+        if row.kind != "contract" or not row.params or run.layers < LAYERS:
+            continue
+        if not (first.second and now.second):
+            continue
+        change = math.log(now.second / first.second)
+        errors = (first.error or 0.0) ** 2 + (now.error or 0.0) ** 2 + run.variance
+        code = "GI102" if change < 0 else "GI103"
+        if change < 0 and number not in carried:
+            continue
+        # A last layer that is drawn small, or large, is no matter of depth.
+        deep = min(abs(change), abs(change - _own(row, signal.rows)))
+        if deep > max(LOST, by_chance(errors)) and (
+            code not in worst or abs(change) > abs(worst[code][0])
+        ):
+            worst[code] = change, row, run
+    for code, (change, row, run) in sorted(worst.items()):
+        start, word = signal.rows[run.start], "vanishes" if change < 0 else "explodes"
+        each = math.exp(change / max(1, run.layers - 1))
+        severity: Severity = "error" if abs(change) > 3 * LOST else "warning"
+        yield Finding(
+            code,
+            severity,
+            f"{start.key} to {row.key}",
+            f"the signal {word}: its second moment goes from {start.forward.second:.3g} to "
+            f"{row.forward.second:.3g} over {run.layers} layers, by {each:.3g} a layer",
+            NORMS if run.slope > UNSTEADY else STANDARD,
+        )
+
+
+def _own(row: SignalRow, rows: Sequence[SignalRow]) -> float:
+    """Return the log of what a call alone makes of its signal's second moment."""
+    before = max((rows[n].forward.second for n in row.takes if n >= 0), default=0.0)
+    return math.log(row.forward.second / before) if before else 0.0
+
+
+def _carried(rows: Sequence[SignalRow], outputs: set[int]) -> set[int]:
+    """Return the rows whose signal gets to an output: not a branch that a larger skip drowns.
+
+    Residual branches that start at almost nothing are meant so.
+    """
+    found = set(outputs)
+    for number in range(len(rows) - 1, -1, -1):
+        row = rows[number]
+        if number not in found:
+            continue
+        before = [n for n in row.takes if n >= 0]
+        largest = max((rows[n].forward.second for n in before), default=0.0)
+        found.update(
+            n for n in before
+            if row.kind != "add" or rows[n].forward.second >= DROWNED * largest
+        )  # fmt: skip
+    return found
+
+
+def unstable(signal: Signal, ways: list[Run]) -> Iterator[Finding]:
+    """Yield a variance map whose slope is above 1, over many layers (Poole et al., 2016)."""
+    layers = [(way, row) for way, row in zip(ways, signal.rows, strict=True)
+              if row.kind == "contract" and row.params]  # fmt: skip
+    way, row = max(layers, key=lambda pair: pair[0].slope, default=(None, None))
+    if way is None or row is None or way.slope <= UNSTABLE:
+        return
+    start = signal.rows[way.start]
+    each = way.slope ** (1 / max(1, way.layers - 1))
+    yield Finding(
+        "GI135",
+        "warning",
+        f"{start.key} to {row.key}",
+        f"the variance map has no stable fixed point: with the right gain an error in the variance "
+        f"grows by {each:.3g} a layer, by {way.slope:.3g} over {way.layers} layers",
+        NORMS,
+    )
