@@ -362,6 +362,15 @@ def test_a_norm_written_by_hand() -> None:
             assert codes(gi.measure(net, INPUTS)) == []
 
 
+def test_one_bad_layer_is_named() -> None:
+    net = drawn(tower(nn.ReLU, 12))
+    gi.init_(net, {"10.weight": gi.Normal(1e-6)}, seed=0)
+    (found,) = (f for f in gi.measure(net, INPUTS).findings if f.code == "GI102")
+    assert "most of it at 10:linear" in found.cause
+    found = next(f for f in gi.measure(drawn(tower(nn.ReLU, 30), "xavier"), INPUTS).findings)
+    assert "a layer" in found.cause
+
+
 # What is meant so.
 
 

@@ -44,13 +44,15 @@ def scale(signal: Signal, ways: list[Run], outputs: set[int]) -> Iterator[Findin
     for code, (change, row, run) in sorted(worst.items()):
         start, word = signal.rows[run.start], "vanishes" if change < 0 else "explodes"
         each = math.exp(change / max(1, run.layers - 1))
+        one = _one(signal.rows, run.start, row, change)
         severity: Severity = "error" if abs(change) > 3 * LOST else "warning"
         yield Finding(
             code,
             severity,
             f"{start.key} to {row.key}",
             f"the signal {word}: its second moment goes from {start.forward.second:.3g} to "
-            f"{row.forward.second:.3g} over {run.layers} layers, by {each:.3g} a layer",
+            f"{row.forward.second:.3g} over {run.layers} layers, "
+            + (f"most of it at {one.key}" if one is not None else f"by {each:.3g} a layer"),
             NORMS if run.slope > UNSTEADY else STANDARD,
         )
 
@@ -59,6 +61,14 @@ def _own(row: SignalRow, rows: Sequence[SignalRow]) -> float:
     """Return the log of what a call alone makes of its signal's second moment."""
     before = max((rows[n].forward.second for n in row.takes if n >= 0), default=0.0)
     return math.log(row.forward.second / before) if before else 0.0
+
+
+def _one(rows: Sequence[SignalRow], start: int, end: SignalRow, change: float) -> SignalRow | None:
+    """Return the layer that most of a change is due to, if one alone is."""
+    layers = [row for row in rows[start + 1 :] if row.kind == "contract" and row.params]
+    layers = layers[: layers.index(end) + 1]
+    worst = max(layers, key=lambda row: _own(row, rows) / change)
+    return worst if _own(worst, rows) / change > 0.5 else None
 
 
 def _carried(rows: Sequence[SignalRow], outputs: set[int]) -> set[int]:
