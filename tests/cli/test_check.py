@@ -44,6 +44,36 @@ class Words(nn.Module):
         return self.layer(x).argmax(-1)
 
 
+class Ends(nn.Linear):
+    """Ends the program, as if all were well."""
+
+    def forward(self, x):
+        raise SystemExit(0)
+
+
+class BadBackward(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        return x * 1
+
+    @staticmethod
+    def backward(ctx, gradient):
+        raise ValueError("the backward pass's own error")
+
+
+class Back(nn.Linear):
+    def forward(self, x):
+        return BadBackward.apply(super().forward(x))
+
+
+def ends():
+    return Ends(8, 8)
+
+
+def back():
+    return Back(8, 8)
+
+
 def named():
     net = nn.Module()
     net.add_module("<script>", nn.Linear(8, 8))
@@ -206,6 +236,10 @@ def test_lists_that_are_none(text, said):
         (["check", "toy:ready", "--input", "4x7"], "run on the --input given: the model raised"),
         (["check", "toy:broken_example"], "inputs made up for it; pass --input"),
         (["check", "sick:Words", "--input", "4x8"], "no floating tensor"),
+        (["check", "sick:Words", "--input", "4x8"], "measure takes loss="),
+        (["check", "sick:ends", "--input", "4x8"], "ended the program (SystemExit: 0)"),
+        (["plan", "sick:ends", "-r", "he", "--input", "4x8"], "ended the program (SystemExit: 0)"),
+        (["check", "sick:back", "--input", "4x8"], "the backward pass raised: ValueError"),
         (["compare", "demo:mlp"], "recipes"),
         (["compare", "demo:mlp", "--recipes", "he,he"], "twice"),
         (["compare", "demo:mlp", "--recipes", "he", "--seeds", "0"], "seeds"),

@@ -55,7 +55,46 @@ def test_samples_that_depend_on_each_other(training: bool) -> None:
     assert count == 0
 
 
+class _Cumsum(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x.cumsum(0).tanh()
+
+
+class _DeadFirst(nn.Module):
+    """A BatchNorm whose first sample comes out below 0 and is cut off."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm1d(3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.norm(x).relu()
+
+
+class _TimeFirst(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.rnn = nn.RNN(3, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.rnn(x)[0]
+
+
+@pytest.mark.parametrize("kind", [_Cumsum, _DeadFirst, _TimeFirst])
+def test_samples_that_see_others_where_the_first_sees_none(kind: type[nn.Module]) -> None:
+    torch.manual_seed(0)
+    net, x = kind(), normal(4, 3)
+    x[0] = -9
+    found = gi.jacobian(net, x)
+    whole = torch.autograd.functional.jacobian(net, x)
+    for sample in range(4):
+        expected = torch.linalg.svdvals(whole[sample, :, sample].double())
+        assert torch.allclose(found[sample], expected, atol=1e-5)
+
+
 def test_what_has_no_jacobian() -> None:
+    with pytest.raises(SignalError, match="view_as_real"):
+        gi.jacobian(_Complex(), normal(2, 3))
     with pytest.raises(SignalError, match="no input is floating"):
         gi.jacobian(nn.Embedding(4, 2), torch.tensor([1, 2]))
     with pytest.raises(SignalError, match="raised"):
@@ -66,6 +105,11 @@ def test_what_has_no_jacobian() -> None:
         gi.jacobian(nn.Identity(), normal(2, 3, 100, 100))
     with pytest.raises(SignalError, match="no output depends"):
         gi.jacobian(_Blind(), normal(2, 3))
+
+
+class _Complex(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.complex(x, x)
 
 
 class _Blind(nn.Module):

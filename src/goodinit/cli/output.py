@@ -163,9 +163,20 @@ def grave(findings: Iterable[Finding]) -> bool:
 
 @contextmanager
 def aside() -> Generator[None]:
-    """Send what other people's code prints to stderr: stdout holds results only."""
+    """Send what other people's code prints to stderr: stdout holds results only.
+
+    Raises:
+        CommandError: their code ends the program, which would look as if all were well.
+    """
     with redirect_stdout(sys.stderr):
-        yield
+        try:
+            yield
+        except SystemExit as error:
+            raise CommandError(
+                f"the model ended the program (SystemExit: {error.code}): it must return, or raise "
+                "an error",
+                their_traceback(error),
+            ) from error
 
 
 @contextmanager

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from goodinit.errors import GoodinitError
-from goodinit.trace.calls import Call, tensors_in
+from goodinit.trace.calls import Call, Unmoved, tensors_in
 from goodinit.trace.run import Inputs, arguments, trace
 
-__all__ = ["Keys", "batch_of", "differentiable", "floating", "shapes_with"]
+__all__ = ["Keys", "batch_of", "differentiable", "floating", "shapes_with", "untouched"]
 
 CHANNELS = ("conv", "batch_norm", "instance_norm", "group_norm")
 
@@ -49,6 +49,11 @@ def batch_of(inputs: Inputs) -> int:
     return 1
 
 
+def untouched(inputs: Inputs) -> list[Tensor]:
+    """Return the inputs that ``differentiable`` hands on as they are, so that a model may write."""
+    return [t for t in tensors_in(arguments(inputs)) if not t.is_floating_point()]
+
+
 def differentiable(value: Any, given: list[Tensor]) -> Any:
     """Return a nest whose floating tensors can be differentiated by; these are put into a list."""
     if isinstance(value, Tensor):
@@ -64,16 +69,12 @@ def differentiable(value: Any, given: list[Tensor]) -> Any:
     return value
 
 
-class _Shapes:
+class _Shapes(Unmoved):
     """Notes the shape of each call's result."""
 
     def __init__(self) -> None:
         self.keys = Keys()
         self.shapes: dict[str, tuple[int, ...]] = {}
-
-    def source(self, original: Tensor, stand_in: Tensor) -> None: ...
-    def enter(self, path: str, module: nn.Module, args: tuple[Any, ...]) -> None: ...
-    def leave(self, path: str, module: nn.Module, result: object) -> None: ...
 
     def call(self, call: Call) -> None:
         tensor = floating(call.result)

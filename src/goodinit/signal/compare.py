@@ -15,7 +15,7 @@ from torch import nn
 from goodinit.errors import ModelError, SignalError
 from goodinit.planning.apply import apply_
 from goodinit.planning.plan import Plan
-from goodinit.signal.measure import Loss, measure
+from goodinit.signal.measure import Loss, measure, whole
 from goodinit.signal.rows import Signal, SignalRow
 from goodinit.trace.run import Inputs
 
@@ -97,8 +97,7 @@ def compare(
         SignalError: as for ``measure``; fewer than one seed.
         ModelError: the model can't be copied.
     """
-    if seeds < 1:
-        raise SignalError(f"seeds={seeds}: a comparison needs at least 1")
+    seeds = whole(seeds, "seeds", 1, "a comparison")
     if not plans:
         raise SignalError("a comparison needs at least one recipe")
     signals: dict[str, list[Signal]] = {}

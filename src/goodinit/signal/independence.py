@@ -16,12 +16,21 @@ import torch
 from torch import Tensor, nn
 
 from goodinit.anatomy.names import Slot, walk
-from goodinit.errors import SignalError
+from goodinit.errors import PlanError, SignalError
 from goodinit.planning.plan import Plan
 from goodinit.planning.rows import PlanRow, needs_old
-from goodinit.signal.axes import differentiable
+from goodinit.signal.axes import differentiable, untouched
 from goodinit.signal.decoupled import Decoupled, IndependenceRow, Watch, norm2
-from goodinit.signal.measure import Loss, checked, line_of, scalar, unwrapped
+from goodinit.signal.measure import (
+    Loss,
+    backward_error,
+    check_graph,
+    checked,
+    line_of,
+    scalar,
+    unwrapped,
+    whole,
+)
 from goodinit.trace.calls import tensors_in
 from goodinit.trace.live import live
 from goodinit.trace.run import Inputs, arguments
@@ -177,6 +186,7 @@ def independence(
 
     Raises:
         SignalError: the model or the loss raised, fewer than 2 redraws, no layer with a gradient.
+        PlanError: what is passed as plan is none.
         MetaModelError: the model has no weights.
 
     Example:
@@ -190,8 +200,9 @@ def independence(
     """
     model = unwrapped(model)
     everything = checked(model, inputs)
-    if redraws < 2:
-        raise SignalError(f"redraws={redraws}: an interval needs at least 2")
+    redraws = whole(redraws, "redraws", 2, "an interval")
+    if plan is not None and not isinstance(plan, Plan):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise PlanError(f"plan={plan!r} is no Plan: gi.init_ and gi.plan return one")
     names = {id(module): path for path, module in reversed(list(walk(model)))}
     found = [slot for slot in everything if not slot.buffer]
     params = {slot.name: slot.tensors for slot in found}
@@ -244,7 +255,7 @@ def _square(
 ) -> float:
     """Return |dL/dx|^2 at the start."""
     given: list[Tensor] = []
-    with live(model) as run:
+    with live(model, inputs=untouched(inputs)) as run:
         args, kwargs = differentiable(arguments(inputs), given)
         try:
             output = run(watch, names, lambda: model(*args, **kwargs), watch.change)
@@ -257,13 +268,15 @@ def _square(
             inside = f": {_few(watch.skipped)} keep theirs inside" if watch.skipped else ""
             raise SignalError(f"no layer of this model multiplies a signal by a weight{inside}")
         start = given if watch.start is None else [watch.start]
-        if not total.requires_grad:
-            raise SignalError("the loss doesn't depend on the inputs, or under no_grad")
+        if not start:
+            raise SignalError(
+                "no input is floating, and no embedding looks one up, so that there is no start to "
+                "follow the gradient to: pass floating inputs, what the model makes of these"
+            )
+        check_graph(total, output, "nothing that the model returns depends on the inputs")
         try:
             found = torch.autograd.grad(total, start, allow_unused=True)
-        except RuntimeError as error:
-            raise SignalError(
-                f"the backward pass raised (gradient checkpointing must be off): {line_of(error)}"
-            ) from error
+        except Exception as error:
+            raise backward_error(error) from error
         gradients = cast("tuple[Tensor | None, ...]", found)
         return math.fsum(norm2(gradient) for gradient in gradients if gradient is not None)

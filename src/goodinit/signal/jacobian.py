@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from goodinit.errors import SignalError
-from goodinit.signal.axes import batch_of, differentiable
-from goodinit.signal.measure import checked, line_of, unwrapped
-from goodinit.trace.calls import tensors_in
+from goodinit.signal.axes import batch_of, differentiable, untouched
+from goodinit.signal.measure import backward_error, checked, line_of, unwrapped
+from goodinit.trace.calls import Unmoved, tensors_in
 from goodinit.trace.live import live
 from goodinit.trace.run import Inputs, arguments
 
@@ -25,9 +25,10 @@ def jacobian(model: nn.Module, inputs: Inputs) -> Tensor:
     Dynamical isometry (Saxe et al., 2014; Pennington et al., 2017): if all are near 1, a gradient
     keeps its size in every direction. Their number is that of the smaller side.
 
-    The Jacobian is worked out row by row, in as many backward passes as a sample has outputs; so
-    many for each sample where samples depend on each other (BatchNorm in training), the others
-    held fixed. The model runs as in ``measure``, and is as before afterwards.
+    The Jacobian is worked out row by row, in as many backward passes as a sample has outputs, and
+    one more a sample to see whether samples depend on each other (BatchNorm in training). Where
+    they do it is as many for each sample, the others held fixed. The model runs as in ``measure``,
+    and is as before afterwards.
 
     Args:
         model: with weights; unmodified.
@@ -53,19 +54,25 @@ def jacobian(model: nn.Module, inputs: Inputs) -> Tensor:
     batch = batch_of(inputs)
     given: list[Tensor] = []
 
-    with live(model):
+    with live(model, inputs=untouched(inputs)) as run:
         args, kwargs = differentiable(arguments(inputs), given)
         try:
-            output = model(*args, **kwargs)
+            output = run(Unmoved(), {}, lambda: model(*args, **kwargs))
         except Exception as error:
             raise SignalError(f"the model raised: {line_of(error)}") from error
-        outputs = [t for t in tensors_in(output) if t.is_floating_point() and t.requires_grad]
+        returned = [t for t in tensors_in(output) if t.requires_grad]
+        outputs = [t for t in returned if t.is_floating_point()]
+        if returned and not outputs:
+            raise SignalError(
+                "the outputs are complex: wrap the model in one that returns "
+                "torch.view_as_real(output)"
+            )
         _check(given, outputs, batch)
         y = torch.cat([t.reshape(batch, -1) for t in outputs], 1)
         try:
             found = _rows(y, given, batch)
-        except RuntimeError as error:
-            raise SignalError(f"the backward pass raised: {line_of(error)}") from error
+        except Exception as error:
+            raise backward_error(error) from error
     if not found.isfinite().all():
         raise SignalError("the Jacobian isn't finite: see goodinit.measure")
     return cast("Tensor", torch.linalg.svdvals(found))
@@ -93,15 +100,22 @@ def _rows(y: Tensor, given: list[Tensor], batch: int) -> Tensor:
     """Return the Jacobians, [samples, outputs, inputs]."""
     rows = [_gradient(y[:, k].sum(), given, batch) for k in range(y.shape[1])]
     found = torch.stack(rows, 1)
-    # If samples don't see each other, the sum over them keeps their gradients apart. Outputs may
-    # add up to a constant, so they are weighted.
-    one = _gradient((y[0] * torch.linspace(1, 2, y.shape[1]).to(y)).sum(), given, batch)
-    if batch == 1 or not one[1:].any():
+    # If samples don't see each other, the sum over them keeps their gradients apart.
+    if not any(_sees_others(y, sample, given, batch) for sample in range(batch)):
         return found
     for sample in range(batch):
         for k in range(y.shape[1]):
             found[sample, k] = _gradient(y[sample, k], given, batch)[sample]
     return found
+
+
+def _sees_others(y: Tensor, sample: int, given: list[Tensor], batch: int) -> bool:
+    """Whether a sample's outputs depend on other samples; all are asked, for one may be dead."""
+    # Outputs may add up to a constant, so they are weighted.
+    weights = torch.linspace(1, 2, y.shape[1]).to(y)
+    gradient = _gradient((y[sample] * weights).sum(), given, batch)
+    gradient[sample] = 0
+    return bool(gradient.any())
 
 
 def _gradient(value: Tensor, given: list[Tensor], batch: int) -> Tensor:

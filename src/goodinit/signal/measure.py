@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+import operator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, cast
 
 import torch
@@ -21,12 +21,27 @@ from goodinit.signal.runs import runs
 from goodinit.signal.verdicts import verdicts
 from goodinit.streams import Law, Stream
 from goodinit.trace.calls import tensors_in
-from goodinit.trace.live import live
+from goodinit.trace.live import gradients_as_before, live, tensors_as_before
 from goodinit.trace.run import Inputs, arguments
 
-__all__ = ["Loss", "checked", "line_of", "loss_of", "measure", "scalar", "unwrapped"]
+__all__ = [
+    "Loss",
+    "backward_error",
+    "check_graph",
+    "checked",
+    "line_of",
+    "loss_of",
+    "measure",
+    "scalar",
+    "unwrapped",
+    "whole",
+]
 
 Loss = Callable[[Any], Tensor]
+FROZEN = (
+    "nothing that the model returns depends on a parameter that requires a gradient: measure with "
+    "backward=False, or call model.requires_grad_()"
+)
 
 
 def measure(
@@ -40,8 +55,8 @@ def measure(
     """Run a model on a batch and return what became of the signal, a row a call.
 
     The model is run as it is: in its mode, with its dropout, under the caller's autocast.
-    Buffers, gradients, random state, attributes and mode are as before afterwards, also if the
-    model raises. No activation is kept beyond what the backward pass keeps.
+    Parameters, buffers, gradients, random state, attributes and mode are as before afterwards, also
+    if the model raises. No activation is kept beyond what the backward pass keeps.
 
     Args:
         model: with weights, on any device; compiled or wrapped for data parallelism is unwrapped.
@@ -76,7 +91,8 @@ def measure(
     names = {id(module): path for path, module in reversed(list(walk(model)))}
     found = [slot for slot in everything if not slot.buffer]
     batch = batch_of(inputs)
-    fewer = shapes_with(model, inputs, batch, names)
+    with tensors_as_before(model, ()):  # set_() passes by a trace unseen
+        fewer = shapes_with(model, inputs, batch, names)
     args, kwargs = arguments(inputs)
     given = list(tensors_in((args, dict(kwargs))))
     meter = Meter(everything, given, batch, fewer, rank)
@@ -96,7 +112,8 @@ def measure(
                 where = f" in {meter.last}" if meter.last else ""
                 raise SignalError(f"{raised} raised{where}: {line_of(error)}") from error
             if backward and total is not None:
-                signal.gradients = _gradients(total, found)
+                check_graph(total, output, FROZEN)
+                signal.gradients = _gradients(total, found, given)
         unset = list(_unset_norms(model))
         signal.notes = [*_notes(batch, fewer, meter, total), *unset]
         if loss is not None and total is not None:
@@ -131,7 +148,8 @@ def checked(model: nn.Module, inputs: Inputs) -> list[Slot]:
         LazyParameterError: a lazy module.
         MetaModelError: a parameter or an input has no memory.
         ModelError: it is no module.
-        SignalError: the batch is empty, or something was made under ``torch.inference_mode``.
+        SignalError: the batch is empty, an input is nested, or something was made under
+            ``torch.inference_mode``.
     """
     found = slots(check_module(model, "measuring"))
     for name, tensor in model.named_parameters():
@@ -146,6 +164,11 @@ def checked(model: nn.Module, inputs: Inputs) -> list[Slot]:
     if any(t.is_meta for t in given):
         raise MetaModelError(
             "an input is on the meta device: measuring needs values, torch.randn say"
+        )
+    if any(t.is_nested for t in given):
+        raise SignalError(
+            "an input is a nested tensor, and measuring needs samples of one size: pad it, as "
+            "torch.nested.to_padded_tensor does"
         )
     if any(t.is_inference() for t in (*model.parameters(), *model.buffers(), *given)):
         raise SignalError(
@@ -163,10 +186,15 @@ def loss_of(
     """Return the loss, or a random projection of the floating outputs."""
     if loss is not None:
         return scalar(run(meter, names, lambda: loss(output)))
-    outputs = [t for t in tensors_in(output) if t.is_floating_point() and t.numel()]
+    returned = list(tensors_in(output))
+    outputs = [t for t in returned if t.is_floating_point() and t.numel()]
     if not outputs:
+        kind = (
+            "only complex tensors" if any(map(torch.is_complex, returned)) else "no floating tensor"
+        )
         raise SignalError(
-            "the model returns no floating tensor: pass loss=, a function of what it returns"
+            f"the model returns {kind}, which no gradient can start from: measure takes loss=, a "
+            "function of what it returns that returns a real number"
         )
     total = torch.zeros((), device=outputs[0].device)
     for number, tensor in enumerate(outputs):
@@ -183,28 +211,52 @@ def scalar(total: object) -> Tensor:
     return total
 
 
-def _gradients(total: Tensor, found: Iterable[Slot]) -> list[Gradient]:
-    """Run the backward pass, which the rows' hooks watch, and read the parameters' gradients."""
-    if not total.requires_grad:
+def whole(value: object, name: str, least: int, why: str) -> int:
+    """Return a number of times; raise SignalError unless it is an int that is large enough."""
+    try:
+        number = operator.index(cast("int", value))
+    except TypeError:
+        raise SignalError(f"{name}={value!r} is no whole number: pass an int") from None
+    if number < least:
+        raise SignalError(f"{name}={number}: {why} needs at least {least}")
+    return number
+
+
+def check_graph(total: Tensor, output: object, otherwise: str) -> None:
+    """Raise SignalError if no gradient starts from the loss; ``otherwise`` if from no output."""
+    if total.requires_grad:
+        return
+    if any(t.requires_grad for t in tensors_in(output)):
         raise SignalError(
-            "nothing that the model returns depends on a parameter that requires a gradient: "
-            "pass backward=False, or call model.requires_grad_()"
+            "the loss doesn't depend on the model's output in a way that can be differentiated: "
+            "leave out detach(), item(), argmax() and integers between the two"
         )
+    raise SignalError(otherwise)
+
+
+def backward_error(error: Exception, do: str = "") -> SignalError:
+    """Return what is said of an error that a model's backward pass raised, and what to do."""
+    said = line_of(error)
+    if "checkpoint" in f"{type(error).__name__} {error}".lower():
+        do = "gradient checkpointing must be off"
+    return SignalError(f"the backward pass raised: {said}" + (f"; {do}" if do else ""))
+
+
+def _gradients(total: Tensor, found: Iterable[Slot], given: list[Tensor]) -> list[Gradient]:
+    """Run the backward pass, which the rows' hooks watch, and read the parameters' gradients."""
     wanted = [(slot, t) for slot in found for t in slot.tensors if t.requires_grad]
     tensors = [t for _, t in wanted]
     try:
         if _is_reentrant(total):
-            given = _by_backward(total, tensors)
+            gradients = _by_backward(total, tensors, given)
         else:
-            given = torch.autograd.grad(total, tensors, allow_unused=True)
+            gradients = torch.autograd.grad(total, tensors, allow_unused=True)
     except SignalError:
         raise
-    except RuntimeError as error:
-        raise SignalError(
-            f"the backward pass raised: {line_of(error)}; backward=False leaves it out"
-        ) from error
+    except Exception as error:
+        raise backward_error(error, "measure with backward=False leaves it out") from error
     ratios: list[Gradient] = []
-    for (slot, tensor), gradient in zip(wanted, given, strict=True):
+    for (slot, tensor), gradient in zip(wanted, gradients, strict=True):
         if gradient is None:
             ratios.append(Gradient(slot.name, None))
             continue
@@ -216,40 +268,35 @@ def _gradients(total: Tensor, found: Iterable[Slot]) -> list[Gradient]:
 
 def _is_reentrant(total: Tensor) -> bool:
     """Whether a reentrant checkpoint is on the way back, which ``autograd.grad`` refuses."""
+    return any("Checkpoint" in node.name() for node in _nodes(total))
+
+
+def _nodes(total: Tensor) -> Iterator[Any]:
+    """Yield the nodes of the graph that a backward pass goes through."""
     nodes, seen = [total.grad_fn], set[object]()
     while nodes:
         node = nodes.pop()
-        if node is None or node in seen:
-            continue
-        if "Checkpoint" in node.name():
-            return True
-        seen.add(node)
-        nodes += [before for before, _ in node.next_functions]
-    return False
+        if node is not None and node not in seen:
+            seen.add(node)
+            yield node
+            nodes += [before for before, _ in node.next_functions]
 
 
-def _by_backward(total: Tensor, tensors: list[Tensor]) -> tuple[Tensor | None, ...]:
+def _by_backward(
+    total: Tensor, tensors: list[Tensor], inputs: list[Tensor]
+) -> tuple[Tensor | None, ...]:
     """Return gradients as ``backward()`` leaves them: reentrant checkpoints know no other way."""
-    if any(getattr(t, "_post_accumulate_grad_hooks", None) for t in tensors):
+    # What an input was made from gets a gradient too, by a graph that is the caller's.
+    leaves = [node.variable for node in _nodes(total) if hasattr(node, "variable")]
+    touched = [*tensors, *inputs, *leaves]
+    if any(getattr(t, "_post_accumulate_grad_hooks", None) for t in touched):
         raise SignalError(
             "reentrant checkpoints beside hooks that run when a gradient is there (an optimizer in "
             "the backward pass?): use checkpoint(..., use_reentrant=False)"
         )
-    with _gradients_as_before(tensors):
-        total.backward()
+    with gradients_as_before(touched):
+        total.backward(retain_graph=any(t.grad_fn is not None for t in inputs))
         return tuple(t.grad for t in tensors)
-
-
-@contextmanager
-def _gradients_as_before(tensors: Iterable[Tensor]) -> Generator[None]:
-    before = [(t, t.grad) for t in tensors]
-    for tensor, _ in before:
-        tensor.grad = None
-    try:
-        yield
-    finally:
-        for tensor, gradient in before:
-            tensor.grad = gradient
 
 
 def _norm(tensor: Tensor) -> float:

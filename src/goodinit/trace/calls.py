@@ -1,5 +1,8 @@
 """What a trace tells: one call of a public torch function, and where it happened."""
 
+# Methods that an observer has are documented in Observer.
+# ruff: noqa: D102
+
 from __future__ import annotations
 
 import dataclasses
@@ -9,7 +12,7 @@ from typing import Any, Protocol
 
 from torch import Tensor, nn
 
-__all__ = ["Call", "Observer", "name_of", "tensors_in"]
+__all__ = ["Call", "Observer", "Unmoved", "name_of", "tensors_in"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +51,15 @@ class Observer(Protocol):
 
     def call(self, call: Call) -> None:
         """A torch function returned."""
+
+
+class Unmoved:
+    """An observer that takes note of nothing."""
+
+    def source(self, original: Tensor, stand_in: Tensor) -> None: ...
+    def enter(self, path: str, module: nn.Module, args: tuple[Any, ...]) -> None: ...
+    def leave(self, path: str, module: nn.Module, result: object) -> None: ...
+    def call(self, call: Call) -> None: ...
 
 
 # What operators and aliases are called among functions.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -12,9 +12,10 @@ from torch.overrides import TorchFunctionMode
 
 from goodinit.trace.calls import Call, Observer, name_of
 from goodinit.trace.ghost import QUERIES
+from goodinit.trace.originals import Originals
 from goodinit.trace.run import as_before, told
 
-__all__ = ["live"]
+__all__ = ["gradients_as_before", "live", "tensors_as_before"]
 
 Change = Callable[[Callable[..., Any], Call], object]
 
@@ -22,11 +23,12 @@ Change = Callable[[Callable[..., Any], Call], object]
 class _Listener(TorchFunctionMode):
     """Shows each call of a public torch function to an observer, and lets it run."""
 
-    def __init__(self, observer: Observer, change: Change | None) -> None:
+    def __init__(self, observer: Observer, change: Change | None, originals: Originals) -> None:
         super().__init__()
         self.path: list[str] = [""]
         self._observer = observer
         self._change = change
+        self._originals = originals
 
     def __torch_function__(
         self,
@@ -39,6 +41,7 @@ class _Listener(TorchFunctionMode):
         name, inplace = name_of(func)
         if name in QUERIES:
             return func(*args, **kwargs)
+        self._originals.before(func, name, inplace, args, kwargs)
         if self._change is None:
             result = func(*args, **kwargs)
         else:
@@ -55,8 +58,8 @@ def live(
 
     ``call`` is what is run under the observer; ``change``, given a torch function and its call,
     returns what shall be the result. With ``grad`` what is made may be differentiated. Afterwards
-    buffers, attributes, mode and random state are as before, and the inputs that are named, also if
-    something raised; gradients are left alone by whoever uses ``torch.autograd.grad``.
+    the model's tensors, their gradients, attributes, mode and random state are as before, and the
+    inputs that are named, also if something raised.
 
     Example:
         >>> class Names:
@@ -78,15 +81,16 @@ def live(
         call: Callable[[], object],
         change: Change | None = None,
     ) -> object:
-        listener = _Listener(observer, change)
+        listener = _Listener(observer, change, originals)
         with told(listener.path, observer, names), listener:
             return call()
 
     devices = sorted({t.device for t in model.parameters() if t.is_cuda}, key=str)
+    given = list(inputs)
     with (
         as_before(model),
-        _buffers_as_before(model),
-        _inputs_as_before(inputs),
+        gradients_as_before([*model.parameters(), *given]),
+        tensors_as_before(model, given) as originals,
         torch.random.fork_rng(devices=devices),  # pyright: ignore[reportUnknownArgumentType]
         torch.set_grad_enabled(grad),
     ):
@@ -94,29 +98,35 @@ def live(
 
 
 @contextmanager
-def _buffers_as_before(model: nn.Module) -> Generator[None]:
-    """Put back what a model writes into its buffers: running means, counters, caches."""
-    before: list[tuple[Tensor, Tensor]] = [(b, b.detach().clone()) for b in model.buffers()]
+def tensors_as_before(model: nn.Module, inputs: Iterable[Tensor]) -> Generator[Originals]:
+    """Put back what a model writes into its tensors and its inputs, and the flags that it sets."""
+    given, buffers = list(inputs), list(model.buffers())
+    at_once = [*buffers, *(t for t in given if t.layout is torch.strided)]
+    several = [*model.parameters(), *buffers, *_attributes(model), *given]
+    with torch.no_grad():
+        originals = Originals(several, at_once)
     try:
-        yield
+        yield originals
     finally:
-        with torch.no_grad():
-            for buffer, old in before:
-                if buffer.shape == old.shape:
-                    buffer.copy_(old)
-                else:
-                    buffer.set_(old)  # pyright: ignore[reportUnknownMemberType, reportArgumentType, reportCallIssue]
+        originals.put_back()
+
+
+def _attributes(model: nn.Module) -> Iterator[Tensor]:
+    """Yield the tensors that modules keep beside parameters and buffers."""
+    for module in model.modules():
+        for value in vars(module).values():
+            if isinstance(value, Tensor):
+                yield value
 
 
 @contextmanager
-def _inputs_as_before(inputs: Iterable[Tensor]) -> Generator[None]:
-    """Put back what a model that begins in place has written over."""
-    strided = [t for t in inputs if t.layout is torch.strided]
-    before = [(t, t._version, t.detach().clone()) for t in strided]
+def gradients_as_before(tensors: Iterable[Tensor]) -> Generator[None]:
+    """Take away the gradients that lie on tensors, and put them back."""
+    before = [(t, t.grad) for t in tensors]
+    for tensor, _ in before:
+        tensor.grad = None
     try:
         yield
     finally:
-        with torch.no_grad():
-            for tensor, version, old in before:
-                if tensor._version != version:
-                    tensor.copy_(old)
+        for tensor, gradient in before:
+            tensor.grad = gradient

@@ -16,6 +16,7 @@ from torch.nn.modules import module as hooks
 
 from goodinit.errors import TraceError
 from goodinit.trace.calls import Observer, tensors_in
+from goodinit.trace.generators import generators_as_before
 from goodinit.trace.ghost import Ghost
 
 __all__ = ["Inputs", "Trace", "arguments", "as_before", "told", "trace"]
@@ -141,7 +142,7 @@ def told(running: list[str], observer: Observer, names: Mapping[int, str]) -> Ge
 
 @contextmanager
 def as_before(model: nn.Module) -> Generator[None]:
-    """Put back the attributes of every module, and the random state.
+    """Put back the attributes of every module, and random states, also of generators there.
 
     Models keep things on themselves while they run: a cached mask, the last attention map.
     What a ghostly run kept would break the next real one.
@@ -162,6 +163,8 @@ def as_before(model: nn.Module) -> Generator[None]:
         stack.enter_context(warnings.catch_warnings())
         warnings.simplefilter("ignore")
         stack.enter_context(torch.random.fork_rng(devices=[]))  # pyright: ignore[reportUnknownArgumentType]
+        own = [value for attributes, _ in saved for value in attributes.values()]
+        stack.enter_context(generators_as_before(own))
         if "torch._dynamo" in sys.modules:
             stack.enter_context(torch.compiler.set_stance("force_eager"))
         # The fast path of nn.MultiheadAttention is one fused call that shows nothing.
