@@ -15,7 +15,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 import goodinit as gi
 from goodinit.cli.inputs import inputs_of
-from goodinit.cli.output import CommandError, aside, note, their_traceback, working
+from goodinit.cli.output import CommandError, aside, note, running, their_traceback, working
 from goodinit.cli.targets import Target, argument
 from goodinit.errors import MetaModelError, SignalError, TraceError, UnresolvedError
 from goodinit.threads import one_thread
@@ -124,7 +124,7 @@ def with_inputs(
         CommandError: the model raised on inputs that the user gave.
     """
     try:
-        with working(f"reading {target.text}"), aside():
+        with working(f"reading {target.text}"), running():
             return call(inputs)
     except TraceError as error:
         cause = error.__cause__ or error
@@ -135,7 +135,7 @@ def with_inputs(
             f"{target.text} raised {_line(cause)} on inputs made up for it: read by its module "
             f"types. Pass --input"
         )
-    with working(f"reading {target.text}"), aside():
+    with working(f"reading {target.text}"), running():
         return call(None)
 
 
@@ -157,7 +157,7 @@ def measured(
         if isinstance(module, _BatchNorm) and not _has_seen(module):
             module.train()
     try:
-        with working(f"measuring {target.text}"), aside():
+        with working(f"measuring {target.text}"), running():
             return call(inputs)
     except (SignalError, TraceError) as error:
         if error.__cause__ is None:

@@ -32,6 +32,7 @@ __all__ = [
     "grave",
     "note",
     "paragraph",
+    "running",
     "saving",
     "size",
     "their_traceback",
@@ -163,12 +164,19 @@ def grave(findings: Iterable[Finding]) -> bool:
 
 @contextmanager
 def aside() -> Generator[None]:
-    """Send what other people's code prints to stderr: stdout holds results only.
+    """Send what other people's code prints to stderr: stdout holds results only."""
+    with redirect_stdout(sys.stderr):
+        yield
+
+
+@contextmanager
+def running() -> Generator[None]:
+    """Send aside what a model prints that is run.
 
     Raises:
-        CommandError: their code ends the program, which would look as if all were well.
+        CommandError: it ends the program, which would look as if all were well.
     """
-    with redirect_stdout(sys.stderr):
+    with aside():
         try:
             yield
         except SystemExit as error:
