@@ -26,6 +26,7 @@ class Cells(nn.Module):
     def __init__(self, std: float) -> None:
         super().__init__()
         self.cell, self.head = nn.RNNCell(8, N), nn.Linear(N, 10)
+        gi.init_(self, "xavier", seed=0)
         gi.init_(self.cell, {"weight_hh": gi.Normal(std)}, seed=0)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -68,7 +69,8 @@ class Headed(nn.Module):
         parts = [part for _ in range(40) for part in (nn.Linear(N, N), nn.Tanh())]
         self.body, self.main, self.head = nn.Sequential(*parts), nn.Linear(N, N), nn.Linear(N, 10)
         self.head_first = head_first
-        gi.init_(self.body, gi.Normal(0.4), seed=0)
+        gi.init_(self, "xavier", seed=0)
+        gi.init_(self.body, gi.Normal(0.6), seed=0)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         if self.head_first:
@@ -83,7 +85,8 @@ class Conditioned(nn.Module):
         super().__init__()
         self.layers = nn.ModuleList(nn.Linear(N, N) for _ in range(40))
         self.conditions = nn.ModuleList(nn.Linear(8, N) for _ in range(40))
-        gi.init_(self.layers, gi.Normal(0.4), seed=0)
+        gi.init_(self, "xavier", seed=0)
+        gi.init_(self.layers, gi.Normal(0.6), seed=0)
 
     def forward(self, x: Tensor, given: Tensor) -> Tensor:
         for layer, condition in zip(self.layers, self.conditions, strict=True):
