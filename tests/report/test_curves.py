@@ -176,6 +176,11 @@ def test_verdicts():
     assert verdict(alone(Signal([]))) == "No findings, and no call to measure."
     both = Comparison({"a": [told(), told()], "b": [told(sick), told()], "c": [told(), told()]})
     assert verdict(both) == "a, c: no findings in 2 seeds. b: GI102 in 1 of 2 seeds."
+    other = finding("2:linear", "GI108")
+    several = Comparison({"a": [told(sick, other), told(sick), told(info)], "b": [told()] * 3})
+    assert verdict(several) == (
+        "a: GI102 in 2 of 3 seeds; GI108 in 1 of 3 seeds. b: no findings in 3 seeds."
+    )
     assert verdict(Comparison({"a": [told()], "b": [told(sick)]})) == "a: no findings. b: GI102."
 
 

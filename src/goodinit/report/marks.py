@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -100,12 +101,20 @@ def verdict(comparison: Comparison) -> str:
 
 def _standing(signals: Sequence[Signal]) -> str:
     """Return how a recipe did over its seeds."""
-    total, healthy = len(signals), sum(signal.ok for signal in signals)
-    if healthy == total:
+    total = len(signals)
+    if all(signal.ok for signal in signals):
         return "no findings" if total == 1 else f"no findings in {total} seeds"
-    codes = {f.code for signal in signals for f in signal.findings if f.severity != "info"}
-    where = "" if total == 1 else f" in {total - healthy} of {total} seeds"
-    return f"{', '.join(sorted(codes))}{where}"
+    grave = [{f.code for f in s.findings if f.severity != "info"} for s in signals]
+    counts = Counter(code for codes in grave for code in sorted(codes))
+    if total == 1:
+        return ", ".join(sorted(counts))
+    alike: dict[int, list[str]] = {}
+    for code, count in sorted(counts.items()):
+        alike.setdefault(count, []).append(code)
+    return "; ".join(
+        f"{', '.join(codes)} in {count} of {total} seeds"
+        for count, codes in sorted(alike.items(), reverse=True)
+    )
 
 
 def _healthy(comparison: Comparison) -> str:
