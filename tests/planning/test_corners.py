@@ -141,6 +141,8 @@ def test_a_llama_of_seventy_billion_is_planned_without_memory():
         (gi.Normal(1e5), torch.float16, "float16 ends at 65504"),
         (gi.Uniform(-1e5, 1e5), torch.float16, "up to 1e"),
         (gi.TruncatedNormal(1e5), torch.float16, "ends at"),
+        (gi.TruncatedNormal(2e4, cut=(-2.0, 9.0)), torch.float16, "up to 1.25e"),
+        (gi.TruncatedNormal(2e4, cut=(-2.0, 2.0)), torch.float16, ""),
         (gi.Orthogonal(1e6), torch.float16, "ends at"),
         (gi.Constant(500.0), torch.float8_e4m3fn, "ends at 448"),
         (gi.Normal(1e-9), torch.float16, "all 0 in torch.float16: pass a larger"),

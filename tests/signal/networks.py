@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from tests.signal.ways import normal
 from torch import Tensor, nn
 from torch.nn.utils import parametrizations
 
@@ -50,10 +51,6 @@ class Case:
         if self.recipe is not None:
             plan = gi.init_(model, self.recipe, inputs=self.inputs, seed=seed)
         return gi.independence(model, self.inputs, self.loss, plan, redraws)
-
-
-def normal(*shape: int, seed: int = 0) -> Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
 def ids(*shape: int, high: int) -> Tensor:

@@ -6,15 +6,12 @@ import math
 
 import pytest
 import torch
+from tests.signal.ways import normal
 from torch import Tensor, nn
 
 import goodinit as gi
 
 F = nn.functional
-
-
-def normal(*shape: int) -> Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(0))
 
 
 @pytest.mark.parametrize(

@@ -10,27 +10,13 @@ from typing import Any
 
 import pytest
 import torch
+from tests.signal.ways import WAYS, normal, squared
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 from torch.utils.checkpoint import checkpoint
 
 import goodinit as gi
 from goodinit.errors import GoodinitError, LazyParameterError, MetaModelError, SignalError
-
-
-def normal(*shape: int, seed: int = 0) -> Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
-
-
-def squared(out: Any) -> Tensor:
-    return out.float().square().sum()
-
-
-WAYS: dict[str, Callable[[nn.Module, Any], object]] = {
-    "measure": gi.measure,
-    "independence": lambda model, inputs: gi.independence(model, inputs, squared, redraws=2),
-    "jacobian": gi.jacobian,
-}
 
 
 def norms() -> nn.Module:

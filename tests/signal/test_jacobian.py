@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
+from tests.signal.ways import normal
 from torch import Tensor, nn
 
 import goodinit as gi
 from goodinit.errors import SignalError
-
-
-def normal(*shape: int, seed: int = 0) -> Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
 def test_a_linear_layer_s_are_its_weight_s() -> None:

@@ -8,15 +8,12 @@ from typing import Any
 
 import pytest
 import torch
+from tests.signal.ways import normal
 from torch import Tensor, nn
 
 import goodinit as gi
 
 pytestmark = pytest.mark.accuracy
-
-
-def normal(*shape: int, seed: int = 0) -> Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
 def tower(width: int, layers: int, activation: type[nn.Module]) -> nn.Module:

@@ -21,16 +21,14 @@ from goodinit.nn.refusals import InitDtypeError, InitMemoryError, InitTypeError,
 from goodinit.schemes.fields import shown
 from goodinit.streams import Law, Stream, fresh_seed
 from goodinit.streams.plain import is_transformed, is_writable
-from goodinit.streams.spec import cdf_word
-from goodinit.streams.stream import CHUNK, DTYPES
+from goodinit.streams.spec import REACH, cdf_word
+from goodinit.streams.stream import CHUNK, DTYPES, FLOAT8
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 __all__ = [
-    "FLOAT8",
     "NAME",
-    "REACH",
     "Wanted",
     "check_drawable",
     "check_memory",
@@ -47,12 +45,6 @@ __all__ = [
 
 NAME = "nn.init"
 """The name that every tensor goes by in its stream; what tells two calls apart is the seed."""
-
-REACH = 6.2306
-"""No standard normal value of a stream is larger."""
-
-# Drawn in float32 and cast; torch draws none of them. e8m0 has neither sign nor zero.
-FLOAT8 = (torch.float8_e4m3fn, torch.float8_e5m2, torch.float8_e4m3fnuz, torch.float8_e5m2fnuz)
 
 _HAZARD = math.sqrt(2 / math.pi)
 

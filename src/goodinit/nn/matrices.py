@@ -13,9 +13,7 @@ from torch.nn.init import sparse_ as torch_sparse_
 
 from goodinit.errors import FanError, SchemeError
 from goodinit.nn.fill import (
-    FLOAT8,
     NAME,
-    REACH,
     Wanted,
     check_drawable,
     check_memory,
@@ -31,6 +29,8 @@ from goodinit.schemes.fields import shown
 from goodinit.schemes.haar import haar
 from goodinit.schemes.thinning import thin_
 from goodinit.streams import Box, Law, Stream
+from goodinit.streams.spec import REACH
+from goodinit.streams.stream import FLOAT8
 
 __all__ = ["delta_orthogonal_", "dirac_", "eye_", "orthogonal_", "sparse_"]
 

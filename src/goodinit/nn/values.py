@@ -14,6 +14,7 @@ from goodinit.nn import fill
 from goodinit.nn.fill import Wanted, check_drawable, check_writable, number, ours, real
 from goodinit.nn.refusals import refuse
 from goodinit.schemes import Site, TruncatedNormal
+from goodinit.streams.spec import REACH
 
 __all__ = ["constant_", "normal_", "ones_", "trunc_normal_", "uniform_", "zeros_"]
 
@@ -155,7 +156,7 @@ def trunc_normal_(
 
 def _truncated(tensor: Tensor, mean: float, std: float, low: float, high: float) -> Wanted:
     limit = fill.largest(tensor.dtype)
-    least, greatest = max(low, mean - fill.REACH * std), min(high, mean + fill.REACH * std)
+    least, greatest = max(low, mean - REACH * std), min(high, mean + REACH * std)
     if not (abs(least) <= limit and abs(greatest) <= limit):
         mend = f"values would be infinite in {tensor.dtype}: pass smaller numbers"
         refuse("trunc_normal_", "std", std, mend)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor, nn
 
@@ -20,7 +18,8 @@ from goodinit.errors import (
 from goodinit.schemes import Scheme, Site
 from goodinit.schemes.values import Drawn
 from goodinit.streams.plain import is_writable
-from goodinit.streams.spec import float32_bounds
+from goodinit.streams.spec import REACH, float32_bounds
+from goodinit.streams.stream import FLOAT8
 
 __all__ = [
     "check_module",
@@ -41,11 +40,7 @@ _FIXING = {
 
 _PLAIN = (Tensor, nn.Parameter)
 
-SMALL = (
-    torch.float16,
-    *(torch.float8_e4m3fn, torch.float8_e5m2, torch.float8_e4m3fnuz, torch.float8_e5m2fnuz),
-)
-LARGEST = 6.2306  # no standard normal value of a stream is as large
+SMALL = (torch.float16, *FLOAT8)
 
 
 def check_module(model: object, what: str) -> nn.Module:
@@ -96,10 +91,12 @@ def check_range(scheme: Scheme, site: Site, dtype: torch.dtype) -> None:
     if dtype not in SMALL:
         return
     mean, std = scheme.moments(site)
-    reach = abs(mean) + LARGEST * std
+    reach = abs(mean) + REACH * std
     if isinstance(scheme, Drawn) and std > 0:
-        bounds = [abs(bound) for bound in float32_bounds(scheme.law(site))]
-        reach = min(reach, *bounds) if math.isinf(max(bounds)) else max(bounds)
+        law = scheme.law(site)
+        low, high = float32_bounds(law)
+        least, greatest = law.loc - REACH * law.scale, law.loc + REACH * law.scale
+        reach = max(abs(max(low, least)), abs(min(high, greatest)))
     limits = torch.finfo(dtype)
     if reach > limits.max:
         raise SchemeError(

@@ -121,10 +121,11 @@ def measure(
     finally:
         output = total = None
         meter.release()
-    for row, way in zip(meter.rows, runs(meter.rows), strict=True):
+    ways = runs(meter.rows)
+    for row, way in zip(meter.rows, ways, strict=True):
         row.spread = math.sqrt(way.variance)
     params = {slot.name: t for slot in found for t in slot.tensors}
-    signal.findings = verdicts(signal, meter, params, bool(unset))
+    signal.findings = verdicts(signal, meter, ways, params, bool(unset))
     return signal
 
 

@@ -70,14 +70,14 @@ def _is_gate(row: SignalRow, seen: set[str]) -> bool:
 
 
 def _too_idle(row: SignalRow) -> bool:
-    share, units = row.forward.idle, row.width
-    if share is None or share <= IDLE:
+    idle_share, units = row.forward.idle, row.width
+    if idle_share is None or idle_share <= IDLE:
         return False
     if row.function in BOUNDED:
         return True
     # Deep down all samples look alike, and half of the units are off for all, by chance more.
     chance = CERTAIN * 0.5 / math.sqrt(units)
-    return share > IDLE + chance and math.prod(row.shape) >= SEEN * units
+    return idle_share > IDLE + chance and math.prod(row.shape) >= SEEN * units
 
 
 def biases(signal: Signal, params: Mapping[str, Tensor]) -> Iterator[Finding]:
@@ -85,10 +85,10 @@ def biases(signal: Signal, params: Mapping[str, Tensor]) -> Iterator[Finding]:
     averages, following = pooled(signal.rows), after(signal.rows)
     found: list[SignalRow] = []
     for number, row in enumerate(signal.rows):
-        biases = [params[name] for name in row.params if params[name].dim() == 1]
-        if averages[number] or row.kind != "contract" or len(row.params) != 2 or len(biases) != 1:
+        vectors = [params[name] for name in row.params if params[name].dim() == 1]
+        if averages[number] or row.kind != "contract" or len(row.params) != 2 or len(vectors) != 1:
             continue
-        seen, bias = following[number], biases[0]
+        seen, bias = following[number], vectors[0]
         taken = max((signal.rows[n].forward.second for n in row.takes if n >= 0), default=1.0)
         # Of a branch that starts at 0 the bias is all there is, for now.
         if not taken or "contract" not in seen or GATES & seen:

@@ -13,7 +13,7 @@ from goodinit.signal.likeness import alike
 from goodinit.signal.meter import Entropy, Meter
 from goodinit.signal.remedies import frozen, quieter, redrawn
 from goodinit.signal.rows import Signal
-from goodinit.signal.runs import runs
+from goodinit.signal.runs import Run
 from goodinit.signal.scale import scale, unstable
 from goodinit.signal.units import biases, idle, norms, twins
 
@@ -23,26 +23,29 @@ EPSILON = "look for sqrt, log or a division at 0 in what follows: add an epsilon
 
 
 def verdicts(
-    signal: Signal, meter: Meter, params: Mapping[str, Tensor], unset: bool = False
+    signal: Signal,
+    meter: Meter,
+    ways: list[Run],
+    params: Mapping[str, Tensor],
+    unset: bool = False,
 ) -> list[Finding]:
     """Return what is wrong, the earliest cause first; none of a healthy model.
 
     Args:
         signal: what was measured.
         meter: what measured it.
+        ways: to each of its rows.
         params: by name.
         unset: whether norms divide by statistics that were never taken: what the signal does then
             says nothing of how training starts.
     """
     broken = list(_not_finite(signal, params, meter.bad_inputs))
     if broken:  # of what came before it an explosion is the cause
-        ways, outputs = runs(signal.rows), meter.outputs
-        grown = [f for f in scale(signal, ways, outputs) if f.code == "GI103"]
+        grown = [f for f in scale(signal, ways, meter.outputs) if f.code == "GI103"]
         return [*broken, *grown]
     found = [*norms(signal, params), *twins(signal, params), *_without_gradient(signal)]
     if unset:
         return found
-    ways = runs(signal.rows)
     return [
         *scale(signal, ways, meter.outputs),
         *unstable(signal, ways),

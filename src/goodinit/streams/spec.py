@@ -59,6 +59,9 @@ _LENGTH = struct.Struct("<Q").pack
 LIMIT = 6.4
 """No standard normal value is as large: the largest is 6.2305."""
 
+REACH = 6.2306
+"""No standard normal value is larger: a tight bound."""
+
 LEAST_SCALE = 2.0**-64
 """With a smaller scale subnormal numbers could arise, which some machines flush to zero."""
 

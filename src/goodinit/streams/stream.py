@@ -33,6 +33,9 @@ CHUNK = 1 << 18
 
 DTYPES = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
 
+# Drawn in float32 and cast by whoever wants them. e8m0 has neither sign nor zero.
+FLOAT8 = (torch.float8_e4m3fn, torch.float8_e5m2, torch.float8_e4m3fnuz, torch.float8_e5m2fnuz)
+
 
 @dataclass(frozen=True, slots=True)
 class Stream:

@@ -35,8 +35,6 @@ def fill_whole(out: Tensor, key: bytes, law: Law) -> bool:
         key: of ``key_bytes``.
         law: what to draw.
     """
-    if torch.compiler.is_compiling():  # asked first: a graph may break at what follows
-        return False
     kind = library.TYPES.get(out.dtype)
     if kind is None or not out.is_contiguous():
         return False
@@ -66,8 +64,6 @@ def fill_box(
         shape: the parameter's global shape.
         box: (start, stop) along each axis of ``shape``.
     """
-    if torch.compiler.is_compiling():
-        return False
     opened = _open(out)
     if opened is None:
         return False
@@ -87,6 +83,8 @@ def _open(out: Tensor) -> tuple[library.Fill, int, int] | None:
 
     None unless the tensor is plain memory of the CPU. Its version counter is bumped.
     """
+    if torch.compiler.is_compiling():  # asked first: a graph may break at what follows
+        return None
     call = library.load().fill
     if not call or not out.is_cpu or not is_plain(out):
         return None
