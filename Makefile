@@ -23,7 +23,7 @@ demo: $(VENV)/demo.stamp ## a 30-layer network under three initializations; a pl
 	@$(PY) -m goodinit.demos
 
 test: $(VENV)/test.stamp ## the tests, and every example in the docstrings and the docs
-	@$(PY) -m pytest
+	@$(PY) -m pytest -n auto
 
 check: $(VENV)/test.stamp ## format, lint and types
 	@echo "ruff format --check"; $(VENV)/bin/ruff format --check .

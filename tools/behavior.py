@@ -87,29 +87,29 @@ def of_model(name: str, build: Callable[[str], Any]) -> Iterator[tuple[str, Any]
     for recipe in RECIPES:
         for how in ("inputs", "types"):
             model, inputs = build(name)
-            plan = guarded(lambda: gi.plan(model, recipe, inputs if how == "inputs" else None))
+            plan = guarded(gi.plan, model, recipe, inputs=inputs if how == "inputs" else None)
             key = f"plan {name} {recipe} {how}"
             yield key, plan if isinstance(plan, str) else plan.to_dict()
             yield f"text {key}", str(plan)
     model, inputs = build(name)
-    guarded(lambda: gi.init_(model, "standard", inputs=inputs, seed=0))
+    guarded(gi.init_, model, "standard", inputs=inputs, seed=0)
     yield f"weights {name}", {key: digest(value) for key, value in model.state_dict().items()}
     if name in ("mlp", "lstm", "resnet", "gpt_plain", "llama", "vit", "bert"):
         model.eval()
-        signal = guarded(lambda: gi.measure(model, inputs))
+        signal = guarded(gi.measure, model, inputs)
         yield f"signal {name}", signal if isinstance(signal, str) else signal.to_dict()
-        explained = guarded(lambda: gi.explain(model, inputs))
+        explained = guarded(gi.explain, model, inputs)
         key = f"explain {name}"
         yield key, explained if isinstance(explained, str) else explained.to_dict()
         yield f"text {key}", str(explained)
 
 
-def guarded(call: Callable[[], Any]) -> Any:
+def guarded(call: Callable[..., Any], *args: object, **options: object) -> Any:
     """Return the result, or the error as text."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return call()
+            return call(*args, **options)
     except gi.GoodinitError as error:
         return f"{type(error).__name__}: {error}"
 

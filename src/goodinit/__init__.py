@@ -22,20 +22,20 @@ from torch import Tensor
 from torch.nn import Module  # `nn` here is goodinit's own, once goodinit.nn is imported
 
 from goodinit import adapters, recipes, schemes, testing
+from goodinit.applying import apply as _apply
+from goodinit.applying.apply import apply_
+from goodinit.applying.materialize import skeleton
 from goodinit.errors import GoodinitError, RecipeError
 from goodinit.explanation import Explanation, explain
 from goodinit.findings import Finding
-from goodinit.planning import apply as _apply
-from goodinit.planning import plan as _plan
-from goodinit.planning.apply import apply_
-from goodinit.planning.diff import diff
-from goodinit.planning.kept import KeepLike
-from goodinit.planning.materialize import skeleton
-from goodinit.planning.plan import Plan
-from goodinit.planning.recipe import Recipe
-from goodinit.planning.rule import Rule, sel
+from goodinit.plans import plan as _plan
+from goodinit.plans.diff import diff
+from goodinit.plans.keep import KeepLike
+from goodinit.plans.plan import Plan
 from goodinit.recipes import as_recipe as _as_recipe
 from goodinit.recipes import recipe
+from goodinit.recipes.recipe import Recipe
+from goodinit.recipes.rule import Rule, sel
 from goodinit.schemes import (
     AddNoise,
     Constant,
@@ -66,9 +66,10 @@ from goodinit.schemes import (
     Zeros,
     gain,
 )
-from goodinit.signal import Comparison, Independence, Signal, independence, jacobian, measure
+from goodinit.signal import Comparison, Signal, measure
 from goodinit.signal import compare as _compare
 from goodinit.streams import Stream
+from goodinit.theory import Independence, independence, jacobian
 from goodinit.trace import Inputs
 
 __all__ = [
@@ -163,7 +164,7 @@ def plan(
         prefix: put before each name, for a part of a larger model.
 
     Raises:
-        GoodinitError: as ``goodinit.planning.plan.plan`` lists; nothing silent.
+        GoodinitError: as ``goodinit.plans.plan.plan`` lists; nothing silent.
 
     Example:
         >>> import torch

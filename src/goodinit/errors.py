@@ -21,6 +21,7 @@
     ├── TraceError              the model raised while it was being traced
     ├── SignalError             a signal that can't be measured: the model raised, say
     ├── ReportError             a report that can't be written: a library is missing, say
+    ├── UnknownRowError         a name that a result has no row for; also a KeyError
     ├── PlanError               a plan that isn't this model's
     │   └── PlanFileError       a file that holds no valid plan
     └── WriteError              a write failed half-way; says what had been written
@@ -56,6 +57,7 @@ __all__ = [
     "TraceError",
     "UncoveredError",
     "UnknownRecipeError",
+    "UnknownRowError",
     "UnresolvedError",
     "UnusedRuleError",
     "WriteError",
@@ -148,6 +150,13 @@ class SignalError(GoodinitError, RuntimeError):
 
 class ReportError(GoodinitError, RuntimeError):
     """A report that can't be written: plotly isn't installed, an ending that no format has."""
+
+
+class UnknownRowError(GoodinitError, KeyError):
+    """A name that a result has no row for; the nearest names are suggested."""
+
+    def __str__(self) -> str:  # a KeyError prints the repr of its message
+        return str(self.args[0])
 
 
 class PlanError(GoodinitError, ValueError):

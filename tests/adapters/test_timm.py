@@ -9,8 +9,8 @@ from torch.nn.utils import parametrizations
 
 import goodinit as gi
 from goodinit import adapters
+from goodinit.applying.own import apply_own_
 from goodinit.errors import MetaModelError, ModelError, PlanError, UnknownRecipeError
-from goodinit.planning.own import apply_own_
 
 
 def named_apply(fn: Any, module: nn.Module, name: str = "", include_root: bool = False) -> None:

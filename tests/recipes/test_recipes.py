@@ -127,7 +127,7 @@ def test_neutral_is_zero_where_one_is_added() -> None:
     from dataclasses import replace
 
     from goodinit.anatomy import Facets, Row
-    from goodinit.planning import Neutral
+    from goodinit.recipes.deferred import Neutral
 
     row = Row("w", (3,), torch.float32, nn.Module, Facets("norm", neutral=0.0))
     scheme, why = Neutral().on(row)

@@ -17,7 +17,7 @@ from torch.utils.checkpoint import checkpoint
 
 import goodinit as gi
 from goodinit.errors import PlanError, SignalError
-from goodinit.trace.originals import Originals
+from goodinit.trace.snapshot import Originals
 
 
 class Writes(nn.Module):

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 
 import goodinit as gi
 from goodinit.anatomy.names import walk
-from goodinit.signal.axes import Keys, floating
+from goodinit.signal.batch_axis import Keys, floating
 from goodinit.trace.calls import Call, tensors_in
-from goodinit.trace.live import live
+from goodinit.trace.real_run import live
 from goodinit.trace.run import arguments
 
 MODELS = [*((zoo, name) for name in zoo.PLAIN), *((zoo_hf, name) for name in zoo_hf.HF)]

@@ -23,7 +23,8 @@ import torch
 from torch import Tensor
 from torch._subclasses import FakeTensorMode
 
-from goodinit.streams import Law, Stream, plain
+from goodinit._common.memory import bump, is_plain
+from goodinit.streams import Law, Stream
 from goodinit.streams.gpu import fill
 from goodinit.streams.spec import key_of, philox, values
 from goodinit.streams.stream import _fill_by_torch
@@ -323,17 +324,17 @@ def test_plain_memory() -> None:
     class Own(Tensor):
         """A subclass."""
 
-    assert plain.is_plain(torch.empty(2))
-    assert plain.is_plain(torch.nn.Parameter(torch.empty(2)))
-    assert not plain.is_plain(torch.empty(2).as_subclass(Own))
-    assert not plain.is_plain(torch.empty(2, dtype=torch.complex64).conj().imag)
+    assert is_plain(torch.empty(2))
+    assert is_plain(torch.nn.Parameter(torch.empty(2)))
+    assert not is_plain(torch.empty(2).as_subclass(Own))
+    assert not is_plain(torch.empty(2, dtype=torch.complex64).conj().imag)
     with torch.inference_mode():
         made = torch.empty(2)
-        assert plain.is_plain(made)
-        plain.bump(made)
-    assert not plain.is_plain(made)
+        assert is_plain(made)
+        bump(made)
+    assert not is_plain(made)
     with torch.device("cpu"):
-        assert plain.is_plain(torch.empty(2))
+        assert is_plain(torch.empty(2))
 
 
 def test_triton_is_not_imported_before_it_is_needed() -> None:

@@ -9,7 +9,7 @@ from torch import nn
 
 from goodinit.adapters.piecewise import RecipeLike, writer
 from goodinit.errors import UnresolvedError
-from goodinit.planning.plan import plan
+from goodinit.plans.plan import plan
 from goodinit.recipes import as_recipe
 from goodinit.trace import Inputs
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from torch import nn
 
 from goodinit.adapters.piecewise import RecipeLike, writer
-from goodinit.planning.plan import plan
+from goodinit.plans.plan import plan
 from goodinit.recipes import as_recipe
 from goodinit.streams import fresh_seed
 from goodinit.trace import Inputs

@@ -9,8 +9,8 @@ import torch
 from torch import nn
 
 from goodinit.adapters.piecewise import RecipeLike
+from goodinit.applying.apply import init_
 from goodinit.errors import ModelError
-from goodinit.planning.apply import init_
 from goodinit.recipes import as_recipe
 from goodinit.trace import Inputs
 

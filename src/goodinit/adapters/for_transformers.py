@@ -9,11 +9,11 @@ from torch import Tensor, nn
 
 from goodinit.adapters.piecewise import RecipeLike
 from goodinit.anatomy.names import Slot, slots
+from goodinit.applying.apply import apply_
 from goodinit.errors import MetaModelError, ModelError
-from goodinit.planning import Recipe
-from goodinit.planning.apply import apply_
-from goodinit.planning.plan import plan
+from goodinit.plans.plan import plan
 from goodinit.recipes import as_recipe
+from goodinit.recipes.recipe import Recipe
 from goodinit.trace import Inputs
 
 __all__ = ["transformers"]

@@ -10,11 +10,11 @@ import torch
 from torch import nn
 
 from goodinit.anatomy.names import walk
+from goodinit.anatomy.writable import check_module
+from goodinit.applying.own import apply_own_
 from goodinit.errors import ModelError
-from goodinit.planning import Recipe
-from goodinit.planning.checks import check_module
-from goodinit.planning.own import apply_own_
-from goodinit.planning.plan import Plan
+from goodinit.plans.plan import Plan
+from goodinit.recipes.recipe import Recipe
 from goodinit.schemes import Scheme
 
 __all__ = ["RecipeLike", "writer"]

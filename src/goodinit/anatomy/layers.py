@@ -15,9 +15,9 @@ from itertools import pairwise
 
 from torch import nn
 
-from goodinit.anatomy.graph import Graph
 from goodinit.anatomy.names import type_of
-from goodinit.anatomy.walks import reaches
+from goodinit.dataflow.graph import Graph
+from goodinit.dataflow.traversal import reaches
 
 __all__ = ["Layers", "layers_by_flow", "layers_by_type"]
 

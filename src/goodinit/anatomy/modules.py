@@ -18,9 +18,9 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 from torch.nn.utils import parametrize
 
-from goodinit.anatomy.activations import activation_name
 from goodinit.anatomy.names import walk
 from goodinit.anatomy.rows import Block, Facets
+from goodinit.dataflow.activations import activation_name
 from goodinit.schemes.fans import Layout
 
 __all__ = ["Told", "describe", "describe_children", "guess"]

@@ -8,12 +8,12 @@ from dataclasses import dataclass, replace
 
 from torch import Tensor, nn
 
-from goodinit.anatomy.flow import facets_from
-from goodinit.anatomy.graph import Graph
+from goodinit.anatomy.facets import facets_from
 from goodinit.anatomy.layers import Layers, layers_by_flow, layers_by_type
 from goodinit.anatomy.modules import describe, describe_children, guess
 from goodinit.anatomy.names import Slot, join, slots, type_of, walk
 from goodinit.anatomy.rows import Facets, Row
+from goodinit.dataflow.graph import Graph
 from goodinit.trace import Inputs, tensors_in, trace
 
 __all__ = ["Anatomy", "read"]

@@ -10,9 +10,9 @@ from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
 
-from goodinit.anatomy.graph import Graph
-from goodinit.anatomy.nodes import Node, Origin, Value
-from goodinit.anatomy.walks import (
+from goodinit.dataflow.graph import Graph
+from goodinit.dataflow.nodes import Node, Origin, Value
+from goodinit.dataflow.traversal import (
     back,
     back_to_contractions,
     forth,

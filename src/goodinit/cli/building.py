@@ -14,11 +14,11 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 import goodinit as gi
+from goodinit._common.threads import one_thread
 from goodinit.cli.inputs import inputs_of
 from goodinit.cli.output import CommandError, aside, note, running, their_traceback, working
 from goodinit.cli.targets import Target, argument
 from goodinit.errors import MetaModelError, SignalError, TraceError, UnresolvedError
-from goodinit.threads import one_thread
 from goodinit.trace import Inputs
 
 __all__ = [

@@ -12,10 +12,10 @@ import goodinit as gi
 from goodinit.cli import options, targets
 from goodinit.cli.building import prepare, recipe_of
 from goodinit.cli.output import CommandError, count, emit, emit_json, paragraph
-from goodinit.planning.codec import write_row
-from goodinit.planning.diff import Diff
-from goodinit.planning.rows import PlanRow
-from goodinit.planning.table import called
+from goodinit.plans.diff import Diff
+from goodinit.plans.json_file import write_row
+from goodinit.plans.rows import PlanRow
+from goodinit.plans.table import called
 
 __all__ = ["diff"]
 

@@ -15,7 +15,7 @@ import goodinit as gi
 from goodinit.cli import docs, options
 from goodinit.cli.building import recipe_of
 from goodinit.cli.output import CommandError, emit, emit_json, paragraph
-from goodinit.recipes import maker, names
+from goodinit.recipes.by_name import maker, names
 
 __all__ = ["recipes"]
 

@@ -39,8 +39,8 @@ from safetensors import torch as files
 from torch import Tensor, nn
 
 import goodinit as gi
+from goodinit._common.files import replaced
 from goodinit.cli.output import CommandError, count, note, saving, size, working
-from goodinit.files import replaced
 from goodinit.streams import VERSION
 
 __all__ = [

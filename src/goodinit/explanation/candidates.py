@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from torch import nn
 
 from goodinit.errors import GoodinitError
-from goodinit.explanation.habits import habits
+from goodinit.explanation.common_practice import habits
 from goodinit.explanation.laws import fit
 from goodinit.explanation.reading import Seen
 from goodinit.explanation.statistics import LEVEL
-from goodinit.planning import Recipe
-from goodinit.planning.resolve import Matcher, own_laws, resolve_row
-from goodinit.planning.rows import PlanRow
+from goodinit.plans.resolve import Matcher, own_laws, resolve_row
+from goodinit.plans.rows import PlanRow
 from goodinit.recipes import names, recipe
+from goodinit.recipes.recipe import Recipe
 
 __all__ = ["Candidate", "candidates", "level_of"]
 

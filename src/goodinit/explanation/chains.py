@@ -22,11 +22,11 @@ from dataclasses import dataclass
 from torch import nn
 
 from goodinit.anatomy import Anatomy
-from goodinit.anatomy.activations import activation_name
-from goodinit.anatomy.graph import Graph
 from goodinit.anatomy.modules import _flattened
 from goodinit.anatomy.names import walk
-from goodinit.anatomy.nodes import Node
+from goodinit.dataflow.activations import activation_name
+from goodinit.dataflow.graph import Graph
+from goodinit.dataflow.nodes import Node
 from goodinit.errors import GoodinitError
 from goodinit.explanation.reading import Seen
 from goodinit.schemes import second_moment

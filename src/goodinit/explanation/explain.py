@@ -8,25 +8,25 @@ from dataclasses import dataclass
 from torch import nn
 
 from goodinit.anatomy import read
+from goodinit.anatomy.writable import check_module
 from goodinit.errors import nearest
 from goodinit.explanation import table
-from goodinit.explanation.broken import broken
 from goodinit.explanation.candidates import Candidate, candidates, level_of
-from goodinit.explanation.case import Case, Verdict
 from goodinit.explanation.chains import (
     chains_by_flow,
     chains_by_type,
     flow_of,
     heads_by_flow,
 )
-from goodinit.explanation.habits import meant_by
-from goodinit.explanation.looks import TRAINED, Look, look
+from goodinit.explanation.common_practice import meant_by
+from goodinit.explanation.context import Case, Verdict
 from goodinit.explanation.reading import Seen, check_memory, see
+from goodinit.explanation.recognition import TRAINED, Look, look
 from goodinit.explanation.rows import ExplainedRow, explained_row
-from goodinit.explanation.scales import scales
+from goodinit.explanation.scale_verdicts import scales
+from goodinit.explanation.value_verdicts import broken
 from goodinit.findings import Finding
-from goodinit.planning.checks import check_module
-from goodinit.planning.resolve import own_laws
+from goodinit.plans.resolve import own_laws
 from goodinit.schemes import Scheme
 from goodinit.trace import Inputs
 

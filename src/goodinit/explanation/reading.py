@@ -11,9 +11,9 @@ from torch.nn.utils.weight_norm import WeightNorm
 
 from goodinit.anatomy import Anatomy, Block, Row
 from goodinit.anatomy.names import Slot, _in_eval
+from goodinit.anatomy.writable import fixes_scale
 from goodinit.errors import MetaModelError
 from goodinit.explanation.statistics import Sample, take
-from goodinit.planning.checks import fixes_scale
 from goodinit.schemes import Site
 from goodinit.streams import Law
 

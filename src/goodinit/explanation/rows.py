@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from goodinit.explanation.looks import Look, spelled
 from goodinit.explanation.reading import Seen
-from goodinit.planning.rows import PlanRow
+from goodinit.explanation.recognition import Look, spelled
+from goodinit.plans.rows import PlanRow
 from goodinit.schemes import Keep
 
 __all__ = ["ExplainedRow", "explained_row"]

@@ -12,10 +12,10 @@ from collections import Counter
 from html import escape
 from typing import TYPE_CHECKING, cast
 
-from goodinit.explanation.case import named
-from goodinit.explanation.looks import OWN
+from goodinit.explanation.context import named
+from goodinit.explanation.recognition import OWN
 from goodinit.explanation.rows import ExplainedRow
-from goodinit.planning.table import WIDTH, called, wrapped
+from goodinit.plans.table import WIDTH, called, wrapped
 
 if TYPE_CHECKING:
     from goodinit.explanation.explain import Explanation

@@ -16,11 +16,11 @@ from torch.nn.init import normal_ as torch_normal_
 from torch.nn.init import uniform_ as torch_uniform_
 from torch.nn.parameter import Parameter, is_lazy
 
+from goodinit._common.memory import is_transformed, is_writable
 from goodinit.errors import LazyParameterError, StreamError
 from goodinit.nn.refusals import InitDtypeError, InitMemoryError, InitTypeError, refuse
 from goodinit.schemes.fields import shown
 from goodinit.streams import Law, Stream, fresh_seed
-from goodinit.streams.plain import is_transformed, is_writable
 from goodinit.streams.spec import REACH, cdf_word
 from goodinit.streams.stream import CHUNK, DTYPES, FLOAT8
 

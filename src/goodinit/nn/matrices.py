@@ -27,7 +27,7 @@ from goodinit.nn.refusals import InitDtypeError, InitTypeError, refuse
 from goodinit.schemes import Layout
 from goodinit.schemes.fields import shown
 from goodinit.schemes.haar import haar
-from goodinit.schemes.thinning import thin_
+from goodinit.schemes.sparsify import thin_
 from goodinit.streams import Box, Law, Stream
 from goodinit.streams.spec import REACH
 from goodinit.streams.stream import FLOAT8

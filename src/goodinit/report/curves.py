@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from goodinit.planning.plan import Plan
+from goodinit.plans.plan import Plan
 from goodinit.signal.compare import Comparison
 from goodinit.signal.rows import Signal, SignalRow
 

@@ -9,8 +9,8 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
+from goodinit._common.files import replaced
 from goodinit.errors import ReportError
-from goodinit.files import replaced
 from goodinit.report.curves import COLOURS, QUANTITIES, Curve, Quantity, Value, curve, lined, places
 from goodinit.report.libraries import needed
 from goodinit.signal.compare import Comparison

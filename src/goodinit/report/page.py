@@ -9,7 +9,7 @@ from importlib.resources import files
 from os import PathLike
 from pathlib import Path
 
-from goodinit.files import replaced
+from goodinit._common.files import replaced
 from goodinit.report.curves import COLOURS, QUANTITIES, curve, lined, listed, places, shortened
 from goodinit.report.hover import error_of, shape_of
 from goodinit.report.libraries import needed

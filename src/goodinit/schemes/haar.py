@@ -9,7 +9,7 @@ from typing import NamedTuple, cast
 import torch
 from torch import Tensor
 
-from goodinit.threads import one_thread
+from goodinit._common.threads import one_thread
 
 __all__ = ["haar"]
 

@@ -23,7 +23,7 @@ from goodinit.errors import FanError, SchemeError
 from goodinit.schemes import fields
 from goodinit.schemes.haar import haar
 from goodinit.schemes.scheme import Draw, Scheme
-from goodinit.schemes.thinning import thin_
+from goodinit.schemes.sparsify import thin_
 from goodinit.schemes.values import Zeros
 from goodinit.streams import Law
 

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from goodinit.findings import Finding
+from goodinit.signal.paths import SIGMOIDS, SPREAD, by_chance, sinks
 from goodinit.signal.remedies import AROUND, STANDARD
 from goodinit.signal.rows import Signal, SignalRow
-from goodinit.signal.runs import SIGMOIDS, SPREAD, by_chance, sinks
 
 __all__ = ["backward", "inside"]
 

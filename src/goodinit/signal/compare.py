@@ -12,9 +12,10 @@ from os import PathLike
 
 from torch import nn
 
+from goodinit._common.late import late
+from goodinit.applying.apply import apply_
 from goodinit.errors import ModelError, SignalError
-from goodinit.planning.apply import apply_
-from goodinit.planning.plan import Plan
+from goodinit.plans.plan import Plan
 from goodinit.signal.measure import Loss, measure, whole
 from goodinit.signal.rows import Signal, SignalRow
 from goodinit.trace.run import Inputs
@@ -50,9 +51,7 @@ class Comparison:
             ReportError: plotly isn't installed.
             OSError: the file can't be written.
         """
-        from goodinit.report import page
-
-        page.write(self, path)
+        late("goodinit.report.page:write")(self, path)
 
     def to_image(self, path: str | PathLike[str]) -> None:
         """Write the second moments, forward and backward over depth, as .png, .svg or .pdf.
@@ -61,9 +60,7 @@ class Comparison:
             ReportError: another ending; matplotlib isn't installed.
             OSError: the file can't be written.
         """
-        from goodinit.report import image
-
-        image.write(self, path)
+        late("goodinit.report.image:write")(self, path)
 
     def __str__(self) -> str:
         lines = summary(self)

@@ -12,16 +12,16 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from goodinit.anatomy.names import Slot, slots, walk
+from goodinit.anatomy.writable import check_module
 from goodinit.errors import MetaModelError, SignalError
-from goodinit.planning.checks import check_module
-from goodinit.signal.axes import batch_of, shapes_with
+from goodinit.signal.batch_axis import batch_of, shapes_with
 from goodinit.signal.meter import Meter
+from goodinit.signal.paths import runs
 from goodinit.signal.rows import Gradient, Signal
-from goodinit.signal.runs import runs
 from goodinit.signal.verdicts import verdicts
 from goodinit.streams import Law, Stream
 from goodinit.trace.calls import tensors_in
-from goodinit.trace.live import gradients_as_before, live, tensors_as_before
+from goodinit.trace.real_run import gradients_as_before, live, tensors_as_before
 from goodinit.trace.run import Inputs, arguments
 
 __all__ = [

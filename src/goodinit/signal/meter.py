@@ -15,9 +15,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from goodinit.anatomy.functions import role_of
 from goodinit.anatomy.names import Slot
-from goodinit.signal.axes import CHANNELS, Keys, floating
+from goodinit.dataflow.functions import role_of
+from goodinit.signal.batch_axis import CHANNELS, Keys, floating
 from goodinit.signal.moments import Axes, moments_of
 from goodinit.signal.rows import SignalRow
 from goodinit.trace.calls import Call, tensors_in

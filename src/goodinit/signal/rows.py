@@ -8,9 +8,10 @@ from dataclasses import asdict, dataclass, field
 from os import PathLike
 from typing import cast
 
+from goodinit._common.late import late
 from goodinit.findings import Finding
-from goodinit.planning.plan import Plan
-from goodinit.planning.table import wrapped
+from goodinit.plans.plan import Plan
+from goodinit.plans.table import wrapped
 from goodinit.signal.moments import Moments
 
 __all__ = ["Gradient", "Signal", "SignalRow", "number", "trimmed"]
@@ -120,9 +121,8 @@ class Signal:
             ReportError: plotly isn't installed.
             OSError: the file can't be written.
         """
-        from goodinit.report import curves, page
-
-        page.write(curves.alone(self, plan), path)
+        comparison = late("goodinit.report.curves:alone")(self, plan)
+        late("goodinit.report.page:write")(comparison, path)
 
     def to_image(self, path: str | PathLike[str]) -> None:
         """Write the second moments, forward and backward over depth, as .png, .svg or .pdf.
@@ -131,9 +131,7 @@ class Signal:
             ReportError: another ending; matplotlib isn't installed.
             OSError: the file can't be written.
         """
-        from goodinit.report import curves, image
-
-        image.write(curves.alone(self), path)
+        late("goodinit.report.image:write")(late("goodinit.report.curves:alone")(self), path)
 
     def __str__(self) -> str:
         head = ("call", "function", "shape", "mean", "second", "samples", "positions", "gradient")

@@ -6,9 +6,9 @@ import math
 from collections.abc import Iterator, Sequence
 
 from goodinit.findings import Finding, Severity
+from goodinit.signal.paths import Run, by_chance
 from goodinit.signal.remedies import NORMS, STANDARD
 from goodinit.signal.rows import Signal, SignalRow
-from goodinit.signal.runs import Run, by_chance
 
 __all__ = ["scale", "unstable"]
 

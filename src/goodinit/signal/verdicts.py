@@ -8,14 +8,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from torch import Tensor
 
 from goodinit.findings import Finding
+from goodinit.signal.activity import biases, idle, norms, twins
 from goodinit.signal.backward import backward, inside
-from goodinit.signal.likeness import alike
 from goodinit.signal.meter import Entropy, Meter
+from goodinit.signal.paths import Run
 from goodinit.signal.remedies import frozen, quieter, redrawn
 from goodinit.signal.rows import Signal
-from goodinit.signal.runs import Run
 from goodinit.signal.scale import scale, unstable
-from goodinit.signal.units import biases, idle, norms, twins
+from goodinit.signal.similarity import alike
 
 __all__ = ["verdicts"]
 

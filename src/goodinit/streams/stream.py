@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from goodinit._common.memory import is_writable
 from goodinit.errors import StreamError
 from goodinit.streams import gpu, native
-from goodinit.streams.few import FEW, few_words
-from goodinit.streams.plain import is_writable
+from goodinit.streams.philox_int import FEW, few_words
 from goodinit.streams.spec import Key, Law, check_seed, key_bytes, key_of, make_key, philox, values
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from torch.nn.modules import module as hooks
 from goodinit.errors import TraceError
 from goodinit.trace.calls import Observer, tensors_in
 from goodinit.trace.generators import generators_as_before
-from goodinit.trace.ghost import Ghost
+from goodinit.trace.meta import Ghost
 
 __all__ = ["Inputs", "Trace", "arguments", "as_before", "told", "trace"]
 

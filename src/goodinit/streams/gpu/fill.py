@@ -13,8 +13,8 @@ from typing import cast
 import torch
 from torch import Tensor
 
+from goodinit._common.memory import bump, is_plain
 from goodinit.streams.native import library
-from goodinit.streams.plain import bump, is_plain
 from goodinit.streams.spec import Law, key_of, philox, values
 
 __all__ = ["fill_box"]

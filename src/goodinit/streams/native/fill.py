@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
+from goodinit._common.memory import bump, is_plain, is_writable
 from goodinit.streams.native import library
-from goodinit.streams.plain import bump, is_plain, is_writable
 from goodinit.streams.spec import Law
 
 __all__ = ["fill_box", "fill_whole"]

@@ -1,0 +1,90 @@
+"""What every result can do: be iterated over, looked up by name, printed, and judged."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
+from typing import Any, Generic, TypeVar, cast
+
+from goodinit.errors import UnknownRowError, nearest
+from goodinit.findings import Finding
+
+__all__ = ["Result", "plain_data"]
+
+RowT = TypeVar("RowT")
+
+
+class Result(Generic[RowT]):
+    """The protocol of plans, signals, comparisons, explanations: a subclass is a frozen dataclass.
+
+    It has ``rows``, where it gives verdicts ``findings``, and a text in ``__str__``.
+    """
+
+    rows: tuple[RowT, ...]
+    findings: tuple[Finding, ...] = ()
+
+    def __iter__(self) -> Iterator[RowT]:
+        return iter(self.rows)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._by_name
+
+    def __getitem__(self, name: str) -> RowT:
+        """Return the row of that name.
+
+        Raises:
+            UnknownRowError: there is none; also a KeyError. Suggests the nearest names.
+        """
+        row = self._by_name.get(name)
+        if row is None:
+            near = nearest(str(name), self._by_name)
+            raise UnknownRowError(
+                f"there is no row {name!r}.{near} This {type(self).__name__} has {len(self)} rows"
+            )
+        return row
+
+    @property
+    def ok(self) -> bool:
+        """True if every finding is informational."""
+        return all(finding.severity == "info" for finding in self.findings)
+
+    def to_dict(self) -> dict[str, object]:
+        """Return plain data, ready for strict JSON: NaN and infinity become None."""
+        return {
+            field.name: plain_data(getattr(self, field.name))
+            for field in dataclasses.fields(cast("Any", self))
+        }
+
+    def _names(self, row: RowT) -> Iterable[str]:
+        """Return the names by which a row is found."""
+        return (cast("Any", row).name,)
+
+    @cached_property
+    def _by_name(self) -> dict[str, RowT]:
+        found: dict[str, RowT] = {}
+        for row in self.rows:
+            for name in self._names(row):
+                found.setdefault(name, row)
+        return found
+
+
+def plain_data(value: object) -> object:
+    """Return dataclasses and containers as dicts and lists; what isn't finite as None.
+
+    >>> plain_data({"a": (1, math.inf)})
+    {'a': [1, None]}
+    """
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        names = [field.name for field in dataclasses.fields(value)]
+        return {name: plain_data(getattr(value, name)) for name in names}
+    if isinstance(value, Mapping):
+        items = cast("Mapping[object, object]", value).items()
+        return {name: plain_data(item) for name, item in items}
+    if isinstance(value, Sequence) and not isinstance(value, (str, bytes)):
+        return [plain_data(item) for item in cast("Sequence[object]", value)]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,207 @@
+"""Text for people: tables, wrapped lines, lists of names, numbers."""
+
+from __future__ import annotations
+
+import math
+import re
+import shutil
+import sys
+import textwrap
+from collections.abc import Collection, Iterable, Sequence
+from html import escape
+from itertools import pairwise
+
+__all__ = [
+    "WIDTH",
+    "count",
+    "grouped_name",
+    "html_table",
+    "number",
+    "several",
+    "table",
+    "terminal_width",
+    "trimmed",
+    "wrap",
+]
+
+WIDTH = 80  # of text that goes to a file or a pipe
+INDENT, GAP = "    ", "  "
+LEAST = 12  # characters of a cell that are always shown
+
+
+def terminal_width() -> int | None:
+    """Return the terminal's number of columns; None where stdout is a file or a pipe."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+
+
+def table(
+    head: Sequence[str],
+    lines: Iterable[Sequence[str] | str],
+    right: Collection[int] = (),
+    name: int = 0,
+) -> list[str]:
+    """Return the lines of an aligned table that fits the terminal, if there is one.
+
+    Where it is too wide, each of its lines becomes two: the name, and the other cells below it.
+    In a file or a pipe a row stays one line, for grep.
+
+    Args:
+        head: titles of the columns.
+        lines: cells of each row; a plain string is a remark below the row before it.
+        right: columns that are aligned to the right.
+        name: the column that gets a line of its own where the table is too wide.
+
+    Example:
+        >>> rows = [("a", "0.5"), "tied to b", ("b.c", "1")]
+        >>> for line in table(("name", "std"), rows, right={1}):
+        ...     print(line)
+        name  std
+        ----  ---
+        a     0.5
+          tied to b
+        b.c     1
+    """
+    lines = [line if isinstance(line, str) else tuple(line) for line in lines]
+    rows = [tuple(head), *(line for line in lines if not isinstance(line, str))]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    rule = tuple("-" * width for width in widths)
+    limit = terminal_width()
+    if limit is None or len(_aligned(rule, widths, right)) <= limit:
+        body = [f"  {x}" if isinstance(x, str) else _aligned(x, widths, right) for x in lines]
+        return [_aligned(head, widths, right), _aligned(rule, widths, right), *body]
+    return _stacked(tuple(head), lines, widths, right, name, limit)
+
+
+def _aligned(cells: Sequence[str], widths: Sequence[int], right: Collection[int]) -> str:
+    padded = (
+        cell.rjust(width) if at in right else cell.ljust(width)
+        for at, (cell, width) in enumerate(zip(cells, widths, strict=True))
+    )
+    return GAP.join(padded).rstrip()
+
+
+def _stacked(
+    head: tuple[str, ...],
+    lines: Sequence[tuple[str, ...] | str],
+    widths: Sequence[int],
+    right: Collection[int],
+    name: int,
+    limit: int,
+) -> list[str]:
+    """Return the table with two lines a row; the widest column gives up what doesn't fit."""
+    others = [at for at in range(len(widths)) if at > name]
+    kept = [widths[at] for at in others]
+    total = len(INDENT) + sum(kept) + len(GAP) * (len(kept) - 1)
+    widest = kept.index(max(kept))
+    kept[widest] = max(kept[widest] - max(total - limit, 0), LEAST)
+    total = len(INDENT) + sum(kept) + len(GAP) * (len(kept) - 1)
+    aligned = {n for n, at in enumerate(others) if at in right}
+    out: list[str] = []
+    for line in (head, *lines):
+        if isinstance(line, str):
+            out.append(INDENT + line)
+            continue
+        cells = [_cut(line[at], width) for at, width in zip(others, kept, strict=True)]
+        out.append(_aligned(line[: name + 1], widths[: name + 1], right))
+        out.append(INDENT + _aligned(cells, kept, aligned))
+    out.insert(2, "-" * min(total, limit))
+    return out
+
+
+def _cut(cell: str, width: int) -> str:
+    return cell if len(cell) <= width else f"{cell[: width - 3]}..."
+
+
+def html_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Return an HTML table of plain text.
+
+    >>> html_table(("a",), [("<",)])
+    '<table><tr><th>a</th></tr><tr><td>&lt;</td></tr></table>'
+    """
+    titles = "".join(f"<th>{escape(cell)}</th>" for cell in head)
+    body = "".join(
+        f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in cells)}</tr>" for cells in rows
+    )
+    return f"<table><tr>{titles}</tr>{body}</table>"
+
+
+def wrap(text: str, start: str = "") -> list[str]:
+    """Return a text in lines that fit the terminal, or 80 columns; later ones are indented."""
+    return textwrap.wrap(
+        text,
+        terminal_width() or WIDTH,
+        initial_indent=start,
+        subsequent_indent=" " * (len(start) or 4),
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+
+
+def several(names: Iterable[str], most: int = 3) -> str:
+    """Return the first names, and how many more there are.
+
+    >>> several(["a", "b"]), several(["a", "b", "c", "d", "e"])
+    ('a, b', 'a, b, c and 2 more')
+    """
+    listed = list(names)
+    more = f" and {len(listed) - most} more" if len(listed) > most else ""
+    return ", ".join(listed[:most]) + more
+
+
+def grouped_name(names: Sequence[str]) -> str:
+    """Return names that differ in their numbers alone as one.
+
+    >>> grouped_name(["h.0.fc", "h.1.fc", "h.2.fc"])
+    'h.{0-2}.fc x3'
+    """
+    if len(names) == 1:
+        return names[0]
+    numbers = zip(*(map(int, re.findall(r"\d+", name)) for name in names), strict=True)
+    texts = iter([_number_range(set(column)) for column in numbers])
+    text = re.sub(r"\d+", lambda _: next(texts), names[0])
+    return f"{text} x{len(names)}"
+
+
+def _number_range(numbers: set[int]) -> str:
+    ordered = sorted(numbers)
+    if len(ordered) == 1:
+        return str(ordered[0])
+    steps = {b - a for a, b in pairwise(ordered)}
+    if len(steps) > 1:
+        shown = ", ".join(map(str, ordered[:4]))
+        return f"{{{shown}, ... ({len(ordered)})}}" if len(ordered) > 4 else f"{{{shown}}}"
+    step = steps.pop()
+    by = f":{step}" if step > 1 else ""
+    return f"{{{ordered[0]}-{ordered[-1]}{by}}}"
+
+
+def number(value: float | None) -> str:
+    """Return three digits of a number; nothing where there is none.
+
+    >>> number(0.12345), number(None), number(math.nan)
+    ('0.123', '', 'nan')
+    """
+    if value is None:
+        return ""
+    return "nan" if math.isnan(value) else f"{value:.3g}"
+
+
+def trimmed(name: str, width: int) -> str:
+    """Return a name that fits, cut in its middle: both ends of a path matter.
+
+    >>> trimmed("encoder.layers.11.attention.output", 20)
+    'encoder.l…ion.output'
+    """
+    if len(name) <= width:
+        return name
+    head = (width - 1) // 2
+    return f"{name[:head]}…{name[len(name) - (width - 1 - head) :]}"
+
+
+def count(number: int, noun: str) -> str:
+    """Return a number with its noun.
+
+    >>> count(1, "tensor"), count(2000, "tensor")
+    ('1 tensor', '2,000 tensors')
+    """
+    return f"{number:,} {noun}{'s' * (number != 1)}"

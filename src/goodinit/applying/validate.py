@@ -1,0 +1,116 @@
+"""Whether a plan fits a model, and there is memory for what it writes."""
+
+from __future__ import annotations
+
+from typing import cast
+
+import torch
+
+from goodinit.anatomy.names import Slot
+from goodinit.errors import MetaModelError, PlanError, UnresolvedError
+from goodinit.plans.plan import Plan
+from goodinit.plans.rows import PlanRow, needs_old
+
+__all__ = ["check_match", "check_memory", "device_of", "no_memory"]
+
+
+def check_match(plan: Plan, found: dict[str, Slot]) -> None:
+    """Raise PlanError with the first few differences between plan and model."""
+    planned = {row.name for row in plan}
+    differences = [f"the model has no {row.name}" for row in plan if row.name not in found]
+    differences += [f"the plan has no {name}" for name in found if name not in planned]
+    for row in plan:
+        slot = found.get(row.name)
+        if slot is not None and not _matches(row, slot):
+            differences += _differences(row, slot)
+    if differences:
+        more = f"; and {len(differences) - 4} more" if len(differences) > 4 else ""
+        raise PlanError(
+            f"this plan isn't this model's: {'; '.join(differences[:4])}{more}. Plan this model"
+        )
+
+
+def _matches(row: PlanRow, slot: Slot) -> bool:
+    shape, dtype = _logical(slot)
+    return (
+        row.shape == shape
+        and row.dtype == dtype
+        and row.tied == slot.tied
+        and row.stored == slot.stored
+    )
+
+
+def _differences(row: PlanRow, slot: Slot) -> list[str]:
+    shape, dtype = _logical(slot)
+    pairs = {
+        "shape": (row.shape, shape),
+        "dtype": (row.dtype, dtype),
+        "tied names": (sorted(row.tied), sorted(slot.tied)),
+        "stored tensors": (row.stored, slot.stored),
+    }
+    return [
+        f"{row.name}: {what} {_list(ours)} in the plan, {_list(theirs)} in the model"
+        for what, (ours, theirs) in pairs.items()
+        if ours != theirs
+    ]
+
+
+def _list(value: object) -> str:
+    if isinstance(value, list):
+        return ", ".join(map(str, cast("list[object]", value))) or "none"
+    return str(value)
+
+
+def _logical(slot: Slot) -> tuple[tuple[int, ...], torch.dtype]:
+    if slot.how == "parametrized" and len(slot.tensors) != 1:
+        with torch.no_grad():
+            value = slot.read()
+        return tuple(value.shape), value.dtype
+    return tuple(slot.tensor.shape), slot.tensor.dtype
+
+
+def check_memory(
+    plan: Plan, found: dict[str, Slot], device: torch.device | None, copied: set[str]
+) -> None:
+    """Raise where there is no memory, or will be none of what is kept and isn't copied."""
+    on_meta = [row for row in plan if any(t.is_meta for t in found[row.name].tensors)]
+    if device is None:
+        drawn = [row for row in on_meta if not row.kept or row.name in copied]
+        if drawn:
+            raise no_memory(drawn[0].name)
+        return
+    lost = [row.name for row in on_meta if needs_old(row) and row.name not in copied]
+    if lost:
+        buffers = [row.name for row in on_meta if row.buffer and row.name in lost]
+        mend = "build the model inside `with gi.skeleton():`, which computes buffers; " * bool(
+            buffers
+        )
+        raise UnresolvedError(
+            f"{', '.join(lost[:4])}{' and more' if len(lost) > 4 else ''}: no memory yet, and the "
+            f"plan keeps what isn't there: {mend}give a rule for it (gi.Function computes "
+            f"values), or bring it from a checkpoint with gi.load_"
+        )
+
+
+def device_of(value: str | torch.device) -> torch.device:
+    """Return the device that ``materialize`` names, or say why it can't be had."""
+    try:
+        device = torch.device(value)
+    except (RuntimeError, TypeError) as error:
+        message = f"materialize={value!r} is no device: pass 'cpu' or 'cuda'"
+        raise MetaModelError(message) from error
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise MetaModelError(f"materialize={value!r} can't be had here: {error}") from error
+    if device.type == "meta":
+        raise MetaModelError("materialize='meta' gives no memory: pass 'cpu' or 'cuda'")
+    return device
+
+
+def no_memory(name: str) -> MetaModelError:
+    """Return the error for a parameter on meta."""
+    return MetaModelError(
+        f"{name} is on meta, where there is no memory to write to: pass materialize='cpu' (or "
+        f"another device)"
+    )

@@ -1,0 +1,193 @@
+"""The one place that writes parameters: each row under its logical name, block by block.
+
+A plain tensor is drawn into its own memory; a parametrized one is drawn aside and assigned.
+"""
+
+# torch has no public way to a module's own hooks.
+# pyright: reportPrivateUsage=false
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.prune import BasePruningMethod
+from torch.nn.utils.spectral_norm import SpectralNorm
+from torch.nn.utils.weight_norm import WeightNorm
+
+from goodinit._common.threads import one_thread
+from goodinit.anatomy.names import Slot
+from goodinit.anatomy.writable import fixes_scale
+from goodinit.errors import GoodinitError, SchemeError, WriteError
+from goodinit.findings import Finding
+from goodinit.plans.rows import PlanBlock, PlanRow, needs_old
+from goodinit.schemes import Draw, Keep, Site
+from goodinit.streams import Box, Law, Stream
+from goodinit.streams.stream import DTYPES
+
+__all__ = ["fill", "write_"]
+
+POWER_ITERATIONS = 15  # as many as spectral_norm itself takes when it is made
+
+
+def write_(
+    rows: tuple[PlanRow, ...],
+    found: dict[str, Slot],
+    stream: Stream,
+    progress: Callable[[PlanRow], object] | None = None,
+) -> tuple[tuple[PlanRow, ...], tuple[Finding, ...]]:
+    """Draw the rows that aren't kept; return all rows and findings, with what writing showed.
+
+    Args:
+        rows: of the plan.
+        found: the model's slots by the rows' names; all have been checked.
+        stream: of the seed.
+        progress: called with each row when it has been written.
+
+    Raises:
+        WriteError: a write failed half-way; says what had been written.
+    """
+    with torch.no_grad():
+        return _write_all(rows, found, stream, progress)
+
+
+def _write_all(
+    rows: tuple[PlanRow, ...],
+    found: dict[str, Slot],
+    stream: Stream,
+    progress: Callable[[PlanRow], object] | None,
+) -> tuple[tuple[PlanRow, ...], tuple[Finding, ...]]:
+    written: list[str] = []
+    done: list[PlanRow] = []
+    findings: list[Finding] = []
+    for row in rows:
+        slot = found[row.name]
+        finding = None
+        if not row.kept:
+            try:
+                finding = _write_row(row, slot, stream)
+            except (RuntimeError, GoodinitError, ArithmeticError, ValueError) as error:
+                so_far = f"{len(written)} rows written before" + (
+                    f", the last is {written[-1]}" if written else ""
+                )
+                raise WriteError(f"{row.name}: {error} ({so_far})", tuple(written)) from error
+            written.append(row.name)
+            if progress is not None:
+                progress(row)
+        if finding is not None:
+            findings.append(finding)
+        done.append(row if finding is None else _noted(row, finding))
+    return tuple(done), tuple(findings)
+
+
+def _noted(row: PlanRow, finding: Finding) -> PlanRow:
+    return replace(row, why="; ".join(filter(None, (row.why, finding.cause))))
+
+
+def _write_row(row: PlanRow, slot: Slot, stream: Stream) -> Finding | None:
+    if slot.how == "plain":
+        fill(slot.tensor, row, stream)
+        return None
+    value = torch.empty_like(slot.read())
+    if row.std is None or needs_old(row):
+        value.copy_(slot.read())  # some blocks may be kept
+    fill(value, row, stream)
+    wanted = value.clone()  # assigning may take the memory over
+    with one_thread():  # norms are sums, whose last bits change with the threads
+        if slot.how == "parametrized":
+            setattr(slot.owner, slot.attr, value)
+            _settle_(slot)
+        else:
+            _write_hooked(slot, value)
+    return _read_back(row, slot, wanted)
+
+
+def fill(out: Tensor, row: PlanRow, stream: Stream) -> None:
+    """Draw each block into its part of a tensor of the row's shape."""
+    target = out if out.dtype in DTYPES or not out.is_floating_point() else out.float()
+    if not row.blocks and row.scheme is not None:
+        site = Site(row.shape, row.layout, row.fan_in, row.fan_out)
+        row.scheme.fill_(target, _draw(row, None, stream), site)
+    for block in row.blocks:
+        if not isinstance(block.scheme, Keep):
+            part = target[tuple(slice(start, stop) for start, stop in block.box)]
+            block.scheme.fill_(part, _draw(row, block, stream), row.site(block))
+    for number in row.zero_rows:
+        target[number].zero_()
+    if target is not out:  # float8: one cast from float32
+        out.copy_(target)
+
+
+def _draw(row: PlanRow, block: PlanBlock | None, stream: Stream) -> Draw:
+    """Return the stream, bound to one parameter, or to one block of it."""
+    whole = None if block is None else block.box
+
+    def draw(out: Tensor, law: Law, purpose: str = "", box: Box | None = None) -> None:
+        if box is None:
+            box = whole
+        elif whole is not None:
+            corner = [start for start, _ in whole]
+            box = tuple((a + at, b + at) for (a, b), at in zip(box, corner, strict=True))
+        shape = None if box is None else row.shape
+        stream.fill_(out, row.name, law, shape=shape, box=box, purpose=purpose)
+
+    return draw
+
+
+def _write_hooked(slot: Slot, value: Tensor) -> None:
+    """Write through the hooks of torch.nn.utils, and refresh the attribute they compute."""
+    hooks = cast("dict[int, object]", slot.owner._forward_pre_hooks).values()
+    kinds = (WeightNorm, SpectralNorm, BasePruningMethod)
+    hook = next(h for h in hooks if isinstance(h, kinds) and _hooked_name(h) == slot.attr)
+    if isinstance(hook, WeightNorm):
+        g, v = slot.tensors
+        v.copy_(value)
+        g.copy_(torch.norm_except_dim(value, 2, hook.dim))
+        fresh = hook.compute_weight(slot.owner)
+    elif isinstance(hook, SpectralNorm):
+        slot.tensor.copy_(value)
+        for _ in range(POWER_ITERATIONS):
+            hook.compute_weight(slot.owner, do_power_iteration=True)
+        fresh = hook.compute_weight(slot.owner, do_power_iteration=False)
+    else:
+        slot.tensor.copy_(value)
+        fresh = hook.apply_mask(slot.owner)
+    setattr(slot.owner, slot.attr, fresh)
+
+
+def _hooked_name(hook: WeightNorm | SpectralNorm | BasePruningMethod) -> str:
+    return hook._tensor_name if isinstance(hook, BasePruningMethod) else hook.name
+
+
+def _settle_(slot: Slot) -> None:
+    """Let spectral_norm's estimate of the largest singular value catch up with a new weight."""
+    lists = slot.owner.parametrizations
+    assert isinstance(lists, nn.ModuleDict)
+    entry = lists[slot.attr]
+    for step in entry.children():
+        if type(step).__name__ == "_SpectralNorm" and slot.tensor.dim() > 1:
+            norm: Any = step
+            norm._power_method(norm._reshape_weight_to_matrix(slot.tensor), POWER_ITERATIONS)
+
+
+def _read_back(row: PlanRow, slot: Slot, wanted: Tensor) -> Finding | None:
+    """Compare what the module sees with what was written."""
+    seen = slot.read().to(wanted.dtype)
+    if not seen.isfinite().all():
+        raise SchemeError("the parametrization made NaN or infinity of the values")
+    rounding = 8 * torch.finfo(wanted.dtype).eps
+    error = (seen - wanted).double().abs().max().item()
+    if error <= rounding * max(wanted.double().abs().max().item(), 1e-30) or fixes_scale(slot):
+        return None
+    return Finding(
+        "GI116",
+        "warning",
+        row.name,
+        f"its parametrization changed the values that were written: std "
+        f"{seen.double().std(correction=0).item():.3g} instead of "
+        f"{wanted.double().std(correction=0).item():.3g}",
+        "initialise before parametrizing, or mend its right_inverse",
+    )

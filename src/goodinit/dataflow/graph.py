@@ -1,0 +1,381 @@
+"""The data flow of one run: a node for each call, and where each tensor's axes came from.
+
+``Graph`` is the observer of a trace that anatomy needs. It keeps numbers and shapes, no tensor.
+Two kinds of origin are followed through views, copies and elementwise functions: a parameter
+(until it is used on an activation) and the output of a contraction (until it is mixed with
+another), so that of any operand it can be told which axes of which parameter, or which part of
+which projection's output, it is.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from math import prod
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from goodinit.dataflow import geometry
+from goodinit.dataflow.activations import activation_call
+from goodinit.dataflow.functions import role_of
+from goodinit.dataflow.nodes import Node, Origin, Span, Value
+from goodinit.dataflow.uses import uses_of
+from goodinit.trace import Call, tensors_in
+
+__all__ = ["Graph"]
+
+Ranges = tuple[geometry.Range, ...]
+
+_CARRYING = ("view", "cast", "pointwise", "activation", "join", "add", "mul")
+
+_BY_CHANNEL = frozenset("batch_norm instance_norm group_norm".split())
+
+_COMPARISONS = frozenset(
+    "eq ne lt le gt ge isin isnan isinf logical_and logical_or logical_not bitwise_and "
+    "bitwise_or bitwise_not less greater not_equal bool".split()
+)
+
+
+@dataclass(slots=True)
+class _Base:
+    node: int
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+    offset: int
+    origins: tuple[Origin, ...]
+
+
+class Graph:
+    """Observes a trace; see the module's docstring.
+
+    Args:
+        params: id of a tensor of the model -> its number.
+        inputs: ids of the tensors that go into the model.
+    """
+
+    def __init__(self, params: Mapping[int, int], inputs: frozenset[int]) -> None:
+        self.nodes: list[Node] = []
+        self.spans: list[Span] = []
+        self.shapes: dict[int, tuple[int, ...]] = {}
+        self._params = params
+        self._inputs = inputs
+        self._open: list[Span] = []
+        self._values: dict[int, tuple[weakref.ref[Tensor], Value]] = {}
+        self._bases: dict[int, _Base] = {}
+
+    # The observer's four methods.
+
+    def source(self, original: Tensor, stand_in: Tensor) -> None:
+        """Begin a trail: of a parameter, an input, a constant."""
+        number = self._params.get(id(original))
+        live = id(original) in self._inputs
+        node = self._add_node("source", "", (), stand_in, live)
+        node.tally = _tally_of_source(stand_in, live)
+        origins: tuple[Origin, ...] = ()
+        if number is not None:
+            shape = tuple(stand_in.shape)
+            if prod(shape) >= prod(self.shapes.get(number, ())):  # weight_norm stores two
+                self.shapes[number] = shape
+            axes = tuple((axis,) for axis in range(len(shape)))
+            origins = (Origin(number, -1, axes, tuple((0, size) for size in shape)),)
+        self._bind(stand_in, Value(node.index, origins))
+
+    def enter(self, path: str, module: nn.Module, args: tuple[Any, ...]) -> None:  # noqa: ARG002
+        """Open a span at the first tensor that goes in."""
+        first = next((self.value(t).node for t in tensors_in(args) if self._known(t)), -1)
+        span = Span(path, len(self.nodes), first)
+        self._open.append(span)
+        self.spans.append(span)
+
+    def leave(self, path: str, module: nn.Module, result: object) -> None:  # noqa: ARG002
+        """Close the innermost span."""
+        span = self._open.pop()
+        span.stop = len(self.nodes)
+        span.gives = tuple({self.value(t).node for t in tensors_in(result) if self._known(t)})
+
+    def call(self, call: Call) -> None:
+        """Add a node, read its uses of parameters, and follow the origins through it."""
+        tensors = list(tensors_in((call.args, dict(call.kwargs))))
+        values = tuple(self.value(tensor) for tensor in tensors)
+        results = list(tensors_in(call.result))
+        if call.inplace and tensors and not results:
+            results = tensors[:1]
+        live = any(self.nodes[value.node].live for value in values)
+        live = live and role_of(call.function) != "source"  # zeros_like(x) is no signal
+        node = self._add_node(
+            call.function, call.path, values, results[0] if results else None, live
+        )
+        if call.function == "getitem" and len(tensors) > 1:
+            node.role = "pick"  # by a tensor of indices, not by numbers and slices
+        elif call.function in ("add", "sub", "mul"):
+            node.number = _number(call)
+        elif self._is_relu(node, call):
+            node.role, node.label = "activation", "relu"
+        elif node.role == "activation":
+            node.label = activation_call(call.function, call.args[1:], call.kwargs)
+        node.tally = self._tally(node)
+        node.uses = uses_of(self, node, call, tensors, values)
+        node.weights = [use for use in node.uses if use.role == "contract"]
+        if node.weights and call.function.startswith(("linear", "conv")):
+            node.live = True  # a learned token that went through a layer is a signal
+        memory = {_storage(t): t for t in tensors}
+        for result in results:
+            self._follow(node, call, result, tensors, values, memory)
+
+    # Looking things up.
+
+    def value(self, tensor: Tensor) -> Value:
+        """Return what is known of a tensor; of a stranger, that it comes from nowhere."""
+        entry = self._values.get(id(tensor))
+        if entry is not None and entry[0]() is tensor:
+            value = entry[1]
+            base = self._bases.get(_storage(tensor))
+            if base is not None and base.node > value.node and not value.params:
+                return Value(base.node, value.origins)  # written to since
+            return value
+        node = self._add_node("unseen", "", (), tensor, live=True)
+        return self._bind(tensor, Value(node.index))
+
+    def _is_relu(self, node: Node, call: Call) -> bool:
+        """Whether a clamp or maximum cuts off what is below 0."""
+        if node.function in ("clamp", "clip", "clamp_min"):
+            bounds = [*call.args[1:], *call.kwargs.values()]
+            low = call.kwargs.get("min", call.args[1] if len(call.args) > 1 else None)
+            return low == 0 and sum(bound is not None for bound in bounds) == 1
+        zeros = ("zeros", "zeros_like", "new_zeros")
+        return node.function == "maximum" and any(
+            self.nodes[index].function in zeros for index in node.inputs
+        )
+
+    def _tally(self, node: Node) -> str:
+        if node.function in ("arange", "cumsum", "linspace"):
+            return "count"
+        if node.function in _COMPARISONS:
+            return ""
+        kept = node.inputs[:1] if node.role == "pick" else node.inputs  # not by the indices
+        told = {self.nodes[index].tally for index in kept}
+        return next((tally for tally in ("ids", "count", "unknown") if tally in told), "")
+
+    def _known(self, tensor: Tensor) -> bool:
+        entry = self._values.get(id(tensor))
+        return entry is not None and entry[0]() is tensor
+
+    def _add_node(
+        self,
+        function: str,
+        path: str,
+        operands: tuple[Value, ...],
+        result: Tensor | None,
+        live: bool,
+    ) -> Node:
+        inputs = tuple(dict.fromkeys(value.node for value in operands))
+        shape = tuple(result.shape) if result is not None else ()
+        signals = tuple(v for v in operands if self.nodes[v.node].live and not v.params)
+        role = role_of(function)
+        node = Node(len(self.nodes), function, role, path, inputs, operands, shape, live, signals)
+        self.nodes.append(node)
+        for index in inputs:
+            self.nodes[index].consumers.append(node.index)
+        return node
+
+    def _bind(self, tensor: Tensor, value: Value, base: bool = True) -> Value:
+        self._values[id(tensor)] = (weakref.ref(tensor), value)
+        if base:
+            self._bases[_storage(tensor)] = _Base(
+                value.node,
+                tuple(tensor.shape),
+                tensor.stride(),
+                int(tensor.storage_offset()),
+                value.origins,
+            )
+        return value
+
+    # Following origins.
+
+    def _follow(
+        self,
+        node: Node,
+        call: Call,
+        result: Tensor,
+        tensors: list[Tensor],
+        values: tuple[Value, ...],
+        memory: Mapping[int, Tensor],
+    ) -> None:
+        base = self._bases.get(_storage(result)) if _storage(result) in memory else None
+        if base is not None and call.inplace:
+            base.node = node.index
+            base.origins = self._carried(node, call, result, tensors, values)
+            self._bind(result, Value(node.index, base.origins), base=False)
+        elif base is not None:
+            origins = _through_view(base, result)
+            self._bind(result, Value(node.index, origins), base=False)
+        else:
+            origins = self._carried(node, call, result, tensors, values)
+            self._bind(result, Value(node.index, origins))
+
+    def _carried(
+        self,
+        node: Node,
+        call: Call,
+        result: Tensor,
+        tensors: list[Tensor],
+        values: tuple[Value, ...],
+    ) -> tuple[Origin, ...]:
+        """Return the origins of a result that has memory of its own."""
+        shape = tuple(result.shape)
+        if node.role == "contract" and node.live:
+            if not node.weights:
+                return ()
+            axes = tuple((axis,) if size > 1 else () for axis, size in enumerate(shape))
+            return (Origin(None, node.index, axes, tuple((0, size) for size in shape)),)
+        found: dict[tuple[int | None, int], tuple[int, Origin]] = {}
+        for tensor, value in zip(tensors, values, strict=True):
+            for origin in value.origins:
+                ends = _mixes(node, origin) or (origin.param is not None and node.live)
+                if ends and not _still_weight(node, call, tensor, origin):
+                    continue
+                moved = _moved(origin, tuple(tensor.shape), shape, call, node)
+                key = (origin.param, origin.node)
+                size, before = found.get(key, (0, moved))
+                larger = moved if tensor.numel() > size else before
+                box = _union(moved.box, before.box)
+                found[key] = max(size, tensor.numel()), replace(larger, box=box)
+        made = [origin for _, origin in found.values()]
+        if sum(origin.param is None for origin in made) > 1:
+            made = [origin for origin in made if origin.param is not None]
+        return tuple(made[:8])
+
+
+def _storage(tensor: Tensor) -> int:
+    try:
+        return tensor.untyped_storage()._cdata
+    except (NotImplementedError, RuntimeError):  # sparse tensors and wrappers have none
+        return -id(tensor)
+
+
+def _through_view(base: _Base, view: Tensor) -> tuple[Origin, ...]:
+    if not base.origins:
+        return ()
+    dims, ranges = geometry.view_dims(
+        (base.shape, base.strides, base.offset),
+        (tuple(view.shape), view.stride(), int(view.storage_offset())),
+    )
+    return tuple(_composed(origin, base.shape, dims, ranges) for origin in base.origins)
+
+
+def _composed(
+    origin: Origin,
+    shape: tuple[int, ...],
+    dims: geometry.Dims,
+    ranges: tuple[tuple[int, int], ...],
+) -> Origin:
+    axes = tuple(
+        tuple(sorted({axis for dim in over for axis in origin.axes[dim]})) for over in dims
+    )
+    box = list(origin.box)
+    for dim, (start, stop) in enumerate(ranges):
+        over = origin.axes[dim]
+        if len(over) == 1 and (start, stop) != (0, shape[dim]):
+            low, high = box[over[0]]
+            if high - low == shape[dim]:
+                box[over[0]] = (low + start, low + stop)
+    return replace(origin, axes=axes, box=tuple(box))
+
+
+def _number(call: Call) -> float | None:
+    """Return the number among two operands; of a subtraction, its negative."""
+    numbers = [value for value in call.args[:2] if isinstance(value, (int, float))]
+    if len(call.args) < 2 or not numbers:
+        return None
+    return -numbers[0] if call.function == "sub" else numbers[0]
+
+
+def _union(a: Ranges, b: Ranges) -> Ranges:
+    if len(a) != len(b):
+        return max(a, b, key=len)
+    return tuple((min(p[0], q[0]), max(p[1], q[1])) for p, q in zip(a, b, strict=True))
+
+
+def _tally_of_source(tensor: Tensor, live: bool) -> str:
+    if tensor.is_floating_point() or tensor.is_complex() or tensor.dtype is torch.bool:
+        return ""
+    if live:
+        return "ids"
+    if tensor.is_meta:
+        return "unknown"
+    return "count" if tensor.numel() > 1 and bool((tensor != tensor.flatten()[0]).any()) else ""
+
+
+def _mixes(node: Node, origin: Origin) -> bool:
+    """Whether a function ends the trail of a projection's output."""
+    return origin.param is None and node.role not in _CARRYING
+
+
+def _still_weight(node: Node, call: Call, tensor: Tensor, origin: Origin) -> bool:
+    """Whether a parameter is still a weight after it met an activation.
+
+    It is where a matrix is modulated or picked from: by a factor that is broadcast over one of
+    its own axes (a style on a kernel), or by indices (the experts of each token).
+    """
+    if origin.param is None or node.role not in ("mul", "pick", "cast", "view"):
+        return False
+    if origin.breadth() < 2:
+        return False
+    if node.role == "pick":  # the experts of each token; rows of a table are activations
+        return len(origin.box) > 2
+    if node.role == "mul":
+        other = [t for t in tensors_in(call.args) if t is not tensor]
+        return bool(other) and any(
+            over and dim < other[0].ndim and other[0].shape[-1 - dim] == 1
+            for dim, over in enumerate(reversed(origin.axes))
+        )
+    return True
+
+
+def _moved(
+    origin: Origin, old: tuple[int, ...], new: tuple[int, ...], call: Call, node: Node
+) -> Origin:
+    """Return an origin after a function that made new memory."""
+    lost = ((),) * len(new)
+    if node.role == "pick":
+        return replace(origin, axes=_picked(origin.axes, old, new))
+    if node.role in ("view", "cast") and old != new:
+        return replace(origin, axes=geometry.regroup(old, origin.axes, new) or lost)
+    if node.role == "contract":  # of parameters: a merged low-rank pair
+        matrix = call.function in ("matmul", "mm") and len(old) == len(new) == 2
+        first = bool(call.args) and tuple(getattr(call.args[0], "shape", ())) == old
+        rows, columns = (origin.axes[0], ()) if first else ((), origin.axes[-1])
+        return replace(origin, axes=(rows, columns) if matrix else lost)
+    fits = len(new) >= len(old) and all(
+        a in (1, b) for a, b in zip(reversed(old), reversed(new), strict=False)
+    )
+    if call.function in _BY_CHANNEL and len(old) == 1:  # along axis 1, which isn't the last
+        fits = False
+    if node.role == "reduce" and len(new) == len(old):
+        fits = True
+    if not fits and node.role == "join" and len(old) == len(new):
+        fits = True
+    axes = geometry.align(origin.axes, len(new)) if fits else lost
+    if origin.param is None:
+        return replace(origin, axes=axes)
+    shift, bent = origin.shift, origin.bent
+    if call.function == "rsub":
+        bent = (*bent, "rsub")
+    elif node.role == "add":
+        shift += node.number or 0.0
+    elif node.role in ("activation", "bend"):
+        bent = (*bent, call.function)
+    return replace(origin, axes=axes, shift=shift, bent=bent[:6])
+
+
+def _picked(axes: geometry.Dims, old: tuple[int, ...], new: tuple[int, ...]) -> geometry.Dims:
+    """Return axes after rows were picked by a tensor of indices along the first axis."""
+    kept = len(old) - 1
+    if kept and new[-kept:] == old[1:]:
+        return ((),) * (len(new) - kept) + axes[1:]
+    if len(new) == len(old):
+        return axes
+    return ((),) * len(new)

@@ -1,0 +1,147 @@
+"""The nodes of a data-flow graph, and what is known of the tensors between them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from goodinit.dataflow.geometry import Dims, Range
+
+__all__ = ["Node", "Origin", "Span", "Use", "Value"]
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where (some of) a tensor's numbers come from, axis by axis.
+
+    Attributes:
+        param: number of the parameter; None for the output of a contraction.
+        node: number of the contraction's node; -1 for a parameter.
+        axes: for each axis of the tensor, the axes of the origin it runs over.
+        box: for each axis of the origin, the range that the tensor holds.
+        shift: number that was added to a parameter (1 in ``x * (1 + w)``).
+        bent: names of the nonlinear functions a parameter went through.
+    """
+
+    param: int | None
+    node: int
+    axes: Dims
+    box: tuple[Range, ...]
+    shift: float = 0.0
+    bent: tuple[str, ...] = ()
+
+    def breadth(self, last: int = 0) -> int:
+        """Return over how many axes (of the last so many) a tensor runs through its origin."""
+        return sum(
+            any(self.box[axis][1] - self.box[axis][0] > 1 for axis in over)
+            for over in self.axes[-last:]
+        )
+
+
+@dataclass(slots=True)
+class Value:
+    """What is known of a tensor.
+
+    Attributes:
+        node: number of the node that made it.
+        origins: where its numbers come from.
+        params: the parameters among those.
+    """
+
+    node: int
+    origins: tuple[Origin, ...] = ()
+    params: tuple[Origin, ...] = field(init=False, default=())
+
+    def __post_init__(self) -> None:
+        if self.origins:
+            self.params = tuple(o for o in self.origins if o.param is not None)
+
+
+@dataclass(slots=True)
+class Use:
+    """One use of a parameter on an activation.
+
+    Attributes:
+        param: number of the parameter.
+        node: number of the node that used it.
+        role: "contract", "lookup", "add", "mul", "norm", "join" or "feed".
+        inputs: axes of the parameter that are summed over.
+        outputs: axes that index what comes out.
+        window: axes of a convolution's kernel.
+        batch: axes along which matrices are stacked.
+        fan_in: number of summands.
+        fan_out: number of outputs that one input feeds.
+        groups, stride, transposed: of a convolution.
+        origin: the parameter's axes as they were used.
+        fixed: whether the operand holds one index of a stacked axis only (``W[3]``).
+        counted: of a lookup, whether the indices count positions.
+        places: of an einsum, (axis of the parameter, axis of the result) for each output axis.
+    """
+
+    param: int
+    node: int
+    role: str
+    origin: Origin
+    inputs: tuple[int, ...] = ()
+    outputs: tuple[int, ...] = ()
+    window: tuple[int, ...] = ()
+    batch: tuple[int, ...] = ()
+    fan_in: float | None = None
+    fan_out: float | None = None
+    groups: int = 1
+    stride: int = 1
+    transposed: bool = False
+    counted: bool = False
+    places: tuple[tuple[int, int], ...] = ()
+
+
+@dataclass(slots=True)
+class Node:
+    """One call.
+
+    Attributes:
+        index: number in execution order.
+        function: plain name, as in ``Call``.
+        role: what the function does to the signal: see ``functions.py``.
+        path: dotted path of the module that called.
+        inputs: the nodes that its tensor arguments came from, in order.
+        operands: what is known of the tensor arguments, in order.
+        shape: shape of its (first) result.
+        live: whether it depends on the model's inputs.
+        signals: the operands that depend on the inputs and are no weights: activations.
+        uses: the parameters that it used.
+        weights: those it multiplied by and summed.
+        consumers: the nodes that took its result.
+        number: the number that was added or multiplied by, where an operand is one.
+        tally: what its integers are: "ids" from the inputs, a "count" (of positions),
+            "unknown" (a buffer on meta) or "".
+        stacked: axes of the result along which the next weight holds a matrix for each index.
+        label: of an activation, its name with the arguments that aren't the default.
+    """
+
+    index: int
+    function: str
+    role: str
+    path: str
+    inputs: tuple[int, ...]
+    operands: tuple[Value, ...]
+    shape: tuple[int, ...]
+    live: bool
+    signals: tuple[Value, ...]
+    uses: list[Use] = field(default_factory=list[Use])
+    weights: list[Use] = field(default_factory=list[Use])
+    consumers: list[int] = field(default_factory=list[int])
+    number: float | None = None
+    tally: str = ""
+    label: str = ""
+    stacked: set[int] = field(default_factory=set[int])
+
+
+@dataclass(slots=True)
+class Span:
+    """One run of a module: the nodes before and after, what went in first, what came out."""
+
+    path: str
+    start: int
+    takes: int
+    stop: int = -1
+    gives: tuple[int, ...] = ()

@@ -1,0 +1,367 @@
+"""How a call uses the parameters among its arguments: which of their axes are summed over.
+
+Whatever the layout is called, the contracted axes are the fan-in: the last axis in
+``linear(x, W)``, the first in ``x @ W``, the letters that vanish in an ``einsum``, the channels
+and the window in a convolution.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import Any, Protocol
+
+from torch import Tensor
+
+from goodinit.dataflow.nodes import Node, Origin, Use, Value
+from goodinit.trace import Call, tensors_in
+
+__all__ = ["uses_of"]
+
+
+class Known(Protocol):
+    """What a graph knows of tensors."""
+
+    nodes: list[Node]
+    shapes: dict[int, tuple[int, ...]]
+
+    def value(self, tensor: Tensor) -> Value:
+        """Return what is known of a tensor."""
+        ...
+
+
+def uses_of(
+    graph: Known, node: Node, call: Call, tensors: list[Tensor], values: Sequence[Value]
+) -> list[Use]:
+    """Return the uses of parameters on activations in one call.
+
+    A function of parameters alone (``W.t()``, ``1 + w``, ``g * v / norm(v)``) uses none of
+    them: its result stands for them.
+    """
+    if not any(value.params for value in values):
+        return []
+    reader = _Reader(graph, node, call)
+    name = call.function
+    if name == "linear":
+        reader.weight(1, "weight", inputs=(-1,), outputs=(0,))
+        reader.add(2, "bias")
+        reader.feed(0, "input")
+    elif name.startswith("conv_transpose"):
+        reader.convolution(transposed=True)
+    elif name in ("conv1d", "conv2d", "conv3d", "deform_conv2d"):
+        reader.convolution(transposed=False)
+    elif name in ("matmul", "mm", "bmm", "mv", "dot", "rmatmul", "grouped_mm", "_grouped_mm"):
+        first, second = (1, 0) if name == "rmatmul" else (0, 1)
+        reader.product(reader.at(first, "input"), reader.at(second, "mat2", "other"))
+    elif name in ("addmm", "baddbmm", "addbmm", "addmv"):
+        reader.add(0, "input")
+        reader.product(reader.at(1, "mat1", "batch1", "mat"), reader.at(2, "mat2", "batch2", "vec"))
+    elif name == "einsum":
+        reader.einsum()
+    elif name == "tensordot":
+        reader.tensordot()
+    elif name == "addcmul" and node.live:
+        reader.add(0, "input")
+        for position, argument in ((1, "tensor1"), (2, "tensor2")):
+            reader.factor(position, argument)
+    elif name == "bilinear":
+        reader.weight(2, "weight", inputs=(1, 2), outputs=(0,))
+        reader.add(3, "bias")
+    elif name in ("embedding", "embedding_bag"):
+        index = reader.at(0, "input")
+        weight = reader.at(1, "weight")
+        if name == "embedding_bag" and index is not None and index.is_floating_point():
+            index, weight = weight, index
+        reader.lookup(weight, index)
+    elif node.role == "pick":
+        reader.lookup(tensors[0], tensors[1] if len(tensors) > 1 else None)
+    elif node.role == "norm" and node.live:
+        reader.norm()
+    elif name == "multi_head_attention_forward":
+        reader.attention()
+    elif node.live:
+        reader.rest(tensors)
+    return reader.uses
+
+
+class _Reader:
+    """Reads one call; collects uses."""
+
+    def __init__(self, graph: Known, node: Node, call: Call) -> None:
+        self.uses: list[Use] = []
+        self._graph = graph
+        self._node = node
+        self._call = call
+
+    def at(self, position: int, *names: str) -> Tensor | None:
+        """Return a tensor argument by position or name."""
+        value = self._argument(position, *names)
+        return value if isinstance(value, Tensor) else None
+
+    def _argument(self, position: int, *names: str) -> Any:
+        for name in names:
+            if name in self._call.kwargs:
+                return self._call.kwargs[name]
+        return self._call.args[position] if position < len(self._call.args) else None
+
+    def _origins(self, tensor: Tensor | None) -> tuple[Origin, ...]:
+        return () if tensor is None else self._graph.value(tensor).params
+
+    # Roles.
+
+    def weight(
+        self,
+        position: int,
+        name: str,
+        inputs: tuple[int, ...],
+        outputs: tuple[int, ...],
+        window: tuple[int, ...] = (),
+        groups: int = 1,
+        stride: int = 1,
+        transposed: bool = False,
+    ) -> None:
+        tensor = self.at(position, name)
+        self._contract(tensor, inputs, outputs, (), window, groups, stride, transposed)
+
+    def _contract(
+        self,
+        tensor: Tensor | None,
+        inputs: tuple[int, ...],
+        outputs: tuple[int, ...],
+        batch: tuple[int, ...] = (),
+        window: tuple[int, ...] = (),
+        groups: int = 1,
+        stride: int = 1,
+        transposed: bool = False,
+    ) -> None:
+        for origin in self._origins(tensor):
+            assert tensor is not None
+            over = _axes_of(origin, tensor.ndim, inputs)
+            out = tuple(a for a in _axes_of(origin, tensor.ndim, outputs) if a not in over)
+            kernel = _axes_of(origin, tensor.ndim, window)
+            stacked = _axes_of(origin, tensor.ndim, batch)
+            covered = {*over, *out, *kernel, *stacked}
+            shape = self._graph.shapes[origin.param or 0]
+            stacked = tuple(
+                sorted({*stacked, *(a for a, n in enumerate(shape) if n > 1 and a not in covered)})
+            )
+            if not covered and tensor.numel() > 1:
+                self._note(origin, "mul")
+                continue
+            if len(shape) < 3 and any(_length(origin, a) > 1 for a in stacked if a not in covered):
+                self._note(origin, "feed")  # rows of a table, looked up
+                continue
+            spread = _size(tensor, window)
+            fan_in = _size(tensor, inputs) * spread
+            fan_out = _size(tensor, outputs) * spread
+            if transposed:
+                fan_in = fan_in / groups / stride
+            else:
+                fan_out = fan_out / groups / stride
+            self.uses.append(
+                Use(
+                    origin.param or 0,
+                    self._node.index,
+                    "contract",
+                    origin,
+                    over,
+                    out,
+                    kernel,
+                    stacked,
+                    fan_in,
+                    fan_out,
+                    groups,
+                    stride,
+                    transposed,
+                )
+            )
+
+    def convolution(self, transposed: bool) -> None:
+        weight = self.at(1, "weight")
+        if weight is None:
+            return
+        stride = self._argument(3, "stride")
+        groups = self._argument(6, "groups")
+        rank = weight.ndim - 2
+        steps = [stride] * rank if isinstance(stride, int) else list(stride or [1])
+        steps = steps * rank if len(steps) == 1 else steps
+        self.weight(
+            1,
+            "weight",
+            inputs=(0,) if transposed else (1,),
+            outputs=(1,) if transposed else (0,),
+            window=tuple(range(2, weight.ndim)),
+            groups=groups if isinstance(groups, int) else 1,
+            stride=math.prod(steps),
+            transposed=transposed,
+        )
+        self.add(2, "bias")
+        self.feed(0, "input")
+
+    def product(self, left: Tensor | None, right: Tensor | None) -> None:
+        """Matrix products: a parameter on either side is the weight."""
+        if left is None or right is None:
+            return
+        a, b = self._origins(left), self._origins(right)
+        alone = not self._node.live
+        if b and (alone or not a or _matrix(b)):
+            dims = (-2,) if right.ndim > 1 else (-1,)
+            out = (-1,) if right.ndim > 1 else ()
+            self._contract(right, dims, out, tuple(range(right.ndim - 2)))
+        if a and (alone or not b or not _matrix(b)):
+            out = (-2,) if left.ndim > 1 else ()
+            self._contract(left, (-1,), out, tuple(range(left.ndim - 2)))
+        elif a:
+            self._all(a, "feed")
+
+    def einsum(self) -> None:
+        equation = self._call.args[0] if self._call.args else None
+        if not isinstance(equation, str):
+            return
+        operands = list(tensors_in(self._call.args[1:]))
+        left, _, right = equation.replace(" ", "").partition("->")
+        terms = left.split(",")
+        if len(terms) != len(operands):
+            return
+        letters = [
+            _letters(term, tensor.ndim) for term, tensor in zip(terms, operands, strict=True)
+        ]
+        if "->" not in equation:
+            alls = [letter for term in letters for letter in term]
+            right = "".join(sorted({x for x in alls if alls.count(x) == 1}))
+        kept = set(_letters(right, 26)) if "..." in right else set(right)
+        for index, (term, tensor) in enumerate(zip(letters, operands, strict=True)):
+            others = {x for i, t in enumerate(letters) if i != index for x in t}
+            inputs = tuple(d for d, x in enumerate(term) if x not in kept)
+            batch = tuple(d for d, x in enumerate(term) if x in kept and x in others)
+            outputs = tuple(d for d, x in enumerate(term) if x in kept and x not in others)
+            if inputs and (outputs or len(operands) == 2):
+                before = len(self.uses)
+                self._contract(tensor, inputs, outputs, batch)
+                self._place(self.uses[before:], term, right)
+                self._stack(letters, operands, {term[d] for d in batch if d == 0})
+            else:
+                self._all(self._origins(tensor), "mul")
+
+    def _place(self, uses: Iterable[Use], term: Sequence[str], result: str) -> None:
+        """Note where in the result the output axes of a weight went."""
+        for use in uses:
+            use.places = tuple(
+                (axis, result.index(letter))
+                for letter, over in zip(term, use.origin.axes, strict=True)
+                for axis in over
+                if axis in use.outputs and letter in result and "..." not in result
+            )
+
+    def _stack(
+        self, letters: Sequence[Sequence[str]], operands: Sequence[Tensor], batch: set[str]
+    ) -> None:
+        """Note on the weight before that an axis of its output picks a matrix of this one.
+
+        Experts are stacked along the first axis; heads, which pick as well, are not.
+        """
+        for term, tensor in zip(letters, operands, strict=True):
+            for origin in self._graph.value(tensor).origins:
+                if origin.param is None:
+                    self._graph.nodes[origin.node].stacked.update(
+                        axis
+                        for letter, over in zip(term, origin.axes, strict=True)
+                        if letter in batch
+                        for axis in over
+                    )
+
+    def tensordot(self) -> None:
+        left, right = self.at(0, "a"), self.at(1, "b")
+        dims = self._argument(2, "dims")
+        if left is None or right is None:
+            return
+        if isinstance(dims, int):
+            pair = tuple(range(left.ndim - dims, left.ndim)), tuple(range(dims))
+        else:
+            pair = tuple(dims[0]), tuple(dims[1])
+        for tensor, summed in ((left, pair[0]), (right, pair[1])):
+            inputs = tuple(dim % tensor.ndim for dim in summed)
+            outputs = tuple(d for d in range(tensor.ndim) if d not in inputs)
+            self._contract(tensor, inputs, outputs)
+
+    def lookup(self, table: Tensor | None, index: Tensor | None) -> None:
+        counted = False
+        if table is not None and index is not None:
+            tally = self._graph.nodes[self._graph.value(index).node].tally
+            fits = self._node.function != "embedding" or index.shape[-1:] <= table.shape[:1]
+            counted = tally == "count" or (tally == "unknown" and fits)
+        for origin in self._origins(table):
+            self._note(origin, "lookup", counted)
+
+    def norm(self) -> None:
+        offset = {"layer_norm": 2, "rms_norm": 2, "group_norm": 2}.get(self._call.function, 3)
+        self._all(self._origins(self.at(offset, "weight")), "norm")
+        self._all(self._origins(self.at(offset + 1, "bias")), "norm_bias")
+        self.feed(0, "input")
+
+    def attention(self) -> None:
+        """``multi_head_attention_forward`` does it all in one call; its module is known."""
+        out = self.at(11, "out_proj_weight")
+        bias = self.at(12, "out_proj_bias")
+        self._contract(out, (-1,), (0,))
+        self._all(self._origins(bias), "add")
+        done = {id(t) for t in (out, bias)}
+        rest = tensors_in((self._call.args, dict(self._call.kwargs)))
+        for tensor in rest:
+            if id(tensor) not in done:
+                self._all(self._origins(tensor), "opaque")
+
+    def add(self, position: int, name: str) -> None:
+        if self._node.live:
+            self._all(self._origins(self.at(position, name)), "add")
+
+    def factor(self, position: int, name: str) -> None:
+        self._all(self._origins(self.at(position, name)), "mul")
+
+    def feed(self, position: int, name: str) -> None:
+        tensor = self.at(position, name)
+        self._all(self._origins(tensor), "feed")
+
+    def rest(self, tensors: Iterable[Tensor]) -> None:
+        role = self._node.role
+        role = {"pointwise": "join", "activation": "mul"}.get(role, role)  # a PReLU's slope
+        role = role if role in ("add", "mul", "join", "opaque") else "feed"
+        for tensor in tensors:
+            self._all(self._origins(tensor), role)
+
+    def _all(self, origins: Iterable[Origin], role: str) -> None:
+        for origin in origins:
+            self._note(origin, role)
+
+    def _note(self, origin: Origin, role: str, counted: bool = False) -> None:
+        self.uses.append(Use(origin.param or 0, self._node.index, role, origin, counted=counted))
+
+
+def _axes_of(origin: Origin, rank: int, dims: Iterable[int]) -> tuple[int, ...]:
+    return tuple(sorted({axis for dim in dims for axis in origin.axes[dim % rank]}))
+
+
+def _size(tensor: Tensor, dims: Iterable[int]) -> float:
+    return math.prod(tensor.shape[dim] for dim in dims)
+
+
+def _length(origin: Origin, axis: int) -> int:
+    start, stop = origin.box[axis]
+    return stop - start
+
+
+def _matrix(origins: Iterable[Origin]) -> bool:
+    return any(origin.breadth(last=2) == 2 for origin in origins)
+
+
+def _letters(term: str, rank: int) -> list[str]:
+    """Return a term's letters, one an axis; an ellipsis stands for numbered ones.
+
+    >>> _letters("...ij", 4)
+    ['.1', '.0', 'i', 'j']
+    """
+    if "..." not in term:
+        return list(term)
+    before, _, after = term.partition("...")
+    hidden = rank - len(before) - len(after)
+    return [*before, *(f".{hidden - 1 - i}" for i in range(hidden)), *after]

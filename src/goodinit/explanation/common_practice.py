@@ -1,0 +1,90 @@
+"""What people draw that is no recipe of the library: by the fans of the shape, one law for all.
+
+Each is a recipe in form, so that it is held against the values as the others are. It says
+nothing of what its authors leave to PyTorch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from statistics import median
+
+from goodinit.anatomy import Row
+from goodinit.explanation.reading import Seen
+from goodinit.explanation.recognition import nice, torch_fans
+from goodinit.recipes.deferred import Deferred
+from goodinit.recipes.recipe import Recipe
+from goodinit.recipes.rule import Rule, Selector, sel
+from goodinit.schemes import (
+    HeNormal,
+    HeUniform,
+    Keep,
+    Normal,
+    Scheme,
+    Uniform,
+    XavierNormal,
+    XavierUniform,
+)
+
+__all__ = ["habits", "meant_by"]
+
+_WEIGHT = ~sel.part("bias")
+_CONVS = sel.kind("conv") & _WEIGHT
+_LAYERS = sel.kind("conv", "linear") & _WEIGHT
+_TABLES = sel.kind("embedding", "router", "recurrent", "position", "token")
+_SHAPE = "by the fans of its shape"
+
+
+@dataclass(frozen=True, repr=False)
+class ByShape(Deferred):
+    """A scheme with the fans that ``torch.nn.init`` reads off the whole parameter's shape."""
+
+    scheme: HeNormal | HeUniform | XavierNormal | XavierUniform
+
+    def on(self, row: Row) -> tuple[Scheme, str]:
+        """Return the law with numbers; Keep for what has no fans."""
+        site = torch_fans(row.site)
+        if site is None:
+            return Keep(), ""
+        std = self.scheme.moments(site)[1]
+        if isinstance(self.scheme, HeUniform | XavierUniform):
+            return Uniform(-(3**0.5) * std, 3**0.5 * std), _SHAPE
+        return Normal(std), _SHAPE
+
+
+def habits(seen: list[Seen]) -> Iterator[Recipe]:
+    """Yield what people often draw; the name of each is what it does. One weight is no habit.
+
+    Args:
+        seen: the model's parameters; "one law for all" takes its scale from them.
+    """
+    if sum(one.matrix for one in seen) < 2:
+        return
+    for where, what in ((_CONVS, "convolutions"), (_LAYERS, "convolutions and linear layers")):
+        for text, scheme in (
+            ("kaiming_normal_(mode=fan_out)", HeNormal(mode="fan_out")),
+            ("kaiming_normal_", HeNormal()),
+            ("kaiming_uniform_", HeUniform()),
+        ):
+            yield _recipe(f"{text} for {what}, by torch's fans", where, ByShape(scheme))
+    every = _LAYERS | (_TABLES & _WEIGHT)
+    for text, by in (("xavier_uniform_", XavierUniform()), ("xavier_normal_", XavierNormal())):
+        yield _recipe(f"{text} for every matrix, by torch's fans", every, ByShape(by))
+    drawn = [one.whole.sample for one in seen if one.matrix and one.whole and not one.constant]
+    stds = [sample.std for sample in drawn if sample.finite and sample.n]
+    if stds and median(stds) > 2.0**-40:
+        largest = max(sample.n for sample in drawn)
+        std = nice(median(stds), median(stds) / (2 * largest) ** 0.5)
+        yield _recipe(f"N(0, {std}^2) for every weight and table", every, Normal(float(std)))
+
+
+def meant_by(recipe: Recipe) -> Scheme | None:
+    """Return the scheme that a habit draws by the fans of shapes; None of any other recipe."""
+    last = recipe.rules[-1].scheme
+    return last.scheme if isinstance(last, ByShape) else None
+
+
+def _recipe(name: str, where: Selector, scheme: Scheme) -> Recipe:
+    rest = Rule(sel.all(), Keep(), "left as it is", optional=True)
+    return Recipe((rest, Rule(where, scheme, optional=True)), name)

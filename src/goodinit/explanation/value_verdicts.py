@@ -1,0 +1,382 @@
+"""Findings of values that can't be meant: GI120 to GI124, GI129 to GI131."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import torch
+from torch import nn
+
+from goodinit.anatomy.names import Slot
+from goodinit.explanation.context import Case, Verdict, verdict
+from goodinit.explanation.laws import WHOLE
+from goodinit.explanation.outliers import beyond, trimmed
+from goodinit.explanation.reading import Seen, weight_normed
+from goodinit.explanation.statistics import Sample
+from goodinit.findings import Finding, Severity
+from goodinit.schemes import Normal
+
+__all__ = ["broken"]
+
+HUGE = 1e8
+LOST = 1.25  # scales that differ by more are not one
+PILE = 0.001  # the share of values at one end that is no chance
+HEAP = 10  # and how many, at the least
+
+
+def broken(case: Case, buffers: list[Slot]) -> Iterator[Verdict]:
+    """Yield the findings of values that no law draws."""
+    yield from _not_numbers(case)
+    yield from _bad_buffers(buffers)
+    yield from _garbage(case)
+    yield from _alike(case)
+    yield from _twins(case)
+    yield from _padding(case)
+    yield from _lost_writes(case)
+    yield from _piled_up(case)
+
+
+def _judged(case: Case) -> list[Seen]:
+    return [one for one in case.seen if one.whole is not None]
+
+
+def _sample(seen: Seen) -> Sample:
+    assert seen.whole is not None
+    return seen.whole.sample
+
+
+def _not_numbers(case: Case) -> Iterator[Verdict]:
+    bad = [one for one in _judged(case) if not _sample(one).finite]
+    if bad:
+        yield verdict(
+            "GI120",
+            "error",
+            bad,
+            "NaN or infinite values: never initialised, or a training run that broke",
+            case.redraw(bad, again=True),
+        )
+
+
+def _bad_buffers(buffers: list[Slot]) -> Iterator[Verdict]:
+    for slot in buffers:
+        tensor = slot.tensor
+        if tensor.is_meta or tensor.layout is not torch.strided or not tensor.numel():
+            continue
+        if tensor.is_floating_point() and bool(torch.isnan(tensor.float().sum())):
+            if not bool(torch.isnan(tensor).any()):
+                continue
+            running = slot.attr.startswith("running_")
+            path = slot.name.rpartition(".")[0]
+            remedy = "build the model again: its module computes this buffer"
+            if running:
+                remedy = f'model.get_submodule("{path}").reset_running_stats()'
+            cause = "a buffer holds NaN: never computed, or a training run that broke"
+            yield Verdict(Finding("GI120", "error", slot.name, cause, remedy), ())
+
+
+def _garbage(case: Case) -> Iterator[Verdict]:
+    bad = [one for one in _judged(case) if _is_garbage(case, one)]
+    if bad:
+        sample = _sample(bad[0])
+        largest = max(abs(sample.low), abs(sample.high))
+        yield verdict(
+            "GI121",
+            "error" if largest > HUGE else "warning",
+            bad,
+            f"values such as uninitialised memory holds: up to {largest:.3g}, and "
+            f"{sample.tiny:.0%} between 0 and 1e-30",
+            case.redraw(bad, again=True),
+        )
+
+
+def _is_garbage(case: Case, seen: Seen) -> bool:
+    sample = _sample(seen)
+    if not sample.finite:
+        return False
+    unknown = not case.look(seen).known
+    return max(-sample.low, sample.high) > HUGE or (unknown and sample.tiny > 0.01)
+
+
+# Units that are all alike.
+
+
+def _alike(case: Case) -> Iterator[Verdict]:
+    order = [
+        one
+        for one in _judged(case)
+        if one.matrix
+        and one.row.facets.kind in ("linear", "conv", "recurrent")
+        and not one.row.facets.guessed
+    ]
+    zero = {one.row.name for one in order if one.constant and _sample(one).low == 0}
+    equal = {
+        one.row.name
+        for one in order
+        if one.row.name not in zero and not one.row.frozen and _rows_equal(one)
+    }
+    followed = {id(a.seen) for c in case.chains for a in c.links[:-1]}
+    meant = {one.row.name for one in order if one.row.name in zero and _may_be_zero(one)}
+    flat = (zero | equal) - meant
+    severe: dict[tuple[str, Severity, str], list[Seen]] = {}
+    for number, one in enumerate(order):
+        if one.row.name not in flat:
+            continue
+        near = [*order[max(number - 1, 0) : number], *order[number + 1 : number + 2]]
+        stuck = any(other.row.name in flat for other in near)
+        code = "GI122" if one.row.name in zero else "GI123"
+        severity, why = _verdict(case, one, code, stuck, id(one) in followed)
+        severe.setdefault((code, severity, why), []).append(one)
+    for (code, severity, why), rows in severe.items():
+        what = "all zero" if code == "GI122" else "the same weights for every unit"
+        yield verdict(
+            code,
+            severity,
+            rows,
+            f"{what}: {why}",
+            case.redraw(rows, again=True),
+        )
+
+
+def _verdict(
+    case: Case, seen: Seen, code: str, stuck: bool, followed: bool
+) -> tuple[Severity, str]:
+    if stuck:
+        return "error", "so is the weight next to it, and no gradient ever tells its units apart"
+    if code == "GI123":
+        return "warning", "its units start as one, and only what follows can tell them apart"
+    if (seen.row.facets.activation or "") in ("relu", "relu6") and not _has_bias(case, seen):
+        return "error", "relu passes no gradient at 0, so that it stays zero"
+    if followed:
+        return "warning", "nothing of the input gets past it before the first step"
+    told = "" if case.inputs else " (if it ends a residual branch it is; inputs= would tell)"
+    return "info", f"nothing gets past it at first, which may be meant{told}"
+
+
+def _may_be_zero(seen: Seen) -> bool:
+    f = seen.row.facets
+    return f.ends_residual is True or f.part in ("head", "out", "q", "router")
+
+
+def _has_bias(case: Case, seen: Seen) -> bool:
+    return any(
+        one.slot.owner is seen.slot.owner and one.row.facets.part == "bias"
+        for one in _judged(case)
+        if not (one.constant and _sample(one).low == 0)
+    )
+
+
+def _rows_equal(seen: Seen) -> bool:
+    """Whether each unit has the weights of the first; of one unit, or one input each, no."""
+    assert seen.whole is not None
+    layout = seen.row.facets.layout
+    values = seen.whole.values
+    if layout is None or not layout.outputs or values.numel() > 4 * WHOLE:
+        return seen.constant
+    try:
+        view = layout.unfold(values)
+    except RuntimeError:
+        return False
+    units = view[(0,) * (len(layout.batch) + 1)]  # of the first matrix, the first group
+    if units.shape[0] < 2 or (layout.groups > 1 and not seen.constant):
+        return False
+    return torch.equal(units[0], units[1]) and bool((units == units[:1]).all())
+
+
+# Layers that are all alike.
+
+
+def _twins(case: Case) -> Iterator[Verdict]:
+    groups: dict[object, list[Seen]] = {}
+    for one in _judged(case):
+        sample = _sample(one)
+        drawn = one.matrix and not one.constant and sample.size >= 16
+        drawn = drawn and not one.row.frozen and not one.row.facets.guessed
+        if drawn and sample.finite:
+            key = (one.row.shape, one.row.dtype, sample.low, sample.high, sample.second)
+            groups.setdefault(key, []).append(one)
+    twins: list[Seen] = []
+    for group in groups.values():
+        first, *rest = group
+        twins += [one for one in rest if _equal(first, one)]
+    if not twins:
+        return
+    first_of = {id(one): group[0] for group in groups.values() for one in group}
+    copies = [one for one in twins if _in_a_copy(first_of[id(one)], one, twins, first_of)]
+    others = [one for one in twins if one not in copies]
+    for rows, what in (
+        (others, "clones, or one seed for several layers; they start as one function"),
+        (copies, "a copy of a whole module, such as a target network, which may be meant"),
+    ):
+        if rows:
+            loaded = all(not case.look(one).known for one in rows)
+            yield verdict(
+                "GI124",
+                "info" if loaded or rows is copies else "warning",
+                rows,
+                f"bit for bit another layer's weights ({rows[0].row.name} is "
+                f"{first_of[id(rows[0])].row.name}): {what}",
+                case.redraw(rows, again=True),
+            )
+
+
+def _in_a_copy(first: Seen, second: Seen, twins: list[Seen], first_of: Mapping[int, Seen]) -> bool:
+    """Whether it is one of several twins in a module that is a copy of another, not of a sibling.
+
+    Siblings have numbers: the layers of a stack are clones, ``target`` of ``online`` is a copy.
+    """
+    roots = _roots(first, second)
+    if roots is None or roots[0].isdecimal() or roots[1].isdecimal():
+        return False
+    return sum(_roots(first_of[id(one)], one) == roots for one in twins) > 1
+
+
+def _roots(first: Seen, second: Seen) -> tuple[str, str] | None:
+    """Return where two names differ, if it is in one step and not the last but one."""
+    pairs = list(zip(first.row.name.split("."), second.row.name.split("."), strict=False))
+    differ = [pair for pair in pairs if pair[0] != pair[1]]
+    alike = first.row.name.count(".") == second.row.name.count(".")
+    inside = alike and len(differ) == 1 and pairs.index(differ[0]) < len(pairs) - 2
+    return differ[0] if inside else None
+
+
+def _equal(first: Seen, second: Seen) -> bool:
+    assert first.whole is not None
+    assert second.whole is not None
+    return torch.equal(first.whole.values, second.whole.values)
+
+
+# Rows and parametrizations.
+
+
+def _padding(case: Case) -> Iterator[Verdict]:
+    for one in _judged(case):
+        table = one.slot.tensor
+        bad = [row for row in one.row.facets.zero_rows if bool(table[row].any())]
+        if not bad:
+            continue
+        rows = ", ".join(map(str, bad))
+        known = case.look(one).known
+        yield verdict(
+            "GI129",
+            "warning" if known else "info",
+            [one],
+            f"row {rows} is the padding and isn't zero; no gradient will change it",
+            f'model.get_parameter("{one.row.name}").data[{bad[0]}].zero_()'
+            if len(bad) == 1
+            else f'model.get_parameter("{one.row.name}").data[[{rows}]] = 0',
+        )
+
+
+def _lost_writes(case: Case) -> Iterator[Verdict]:
+    for one in _judged(case):
+        scales = _weight_norm_scales(one)
+        if scales is None or not case.look(one).known:
+            continue
+        seen, stored, attribute, constant_g = scales
+        if attribute is not None and not 1 / LOST < attribute / seen < LOST:
+            yield verdict(
+                "GI130",
+                "warning",
+                [one],
+                f"its std is {attribute:.3g}, and at the next run weight_norm puts std {seen:.3g} "
+                f"there: what was written to it is lost",
+                case.redraw([one], Normal(_short(attribute))),
+            )
+        elif not 1 / LOST < stored / seen < LOST and not constant_g:
+            yield verdict(
+                "GI130",
+                "warning",
+                [one],
+                f"it was drawn with std {stored:.3g}, and weight_norm divides that out: the layer "
+                f"sees std {seen:.3g}, from before",
+                case.redraw([one], Normal(_short(stored))),
+            )
+
+
+def _short(value: float) -> float:
+    return float(f"{value:.2g}")
+
+
+@torch.no_grad()
+def _weight_norm_scales(seen: Seen) -> tuple[float, float, float | None, bool] | None:
+    """Return the scale of g v/|v|, of v, of the attribute that a hook keeps, and if g is one."""
+    slot = seen.slot
+    if slot.how == "weight_norm":
+        g, v = slot.tensors
+        attribute: float | None = _scale(getattr(slot.owner, slot.attr))
+        made = _scale(weight_normed(slot))
+    elif _is_weight_norm(slot):
+        g, v = slot.tensors
+        attribute, made = None, _sample(seen).second ** 0.5
+    else:
+        return None
+    return (made, _scale(v), attribute, bool((g == g.flatten()[0]).all())) if made > 0 else None
+
+
+def _is_weight_norm(slot: Slot) -> bool:
+    if slot.how != "parametrized" or len(slot.tensors) != 2:
+        return False
+    lists = slot.owner.parametrizations
+    assert isinstance(lists, nn.ModuleDict)
+    steps = [type(step).__name__ for step in lists[slot.attr].children()]
+    return steps == ["_WeightNorm"]
+
+
+def _scale(values: torch.Tensor) -> float:
+    return values.float().square().mean().sqrt().item()
+
+
+# Values that were cut.
+
+
+def _piled_up(case: Case) -> Iterator[Verdict]:
+    groups: dict[str, list[Seen]] = {}
+    for one in _judged(case):
+        what = None if case.look(one).known or one.row.frozen else _cut(one, case.level)
+        if what is not None:
+            groups.setdefault(what, []).append(one)
+    for what, rows in groups.items():
+        yield verdict(
+            "GI131",
+            "warning",
+            rows,
+            what,
+            case.redraw(rows, _uncut(rows, case.level)),
+        )
+
+
+def _uncut(rows: list[Seen], level: float) -> Normal | None:
+    """Return the law of all but the outliers, if it is one for all rows."""
+    stds: set[float] = set()
+    for one in rows:
+        assert one.whole is not None
+        core = trimmed(one.whole, level)
+        stds.add(0.0 if core is None else _short(core.std))
+    std = stds.pop()
+    return Normal(std) if not stds and std > 0 else None
+
+
+def _cut(seen: Seen, level: float) -> str | None:
+    """Return how values were cut, if they lie in heaps at the end of their range."""
+    assert seen.whole is not None
+    sample = seen.whole.sample
+    core = trimmed(seen.whole, level)
+    if core is not None:
+        ends = ", ".join(f"{end:g}" for end in beyond(seen.whole, core))
+        sigma = max(abs(sample.low), abs(sample.high)) / core.std
+        return (
+            f"a few values lie about {round(sigma, -1):.0f} sigma out (up to {ends}), which no "
+            f"normal law of std {core.std:.2g} draws; +-2 is where some trunc_normal_ cut, in "
+            f"absolute units"
+        )
+    if not sample.finite or sample.constant or sample.size < 100 or sample.eps > 1e-3:
+        return None
+    values = sample.values
+    low, high = (int((values == end).sum()) for end in (sample.low, sample.high))
+    if min(low, high) > max(PILE * len(values), HEAP) and sample.zeros < 0.01:
+        return (
+            f"{(low + high) / len(values):.1%} of the values lie at exactly {sample.low:g} and "
+            f"{sample.high:g}: "
+            f"they were clamped, which is no truncated law"
+        )
+    return None

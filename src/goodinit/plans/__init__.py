@@ -1,0 +1,1 @@
+"""A recipe resolved on a model: a row for each parameter and buffer. Touches no weight."""

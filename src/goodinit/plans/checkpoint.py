@@ -1,0 +1,158 @@
+"""Checkpoints: what is loaded already, as a state dict or a safetensors file."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Mapping
+from typing import cast
+
+import torch
+from torch import Tensor
+
+from goodinit.anatomy.names import Slot
+from goodinit.errors import CheckpointError, nearest
+from goodinit.recipes.rule import glob_matches
+
+__all__ = ["copies", "copy_", "opened", "without"]
+
+SUFFIX = ".safetensors"
+
+
+def opened(keep: object) -> Mapping[str, object] | None:
+    """Return a state dict, or what a safetensors file holds; None for names and globs.
+
+    A file's tensors are mapped into memory, not read.
+
+    Raises:
+        CheckpointError: the file can't be read, is cut short, or isn't of that format.
+
+    Example:
+        >>> opened({"weight": torch.ones(2)}), opened("*.bias")
+        ({'weight': tensor([1., 1.])}, None)
+    """
+    if isinstance(keep, Mapping):
+        return cast("Mapping[str, object]", keep)
+    if isinstance(keep, os.PathLike) or (isinstance(keep, str) and keep.endswith(SUFFIX)):
+        return _read(os.fspath(cast("str | os.PathLike[str]", keep)))
+    return None
+
+
+def _read(path: str) -> Mapping[str, object]:
+    if not path.endswith(SUFFIX):
+        raise CheckpointError(
+            f"{path} is no safetensors file by its name. Read it yourself, "
+            f"torch.load(path, weights_only=True), and pass the state dict"
+        )
+    try:
+        from safetensors import SafetensorError
+        from safetensors import torch as files
+    except ImportError as error:
+        message = f"reading {path} takes safetensors: pip install safetensors"
+        raise CheckpointError(message) from error
+    try:
+        load: Callable[[str], Mapping[str, object]] = files.load_file  # pyright: ignore[reportUnknownVariableType]
+        return load(path)
+    except OSError as error:
+        reason = error.strerror or error
+        raise CheckpointError(f"{path} can't be read: {reason}. Check the path") from error
+    except SafetensorError as error:
+        raise CheckpointError(f"{path} is cut short or no safetensors file: {error}") from error
+
+
+def without(values: Mapping[str, object], globs: list[str]) -> Mapping[str, object]:
+    """Return a checkpoint without what is to be drawn all the same.
+
+    Raises:
+        CheckpointError: a name or glob that it has nothing of.
+
+    Example:
+        >>> without({"body.weight": 1, "head.weight": 2}, ["head.*"])
+        {'body.weight': 1}
+    """
+    left = dict(values)
+    for glob in globs:
+        found = [key for key in values if glob_matches(glob, key)]
+        if not found:
+            near = nearest(glob, values)
+            raise CheckpointError(f"draw={glob!r} names nothing that the checkpoint has.{near}")
+        for key in found:
+            left.pop(key, None)
+    return left
+
+
+def copies(
+    found: Iterable[Slot], values: Mapping[str, object], prefix: str, *, grown_only: bool
+) -> dict[str, list[Tensor | None]]:
+    """Return what a checkpoint has, by logical name, for each of the tensors that store it.
+
+    Args:
+        found: the model's slots, of which none is written.
+        values: the checkpoint; what isn't a tensor counts as absent.
+        prefix: that of the slots' names; the checkpoint's may lack it.
+        grown_only: leave out what has the shape of the checkpoint's.
+
+    Raises:
+        CheckpointError: a value of a shape that doesn't fit, or two for one tied parameter.
+    """
+    copied: dict[str, list[Tensor | None]] = {}
+    for slot in found if values else ():
+        if slot.stored:
+            sources = [_source(name, (name,), values, prefix) for name in slot.stored]
+        else:
+            sources = [_source(slot.name, (slot.name, *slot.tied), values, prefix)]
+        for number, (tensor, source) in enumerate(zip(slot.tensors, sources, strict=True)):
+            if source is None or (grown_only and source.shape == tensor.shape):
+                sources[number] = None
+            else:
+                _check(slot, number, source)
+        if any(source is not None for source in sources):
+            copied[slot.name] = sources
+    return copied
+
+
+@torch.no_grad()
+def copy_(slot: Slot, sources: list[Tensor | None]) -> None:
+    """Write a checkpoint's values, cast to the model's own dtype and device.
+
+    A grown tensor takes them in its corner, stacked matrices take one copy each.
+    """
+    for tensor, source in zip(slot.tensors, sources, strict=True):
+        if source is not None:
+            corner = source.dim() == tensor.dim()
+            box = tuple(slice(0, size) for size in source.shape) if corner else ()
+            tensor[box].copy_(source)
+
+
+def _source(
+    name: str, aliases: tuple[str, ...], values: Mapping[str, object], prefix: str
+) -> Tensor | None:
+    """Return the value that a checkpoint has for a parameter, under whichever of its names."""
+    sources: dict[str, Tensor] = {}
+    for alias in aliases:
+        for key in (alias, alias.removeprefix(f"{prefix}.")):
+            value = values.get(key)
+            if isinstance(value, Tensor):
+                sources[key] = value
+    if not sources:
+        return None
+    (first, source), *others = sources.items()
+    for key, other in others:
+        if other is not source and not torch.equal(other, source):
+            raise CheckpointError(
+                f"{name} is one tensor here, but {first} and {key} differ in the checkpoint: "
+                f"untie them in the model, or take one of them out of the state dict"
+            )
+    return source
+
+
+def _check(slot: Slot, number: int, source: Tensor) -> None:
+    """Raise where a value can't be copied; how a plain one has grown is the plan's to judge."""
+    name = slot.stored[number] if slot.stored else slot.name
+    if source.is_meta:
+        raise CheckpointError(f"{name} has no values in the checkpoint, it is on meta: load it")
+    old, now = tuple(source.shape), tuple(slot.tensors[number].shape)
+    if slot.stored and old != now:
+        raise CheckpointError(
+            f"{name} has shape {now}, but {old} in the checkpoint, and a parametrized weight "
+            f"can't grow: take it out of the state dict"
+        )

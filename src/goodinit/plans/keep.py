@@ -1,0 +1,118 @@
+"""What ``keep`` names: parameters that are loaded already, and those that have grown since."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from os import PathLike
+from typing import cast
+
+from torch import Tensor
+
+from goodinit.anatomy.names import join
+from goodinit.anatomy.rows import Row
+from goodinit.errors import RecipeError, nearest
+from goodinit.plans.checkpoint import opened
+from goodinit.plans.resize import Grown, grown_from
+from goodinit.recipes.rule import glob_matches
+
+__all__ = ["KeepLike", "Kept"]
+
+KeepLike = str | PathLike[str] | Iterable[str] | Mapping[str, object]
+"""Names or globs; or a state dict, or the path of a safetensors file."""
+
+
+@dataclass(frozen=True)
+class Kept:
+    """Names of rows that are never written, or in part.
+
+    Attributes:
+        names: logical names of what is kept whole.
+        grown: what is kept in part, by logical name.
+        extra: keys of a state dict that the model doesn't have.
+    """
+
+    names: frozenset[str] = frozenset()
+    grown: Mapping[str, Grown] = field(default_factory=dict[str, Grown])
+    extra: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, keep: KeepLike, rows: tuple[Row, ...], prefix: str) -> Kept:
+        """Return which rows are meant.
+
+        A name or glob that matches nothing is an error. A state dict may hold more than the
+        model (a checkpoint of a larger one), but not nothing of it.
+        """
+        if not isinstance(keep, (Iterable, PathLike)):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise RecipeError(f"keep takes names, globs or a state dict, got {keep!r}")
+        loaded = opened(keep)
+        asked = [keep] if isinstance(keep, str) else list(cast("Iterable[str]", loaded or keep))
+        for name in asked:
+            if not isinstance(name, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+                raise RecipeError(f"keep takes names, globs or a state dict, got {name!r}")
+        if not asked:
+            return cls()
+        if loaded is not None:
+            return _loaded(loaded, rows, prefix)
+        names: set[str] = set()
+        for glob in asked:
+            found = {row.name for row in rows if any(glob_matches(glob, n) for n in _called(row))}
+            if not found:
+                known = [name for row in rows for name in _called(row)]
+                near = nearest(glob, known)
+                raise RecipeError(f"keep={glob!r} names nothing that the model has.{near}")
+            names |= found
+        return cls(frozenset(names))
+
+
+def _loaded(values: Mapping[str, object], rows: tuple[Row, ...], prefix: str) -> Kept:
+    """Return which rows a state dict has; with a prefix, its keys may have it or not."""
+    given = {join(prefix, key): key for key in values} | {key: key for key in values}
+    names: set[str] = set()
+    grown: dict[str, Grown] = {}
+    used: set[str] = set()
+    for row in rows:
+        here = [name for name in _called(row) if name in given]
+        if not here:
+            continue
+        if row.stored and not set(row.stored) <= given.keys():
+            missing = sorted(set(row.stored) - given.keys())
+            if len(missing) < len(row.stored):
+                raise RecipeError(
+                    f"{row.name} is half in the state dict: {missing[0]} is missing. Load both, "
+                    f"or leave both out"
+                )
+        growth = _growth(row, [values[given[name]] for name in here])
+        if growth is None:
+            names.add(row.name)
+        else:
+            grown[row.name] = growth
+        used.update(given[name] for name in here)
+    if not used:
+        known = [name for row in rows for name in _called(row)]
+        first = next(iter(values))
+        raise RecipeError(
+            f"the state dict in keep has nothing of this model; its first key is "
+            f"{first!r}.{nearest(first, known)} Check the prefix of its keys"
+        )
+    return Kept(frozenset(names), grown, tuple(key for key in values if key not in used))
+
+
+def _growth(row: Row, values: list[object]) -> Grown | None:
+    """Return how a row has grown from what a state dict holds under its names, or None."""
+    for value in values if not row.stored else []:  # those have shapes of their own
+        shape = getattr(value, "shape", None)
+        grown = None if shape is None else grown_from(row, tuple(shape))
+        if grown is not None:
+            return replace(grown, std=_std(value))
+    return None
+
+
+def _std(value: object) -> float | None:
+    if not isinstance(value, Tensor) or value.is_meta or not value.is_floating_point():
+        return None
+    return value.float().std(correction=0).item() if value.numel() else None
+
+
+def _called(row: Row) -> tuple[str, ...]:
+    return (row.name, *row.tied, *row.stored)

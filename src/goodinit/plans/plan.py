@@ -1,0 +1,243 @@
+"""A plan: a recipe worked out on a model, a row for each parameter and buffer.
+
+Planning touches no value, so that it works on a model without memory. What is planned can be
+read, compared, saved and applied.
+"""
+
+from __future__ import annotations
+
+import gc
+import hashlib
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from os import PathLike
+from pathlib import Path
+
+from torch import nn
+
+from goodinit._common.files import replaced
+from goodinit.anatomy import read
+from goodinit.anatomy.writable import check_module
+from goodinit.errors import PlanError, PlanFileError, RecipeError, nearest
+from goodinit.findings import Finding
+from goodinit.plans import json_file as codec
+from goodinit.plans import table
+from goodinit.plans.keep import KeepLike, Kept
+from goodinit.plans.resolve import resolve
+from goodinit.plans.rows import PlanRow
+from goodinit.plans.verdicts import verdicts
+from goodinit.recipes.recipe import Recipe
+from goodinit.trace import Inputs
+
+__all__ = ["Plan", "plan", "uncollected"]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is to be done with each parameter and buffer of a model, and why.
+
+    Iterate over it for its rows; ``plan["fc.weight"]`` is one (by any of its tied names).
+
+    Attributes:
+        rows: in registration order.
+        recipe: name of the recipe.
+        how: how the model was read: "module types", "meta", ...
+        prefix: put before each name.
+        findings: what is doubtful about it.
+        seed: the seed it was applied with; None before. Not part of the digest.
+    """
+
+    rows: tuple[PlanRow, ...]
+    recipe: str = ""
+    how: str = ""
+    prefix: str = ""
+    findings: tuple[Finding, ...] = ()
+    seed: int | None = None
+
+    def __iter__(self) -> Iterator[PlanRow]:
+        return iter(self.rows)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, name: str) -> PlanRow:
+        """Return the row of that name, or of that tied name.
+
+        Raises:
+            PlanError: there is none; also a KeyError would be no help with the nearest name.
+        """
+        row = self._by_name.get(name)
+        if row is None:
+            near = nearest(str(name), self._by_name)
+            raise PlanError(f"the plan has no row {name!r}.{near} It has {len(self)} rows")
+        return row
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._by_name
+
+    @cached_property
+    def _by_name(self) -> dict[str, PlanRow]:
+        return {name: row for row in self.rows for name in (row.name, *row.tied)}
+
+    @cached_property
+    def digest(self) -> str:
+        """Twelve hexadecimal digits that change when anything planned does; for logs.
+
+        SHA-256 of the plan as canonical JSON, without the seed: the same in each process and
+        after saving and loading.
+
+        Raises:
+            SchemeError: the plan holds a ``Function``, which has no data to digest.
+        """
+        data = self.to_dict() | {"seed": None}
+        return hashlib.sha256(codec.dumps(data, canonical=True).encode()).hexdigest()[:12]
+
+    def to_dict(self) -> dict[str, object]:
+        """Return the plan as plain data, ready for JSON.
+
+        Raises:
+            SchemeError: the plan holds a ``Function``, which is code.
+        """
+        return {
+            "goodinit_plan": codec.VERSION,
+            "recipe": self.recipe,
+            "how": self.how,
+            "prefix": self.prefix,
+            "seed": self.seed,
+            "rows": [codec.write_row(row) for row in self.rows],
+            "findings": [_finding_dict(finding) for finding in self.findings],
+        }
+
+    @classmethod
+    def from_dict(cls, data: object) -> Plan:
+        """Return the plan that ``to_dict`` wrote.
+
+        Raises:
+            PlanFileError: anything else; says what is wrong and where in the data.
+        """
+        f = codec.Fields(data, "")
+        version = f.take("goodinit_plan")
+        if version != codec.VERSION or isinstance(version, bool):
+            f.refuse("goodinit_plan", f"this goodinit reads version {codec.VERSION}")
+        plan = cls(
+            recipe=f.text("recipe"),
+            how=f.text("how"),
+            prefix=f.text("prefix"),
+            seed=f.maybe("seed", f.whole),
+            rows=tuple(codec.read_row(row, path) for row, path in f.items("rows")),
+            findings=tuple(codec.read_finding(x, path) for x, path in f.items("findings")),
+        )
+        f.close()
+        if len(plan._by_name) != sum(1 + len(row.tied) for row in plan.rows):
+            f.refuse("rows", "a name is there twice")
+        return plan
+
+    def save(self, path: str | PathLike[str]) -> None:
+        """Write the plan as JSON; the file is replaced whole or not at all.
+
+        Raises:
+            SchemeError: the plan holds a ``Function``, which is code.
+            OSError: the file can't be written.
+        """
+        text = codec.dumps(self.to_dict()) + "\n"
+        with replaced(path) as new:
+            new.write_text(text, encoding="utf-8")
+
+    @classmethod
+    def load(cls, path: str | PathLike[str]) -> Plan:
+        """Read a plan that ``save`` wrote.
+
+        Raises:
+            PlanFileError: the file holds no valid plan; says what is wrong and where.
+            OSError: the file can't be read.
+        """
+        source = Path(path)
+        try:
+            return cls.from_dict(codec.loads(source.read_bytes(), str(source)))
+        except OSError as error:
+            raise PlanFileError(f"{source} can't be read: {error.strerror}") from error
+        except PlanFileError as error:
+            if str(source) in str(error):
+                raise
+            raise PlanFileError(f"{source}: {error}") from error
+
+    def __str__(self) -> str:
+        return table.text(self)
+
+    def __repr__(self) -> str:
+        return f"<Plan {self.recipe!r}: {len(self)} rows>"
+
+    def _repr_html_(self) -> str:
+        return table.html(self)
+
+
+def plan(
+    model: nn.Module,
+    recipe: Recipe,
+    inputs: Inputs | None = None,
+    keep: KeepLike = (),
+    prefix: str = "",
+) -> Plan:
+    """Return what a recipe would do to a model; nothing is written.
+
+    Args:
+        model: any module, also on meta.
+        recipe: what to draw where; it must cover each parameter.
+        inputs: a tensor, a tuple, or a dict of keyword arguments, to see the model run: tells
+            kinds, fans, activations and residual ends. Without, module types do.
+        keep: names, globs, a state dict or a safetensors file of what is loaded already: never
+            written. Of a parameter that has grown since, the old part is kept and the rest drawn.
+        prefix: put before each name, for a part of a larger model.
+
+    Raises:
+        RecipeError: a rule that matches nothing, a parameter that none covers, a name in
+            ``keep`` that the model doesn't have, or one of another shape.
+        CheckpointError: a file in ``keep`` that can't be read.
+        SchemeError: a scheme that doesn't fit the parameter it is for, such as a fan-based one
+            on a bias.
+        ModelError: a parameter that can't be written: lazy, of size 0, expanded, not floating,
+            behind a parametrization without ``right_inverse``.
+        TraceError: the model raised on these inputs.
+
+    Example:
+        >>> from goodinit.recipes.rule import Rule, sel
+        >>> from goodinit.schemes import LeCunNormal, Zeros
+        >>> net = nn.Sequential(nn.Linear(100, 10))
+        >>> planned = plan(net, Recipe([Rule(sel.all(), Zeros()), Rule(nn.Linear, LeCunNormal())]))
+        >>> planned["0.weight"].fan_in, planned["0.weight"].std
+        (100, 0.1)
+    """
+    check_module(model, "plan")
+    if not isinstance(recipe, Recipe):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise RecipeError(f"plan takes a Recipe, got {recipe!r}")
+    if not isinstance(prefix, str) or prefix != prefix.strip("."):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise RecipeError(f"prefix is a dotted name such as 'encoder', got {prefix!r}")
+    with uncollected():
+        anatomy = read(model, inputs, prefix)
+        found = list(anatomy.slots)
+        kept = Kept.of(keep, anatomy.rows, prefix)
+        rows, won = resolve(model, anatomy.rows, found, recipe, kept, anatomy.how)
+        findings = verdicts(rows, found, recipe, won, kept, anatomy)
+    return Plan(rows, recipe.name, anatomy.how, prefix, findings)
+
+
+@contextmanager
+def uncollected() -> Generator[None]:
+    """Keep the garbage collector from walking 100,000 new objects, none of them garbage.
+
+    That is a third of the time that a plan of 10,000 rows takes.
+    """
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+def _finding_dict(finding: Finding) -> dict[str, object]:
+    keys = ("code", "severity", "where", "cause", "remedy")
+    return {key: getattr(finding, key) for key in keys}

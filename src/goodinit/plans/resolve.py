@@ -1,0 +1,337 @@
+"""Rules against rows: which rule wins, and what its scheme comes to there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import torch
+from torch import nn
+
+from goodinit.anatomy.names import Slot, type_of
+from goodinit.anatomy.rows import Block, Row
+from goodinit.anatomy.writable import (
+    check_range,
+    check_writable,
+    fixes_scale,
+    is_real,
+    is_shard,
+    normalises,
+)
+from goodinit.errors import (
+    DtypeError,
+    ParametrizationError,
+    SchemeError,
+    UncoveredError,
+    UnusedRuleError,
+)
+from goodinit.plans.defaults import torch_default
+from goodinit.plans.keep import Kept
+from goodinit.plans.resize import Grown, grow
+from goodinit.plans.rows import PlanBlock, PlanRow, common
+from goodinit.recipes.deferred import Deferred
+from goodinit.recipes.reasons import NO_LAW
+from goodinit.recipes.recipe import Recipe
+from goodinit.recipes.rule import Rule, Selector
+from goodinit.schemes import Keep, Ones, Scaled, Scheme, Site, TorchDefault, Zeros
+
+__all__ = ["Matcher", "Won", "own_laws", "resolve", "resolve_row"]
+
+RUNNING: dict[str, Scheme] = {
+    "running_mean": Zeros(),
+    "running_var": Ones(),
+    "num_batches_tracked": Zeros(),
+}
+Won = dict[int, int]
+"""How many blocks each rule won, by its number; absent where it matched none."""
+
+Default = Callable[[Slot], Scheme | None]
+
+
+def resolve(
+    model: nn.Module,
+    rows: tuple[Row, ...],
+    slots: list[Slot],
+    recipe: Recipe,
+    kept: Kept,
+    how: str,
+) -> tuple[tuple[PlanRow, ...], Won]:
+    """Return the planned rows, and how many blocks each rule won.
+
+    Raises:
+        RecipeError: an unused rule, an uncovered parameter.
+        SchemeError: a scheme that doesn't fit.
+        ModelError: a parameter that can't be written.
+    """
+    by_name = {slot.name: slot for slot in slots}
+    matcher = Matcher(recipe)
+    default = own_laws(model)
+    planned = tuple(
+        resolve_row(
+            row,
+            by_name[row.name],
+            matcher,
+            default,
+            loaded=row.name in kept.names,
+            grown=kept.grown.get(row.name),
+        )
+        for row in rows
+    )
+    for number, rule in enumerate(recipe.rules):
+        if not rule.optional and number not in matcher.won:
+            raise UnusedRuleError(_unused(rule, rows, how))
+    return planned, matcher.won
+
+
+class Matcher:
+    """Finds the rules that match, and counts those that win.
+
+    What a rule answers by type, kind, part or block is remembered for all rows alike in these,
+    so that each row costs only the rules that go by name.
+    """
+
+    def __init__(self, recipe: Recipe) -> None:
+        self.rules = recipe.rules
+        self.won: Won = {}
+        self._by_name: list[tuple[int, Selector]] = []
+        self._by_facets: list[int] = []
+        for number, rule in enumerate(self.rules):
+            if rule.where.aspects & {"name", "attr", "row"}:
+                self._by_name.append((number, rule.where))
+            else:
+                self._by_facets.append(number)
+        self._known: dict[object, list[int]] = {}
+        self._fit: set[tuple[Scheme, Site, torch.dtype]] = set()
+
+    def match(self, row: Row, block: Block) -> list[int]:
+        """Return the numbers of the rules that match, in order; the last one wins."""
+        f = row.facets
+        key = (
+            row.owner,
+            f.kind,
+            f.part,
+            f.activation,
+            f.ends_residual,
+            bool(row.tied),
+            block.name,
+            row.buffer,
+        )
+        found = self._known.get(key)
+        if found is None:
+            found = self._known[key] = [n for n in self._by_facets if self._hit(n, row, block)]
+        named = [n for n, where in self._by_name if where.matches(row, block)]
+        if named and row.buffer:
+            named = [n for n in named if self.rules[n].where.reaches_buffers]
+        matched = sorted(found + named) if named else found
+        for number in matched:
+            self.won.setdefault(number, 0)
+        if matched:
+            self.won[matched[-1]] += 1
+        return matched
+
+    def check(self, scheme: Scheme, site: Site, dtype: torch.dtype) -> None:
+        """Raise where a scheme doesn't fit; layers that are alike are checked once."""
+        if (scheme, site, dtype) not in self._fit:
+            scheme.check(site)
+            check_range(scheme, site, dtype)
+            self._fit.add((scheme, site, dtype))
+
+    def _hit(self, number: int, row: Row, block: Block) -> bool:
+        where = self.rules[number].where
+        return (not row.buffer or where.reaches_buffers) and where.matches(row, block)
+
+
+def resolve_row(
+    row: Row,
+    slot: Slot,
+    matcher: Matcher,
+    default: Default,
+    *,
+    loaded: bool = False,
+    grown: Grown | None = None,
+) -> PlanRow:
+    """Return what is planned for one row, of which a checkpoint may bring all or a part."""
+    sites = row.sites()
+    matched = [matcher.match(row, block) for block, _ in sites]
+    rules = [matcher.rules[numbers[-1]] if numbers else None for numbers in matched]
+    chosen = [_choose(row, slot, rule, loaded) for rule in rules]
+    if not slot.tensor.numel() and not is_shard(slot):
+        chosen = [(Keep(), "holds no values") for _ in chosen]
+    if not all(isinstance(scheme, Keep) for scheme, _ in chosen):
+        check_writable(slot)
+        if not is_real(row.dtype) and not row.buffer:
+            raise DtypeError(
+                f"{row.name} is {row.dtype}, which has no law of real numbers: keep={row.name!r} "
+                f"leaves it alone, or give it a rule with gi.Keep()"
+            )
+    blocks: list[PlanBlock] = []
+    whys: list[str] = []
+    for (block, site), (scheme, why), rule in zip(sites, chosen, rules, strict=True):
+        law, because = scheme, why
+        if isinstance(scheme, TorchDefault):
+            law, because = _torchs_own(slot, default, why)
+        library = rule is not None and rule.optional
+        numbers, more = _in_numbers(row, block, site, law, library, matcher)
+        blocks.append(PlanBlock(block.name, block.box, block.fan_in, block.fan_out, numbers))
+        whys += [because, more]
+    if grown is not None:
+        blocks = grow(blocks, grown)
+        for b in blocks:
+            matcher.check(
+                b.scheme, Site(b.shape, row.facets.layout, b.fan_in, b.fan_out), row.dtype
+            )
+    if fix := fixes_scale(slot):
+        whys.append(f"{fix}, so that the scale of the draw is lost")
+    if grown is None:
+        _check_norm(row, slot, blocks, sites)
+    lost = {matcher.rules[n].text: None for numbers in matched for n in numbers[:-1]}
+    texts = {rule.text: None for rule in rules if rule is not None and not loaded}
+    planned = _plan_row(row, slot, blocks, tuple(lost), list(texts), whys)
+    if grown is None:
+        return planned
+    kept = 0 if grown.copies else grown.shape[0]  # what the checkpoint has there stays
+    zero_rows = tuple(number for number in planned.zero_rows if number >= kept)
+    return replace(planned, zero_rows=zero_rows, grown_from=grown.shape)
+
+
+def _plan_row(
+    row: Row,
+    slot: Slot,
+    blocks: list[PlanBlock],
+    lost: tuple[str, ...],
+    rules: list[str],
+    whys: list[str],
+) -> PlanRow:
+    f = row.facets
+    scheme = common([block.scheme for block in blocks])
+    fans_in, fans_out = {b.fan_in for b in blocks}, {b.fan_out for b in blocks}
+    return PlanRow(
+        name=row.name,
+        shape=tuple(row.shape),
+        dtype=row.dtype,
+        owner=row.owner.__name__,
+        kind=f.kind,
+        part=f.part,
+        scheme=scheme,
+        blocks=tuple(blocks) if len(blocks) > 1 else (),  # one states the fans of the whole
+        layout=f.layout,
+        fan_in=fans_in.pop() if len(fans_in) == 1 else None,
+        fan_out=fans_out.pop() if len(fans_out) == 1 else None,
+        layer=f.layer,
+        depth=f.depth,
+        activation=f.activation,
+        ends_residual=f.ends_residual,
+        rule="\n".join(rules),
+        why="; ".join(dict.fromkeys(why for why in whys if why)),
+        shadowed=lost,
+        tied=row.tied,
+        stored=row.stored,
+        zero_rows=f.zero_rows,
+        guessed=f.guessed,
+        frozen=row.frozen,
+        buffer=row.buffer,
+        unresolved=isinstance(scheme, Keep) and slot.tensor.is_meta,
+    )
+
+
+def _choose(row: Row, slot: Slot, rule: Rule | None, loaded: bool) -> tuple[Scheme, str]:
+    """Return the scheme for a block, before it is worked out, and why."""
+    if loaded:
+        return Keep(), "loaded already"
+    if rule is not None:
+        if is_real(row.dtype) or row.buffer or not rule.optional:
+            return rule.scheme, rule.why
+        return Keep(), f"{row.dtype} isn't floating, so no law is drawn"
+    if row.buffer:
+        scheme = RUNNING.get(slot.attr) if row.facets.kind == "norm" else None
+        if scheme is not None:
+            return scheme, "statistics start anew"
+        return Keep(), "the module's own buffer"
+    raise UncoveredError(
+        f"no rule of the recipe covers {row.name}, a {row.facets.kind} {row.facets.part} of "
+        f"{row.owner.__name__} with shape {tuple(row.shape)}: add a rule for it, or a general "
+        f"one first, Rule(sel.all(), ...); gi.Keep() leaves it as it is"
+    )
+
+
+def _torchs_own(slot: Slot, default: Default, why: str) -> tuple[Scheme, str]:
+    law = default(slot)
+    if law is None:
+        return Keep(), f"{NO_LAW} in {type_of(slot.owner).__name__}"
+    return law, why
+
+
+def _in_numbers(
+    row: Row, block: Block, site: Site, scheme: Scheme, library: bool, matcher: Matcher
+) -> tuple[Scheme, str]:
+    """Return a scheme without anything left to ask, and what there is to say about it."""
+    why = ""
+    if isinstance(scheme, Deferred):
+        scheme, why = scheme.on(row)
+    facts = _facts(row, site)
+    if library and row.facets.ends_residual and facts["depth"] is None:
+        facts["depth"] = 1.0  # there is one branch at least
+        why = "depth unknown, taken as 1"
+    try:
+        if isinstance(scheme, Scaled):
+            scheme = scheme.resolve(facts)
+        matcher.check(scheme, site, row.dtype)
+    except SchemeError as error:
+        at = f"{row.name} (block {block.name})" if block.name else row.name
+        raise type(error)(f"{at}: {error}") from error
+    return scheme, why
+
+
+def _facts(row: Row, site: Site) -> dict[str, float | None]:
+    f = row.facets
+    return {
+        "depth": f.depth,
+        "layer": None if f.layer is None else f.layer + 1,
+        "width": f.width,
+        "fan_in": site.fan_in,
+        "fan_out": site.fan_out,
+    }
+
+
+def _check_norm(
+    row: Row, slot: Slot, blocks: list[PlanBlock], sites: tuple[tuple[Block, Site], ...]
+) -> None:
+    if not normalises(slot):
+        return
+    for block, (_, site) in zip(blocks, sites, strict=True):
+        if block.scheme.moments(site) == (0.0, 0.0):
+            raise ParametrizationError(
+                f"{row.name} is divided by its own norm, and {block.scheme!r} would make that "
+                f"0/0: draw it from a law, or put 0 into what scales it"
+            )
+
+
+def own_laws(model: nn.Module) -> Default:
+    """Return torch's own law by slot; only an ``nn.Transformer`` above changes one."""
+    tops = [m for m in model.modules() if isinstance(m, nn.Transformer)]
+    inside = {id(m): top for top in tops for m in top.modules()}
+
+    def default(slot: Slot) -> Scheme | None:
+        top = inside.get(id(slot.owner))
+        return torch_default(slot.owner, slot.attr, () if top is None else (top,))
+
+    return default
+
+
+def _unused(rule: Rule, rows: tuple[Row, ...], how: str) -> str:
+    buffers = [
+        row.name
+        for row in rows
+        if row.buffer and any(rule.where.matches(row, block) for block, _ in row.sites())
+    ]
+    if buffers:
+        mend = (
+            f"it fits the buffer {buffers[0]}, and rules reach buffers only in so many words: "
+            f"where & sel.part('buffer')"
+        )
+    elif how == "module types" and rule.where.aspects & {"residual", "activation"}:
+        mend = "without inputs= nobody knows which weights end a residual branch; pass them"
+    else:
+        names = ", ".join(row.name for row in rows[:3])
+        mend = f"the model has {names}, ...; correct it, or make it optional=True"
+    return f"the rule {rule.text} matches nothing: {mend}"

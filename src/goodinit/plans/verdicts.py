@@ -1,0 +1,181 @@
+"""What is doubtful about a plan: the findings GI111 to GI115, GI117 and GI118."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from torch import nn
+
+from goodinit.anatomy import Anatomy
+from goodinit.anatomy.names import Slot
+from goodinit.errors import nearest
+from goodinit.findings import Finding
+from goodinit.plans.keep import Kept
+from goodinit.plans.rows import PlanRow
+from goodinit.recipes.deferred import ReluGain
+from goodinit.recipes.reasons import WHY_LEFT
+from goodinit.recipes.recipe import Recipe
+from goodinit.recipes.rule import Rule
+
+__all__ = ["WIDE", "verdicts"]
+
+WIDE = 4.0  # logits of that std are most of a one-hot guess
+APART = 3.0  # scales of old and new values that differ by more are remarked on
+
+
+def verdicts(
+    rows: tuple[PlanRow, ...],
+    slots: list[Slot],
+    recipe: Recipe,
+    won: dict[int, int],
+    kept: Kept,
+    anatomy: Anatomy,
+) -> tuple[Finding, ...]:
+    """Return what a reader of the plan should know before applying it."""
+    return (
+        *_norms_around_zero(rows),
+        *_tied_too_large(rows, slots),
+        *_needs_flow(rows, recipe, anatomy),
+        *_never_won(recipe, won),
+        *_extra_keys(kept, rows),
+        *_left_alone(rows),
+        *_grown_apart(rows, kept),
+    )
+
+
+def _norms_around_zero(rows: tuple[PlanRow, ...]) -> Iterator[Finding]:
+    """The much-copied DCGAN snippet: ``normal_(m.weight, 0, .02)`` on BatchNorm as well."""
+    bad = [
+        row
+        for row in rows
+        if row.kind == "norm" and row.part == "weight" and not row.buffer and _around_zero(row)
+    ]
+    if bad:
+        yield Finding(
+            "GI111",
+            "warning",
+            _several(bad),
+            f"the weight of a norm is drawn around 0 ({bad[0].scheme!r}), which all but "
+            f"switches its layer off and flips half of its channels",
+            f"draw it around 1: Normal(std={bad[0].std:g}, mean=1.0), as the DCGAN code does",
+        )
+
+
+def _around_zero(row: PlanRow) -> bool:
+    mean, std = row.mean, row.std
+    return mean is not None and std is not None and std > 0 and abs(mean) < std
+
+
+def _tied_too_large(rows: tuple[PlanRow, ...], slots: list[Slot]) -> Iterator[Finding]:
+    tables = (nn.Embedding, nn.EmbeddingBag)
+    multiplied = {
+        slot.name
+        for slot in slots
+        if slot.tied and any(not isinstance(owner, tables) for owner, _ in slot.places)
+    }
+    for row in rows:
+        std = row.std if row.kind == "embedding" and row.name in multiplied else None
+        width = row.shape[-1] if row.shape else 0
+        if std is not None and std >= 0.5 and std * width**0.5 > WIDE:
+            yield Finding(
+                "GI112",
+                "warning",
+                row.name,
+                f"it is tied with {row.tied[0]}, which multiplies by it, and std {std:g} makes "
+                f"the first logits {std * width**0.5:.3g} wide",
+                f"draw it with std {width**-0.5:.3g}, 1/sqrt({width})",
+            )
+
+
+def _needs_flow(rows: tuple[PlanRow, ...], recipe: Recipe, anatomy: Anatomy) -> Iterator[Finding]:
+    if anatomy.how != "module types":
+        return
+    if anatomy.reason:
+        yield Finding(
+            "GI113",
+            "warning",
+            "what only the data flow shows",
+            f"the model has no weights and asked for values ({anatomy.reason}), so that module "
+            f"types and shapes told instead",
+            "plan a small model of the same kind that has weights: it is run with them",
+        )
+        return
+    weights = [row for row in rows if row.layout is not None and row.kind in ("linear", "conv")]
+    unseen = [row for row in weights if row.activation is None and row.ends_residual is None]
+    shallow = [row for row in weights if row.ends_residual and row.depth is None]
+    asked = any(_asks_flow(rule) for rule in recipe.rules)
+    if asked and (len(unseen) > 1 or shallow):  # a single layer is followed by nothing
+        yield Finding(
+            "GI113",
+            "info",
+            "rules by residual ends and by the activation that follows",
+            "no inputs were given, so that module types alone tell these, and the depth",
+            "pass inputs=, a batch such as the model will get",
+        )
+
+
+def _asks_flow(rule: Rule) -> bool:
+    return isinstance(rule.scheme, ReluGain) or bool(
+        rule.where.aspects & {"residual", "activation"}
+    )
+
+
+def _never_won(recipe: Recipe, won: dict[int, int]) -> Iterator[Finding]:
+    for number, rule in enumerate(recipe.rules):
+        if not rule.optional and won.get(number) == 0:
+            yield Finding(
+                "GI114",
+                "info",
+                rule.text,
+                "later rules win wherever it matches",
+                "move it behind them, or drop it",
+            )
+
+
+def _extra_keys(kept: Kept, rows: tuple[PlanRow, ...]) -> Iterator[Finding]:
+    if kept.extra:
+        near = nearest(kept.extra[0], [row.name for row in rows])
+        yield Finding(
+            "GI115",
+            "info",
+            kept.extra[0],
+            f"the state dict in keep has {len(kept.extra)} keys that the model doesn't",
+            f"check their names.{near}" if near else "nothing, if they belong to another part",
+        )
+
+
+def _several(rows: list[PlanRow]) -> str:
+    more = f" and {len(rows) - 1} more" if len(rows) > 1 else ""
+    return rows[0].name + more
+
+
+def _left_alone(rows: tuple[PlanRow, ...]) -> Iterator[Finding]:
+    """A parameter kept for want of knowledge holds what its constructor left, or garbage."""
+    bad = [row for row in rows if not row.buffer and row.why.startswith(WHY_LEFT)]
+    if bad:
+        yield Finding(
+            "GI117",
+            "info",
+            _several(bad),
+            "kept as the constructor left it, for nothing here knows its law",
+            "if that was torch.empty, give it a rule: "
+            f"recipe.override(gi.Rule({bad[0].name!r}, gi.Zeros()))",
+        )
+
+
+def _grown_apart(rows: tuple[PlanRow, ...], kept: Kept) -> Iterator[Finding]:
+    """New tokens that are fifty times as long as the old ones drown them."""
+    for row in rows:
+        old = kept.grown[row.name].std if row.name in kept.grown else None
+        for block, _, new in row.moments() if old else ():
+            if old and new > 0 and not 1 / APART < new / old < APART:
+                yield Finding(
+                    "GI118",
+                    "warning",
+                    row.name,
+                    f"its {block} part is drawn with std {new:.3g}, and the checkpoint's values "
+                    f"have {old:.3g}",
+                    f"draw on their scale: recipe.override(gi.Rule({row.name!r}, "
+                    f"gi.Normal({old:.3g})))",
+                )
+                break

@@ -1,0 +1,162 @@
+"""Recipes by name: the initializations of papers and of their code, each as short as its law.
+
+==================  ======================================================================
+name                what
+==================  ======================================================================
+standard            goodinit's own default
+torch_default       what PyTorch draws by itself
+he, kaiming         Var(w) = 2/fan_in, or the gain of the function that follows
+xavier, glorot      Var(w) = 2/(fan_in + fan_out)
+lecun               Var(w) = 1/fan_in
+orthogonal          Haar-random orthogonal matrices
+dcgan               Radford et al. 2016
+gpt2                Radford et al. 2019, as Hugging Face or OpenAI have it
+lstm                Keras' defaults
+vit                 as timm or Flax have it
+==================  ======================================================================
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import cast
+
+from goodinit.errors import RecipeError, UnknownRecipeError, nearest
+from goodinit.recipes.library.general import (
+    by_scheme,
+    he,
+    lecun,
+    orthogonal,
+    standard,
+    torch_default,
+    xavier,
+)
+from goodinit.recipes.library.generative import dcgan
+from goodinit.recipes.library.language import gpt2, lstm
+from goodinit.recipes.library.vision import vit
+from goodinit.recipes.recipe import Recipe
+from goodinit.recipes.rule import Rule, sel
+from goodinit.schemes import Keep, Scheme
+
+__all__ = ["as_recipe", "maker", "names", "recipe"]
+
+_RECIPES: Mapping[str, Callable[..., Recipe]] = {
+    "dcgan": dcgan,
+    "glorot": xavier,
+    "gpt2": gpt2,
+    "he": he,
+    "kaiming": he,
+    "lecun": lecun,
+    "lstm": lstm,
+    "orthogonal": orthogonal,
+    "standard": standard,
+    "torch_default": torch_default,
+    "vit": vit,
+    "xavier": xavier,
+}
+
+
+def recipe(name: str, **options: object) -> Recipe:
+    """Return a recipe by name.
+
+    Args:
+        name: one of ``names()``.
+        options: those of the recipe, such as ``distribution="uniform"`` for he.
+
+    Raises:
+        UnknownRecipeError: no recipe of that name; the nearest are suggested.
+        RecipeError: an option that the recipe doesn't have, or a value that it doesn't take.
+
+    Example:
+        >>> recipe("he", distribution="uniform").name
+        'he'
+        >>> recipe("xaiver")
+        Traceback (most recent call last):
+        goodinit.errors.UnknownRecipeError: no recipe is called 'xaiver'. Did you mean 'xavier'?...
+    """
+    build = maker(name)
+    known = list(inspect.signature(build).parameters)
+    for option in options:
+        if option not in known:
+            has = f"its options are {', '.join(known)}" if known else "it has no options"
+            raise RecipeError(f"recipe({name!r}, {option}=...): {has}.{nearest(option, known)}")
+    return build(**options)
+
+
+def maker(name: str) -> Callable[..., Recipe]:
+    """Return the function that makes a recipe: its docstring and parameters are the options.
+
+    Raises:
+        UnknownRecipeError: no recipe of that name; the nearest are suggested.
+
+    >>> maker("kaiming") is maker("he")
+    True
+    """
+    build = _RECIPES.get(name) if isinstance(name, str) else None  # pyright: ignore[reportUnnecessaryIsInstance]
+    if build is None:
+        near = nearest(name, _RECIPES) if isinstance(name, str) else ""  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise UnknownRecipeError(
+            f"no recipe is called {name!r}.{near} Known: {', '.join(_RECIPES)}"
+        )
+    return build
+
+
+def names() -> tuple[str, ...]:
+    """Return the names of all recipes, in order.
+
+    >>> "he" in names()
+    True
+    """
+    return tuple(_RECIPES)
+
+
+def as_recipe(value: object) -> Recipe:
+    """Return what a person means by a recipe.
+
+    Args:
+        value: a Recipe; its name; its file, a ``Path`` or a text that ends in ".toml"; a scheme,
+            for the weights of linear layers, convolutions and RNNs, with everything else as in
+            ``standard``; or a mapping from a module type or a glob to a scheme, which changes
+            only what it names (a type's scheme goes to its weights, not to its biases). The last
+            entry that matches wins.
+
+    Raises:
+        RecipeFileError: a file that can't be read or holds no valid recipe; says on which line.
+        RecipeError: something else.
+
+    Example:
+        >>> from torch import nn
+        >>> from goodinit.schemes import Constant, XavierUniform
+        >>> print(as_recipe({nn.Linear: XavierUniform(), "*.bias": Constant(0.01)}))
+        mapping
+          all() | part('buffer') -> Keep()
+          type(Linear) & ~part('bias') -> XavierUniform()
+          name('*.bias') -> Constant(value=0.01)
+    """
+    match value:
+        case Recipe():
+            return value
+        case Path():
+            return Recipe.load(value)
+        case str():
+            return Recipe.load(value) if value.endswith(".toml") else recipe(value)
+        case Scheme():
+            return by_scheme(repr(value), value)
+        case Mapping():
+            return _mapping(cast("Mapping[object, object]", value))
+        case _:
+            raise RecipeError(
+                f"a recipe is a gi.Recipe, a name such as 'he', a file such as 'mine.toml', a "
+                f"scheme such as gi.XavierUniform(), or a mapping from module types or globs to "
+                f"schemes; got {value!r:.200}"
+            )
+
+
+def _mapping(mapping: Mapping[object, object]) -> Recipe:
+    if not mapping:
+        raise RecipeError("the mapping is empty: it would change nothing")
+    kept = Rule(sel.all() | sel.part("buffer"), Keep(), "the mapping doesn't name it", True)
+    rules = (Rule(cast("str", where), cast("Scheme", of)) for where, of in mapping.items())
+    return Recipe((kept, *rules), "mapping")

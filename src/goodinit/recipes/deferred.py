@@ -1,0 +1,123 @@
+"""Schemes that ask the row: what they draw is known once a model is. A plan holds none."""
+
+# The base class documents the methods; not each scheme needs each argument.
+# ruff: noqa: ARG002, D102
+
+from __future__ import annotations
+
+import re
+from abc import abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from torch import Tensor
+
+from goodinit.anatomy.rows import Row
+from goodinit.errors import SchemeError
+from goodinit.recipes.reasons import BENT
+from goodinit.schemes import (
+    Constant,
+    Draw,
+    HeNormal,
+    HeUniform,
+    Keep,
+    Ones,
+    Scheme,
+    Site,
+    Zeros,
+)
+from goodinit.schemes.fields import refuse
+
+__all__ = ["DEFERRED", "Deferred", "Neutral", "ReluGain"]
+
+
+@dataclass(frozen=True, repr=False)
+class Deferred(Scheme):
+    """A scheme that becomes another one when it is planned on a row."""
+
+    @abstractmethod
+    def on(self, row: Row) -> tuple[Scheme, str]:
+        """Return the scheme for this row, and why it is this one, or ""."""
+
+    def moments(self, site: Site) -> tuple[float, float]:
+        raise SchemeError(f"{self!r} has no numbers before it is planned on a model")
+
+    def fill_(self, out: Tensor, draw: Draw, site: Site) -> None:
+        self.moments(site)
+
+    def times(self, factor: float) -> Scheme:
+        raise SchemeError(
+            f"{self!r} has no numbers to multiply before it is planned: multiply the schemes in it"
+        )
+
+
+@dataclass(frozen=True, repr=False)
+class Neutral(Deferred):
+    """The value at which a scale or an offset changes nothing.
+
+    1 for ``x * w``, 0 for ``x * (1 + w)`` (Gemma's norms) and for ``x + b``. What goes through
+    a function first (CLIP's ``exp(logit_scale)``) is kept.
+    """
+
+    def on(self, row: Row) -> tuple[Scheme, str]:
+        if row.facets.part == "bias":
+            return Zeros(), ""
+        match row.facets.neutral:
+            case None:
+                return Keep(), BENT
+            case 1.0:
+                return Ones(), ""
+            case 0.0:
+                return Zeros(), "an offset from the neutral value, as in x * (1 + w)"
+            case value:
+                return Constant(value), ""
+
+
+@dataclass(frozen=True, repr=False)
+class ReluGain(Deferred):
+    """He's law with the exact gain of the relu-like function that follows, else ``otherwise``.
+
+    Relu-like are relu, leaky_relu, prelu, rrelu and relu6: their outputs grow with their inputs
+    (the slope of the variance map is 1), so that matching the second moment is stable.
+
+    Raises:
+        SchemeError: ``he`` isn't He's law, or ``otherwise`` no scheme that draws.
+    """
+
+    he: HeNormal | HeUniform
+    otherwise: Scheme
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.he, (HeNormal, HeUniform)):  # pyright: ignore[reportUnnecessaryIsInstance]
+            refuse(self, "he", self.he, "he must be a HeNormal or a HeUniform")
+        if not isinstance(self.otherwise, Scheme) or isinstance(self.otherwise, Deferred):  # pyright: ignore[reportUnnecessaryIsInstance]
+            mend = "otherwise must be a scheme, and not one that asks the row"
+            refuse(self, "otherwise", self.otherwise, mend)
+
+    def on(self, row: Row) -> tuple[Scheme, str]:
+        name, slope = _split(row.facets.activation or "")
+        match name:
+            case "relu" | "relu6" | "rrelu":
+                scheme = replace(self.he, nonlinearity=name, a=0.0)
+            case "leaky_relu" | "prelu":
+                default = 0.01 if name == "leaky_relu" else 0.25
+                a = default if slope is None else slope
+                scheme = replace(self.he, nonlinearity="leaky_relu", a=a)
+            case _:
+                return self.otherwise, ""
+        return scheme, ""
+
+    def __repr__(self) -> str:
+        return f"ReluGain({self.he!r}, else {self.otherwise!r})"
+
+
+DEFERRED: Mapping[str, type[Scheme]] = {"Neutral": Neutral, "ReluGain": ReluGain}
+"""By name, for ``schemes.from_dict``: a recipe's file may hold them, a plan's may not."""
+
+
+def _split(activation: str) -> tuple[str, float | None]:
+    """Return a function's name and its first argument: ``leaky_relu(0.2)``."""
+    found = re.fullmatch(r"(\w+)(?:\(([-+.\deE]+)[^)]*\))?", activation)
+    if not found:
+        return activation, None
+    return found[1], None if found[2] is None else float(found[2])

@@ -1,0 +1,1 @@
+"""The library's recipes: the initializations of papers and of their code."""

@@ -1,0 +1,183 @@
+"""Recipes for any model."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from goodinit.errors import RecipeError, nearest
+from goodinit.recipes.deferred import ReluGain
+from goodinit.recipes.library.shared import REST, WEIGHTS, library
+from goodinit.recipes.recipe import Recipe
+from goodinit.recipes.rule import Rule, sel
+from goodinit.schemes import (
+    HeNormal,
+    HeUniform,
+    LeCunNormal,
+    LeCunUniform,
+    Ones,
+    Orthogonal,
+    Scheme,
+    TorchDefault,
+    XavierNormal,
+    XavierUniform,
+)
+
+__all__ = [
+    "by_scheme",
+    "choice",
+    "he",
+    "lecun",
+    "orthogonal",
+    "standard",
+    "torch_default",
+    "xavier",
+]
+
+Distribution = Literal["normal", "uniform"]
+
+
+def standard() -> Recipe:
+    """The default of goodinit: every signal starts with second moment near 1.
+
+    ============================================  =============================================
+    weights followed by relu, leaky_relu, prelu,  ``HeNormal`` with the function's exact gain
+    rrelu or relu6
+    other weights of linear layers, convolutions  ``LeCunNormal()``, N(0, 1/fan_in)
+    and RNNs
+    those that end a residual branch              ``LeCunNormal`` times (2 depth)^-1/2
+    hidden-hidden weights of RNNs                 ``Orthogonal()``, gate by gate
+    forget gates of LSTMs                         bias 1 (in ``bias_ih`` only, for torch adds
+                                                  two)
+    all other biases                              0
+    embeddings                                    N(0, 1)
+    embeddings tied with the output projection    N(0, 1/width)
+    positions, tokens                             N(0, .02^2)
+    norms, scales                                 neutral: 1, or 0 where 1 is added; kept where
+                                                  a function comes between (``exp(scale)``)
+    PReLU's slope                                 .25, as torch has it
+    routers of experts                            N(0, .1/fan_in)
+    adapters, state space parameters, unknown     kept (on meta: unresolved, and named)
+    padding rows                                  0
+    ============================================  =============================================
+
+    Why LeCun and not the gain of gelu or silu: matching the second moment alone is unstable
+    there, for the slope of the variance map at its fixed point is 1.144 and 1.173: an error in
+    the variance grows from layer to layer. With LeCun these decay slowly, and a norm or a
+    residual stream is there to catch them. relu's slope is exactly 1; tanh is stable either
+    way (slope .461 at its gain 1.593).
+
+    Why (2 depth)^-1/2 at residual ends: a stream that 2 depth branches add to has second moment
+    1 + 2 depth * (1 / 2 depth) = 2 at its end, whatever the depth (GPT-2; Radford et al. 2019).
+
+    Why N(0, 1/width) for a tied table: the logits are a sum over width products with a
+    normalised input, so that they are N(0, 1) and the first cross-entropy is ln V + 1/2.
+    N(0, 1) would make it grow like sqrt(width).
+
+    Sources: He et al. 2015; LeCun et al. 1998; Saxe et al. 2014 (orthogonal); Jozefowicz et al.
+    2015 (forget gate); Fedus et al. 2021, section 2.4 (router).
+    """
+    weights = (
+        library(WEIGHTS, ReluGain(HeNormal(), LeCunNormal()), "keeps the signal's second moment"),
+        library(
+            WEIGHTS & sel.ends_residual(),
+            LeCunNormal().times(2**-0.5).scaled(depth=-0.5),
+            "ends a residual branch: 2 depth of them add up to 1",
+        ),
+        library(
+            sel.kind("recurrent") & sel.part("recurrent"),
+            Orthogonal(),
+            "keeps the norm of the state over time",
+        ),
+        FORGET,
+    )
+    return Recipe((*REST, *weights), "standard")
+
+
+def torch_default() -> Recipe:
+    """PyTorch's own: what each module's ``reset_parameters`` draws.
+
+    Linear layers and convolutions: ``kaiming_uniform_(a=sqrt(5))``, which is
+    U(+-1/sqrt(fan_in)), a third of LeCun's variance, for weights and biases alike. The often
+    quoted ``a=sqrt(3)`` would be U(+-sqrt(1.5/fan_in)), half of LeCun's variance:
+    ``Rule(nn.Linear, HeUniform("leaky_relu", a=math.sqrt(3)))``. Parameters that torch has no
+    law for are kept. Source: torch/nn/modules/*.py, each ``reset_parameters``.
+    """
+    return Recipe((library(sel.all(), TorchDefault(), "PyTorch's own"),), "torch_default")
+
+
+def he(
+    distribution: Distribution = "normal",
+    nonlinearity: str | None = None,
+    mode: Literal["fan_in", "fan_out", "fan_avg"] = "fan_in",
+) -> Recipe:
+    """Var(w) = gain^2 / fan for weights, biases 0, everything else as in ``standard``.
+
+    He et al. 2015 (1502.01852), equations 10 and 14.
+
+    Args:
+        distribution: "normal" or "uniform".
+        nonlinearity: whose gain; None takes that of the relu-like function which follows a
+            weight, where one is known to, and relu's elsewhere.
+        mode: "fan_in" keeps the signal, "fan_out" the gradient.
+    """
+    cls = {"normal": HeNormal, "uniform": HeUniform}[_distribution("he", distribution)]
+    if nonlinearity is None:
+        relu = cls(mode=mode)
+        return by_scheme("he", ReluGain(relu, relu), "He et al. 2015")
+    return by_scheme("he", cls(nonlinearity, mode=mode), "He et al. 2015")
+
+
+def xavier(distribution: Distribution = "uniform", gain: float = 1.0) -> Recipe:
+    """Var(w) = gain^2 * 2/(fan_in + fan_out), biases 0, everything else as in ``standard``.
+
+    Glorot & Bengio 2010, equation 16.
+    """
+    cls = {"normal": XavierNormal, "uniform": XavierUniform}[_distribution("xavier", distribution)]
+    return by_scheme("xavier", cls(gain), "Glorot & Bengio 2010")
+
+
+def lecun(distribution: Distribution = "normal") -> Recipe:
+    """Var(w) = 1/fan_in, biases 0, everything else as in ``standard``.
+
+    LeCun et al. 1998, "Efficient BackProp", equation 16.
+    """
+    cls = {"normal": LeCunNormal, "uniform": LeCunUniform}[_distribution("lecun", distribution)]
+    return by_scheme("lecun", cls(), "LeCun et al. 1998")
+
+
+def orthogonal(gain: float = 1.0) -> Recipe:
+    """Haar-random orthogonal weights, block by block; everything else as in ``standard``.
+
+    Saxe et al. 2014 (1312.6120). ``gain=2**.5`` for relu.
+    """
+    return by_scheme("orthogonal", Orthogonal(gain), "Saxe et al. 2014")
+
+
+def by_scheme(name: str, scheme: Scheme, why: str = "") -> Recipe:
+    """Return the recipe that a lone scheme stands for: weights by it, the rest as in standard."""
+    return Recipe((*REST, library(WEIGHTS, scheme, why)), name)
+
+
+def choice(recipe: str, option: str, value: object, known: tuple[str, ...]) -> str:
+    """Return the value of an option if it is known.
+
+    Raises:
+        RecipeError: it isn't; the nearest one is suggested.
+    """
+    if isinstance(value, str) and value in known:
+        return value
+    near = nearest(value, known) if isinstance(value, str) else ""
+    raise RecipeError(
+        f"recipe({recipe!r}, {option}={value!r}): {option} is one of {', '.join(known)}.{near}"
+    )
+
+
+def _distribution(recipe: str, value: object) -> str:
+    return choice(recipe, "distribution", value, ("normal", "uniform"))
+
+
+FORGET: Rule = library(
+    sel.kind("recurrent") & sel.part("bias") & sel.block("forget") & sel.attr("bias_ih*"),
+    Ones(),
+    "the cell remembers at first; once, for torch adds two biases",
+)

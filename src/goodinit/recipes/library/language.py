@@ -1,0 +1,56 @@
+"""Recipes for text."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from goodinit.recipes.library.general import FORGET, choice
+from goodinit.recipes.library.shared import REST, WEIGHTS, library
+from goodinit.recipes.recipe import Recipe
+from goodinit.recipes.rule import sel
+from goodinit.schemes import Normal, Orthogonal, XavierUniform
+
+__all__ = ["gpt2", "lstm"]
+
+
+def gpt2(flavour: Literal["hf", "openai"] = "hf") -> Recipe:
+    """Weights and tables N(0, .02^2), residual ends N(0, (.02/sqrt(2 depth))^2), biases 0.
+
+    Radford et al. 2019, section 2.3; ``_init_weights`` in transformers' modeling_gpt2.py and in
+    karpathy/nanoGPT.
+
+    Args:
+        flavour: "hf" as above. "openai" is the released code, openai/gpt-2 src/model.py: no
+            scaling of residual ends, and positions N(0, .01^2).
+    """
+    choice("gpt2", "flavour", flavour, ("hf", "openai"))
+    tables = sel.kind("embedding", "token", "router")
+    rules = (
+        library(WEIGHTS | tables, Normal(0.02)),
+        library(sel.kind("position"), Normal(0.01 if flavour == "openai" else 0.02)),
+    )
+    if flavour == "hf":
+        ends = Normal(0.02 / 2**0.5).scaled(depth=-0.5)
+        why = "ends a residual branch: 2 depth of them add up"
+        rules = (*rules, library(WEIGHTS & sel.ends_residual(), ends, why))
+    return Recipe((*REST, *rules), "gpt2")
+
+
+def lstm() -> Recipe:
+    """Glorot uniform from the input, orthogonal from the state, biases 0, forget gates 1.
+
+    Keras' defaults (keras/src/layers/rnn/lstm.py), gate by gate: Keras takes the four gates for
+    one matrix, which makes its Glorot bound sqrt(6/(in + 4 units)) and the singular values of
+    each gate about 1/2. Torch adds two biases: the 1 stands in ``bias_ih`` alone. Everything
+    else as in ``standard``. Forget gate: Jozefowicz et al. 2015.
+    """
+    hidden = sel.kind("recurrent") & sel.part("recurrent")
+    return Recipe(
+        (
+            *REST,
+            library(WEIGHTS, XavierUniform()),
+            library(hidden, Orthogonal(), "keeps the norm of the state over time"),
+            FORGET,
+        ),
+        "lstm",
+    )

@@ -1,0 +1,52 @@
+"""Recipes for images."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from goodinit.recipes.library.general import choice
+from goodinit.recipes.library.shared import REST, WEIGHTS, library
+from goodinit.recipes.recipe import Recipe
+from goodinit.recipes.rule import sel
+from goodinit.schemes import Normal, TorchDefault, VarianceScaling, XavierUniform, Zeros
+
+__all__ = ["vit"]
+
+
+def vit(flavour: Literal["timm", "flax"] = "timm") -> Recipe:
+    """A vision transformer's initialization, by one of two upstream codes.
+
+    ==============  ==========================  =======================================
+    what            "timm"                      "flax"
+    ==============  ==========================  =======================================
+    linear          N(0, .02^2)                 Xavier uniform
+    patches         torch's own                 LeCun normal, cut at 2 sigma
+    positions       N(0, .02^2)                 N(0, .02^2)
+    class token     N(0, 1e-6^2)                0
+    head            as linear                   0
+    biases          0 (patches: torch's own)    0
+    ==============  ==========================  =======================================
+
+    timm/models/vision_transformer.py: its ``trunc_normal_`` cuts at +-2, which for std .02 is
+    100 sigma, nowhere. google-research/vision_transformer vit_jax/models_vit.py: its MLP biases
+    are N(0, 1e-6^2), a millionth, which is 0 here.
+
+    Args:
+        flavour: "timm" or "flax".
+    """
+    choice("vit", "flavour", flavour, ("timm", "flax"))
+    convs = sel.kind("conv")
+    if flavour == "timm":
+        rules = (
+            library(WEIGHTS, Normal(0.02)),
+            library(convs, TorchDefault(), "timm leaves the patch projection to torch"),
+            library(sel.kind("token"), Normal(1e-6)),
+        )
+    else:
+        patches = VarianceScaling(1.0, "fan_in", "truncated")
+        rules = (
+            library(WEIGHTS, XavierUniform()),
+            library(convs & ~sel.part("bias"), patches),
+            library(sel.kind("token") | sel.part("head"), Zeros()),
+        )
+    return Recipe((*REST, *rules), "vit")

@@ -1,0 +1,184 @@
+"""Recipes: rules in order, under a name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from os import PathLike
+
+from torch import nn
+
+from goodinit._common.files import replaced
+from goodinit._common.late import late
+from goodinit.errors import RecipeError
+from goodinit.recipes.rule import Rule
+from goodinit.schemes import Scaled
+
+__all__ = ["Recipe"]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """An ordered list of rules. The last rule that matches wins, block by block.
+
+    Attributes:
+        rules: the rules; a general one first, its exceptions after it.
+        name: shown in plans.
+        why: what the recipe is for, and where it comes from.
+
+    Raises:
+        RecipeError: something in ``rules`` that isn't a Rule.
+
+    Example:
+        >>> from goodinit.recipes.rule import Rule, sel
+        >>> from goodinit.schemes import Normal, Zeros
+        >>> recipe = Recipe([Rule(sel.all(), Normal(0.02)), Rule("*.bias", Zeros())], name="mine")
+        >>> print(recipe)
+        mine
+          all() -> Normal(std=0.02)
+          name('*.bias') -> Zeros()
+    """
+
+    rules: tuple[Rule, ...]
+    name: str = ""
+    why: str = ""
+
+    def __init__(self, rules: Iterable[Rule], name: str = "", why: str = "") -> None:
+        if isinstance(rules, Rule):
+            raise RecipeError("Recipe takes a list of rules: Recipe([rule])")
+        given = tuple(rules)
+        for number, rule in enumerate(given):
+            if not isinstance(rule, Rule):  # pyright: ignore[reportUnnecessaryIsInstance]
+                raise RecipeError(f"rules[{number}] of a recipe must be a gi.Rule, got {rule!r}")
+        object.__setattr__(self, "rules", given)
+        object.__setattr__(self, "name", name)
+        object.__setattr__(self, "why", why)
+
+    def override(self, *rules: Rule) -> Recipe:
+        """Return this recipe with more rules after its own: they win where they match.
+
+        >>> from goodinit.schemes import Normal, Zeros
+        >>> len(Recipe([Rule("*", Normal(0.02))]).override(Rule("head.*", Zeros())).rules)
+        2
+        """
+        return Recipe((*self.rules, *rules), self.name, self.why)
+
+    @property
+    def each(self) -> Callable[[nn.Module], None]:
+        """A function for ``net.apply``: initialises a module's own parameters by its type.
+
+        It sees one module at a time, so that only rules count that a module's type decides:
+        ``sel.all``, ``type``, ``kind``, ``part``, ``block`` and ``attr``. What follows a weight
+        can't be seen, nor what ends a residual branch: the library's recipes draw such weights
+        like others (`standard` and `gpt2` lose their scaling by depth). A weight tied to
+        another is drawn twice, and a module of unknown type keeps its own raw parameters. Each
+        call takes a fresh seed from torch's default CPU generator. Buffers are left alone.
+        ``gi.init_`` has none of these limits.
+
+        Raises:
+            UncoveredError: (when called) a parameter that no rule covers.
+            RecipeError: (here) rules by name, by ``when``, by residual ends, or scaled by depth,
+                layer or width.
+
+        Example:
+            >>> import torch
+            >>> from goodinit.recipes.rule import sel
+            >>> from goodinit.schemes import Ones
+            >>> net = nn.Sequential(nn.Linear(2, 3))
+            >>> _ = net.apply(Recipe([Rule(sel.all(), Ones())]).each)
+            >>> net[0].weight.sum().item()
+            6.0
+        """
+        for rule in self.rules:
+            reason = _beyond_one_module(rule)
+            if reason:
+                raise RecipeError(
+                    f"the rule {rule.text} of recipe {self.name!r} {reason}, which a module "
+                    f"by itself doesn't show: use gi.init_(net, recipe) instead of "
+                    f"net.apply(recipe.each)"
+                )
+        init_module_ = late("goodinit.applying.apply:init_module_")
+        return lambda module: init_module_(module, self)
+
+    def to_toml(self) -> str:
+        """Return the recipe as TOML, to be kept in a file; ``from_toml`` reads it back.
+
+        Raises:
+            RecipeError: a rule that can't be written down: ``sel.when`` and ``Function`` hold
+                code, and a class must be found by its name. Says which rule, and what to do.
+
+        Example:
+            >>> from goodinit.schemes import Zeros
+            >>> print(Recipe([Rule("*.bias", Zeros())], "mine").to_toml())
+            goodinit_recipe = 1
+            name = "mine"
+            <BLANKLINE>
+            [[rule]]
+            where = "*.bias"
+            scheme = "Zeros"
+            <BLANKLINE>
+        """
+        return late("goodinit.recipes.toml:dumps")(self)
+
+    @classmethod
+    def from_toml(cls, text: str, source: str = "") -> Recipe:
+        r"""Return the recipe in a TOML text. Nothing in it is run or imported.
+
+        Args:
+            text: as ``to_toml`` writes it; docs/recipe-files.md has the format.
+            source: named first in errors; a file's name.
+
+        Raises:
+            RecipeFileError: the text holds no valid recipe; says what is wrong on which line.
+
+        Example:
+            >>> text = 'goodinit_recipe = 1\n[[rule]]\nwhere = "*.bias"\nscheme = "Zeros"'
+            >>> Recipe.from_toml(text).rules[0].where
+            name('*.bias')
+        """
+        return late("goodinit.recipes.toml:loads")(text, source)
+
+    def save(self, path: str | PathLike[str]) -> None:
+        """Write the recipe as TOML; the file is replaced whole or not at all.
+
+        Raises:
+            RecipeError: a rule that can't be written down, as for ``to_toml``.
+            OSError: the file can't be written.
+        """
+        text = self.to_toml()
+        with replaced(path) as new:
+            new.write_text(text, encoding="utf-8")
+
+    @classmethod
+    def load(cls, path: str | PathLike[str]) -> Recipe:
+        """Read a recipe's file. Nothing in it is run or imported.
+
+        Raises:
+            RecipeFileError: the file can't be read, or holds no valid recipe; says what is wrong
+                on which line.
+        """
+        return late("goodinit.recipes.toml:load")(path)
+
+    def __str__(self) -> str:
+        return "\n".join([self.name or "recipe", *(f"  {rule.text}" for rule in self.rules)])
+
+
+def _beyond_one_module(rule: Rule) -> str:
+    """Return what a rule asks for that no module shows by itself, or ""."""
+    aspects = rule.where.aspects
+    if "residual" in aspects and rule.optional:
+        return ""  # a library's refinement of the rules before it, which hold without it
+    if "residual" in aspects:
+        return "asks which weights end a residual branch"
+    if "row" in aspects:
+        return "asks a function of the row"
+    if "name" in aspects:
+        return "goes by name"
+    if "activation" in aspects and not rule.optional:
+        return "asks for the activation that follows"
+    scheme = rule.scheme
+    if isinstance(scheme, Scaled):
+        wide = {"depth", "layer", "width"}.intersection(fact for fact, _ in scheme.powers)
+        if wide:
+            return f"scales by {' and '.join(sorted(wide))}"
+    return ""

@@ -1,0 +1,77 @@
+"""Samples and positions that become alike: GI104 and GI105."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+
+from torch import Tensor
+
+from goodinit.findings import Finding
+from goodinit.signal.activity import MOSTLY, is_level, share
+from goodinit.signal.meter import Meter
+from goodinit.signal.paths import SIGMOIDS, pooled, sinks
+from goodinit.signal.remedies import AROUND, STANDARD
+from goodinit.signal.rows import Signal, SignalRow
+
+__all__ = ["alike"]
+
+ALIKE, DIFFERENT = 0.999, 0.9  # cosines
+NUMBERS = 8  # of a sample: two vectors of fewer are alike by chance
+
+
+def alike(signal: Signal, params: Mapping[str, Tensor], meter: Meter) -> Iterator[Finding]:
+    """Yield samples, and positions, that are alike at the last layer of an output."""
+    of_inputs = 1.0 if meter.empty_inputs else meter.input_cosine
+    lasts = [row for row in _lasts(signal, meter.outputs) if not _is_prior(row, params)]
+    for last in lasts:
+        cosine = last.forward.across_samples
+        if cosine is not None and cosine > ALIKE and (of_inputs is None or of_inputs < DIFFERENT):
+            began = "" if of_inputs is None else f"; that of the inputs is {of_inputs:.2f}"
+            yield Finding(
+                "GI104",
+                "warning",
+                last.key,
+                "outputs hardly depend on the inputs: two samples have the cosine "
+                f"{cosine:.6f}{began}",
+                # A sigmoid's mean of 1/2 makes samples alike however its layers are drawn.
+                AROUND if any(row.function in SIGMOIDS for row in signal.rows) else STANDARD,
+            )
+            break
+    first = next((r for r in signal.rows if r.forward.across_positions is not None), None)
+    began = None if first is None else first.forward.across_positions
+    if first is None or began is None or began >= DIFFERENT:
+        return
+    for last in lasts:
+        cosine = last.forward.across_positions
+        if cosine is not None and cosine > ALIKE:
+            yield Finding(
+                "GI105",
+                "warning",
+                last.key,
+                f"positions become alike: two of a sample have the cosine {cosine:.6f}; at "
+                f"{first.key} it is {began:.2f}",
+                "look for attention without a residual connection, or draw its values larger",
+            )
+            return
+
+
+def _lasts(signal: Signal, outputs: set[int]) -> list[SignalRow]:
+    """Return the last layer of each output that doesn't know averages alone, the latest first."""
+    rows, averages = signal.rows, pooled(signal.rows)
+    found: list[int | None] = []  # of each row, the last such layer that it came from
+    for number, row in enumerate(rows):
+        many = math.prod(row.shape) >= NUMBERS * signal.batch
+        if row.kind == "contract" and not averages[number] and many:
+            found.append(number)
+        else:
+            before = [at for n in row.takes if n >= 0 and (at := found[n]) is not None]
+            found.append(max(before, default=None))
+    numbers = {at for n in sinks(rows, outputs) if (at := found[n]) is not None}
+    return [rows[number] for number in sorted(numbers, reverse=True)]
+
+
+def _is_prior(row: SignalRow, params: Mapping[str, Tensor]) -> bool:
+    """Whether a layer is its bias, one number for all: a prior, such as focal loss starts from."""
+    biases = [params[name] for name in row.params if params[name].dim() == 1]
+    return any(is_level(bias) and share(bias, row) > MOSTLY for bias in biases)

@@ -1,0 +1,362 @@
+"""Observers of the backward pass: as it is, and with weights redrawn on the way back only."""
+
+# Methods that an observer has are documented in trace.calls.
+# ruff: noqa: ARG002, D102
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from goodinit.applying.write import fill
+from goodinit.dataflow.functions import role_of
+from goodinit.plans.rows import PlanRow
+from goodinit.signal.batch_axis import Keys
+from goodinit.streams import Law, Stream
+from goodinit.trace.calls import Call, tensors_in
+
+__all__ = ["Decoupled", "IndependenceRow", "Watch", "norm2"]
+
+MULTIPLIES = frozenset(("contract", "attention", "opaque", "other"))
+PLUS = frozenset(("addmm", "baddbmm", "addbmm", "addmv"))  # the first is added
+WEIGHT_RIGHT = frozenset(("matmul", "mm", "bmm", "addmm", "baddbmm"))
+
+
+@dataclass(slots=True)
+class IndependenceRow:
+    """One call that multiplies by a weight.
+
+    Attributes:
+        name: key of the call.
+        weight: name of the parameter.
+        r: |dL/dx|^2 / (|dL/dy|^2 |W|^2 / rows); 1 if independent (less at a convolution's border).
+        m: |f'(u) g|^2 / (mean f'(u)^2 |g|^2) of the activation that follows; None of none.
+        ratio: R of the gradient at this layer's input: what all layers from here on add up to.
+        own: how much above 1 r is if the gradient there depends on W through the layer's own
+            output y = W x alone: the sum of (y g)^2 / |x|^2, over |g|^2 |W|^2 / rows.
+        sided: (sum of g)^2 / (n |g|^2) of the gradient g that reaches the activation's n units:
+            1 if it is the same for all, 1/n if its signs are random.
+        square: |dL/dx|^2.
+    """
+
+    name: str
+    weight: str = ""
+    r: float | None = None
+    m: float | None = None
+    ratio: float | None = None
+    own: float | None = None
+    sided: float | None = None
+    square: float = 0.0
+
+
+@dataclass(slots=True)
+class _Weight:
+    """A tensor made from parameters alone.
+
+    Attributes:
+        tensor: itself, kept alive, so that its id stays its own.
+        name: of the parameter.
+        view: of a tensor with the same values in another shape: what makes it from the other.
+    """
+
+    tensor: Tensor
+    name: str
+    view: Callable[[Callable[[Tensor], Tensor]], Tensor] | None = None
+
+
+class Watch:
+    """Runs calls as they are, and watches the gradients at layers and activations.
+
+    Attributes:
+        rows: a row for each layer.
+        skipped: keys of calls that multiply by weights inside, and show no layers.
+        start: the first thing that an embedding returned for the inputs; None without one.
+    """
+
+    def __init__(self, params: Mapping[str, Iterable[Tensor]], inputs: Iterable[Tensor]) -> None:
+        self.rows: list[IndependenceRow] = []
+        self.skipped: list[str] = []
+        self.start: Tensor | None = None
+        self._weights = {
+            id(t): _Weight(t, name) for name, tensors in params.items() for t in tensors
+        }
+        self._inputs = {t.untyped_storage().data_ptr() for t in inputs if not t.is_floating_point()}
+        self._keys = Keys()
+        self._gated: IndependenceRow | None = None  # the last one that an activation followed
+
+    def source(self, original: Tensor, stand_in: Tensor) -> None: ...
+    def enter(self, path: str, module: nn.Module, args: tuple[Any, ...]) -> None: ...
+    def leave(self, path: str, module: nn.Module, result: object) -> None: ...
+    def call(self, call: Call) -> None: ...
+
+    def change(self, func: Callable[..., Any], call: Call) -> object:
+        """Run a call; what it returns is what the model gets."""
+        key, role = self._keys.of(call), role_of(call.function)
+        taken = list(tensors_in((call.args, dict(call.kwargs))))
+        weights = [t for t in taken if id(t) in self._weights]
+        matrices = [t for t in weights if t.dim() > 1]
+        if weights and len(weights) == len(taken):
+            return self._made(func, call, weights, role)
+        if role == "activation" and self.rows and not weights:
+            return self._activation(func, call)
+        factors = taken[1:] if call.function in PLUS else taken
+        signal = next(
+            (t for t in factors if t.is_floating_point() and id(t) not in self._weights), None
+        )
+        if role == "contract" and len(matrices) == 1 and signal is not None and not call.inplace:
+            return self._layer(func, call, key, matrices[0], signal)
+        if signal is not None and matrices and role in MULTIPLIES:
+            self.skipped.append(key)
+        result = func(*call.args, **call.kwargs)
+        if role == "pick" and matrices and self.start is None and self._chosen(taken):
+            self.start = alias(result)
+            return self.start
+        return result
+
+    def _chosen(self, taken: Iterable[Tensor]) -> bool:
+        """Whether one of these tensors is an input's integers."""
+        return any(
+            not t.is_floating_point() and t.untyped_storage().data_ptr() in self._inputs
+            for t in taken
+        )
+
+    def _made(
+        self, func: Callable[..., Any], call: Call, weights: list[Tensor], role: str
+    ) -> object:
+        """Take note of what is made from parameters alone: ``W.t()``, a normed weight."""
+        result = func(*call.args, **call.kwargs)
+        known = [self._weights[id(t)] for t in weights]
+        for at, tensor in enumerate(tensors_in(result)):
+            if id(tensor) in self._weights:
+                continue
+            view = None
+            if role in ("view", "cast") and len(weights) == 1:
+                view = partial(_seen, func, call, weights[0], at)
+            name = ", ".join(dict.fromkeys(w.name for w in known))
+            self._weights[id(tensor)] = _Weight(tensor, name, view)
+        return result
+
+    def _layer(
+        self, func: Callable[..., Any], call: Call, key: str, weight: Tensor, signal: Tensor
+    ) -> object:
+        x = alias(signal)  # its own, so that its gradient is what came through this call alone
+        row, sizes = IndependenceRow(key, self._weights[id(weight)].name), dict[str, float]()
+        self.rows.append(row)
+        result = self._multiply(func, call, weight, {id(signal): x}, key)
+
+        def left(gradient: Tensor) -> None:
+            row.square = norm2(gradient)
+            if sizes.get("y"):
+                row.r = row.square / sizes["y"]
+
+        _hook(x, left)
+        if isinstance(result, Tensor):
+            self._arrival(call, row, weight, x, result, sizes)
+        return result
+
+    def _multiply(
+        self,
+        func: Callable[..., Any],
+        call: Call,
+        weight: Tensor,
+        other: dict[int, Tensor],
+        key: str,
+    ) -> object:
+        return _run(func, call, other)
+
+    def _arrival(
+        self,
+        call: Call,
+        row: IndependenceRow,
+        weight: Tensor,
+        x: Tensor,
+        y: Tensor,
+        sizes: dict[str, float],
+        /,
+    ) -> None:
+        """Note, when the gradient arrives at y, how large it would leave through x."""
+        rows = _outputs(call, weight, y)
+        factor = norm2(weight) / rows if rows else 0.0
+        values = y.detach().clone() if call.function == "linear" and y.dim() == x.dim() else None
+
+        def arrived(gradient: Tensor) -> None:
+            sizes["y"] = size = norm2(gradient) * factor
+            if values is not None and size:
+                along = (values * gradient).double().sum(-1).square()
+                lengths = x.detach().double().square().sum(-1).clamp_min(1e-300)
+                row.own = (along / lengths).sum().item() / size
+
+        _hook(y, arrived)
+
+    def _activation(self, func: Callable[..., Any], call: Call) -> object:
+        taken: object = call.args[0] if call.args else None
+        row = self.rows[-1]
+        if not isinstance(taken, Tensor) or not taken.requires_grad or row is self._gated:
+            return func(*call.args, **call.kwargs)
+        slope = _slope(func, call, taken)
+        result: Tensor = func(*call.args, **call.kwargs)
+        if slope is None:
+            return result
+        self._gated = row
+
+        def arrived(gradient: Tensor) -> None:
+            size, mean = norm2(gradient), slope.double().square().mean().item()
+            row.m = norm2(gradient * slope) / (mean * size) if size and mean else None
+            units = gradient.double().flatten(1) if gradient.dim() > 1 else gradient.double()[None]
+            if size:
+                row.sided = units.sum(1).square().sum().item() / (units.shape[1] * size)
+
+        _hook(result, arrived)
+        return result
+
+
+class Decoupled(Watch):
+    """Multiplies by the weights forward, and by redrawn ones on the way back.
+
+    Attributes:
+        own: names of the weights that were drawn with their own mean and std.
+    """
+
+    def __init__(
+        self,
+        params: Mapping[str, Iterable[Tensor]],
+        inputs: Iterable[Tensor],
+        laws: Mapping[str, PlanRow],
+        seed: int,
+    ) -> None:
+        super().__init__(params, inputs)
+        self.own: dict[str, None] = {}
+        self._laws, self._seed = laws, seed
+
+    def _multiply(
+        self,
+        func: Callable[..., Any],
+        call: Call,
+        weight: Tensor,
+        other: dict[int, Tensor],
+        key: str,
+    ) -> object:
+        with torch.no_grad():
+            values = _run(func, call, other)
+            redrawn = self._redrawn(weight, key)
+        result = _run(func, call, {**other, id(weight): redrawn})
+        assert isinstance(result, Tensor)
+        assert isinstance(values, Tensor)
+        result.data.copy_(values)  # a product's backward pass needs what went in, not this
+        return result
+
+    def _arrival(self, *_: object) -> None: ...  # only the true pass has an r
+
+    def _activation(self, func: Callable[..., Any], call: Call) -> object:
+        return func(*call.args, **call.kwargs)
+
+    def _redrawn(self, tensor: Tensor, key: str) -> Tensor:
+        """Return another draw: each use of a shared weight has one of its own."""
+        weight = self._weights[id(tensor)]
+        if weight.view is not None:
+            return weight.view(lambda base: self._redrawn(base, key))
+        out = torch.empty_like(tensor.detach())
+        # With a number of its own in the key: else all networks met the same draws, and a mean over
+        # many of them kept the chance of these few.
+        first = float(tensor.detach().flatten()[0])
+        stream = Stream(Stream(self._seed).key(f"{key} {first!r}", "independence").key0)
+        law = self._laws.get(weight.name)
+        if law is not None and tuple(law.shape) == tuple(tensor.shape):
+            fill(out, law, stream)
+            return out
+        self.own[weight.name] = None
+        std, mean = (v.item() for v in torch.std_mean(tensor.detach().double(), correction=0))
+        return out.fill_(mean) if std < 1e-15 else stream.fill_(out, key, Law.normal(mean, std))
+
+
+def alias(tensor: Tensor) -> Tensor:
+    """Return the same numbers as a tensor of its own, which can be differentiated by."""
+    return tensor.view_as(tensor) if tensor.requires_grad else tensor.detach().requires_grad_()
+
+
+def norm2(tensor: Tensor) -> float:
+    """Return the sum of squares."""
+    return cast("Tensor", torch.linalg.vector_norm(tensor.detach().double())).item() ** 2
+
+
+def _run(func: Callable[..., Any], call: Call, other: Mapping[int, Tensor]) -> object:
+    """Run a call with other tensors in the places of some."""
+    return func(*_put(call.args, other), **_put(dict(call.kwargs), other))
+
+
+def _put(value: Any, other: Mapping[int, Tensor]) -> Any:
+    if isinstance(value, Tensor):
+        return other.get(id(value), value)
+    if isinstance(value, dict):
+        given = cast("dict[str, object]", value)
+        return {key: _put(item, other) for key, item in given.items()}
+    if type(value) in (tuple, list):
+        return type(value)(_put(item, other) for item in value)
+    return value
+
+
+def _seen(
+    func: Callable[..., Any],
+    call: Call,
+    base: Tensor,
+    at: int,
+    redraw: Callable[[Tensor], Tensor],
+) -> Tensor:
+    """Return the view that a call made of a weight, of another draw of that weight."""
+    return list(tensors_in(_run(func, call, {id(base): redraw(base)})))[at]
+
+
+def _outputs(call: Call, weight: Tensor, y: Tensor) -> int | None:
+    """Return how many rows a weight has, one an output; None where that is unknown."""
+    name, shape = call.function, tuple(weight.shape)
+    if name.startswith("conv_transpose"):
+        # Of its taps each output sees one in stride ** axes.
+        axes, stride = int(name[-2]), call.kwargs.get("stride", (*call.args[3:4], 1)[0])
+        places = stride**axes if isinstance(stride, int) else math.prod(stride)
+        return y.shape[-1 - axes] * places
+    if name == "linear" or name.startswith("conv"):
+        return shape[0]
+    if name == "einsum" and isinstance(call.args[0], str):
+        return _letters(call, weight)
+    order = [id(t) for t in tensors_in((call.args, dict(call.kwargs)))]
+    if name in WEIGHT_RIGHT and order[-1] == id(weight):
+        return weight.numel() // shape[-2]
+    if name in WEIGHT_RIGHT:
+        return weight.numel() // shape[-1]
+    return None
+
+
+def _letters(call: Call, weight: Tensor) -> int | None:
+    """Return the product of the weight's sizes in an einsum that its result has."""
+    taken, _, made = call.args[0].replace(" ", "").partition("->")
+    for letters, tensor in zip(taken.split(","), tensors_in(call.args[1:]), strict=False):
+        if tensor is weight and "." not in letters and made:
+            sizes = zip(letters, tensor.shape, strict=True)
+            return math.prod(size for letter, size in sizes if letter in made)
+    return None
+
+
+def _slope(func: Callable[..., Any], call: Call, u: Tensor) -> Tensor | None:
+    """Return f'(u) of an elementwise function."""
+    with torch.random.fork_rng(devices=[]), torch.enable_grad():
+        leaf = u.detach().clone().requires_grad_()
+        result: Tensor = func(leaf.clone(), *call.args[1:], **call.kwargs)
+        if result.shape != u.shape:  # glu
+            return None
+        return torch.autograd.grad(result.sum(), leaf)[0]
+
+
+def _hook(tensor: Tensor, function: Callable[[Tensor], None]) -> None:
+    if tensor.requires_grad:
+        tensor.register_hook(partial(_quietly, function))  # pyright: ignore[reportUnknownMemberType]
+
+
+def _quietly(function: Callable[[Tensor], None], gradient: Tensor | None) -> None:
+    if gradient is not None:  # of several results this one may not be used
+        function(gradient.detach())

@@ -1,0 +1,125 @@
+"""`jacobian`: singular values of the input-output Jacobian, for dynamical isometry."""
+
+from __future__ import annotations
+
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from goodinit.errors import SignalError
+from goodinit.signal.batch_axis import batch_of, differentiable, untouched
+from goodinit.signal.measure import backward_error, checked, line_of, unwrapped
+from goodinit.trace.calls import Unmoved, tensors_in
+from goodinit.trace.real_run import live
+from goodinit.trace.run import Inputs, arguments
+
+__all__ = ["jacobian"]
+
+MOST = 2**27  # numbers in the Jacobians of all samples together
+
+
+def jacobian(model: nn.Module, inputs: Inputs) -> Tensor:
+    """Return the singular values of the model's Jacobian at each sample, for small models.
+
+    Dynamical isometry (Saxe et al., 2014; Pennington et al., 2017): if all are near 1, a gradient
+    keeps its size in every direction. Their number is that of the smaller side.
+
+    The Jacobian is worked out row by row, in as many backward passes as a sample has outputs, and
+    one more a sample to see whether samples depend on each other (BatchNorm in training). Where
+    they do it is as many for each sample, the others held fixed. The model runs as in ``measure``,
+    and is as before afterwards.
+
+    Args:
+        model: with weights; unmodified.
+        inputs: as for ``measure``; floating ones are what is differentiated by.
+
+    Returns:
+        float64, [samples, min(inputs, outputs of one sample)], the largest first.
+
+    Raises:
+        SignalError: nothing floating goes in or comes out, samples aren't along the first axis,
+            the model raised, more than 2^27 numbers.
+        MetaModelError: the model has no weights.
+
+    Example:
+        >>> layer = nn.Linear(3, 3, bias=False)
+        >>> _ = nn.init.eye_(layer.weight)
+        >>> jacobian(nn.Sequential(layer, nn.Tanh()), torch.zeros(2, 3))
+        tensor([[1., 1., 1.],
+                [1., 1., 1.]], dtype=torch.float64)
+    """
+    model = unwrapped(model)
+    checked(model, inputs)
+    batch = batch_of(inputs)
+    given: list[Tensor] = []
+
+    with live(model, inputs=untouched(inputs)) as run:
+        args, kwargs = differentiable(arguments(inputs), given)
+        try:
+            output = run(Unmoved(), {}, lambda: model(*args, **kwargs))
+        except Exception as error:
+            raise SignalError(f"the model raised: {line_of(error)}") from error
+        returned = [t for t in tensors_in(output) if t.requires_grad]
+        outputs = [t for t in returned if t.is_floating_point()]
+        if returned and not outputs:
+            raise SignalError(
+                "the outputs are complex: wrap the model in one that returns "
+                "torch.view_as_real(output)"
+            )
+        _check(given, outputs, batch)
+        y = torch.cat([t.reshape(batch, -1) for t in outputs], 1)
+        try:
+            found = _rows(y, given, batch)
+        except Exception as error:
+            raise backward_error(error) from error
+    if not found.isfinite().all():
+        raise SignalError("the Jacobian isn't finite: see goodinit.measure")
+    return cast("Tensor", torch.linalg.svdvals(found))
+
+
+def _check(given: list[Tensor], outputs: list[Tensor], batch: int) -> None:
+    if not given:
+        raise SignalError(
+            "no input is floating: give the model what its embedding returns, to differentiate by"
+        )
+    if not outputs:
+        raise SignalError("no output depends on a floating input")
+    for tensor in (*given, *outputs):
+        if not tensor.dim() or tensor.shape[0] != batch:
+            raise SignalError(
+                f"a tensor of shape {tuple(tensor.shape)} goes in or comes out, and the first axis "
+                f"must be that of the {batch} samples"
+            )
+    numbers = sum(t.numel() for t in given) * sum(t.numel() for t in outputs) // batch
+    if numbers > MOST:
+        raise SignalError(f"the Jacobians have {numbers:,} numbers, more than 2^27: fewer samples?")
+
+
+def _rows(y: Tensor, given: list[Tensor], batch: int) -> Tensor:
+    """Return the Jacobians, [samples, outputs, inputs]."""
+    rows = [_gradient(y[:, k].sum(), given, batch) for k in range(y.shape[1])]
+    found = torch.stack(rows, 1)
+    # If samples don't see each other, the sum over them keeps their gradients apart.
+    if not any(_sees_others(y, sample, given, batch) for sample in range(batch)):
+        return found
+    for sample in range(batch):
+        for k in range(y.shape[1]):
+            found[sample, k] = _gradient(y[sample, k], given, batch)[sample]
+    return found
+
+
+def _sees_others(y: Tensor, sample: int, given: list[Tensor], batch: int) -> bool:
+    """Whether a sample's outputs depend on other samples; all are asked, for one may be dead."""
+    # Outputs may add up to a constant, so they are weighted.
+    weights = torch.linspace(1, 2, y.shape[1]).to(y)
+    gradient = _gradient((y[sample] * weights).sum(), given, batch)
+    gradient[sample] = 0
+    return bool(gradient.any())
+
+
+def _gradient(value: Tensor, given: list[Tensor], batch: int) -> Tensor:
+    parts = torch.autograd.grad(
+        value, given, retain_graph=True, allow_unused=True, materialize_grads=True
+    )
+    return torch.cat([part.reshape(batch, -1).double() for part in parts], 1)

@@ -1,0 +1,132 @@
+"""Running a model for real, with gradients, without a trace left behind."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from goodinit.trace.calls import Call, Observer, name_of
+from goodinit.trace.meta import QUERIES
+from goodinit.trace.run import as_before, told
+from goodinit.trace.snapshot import Originals
+
+__all__ = ["gradients_as_before", "live", "tensors_as_before"]
+
+Change = Callable[[Callable[..., Any], Call], object]
+
+
+class _Listener(TorchFunctionMode):
+    """Shows each call of a public torch function to an observer, and lets it run."""
+
+    def __init__(self, observer: Observer, change: Change | None, originals: Originals) -> None:
+        super().__init__()
+        self.path: list[str] = [""]
+        self._observer = observer
+        self._change = change
+        self._originals = originals
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Sequence[type],
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        kwargs = kwargs or {}
+        name, inplace = name_of(func)
+        if name in QUERIES:
+            return func(*args, **kwargs)
+        self._originals.before(func, name, inplace, args, kwargs)
+        if self._change is None:
+            result = func(*args, **kwargs)
+        else:
+            result = self._change(func, Call(self.path[-1], name, inplace, args, kwargs, None))
+        self._observer.call(Call(self.path[-1], name, inplace, args, kwargs, result))
+        return result
+
+
+@contextmanager
+def live(
+    model: nn.Module, grad: bool = True, inputs: Iterable[Tensor] = ()
+) -> Generator[Callable[..., Any]]:
+    """Give a function ``run(observer, names, call, change=None)`` that runs the model for real.
+
+    ``call`` is what is run under the observer; ``change``, given a torch function and its call,
+    returns what shall be the result. With ``grad`` what is made may be differentiated. Afterwards
+    the model's tensors, their gradients, attributes, mode and random state are as before, and the
+    inputs that are named, also if something raised.
+
+    Example:
+        >>> class Names:
+        ...     def call(self, call): print(call.path, call.function)
+        ...     def enter(self, path, module, args): ...
+        ...     def leave(self, path, module, result): ...
+        ...     def source(self, original, stand_in): ...
+        >>> net = nn.Sequential(nn.Linear(3, 3), nn.Tanh())
+        >>> x, paths = torch.ones(1, 3), {id(net[0]): "0", id(net[1]): "1"}
+        >>> with live(net) as run:
+        ...     y = run(Names(), paths, lambda: net(x))
+        0 linear
+        1 tanh
+    """
+
+    def run(
+        observer: Observer,
+        names: Mapping[int, str],
+        call: Callable[[], object],
+        change: Change | None = None,
+    ) -> object:
+        listener = _Listener(observer, change, originals)
+        with told(listener.path, observer, names), listener:
+            return call()
+
+    devices = sorted({t.device for t in model.parameters() if t.is_cuda}, key=str)
+    given = list(inputs)
+    with (
+        as_before(model),
+        gradients_as_before([*model.parameters(), *given]),
+        tensors_as_before(model, given) as originals,
+        torch.random.fork_rng(devices=devices),  # pyright: ignore[reportUnknownArgumentType]
+        torch.set_grad_enabled(grad),
+    ):
+        yield run
+
+
+@contextmanager
+def tensors_as_before(model: nn.Module, inputs: Iterable[Tensor]) -> Generator[Originals]:
+    """Put back what a model writes into its tensors and its inputs, and the flags that it sets."""
+    given, buffers = list(inputs), list(model.buffers())
+    at_once = [*buffers, *(t for t in given if t.layout is torch.strided)]
+    several = [*model.parameters(), *buffers, *_attributes(model), *given]
+    with torch.no_grad():
+        originals = Originals(several, at_once)
+    try:
+        yield originals
+    finally:
+        originals.put_back()
+
+
+def _attributes(model: nn.Module) -> Iterator[Tensor]:
+    """Yield the tensors that modules keep beside parameters and buffers."""
+    for module in model.modules():
+        for value in vars(module).values():
+            if isinstance(value, Tensor):
+                yield value
+
+
+@contextmanager
+def gradients_as_before(tensors: Iterable[Tensor]) -> Generator[None]:
+    """Take away the gradients that lie on tensors, and put them back."""
+    before = [(t, t.grad) for t in tensors]
+    for tensor, _ in before:
+        tensor.grad = None
+    try:
+        yield
+    finally:
+        for tensor, gradient in before:
+            tensor.grad = gradient

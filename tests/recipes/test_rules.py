@@ -1,0 +1,145 @@
+"""Selectors, rules and recipes."""
+
+import pytest
+import torch
+from torch import nn
+
+import goodinit as gi
+from goodinit.errors import RecipeError
+from goodinit.recipes.rule import glob_matches
+
+
+@pytest.mark.parametrize(
+    ("glob", "name", "expected"),
+    [
+        ("*.bias", "bias", True),
+        ("*.bias", "a.b.bias", True),
+        ("*.bias", "a.bias_k", False),
+        ("h.*.weight", "h.0.attn.weight", True),
+        ("H.*", "h.0", False),
+        ("h.[01].w", "h.1.w", True),
+        ("a.b", "axb", False),
+    ],
+)
+def test_globs(glob: str, name: str, expected: bool) -> None:
+    assert glob_matches(glob, name) is expected
+
+
+def test_selectors_compare_and_read_as_they_are_written() -> None:
+    sel = gi.sel
+    assert sel.kind("norm") & ~sel.part("bias") == sel.kind("norm") & ~sel.part("bias")
+    assert repr(sel.kind("norm") & ~sel.part("bias")) == "kind('norm') & ~part('bias')"
+    assert repr(~(sel.all() | sel.block("q"))) == "~(all() | block('q'))"
+    assert repr((sel.all() | sel.ends_residual()) & sel.name("a")) == (
+        "(all() | ends_residual()) & name('a')"
+    )
+    assert ~~sel.all() == sel.all()
+    assert hash(sel.type(nn.Linear)) == hash(sel.type(nn.Linear))
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (lambda: gi.sel.kind("nrom"), "Did you mean 'norm'"),
+        (lambda: gi.sel.part("bais"), "Did you mean 'bias'"),
+        (gi.sel.kind, "needs a name"),
+        (lambda: gi.sel.type(3), "module classes"),
+        (lambda: gi.sel.name(""), "isn't empty"),
+        (lambda: gi.sel.when(3), "function"),
+        (lambda: gi.Rule(3, gi.Zeros()), "selector"),
+        (lambda: gi.Rule("*", gi.Zeros), "call it, Zeros"),
+        (lambda: gi.Rule("*", 0.02), "needs a scheme"),
+        (lambda: gi.Recipe([gi.Zeros()]), r"rules\[0\]"),
+        (lambda: gi.Recipe(gi.Rule("*", gi.Zeros())), "list of rules"),
+    ],
+)
+def test_misuse_is_named(make, says: str) -> None:
+    with pytest.raises(RecipeError, match=says):
+        make()
+
+
+def test_last_rule_wins_and_the_lost_are_shown() -> None:
+    recipe = gi.Recipe([gi.Rule("*", gi.Ones()), gi.Rule("*.bias", gi.Zeros())])
+    row = gi.plan(nn.Linear(2, 3), recipe)["bias"]
+    assert row.scheme == gi.Zeros()
+    assert row.shadowed == ("name('*') -> Ones()",)
+    assert gi.plan(nn.Linear(2, 3), recipe.override(gi.Rule("bias", gi.Ones())))["bias"].mean == 1
+
+
+def test_a_type_means_weights_and_its_subclasses() -> None:
+    class Mine(nn.Linear):
+        pass
+
+    net = nn.Sequential(Mine(2, 3), nn.Bilinear(2, 2, 2))
+    plan = gi.plan(net, {nn.Linear: gi.Ones()})
+    assert [row.name for row in plan if not row.kept] == ["0.weight"]
+    assert "doesn't name it" in plan["0.bias"].why
+
+
+def test_tied_names_match() -> None:
+    net = nn.Sequential(nn.Embedding(5, 3), nn.Linear(3, 5, bias=False))
+    net[1].weight = net[0].weight
+    assert gi.plan(net, {"1.*": gi.Ones()})["0.weight"].scheme == gi.Ones()
+
+
+def test_gates_are_no_parts() -> None:
+    net = nn.LSTM(2, 3)
+    recipe = gi.Recipe([gi.Rule("*", gi.Ones()), gi.Rule(gi.sel.part("out"), gi.Zeros(), "", True)])
+    assert all(row.scheme == gi.Ones() for row in gi.plan(net, recipe))
+
+
+def test_when_sees_the_row() -> None:
+    wide = gi.sel.when(lambda row: row.shape[0] > 3)
+    plan = gi.plan(nn.Sequential(nn.Linear(2, 3), nn.Linear(3, 4)), gi.Recipe(
+        [gi.Rule("*", gi.Zeros()), gi.Rule(wide, gi.Ones())]
+    ))  # fmt: skip
+    assert [row.mean for row in plan] == [0, 0, 1, 1]
+
+
+def test_each_by_type() -> None:
+    net = nn.Sequential(nn.Linear(64, 64), nn.Linear(64, 64), nn.BatchNorm1d(64))
+    torch.manual_seed(3)
+    net.apply(gi.recipe("he").each)
+    first = [p.clone() for p in net.parameters()]
+    assert not torch.equal(first[0], first[2])
+    assert net[0].bias.count_nonzero() == 0
+    torch.manual_seed(3)
+    net.apply(gi.recipe("he").each)
+    assert all(torch.equal(a, b) for a, b in zip(first, net.parameters(), strict=True))
+
+
+@pytest.mark.parametrize("name", gi.recipes.names())
+def test_each_works_for_every_recipe(name: str) -> None:
+    net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.LSTM(4, 4), nn.MultiheadAttention(8, 2), nn.PReLU())
+    before = net[0].weight.clone()
+    net.apply(gi.recipe(name).each)
+    assert not torch.equal(net[0].weight, before)
+
+
+def test_each_leaves_what_it_does_not_know() -> None:
+    class Mine(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.raw = nn.Parameter(torch.full((3, 3), 7.0))
+            self.fc = nn.utils.parametrizations.weight_norm(nn.Linear(3, 3))
+
+    net = Mine()
+    before = net.fc.weight.clone()
+    net.apply(gi.recipe("xavier").each)
+    assert (net.raw == 7).all()
+    assert not torch.equal(net.fc.weight, before)
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        gi.Rule("*.weight", gi.Ones()),
+        gi.Rule(gi.sel.ends_residual(), gi.Ones()),
+        gi.Rule(gi.sel.when(bool), gi.Ones()),
+        gi.Rule(gi.sel.followed_by("relu"), gi.Ones()),
+        gi.Rule(gi.sel.all(), gi.Normal(0.02).scaled(depth=-0.5)),
+    ],
+)
+def test_each_refuses_what_one_module_does_not_show(rule: gi.Rule) -> None:
+    with pytest.raises(RecipeError, match=r"gi\.init_"):
+        _ = gi.Recipe([rule]).each

@@ -1,0 +1,467 @@
+"""Recipes to TOML and back; each error on its line."""
+
+from __future__ import annotations
+
+import itertools
+import re
+import sys
+import tomllib
+import types
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+import goodinit as gi
+from goodinit.anatomy.rows import KINDS, PARTS
+from goodinit.errors import RecipeError, RecipeFileError, SchemeError
+from goodinit.recipes import rule
+from goodinit.recipes.deferred import Neutral, ReluGain
+from goodinit.recipes.toml import LARGEST, MOST_CONDITIONS, MOST_RULES
+from goodinit.recipes.toml_positions import Lines
+
+sel = gi.sel
+
+
+class Outer(nn.Module):
+    class Inner(nn.Linear):
+        pass
+
+
+# ------------------------------------------------------------------------------- there and back
+
+OPTIONS: dict[str, dict[str, list[object]]] = {
+    "he": {
+        "distribution": ["normal", "uniform"],
+        "nonlinearity": [None, "relu", "tanh"],
+        "mode": ["fan_in", "fan_out", "fan_avg"],
+    },
+    "xavier": {"distribution": ["normal", "uniform"], "gain": [1.0, 5 / 3]},
+    "lecun": {"distribution": ["normal", "uniform"]},
+    "orthogonal": {"gain": [1.0, 2**0.5]},
+    "gpt2": {"flavour": ["hf", "openai"]},
+    "vit": {"flavour": ["timm", "flax"]},
+}
+ALIASES = {"kaiming": "he", "glorot": "xavier"}
+
+
+@pytest.mark.parametrize("name", gi.recipes.names())
+def test_every_recipe_of_the_library(name: str) -> None:
+    options = OPTIONS.get(ALIASES.get(name, name), {})
+    for values in itertools.product(*options.values()):
+        recipe = gi.recipe(name, **dict(zip(options, values, strict=True)))
+        assert gi.Recipe.from_toml(recipe.to_toml()) == recipe
+
+
+texts = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=8)
+classes = st.sampled_from([nn.Linear, nn.Conv2d, nn.modules.conv._ConvNd, Outer, Outer.Inner])
+leaves = st.one_of(
+    st.just(sel.all()),
+    st.just(sel.ends_residual()),
+    st.builds(sel.name, texts),
+    st.builds(sel.attr, texts),
+    st.builds(sel.block, texts),
+    st.lists(classes, min_size=1, max_size=2).map(lambda c: sel.type(*c)),
+    st.lists(st.sampled_from(KINDS), min_size=1, max_size=3).map(lambda k: sel.kind(*k)),
+    st.lists(st.sampled_from(PARTS), min_size=1, max_size=3).map(lambda p: sel.part(*p)),
+    st.lists(texts, min_size=1, max_size=2).map(lambda f: sel.followed_by(*f)),
+)
+selectors = st.recursive(
+    leaves,
+    lambda inner: st.one_of(
+        st.builds(rule.Both, inner, inner),
+        st.builds(rule.Either, inner, inner),
+        st.builds(rule.Not, inner),
+    ),
+    max_leaves=8,
+)
+numbers = st.floats(1e-6, 1e6)
+plain = st.one_of(
+    st.builds(gi.Normal, numbers, st.floats(-1, 1)),
+    st.builds(gi.TruncatedNormal, numbers, cut=st.just((-1.5, 2.0)), corrected=st.booleans()),
+    st.builds(gi.Constant, st.floats(-3e38, 3e38)),
+    st.builds(gi.Dirac, st.integers(1, 2**62)),
+    st.builds(gi.HeUniform, st.just("leaky_relu"), st.sampled_from([0.0, 0.1, 5**0.5])),
+    st.builds(gi.VarianceScaling, numbers, st.just("fan_avg"), st.just("uniform")),
+    st.sampled_from([gi.Zeros(), gi.Keep(), gi.TorchDefault(), gi.schemes.AddNoise()]),
+)
+powers = st.dictionaries(st.sampled_from(["depth", "layer", "width", "fan_in"]), numbers)
+scaled = st.builds(lambda scheme, given: scheme.scaled(**given), plain, powers)
+relu_gains = st.builds(ReluGain, st.builds(gi.HeNormal, mode=st.just("fan_out")), plain | scaled)
+schemes = plain | scaled | relu_gains | st.just(Neutral())
+anything = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
+recipes = st.builds(
+    gi.Recipe,
+    st.lists(
+        st.builds(gi.Rule, selectors, schemes, anything, st.booleans()), min_size=1, max_size=3
+    ),
+    anything,
+    anything,
+)
+
+
+@given(recipes)
+@settings(max_examples=300)
+def test_written_and_read_is_equal(recipe: gi.Recipe) -> None:
+    text = recipe.to_toml()
+    assert gi.Recipe.from_toml(text) == recipe
+    assert gi.Recipe.from_toml(text).to_toml() == text
+    assert gi.Recipe.from_toml(text.replace("\n", "\r\n")) == recipe
+
+
+@given(st.floats(allow_nan=False, allow_infinity=False).filter(lambda x: abs(x) < 3e38))
+def test_floats_are_read_exactly(value: float) -> None:
+    recipe = gi.Recipe([gi.Rule("*", gi.Constant(value))])
+    read = gi.Recipe.from_toml(recipe.to_toml()).rules[0].scheme
+    assert repr(read.value) == repr(value)
+
+
+def test_the_common_case_is_pretty() -> None:
+    where = sel.kind("linear", "conv") & ~sel.part("bias")
+    rules = [
+        gi.Rule(where, gi.Normal(0.02).scaled(depth=-0.5), "ends a branch", True),
+        gi.Rule(where & ~sel.ends_residual() & sel.type(nn.Linear), gi.Zeros()),
+        gi.Rule(sel.name("*.a") | sel.kind("norm"), ReluGain(gi.HeNormal(), gi.Ones())),
+        gi.Rule(nn.Linear, gi.TruncatedNormal(1e-6, cut=(-1, 2))),
+    ]
+    assert gi.Recipe(rules, "mine", 'a "tab"\t\x7f').to_toml() == (
+        "goodinit_recipe = 1\n"
+        'name = "mine"\n'
+        r'why = "a \"tab\"\t\u007f"' + "\n"
+        "\n[[rule]]\n"
+        'where = { kind = ["linear", "conv"], not = { part = "bias" } }\n'
+        'scheme = "Normal"\n'
+        "std = 0.02\n"
+        "scaled = { depth = -0.5 }\n"
+        'why = "ends a branch"\n'
+        "optional = true\n"
+        "\n[[rule]]\n"
+        'where = { every = [{ kind = ["linear", "conv"], not = { part = "bias" } }, '
+        '{ not = { ends_residual = true } }, { type = "torch.nn.Linear" }] }\n'
+        'scheme = "Zeros"\n'
+        "\n[[rule]]\n"
+        'where = { any = ["*.a", { kind = "norm" }] }\n'
+        'scheme = "ReluGain"\n'
+        'he = { scheme = "HeNormal" }\n'
+        'otherwise = { scheme = "Ones" }\n'
+        "\n[[rule]]\n"
+        'where = { type = "torch.nn.Linear", not = { part = "bias" } }\n'
+        'scheme = "TruncatedNormal"\n'
+        "std = 1e-06\n"
+        "cut = [-1.0, 2.0]\n"
+    )
+
+
+def test_a_saved_recipe_draws_the_same(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    recipe = gi.recipe("standard")
+    recipe.save(path)
+    assert gi.Recipe.load(path) == recipe
+    nets = [nn.Sequential(nn.Linear(8, 8), nn.ReLU(), nn.LayerNorm(8)) for _ in range(3)]
+    plans = [
+        gi.init_(net, given, seed=0)
+        for net, given in zip(nets, [recipe, path, str(path)], strict=True)
+    ]
+    assert plans[0] == plans[1] == plans[2]
+    assert torch.equal(nets[0][0].weight, nets[2][0].weight)
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def local() -> type[nn.Module]:
+    class Local(nn.Linear):
+        pass
+
+    return Local
+
+
+class Mine(gi.Normal):
+    pass
+
+
+class Far(rule.All):
+    pass
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        (gi.Rule(sel.when(bool), gi.Ones()), r"rule 2 of recipe 'r', when\(bool\).*holds code"),
+        (gi.Rule(~(sel.all() & sel.when(bool)), gi.Ones()), "holds code.*override"),
+        (gi.Rule("*", gi.Function(torch.ones)), r"rule 2 .*Function.* holds code"),
+        (gi.Rule("*", gi.Function(torch.ones).scaled(depth=1)), "rule 2 .*code"),
+        (gi.Rule("*", ReluGain(gi.HeNormal(), gi.Function(torch.ones))), "rule 2 .*code"),
+        (gi.Rule(local(), gi.Ones()), "rule 2 .*define it in a module"),
+        (gi.Rule("*", Mine(0.1)), "Mine is a class of your own"),
+        (gi.Rule(Far(), gi.Ones()), "read back as another|selector of your own"),
+        (gi.Rule("\ud800", gi.Ones()), "surrogate"),
+        (gi.Rule("x" * 301, gi.Ones()), "rule 2, where: 301 characters"),
+        (gi.Rule("*", gi.Ones(), "x" * 5000), "5002 characters"),
+        (gi.Rule(rule.Kind(("nrom",)), gi.Ones()), "Did you mean 'norm'"),
+    ],
+)
+def test_what_cannot_be_written_is_named(given: gi.Rule, says: str) -> None:
+    recipe = gi.Recipe([gi.Rule("*", gi.Ones()), given], "r")
+    with pytest.raises(RecipeError, match=f"(?s){says}"):
+        recipe.to_toml()
+
+
+@pytest.mark.parametrize(
+    ("recipe", "says"),
+    [
+        (gi.Recipe([], "r"), "no rule"),
+        (gi.Recipe([gi.Rule("*", gi.Ones())] * (MOST_RULES + 1)), f"at most {MOST_RULES}"),
+        (gi.Recipe([gi.Rule("*", gi.Ones())], 3), "would be read back|text is expected"),
+        (gi.Recipe([gi.Rule("*", gi.Ones())], why=b"x"), "can't be written"),
+    ],
+)
+def test_what_is_no_recipe_is_not_written(recipe: gi.Recipe, says: str) -> None:
+    with pytest.raises(RecipeError, match=says):
+        recipe.to_toml()
+
+
+def test_nothing_is_saved_of_what_cannot_be(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text("old")
+    with pytest.raises(RecipeError):
+        gi.Recipe([gi.Rule(sel.when(bool), gi.Ones())]).save(path)
+    assert path.read_text() == "old"
+
+
+def test_a_deep_selector_is_refused() -> None:
+    where = sel.all()
+    for _ in range(5000):
+        where = rule.Not(where)
+    with pytest.raises(RecipeError, match="deep"):
+        gi.Recipe([gi.Rule(where, gi.Ones())]).to_toml()
+
+
+# ------------------------------------------------------------------------- errors on their lines
+
+START = "goodinit_recipe = 1\n\n[[rule]]\n"  # the rule's header is on line 3
+ONES = 'where = "*"\nscheme = "Ones"\n'
+
+
+LINES = [
+    ("", 1, "goodinit_recipe = 1"),
+    ("\n\nname = 'x'", 1, "goodinit_recipe = 1"),
+    ("# new\ngoodinit_recipe = 2", 2, "reads version 1, not 2"),
+    ("\ngoodinit_recipe = true", 2, "not True"),
+    ("goodinit_recipe = 1\nname = 'x'\n\n", 2, "no rule"),
+    ("goodinit_recipe = 1\nrule = []", 2, r"\[\[rule\]\]"),
+    ("goodinit_recipe = 1\n[rule]\n" + ONES, 2, "two brackets"),
+    ("goodinit_recipe = 1\nrule = [\n3]", 3, "rule 1: a rule is a table"),
+    ("goodinit_recipe = 1\nnmae = 'x'", 2, "nmae: unknown.*Did you mean 'name'"),
+    ("goodinit_recipe = 1\nwhy = 3\n[[rule]]\n" + ONES, 2, "why: a text is expected, not 3"),
+    ("goodinit_recipe = 1\n[[rule]\n", 2, "no TOML: Expected ']]'"),
+    ("goodinit_recipe = 1\nname = 'x", 2, "no TOML: "),
+    ("goodinit_recipe = 1\nname = '''x\n\n\ny", 5, "no TOML: "),
+    ("goodinit_recipe = 1\ngoodinit_recipe = 1", 2, "no TOML: "),
+    (START + 'scheme = "Ones"', 3, "rule 1: the rule doesn't say where"),
+    (START + 'where = "*"', 3, "rule 1: the rule doesn't say scheme"),
+    (START + ONES + "std = 1", 6, "rule 1, std: unknown"),
+    (START + "wher = '*'\nscheme = 'Ones'", 4, "wher: unknown.*Did you mean 'where'"),
+    (START + "where = '*'\nshceme = 'Ones'", 5, "shceme: unknown.*Did you mean 'scheme'"),
+    (START + "where = '*'\nscheme = 'Nromal'\nstd = 1", 5, "scheme: .*Did you mean 'Normal'"),
+    (START + "where = '*'\nscheme = 3", 5, "no scheme is called 3"),
+    (START + "where = '*'\nscheme = 'Function'", 5, "holds code"),
+    (START + "where = '*'\nscheme = 'Scaled'", 5, "no scheme is called"),
+    (START + "where = '*'\nscheme = 'Normal'", 5, "rule 1, scheme: Normal needs std"),
+    (START + "where = '*'\nscheme = 'Normal'\nstd = -1", 6, "rule 1, std: .*at least 0"),
+    (START + "where = '*'\nscheme = 'Normal'\nstd = nan", 6, "rule 1, std: .*finite"),
+    (START + "where = '*'\nscheme = 'Normal'\nstd = 2001-01-01", 6, "std: .*not date"),
+    (START + "where = '*'\nscheme = 'Normal'\nstd = 1e-40", 5, "scheme: .*can't be drawn"),
+    (START + ONES + "scaled = 3", 6, "scaled: scaled is a mapping"),
+    (START + ONES + "[rule.scaled]\ndepth = 1\nwith = 1", 8, "scaled.with: .*'width'"),
+    (START + ONES + "scaled.depth = ''", 6, "scaled.depth: .*must be a number"),
+    (START + "where = '*'\nscheme = 'Keep'\nscaled.depth = '1'", 6, "scaled.depth"),
+    (START + "where = '*'\nscheme = 'Neutral'\nscaled.depth = 1", 5, "no numbers to multiply"),
+    (START + "where = '*'\nscheme = 'ReluGain'\nhe = 3\notherwise = 3", 6, "he must be a He"),
+    (
+        START + "where = '*'\nscheme = 'ReluGain'\nhe = { scheme = 'HeNormal' }\n"
+        "[rule.otherwise]\nscheme = 'Normal'\nstd = -1",
+        9,
+        "otherwise.std: ",
+    ),
+    (
+        START + "where = '*'\nscheme = 'ReluGain'\nhe.scheme = 'HeNormal'\n"
+        "otherwise.scheme = 'Neutral'",
+        7,
+        "otherwise.scheme: no scheme is called 'Neutral'",
+    ),
+    (START + ONES + "why = 3", 6, "why: a text is expected"),
+    (START + ONES + "optional = 1", 6, "optional: true or false is expected, not 1"),
+    (START + "where = 3\nscheme = 'Ones'", 4, "where: a glob or a table"),
+    (START + "where = ''\nscheme = 'Ones'", 4, "where: the text is empty"),
+    (START + "where = {}\nscheme = 'Ones'", 4, "all = true"),
+    (START + "where = { all = false }\nscheme = 'Ones'", 4, "where.all: it is true or left"),
+    (START + "where.ends_residual = 1\nscheme = 'Ones'", 4, "not = { ends_residual = true }"),
+    (START + "where.when = 'x'\nscheme = 'Ones'", 4, "where.when: when is code"),
+    (START + "where.knid = 'norm'\nscheme = 'Ones'", 4, "knid: unknown.*Did you mean 'kind'"),
+    (START + "where.kind = 'nrom'\nscheme = 'Ones'", 4, "Did you mean 'norm'"),
+    (START + "where.kind = []\nscheme = 'Ones'", 4, "where.kind: the list is empty"),
+    (START + "where.part = 3\nscheme = 'Ones'", 4, "where.part: a text or a list"),
+    (START + "where.not = 3\nscheme = 'Ones'", 4, "where.not: a glob or a table"),
+    (START + "where.any = 'a'\nscheme = 'Ones'", 4, "where.any: a text or a list"),
+    (START + "where.type = 'Lienar'\nscheme = 'Ones'", 4, "'Lienar'.*or 'Linear'"),
+    (START + "where.type = 'nn.Linear'\nscheme = 'Ones'", 4, "Did you mean 'torch.nn.Linear'"),
+    (START + "where.type = 'a.b.C'\nscheme = 'Ones'", 4, "Import a.b before.* imports nothing"),
+    (START + "where.type = 'torch.Tensor'\nscheme = 'Ones'", 4, "no module class of that name"),
+    (START + "where.type = 'os.system'\nscheme = 'Ones'", 4, "no module class of that name"),
+    (START + "where.type = 'Module.x'\nscheme = 'Ones'", 4, "is loaded"),
+    (START + "where.type = '.'\nscheme = 'Ones'", 4, "is loaded"),
+    (START + f"where.any = {['a'] * MOST_CONDITIONS}\nscheme = 'Ones'", 4, "several rules"),
+    (START + ONES + ("[[rule]]\n" + ONES) * MOST_RULES, 3 + 3 * MOST_RULES, "at most"),
+    # where keys and rules stand, in nasty files
+    (
+        'goodinit_recipe = 1\nwhy = """\n[[rule]]\nstd = 1\n\\"""\n"""\n\n[[rule]]\n'
+        + ONES
+        + "std = 1 # std\n",
+        11,
+        "rule 1, std: unknown",
+    ),
+    (
+        "goodinit_recipe = 1\nwhy = '''\n[[rule]]''''' # ''' [[rule]]\n[[rule]] # [[rule]]\n"
+        + ONES
+        + "#[[rule]]\n[[ 'rule' ]]\nwhy = '[[rule]]'\n\"scheme\" = 'Ones'",
+        8,
+        "rule 2: the rule doesn't say where",
+    ),
+    (START + 'scheme = "Ones"\n[rule.where]\nkind = [\n# "a"\n"norm",\n"conv",\n"x"]', 10, "x"),
+    (
+        START + 'where = { any = ["a", { "kind" = [\n"norm",\n"x"\n] }] }\nscheme="Ones"',
+        6,
+        "'x'",
+    ),
+    (START + '"where" . "any" = [\n"a",\n{ not.k = 1 }]\nscheme="Ones"', 6, "where.any.not.k"),
+    (START + '"wh\\u0065re".kind = "x"\nscheme="Ones"', 4, "where.kind"),
+    (START + '"wh\\u0065er" = "x"\nscheme="Ones"', 4, "wheer: unknown"),
+    (START + ONES + '"a.b\\n" = 1\n[[rule]]\na.b = 1', 6, r"rule 1, 'a.b\\n': unknown"),
+    ("goodinit_recipe=1\nrule=[{where='*',scheme='Ones'},\n{where='*',scheme=3}]", 3, "rule 2"),
+    ("goodinit_recipe=1\nrule=[\n{where='*',scheme='Ones'},\n# {\n{where='*'}]", 5, "rule 2"),
+    ((START + ONES + "\nstd = 1\n").replace("\n", "\r\n"), 7, "std: unknown"),
+    ("\ufeff" + START + ONES + "std = 1", 6, "std: unknown"),
+    (START + ONES + "cut = [[1, 2], 3.5, 1979-05-27 07:32:00, inf]\nx = 1", 6, "cut: unknown"),
+    # limits
+    ("a = 1\nb = " + "[" * 1000, 2, "nested more than 16"),
+    ("a = 1\n" + "b." * 1000 + "b = 1", 2, "nested more than 16"),
+    ("a = 1\n[" + "b." * 1000 + "b]", 2, "nested more than 16"),
+    ("a = 1\nb = " + "9" * 5000, 2, "5000 characters"),
+    ("a = 1\nb = '" + "9" * 5000, 2, "closing quote"),
+    ("a = 1\nb = '\ud800'", 2, "surrogate"),
+    ("a = 1\nb = '\0'", 2, "no TOML"),
+]
+
+
+@pytest.mark.parametrize(("text", "line", "says"), LINES)
+def test_an_error_names_its_line(text: str, line: int, says: str) -> None:
+    with pytest.raises(RecipeFileError, match=says) as caught:
+        gi.Recipe.from_toml(text, "mine.toml")
+    assert re.match(r"mine\.toml, line (\d+): ", str(caught.value))[1] == str(line)
+    assert len(str(caught.value)) < 1000
+    with pytest.raises(RecipeFileError, match=f"^line {line}: "):
+        gi.Recipe.from_toml(text)
+
+
+def noted(data: object, place: tuple[str | int, ...] = ()) -> list[tuple[str | int, ...]]:
+    """Every place in nested data."""
+    pairs = enumerate(data) if isinstance(data, list) else getattr(data, "items", list)()
+    return [place, *(found for key, value in pairs for found in noted(value, (*place, key)))]
+
+
+@given(recipes, st.integers(0, 3))
+@settings(max_examples=100)
+def test_each_key_of_a_written_recipe_has_its_line(recipe: gi.Recipe, blank: int) -> None:
+    text = recipe.to_toml().replace("\n", "\n" * (blank + 1))
+    lines = Lines(text)
+    numbered = dict(enumerate(text.split("\n"), 1))
+    for place in noted(tomllib.loads(text))[1:]:
+        start = numbered[lines.of(place)]
+        if place == ("rule",) or (place[0] == "rule" and len(place) == 2):
+            assert start == "[[rule]]"
+        else:
+            key = str(place[2] if place[0] == "rule" else place[0])
+            assert start.startswith(f"{key} = ")
+            above = numbered[lines.of(place[:2])] if place[0] == "rule" else "[[rule]]"
+            assert above == "[[rule]]"
+
+
+# ------------------------------------------------------------------------------------ files
+
+
+@pytest.mark.parametrize(
+    ("raw", "says"),
+    [
+        (b"", "line 1: no recipe"),
+        (b"\xef\xbb\xbf", "line 1: no recipe"),
+        (b"a = 1\n\nb = '\xff'", "line 3: no UTF-8 text"),
+        ("a = 1".encode("utf-16"), "line 1: no UTF-8 text"),
+        (b"\0", "line 1: no TOML"),
+        (b"#" * (LARGEST + 1), f"more than {LARGEST} bytes"),
+    ],
+)
+def test_bad_files_are_named(raw: bytes, says: str, tmp_path: Path) -> None:
+    path = tmp_path / "bad.toml"
+    path.write_bytes(raw)
+    with pytest.raises(RecipeFileError, match=f"bad.toml.*{says}"):
+        gi.init_(nn.Linear(2, 2), path)
+
+
+def test_files_that_cannot_be_read(tmp_path: Path) -> None:
+    with pytest.raises(RecipeFileError, match="No such file"):
+        gi.plan(nn.Linear(2, 2), "missing.toml")
+    with pytest.raises(RecipeFileError, match="directory"):
+        gi.Recipe.load(tmp_path)
+    with pytest.raises(RecipeFileError, match="null"):
+        gi.Recipe.load("a\0b.toml")
+    with pytest.raises(RecipeError, match=r"Recipe\.load"):
+        gi.Recipe.from_toml(tmp_path)
+    with pytest.raises(RecipeFileError, match="the text has more than"):
+        gi.Recipe.from_toml("#" * (LARGEST + 1))
+
+
+# --------------------------------------------------------------------- nothing is run or imported
+
+
+def test_classes_are_looked_up_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Lazy(types.ModuleType):
+        def __getattribute__(self, name: str) -> object:
+            raise AssertionError(f"asked for {name}")
+
+    class Trap:
+        def __getattribute__(self, name: str) -> object:
+            raise AssertionError(f"asked for {name}")
+
+    lazy = Lazy("lazy_mod")
+    types.ModuleType.__getattribute__(lazy, "__dict__")["Net"] = Outer
+    trap = types.ModuleType("trap_mod")
+    trap.__getattr__ = lambda name: pytest.fail(f"asked for {name}")
+    trap.Net = Trap()
+    for name, module in [("lazy_mod", lazy), ("trap_mod", trap), ("none_mod", None), ("t", Trap())]:
+        monkeypatch.setitem(sys.modules, name, module)
+    read = gi.Recipe.from_toml
+    loaded = set(sys.modules)
+    text = START + 'where = {{ type = "{}" }}\nscheme = "Ones"'
+    assert read(text.format("lazy_mod.Net")).rules[0].where == sel.type(Outer)
+    assert read(text.format("lazy_mod.Net.Inner")).rules[0].where == sel.type(Outer.Inner)
+    for name in ("trap_mod.Net", "trap_mod.x", "none_mod.x", "t.x", "trap_mod.Net.x", "xml.dom.X"):
+        with pytest.raises(RecipeFileError, match="is loaded"):
+            read(text.format(name))
+    assert set(sys.modules) == loaded
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: ReluGain(gi.Normal(1.0), gi.Ones()),
+        lambda: ReluGain(gi.HeNormal(), 3),
+        lambda: ReluGain(gi.HeNormal(), Neutral()),
+        lambda: Neutral().scaled(depth=1),
+        lambda: ReluGain(gi.HeNormal(), gi.Ones()).scaled(depth=1),
+    ],
+)
+def test_schemes_that_ask_the_row_do_not_nest(make) -> None:
+    with pytest.raises(SchemeError):
+        make()
