@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
+import goodinit as gi
 from goodinit.anatomy import read
 from goodinit.errors import GoodinitError, TraceError
 
@@ -311,3 +314,23 @@ def test_scripted_parts_do_not_break_the_run():
 
     told = {r.name: r.facets for r in read(Calls(), torch.randn(2, 4)).rows}
     assert told["linear.weight"].activation == "relu"
+
+
+@pytest.mark.parametrize(
+    ("verb", "runs"),
+    [
+        (gi.plan, 1),
+        (gi.explain, 1),
+        (gi.measure, 2),  # for real, and on meta with one sample fewer to find the batch axis
+    ],
+)
+def test_a_model_runs_once_for_each_thing_asked_of_it(verb, runs):
+    class Counts(nn.Linear):
+        calls: ClassVar[list[str]] = []
+
+        def forward(self, x):
+            self.calls.append(str(x.shape))
+            return super().forward(x)
+
+    verb(Counts(8, 8), inputs=torch.randn(4, 8))
+    assert len(Counts.calls) == runs

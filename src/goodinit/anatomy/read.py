@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from torch import Tensor, nn
 
@@ -28,12 +28,15 @@ class Anatomy:
         slots: where each lives in the model, in the same order.
         how: how it is known: "module types", or how the model was run: "meta", "real".
         reason: why it wasn't run on meta, if so.
+        graph: the data flow of the run; it numbers parameters as the slots are. None if the
+            model was not run.
     """
 
     rows: tuple[Row, ...]
     slots: tuple[Slot, ...]
     how: str
     reason: str = ""
+    graph: Graph | None = field(default=None, compare=False, repr=False)
 
 
 def read(model: nn.Module, inputs: Inputs | None = None, prefix: str = "") -> Anatomy:
@@ -70,7 +73,7 @@ def read(model: nn.Module, inputs: Inputs | None = None, prefix: str = "") -> An
     flow = facets_from(graph, outputs, told)
     layers = layers_by_flow(graph, modules, flow.sums)
     placed = _placed(found, _expert_biases(found, flow.facets), layers, paths, flow.width)
-    return Anatomy(_rows(found, placed), tuple(found), run.how, run.reason)
+    return Anatomy(_rows(found, placed), tuple(found), run.how, run.reason, graph)
 
 
 def _by_type(

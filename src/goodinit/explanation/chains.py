@@ -21,7 +21,6 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from goodinit.anatomy import Anatomy
 from goodinit.anatomy.modules import _flattened
 from goodinit.anatomy.names import walk
 from goodinit.dataflow.activations import activation_name
@@ -31,14 +30,12 @@ from goodinit.errors import GoodinitError
 from goodinit.explanation.reading import Seen
 from goodinit.schemes import second_moment
 from goodinit.schemes.gains import NONLINEARITIES
-from goodinit.trace import Inputs, tensors_in, trace
 
 __all__ = [
     "Chain",
     "Link",
     "chains_by_flow",
     "chains_by_type",
-    "flow_of",
     "heads_by_flow",
     "squared",
 ]
@@ -168,16 +165,6 @@ def _passes(module: nn.Module) -> bool:
 
 
 # Links as the data flow shows them.
-
-
-def flow_of(model: nn.Module, inputs: Inputs, anatomy: Anatomy) -> Graph | None:
-    """Return the data flow of one run, which numbers parameters as the anatomy does."""
-    slots = anatomy.slots
-    params = {id(tensor): number for number, slot in enumerate(slots) for tensor in slot.tensors}
-    entering = frozenset(id(t) for t in tensors_in(inputs))
-    paths = {id(module): path for path, module in walk(model)}
-    run, graph = trace(model, inputs, lambda: Graph(params, entering), paths)
-    return None if run.how == "not run" else graph
 
 
 def chains_by_flow(graph: Graph, seen: Mapping[int, Seen]) -> list[Chain]:

@@ -12,12 +12,7 @@ from goodinit.anatomy.writable import check_module
 from goodinit.errors import nearest
 from goodinit.explanation import table
 from goodinit.explanation.candidates import Candidate, candidates, level_of
-from goodinit.explanation.chains import (
-    chains_by_flow,
-    chains_by_type,
-    flow_of,
-    heads_by_flow,
-)
+from goodinit.explanation.chains import chains_by_flow, chains_by_type, heads_by_flow
 from goodinit.explanation.common_practice import meant_by
 from goodinit.explanation.context import Case, Verdict
 from goodinit.explanation.reading import Seen, check_memory, see
@@ -144,7 +139,7 @@ def explain(model: nn.Module, inputs: Inputs | None = None) -> Explanation:
     level = level_of(seen)
     own = own_laws(model)
     looks = {one.row.name: _look(best, one, own(one.slot), level) for one in seen}
-    graph = None if inputs is None else flow_of(model, inputs, anatomy)
+    graph = anatomy.graph
     by_name = {one.row.name: one for one in seen}
     numbered = {
         number: by_name[slot.name]
