@@ -205,3 +205,11 @@ def test_ten_thousand_parameters_are_planned_in_no_time(monkeypatch: pytest.Monk
         gi.plan(net, recipe)
         times.append(time.process_time() - start)
     assert min(times) < 1.0  # .5 s is the promise; a busy machine is no bug
+
+
+@pytest.mark.parametrize("power", [-1.0, 2.0])
+def test_scaled_by_layer_counts_layers_from_one(power: float) -> None:
+    net = nn.Sequential(*(nn.Linear(4, 4, bias=False) for _ in range(3)))
+    planned = gi.plan(net, gi.Normal(0.5).scaled(layer=power), inputs=torch.zeros(2, 4))
+    assert [row.layer for row in planned] == [0, 1, 2]
+    assert [row.std for row in planned] == [0.5 * number**power for number in (1, 2, 3)]

@@ -286,7 +286,7 @@ def _facts(row: Row, site: Site) -> dict[str, float | None]:
     f = row.facets
     return {
         "depth": f.depth,
-        "layer": None if f.layer is None else f.layer + 1,
+        "layer": f.layer,
         "width": f.width,
         "fan_in": site.fan_in,
         "fan_out": site.fan_out,
