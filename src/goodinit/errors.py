@@ -93,7 +93,7 @@ class UnknownRecipeError(RecipeError):
 
 
 class RecipeFileError(RecipeError):
-    """A file or a text that holds no valid recipe; says on which line."""
+    """A file or a text that holds no valid recipe; names the rule and key, or the line."""
 
 
 class UnusedRuleError(RecipeError):

@@ -15,7 +15,7 @@ from torch import nn
 
 import goodinit as gi
 from goodinit.errors import PlanFileError, RecipeFileError
-from goodinit.recipes.toml import LARGEST, LONGEST_NAME, MOST_RULES
+from goodinit.recipes.toml import LARGEST, LONGEST_NAME, MOST_DOTTED, MOST_RULES
 
 # A recipe's file takes half a second at worst on an idle machine. Here others may run beside it.
 SECONDS = 3.0
@@ -81,6 +81,8 @@ RECIPES: dict[str, Maker] = {
     "inline keys": filled(HEAD + "a = {", lambda n: f"k{n} = {{}},", "x = 1}"),
     "escapes": filled(HEAD + 'name = "', "\\n", '"'),
     "texts": filled(HEAD + "a = [", '"\\u0041",', "]"),
+    "keys as deep as may be": filled(HEAD, lambda n: f"{'a.' * (MOST_DOTTED - 1)}k{n} = 1\n"),
+    "escaped quotes": filled("", '\\"'),
     "open texts": filled("", '\\"""'),
     "quotes": filled("", '"'),
     "apostrophes": filled("", "'"),

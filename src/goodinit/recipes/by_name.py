@@ -123,7 +123,7 @@ def as_recipe(value: object) -> Recipe:
             entry that matches wins.
 
     Raises:
-        RecipeFileError: a file that can't be read or holds no valid recipe; says on which line.
+        RecipeFileError: a file that can't be read or holds no valid recipe; names the place.
         RecipeError: something else.
 
     Example:

@@ -129,7 +129,8 @@ class Recipe:
             source: named first in errors; a file's name.
 
         Raises:
-            RecipeFileError: the text holds no valid recipe; says what is wrong on which line.
+            RecipeFileError: the text holds no valid recipe; names the rule and key that are wrong,
+                or the line of a syntax error.
 
         Example:
             >>> text = 'goodinit_recipe = 1\n[[rule]]\nwhere = "*.bias"\nscheme = "Zeros"'
@@ -154,8 +155,8 @@ class Recipe:
         """Read a recipe's file. Nothing in it is run or imported.
 
         Raises:
-            RecipeFileError: the file can't be read, or holds no valid recipe; says what is wrong
-                on which line.
+            RecipeFileError: the file can't be read, or holds no valid recipe; names the rule and
+                key that are wrong, or the line of a syntax error.
         """
         return late("goodinit.recipes.toml:load")(path)
 

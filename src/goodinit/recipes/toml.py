@@ -1,4 +1,4 @@
-"""Recipes to TOML and back. What is read may come from anywhere: nothing in it is run or imported.
+"""Recipes to TOML and back. A file may come from anywhere: nothing in it is run or imported.
 
     goodinit_recipe = 1
     name = "mine"
@@ -10,8 +10,9 @@
     scaled = { depth = -0.5 }
     why = "small"
 
-``where`` is a glob, or a table of conditions that all hold. A scheme's fields stand beside its
-name. Each error names the line.
+``where`` is a glob, or a table of conditions that must all hold. A scheme's fields stand beside
+its name. A syntax error names the line; any other error names the place, such as
+``rule 3, where.any, item 2, kind``, where rules and items are counted from 1.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import reduce
 from os import PathLike
 from pathlib import Path
-from typing import TypeVar, cast
+from typing import NoReturn, TypeVar, cast
 
 from goodinit.errors import RecipeError, RecipeFileError, SchemeError, nearest
 from goodinit.recipes import rule as rules
@@ -33,7 +34,6 @@ from goodinit.recipes.class_lookup import module_type, type_name
 from goodinit.recipes.deferred import DEFERRED
 from goodinit.recipes.recipe import Recipe
 from goodinit.recipes.rule import Rule, Selector, sel
-from goodinit.recipes.toml_positions import Lines, Place
 from goodinit.schemes import Function, Scaled, Scheme, from_dict
 from goodinit.schemes.fields import shown
 from goodinit.schemes.reader import SCHEMES
@@ -41,20 +41,33 @@ from goodinit.schemes.reader import SCHEMES
 __all__ = ["LARGEST", "dumps", "load", "loads"]
 
 VERSION = 1
-LARGEST = 2**17  # bytes of a file, far beyond any recipe; half a second at worst
-LONGEST_NAME = 300  # characters of a glob, or of a class's name
-MOST_RULES = 500
-MOST_CONDITIONS = 100  # of one rule
+# What follows bounds the time and the stack that a hostile file can cost; recipes that people
+# write are far below it.
+LARGEST = 2**17  # bytes of a file
+LONGEST_NAME = 300  # characters of a glob (matching is quadratic in them) or of a class's name
+MOST_DOTTED = 50  # names joined by dots: tomllib takes time quadratic in the parts of a key
+MOST_RULES = 500  # each costs time on each parameter of a model
+MOST_CONDITIONS = 100  # of one rule: each may be a level of the tree of selectors
 
-_TOP = ("goodinit_recipe", "name", "why", "rule")
-_RULE = ("where", "scheme", "scaled", "why", "optional")
-_WHERE = (
+_TOO_DEEP = "nested too deeply"
+_TOO_LARGE = f"more than {LARGEST} bytes, the most that is read of a recipe"
+_TOP_KEYS = ("goodinit_recipe", "name", "why", "rule")
+_RULE_KEYS = ("where", "scheme", "scaled", "why", "optional")
+_WHERE_KEYS = (
     *("all", "name", "attr", "type", "kind", "part", "block", "ends_residual", "followed_by"),
     *("not", "any", "every"),
+)
+# Longer quoted parts need no bound: few of them fit into a file.
+_PART = r"""(?: [\w-]++ | "(?: [^"\\\n] | \\. ){0,100}+" | '[^'\n]{0,100}+' )"""
+_MANY_DOTTED = re.compile(
+    rf"(?<! [\w-] ) {_PART} (?: [ \t]*+ \. [ \t]*+ {_PART} ){{{MOST_DOTTED}}}", re.VERBOSE
 )
 
 _KNOWN: Mapping[str, type[Scheme]] = {**SCHEMES, **DEFERRED}
 T = TypeVar("T")
+
+Place = tuple[str | int, ...]
+"""Keys and, counted from 0, numbers in lists: ``("rule", 2, "where", "kind")``."""
 
 
 # reading
@@ -68,7 +81,7 @@ def loads(text: str, source: str = "") -> Recipe:
         source: named first in errors; a file's name.
 
     Raises:
-        RecipeFileError: anything else; names the line.
+        RecipeFileError: anything else; names the line of a syntax error, else the rule and key.
 
     Example:
         >>> print(loads('goodinit_recipe = 1\n[[rule]]\nwhere = "*.bias"\nscheme = "Zeros"'))
@@ -76,32 +89,20 @@ def loads(text: str, source: str = "") -> Recipe:
           name('*.bias') -> Zeros()
         >>> loads('goodinit_recipe = 1\n[[rule]]\nwhere = { kind = "nrom" }\nscheme = "Ones"')
         Traceback (most recent call last):
-        goodinit.errors.RecipeFileError: line 3: rule 1, where.kind: sel.kind('nrom'): ...
+        goodinit.errors.RecipeFileError: rule 1, where.kind: sel.kind('nrom'): known are linear, ...
     """
-    data, lines = _parsed(text, source)
-    if "goodinit_recipe" not in data:
-        lines.refuse((), f"no recipe: a recipe's file starts with goodinit_recipe = {VERSION}")
-    version = data["goodinit_recipe"]
-    if version != VERSION or isinstance(version, (bool, float)):
-        this = f"this goodinit reads version {VERSION}, not {shown(version)}"
-        lines.refuse(("goodinit_recipe",), this)
-    _check_keys(data, _TOP, (), lines)
-    if "rule" not in data:
-        lines.refuse_line(lines.last, "no rule: a recipe has at least one, under [[rule]]")
-    tables = data["rule"]
-    if not isinstance(tables, list) or not tables:
-        lines.refuse(("rule",), "each rule stands under a line [[rule]], with two brackets")
-    given = cast("list[object]", tables)
-    if len(given) > MOST_RULES:
-        most = f"{len(given)} rules, and at most {MOST_RULES} are read"
-        lines.refuse(("rule", MOST_RULES), most)
-    read = [_read_rule(table, ("rule", number), lines) for number, table in enumerate(given)]
-    texts = (_text(data.get(key, ""), (key,), lines, empty=True) for key in ("name", "why"))
-    return Recipe(read, *texts)
+    if not isinstance(text, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise RecipeError(f"from_toml takes a text, got {shown(text)}; Recipe.load reads a file")
+    try:
+        return _read_recipe(_parse(text))
+    except RecipeFileError as error:
+        raise RecipeFileError(f"{source}: {error}" if source else str(error)) from error.__cause__
+    except RecursionError:
+        raise RecipeFileError(f"{source}: {_TOO_DEEP}" if source else _TOO_DEEP) from None
 
 
 def load(path: str | PathLike[str]) -> Recipe:
-    """Return the recipe in a file: UTF-8, at most ``LARGEST`` bytes of it.
+    """Return the recipe in a file: UTF-8, at most ``LARGEST`` bytes.
 
     Raises:
         RecipeFileError: the file can't be read, or holds no valid recipe.
@@ -114,157 +115,196 @@ def load(path: str | PathLike[str]) -> Recipe:
         reason = (isinstance(error, OSError) and error.strerror) or error
         raise RecipeFileError(f"{source!r} can't be read: {reason}") from error
     if len(raw) > LARGEST:
-        raise RecipeFileError(_too_large(source))
+        raise RecipeFileError(f"{source}: {_TOO_LARGE}")
     try:
-        return loads(raw.decode("utf-8"), source)
+        text = raw.decode("utf-8")
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
-        what = f"{source}, line {line}: no UTF-8 text ({error.reason}); save it as UTF-8"
-        raise RecipeFileError(what) from error
+        what = f"no UTF-8 text ({error.reason}, at line {line}); save it as UTF-8"
+        raise RecipeFileError(f"{source}: {what}") from error
+    return loads(text, source)
 
 
-def _too_large(source: str) -> str:
-    which = source or "the text"
-    return f"{which} has more than {LARGEST} bytes, which are read at most: it is hardly a recipe"
-
-
-def _parsed(text: str, source: str) -> tuple[dict[str, object], Lines]:
-    if not isinstance(text, str):  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise RecipeError(f"from_toml takes a text, got {shown(text)}; Recipe.load reads a file")
-    text = text.removeprefix("\ufeff").replace("\r\n", "\n")
-    if len(text.encode("utf-8", "surrogatepass")) > LARGEST:
-        raise RecipeFileError(_too_large(source))
-    lines = Lines(text, source)
-    if odd := re.search("[\ud800-\udfff]", text):
-        line = text.count("\n", 0, odd.start()) + 1
-        lines.refuse_line(line, "half of a surrogate pair, which is no character")
+def _parse(text: str) -> dict[str, object]:
+    """Return the data in a TOML text, which is bounded first."""
     try:
-        return tomllib.loads(text), lines
+        size = len(text.encode("utf-8"))
+    except UnicodeEncodeError as error:
+        raise RecipeFileError("half of a surrogate pair, which is no character") from error
+    if size > LARGEST:
+        _refuse((), _TOO_LARGE)
+    text = text.removeprefix("\ufeff")
+    if found := _MANY_DOTTED.search(text):
+        line = text.count("\n", 0, found.start()) + 1
+        _refuse((), f"more than {MOST_DOTTED} names joined by dots (at line {line})")
+    try:
+        return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         message = str(error)
-        at = re.search(r" \(at (?:line (\d+), column \d+|end of document)\)$", message)
-        line = int(at[1]) if at and at[1] else lines.last
-        lines.refuse_line(line, f"no TOML: {message[: at.start() if at else None]:.200}")
+        place = re.search(r" \(at [^()]*\)$", message)
+        what, where = (message[: place.start()], place[0]) if place else (message, "")
+        raise RecipeFileError(f"no TOML: {what:.200}{where}") from error
+    except ValueError as error:  # Python refuses to convert thousands of digits
+        raise RecipeFileError("no TOML: a number has too many digits") from error
 
 
-def _read_rule(data: object, place: Place, lines: Lines) -> Rule:
+def _read_recipe(data: dict[str, object]) -> Recipe:
+    if "goodinit_recipe" not in data:
+        _refuse((), f"no recipe: a recipe's file starts with goodinit_recipe = {VERSION}")
+    version = data["goodinit_recipe"]
+    if version != VERSION or isinstance(version, (bool, float)):
+        this = f"this goodinit reads version {VERSION}, not {shown(version)}"
+        _refuse(("goodinit_recipe",), this)
+    _check_keys(data, _TOP_KEYS, ())
+    if "rule" not in data:
+        _refuse((), "no rule: a recipe has at least one, under [[rule]]")
+    tables = data["rule"]
+    if not isinstance(tables, list) or not tables:
+        _refuse(("rule",), "each rule stands under a line [[rule]], with two brackets")
+    given = cast("list[object]", tables)
+    if len(given) > MOST_RULES:
+        _refuse(("rule",), f"{len(given)} rules, and at most {MOST_RULES} are read")
+    read = [_read_rule(table, ("rule", number)) for number, table in enumerate(given)]
+    texts = (_read_text(data.get(key, ""), (key,), empty=True) for key in ("name", "why"))
+    return Recipe(read, *texts)
+
+
+def _read_rule(data: object, place: Place) -> Rule:
     if not isinstance(data, dict):
-        lines.refuse(place, f"a rule is a table with where and scheme, not {shown(data)}")
+        _refuse(place, f"a rule is a table with where and scheme, not {shown(data)}")
     table = cast("dict[str, object]", data)
     kind = _KNOWN.get(str(table.get("scheme")))
     kinds = [kind] if kind else _KNOWN.values()  # an unknown scheme may have any field
     fields = {field.name: None for kind in kinds for field in dataclasses.fields(kind)}
-    _check_keys(table, (*_RULE, *fields), place, lines)
+    _check_keys(table, (*_RULE_KEYS, *fields), place)
     for key in ("where", "scheme"):
         if key not in table:
-            lines.refuse(place, f"the rule doesn't say {key}")
-    where = _read_where(table["where"], (*place, "where"), lines)
-    why = _text(table.get("why", ""), (*place, "why"), lines, empty=True)
+            _refuse(place, f"the rule doesn't say {key}")
+    where = _read_where(table["where"], (*place, "where"))
+    why = _read_text(table.get("why", ""), (*place, "why"), empty=True)
     optional = table.get("optional", False)
     if not isinstance(optional, bool):
-        lines.refuse((*place, "optional"), f"true or false is expected, not {shown(optional)}")
+        _refuse((*place, "optional"), f"true or false is expected, not {shown(optional)}")
     given = {key: table[key] for key in table if key not in ("where", "why", "optional")}
     try:
         return Rule(where, from_dict(given, more=DEFERRED), why, optional)
     except SchemeError as error:
-        lines.refuse((*place, *(error.field or ("scheme",))), str(error))
+        _refuse((*place, *(error.field or ("scheme",))), str(error))
 
 
-def _check_keys(table: Iterable[str], known: tuple[str, ...], place: Place, lines: Lines) -> None:
+def _check_keys(table: Iterable[str], known: tuple[str, ...], place: Place) -> None:
     for key in table:
         if key not in known:
             what = f"unknown: it is none of {', '.join(known)}.{nearest(key, known)}"
-            lines.refuse((*place, key), what)
+            _refuse((*place, key), what)
 
 
-def _read_where(data: object, place: Place, lines: Lines) -> Selector:
-    if _size(data) > MOST_CONDITIONS:
-        most = f"more than {MOST_CONDITIONS} conditions: make several rules of it"
-        lines.refuse(place, most)
-    return _selector(data, place, lines)
+def _read_where(data: object, place: Place) -> Selector:
+    if _count_conditions(data) > MOST_CONDITIONS:
+        _refuse(place, f"more than {MOST_CONDITIONS} conditions: make several rules of it")
+    return _read_selector(data, place)
 
 
-def _size(data: object) -> int:
+def _count_conditions(data: object) -> int:
     """Return how many selectors a table stands for, at most: each may be a level of a tree."""
     if isinstance(data, dict):
-        return sum(map(_size, cast("dict[str, object]", data).values())) + 1
+        return sum(map(_count_conditions, cast("dict[str, object]", data).values())) + 1
     if isinstance(data, list):
-        return sum(map(_size, cast("list[object]", data))) + 1
+        return sum(map(_count_conditions, cast("list[object]", data))) + 1
     return 1
 
 
-def _selector(data: object, place: Place, lines: Lines) -> Selector:
+def _read_selector(data: object, place: Place) -> Selector:
     if isinstance(data, str):
-        return sel.name(_text(data, place, lines))
+        return sel.name(_read_text(data, place))
     if not isinstance(data, dict):
-        lines.refuse(place, f"a glob or a table of conditions is expected, not {shown(data)}")
+        _refuse(place, f"a glob or a table of conditions is expected, not {shown(data)}")
     table = cast("dict[str, object]", data)
     if "when" in table:
-        lines.refuse((*place, "when"), "when is code, which no file holds: set it in Python")
-    _check_keys(table, _WHERE, place, lines)
+        _refuse((*place, "when"), "when is code, which no file holds: set it in Python")
+    _check_keys(table, _WHERE_KEYS, place)
     if not table:
-        lines.refuse(place, "no condition: for every parameter it is { all = true }")
-    parts = [_condition(key, value, (*place, key), lines) for key, value in table.items()]
+        _refuse(place, "no condition: for every parameter it is { all = true }")
+    parts = [_read_condition(key, value, (*place, key)) for key, value in table.items()]
     return reduce(rules.Both, parts)
 
 
-def _condition(key: str, value: object, place: Place, lines: Lines) -> Selector:
+def _read_condition(key: str, value: object, place: Place) -> Selector:
     """Return what one key of a where asks."""
     match key:
         case "all" | "ends_residual":
             if value is not True:
-                mend = f"it is true or left out; the contrary is not = {{ {key} = true }}"
-                lines.refuse(place, mend)
+                _refuse(place, f"write true or leave it out; not = {{ {key} = true }} negates it")
             return sel.all() if key == "all" else sel.ends_residual()
         case "name" | "attr" | "block":
             make = {"name": sel.name, "attr": sel.attr, "block": sel.block}[key]
-            return make(_text(value, place, lines))
+            return make(_read_text(value, place))
         case "type":
-            return sel.type(*_each(module_type, _texts(value, place, lines), lines))
+            return sel.type(*_make_each(module_type, _read_texts(value, place)))
         case "kind" | "part" | "followed_by":
-            several = {"kind": sel.kind, "part": sel.part, "followed_by": sel.followed_by}[key]
-            texts = _texts(value, place, lines)
-            _each(several, texts, lines)  # one by one, for the line of the one that is wrong
-            return several(*(text for text, _ in texts))
+            make = {"kind": sel.kind, "part": sel.part, "followed_by": sel.followed_by}[key]
+            texts = _read_texts(value, place)
+            _make_each(make, texts)  # one by one, to name the place of the one that is wrong
+            return make(*(text for text, _ in texts))
         case "not":
-            return rules.Not(_selector(value, place, lines))
+            return rules.Not(_read_selector(value, place))
         case _:
-            items = _items(value, place, lines)
-            made = [_selector(item, at, lines) for item, at in items]
+            made = [_read_selector(item, at) for item, at in _read_list(value, place)]
             return reduce(rules.Either if key == "any" else rules.Both, made)
 
 
-def _each(make: Callable[[str], T], texts: list[tuple[str, Place]], lines: Lines) -> list[T]:
+def _make_each(make: Callable[[str], T], texts: list[tuple[str, Place]]) -> list[T]:
     made: list[T] = []
-    for text, at in texts:
+    for text, place in texts:
         try:
             made.append(make(text))
         except RecipeError as error:
-            lines.refuse(at, str(error))
+            _refuse(place, str(error))
     return made
 
 
-def _items(value: object, place: Place, lines: Lines) -> list[tuple[object, Place]]:
+def _read_list(value: object, place: Place) -> list[tuple[object, Place]]:
     if not isinstance(value, list):
-        lines.refuse(place, f"a text or a list is expected, not {shown(value)}")
+        _refuse(place, f"a text or a list is expected, not {shown(value)}")
     items = [(item, (*place, number)) for number, item in enumerate(cast("list[object]", value))]
-    return items or lines.refuse(place, "the list is empty")
+    return items or _refuse(place, "the list is empty")
 
 
-def _texts(value: object, place: Place, lines: Lines) -> list[tuple[str, Place]]:
+def _read_texts(value: object, place: Place) -> list[tuple[str, Place]]:
     """Return a text or a list of texts as a list, each with its place."""
-    given = [(value, place)] if isinstance(value, str) else _items(value, place, lines)
-    return [(_text(item, at, lines), at) for item, at in given]
+    given = [(value, place)] if isinstance(value, str) else _read_list(value, place)
+    return [(_read_text(item, at), at) for item, at in given]
 
 
-def _text(value: object, place: Place, lines: Lines, *, empty: bool = False) -> str:
+def _read_text(value: object, place: Place, *, empty: bool = False) -> str:
     if not isinstance(value, str):
-        lines.refuse(place, f"a text is expected, not {shown(value)}")
+        _refuse(place, f"a text is expected, not {shown(value)}")
     if not empty and not value:
-        lines.refuse(place, "the text is empty")
+        _refuse(place, "the text is empty")
     if not empty and len(value) > LONGEST_NAME:
-        lines.refuse(place, f"{len(value)} characters, and at most {LONGEST_NAME} make a name")
+        _refuse(place, f"{len(value)} characters, and a name has at most {LONGEST_NAME}")
     return value
+
+
+def _refuse(place: Place, what: str) -> NoReturn:
+    raise RecipeFileError(f"{_place_name(place)}: {what}" if place else what) from None
+
+
+def _place_name(place: Place) -> str:
+    """Return a place for people, who count from 1.
+
+    >>> _place_name(("rule", 2, "where", "any", 0, "kind"))
+    'rule 3, where.any, item 1, kind'
+    """
+    name = ""
+    for before, step in zip((None, *place[:-1]), place, strict=True):
+        if isinstance(step, int):
+            name += f" {step + 1}" if before == "rule" else f", item {step + 1}"
+        else:
+            key = step if re.fullmatch(r"[\w-]{1,40}", step) else shown(step)
+            joint = "." if isinstance(before, str) else ", " if name else ""
+            name += joint + key
+    return name
 
 
 # writing
@@ -293,13 +333,13 @@ def dumps(recipe: Recipe) -> str:
     top |= {key: value for key in ("name", "why") if (value := getattr(recipe, key)) != ""}
     at = f"recipe {recipe.name!r:.100}"
     try:
-        text = _written(top)
+        text = _table_lines(top)
         for number, rule in enumerate(recipe.rules, 1):
             at = f"rule {number} of recipe {recipe.name!r:.100}, {rule.text:.200}"
-            text += f"\n[[rule]]\n{_written(_rule_data(rule))}"
+            text += f"\n[[rule]]\n{_table_lines(_rule_data(rule))}"
     except (RecipeError, SchemeError) as error:
-        mend = "Write the recipe without the rule, and add it in Python: recipe.override(rule)"
-        raise RecipeError(f"{at}: {error}. {mend if recipe.rules else ''}") from error
+        fix = "Write the recipe without the rule, and add it in Python: recipe.override(rule)"
+        raise RecipeError(f"{at}: {error}. {fix if recipe.rules else ''}") from error
     except RecursionError as error:
         raise RecipeError(f"{at}: too deeply nested to be written down") from error
     try:
@@ -392,7 +432,7 @@ def _one_or_list(texts: tuple[str, ...]) -> str | list[str]:
     return texts[0] if len(texts) == 1 else list(texts)
 
 
-def _written(table: Mapping[str, object]) -> str:
+def _table_lines(table: Mapping[str, object]) -> str:
     return "".join(f"{key} = {_value(value)}\n" for key, value in table.items())
 
 
