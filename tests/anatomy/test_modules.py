@@ -266,7 +266,7 @@ def test_every_own_tensor_is_described_and_nothing_else(module):
         assert facets.kind in KINDS
         assert facets.part in PARTS
         assert not facets.guessed
-        assert facets.seen == f"nn.{type(module).__name__}"
+        assert facets.evidence == f"nn.{type(module).__name__}"
         covered = sum(math.prod(block.shape) for block in facets.blocks)
         assert covered in (0, own[attr].numel())
         assert (facets.part == "bias") <= (facets.layout is None)
@@ -301,7 +301,7 @@ class Stacked(nn.Linear):
 
 @pytest.mark.filterwarnings("ignore:.*weight_norm.*:FutureWarning")
 def test_subclasses_and_logical_names():
-    assert {a: f.seen for a, f in describe(Mine(3)).items()} == dict.fromkeys(
+    assert {a: f.evidence for a, f in describe(Mine(3)).items()} == dict.fromkeys(
         ["weight", "bias"], "nn.Linear"
     )
     assert set(describe(Stacked())) == {"bias"}  # what it put in place is another thing
@@ -375,7 +375,7 @@ def test_an_activations_name_computes_the_same(module):
 def _guessed(module=None, **shapes):
     own = {name: torch.empty(shape, device="meta") for name, shape in shapes.items()}
     told = {name: guess(module or nn.Module(), name, own[name], own) for name in own}
-    assert all(facets.guessed and facets.seen == "shape" for facets in told.values())
+    assert all(facets.guessed and facets.evidence == "shape" for facets in told.values())
     return told
 
 

@@ -4,8 +4,7 @@ One line a pattern: ``name kind part key=value ...``. In a name ``#`` is a numbe
 text; the first line that matches a parameter speaks of it, and each parameter has one. Each
 line has a parameter, but for those that begin with ``?``, shared by several models.
 
-    in, out     fan_in and fan_out, of the whole parameter
-    each        in/out of each block
+    in, out     fan_in and fan_out of each block, or of the whole where it isn't packed
     blocks      their names; ``4:gate,in`` is expert0.gate, expert0.in, expert1.gate, ...
     act         the activation that follows
     end         y or n: whether it ends a residual branch
@@ -129,7 +128,7 @@ E["vit"] = Table(
     cls                        token weight
     pos                        position weight
     blocks.#.gamma             scale weight   n=1
-    blocks.#.attn.qkv.weight   linear weight  in=32 out=96 blocks=q,k,v each=32/32
+    blocks.#.attn.qkv.weight   linear weight  in=32 out=32 blocks=q,k,v
     blocks.#.attn.proj.weight  linear out     in=32 out=32
     blocks.#.mlp.0.weight      linear in      in=32 out=128 act=gelu
     blocks.#.mlp.3.weight      linear out     in=128 out=32
@@ -146,7 +145,7 @@ E["vit"] = Table(
 _GPT = """
     wte.weight           embedding head  in=1 out=32 end=n
     wpe.weight           position table
-    h.#.c_attn.weight    linear weight   in=32 out=96 blocks=q,k,v each=32/32
+    h.#.c_attn.weight    linear weight   in=32 out=32 blocks=q,k,v
     h.#.c_proj.weight    linear out      in=32 out=32
     h.#.c_fc.weight      linear in       in=32 out=128 act=gelu|gelu_tanh
     h.#.mlp_c_proj.weight linear out     in=128 out=32
@@ -178,7 +177,7 @@ E["seq2seq"] = Table(
     """
     embed.weight                           embedding table  in=1 out=32
     position                               position weight
-    encoder.layers.#.self_attn.in_proj_weight linear weight  in=32 blocks=q,k,v each=32/32 L=#/2
+    encoder.layers.#.self_attn.in_proj_weight linear weight  in=32 out=32 blocks=q,k,v L=#/2
     encoder.layers.#.self_attn.in_proj_bias   linear bias    blocks=q,k,v L=#/2
     encoder.layers.#.*.out_proj.weight     linear out       in=32 out=32 L=#/2
     encoder.layers.#.linear1.weight        linear in        in=32 out=64 act=gelu L=#/2
@@ -186,7 +185,7 @@ E["seq2seq"] = Table(
     encoder.layers.#.norm*.weight          norm weight      n=1 L=#/2
     encoder.layers.#.norm*.bias            norm bias        n=0 L=#/2
     encoder.layers.#.*.bias                linear bias      L=#/2
-    decoder.layers.#.*.in_proj_weight      linear weight    in=32 blocks=q,k,v each=32/32
+    decoder.layers.#.*.in_proj_weight      linear weight    in=32 out=32 blocks=q,k,v
     decoder.layers.#.*.in_proj_bias        linear bias      blocks=q,k,v
     decoder.layers.#.*.out_proj.weight     linear out       in=32 out=32
     decoder.layers.#.linear1.weight        linear in        in=32 out=64 act=relu
@@ -206,20 +205,20 @@ E["moe"] = Table("""
     norms.#.weight        norm weight      n=1 L=?
     norms.#.bias          norm bias        n=0 L=?
     by_bmm.router.weight  router router    in=32 out=4
-    by_bmm.up             linear weight    in=32 act=silu blocks=4:gate,in each=32/24
-    by_bmm.down           linear out       in=24 blocks=4 each=24/32
+    by_bmm.up             linear weight    in=32 out=24 act=silu blocks=4:gate,in
+    by_bmm.down           linear out       in=24 out=32 blocks=4
     by_einsum.choose      router router    in=32 out=3
-    by_einsum.first       linear in        in=32 act=relu blocks=3 each=32/40
+    by_einsum.first       linear in        in=32 out=40 act=relu blocks=3
     by_einsum.first_bias  linear bias
-    by_einsum.second      linear out       in=40 blocks=3 each=40/32
+    by_einsum.second      linear out       in=40 out=32 blocks=3
     head.weight           linear head      in=32 out=50
     head.bias             linear bias
 """)
 E["lstm"] = Table("""
     embed.weight          embedding table      in=1 out=20
-    lstm.weight_ih_l0*    recurrent in         in=20 blocks=in,forget,cell,out each=20/24
-    lstm.weight_ih_l1*    recurrent in         in=48 blocks=in,forget,cell,out each=48/24
-    lstm.weight_hh_*      recurrent recurrent  in=24 blocks=in,forget,cell,out each=24/24
+    lstm.weight_ih_l0*    recurrent in         in=20 out=24 blocks=in,forget,cell,out
+    lstm.weight_ih_l1*    recurrent in         in=48 out=24 blocks=in,forget,cell,out
+    lstm.weight_hh_*      recurrent recurrent  in=24 out=24 blocks=in,forget,cell,out
     lstm.bias_*           recurrent bias       blocks=in,forget,cell,out
     classify.weight       linear head          in=48 out=5
     classify.bias         linear bias
@@ -570,16 +569,16 @@ _MOE_ATTENTION = """
 E["hf-mixtral"] = Table(
     _MOE_ATTENTION
     + """
-    model.layers.#.*gate_up_proj   linear weight  in=32 act=silu blocks=4:gate,in each=32/56
-    model.layers.#.*down_proj      linear out     in=56 blocks=4 each=56/32
+    model.layers.#.*gate_up_proj   linear weight  in=32 out=56 act=silu blocks=4:gate,in
+    model.layers.#.*down_proj      linear out     in=56 out=32 blocks=4
 """,
     depth=2,
 )
 E["hf-qwen2_moe"] = Table(
     _MOE_ATTENTION
     + """
-    model.layers.#.*gate_up_proj   linear weight  in=32 act=silu blocks=4:gate,in each=32/24
-    model.layers.#.*experts.down_proj            linear out   in=24 blocks=4 each=24/32
+    model.layers.#.*gate_up_proj   linear weight  in=32 out=24 act=silu blocks=4:gate,in
+    model.layers.#.*experts.down_proj            linear out   in=24 out=32 blocks=4
     model.layers.#.*shared_expert.gate_proj.weight linear gate in=32 out=40 act=silu
     model.layers.#.*shared_expert.up_proj.weight   linear in   in=32 out=40
     model.layers.#.*shared_expert.down_proj.weight linear out  in=40 out=32
@@ -675,7 +674,7 @@ def differences(table: Table, rows: Iterable[Row]) -> list[str]:
                 want = {"kind": kind, "part": part, **_expected(table, kind, part, said, numbers)}
                 have = _told(row)
                 wrong += [
-                    f"{row.name}: {key} is {have[key]}, should be {value} ({row.facets.seen})"
+                    f"{row.name}: {key} is {have[key]}, should be {value} ({row.facets.evidence})"
                     for key, value in want.items()
                     if value != "?" and have[key] not in value.split("|")
                 ]
@@ -720,20 +719,25 @@ def _names(blocks: str) -> str:
 
 
 def _told(row: Row) -> dict[str, str]:
-    facets, site = row.facets, row.site
-    fans = {(block.fan_in, block.fan_out) for block in facets.blocks}
+    facets = row.facets
+    blocks = [block for block, _ in row.sites()]
     return {
         "kind": facets.kind,
         "part": facets.part,
-        "in": _number(site.fan_in),
-        "out": _number(site.fan_out),
-        "each": " and ".join(f"{_number(a)}/{_number(b)}" for a, b in fans),
+        "in": _one_number([block.fan_in for block in blocks]),
+        "out": _one_number([block.fan_out for block in blocks]),
         "blocks": ",".join(block.name for block in facets.blocks) or "-",
         "act": facets.activation or "-",
         "end": {True: "y", False: "n", None: "unknown"}[facets.ends_residual],
         "n": _number(facets.neutral),
         "L": f"{_number(facets.layer)}/{_number(facets.depth)}",
     }
+
+
+def _one_number(values: list[float | None]) -> str:
+    """Return the number that all blocks have, or each one's."""
+    texts = [_number(value) for value in values]
+    return texts[0] if texts == texts[:1] * len(texts) else ",".join(texts)
 
 
 def _number(value: float | None) -> str:

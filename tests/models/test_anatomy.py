@@ -43,7 +43,7 @@ def test_a_table_that_is_wrong_is_noticed():
     lines = E["vit"].lines
     for old, new in (
         ("in=48", "in=49"), ("patch  ", "head  "), ("act=gelu", ""), ("q,k,v", "q,v,k"),
-        ("each=32/32", "each=32/96"), ("cls  ", "clss  "), ("linear out ", "linear weight "),
+        ("out=32 blocks", "out=96 blocks"), ("cls  ", "clss  "), ("linear out ", "linear weight "),
         ("n=1", "n=0"),
     ):  # fmt: skip
         assert differences(replace(E["vit"], lines=lines.replace(old, new, 1)), rows), old
@@ -96,7 +96,7 @@ def test_rows_are_well_formed(name):
             assert facets.kind in KINDS
             assert facets.part in PARTS
             assert row.buffer == (facets.part == "buffer")
-            assert facets.seen, row.name
+            assert facets.evidence, row.name
             if facets.layer is not None:
                 assert 0 <= facets.layer < facets.depth
             if facets.layout is not None:

@@ -36,9 +36,10 @@ def lecun_(model, inputs, seed=0, scale=1.0):
     with torch.no_grad():
         for row in read(model, inputs).rows:
             tensor = tensors.get(row.name)
-            if tensor is None or row.site.fan_in is None or row.facets.kind == "embedding":
+            sites = row.sites()
+            if tensor is None or sites[0][1].fan_in is None or row.facets.kind == "embedding":
                 continue
-            for block, site in row.sites():
+            for block, site in sites:
                 box = tuple(slice(a, b) for a, b in block.box)
                 values = torch.randn(block.shape, generator=generator)
                 tensor[box] = values * (scale * site.fan_in**-0.5)

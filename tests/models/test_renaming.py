@@ -52,7 +52,7 @@ def facets(model, inputs, torchs=False):
         if torchs and row.buffer:
             continue  # nn.BatchNorm2d's own buffers, under names that its type doesn't know
         told.append(
-            (row.shape, f.kind, f.part, row.site.fan_in, row.site.fan_out, f.layout, f.blocks,
+            (row.shape, f.kind, f.part, row.sites(), f.layout, f.blocks,
              f.layer, f.depth, f.width, f.activation, f.ends_residual, f.guessed, len(row.tied))
         )  # fmt: skip
     return told

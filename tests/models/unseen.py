@@ -282,7 +282,7 @@ def _maxvit() -> Iterator[str]:
             if wide != width:
                 fans = f"in={width} out={wide}"
                 yield f"{stem}.conv.shortcut.expand.weight conv weight {fans} {where}"
-            packed = "blocks=q,k,v each=32/32" if wide == 32 else ""
+            packed = "blocks=q,k,v" if wide == 32 else ""
             yield f"""
     {stem}.conv.conv1_1x1.weight   conv weight|in  in={width} out={mid} act=silu {where}
     {stem}.conv.conv2_kxk.weight   conv in         in=9 out={9 if i else 2.25} act=silu {where}

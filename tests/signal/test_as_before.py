@@ -17,7 +17,7 @@ from torch.utils.checkpoint import checkpoint
 
 import goodinit as gi
 from goodinit.errors import PlanError, SignalError
-from goodinit.trace.snapshot import Originals
+from goodinit.trace.snapshot import Snapshot
 
 
 class Writes(nn.Module):
@@ -90,9 +90,9 @@ def test_parameters_that_the_forward_writes(way: str, write: str, fail: bool) ->
 
 def test_only_what_is_written_is_copied(monkeypatch: pytest.MonkeyPatch) -> None:
     """Parameters may fill the memory."""
-    kept: list[Originals] = []
-    put_back = Originals.put_back
-    monkeypatch.setattr(Originals, "put_back", lambda self: (kept.append(self), put_back(self)))
+    kept: list[Snapshot] = []
+    put_back = Snapshot.put_back
+    monkeypatch.setattr(Snapshot, "put_back", lambda self: (kept.append(self), put_back(self)))
     net = Writes(WRITES["momentum"])
     gi.measure(net, normal(4, 8))
     copied = [id(o.tensor) for o in kept[-1]._kept.values() if o.values is not None]

@@ -13,7 +13,7 @@ import goodinit as gi
 from goodinit.anatomy.names import walk
 from goodinit.signal.batch_axis import Keys, floating
 from goodinit.trace.calls import Call, tensors_in
-from goodinit.trace.real_run import live
+from goodinit.trace.real_run import real_run
 from goodinit.trace.run import arguments
 
 MODELS = [*((zoo, name) for name in zoo.PLAIN), *((zoo_hf, name) for name in zoo_hf.HF)]
@@ -50,7 +50,7 @@ def on_the_way(model: nn.Module, inputs: Any) -> list[str]:
     seen = Storages()
     args, kwargs = arguments(inputs)
     names = {id(module): path for path, module in reversed(list(walk(model)))}
-    with live(model) as run:
+    with real_run(model) as run:
         output = run(seen, names, lambda: model(*args, **kwargs))
     reached, own = places((args, dict(kwargs))), places(list(model.parameters()))
     forth: list[tuple[str | None, set[int], set[int]]] = []

@@ -283,7 +283,7 @@ def test_functions_of_the_same_weight_in_a_loop():
 
     row = read(Loop(), torch.randn(2, 4)).rows[0]
     assert row.facets.ends_residual
-    assert row.site.fan_in == 4
+    assert [(block.fan_in, block.fan_out) for block, _ in row.sites()] == [(4, 4)]
 
 
 def test_results_in_dataclasses_and_dicts():

@@ -77,7 +77,7 @@ def _facets(
                 part="head",
                 layout=table,
                 blocks=(),
-                seen=f"looked up, and {facets.seen}",
+                evidence=f"looked up, and {facets.evidence}",
                 zero_rows=told.zero_rows,
             )
         return facets
@@ -98,7 +98,7 @@ def _facets(
             part="weight",
             layout=None,
             neutral=None,
-            seen=_text(graph, use, "x, p"),
+            evidence=_text(graph, use, "x, p"),
         )
     return told
 
@@ -158,7 +158,7 @@ def _weight(
         activation=next((name for name in after if name), None) if kind != "router" else None,
         ends_residual=ends,
         neutral=None,
-        seen=told.seen if same and told.seen else _text(graph, use, "x, W"),
+        evidence=told.evidence if same and told.evidence else _text(graph, use, "x, W"),
     )
 
 
@@ -257,8 +257,12 @@ def _table(graph: Graph, uses: list[Use], told: Facets, shape: tuple[int, ...]) 
     layout = told.layout if told.kind == "embedding" else None
     if layout is None and len(shape) == 2:
         layout = Layout(outputs=(1,), inputs=(0,), lookup=True)
-    seen = told.seen if told.seen and not told.guessed else _text(graph, uses[0], "i, W")
-    return _known(told, kind=kind, part="table", layout=layout, blocks=(), neutral=None, seen=seen)
+    evidence = (
+        told.evidence if told.evidence and not told.guessed else _text(graph, uses[0], "i, W")
+    )
+    return _known(
+        told, kind=kind, part="table", layout=layout, blocks=(), neutral=None, evidence=evidence
+    )
 
 
 def _norm(graph: Graph, use: Use, told: Facets, _: tuple[int, ...]) -> Facets:
@@ -271,7 +275,7 @@ def _norm(graph: Graph, use: Use, told: Facets, _: tuple[int, ...]) -> Facets:
         part="bias" if bias else "weight",
         layout=None,
         neutral=(0.0 if bias else 1.0) - use.origin.shift,
-        seen=_text(graph, use, "x, p"),
+        evidence=_text(graph, use, "x, p"),
     )
 
 
@@ -280,12 +284,14 @@ def _added(graph: Graph, use: Use, told: Facets, shape: tuple[int, ...]) -> Face
     if told.part == "bias" and not told.guessed:
         return told
     node = graph.nodes[use.node]
-    seen = "x + p" if node.role == "add" else _text(graph, use, "x, W, p")
+    evidence = "x + p" if node.role == "add" else _text(graph, use, "x, W, p")
     if "exp" in use.origin.bent and sum(shape) > len(shape):
-        return _known(told, kind="ssm", part="weight", layout=None, blocks=(), seen="exp(p)")
+        return _known(told, kind="ssm", part="weight", layout=None, blocks=(), evidence="exp(p)")
     wide = tuple(size for size in shape if size > 1)
     if len(wide) > 1 and node.role == "add" and prod(wide) != prod(_features(graph, node)):
-        return _known(told, kind="position", part="weight", layout=None, blocks=(), seen=seen)
+        return _known(
+            told, kind="position", part="weight", layout=None, blocks=(), evidence=evidence
+        )
     kind = "other"
     if node.role == "contract":
         kind = "conv" if node.function.startswith("conv") else "linear"
@@ -297,7 +303,9 @@ def _added(graph: Graph, use: Use, told: Facets, shape: tuple[int, ...]) -> Face
             kind = "norm"
         elif any(u.role == "mul" for u in graph.nodes[live[0].node].uses):
             kind = "scale"  # x * p + q
-    return _known(told, kind=kind, part="bias", layout=None, blocks=(), neutral=0.0, seen=seen)
+    return _known(
+        told, kind=kind, part="bias", layout=None, blocks=(), neutral=0.0, evidence=evidence
+    )
 
 
 def _features(graph: Graph, node: Node) -> tuple[int, ...]:
@@ -315,7 +323,7 @@ def _scale(graph: Graph, use: Use, told: Facets, shape: tuple[int, ...]) -> Face
     if told.kind == "norm" and told.part == "weight" and not told.guessed:
         return told
     if "exp" in bent and sum(shape) > len(shape):
-        return _known(told, kind="ssm", part="weight", layout=None, blocks=(), seen="exp(p)")
+        return _known(told, kind="ssm", part="weight", layout=None, blocks=(), evidence="exp(p)")
     live = node.signals
     norm = bool(live) and is_normalised(graph, live[0].node)
     text = f"x * ({shift:g} + p)" if shift else "x * p"
@@ -327,7 +335,7 @@ def _scale(graph: Graph, use: Use, told: Facets, shape: tuple[int, ...]) -> Face
         layout=None,
         blocks=(),
         neutral=None if bent or node.role == "activation" else 1.0 - shift,
-        seen=f"norm(x){text[1:]}" if norm else text,
+        evidence=f"norm(x){text[1:]}" if norm else text,
     )
 
 

@@ -23,7 +23,7 @@ from goodinit.anatomy.rows import Block, Facets
 from goodinit.dataflow.activations import activation_name
 from goodinit.schemes.fans import Layout
 
-__all__ = ["Told", "describe", "describe_children", "guess"]
+__all__ = ["ChildFacts", "describe", "describe_children", "guess"]
 
 MATRIX = Layout(outputs=(0,), inputs=(1,))
 TABLE = Layout(outputs=(1,), inputs=(0,), lookup=True)
@@ -35,7 +35,7 @@ QKV = ("q", "k", "v")
 WINDOW_1D, WINDOW = 7, 32  # a raw tensor's trailing axes up to here pass for a kernel's window
 
 
-class Told(TypedDict, total=False):
+class ChildFacts(TypedDict, total=False):
     """What a module says of a parameter further down: the fields of ``Facets`` to replace."""
 
     part: str
@@ -46,7 +46,7 @@ class Told(TypedDict, total=False):
 def describe(module: nn.Module) -> dict[str, Facets]:
     """Return what a module's type says of its own parameters and buffers, by attribute name.
 
-    Subclasses count as the torch class they derive from, which ``seen`` names. Parametrized
+    Subclasses count as the torch class they derive from, which ``evidence`` names. Parametrized
     weights go by their logical name. Absent are: attributes that are None, parameters that a
     subclass added, and those that it replaced by something of another rank or dtype.
 
@@ -58,7 +58,7 @@ def describe(module: nn.Module) -> dict[str, Facets]:
 
     Example:
         >>> told = describe(nn.Conv2d(64, 128, 3, groups=4))
-        >>> list(told), told["weight"].kind, told["weight"].seen
+        >>> list(told), told["weight"].kind, told["weight"].evidence
         (['weight', 'bias'], 'conv', 'nn.Conv2d')
         >>> told["weight"].layout.fans((128, 16, 3, 3))  # torch says (144, 1152)
         (144, 288)
@@ -77,7 +77,7 @@ def describe(module: nn.Module) -> dict[str, Facets]:
     }
 
 
-def describe_children(module: nn.Module) -> dict[str, Told]:
+def describe_children(module: nn.Module) -> dict[str, ChildFacts]:
     """Return what a module's type says of parameters of the modules below it.
 
     - ``MultiheadAttention``: its output projection is one.
@@ -138,7 +138,7 @@ def guess(module: nn.Module, attr: str, tensor: Tensor, siblings: Mapping[str, T
         siblings: the module's own parameters in registration order; itself may be among them.
 
     Returns:
-        Facets with ``guessed=True`` and ``seen="shape"``.
+        Facets with ``guessed=True`` and ``evidence="shape"``.
 
     Example:
         Hugging Face's Conv1D, which multiplies from the right:
@@ -152,7 +152,7 @@ def guess(module: nn.Module, attr: str, tensor: Tensor, siblings: Mapping[str, T
     if tensor.is_floating_point() and tensor.dim():
         shapes = {name: tuple(t.shape) for name, t in siblings.items() if t.is_floating_point()}
         facets = _guess(type(module).__name__, attr, {**shapes, attr: tuple(tensor.shape)})
-    return replace(facets, guessed=True, seen="shape")
+    return replace(facets, guessed=True, evidence="shape")
 
 
 # A module's own parameters, by its type.
@@ -281,7 +281,7 @@ def _fixed(cls: type[nn.Module]) -> dict[str, Facets]:
 
 
 def _named(told: Mapping[str, Facets], cls: type[nn.Module]) -> dict[str, Facets]:
-    return {attr: replace(facets, seen=f"nn.{cls.__name__}") for attr, facets in told.items()}
+    return {attr: replace(facets, evidence=f"nn.{cls.__name__}") for attr, facets in told.items()}
 
 
 def _known(module: nn.Module, table: Mapping[type[nn.Module], object]) -> type[nn.Module] | None:
@@ -316,9 +316,9 @@ def _holds(module: nn.Module, attr: str, tensor: Tensor | None, facets: Facets) 
 # Parameters of the modules below, by the type of the one above.
 
 
-def _layer_children(module: nn.Module) -> dict[str, Told]:
+def _layer_children(module: nn.Module) -> dict[str, ChildFacts]:
     """Of one layer of ``torch/nn/modules/transformer.py``, norm first or last."""
-    told: dict[str, Told] = {
+    told: dict[str, ChildFacts] = {
         "linear1.weight": {"part": "in", "ends_residual": False},
         "linear2.weight": {"part": "out", "ends_residual": True},
     }
@@ -335,10 +335,10 @@ def _layer_children(module: nn.Module) -> dict[str, Told]:
     return told
 
 
-def _sequential_children(module: nn.Sequential) -> dict[str, Told]:
-    told: dict[str, Told] = {}
+def _sequential_children(module: nn.Sequential) -> dict[str, ChildFacts]:
+    told: dict[str, ChildFacts] = {}
     waiting: str | None = None  # the weight whose activation hasn't come yet
-    for path, child in _flattened(module, ""):
+    for path, child in flattened(module, ""):
         name = activation_name(child)
         if waiting is not None and name is not None:
             told[waiting] = {"activation": name}
@@ -354,23 +354,23 @@ def _is_transparent(module: nn.Module) -> bool:
     return isinstance(module, nn.Identity) or not files.isdisjoint(_TRANSPARENT)
 
 
-def _flattened(module: nn.Sequential, path: str) -> Iterator[tuple[str, nn.Module]]:
+def flattened(module: nn.Sequential, path: str) -> Iterator[tuple[str, nn.Module]]:
     """Yield what runs one after the other, (path, module), through nested Sequentials."""
     if getattr(type(module), "forward", None) is not vars(nn.Sequential)["forward"]:
         yield path.rstrip("."), module
         return
     for name, child in walk(module):
         if isinstance(child, nn.Sequential) and name and "." not in name:
-            yield from _flattened(child, f"{path}{name}.")
+            yield from flattened(child, f"{path}{name}.")
         elif name and "." not in name:
             yield f"{path}{name}", child
 
 
-def _attention_children(_: nn.Module) -> dict[str, Told]:
+def _attention_children(_: nn.Module) -> dict[str, ChildFacts]:
     return {"out_proj.weight": {"part": "out"}}
 
 
-_CHILDREN: Mapping[type[nn.Module], Callable[[Any], dict[str, Told]]] = {
+_CHILDREN: Mapping[type[nn.Module], Callable[[Any], dict[str, ChildFacts]]] = {
     nn.MultiheadAttention: _attention_children,
     nn.TransformerEncoderLayer: _layer_children,
     nn.TransformerDecoderLayer: _layer_children,

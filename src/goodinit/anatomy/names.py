@@ -73,7 +73,7 @@ class Slot:
             return tuple(self.tensor.shape)
         lists = self.owner.parametrizations
         assert isinstance(lists, nn.ModuleDict)
-        with torch.no_grad(), _in_eval(lists[self.attr]):  # spectral_norm counts its runs
+        with torch.no_grad(), in_eval(lists[self.attr]):  # spectral_norm counts its runs
             return tuple(self.read().shape)
 
     def read(self) -> Tensor:
@@ -143,7 +143,7 @@ def type_of(module: nn.Module) -> type[nn.Module]:
 
 
 @contextmanager
-def _in_eval(module: nn.Module) -> Generator[None]:
+def in_eval(module: nn.Module) -> Generator[None]:
     modes = [(part, part.training) for part in module.modules()]
     module.eval()
     try:

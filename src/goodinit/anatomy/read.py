@@ -105,7 +105,7 @@ def _from_types(found: list[Slot], modules: Mapping[str, nn.Module]) -> list[Fac
         elif known is not None:
             facets.append(_tied(slot, known))
         elif slot.buffer:
-            facets.append(Facets(part="buffer", seen="buffer"))
+            facets.append(Facets(part="buffer", evidence="buffer"))
         else:
             facets.append(guess(owner, slot.attr, slot.tensor, siblings[id(owner)]))
     for path, module in sorted(modules.items(), key=lambda item: -item[0].count(".")):

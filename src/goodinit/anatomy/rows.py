@@ -91,7 +91,7 @@ class Facets:
             0 for ``x * (1 + p)`` and ``x + p``.
         zero_rows: rows that stay zero (``padding_idx``).
         guessed: whether the shape alone told.
-        seen: how it is known, for the plan's ``why``: "linear(x, W)", "nn.Conv2d", "shape".
+        evidence: how it is known, for the plan's ``why``: "linear(x, W)", "nn.Conv2d", "shape".
     """
 
     kind: str = "other"
@@ -106,7 +106,7 @@ class Facets:
     neutral: float | None = None
     zero_rows: tuple[int, ...] = ()
     guessed: bool = False
-    seen: str = ""
+    evidence: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,16 +142,11 @@ class Row:
             return getattr(self.facets, name)
         raise AttributeError(f"a row has no {name!r}")
 
-    @property
-    def site(self) -> Site:
-        """Where a scheme would draw: the whole, with its fans."""
-        return Site.of(self.shape, self.facets.layout)
-
     def sites(self) -> tuple[tuple[Block, Site], ...]:
         """Return each block with its site; the whole is one block where it isn't packed."""
         layout = self.facets.layout
         if not self.facets.blocks:
-            site = self.site
+            site = Site.of(self.shape, layout)
             box = tuple((0, n) for n in self.shape)
             return ((Block("", box, site.fan_in, site.fan_out), site),)
         return tuple(

@@ -197,7 +197,7 @@ def _init_tensor_(tensor: Tensor, recipe: Recipe, seed: int | None, prefix: str)
     row = _tensor_row(slot.name, tensor)
     matcher = Matcher(recipe)
     planned = resolve_row(row, slot, matcher, lambda _: None)
-    planned = replace(planned, why=planned.why or f"shape read as {row.facets.seen}")
+    planned = replace(planned, why=planned.why or f"shape read as {row.facets.evidence}")
     stream = stream_of(seed)
     rows, findings = write_((planned,), {slot.name: slot}, stream)
     return Plan(rows, recipe.name, "one tensor", "", findings, stream.seed)
@@ -206,11 +206,11 @@ def _init_tensor_(tensor: Tensor, recipe: Recipe, seed: int | None, prefix: str)
 def _tensor_row(name: str, tensor: Tensor) -> Row:
     axes = tensor.dim()
     if axes < 2:
-        facets = Facets("other", "weight", seen="no matrix")
+        facets = Facets("other", "weight", evidence="no matrix")
     else:
         layout = Layout(outputs=(0,), inputs=(1,), window=tuple(range(2, axes)))
         kind = "linear" if axes == 2 else "conv"
-        facets = Facets(kind, "weight", layout, seen="[out, in, *window]")
+        facets = Facets(kind, "weight", layout, evidence="[out, in, *window]")
     return Row(name, tuple(tensor.shape), tensor.dtype, nn.Module, facets)
 
 

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from goodinit.anatomy.modules import _flattened
+from goodinit.anatomy.modules import flattened
 from goodinit.anatomy.names import walk
 from goodinit.dataflow.activations import activation_name
 from goodinit.dataflow.graph import Graph
@@ -145,7 +145,7 @@ def _in_order(
 ) -> Iterator[tuple[Seen, str, Seen]]:
     last: Seen | None = None
     label = ""
-    for _, child in _flattened(module, ""):
+    for _, child in flattened(module, ""):
         weight = by_owner.get(id(child))
         name = activation_name(child)
         if weight is not None:

@@ -22,6 +22,7 @@ from goodinit.schemes import (
     Keep,
     Normal,
     Scheme,
+    Site,
     Uniform,
     XavierNormal,
     XavierUniform,
@@ -44,7 +45,7 @@ class ByShape(Deferred):
 
     def on(self, row: Row) -> tuple[Scheme, str]:
         """Return the law with numbers; Keep for what has no fans."""
-        site = torch_fans(row.site)
+        site = torch_fans(Site.of(row.shape, row.facets.layout))
         if site is None:
             return Keep(), ""
         std = self.scheme.moments(site)[1]

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.utils.weight_norm import WeightNorm
 
 from goodinit.anatomy import Anatomy, Block, Row
-from goodinit.anatomy.names import Slot, _in_eval
+from goodinit.anatomy.names import Slot, in_eval
 from goodinit.anatomy.writable import fixes_scale
 from goodinit.errors import MetaModelError
 from goodinit.explanation.statistics import Sample, take
@@ -112,7 +112,7 @@ def _see(row: Row, slot: Slot) -> Seen:
     if len(parts) <= 1:
         return Seen(row, slot, parts, parts[0] if parts else None)
     box = tuple((0, size) for size in tensor.shape)
-    whole = _part(Block("", box), row.site, tensor, zero_rows, 1)
+    whole = _part(Block("", box), Site.of(row.shape, row.facets.layout), tensor, zero_rows, 1)
     return Seen(row, slot, parts, whole)
 
 
@@ -149,7 +149,7 @@ def logical(slot: Slot) -> Tensor:
         return weight_normed(slot)
     lists = slot.owner.parametrizations
     assert isinstance(lists, nn.ModuleDict)
-    with torch.no_grad(), _in_eval(lists[slot.attr]):
+    with torch.no_grad(), in_eval(lists[slot.attr]):
         value = slot.read()
     return value.detach() if value.is_floating_point() else slot.tensor.detach()
 

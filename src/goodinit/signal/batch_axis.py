@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from goodinit.errors import GoodinitError
-from goodinit.trace.calls import Call, Unmoved, tensors_in
+from goodinit.trace.calls import Call, NullObserver, tensors_in
 from goodinit.trace.run import Inputs, arguments, trace
 
 __all__ = ["Keys", "batch_of", "differentiable", "floating", "shapes_with", "untouched"]
@@ -69,7 +69,7 @@ def differentiable(value: Any, given: list[Tensor]) -> Any:
     return value
 
 
-class _Shapes(Unmoved):
+class _Shapes(NullObserver):
     """Notes the shape of each call's result."""
 
     def __init__(self) -> None:

@@ -21,7 +21,7 @@ from goodinit.signal.rows import Gradient, Signal
 from goodinit.signal.verdicts import verdicts
 from goodinit.streams import Law, Stream
 from goodinit.trace.calls import tensors_in
-from goodinit.trace.real_run import gradients_as_before, live, tensors_as_before
+from goodinit.trace.real_run import gradients_restored, real_run, tensors_restored
 from goodinit.trace.run import Inputs, arguments
 
 __all__ = [
@@ -91,7 +91,7 @@ def measure(
     names = {id(module): path for path, module in reversed(list(walk(model)))}
     found = [slot for slot in everything if not slot.buffer]
     batch = batch_of(inputs)
-    with tensors_as_before(model, ()):  # set_() passes by a trace unseen
+    with tensors_restored(model, ()):  # set_() passes by a trace unseen
         fewer = shapes_with(model, inputs, batch, names)
     args, kwargs = arguments(inputs)
     given = list(tensors_in((args, dict(kwargs))))
@@ -99,7 +99,7 @@ def measure(
     signal = Signal(meter.rows, batch=batch)
     output = total = None
     try:
-        with live(model, grad=backward, inputs=given) as run:
+        with real_run(model, grad=backward, inputs=given) as run:
             raised = "the model"
             try:
                 output = run(meter, names, lambda: model(*args, **kwargs))
@@ -295,7 +295,7 @@ def _by_backward(
             "reentrant checkpoints beside hooks that run when a gradient is there (an optimizer in "
             "the backward pass?): use checkpoint(..., use_reentrant=False)"
         )
-    with gradients_as_before(touched):
+    with gradients_restored(touched):
         total.backward(retain_graph=any(t.grad_fn is not None for t in inputs))
         return tuple(t.grad for t in tensors)
 

@@ -32,7 +32,7 @@ from goodinit.signal.measure import (
 )
 from goodinit.theory.decoupled import Decoupled, IndependenceRow, Watch, norm2
 from goodinit.trace.calls import tensors_in
-from goodinit.trace.real_run import live
+from goodinit.trace.real_run import real_run
 from goodinit.trace.run import Inputs, arguments
 
 __all__ = ["Independence", "IndependenceRow", "independence"]
@@ -255,7 +255,7 @@ def _square(
 ) -> float:
     """Return |dL/dx|^2 at the start."""
     given: list[Tensor] = []
-    with live(model, inputs=untouched(inputs)) as run:
+    with real_run(model, inputs=untouched(inputs)) as run:
         args, kwargs = differentiable(arguments(inputs), given)
         try:
             output = run(watch, names, lambda: model(*args, **kwargs), watch.change)

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from goodinit.errors import SignalError
 from goodinit.signal.batch_axis import batch_of, differentiable, untouched
 from goodinit.signal.measure import backward_error, checked, line_of, unwrapped
-from goodinit.trace.calls import Unmoved, tensors_in
-from goodinit.trace.real_run import live
+from goodinit.trace.calls import NullObserver, tensors_in
+from goodinit.trace.real_run import real_run
 from goodinit.trace.run import Inputs, arguments
 
 __all__ = ["jacobian"]
@@ -54,10 +54,10 @@ def jacobian(model: nn.Module, inputs: Inputs) -> Tensor:
     batch = batch_of(inputs)
     given: list[Tensor] = []
 
-    with live(model, inputs=untouched(inputs)) as run:
+    with real_run(model, inputs=untouched(inputs)) as run:
         args, kwargs = differentiable(arguments(inputs), given)
         try:
-            output = run(Unmoved(), {}, lambda: model(*args, **kwargs))
+            output = run(NullObserver(), {}, lambda: model(*args, **kwargs))
         except Exception as error:
             raise SignalError(f"the model raised: {line_of(error)}") from error
         returned = [t for t in tensors_in(output) if t.requires_grad]

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from torch import Tensor, nn
 
-__all__ = ["Call", "Observer", "Unmoved", "name_of", "tensors_in"]
+__all__ = ["Call", "NullObserver", "Observer", "name_of", "tensors_in"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ class Observer(Protocol):
         """A torch function returned."""
 
 
-class Unmoved:
+class NullObserver:
     """An observer that takes note of nothing."""
 
     def source(self, original: Tensor, stand_in: Tensor) -> None: ...

@@ -11,11 +11,11 @@ from typing import Any
 
 import torch
 
-__all__ = ["generators_as_before"]
+__all__ = ["generators_restored"]
 
 
 @contextmanager
-def generators_as_before(values: Iterable[object]) -> Generator[None]:
+def generators_restored(values: Iterable[object]) -> Generator[None]:
     """Put back the state of each value that is a generator: torch's, Python's or numpy's."""
     back = [again for value in values if (again := _again(value)) is not None]
     try:

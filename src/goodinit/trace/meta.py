@@ -19,7 +19,7 @@ from torch.overrides import TorchFunctionMode
 
 from goodinit.trace.calls import Call, Observer, name_of, tensors_in
 
-__all__ = ["QUERIES", "Ghost"]
+__all__ = ["QUERIES", "MetaTracer"]
 
 # Getters and queries that make no tensor: passed on, not shown.
 QUERIES = frozenset(
@@ -34,7 +34,7 @@ _PLACE = frozenset(("is_meta", "is_cuda", "is_cpu", "is_xpu", "is_mps"))
 _MOVES = frozenset(("to", "cuda", "cpu", "xpu", "type_as", "as_tensor", "asarray", "tensor"))
 
 
-class Ghost(TorchFunctionMode):
+class MetaTracer(TorchFunctionMode):
     """Shows each call of a public torch function to an observer.
 
     Args:

@@ -12,10 +12,10 @@ from torch.overrides import TorchFunctionMode
 
 from goodinit.trace.calls import Call, Observer, name_of
 from goodinit.trace.meta import QUERIES
-from goodinit.trace.run import as_before, told
-from goodinit.trace.snapshot import Originals
+from goodinit.trace.run import module_stack, state_restored
+from goodinit.trace.snapshot import Snapshot
 
-__all__ = ["gradients_as_before", "live", "tensors_as_before"]
+__all__ = ["gradients_restored", "real_run", "tensors_restored"]
 
 Change = Callable[[Callable[..., Any], Call], object]
 
@@ -23,7 +23,7 @@ Change = Callable[[Callable[..., Any], Call], object]
 class _Listener(TorchFunctionMode):
     """Shows each call of a public torch function to an observer, and lets it run."""
 
-    def __init__(self, observer: Observer, change: Change | None, originals: Originals) -> None:
+    def __init__(self, observer: Observer, change: Change | None, originals: Snapshot) -> None:
         super().__init__()
         self.path: list[str] = [""]
         self._observer = observer
@@ -51,7 +51,7 @@ class _Listener(TorchFunctionMode):
 
 
 @contextmanager
-def live(
+def real_run(
     model: nn.Module, grad: bool = True, inputs: Iterable[Tensor] = ()
 ) -> Generator[Callable[..., Any]]:
     """Give a function ``run(observer, names, call, change=None)`` that runs the model for real.
@@ -69,7 +69,7 @@ def live(
         ...     def source(self, original, stand_in): ...
         >>> net = nn.Sequential(nn.Linear(3, 3), nn.Tanh())
         >>> x, paths = torch.ones(1, 3), {id(net[0]): "0", id(net[1]): "1"}
-        >>> with live(net) as run:
+        >>> with real_run(net) as run:
         ...     y = run(Names(), paths, lambda: net(x))
         0 linear
         1 tanh
@@ -82,15 +82,15 @@ def live(
         change: Change | None = None,
     ) -> object:
         listener = _Listener(observer, change, originals)
-        with told(listener.path, observer, names), listener:
+        with module_stack(listener.path, observer, names), listener:
             return call()
 
     devices = sorted({t.device for t in model.parameters() if t.is_cuda}, key=str)
     given = list(inputs)
     with (
-        as_before(model),
-        gradients_as_before([*model.parameters(), *given]),
-        tensors_as_before(model, given) as originals,
+        state_restored(model),
+        gradients_restored([*model.parameters(), *given]),
+        tensors_restored(model, given) as originals,
         torch.random.fork_rng(devices=devices),  # pyright: ignore[reportUnknownArgumentType]
         torch.set_grad_enabled(grad),
     ):
@@ -98,13 +98,13 @@ def live(
 
 
 @contextmanager
-def tensors_as_before(model: nn.Module, inputs: Iterable[Tensor]) -> Generator[Originals]:
+def tensors_restored(model: nn.Module, inputs: Iterable[Tensor]) -> Generator[Snapshot]:
     """Put back what a model writes into its tensors and its inputs, and the flags that it sets."""
     given, buffers = list(inputs), list(model.buffers())
     at_once = [*buffers, *(t for t in given if t.layout is torch.strided)]
     several = [*model.parameters(), *buffers, *_attributes(model), *given]
     with torch.no_grad():
-        originals = Originals(several, at_once)
+        originals = Snapshot(several, at_once)
     try:
         yield originals
     finally:
@@ -120,7 +120,7 @@ def _attributes(model: nn.Module) -> Iterator[Tensor]:
 
 
 @contextmanager
-def gradients_as_before(tensors: Iterable[Tensor]) -> Generator[None]:
+def gradients_restored(tensors: Iterable[Tensor]) -> Generator[None]:
     """Take away the gradients that lie on tensors, and put them back."""
     before = [(t, t.grad) for t in tensors]
     for tensor, _ in before:

@@ -16,10 +16,10 @@ from torch.nn.modules import module as hooks
 
 from goodinit.errors import TraceError
 from goodinit.trace.calls import Observer, tensors_in
-from goodinit.trace.generators import generators_as_before
-from goodinit.trace.meta import Ghost
+from goodinit.trace.generators import generators_restored
+from goodinit.trace.meta import MetaTracer
 
-__all__ = ["Inputs", "Trace", "arguments", "as_before", "told", "trace"]
+__all__ = ["Inputs", "Trace", "arguments", "module_stack", "state_restored", "trace"]
 
 ObserverT = TypeVar("ObserverT", bound=Observer)
 Inputs = Tensor | tuple[Any, ...] | Mapping[str, Any]
@@ -105,8 +105,8 @@ def _run(
     real: bool,
 ) -> object:
     home = next((p.device for p in model.parameters() if not p.is_meta), torch.device("cpu"))
-    ghost = Ghost(observer, tensors_in((args, dict(kwargs))), home, real)
-    with as_before(model), told(ghost.path, observer, names), torch.no_grad(), ghost:
+    ghost = MetaTracer(observer, tensors_in((args, dict(kwargs))), home, real)
+    with state_restored(model), module_stack(ghost.path, observer, names), torch.no_grad(), ghost:
         return model(*args, **kwargs)
 
 
@@ -120,7 +120,9 @@ def arguments(inputs: Inputs) -> tuple[tuple[Any, ...], Mapping[str, Any]]:
 
 
 @contextmanager
-def told(running: list[str], observer: Observer, names: Mapping[int, str]) -> Generator[None]:
+def module_stack(
+    running: list[str], observer: Observer, names: Mapping[int, str]
+) -> Generator[None]:
     """Follow which module is running, by global hooks: no module is touched."""
 
     def enter(module: nn.Module, args: tuple[Any, ...]) -> None:
@@ -141,7 +143,7 @@ def told(running: list[str], observer: Observer, names: Mapping[int, str]) -> Ge
 
 
 @contextmanager
-def as_before(model: nn.Module) -> Generator[None]:
+def state_restored(model: nn.Module) -> Generator[None]:
     """Put back the attributes of every module, and random states, also of generators there.
 
     Models keep things on themselves while they run: a cached mask, the last attention map.
@@ -164,7 +166,7 @@ def as_before(model: nn.Module) -> Generator[None]:
         warnings.simplefilter("ignore")
         stack.enter_context(torch.random.fork_rng(devices=[]))  # pyright: ignore[reportUnknownArgumentType]
         own = [value for attributes, _ in saved for value in attributes.values()]
-        stack.enter_context(generators_as_before(own))
+        stack.enter_context(generators_restored(own))
         if "torch._dynamo" in sys.modules:
             stack.enter_context(torch.compiler.set_stance("force_eager"))
         # The fast path of nn.MultiheadAttention is one fused call that shows nothing.

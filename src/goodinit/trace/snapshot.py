@@ -1,4 +1,4 @@
-"""`Originals`: tensors as they were before a run, and how they become so again."""
+"""`Snapshot`: tensors as they were before a run, and how they become so again."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from goodinit.trace.calls import tensors_in
 
-__all__ = ["Originals"]
+__all__ = ["Snapshot"]
 
 
 @dataclass(slots=True)
@@ -50,7 +50,7 @@ class _Original:
             tensor.requires_grad_(self.requires_grad)
 
 
-class Originals:
+class Snapshot:
     """Tensors as they were before a run.
 
     Parameters may fill the memory, and few models write to them: they are copied when a call is
