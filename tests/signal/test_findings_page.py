@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from goodinit.findings import finding as findings
+from goodinit.findings import codes as findings
 
 PAGE = Path(__file__).parents[2] / "docs" / "findings.md"
 

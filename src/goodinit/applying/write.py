@@ -23,6 +23,7 @@ from goodinit.anatomy.names import Slot
 from goodinit.anatomy.writable import fixes_scale
 from goodinit.errors import GoodinitError, SchemeError, WriteError
 from goodinit.findings import Finding
+from goodinit.findings.scales import write_was_changed
 from goodinit.plans.rows import PlanBlock, PlanRow, needs_old
 from goodinit.schemes import Draw, Keep, Site
 from goodinit.streams import Box, Law, Stream
@@ -178,9 +179,9 @@ def _read_back(row: PlanRow, slot: Slot, wanted: Tensor) -> Finding | None:
     seen = slot.read().to(wanted.dtype)
     if not seen.isfinite().all():
         raise SchemeError("the parametrization made NaN or infinity of the values")
-    rounding = 8 * torch.finfo(wanted.dtype).eps
     error = (seen - wanted).double().abs().max().item()
-    if error <= rounding * max(wanted.double().abs().max().item(), 1e-30) or fixes_scale(slot):
+    largest, spacing = wanted.double().abs().max().item(), torch.finfo(wanted.dtype).eps
+    if fixes_scale(slot) or not write_was_changed(error, largest, spacing):
         return None
     return Finding(
         "GI116",
@@ -189,5 +190,5 @@ def _read_back(row: PlanRow, slot: Slot, wanted: Tensor) -> Finding | None:
         f"its parametrization changed the values that were written: std "
         f"{seen.double().std(correction=0).item():.3g} instead of "
         f"{wanted.double().std(correction=0).item():.3g}",
-        "initialise before parametrizing, or mend its right_inverse",
+        "initialize before parametrizing, or fix its right_inverse",
     )

@@ -18,8 +18,8 @@ from goodinit.explanation.context import Case, Verdict
 from goodinit.explanation.reading import Seen, check_memory, see
 from goodinit.explanation.recognition import TRAINED, Look, look
 from goodinit.explanation.rows import ExplainedRow, explained_row
-from goodinit.explanation.scale_verdicts import scales
-from goodinit.explanation.value_verdicts import broken
+from goodinit.explanation.scale_findings import scales
+from goodinit.explanation.value_findings import broken
 from goodinit.findings import Finding
 from goodinit.plans.resolve import own_laws
 from goodinit.schemes import Scheme

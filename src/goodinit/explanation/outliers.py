@@ -10,13 +10,12 @@ import torch
 
 from goodinit.explanation.reading import Part
 from goodinit.explanation.statistics import CHUNK, Sample, p_value
+from goodinit.findings.broken import FAR_IN_STDS, are_outliers, has_enough_values
 from goodinit.streams import Law
 
 __all__ = ["beyond", "trimmed"]
 
-FAR = 8.0  # standard deviations; of 1e12 normal numbers none lies beyond
-FEW = 0.01
-GAP = 3.0  # times as far out as all others; heavy tails have no such gap
+QUARTILES = 1.349  # distance of a normal law's quartiles, in standard deviations
 
 
 def trimmed(part: Part, level: float) -> Sample | None:
@@ -28,17 +27,17 @@ def trimmed(part: Part, level: float) -> Sample | None:
     sample = part.sample
     values = sample.values
     n = len(values)
-    if n < 100 or not sample.finite:
+    if not has_enough_values(n) or not sample.finite:
         return None
     middle = values[n // 2].item()
-    spread = (values[3 * n // 4] - values[n // 4]).item() / 1.349
-    low, high = middle - FAR * spread, middle + FAR * spread
+    spread = (values[3 * n // 4] - values[n // 4]).item() / QUARTILES
+    low, high = middle - FAR_IN_STDS * spread, middle + FAR_IN_STDS * spread
     if spread <= 0 or (sample.low >= low and sample.high <= high):
         return None
     count, least, most, nearest = _inside(part, low, high)
     inside = values[(values >= low) & (values <= high)]
     far = max(most - middle, middle - least)
-    if sample.size - count > FEW * sample.size or nearest - middle < GAP * far:
+    if not are_outliers(1 - count / sample.size, nearest - middle, far):
         return None
     core = replace(
         sample,

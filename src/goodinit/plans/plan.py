@@ -25,9 +25,9 @@ from goodinit.findings import Finding
 from goodinit.plans import json_file as codec
 from goodinit.plans import table
 from goodinit.plans.keep import KeepLike, Kept
+from goodinit.plans.plan_findings import find_in_plan
 from goodinit.plans.resolve import resolve
 from goodinit.plans.rows import PlanRow
-from goodinit.plans.verdicts import verdicts
 from goodinit.recipes.recipe import Recipe
 from goodinit.trace import Inputs
 
@@ -219,7 +219,7 @@ def plan(
         found = list(anatomy.slots)
         kept = Kept.of(keep, anatomy.rows, prefix)
         rows, won = resolve(model, anatomy.rows, found, recipe, kept, anatomy.how)
-        findings = verdicts(rows, found, recipe, won, kept, anatomy)
+        findings = find_in_plan(rows, found, recipe, won, kept, anatomy)
     return Plan(rows, recipe.name, anatomy.how, prefix, findings)
 
 

@@ -10,22 +10,33 @@ import torch
 from torch import Tensor
 
 from goodinit.findings import Finding
+from goodinit.findings.biases import BIAS_SHARE, bias_dominates
+from goodinit.findings.clones import (
+    CLONES,
+    COPIES,
+    Clone,
+    could_be_cloned,
+    find_copies,
+    is_drawn,
+)
+from goodinit.findings.norms import around_zero, norm_lies_around_zero
+from goodinit.findings.units import (
+    SATURATED_BEYOND,
+    inputs_are_large,
+    units_are_dead,
+    values_are_saturated,
+)
 from goodinit.signal.paths import SIGMOIDS, after, pooled
 from goodinit.signal.remedies import STANDARD, draw, redrawn, setter_before
 from goodinit.signal.rows import Signal, SignalRow
 
-__all__ = ["MOSTLY", "biases", "idle", "is_level", "norms", "share", "twins"]
+__all__ = ["biases", "clones", "idle", "is_bias", "is_level", "norms"]
 
-IDLE = 0.5
-SEEN = 32  # numbers that a unit must have had the chance to be alive for
-CERTAIN = 5.0  # standard errors
-BOUNDED = frozenset(("tanh", "sigmoid", "hardsigmoid"))
-MOSTLY = 0.9  # of a layer's second moment
-CENTRED = frozenset(("batch_norm", "instance_norm"))  # a bias before them is subtracted
-LARGE = 100.0  # second moment of inputs
+CENTERED = frozenset(("batch_norm", "instance_norm"))  # a bias before them is subtracted
 ROOTS = frozenset(("rsqrt", "sqrt", "reciprocal", "pow", "std", "norm", "vector_norm"))
 GATES = frozenset(("sigmoid", "softplus", "hardsigmoid", "gate"))
-TWINS = 16  # values that are alike by no chance
+MULTIPLIED = 2.0  # two second moments that differ by less are one: rounding, an epsilon
+LEARNT_AS_ONE = frozenset(("contract", "pick", "opaque", "attention"))  # whose weights are layers'
 
 
 def idle(signal: Signal, params: Mapping[str, Tensor], scale: float) -> Iterator[Finding]:
@@ -41,8 +52,8 @@ def idle(signal: Signal, params: Mapping[str, Tensor], scale: float) -> Iterator
         for row, seen in zip(signal.rows, after(signal.rows), strict=True)
         if _too_idle(row) and not _is_gate(row, seen)
     ]
-    dead = [row for row in too_idle if row.function not in BOUNDED]
-    saturated = [row for row in too_idle if row.function in BOUNDED]
+    dead = [row for row in too_idle if row.function not in SATURATED_BEYOND]
+    saturated = [row for row in too_idle if row.function in SATURATED_BEYOND]
     for code, rows, what, law in (
         ("GI106", dead, "units are dead: 0 for all samples", "HeNormal()"),
         ("GI107", saturated, "values are saturated", "LeCunNormal()"),
@@ -59,7 +70,7 @@ def idle(signal: Signal, params: Mapping[str, Tensor], scale: float) -> Iterator
             rows[0].key,
             f"{rows[0].forward.idle:.0%} of the {what}{more}",
             f"scale the inputs, whose second moment is {scale:.3g}, to mean 0 and variance 1"
-            if given and scale > LARGE
+            if given and inputs_are_large(scale)
             else redrawn(list(layers.values()), params, law),
         )
 
@@ -70,14 +81,11 @@ def _is_gate(row: SignalRow, seen: set[str]) -> bool:
 
 
 def _too_idle(row: SignalRow) -> bool:
-    idle_share, units = row.forward.idle, row.width
-    if idle_share is None or idle_share <= IDLE:
+    if row.forward.idle is None:
         return False
-    if row.function in BOUNDED:
-        return True
-    # Deep down all samples look alike, and half of the units are off for all, by chance more.
-    chance = CERTAIN * 0.5 / math.sqrt(units)
-    return idle_share > IDLE + chance and math.prod(row.shape) >= SEEN * units
+    if row.function in SATURATED_BEYOND:
+        return values_are_saturated(row.forward.idle)
+    return units_are_dead(row.forward.idle, row.width, math.prod(row.shape) // row.width)
 
 
 def biases(signal: Signal, params: Mapping[str, Tensor]) -> Iterator[Finding]:
@@ -93,8 +101,8 @@ def biases(signal: Signal, params: Mapping[str, Tensor]) -> Iterator[Finding]:
         # Of a branch that starts at 0 the bias is all there is, for now.
         if not taken or "contract" not in seen or GATES & seen:
             continue
-        subtracted = CENTRED & seen or ("layer_norm" in seen and is_level(bias))
-        if share(bias, row) > MOSTLY and not subtracted:
+        subtracted = CENTERED & seen or ("layer_norm" in seen and is_level(bias))
+        if is_bias(bias, row) and not subtracted:
             found.append(row)
     if found:
         more = f" (and in {len(found) - 1} more layers)" if len(found) > 1 else ""
@@ -102,7 +110,7 @@ def biases(signal: Signal, params: Mapping[str, Tensor]) -> Iterator[Finding]:
             "GI132",
             "warning",
             found[0].key,
-            f"more than {MOSTLY:.0%} of the second moment is the bias's{more}: what the layer "
+            f"more than {BIAS_SHARE:.0%} of the second moment is the bias's{more}: what the layer "
             "passes on is almost the same for all inputs",
             # In several layers it is what is left of a signal that vanishes.
             draw({found[0].params[1]: "Zeros()"}) if len(found) == 1 else STANDARD,
@@ -113,19 +121,18 @@ def norms(signal: Signal, params: Mapping[str, Tensor]) -> Iterator[Finding]:
     """Yield the first norm whose weight lies around 0."""
     for row in signal.rows:
         weight = params[row.params[0]].detach() if row.params else None
-        if weight is None or weight.numel() < 8 or not weight.is_floating_point():
+        if weight is None or not weight.is_floating_point():
             continue
         weight = weight.float()
         if not _scales(row, signal.rows, weight):
             continue
-        std, mean = (value.item() for value in torch.std_mean(weight))
-        if std > 2 * abs(mean):
+        std, mean = (value.item() for value in torch.std_mean(weight, correction=0))
+        if norm_lies_around_zero(mean, std):
             yield Finding(
                 "GI111",
                 "warning",
                 row.key,
-                f"the weight of a norm lies around 0 (mean {mean:.2g}, std {std:.2g}), which all "
-                "but switches its layer off and flips half of its channels",
+                around_zero(mean, std),
                 draw({row.params[0]: "Ones()"}),
             )
             return
@@ -144,43 +151,42 @@ def _scales(row: SignalRow, rows: Sequence[SignalRow], weight: Tensor) -> bool:
         return False
     # By the weight itself, and not by 1 + weight.
     factor, expected = row.forward.second / (before.forward.second or 1), weight.square().mean()
-    return 0.5 < factor / (expected.item() or 1.0) < 2
+    return 1 / MULTIPLIED < factor / (expected.item() or 1.0) < MULTIPLIED
 
 
-def twins(signal: Signal, params: Mapping[str, Tensor]) -> Iterator[Finding]:
+def clones(signal: Signal, params: Mapping[str, Tensor]) -> Iterator[Finding]:
     """Yield layers that start as one: clones, or one seed for several."""
-    used = {name for row in signal.rows if row.kind == "contract" for name in row.params}
+    used = {name for row in signal.rows if row.kind in LEARNT_AS_ONE for name in row.params}
     learnt = {g.name: None for g in signal.gradients if g.ratio is not None and g.name in used}
     groups: dict[tuple[str, str, float], list[str]] = {}
     for name in learnt:
         tensor = params[name].detach()
-        if tensor.dim() > 1 and tensor.numel() >= TWINS:
+        if tensor.dim() > 1 and could_be_cloned(tensor.numel()):
             size = cast("Tensor", torch.linalg.vector_norm(_real(tensor).float())).item()
             key = (str(tensor.shape), str(tensor.dtype), size)
             groups.setdefault(key, []).append(name)
-    twins = [
-        (names[0], name)
+    found = [
+        Clone(names[0], name)
         for names in groups.values()
         for name in names[1:]
         if torch.equal(params[names[0]], params[name]) and _is_drawn(params[name])
     ]
-    if twins:
-        first, second = twins[0]
-        more = f", and {len(twins) - 1} more such pairs" if len(twins) > 1 else ""
-        yield Finding(
-            "GI124",
-            "warning",
-            second,
-            f"bit for bit the values of {first}{more}: clones, or one seed for several layers; "
-            "they start as one function",
-            STANDARD,
-        )
+    copies = find_copies(found)
+    for pairs, what in (([c for c in found if c not in copies], CLONES), (copies, COPIES)):
+        if pairs:
+            more = f", and {len(pairs) - 1} more such pairs" if len(pairs) > 1 else ""
+            yield Finding(
+                "GI124",
+                "info" if pairs is copies else "warning",
+                pairs[0].second,
+                f"bit for bit the values of {pairs[0].first}{more}: {what}",
+                STANDARD,
+            )
 
 
 def _is_drawn(tensor: Tensor) -> bool:
-    """Whether a weight isn't a constant, an identity or another such that is meant."""
     values = cast("Tensor", torch.unique(_real(tensor.detach()).float()))
-    return values.numel() > 2
+    return is_drawn(values.numel())
 
 
 def _real(tensor: Tensor) -> Tensor:
@@ -192,6 +198,6 @@ def is_level(tensor: Tensor) -> bool:
     return bool((tensor == tensor.flatten()[0]).all())
 
 
-def share(bias: Tensor, row: SignalRow) -> float:
-    """Return a bias's share of its layer's second moment."""
-    return bias.detach().double().square().mean().item() / (row.forward.second or 1.0)
+def is_bias(bias: Tensor, row: SignalRow) -> bool:
+    """Return whether a layer is little but its bias."""
+    return bias_dominates(bias.detach().double().square().mean().item(), row.forward.second or 1.0)

@@ -10,14 +10,18 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from goodinit.findings import Finding
-from goodinit.signal.paths import SIGMOIDS, SPREAD, by_chance, sinks
+from goodinit.findings.chance import layer_variance
+from goodinit.findings.gradients import (
+    gradient_explodes_in_time,
+    gradient_is_lost_or_explodes,
+    gradient_severity,
+)
+from goodinit.signal.paths import SIGMOIDS, sinks
 from goodinit.signal.remedies import AROUND, STANDARD
 from goodinit.signal.rows import Signal, SignalRow
 
 __all__ = ["backward", "inside"]
 
-LOST = math.log(1e6)
-LAYERS = 4  # over fewer of them a change of scale is one layer's business
 TIED = 0.999  # the two terms of a sum get the very same gradient
 
 
@@ -29,7 +33,7 @@ class _Way:
         start, end: numbers of the rows.
         layers: that were passed.
         change: of the log of the squared norm.
-        chance: how far that may drift by the layers' finite width.
+        variance: of that log over seeds, by the layers' finite width.
         passed: kinds and functions on the way.
     """
 
@@ -37,7 +41,7 @@ class _Way:
     end: int
     layers: int
     change: float
-    chance: float
+    variance: float
     passed: set[str]
 
 
@@ -60,8 +64,7 @@ def backward(signal: Signal, outputs: Iterable[int]) -> Iterator[Finding]:
         if (end := _last_layer(n, rows, sizes, depths)) is not None
     ]
     ways = [_back(start, rows, sizes, depths) for start in dict.fromkeys(ends)]
-    # Through norms and residual connections it grows with a power of the depth, besides chance.
-    lost = [w for w in ways if w.layers >= LAYERS and abs(w.change) > LOST + w.chance]
+    lost = [w for w in ways if gradient_is_lost_or_explodes(w.layers, w.change, w.variance)]
     if not lost:
         return
     way = max(lost, key=lambda w: abs(w.change))
@@ -69,7 +72,7 @@ def backward(signal: Signal, outputs: Iterable[int]) -> Iterator[Finding]:
     norms = way.passed & {"norm", *SIGMOIDS} and "add" not in way.passed
     yield Finding(
         "GI108",
-        "error" if abs(way.change) > 2 * LOST else "warning",
+        gradient_severity(way.change),
         f"{rows[way.start].key} to {rows[way.end].key}",
         f"the gradient {word} on its way back: its squared norm goes from {sizes[way.start]:.3g} "
         f"to {sizes[way.end]:.3g} over {way.layers} layers",
@@ -79,11 +82,7 @@ def backward(signal: Signal, outputs: Iterable[int]) -> Iterator[Finding]:
 
 
 def inside(signal: Signal, params: Mapping[str, Tensor]) -> Iterator[Finding]:
-    """Yield where a gradient explodes within one call, torch's recurrent ones, which has one row.
-
-    A bias gets the sum of the gradients of all steps and samples, whose squared norm is at most
-    their number times the sum of their squared norms.
-    """
+    """Yield where a gradient explodes inside of one call: torch's recurrent layers are one."""
     sizes = {gradient.name: gradient.size for gradient in signal.gradients}
     uses = Counter(name for row in signal.rows for name in row.params)
     for row in signal.rows:
@@ -94,7 +93,7 @@ def inside(signal: Signal, params: Mapping[str, Tensor]) -> Iterator[Finding]:
         for name in row.params:
             square = sizes.get(name, 0.0) ** 2
             alone = params[name].dim() == 1 and uses[name] == 1
-            if alone and square > math.exp(LOST) * steps * arrived:
+            if alone and gradient_explodes_in_time(arrived, square, steps):
                 yield Finding(
                     "GI108",
                     "warning",
@@ -146,7 +145,7 @@ def _back(
         row, end = rows[number], number
         passed |= {row.kind, row.function}
         if _is_layer(row):
-            variance, layers = variance + SPREAD / row.width, layers + 1
+            variance, layers = variance + layer_variance(row.width), layers + 1
         number = _before(row, sizes, depths)
     change = math.log(sizes[end] / sizes[start]) if sizes[start] else 0.0
-    return _Way(start, end, layers, change, by_chance(variance), passed)
+    return _Way(start, end, layers, change, variance, passed)

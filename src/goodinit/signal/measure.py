@@ -18,7 +18,7 @@ from goodinit.signal.batch_axis import batch_of, shapes_with
 from goodinit.signal.meter import Meter
 from goodinit.signal.paths import runs
 from goodinit.signal.rows import Gradient, Signal
-from goodinit.signal.verdicts import verdicts
+from goodinit.signal.signal_findings import find_in_signal
 from goodinit.streams import Law, Stream
 from goodinit.trace.calls import tensors_in
 from goodinit.trace.real_run import gradients_restored, real_run, tensors_restored
@@ -125,7 +125,7 @@ def measure(
     for row, way in zip(meter.rows, ways, strict=True):
         row.spread = math.sqrt(way.variance)
     params = {slot.name: t for slot in found for t in slot.tensors}
-    signal.findings = verdicts(signal, meter, ways, params, bool(unset))
+    signal.findings = find_in_signal(signal, meter, ways, params, bool(unset))
     return signal
 
 

@@ -17,6 +17,7 @@ from torch.nn import functional
 
 from goodinit.anatomy.names import Slot
 from goodinit.dataflow.functions import role_of
+from goodinit.findings.units import SATURATED_BEYOND
 from goodinit.signal.batch_axis import CHANNELS, Keys, floating
 from goodinit.signal.moments import Axes, moments_of
 from goodinit.signal.rows import SignalRow
@@ -29,7 +30,6 @@ DEAD = frozenset(("relu", "relu6", "threshold", "hardshrink", "softshrink", "har
 MIXING = frozenset(("contract", "attention", "opaque"))  # what they return has its channels last
 UNSET = frozenset(("empty_like", "new_empty", "new_empty_strided"))
 ENTROPIES = {"cross_entropy": functional.cross_entropy, "nll_loss": functional.nll_loss}
-SATURATED = {"tanh": (-0.99, 0.99), "sigmoid": (0.01, 0.99), "hardsigmoid": (0.0, 1.0)}
 
 
 @dataclass(slots=True)
@@ -290,8 +290,8 @@ def _moved(tensor: Tensor, axis: int, view: Tensor) -> int | None:
 @torch.no_grad()
 def _idle(function: str, result: Tensor, axes: Axes) -> float | None:
     """Return the share of dead units, or of saturated values."""
-    if function in SATURATED:
-        low, high = SATURATED[function]
+    if function in SATURATED_BEYOND:
+        low, high = SATURATED_BEYOND[function]
         return ((result <= low) | (result >= high)).float().mean().item()
     if function not in DEAD or axes.features is None:
         return None

@@ -8,16 +8,15 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from goodinit.errors import SchemeError
+from goodinit.findings.chance import layer_variance
 from goodinit.schemes.gains import slope
 from goodinit.signal.rows import SignalRow
 
-__all__ = ["SIGMOIDS", "SPREAD", "Run", "after", "by_chance", "pooled", "runs", "sinks"]
+__all__ = ["SIGMOIDS", "Run", "after", "pooled", "runs", "sinks"]
 
 RESETS = frozenset(("norm", "softmax", "attention", "pick", "opaque", "source"))
 SIGMOIDS = frozenset(("sigmoid", "hardsigmoid"))
 POOLED = 16  # numbers that are made into one
-SURE = 4.0  # standard errors
-SPREAD = 5.0  # the variance of log q grows by this / width a layer (Hanin & Rolnick, 2018)
 
 
 @dataclass(slots=True)
@@ -51,7 +50,7 @@ def runs(rows: Sequence[SignalRow]) -> list[Run]:
             run = Run(longest.start, longest.layers, longest.variance, least)
         if row.kind == "contract" and row.params:
             run.layers += 1
-            run.variance += SPREAD / row.width
+            run.variance += layer_variance(row.width)
         if row.kind == "activation":
             run.slope *= _slope(row.function)
         found.append(run)
@@ -96,14 +95,6 @@ def after(rows: Sequence[SignalRow]) -> list[set[str]]:
             if taken >= 0:
                 found[taken] |= here
     return found
-
-
-def by_chance(variance: float) -> float:
-    """Return how far the log of a second moment may drift where the gains are right.
-
-    Over seeds it is normal, nearly, with the mean -variance / 2 (Hanin & Nica, 2020).
-    """
-    return variance / 2 + SURE * math.sqrt(variance)
 
 
 @functools.cache

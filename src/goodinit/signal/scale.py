@@ -5,18 +5,21 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 
-from goodinit.findings import Finding, Severity
-from goodinit.signal.paths import Run, by_chance
+from goodinit.findings import Finding
+from goodinit.findings.depth import (
+    has_depth,
+    is_drowned,
+    is_most_of_the_change,
+    no_gain_helps,
+    signal_is_lost_or_explodes,
+    signal_severity,
+    variance_map_is_unstable,
+)
+from goodinit.signal.paths import Run
 from goodinit.signal.remedies import NORMS, STANDARD
 from goodinit.signal.rows import Signal, SignalRow
 
 __all__ = ["scale", "unstable"]
-
-LOST = math.log(1e4)  # a second moment that changes by more is lost, or explodes
-LAYERS = 4  # over fewer of them a change of scale is one layer's business
-DROWNED = 1e-3  # a term of a sum whose second moment is that of another times less
-UNSTABLE = 10.0  # by which an error in the variance is multiplied
-UNSTEADY = 3.0  # so that no gain would keep the signal
 
 
 def scale(signal: Signal, ways: list[Run], outputs: set[int]) -> Iterator[Finding]:
@@ -26,18 +29,18 @@ def scale(signal: Signal, ways: list[Run], outputs: set[int]) -> Iterator[Findin
     for number, (row, run) in enumerate(zip(signal.rows, ways, strict=True)):
         first = signal.rows[run.start].forward
         now = row.forward
-        if row.kind != "contract" or not row.params or run.layers < LAYERS:
+        if row.kind != "contract" or not row.params or not has_depth(run.layers):
             continue
         if not (first.second and now.second):
             continue
         change = math.log(now.second / first.second)
-        errors = (first.error or 0.0) ** 2 + (now.error or 0.0) ** 2 + run.variance
+        variance = (first.error or 0.0) ** 2 + (now.error or 0.0) ** 2 + run.variance
         code = "GI102" if change < 0 else "GI103"
         if change < 0 and number not in carried:
             continue
         # A last layer that is drawn small, or large, is no matter of depth.
         deep = min(abs(change), abs(change - _own(row, signal.rows)))
-        if deep > max(LOST, by_chance(errors)) and (
+        if signal_is_lost_or_explodes(run.layers, deep, variance) and (
             code not in worst or abs(change) > abs(worst[code][0])
         ):
             worst[code] = change, row, run
@@ -45,15 +48,14 @@ def scale(signal: Signal, ways: list[Run], outputs: set[int]) -> Iterator[Findin
         start, word = signal.rows[run.start], "vanishes" if change < 0 else "explodes"
         each = math.exp(change / max(1, run.layers - 1))
         one = _one(signal.rows, run.start, row, change)
-        severity: Severity = "error" if abs(change) > 3 * LOST else "warning"
         yield Finding(
             code,
-            severity,
+            signal_severity(change),
             f"{start.key} to {row.key}",
             f"the signal {word}: its second moment goes from {start.forward.second:.3g} to "
             f"{row.forward.second:.3g} over {run.layers} layers, "
             + (f"most of it at {one.key}" if one is not None else f"by {each:.3g} a layer"),
-            NORMS if run.slope > UNSTEADY else STANDARD,
+            NORMS if no_gain_helps(run.slope) else STANDARD,
         )
 
 
@@ -68,7 +70,7 @@ def _one(rows: Sequence[SignalRow], start: int, end: SignalRow, change: float) -
     layers = [row for row in rows[start + 1 :] if row.kind == "contract" and row.params]
     layers = layers[: layers.index(end) + 1]
     worst = max(layers, key=lambda row: _own(row, rows) / change)
-    return worst if _own(worst, rows) / change > 0.5 else None
+    return worst if is_most_of_the_change(_own(worst, rows), change) else None
 
 
 def _carried(rows: Sequence[SignalRow], outputs: set[int]) -> set[int]:
@@ -85,7 +87,7 @@ def _carried(rows: Sequence[SignalRow], outputs: set[int]) -> set[int]:
         largest = max((rows[n].forward.second for n in before), default=0.0)
         found.update(
             n for n in before
-            if row.kind != "add" or rows[n].forward.second >= DROWNED * largest
+            if row.kind != "add" or not is_drowned(rows[n].forward.second, largest)
         )  # fmt: skip
     return found
 
@@ -95,7 +97,7 @@ def unstable(signal: Signal, ways: list[Run]) -> Iterator[Finding]:
     layers = [(way, row) for way, row in zip(ways, signal.rows, strict=True)
               if row.kind == "contract" and row.params]  # fmt: skip
     way, row = max(layers, key=lambda pair: pair[0].slope, default=(None, None))
-    if way is None or row is None or way.slope <= UNSTABLE:
+    if way is None or row is None or not variance_map_is_unstable(way.slope):
         return
     start = signal.rows[way.start]
     each = way.slope ** (1 / max(1, way.layers - 1))

@@ -8,16 +8,14 @@ from collections.abc import Iterator, Mapping
 from torch import Tensor
 
 from goodinit.findings import Finding
-from goodinit.signal.activity import MOSTLY, is_level, share
+from goodinit.findings.likeness import became_alike, has_enough_numbers, were_different
+from goodinit.signal.activity import is_bias, is_level
 from goodinit.signal.meter import Meter
 from goodinit.signal.paths import SIGMOIDS, pooled, sinks
 from goodinit.signal.remedies import AROUND, STANDARD
 from goodinit.signal.rows import Signal, SignalRow
 
 __all__ = ["alike"]
-
-ALIKE, DIFFERENT = 0.999, 0.9  # cosines
-NUMBERS = 8  # of a sample: two vectors of fewer are alike by chance
 
 
 def alike(signal: Signal, params: Mapping[str, Tensor], meter: Meter) -> Iterator[Finding]:
@@ -26,7 +24,8 @@ def alike(signal: Signal, params: Mapping[str, Tensor], meter: Meter) -> Iterato
     lasts = [row for row in _lasts(signal, meter.outputs) if not _is_prior(row, params)]
     for last in lasts:
         cosine = last.forward.across_samples
-        if cosine is not None and cosine > ALIKE and (of_inputs is None or of_inputs < DIFFERENT):
+        different = of_inputs is None or were_different(of_inputs)
+        if cosine is not None and became_alike(cosine) and different:
             began = "" if of_inputs is None else f"; that of the inputs is {of_inputs:.2f}"
             yield Finding(
                 "GI104",
@@ -40,11 +39,11 @@ def alike(signal: Signal, params: Mapping[str, Tensor], meter: Meter) -> Iterato
             break
     first = next((r for r in signal.rows if r.forward.across_positions is not None), None)
     began = None if first is None else first.forward.across_positions
-    if first is None or began is None or began >= DIFFERENT:
+    if first is None or began is None or not were_different(began):
         return
     for last in lasts:
         cosine = last.forward.across_positions
-        if cosine is not None and cosine > ALIKE:
+        if cosine is not None and became_alike(cosine):
             yield Finding(
                 "GI105",
                 "warning",
@@ -61,7 +60,7 @@ def _lasts(signal: Signal, outputs: set[int]) -> list[SignalRow]:
     rows, averages = signal.rows, pooled(signal.rows)
     found: list[int | None] = []  # of each row, the last such layer that it came from
     for number, row in enumerate(rows):
-        many = math.prod(row.shape) >= NUMBERS * signal.batch
+        many = has_enough_numbers(math.prod(row.shape) / signal.batch)
         if row.kind == "contract" and not averages[number] and many:
             found.append(number)
         else:
@@ -74,4 +73,4 @@ def _lasts(signal: Signal, outputs: set[int]) -> list[SignalRow]:
 def _is_prior(row: SignalRow, params: Mapping[str, Tensor]) -> bool:
     """Whether a layer is its bias, one number for all: a prior, such as focal loss starts from."""
     biases = [params[name] for name in row.params if params[name].dim() == 1]
-    return any(is_level(bias) and share(bias, row) > MOSTLY for bias in biases)
+    return any(is_level(bias) and is_bias(bias, row) for bias in biases)

@@ -8,7 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from torch import Tensor
 
 from goodinit.findings import Finding
-from goodinit.signal.activity import biases, idle, norms, twins
+from goodinit.findings.logits import blind_guess, loss_is_far_above_a_guess
+from goodinit.signal.activity import biases, clones, idle, norms
 from goodinit.signal.backward import backward, inside
 from goodinit.signal.meter import Entropy, Meter
 from goodinit.signal.paths import Run
@@ -17,12 +18,12 @@ from goodinit.signal.rows import Signal
 from goodinit.signal.scale import scale, unstable
 from goodinit.signal.similarity import alike
 
-__all__ = ["verdicts"]
+__all__ = ["find_in_signal"]
 
 EPSILON = "look for sqrt, log or a division at 0 in what follows: add an epsilon"
 
 
-def verdicts(
+def find_in_signal(
     signal: Signal,
     meter: Meter,
     ways: list[Run],
@@ -43,7 +44,7 @@ def verdicts(
     if broken:  # of what came before it an explosion is the cause
         grown = [f for f in scale(signal, ways, meter.outputs) if f.code == "GI103"]
         return [*broken, *grown]
-    found = [*norms(signal, params), *twins(signal, params), *_without_gradient(signal)]
+    found = [*norms(signal, params), *clones(signal, params), *_without_gradient(signal)]
     if unset:
         return found
     return [
@@ -114,15 +115,14 @@ def _first_loss(
 ) -> Iterator[Finding]:
     """The cross-entropy that is furthest above a blind guess."""
     number, classes, value = max(
-        entropies, key=lambda e: e.value / math.log(max(2, e.classes)), default=Entropy(0, 1, 0.0)
+        entropies, key=lambda e: e.value / blind_guess(e.classes), default=Entropy(0, 1, 0.0)
     )
-    guess = math.log(max(2, classes))
-    if value > 2 * guess + 1:
+    if loss_is_far_above_a_guess(value, classes):
         yield Finding(
             "GI110",
             "warning",
             "loss",
             f"the first cross-entropy is {value:.3g}; a blind guess among {classes} classes has "
-            f"{guess:.3g}: the logits are too large",
+            f"{blind_guess(classes):.3g}: the logits are too large",
             quieter(signal, params, number, classes),
         )

@@ -6,10 +6,14 @@ from collections.abc import Iterator
 
 from torch import nn
 
+from goodinit._common.text import several
 from goodinit.anatomy import Anatomy
 from goodinit.anatomy.names import Slot
 from goodinit.errors import nearest
 from goodinit.findings import Finding
+from goodinit.findings.logits import tied_table_is_too_large
+from goodinit.findings.norms import around_zero, norm_lies_around_zero
+from goodinit.findings.scales import grew_on_another_scale
 from goodinit.plans.keep import Kept
 from goodinit.plans.rows import PlanRow
 from goodinit.recipes.deferred import ReluGain
@@ -17,13 +21,12 @@ from goodinit.recipes.reasons import WHY_LEFT
 from goodinit.recipes.recipe import Recipe
 from goodinit.recipes.rule import Rule
 
-__all__ = ["WIDE", "verdicts"]
+__all__ = ["find_in_plan"]
 
-WIDE = 4.0  # logits of that std are most of a one-hot guess
-APART = 3.0  # scales of old and new values that differ by more are remarked on
+TABLES = (nn.Embedding, nn.EmbeddingBag)
 
 
-def verdicts(
+def find_in_plan(
     rows: tuple[PlanRow, ...],
     slots: list[Slot],
     recipe: Recipe,
@@ -33,7 +36,7 @@ def verdicts(
 ) -> tuple[Finding, ...]:
     """Return what a reader of the plan should know before applying it."""
     return (
-        *_norms_around_zero(rows),
+        *_norms_around_zero(rows, anatomy),
         *_tied_too_large(rows, slots),
         *_needs_flow(rows, recipe, anatomy),
         *_never_won(recipe, won),
@@ -43,40 +46,40 @@ def verdicts(
     )
 
 
-def _norms_around_zero(rows: tuple[PlanRow, ...]) -> Iterator[Finding]:
+def _norms_around_zero(rows: tuple[PlanRow, ...], anatomy: Anatomy) -> Iterator[Finding]:
     """The much-copied DCGAN snippet: ``normal_(m.weight, 0, .02)`` on BatchNorm as well."""
     bad = [
         row
-        for row in rows
-        if row.kind == "norm" and row.part == "weight" and not row.buffer and _around_zero(row)
+        for row, known in zip(rows, anatomy.rows, strict=True)
+        if row.kind == "norm" and row.part == "weight" and not row.buffer
+        # Of a norm that multiplies by 1 + weight, 0 is the neutral value.
+        if known.facets.neutral != 0 and _is_around_zero(row)
     ]
     if bad:
+        mean, std = bad[0].mean or 0.0, bad[0].std or 0.0
         yield Finding(
             "GI111",
             "warning",
-            _several(bad),
-            f"the weight of a norm is drawn around 0 ({bad[0].scheme!r}), which all but "
-            f"switches its layer off and flips half of its channels",
-            f"draw it around 1: Normal(std={bad[0].std:g}, mean=1.0), as the DCGAN code does",
+            several((row.name for row in bad), 1),
+            around_zero(mean, std),
+            f"draw it around 1: Normal(std={std:g}, mean=1.0), as the DCGAN code does",
         )
 
 
-def _around_zero(row: PlanRow) -> bool:
-    mean, std = row.mean, row.std
-    return mean is not None and std is not None and std > 0 and abs(mean) < std
+def _is_around_zero(row: PlanRow) -> bool:
+    return row.mean is not None and row.std is not None and norm_lies_around_zero(row.mean, row.std)
 
 
 def _tied_too_large(rows: tuple[PlanRow, ...], slots: list[Slot]) -> Iterator[Finding]:
-    tables = (nn.Embedding, nn.EmbeddingBag)
     multiplied = {
         slot.name
         for slot in slots
-        if slot.tied and any(not isinstance(owner, tables) for owner, _ in slot.places)
+        if slot.tied and any(not isinstance(owner, TABLES) for owner, _ in slot.places)
     }
     for row in rows:
         std = row.std if row.kind == "embedding" and row.name in multiplied else None
         width = row.shape[-1] if row.shape else 0
-        if std is not None and std >= 0.5 and std * width**0.5 > WIDE:
+        if std is not None and tied_table_is_too_large(std, width):
             yield Finding(
                 "GI112",
                 "warning",
@@ -144,11 +147,6 @@ def _extra_keys(kept: Kept, rows: tuple[PlanRow, ...]) -> Iterator[Finding]:
         )
 
 
-def _several(rows: list[PlanRow]) -> str:
-    more = f" and {len(rows) - 1} more" if len(rows) > 1 else ""
-    return rows[0].name + more
-
-
 def _left_alone(rows: tuple[PlanRow, ...]) -> Iterator[Finding]:
     """A parameter kept for want of knowledge holds what its constructor left, or garbage."""
     bad = [row for row in rows if not row.buffer and row.why.startswith(WHY_LEFT)]
@@ -156,7 +154,7 @@ def _left_alone(rows: tuple[PlanRow, ...]) -> Iterator[Finding]:
         yield Finding(
             "GI117",
             "info",
-            _several(bad),
+            several((row.name for row in bad), 1),
             "kept as the constructor left it, for nothing here knows its law",
             "if that was torch.empty, give it a rule: "
             f"recipe.override(gi.Rule({bad[0].name!r}, gi.Zeros()))",
@@ -168,7 +166,7 @@ def _grown_apart(rows: tuple[PlanRow, ...], kept: Kept) -> Iterator[Finding]:
     for row in rows:
         old = kept.grown[row.name].std if row.name in kept.grown else None
         for block, _, new in row.moments() if old else ():
-            if old and new > 0 and not 1 / APART < new / old < APART:
+            if old and grew_on_another_scale(old, new):
                 yield Finding(
                     "GI118",
                     "warning",

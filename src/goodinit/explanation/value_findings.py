@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 import torch
 from torch import nn
@@ -14,14 +14,12 @@ from goodinit.explanation.outliers import beyond, trimmed
 from goodinit.explanation.reading import Seen, weight_normed
 from goodinit.explanation.statistics import Sample
 from goodinit.findings import Finding, Severity
+from goodinit.findings.broken import garbage_severity, is_garbage, values_were_clamped
+from goodinit.findings.clones import CLONES, COPIES, Clone, could_be_cloned, find_copies, is_drawn
+from goodinit.findings.scales import write_was_lost
 from goodinit.schemes import Normal
 
 __all__ = ["broken"]
-
-HUGE = 1e8
-LOST = 1.25  # scales that differ by more are not one
-PILE = 0.001  # the share of values at one end that is no chance
-HEAP = 10  # and how many, at the least
 
 
 def broken(case: Case, buffers: list[Slot]) -> Iterator[Verdict]:
@@ -30,7 +28,7 @@ def broken(case: Case, buffers: list[Slot]) -> Iterator[Verdict]:
     yield from _bad_buffers(buffers)
     yield from _garbage(case)
     yield from _alike(case)
-    yield from _twins(case)
+    yield from _clones(case)
     yield from _padding(case)
     yield from _lost_writes(case)
     yield from _piled_up(case)
@@ -81,7 +79,7 @@ def _garbage(case: Case) -> Iterator[Verdict]:
         largest = max(abs(sample.low), abs(sample.high))
         yield verdict(
             "GI121",
-            "error" if largest > HUGE else "warning",
+            garbage_severity(largest),
             bad,
             f"values such as uninitialised memory holds: up to {largest:.3g}, and "
             f"{sample.tiny:.0%} between 0 and 1e-30",
@@ -93,8 +91,8 @@ def _is_garbage(case: Case, seen: Seen) -> bool:
     sample = _sample(seen)
     if not sample.finite:
         return False
-    unknown = not case.look(seen).known
-    return max(-sample.low, sample.high) > HUGE or (unknown and sample.tiny > 0.01)
+    largest = max(-sample.low, sample.high)
+    return is_garbage(largest, sample.tiny, case.look(seen).known)
 
 
 # Units that are all alike.
@@ -185,58 +183,40 @@ def _rows_equal(seen: Seen) -> bool:
 # Layers that are all alike.
 
 
-def _twins(case: Case) -> Iterator[Verdict]:
+def _clones(case: Case) -> Iterator[Verdict]:
     groups: dict[object, list[Seen]] = {}
     for one in _judged(case):
         sample = _sample(one)
-        drawn = one.matrix and not one.constant and sample.size >= 16
+        drawn = one.matrix and not one.constant and could_be_cloned(sample.size)
         drawn = drawn and not one.row.frozen and not one.row.facets.guessed
         if drawn and sample.finite:
             key = (one.row.shape, one.row.dtype, sample.low, sample.high, sample.second)
             groups.setdefault(key, []).append(one)
-    twins: list[Seen] = []
-    for group in groups.values():
-        first, *rest = group
-        twins += [one for one in rest if _equal(first, one)]
-    if not twins:
-        return
-    first_of = {id(one): group[0] for group in groups.values() for one in group}
-    copies = [one for one in twins if _in_a_copy(first_of[id(one)], one, twins, first_of)]
-    others = [one for one in twins if one not in copies]
-    for rows, what in (
-        (others, "clones, or one seed for several layers; they start as one function"),
-        (copies, "a copy of a whole module, such as a target network, which may be meant"),
-    ):
+    found = {
+        Clone(group[0].row.name, one.row.name): one
+        for group in groups.values()
+        for one in group[1:]
+        if _equal(group[0], one) and _is_drawn(one)
+    }
+    copies = find_copies([*found])
+    for clones, what in (([c for c in found if c not in copies], CLONES), (copies, COPIES)):
+        rows = [found[clone] for clone in clones]
         if rows:
             loaded = all(not case.look(one).known for one in rows)
             yield verdict(
                 "GI124",
-                "info" if loaded or rows is copies else "warning",
+                "info" if loaded or clones is copies else "warning",
                 rows,
-                f"bit for bit another layer's weights ({rows[0].row.name} is "
-                f"{first_of[id(rows[0])].row.name}): {what}",
+                f"bit for bit another layer's weights ({clones[0].second} is "
+                f"{clones[0].first}): {what}",
                 case.redraw(rows, again=True),
             )
 
 
-def _in_a_copy(first: Seen, second: Seen, twins: list[Seen], first_of: Mapping[int, Seen]) -> bool:
-    """Whether it is one of several twins in a module that is a copy of another, not of a sibling.
-
-    Siblings have numbers: the layers of a stack are clones, ``target`` of ``online`` is a copy.
-    """
-    roots = _roots(first, second)
-    if roots is None or roots[0].isdecimal() or roots[1].isdecimal():
-        return False
-    return sum(_roots(first_of[id(one)], one) == roots for one in twins) > 1
-
-
-def _roots(first: Seen, second: Seen) -> tuple[str, str] | None:
-    """Return where two names differ, if it is in one step and not the last but one."""
-    pairs = list(zip(first.row.name.split("."), second.row.name.split("."), strict=False))
-    differ = [pair for pair in pairs if pair[0] != pair[1]]
-    alike = first.row.name.count(".") == second.row.name.count(".")
-    inside = alike and len(differ) == 1 and pairs.index(differ[0]) < len(pairs) - 2
-    return differ[0] if inside else None
+def _is_drawn(seen: Seen) -> bool:
+    assert seen.whole is not None
+    steps = seen.whole.sample.values.diff()  # of sorted values
+    return is_drawn(int(steps.count_nonzero()) + 1)
 
 
 def _equal(first: Seen, second: Seen) -> bool:
@@ -273,7 +253,7 @@ def _lost_writes(case: Case) -> Iterator[Verdict]:
         if scales is None or not case.look(one).known:
             continue
         seen, stored, attribute, constant_g = scales
-        if attribute is not None and not 1 / LOST < attribute / seen < LOST:
+        if attribute is not None and write_was_lost(attribute, seen):
             yield verdict(
                 "GI130",
                 "warning",
@@ -282,7 +262,7 @@ def _lost_writes(case: Case) -> Iterator[Verdict]:
                 f"there: what was written to it is lost",
                 case.redraw([one], Normal(_short(attribute))),
             )
-        elif not 1 / LOST < stored / seen < LOST and not constant_g:
+        elif write_was_lost(stored, seen) and not constant_g:
             yield verdict(
                 "GI130",
                 "warning",
@@ -369,13 +349,14 @@ def _cut(seen: Seen, level: float) -> str | None:
             f"normal law of std {core.std:.2g} draws; +-2 is where some trunc_normal_ cut, in "
             f"absolute units"
         )
-    if not sample.finite or sample.constant or sample.size < 100 or sample.eps > 1e-3:
+    if not sample.finite or sample.constant:
         return None
     values = sample.values
     low, high = (int((values == end).sum()) for end in (sample.low, sample.high))
-    if min(low, high) > max(PILE * len(values), HEAP) and sample.zeros < 0.01:
+    read = len(values)
+    if values_were_clamped(low, high, read, sample.size, sample.zeros, sample.eps):
         return (
-            f"{(low + high) / len(values):.1%} of the values lie at exactly {sample.low:g} and "
+            f"{(low + high) / read:.1%} of the values lie at exactly {sample.low:g} and "
             f"{sample.high:g}: "
             f"they were clamped, which is no truncated law"
         )

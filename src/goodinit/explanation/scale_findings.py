@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 from torch import nn
@@ -11,22 +12,19 @@ from goodinit.explanation.chains import Chain, squared
 from goodinit.explanation.context import Case, Verdict, verdict
 from goodinit.explanation.reading import Part, Seen
 from goodinit.explanation.recognition import AS_ONE, FANS
-from goodinit.findings import Severity
-from goodinit.plans.verdicts import WIDE
+from goodinit.findings.biases import bias_dominates, forgets_half
+from goodinit.findings.depth import chain_severity, gain_is_off, has_depth
+from goodinit.findings.logits import tied_table_is_too_large
+from goodinit.findings.norms import around_zero, norm_lies_around_zero
+from goodinit.findings.scales import fans_are_torchs_alone, values_are_off_center
 from goodinit.schemes import Normal, Ones, Scheme, Uniform, XavierUniform, Zeros
 
 __all__ = ["scales"]
 
-LOST = 1e-6  # of the second moment, over a chain
-LITTLE = 1e-3
-DEEP = 4  # weights in a chain, from which on it is one
-OFF = 5.0  # of a layer's second moment
-BIAS = 10.0
 TABLES = (nn.Embedding, nn.EmbeddingBag)
 GATES = ("sigmoid", "softplus", "hardsigmoid")
-OFF_CENTRE = 0.25  # of a standard deviation
-SURE = 6.0  # standard errors of a mean
-APART = 1.1  # two scales that are told apart
+DCGAN_STD = 0.2  # a smaller one looks like DCGAN's N(1, .02), drawn around the wrong number
+HEAVY_BIAS = 100  # times what is left of the input's own part: then the cause names the biases
 
 
 def scales(case: Case) -> Iterator[Verdict]:
@@ -39,7 +37,7 @@ def scales(case: Case) -> Iterator[Verdict]:
             flagged.update(found.names)
             yield found
     yield from _gains(case, flagged)
-    yield from _off_centre(case)
+    yield from _off_center(case)
     yield from _forget_gates(case)
     yield from _biases(case)
     yield from _wrong_fans(case)
@@ -52,18 +50,17 @@ def _norms_around_zero(case: Case) -> Iterator[Verdict]:
         if f.kind != "norm" or f.part == "bias" or one.whole is None or f.neutral == 0:
             continue
         sample = one.whole.sample
-        if sample.finite and not one.constant and abs(sample.mean) < sample.std:
+        if sample.finite and norm_lies_around_zero(sample.mean, sample.std):
             bad.append(one)
     if bad:
         assert bad[0].whole is not None
         sample = bad[0].whole.sample
-        like_dcgan = sample.std < 0.2
+        like_dcgan = sample.std < DCGAN_STD
         yield verdict(
             "GI111",
             "warning",
             bad,
-            f"the weight of a norm lies around 0 (mean {sample.mean:.2g}, std {sample.std:.2g}) "
-            f"instead of 1: its layer is all but switched off, half of its channels flipped",
+            around_zero(sample.mean, sample.std),
             case.redraw(bad, Normal(float(f"{sample.std:.1g}"), 1.0) if like_dcgan else Ones()),
         )
 
@@ -77,7 +74,7 @@ def _tied_too_large(case: Case) -> Iterator[Verdict]:
             continue
         std, width = one.whole.sample.std, one.row.shape[-1]
         factor = abs(case.heads.get(one.row.name, 1.0))
-        if std * factor >= 0.5 and std * factor * width**0.5 > WIDE:
+        if tied_table_is_too_large(std * factor, width):
             unless = "" if case.inputs else ", unless the model scales what it multiplies"
             yield verdict(
                 "GI112",
@@ -117,14 +114,14 @@ def _hidden(chain: Chain) -> Chain:
 
 def _over_depth(case: Case, whole: Chain) -> Iterator[Verdict]:
     chain = _hidden(whole)
-    if len(chain.links) < DEEP or not _known(case, chain):
+    if not has_depth(len(chain.links)) or not _known(case, chain):
         return
     steps = chain.passed()
     if not steps:
         return
     _, q, p = steps[-1]
-    code = "GI125" if p < LITTLE else "GI126" if q > 1 / LITTLE else ""
-    if not code:
+    lost, explodes = chain_severity(p), chain_severity(1 / q if q > 0 else math.inf)
+    if not (lost or explodes):
         return
     weights = chain.weights
     count = len(steps)
@@ -132,12 +129,13 @@ def _over_depth(case: Case, whole: Chain) -> Iterator[Verdict]:
     typical = sorted(each)[len(each) // 2]
     relu = chain.links[1].activation
     wide = f"{count} layers without a norm or residual between ({relu or 'linear'})"
-    if code == "GI125":
-        severity: Severity = "warning" if p < LOST else "info"
-        left = ": what is left is the biases, the same for every input" if q > 100 * p else ""
+    if lost:
+        code, severity = "GI125", lost
+        heavy = q > HEAVY_BIAS * p
+        left = ": what is left is the biases, the same for every input" if heavy else ""
         cause = f"{wide}: each passes {typical:.2g} of the second moment, together {p:.1g}{left}"
     else:
-        severity = "warning" if q > 1 / LOST else "info"
+        code, severity = "GI126", explodes or "info"
         cause = f"{wide}: each multiplies the second moment by {typical:.3g}, together {q:.1g}"
     yield verdict(code, severity, weights, cause, case.redraw(weights))
 
@@ -157,8 +155,7 @@ def _gains(case: Case, flagged: set[str]) -> Iterator[Verdict]:
             done.add(name)
             wanted = squared(link.activation, 1.0)
             gain = one.parts[0].gain
-            allowed = 1.25 if link.activation == "selu" else OFF
-            if wanted and gain is not None and not 1 / allowed < gain**2 * wanted < allowed:
+            if wanted and gain is not None and gain_is_off(gain**2 * wanted, link.activation):
                 groups.setdefault(link.activation, []).append((one, gain))
     for activation, rows in groups.items():
         wanted = squared(activation, 1.0) or 1.0
@@ -171,7 +168,7 @@ def _gains(case: Case, flagged: set[str]) -> Iterator[Verdict]:
         yield verdict("GI127", "info", weights, cause, case.redraw(weights))
 
 
-def _off_centre(case: Case) -> Iterator[Verdict]:
+def _off_center(case: Case) -> Iterator[Verdict]:
     """``nn.init.uniform_(w)`` draws from 0 to 1: sums of n inputs grow with n, not its root."""
     bad: list[Seen] = []
     for one in case.seen:
@@ -181,8 +178,7 @@ def _off_centre(case: Case) -> Iterator[Verdict]:
         if one.whole is None or one.row.frozen or one.constant or not case.look(one).known:
             continue
         sample = one.whole.sample
-        least = max(OFF_CENTRE, SURE / max(sample.n, 1) ** 0.5) * sample.std
-        if sample.finite and abs(sample.mean) > least:
+        if sample.finite and values_are_off_center(sample.mean, sample.std, sample.n):
             bad.append(one)
     if bad:
         assert bad[0].whole is not None
@@ -212,11 +208,11 @@ def _forget_gates(case: Case) -> Iterator[Verdict]:
             forget = [part for part in one.parts if part.block.name == "forget"]
             if forget and forget[0].sample.finite and case.look(one).known:
                 by_owner.setdefault(id(one.slot.owner), []).append((one, forget[0].sample.mean))
-    low = [
+    sums = [
         (biases[0][0], sum(mean for _, mean in biases) * 2 / len(biases))
         for biases in by_owner.values()
-        if sum(mean for _, mean in biases) * 2 / len(biases) < 0.5
     ]
+    low = [(one, total) for one, total in sums if forgets_half(total)]
     if low:
         yield verdict(
             "GI128",
@@ -240,7 +236,7 @@ def _biases(case: Case) -> Iterator[Verdict]:
         part = weight.parts[0]
         bias = one.whole.sample.second
         signal = (part.site.fan_in or 0.0) * part.sample.second
-        if not (signal > 0 and bias > BIAS * signal):
+        if not (signal > 0 and bias_dominates(bias, bias + signal)):
             continue
         sample = one.whole.sample
         drawn = abs(sample.mean) < sample.std and weight.row.facets.part != "head"
@@ -267,7 +263,7 @@ def _wrong_fans(case: Case) -> Iterator[Verdict]:
             continue
         part = one.parts[0]
         wanted = meant.moments(part.site)[1]
-        if wanted > 0 and not 1 / APART < part.sample.std / wanted < APART:
+        if fans_are_torchs_alone(part.sample.std, wanted):
             groups.setdefault((case.look(one).text, meant), []).append(one)
     for (text, meant), rows in groups.items():
         part = rows[0].parts[0]

@@ -1,0 +1,73 @@
+"""Layers that start as one function: GI124."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+__all__ = ["CLONES", "COPIES", "Clone", "could_be_cloned", "find_copies", "is_drawn"]
+
+CLONED_VALUES = 16  # so many equal float32 numbers are no chance
+DRAWN_VALUES = 3  # different ones, at least: identities, one-hot and constant weights have two
+CLONES_OF_A_COPY = 2  # one equal weight is a clone; several in the same two modules are a copy
+
+CLONES = "clones, or one seed for several layers; they start as one function"
+COPIES = "a copy of a whole module, such as a target network, which may be meant"
+
+
+class Clone(NamedTuple):
+    """A weight that has bit for bit the values of another.
+
+    Attributes:
+        first: name of the other.
+        second: its own.
+    """
+
+    first: str
+    second: str
+
+
+def could_be_cloned(size: int) -> bool:
+    """GI124: whether a weight has so many values that equal ones are no chance."""
+    return size >= CLONED_VALUES
+
+
+def is_drawn(different: int) -> bool:
+    """GI124: whether a weight is drawn, and no identity or constant, which are meant.
+
+    Args:
+        different: how many different values it has.
+    """
+    return different >= DRAWN_VALUES
+
+
+def find_copies(clones: Sequence[Clone]) -> list[Clone]:
+    """GI124: return those that are part of a copy of a whole module, which may be meant.
+
+    Siblings have numbers: the layers of a stack are clones, ``target`` of ``online`` is a copy.
+
+    >>> pairs = [("online.0.weight", "target.0.weight"), ("online.2.weight", "target.2.weight")]
+    >>> len(find_copies([Clone(*pair) for pair in pairs]))
+    2
+    >>> find_copies([Clone("layers.0.fc.weight", "layers.1.fc.weight")] * 2)
+    []
+    """
+    roots = [_roots(clone) for clone in clones]
+    return [
+        clone
+        for clone, pair in zip(clones, roots, strict=True)
+        if pair is not None
+        and not (pair[0].isdecimal() or pair[1].isdecimal())
+        and roots.count(pair) >= CLONES_OF_A_COPY
+    ]
+
+
+def _roots(clone: Clone) -> tuple[str, str] | None:
+    """Return where two names differ, if it is in one step above the module that holds it."""
+    first, second = clone.first.split("."), clone.second.split(".")
+    if len(first) != len(second):
+        return None
+    differ = [at for at, (a, b) in enumerate(zip(first, second, strict=True)) if a != b]
+    if len(differ) != 1 or differ[0] >= len(first) - 2:
+        return None
+    return first[differ[0]], second[differ[0]]

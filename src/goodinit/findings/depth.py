@@ -1,0 +1,91 @@
+"""The signal's size over depth: GI102, GI103, GI125, GI126, GI127 and GI135."""
+
+from __future__ import annotations
+
+import math
+
+from goodinit.findings.chance import drift_by_chance
+from goodinit.findings.finding import Severity
+
+__all__ = [
+    "chain_severity",
+    "gain_is_off",
+    "has_depth",
+    "is_drowned",
+    "is_most_of_the_change",
+    "no_gain_helps",
+    "signal_is_lost_or_explodes",
+    "signal_severity",
+    "variance_map_is_unstable",
+]
+
+LAYERS_OF_DEPTH = 4  # over fewer layers a change of scale is one layer's matter
+MEASURED_FACTOR = 1e4  # of the second moment: values change by 100, Xavier's over 13 relu layers
+MEASURED_FACTOR_OF_ERROR = 1e12  # values change by 1e6; float16 ends at 65,504
+DROWNED_SHARE = 1e-3  # a branch this much smaller than its skip adds at most 3 % to its values
+MOST_OF_A_CHANGE = 0.5  # one layer has more of it than all others together
+UNSTABLE_SLOPE = 10.0  # 10 % too much at the start has doubled the signal (Poole et al., 2016)
+UNSTEADY_SLOPE = 3.0  # from here on the remedy is a norm: a gain that is 10 % off is 30 % off later
+FORECAST_SHARE = 1e-3  # of the second moment, by arithmetic on the weights: worth knowing
+FORECAST_SHARE_OF_WARNING = 1e-6  # wider than a measured 1e4: arithmetic takes signals to be normal
+GAIN_FACTOR = 5.0  # of a layer's second moment: at a relu Xavier is off by 2, torch's default by 6
+GAIN_FACTOR_OF_SELU = 1.25  # it normalizes itself by the exact gain alone (Klambauer et al., 2017)
+
+
+def has_depth(layers: int) -> bool:
+    """Return whether so many layers in a row are judged by their depth."""
+    return layers >= LAYERS_OF_DEPTH
+
+
+def signal_is_lost_or_explodes(layers: int, change: float, variance: float) -> bool:
+    """GI102, GI103: whether a measured signal changed by more than it should, and than by chance.
+
+    Args:
+        layers: since its scale was set, at an input or a norm.
+        change: of the log of its second moment.
+        variance: of that log, by the batch and by the layers' finite width.
+    """
+    bound = max(math.log(MEASURED_FACTOR), drift_by_chance(variance))
+    return has_depth(layers) and abs(change) > bound
+
+
+def signal_severity(change: float) -> Severity:
+    """GI102, GI103: how grave a change of the log of the second moment is."""
+    return "error" if abs(change) > math.log(MEASURED_FACTOR_OF_ERROR) else "warning"
+
+
+def is_drowned(second: float, largest: float) -> bool:
+    """GI102: whether a term of a sum is too small to count, as branches that start at 0 are."""
+    return second < DROWNED_SHARE * largest
+
+
+def is_most_of_the_change(change: float, whole: float) -> bool:
+    """GI102, GI103: whether one layer's change, in logs, is most of the whole one."""
+    return change / whole > MOST_OF_A_CHANGE
+
+
+def variance_map_is_unstable(slope: float) -> bool:
+    """GI135: whether an error in the variance is multiplied by too much over the layers."""
+    return slope > UNSTABLE_SLOPE
+
+
+def no_gain_helps(slope: float) -> bool:
+    """GI102, GI103: whether the remedy is a norm, for the variance map is too steep."""
+    return slope > UNSTEADY_SLOPE
+
+
+def chain_severity(share: float) -> Severity | None:
+    """GI125, GI126: how grave the share of the second moment is that a chain of weights leaves.
+
+    Args:
+        share: what is left; of a signal that explodes, one over its factor.
+    """
+    if share < FORECAST_SHARE_OF_WARNING:
+        return "warning"
+    return "info" if share < FORECAST_SHARE else None
+
+
+def gain_is_off(factor: float, activation: str) -> bool:
+    """GI127: whether a weight and the activation before it change the second moment too much."""
+    allowed = GAIN_FACTOR_OF_SELU if activation == "selu" else GAIN_FACTOR
+    return not 1 / allowed < factor < allowed

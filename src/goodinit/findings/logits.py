@@ -1,0 +1,36 @@
+"""First logits that are too large: GI110 and GI112."""
+
+from __future__ import annotations
+
+import math
+
+__all__ = ["blind_guess", "loss_is_far_above_a_guess", "tied_table_is_too_large"]
+
+# Logits N(0, s^2) cost s^2 / 2 above a blind guess: 2 ln K + 1 is s = 3 of 30 classes.
+GUESSES, MORE = 2.0, 1.0
+LOGITS_STD = 4.0  # logits of that standard deviation are most of a one-hot guess
+TABLE_STD = 0.5  # smaller ones are a scale that somebody chose, wide as the table may be
+
+
+def blind_guess(classes: int) -> float:
+    """Return the cross-entropy of a blind guess.
+
+    >>> round(blind_guess(1000), 3)
+    6.908
+    """
+    return math.log(max(2, classes))
+
+
+def loss_is_far_above_a_guess(loss: float, classes: int) -> bool:
+    """GI110: whether a first cross-entropy is far above that of a blind guess."""
+    return loss > GUESSES * blind_guess(classes) + MORE
+
+
+def tied_table_is_too_large(std: float, width: int) -> bool:
+    """GI112: whether an embedding that multiplies as well makes its first logits too wide.
+
+    Args:
+        std: of the table, times the number that the projection's result is multiplied by.
+        width: of a row.
+    """
+    return std >= TABLE_STD and std * width**0.5 > LOGITS_STD

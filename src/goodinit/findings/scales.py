@@ -1,0 +1,63 @@
+"""Scales and centers that don't fit: GI116, GI118, GI130, GI133 and GI134."""
+
+from __future__ import annotations
+
+__all__ = [
+    "fans_are_torchs_alone",
+    "grew_on_another_scale",
+    "values_are_off_center",
+    "write_was_changed",
+    "write_was_lost",
+]
+
+ROUNDINGS = 8.0  # of the dtype: what writing through a parametrization and back may cost
+SMALLEST = 1e-30  # what is no change where all that was written is 0
+GROWN_FACTOR = 3.0  # of a std: new tokens that are longer by more drown the old ones
+WRITTEN_FACTOR = 1.25  # of a std: more than the chance of a few dozen values
+FANS_FACTOR = 1.1  # of a std: two scales that are told apart at the size of any matrix
+CENTER_IN_STDS = 0.25  # n inputs of one sign then add up to sqrt(n) / 4 standard deviations
+CENTER_IN_ERRORS = 6.0  # standard errors of a mean: one of 500 million by chance
+
+
+def write_was_changed(error: float, largest: float, spacing: float) -> bool:
+    """GI116: whether values read back from a parametrization differ from those written.
+
+    Args:
+        error: the largest absolute difference.
+        largest: the greatest absolute value that was written.
+        spacing: relative distance of two numbers of the dtype.
+    """
+    return error > ROUNDINGS * spacing * max(largest, SMALLEST)
+
+
+def grew_on_another_scale(old: float, new: float) -> bool:
+    """GI118: whether new rows have another std than those that a checkpoint brings.
+
+    What is constant, or 0, has no scale.
+    """
+    return old > 0 and new > 0 and _differ(new / old, GROWN_FACTOR)
+
+
+def write_was_lost(written: float, used: float) -> bool:
+    """GI130: whether ``weight_norm`` uses another std than that which was written."""
+    return _differ(written / used, WRITTEN_FACTOR)
+
+
+def fans_are_torchs_alone(std: float, wanted: float) -> bool:
+    """GI133: whether a law by the fans of a shape has another std than by the true ones."""
+    return wanted > 0 and _differ(std / wanted, FANS_FACTOR)
+
+
+def values_are_off_center(mean: float, std: float, count: int) -> bool:
+    """GI134: whether values lie around another number than 0, by more than chance.
+
+    Args:
+        mean: of the values that were read.
+        std: likewise.
+        count: how many that are.
+    """
+    return abs(mean) > max(CENTER_IN_STDS, CENTER_IN_ERRORS / max(count, 1) ** 0.5) * std
+
+
+def _differ(ratio: float, factor: float) -> bool:
+    return not 1 / factor < ratio < factor

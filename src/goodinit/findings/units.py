@@ -1,0 +1,36 @@
+"""Units that are dead or saturated: GI106 and GI107."""
+
+from __future__ import annotations
+
+import math
+
+__all__ = ["SATURATED_BEYOND", "inputs_are_large", "units_are_dead", "values_are_saturated"]
+
+IDLE_SHARE = 0.5  # relu has half of its values at 0, but not of a unit for all samples
+NUMBERS_OF_A_UNIT = 32  # that it must have had the chance to be alive for: 2^-32 by chance
+ERRORS_OF_A_COIN = 5.0  # deep down samples are alike, and half of the units are off for all of them
+# Where an activation counts as saturated: the slope is a fiftieth of that at 0 and less.
+SATURATED_BEYOND = {"tanh": (-0.99, 0.99), "sigmoid": (0.01, 0.99), "hardsigmoid": (0.0, 1.0)}
+LARGE_INPUTS = 100.0  # second moment: ten times the standard deviation that layers are made for
+
+
+def units_are_dead(share: float, units: int, numbers: int) -> bool:
+    """GI106: whether more units are 0 for the whole batch than a fair coin would switch off.
+
+    Args:
+        share: of the units.
+        units: how many there are.
+        numbers: how many each of them has, over samples and positions.
+    """
+    chance = ERRORS_OF_A_COIN * 0.5 / math.sqrt(units)
+    return share > IDLE_SHARE + chance and numbers >= NUMBERS_OF_A_UNIT
+
+
+def values_are_saturated(share: float) -> bool:
+    """GI107: whether too many values lie where the slope is next to nothing."""
+    return share > IDLE_SHARE
+
+
+def inputs_are_large(second: float) -> bool:
+    """GI106, GI107: whether the remedy is to scale the inputs, by their second moment."""
+    return second > LARGE_INPUTS
