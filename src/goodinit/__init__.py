@@ -34,6 +34,7 @@ from goodinit.plans.keep import KeepLike
 from goodinit.plans.plan import Plan
 from goodinit.recipes import as_recipe as _as_recipe
 from goodinit.recipes import recipe
+from goodinit.recipes.by_name import RecipeLike
 from goodinit.recipes.recipe import Recipe
 from goodinit.recipes.rule import Rule, sel
 from goodinit.schemes import (
@@ -133,20 +134,11 @@ __all__ = [
 
 __version__ = "0.1.0.dev0"
 
-# A Mapping's keys are invariant: {"*.bias": ...} is no Mapping[str | type, Scheme].
-RecipeLike = (
-    Recipe
-    | str
-    | Scheme
-    | Mapping[type[Module], Scheme]
-    | Mapping[str, Scheme]
-    | Mapping[type[Module] | str, Scheme]
-)
-
 
 def plan(
     model: Module,
     recipe: RecipeLike = "standard",
+    *,
     inputs: Inputs | None = None,
     keep: KeepLike = (),
     prefix: str = "",
@@ -174,7 +166,7 @@ def plan(
         >>> plan(net, XavierUniform())["2.weight"].fan_in
         50
     """
-    return _plan.plan(model, _as_recipe(recipe), inputs, keep, prefix)
+    return _plan.plan(model, _as_recipe(recipe), inputs=inputs, keep=keep, prefix=prefix)
 
 
 def init_(
@@ -319,5 +311,5 @@ def compare(
     else:
         several = [recipes] if isinstance(recipes, str) else recipes
         named = {_as_recipe(each).name: each for each in several}
-    plans = {name: plan(model, each, inputs) for name, each in named.items()}
+    plans = {name: plan(model, each, inputs=inputs) for name, each in named.items()}
     return _compare(model, inputs, plans, seeds, loss)

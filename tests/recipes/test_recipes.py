@@ -181,5 +181,5 @@ def test_time_scales_of_a_state_space_are_kept_their_bias_too() -> None:
             step = nn.functional.softplus(self.linear(x) + self.dt_bias)
             return x * torch.exp(-step * self.a_log.exp())
 
-    plan = gi.plan(Scan(), "standard", torch.randn(3, 8))
+    plan = gi.plan(Scan(), "standard", inputs=torch.randn(3, 8))
     assert {row.name for row in plan if row.kept} == {"a_log", "dt_bias"}

@@ -129,7 +129,7 @@ def test_a_plan_of_tiny_parameters() -> None:
             nn.init.normal_(layer.weight, 0.0, 0.02)
             nn.init.normal_(layer.bias, 0.0, 0.02)
 
-    compare("a ready plan of 10,000 parameters", lambda: gi.apply_(net, plan, 0), torchs, 0.33)
+    compare("a ready plan of 10,000 parameters", lambda: gi.apply_(net, plan, seed=0), torchs, 0.33)
 
 
 @pytest.mark.parametrize("threads", [1, 2])

@@ -7,10 +7,11 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
-from goodinit.adapters.piecewise import RecipeLike, writer
+from goodinit.adapters.piecewise import writer
 from goodinit.errors import UnresolvedError
 from goodinit.plans.plan import plan
 from goodinit.recipes import as_recipe
+from goodinit.recipes.by_name import RecipeLike
 from goodinit.trace import Inputs
 
 __all__ = ["fsdp"]
@@ -54,7 +55,7 @@ def fsdp(
         >>> net[2].bias.tolist()
         [0.0, 0.0]
     """
-    planned = plan(model, as_recipe(recipe), inputs)
+    planned = plan(model, as_recipe(recipe), inputs=inputs)
     lost = [row.name for row in planned if row.unresolved]
     if lost:
         raise UnresolvedError(

@@ -6,9 +6,10 @@ from collections.abc import Callable
 
 from torch import nn
 
-from goodinit.adapters.piecewise import RecipeLike, writer
+from goodinit.adapters.piecewise import writer
 from goodinit.plans.plan import plan
 from goodinit.recipes import as_recipe
+from goodinit.recipes.by_name import RecipeLike
 from goodinit.streams import fresh_seed
 from goodinit.trace import Inputs
 
@@ -48,7 +49,7 @@ def timm(
         >>> net[2].bias.tolist()
         [0.0, 0.0]
     """
-    planned = plan(model, as_recipe(recipe), inputs)
+    planned = plan(model, as_recipe(recipe), inputs=inputs)
     write = writer(model, planned, fresh_seed() if seed is None else seed)
 
     def fn(module: nn.Module, name: str = "") -> None:

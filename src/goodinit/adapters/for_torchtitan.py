@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from goodinit.adapters.piecewise import RecipeLike
 from goodinit.applying.apply import init_
 from goodinit.errors import ModelError
 from goodinit.recipes import as_recipe
+from goodinit.recipes.by_name import RecipeLike
 from goodinit.trace import Inputs
 
 __all__ = ["torchtitan"]

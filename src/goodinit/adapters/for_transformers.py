@@ -7,12 +7,12 @@ from typing import Any, TypeVar, cast
 
 from torch import Tensor, nn
 
-from goodinit.adapters.piecewise import RecipeLike
 from goodinit.anatomy.names import Slot, slots
 from goodinit.applying.apply import apply_
 from goodinit.errors import MetaModelError, ModelError
 from goodinit.plans.plan import plan
 from goodinit.recipes import as_recipe
+from goodinit.recipes.by_name import RecipeLike
 from goodinit.recipes.recipe import Recipe
 from goodinit.trace import Inputs
 
@@ -135,7 +135,7 @@ def _draw_(
                 f"{slot.name} isn't in the checkpoint, and device_map offloads it, so that it "
                 f"can't be drawn: give it a device"
             )
-    model.init_plan = apply_(model, plan(model, recipe, inputs, loaded), seed)
+    model.init_plan = apply_(model, plan(model, recipe, inputs=inputs, keep=loaded), seed=seed)
 
 
 def _is_loaded(slot: Slot, names: tuple[str, ...], missing: set[str] | None) -> bool:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
 from weakref import WeakKeyDictionary
 
 import torch
@@ -14,13 +13,8 @@ from goodinit.anatomy.writable import check_module
 from goodinit.applying.own import apply_own_
 from goodinit.errors import ModelError
 from goodinit.plans.plan import Plan
-from goodinit.recipes.recipe import Recipe
-from goodinit.schemes import Scheme
 
-__all__ = ["RecipeLike", "writer"]
-
-RecipeLike = Recipe | str | Scheme | Mapping[Any, Scheme]
-"""A Recipe, its name, a scheme, or a mapping from module types or globs to schemes."""
+__all__ = ["writer"]
 
 
 def writer(

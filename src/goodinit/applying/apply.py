@@ -38,9 +38,9 @@ __all__ = ["apply_", "init_", "init_module_", "load_"]
 def apply_(
     model: nn.Module,
     plan: Plan,
+    *,
     seed: int | None = None,
     materialize: str | torch.device | None = None,
-    *,
     progress: Callable[[PlanRow], object] | None = None,
 ) -> Plan:
     """Write what is planned; in place, with gradients, hooks and optimizers left alone.
@@ -100,7 +100,8 @@ def init_(
         return _init_tensor_(target, recipe, seed, prefix)
     check_module(target, "init_")
     values = opened(keep)
-    planned = plan(target, recipe, inputs, keep if values is None else values, prefix)
+    kept = keep if values is None else values
+    planned = plan(target, recipe, inputs=inputs, keep=kept, prefix=prefix)
     return _apply(target, planned, seed, materialize, values or {}, grown_only=True)
 
 
@@ -109,9 +110,9 @@ def load_(
     checkpoint: str | PathLike[str] | Mapping[str, object],
     recipe: Recipe,
     *,
-    draw: str | Iterable[str] = (),
     inputs: Inputs | None = None,
     seed: int | None = None,
+    draw: str | Iterable[str] = (),
     prefix: str = "",
     materialize: str | torch.device | None = None,
 ) -> Plan:
@@ -130,7 +131,7 @@ def load_(
             f"got {checkpoint!r:.200}"
         )
     values = without(values, [draw] if isinstance(draw, str) else list(draw))
-    planned = plan(model, recipe, inputs, values, prefix)
+    planned = plan(model, recipe, inputs=inputs, keep=values, prefix=prefix)
     return _apply(model, planned, seed, materialize, values)
 
 

@@ -51,7 +51,9 @@ def prepare(
     """
     model = _skeleton(target, seed)
     inputs = inputs_for(target, model, specs)
-    plan = with_inputs(target, inputs, bool(specs), lambda given: gi.plan(model, recipe, given))
+    plan = with_inputs(
+        target, inputs, bool(specs), lambda given: gi.plan(model, recipe, inputs=given)
+    )
     # What is kept has no memory here, but has in a model that `draw` builds for real.
     rows = tuple(replace(row, unresolved=False) for row in plan)
     return model, replace(plan, rows=rows)
@@ -66,11 +68,11 @@ def draw(target: Target, model: nn.Module, plan: gi.Plan, seed: int) -> tuple[nn
     drawn = sum(not row.kept for row in plan)
     with working("drawing", drawn) as step, aside():
         try:
-            return model, gi.apply_(model, plan, seed, "cpu", progress=step)
+            return model, gi.apply_(model, plan, seed=seed, materialize="cpu", progress=step)
         except (UnresolvedError, MetaModelError):
             # The plan keeps what a constructor computes: that takes a constructor that does.
             model = build(target, seed)
-            return model, gi.apply_(model, plan, seed, "cpu", progress=step)
+            return model, gi.apply_(model, plan, seed=seed, materialize="cpu", progress=step)
         except RuntimeError as error:
             if "memory" not in str(error):
                 raise

@@ -176,6 +176,7 @@ class Plan:
 def plan(
     model: nn.Module,
     recipe: Recipe,
+    *,
     inputs: Inputs | None = None,
     keep: KeepLike = (),
     prefix: str = "",

@@ -20,8 +20,10 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from pathlib import Path
+from os import PathLike
 from typing import cast
+
+from torch import nn
 
 from goodinit.errors import RecipeError, UnknownRecipeError, nearest
 from goodinit.recipes.library.general import (
@@ -40,7 +42,19 @@ from goodinit.recipes.recipe import Recipe
 from goodinit.recipes.rule import Rule, sel
 from goodinit.schemes import Keep, Scheme
 
-__all__ = ["as_recipe", "maker", "names", "recipe"]
+__all__ = ["RecipeLike", "as_recipe", "maker", "names", "recipe"]
+
+# A Mapping is invariant in its keys: {"*.bias": ...} is no Mapping[str | type, Scheme].
+RecipeLike = (
+    Recipe
+    | str
+    | PathLike[str]
+    | Scheme
+    | Mapping[type[nn.Module], Scheme]
+    | Mapping[str, Scheme]
+    | Mapping[type[nn.Module] | str, Scheme]
+)
+"""A recipe, its name, its file, a scheme, or a mapping from module types or globs to schemes."""
 
 _RECIPES: Mapping[str, Callable[..., Recipe]] = {
     "dcgan": dcgan,
@@ -116,7 +130,7 @@ def as_recipe(value: object) -> Recipe:
     """Return what a person means by a recipe.
 
     Args:
-        value: a Recipe; its name; its file, a ``Path`` or a text that ends in ".toml"; a scheme,
+        value: a Recipe; its name; its file, a path or a text that ends in ".toml"; a scheme,
             for the weights of linear layers, convolutions and RNNs, with everything else as in
             ``standard``; or a mapping from a module type or a glob to a scheme, which changes
             only what it names (a type's scheme goes to its weights, not to its biases). The last
@@ -138,8 +152,8 @@ def as_recipe(value: object) -> Recipe:
     match value:
         case Recipe():
             return value
-        case Path():
-            return Recipe.load(value)
+        case PathLike():
+            return Recipe.load(cast("PathLike[str]", value))
         case str():
             return Recipe.load(value) if value.endswith(".toml") else recipe(value)
         case Scheme():

@@ -101,7 +101,7 @@ def compare(
     for name, plan in plans.items():
         for seed in range(seeds):
             drawn = _copy(model)
-            apply_(drawn, plan, seed, materialize="cpu")
+            apply_(drawn, plan, seed=seed, materialize="cpu")
             signals.setdefault(name, []).append(measure(drawn, inputs, loss))
     return Comparison(signals, dict(plans))
 
