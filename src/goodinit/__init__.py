@@ -1,4 +1,4 @@
-"""goodinit: weight initialization for PyTorch, planned, drawn and shown.
+"""goodinit: weight initialization for PyTorch.
 
     >>> import goodinit as gi
     >>> from torch import nn
@@ -7,8 +7,8 @@
     >>> plan["0.weight"].scheme, round(plan["0.weight"].std, 4)
     (HeNormal(), 0.1414)
 
-``gi.recipes.names()`` lists the recipes, ``goodinit.schemes`` holds the schemes,
-``goodinit.errors`` what can be wrong.
+``gi.recipes.names()`` lists the recipes, ``gi.schemes`` holds the schemes, ``gi.errors`` the
+exceptions and ``gi.theory`` the assumptions of the theory, measured on a model.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 from torch.nn import Module  # `nn` here is goodinit's own, once goodinit.nn is imported
 
-from goodinit import adapters, recipes, schemes, testing
+from goodinit import adapters, errors, recipes, schemes, testing, theory
 from goodinit.applying import apply as _apply
 from goodinit.applying.apply import apply_
 from goodinit.applying.materialize import skeleton
@@ -29,9 +29,10 @@ from goodinit.errors import GoodinitError, RecipeError
 from goodinit.explanation import Explanation, explain
 from goodinit.findings import Finding
 from goodinit.plans import plan as _plan
-from goodinit.plans.diff import diff
+from goodinit.plans.diff import Diff, diff
 from goodinit.plans.keep import KeepLike
 from goodinit.plans.plan import Plan
+from goodinit.plans.rows import PlanRow
 from goodinit.recipes import as_recipe as _as_recipe
 from goodinit.recipes import recipe
 from goodinit.recipes.by_name import RecipeLike
@@ -43,13 +44,9 @@ from goodinit.schemes import (
     DeltaOrthogonal,
     Dirac,
     Function,
-    GlorotNormal,
-    GlorotUniform,
     HeNormal,
     HeUniform,
     Identity,
-    KaimingNormal,
-    KaimingUniform,
     Keep,
     LeCunNormal,
     LeCunUniform,
@@ -67,41 +64,48 @@ from goodinit.schemes import (
     Zeros,
     gain,
 )
-from goodinit.signal import Comparison, Signal, measure
+
+# Second names can be imported, but are not listed in __all__.
+from goodinit.schemes import GlorotNormal as GlorotNormal
+from goodinit.schemes import GlorotUniform as GlorotUniform
+from goodinit.schemes import KaimingNormal as KaimingNormal
+from goodinit.schemes import KaimingUniform as KaimingUniform
+from goodinit.signal import Comparison, Signal, SignalRow, measure
 from goodinit.signal import compare as _compare
 from goodinit.streams import Stream
-from goodinit.theory import Independence, independence, jacobian
 from goodinit.trace import Inputs
 
+# Without `nn`: `from goodinit import *` must not hide torch's.
 __all__ = [
     "AddNoise",
     "Comparison",
     "Constant",
     "DeltaOrthogonal",
+    "Diff",
     "Dirac",
     "Explanation",
     "Finding",
     "Function",
-    "GlorotNormal",
-    "GlorotUniform",
     "GoodinitError",
     "HeNormal",
     "HeUniform",
     "Identity",
-    "Independence",
-    "KaimingNormal",
-    "KaimingUniform",
+    "Inputs",
     "Keep",
+    "KeepLike",
     "LeCunNormal",
     "LeCunUniform",
     "Normal",
     "Ones",
     "Orthogonal",
     "Plan",
+    "PlanRow",
     "Recipe",
+    "RecipeLike",
     "Rule",
     "Scheme",
     "Signal",
+    "SignalRow",
     "Sparse",
     "Stream",
     "TorchDefault",
@@ -116,11 +120,10 @@ __all__ = [
     "apply_",
     "compare",
     "diff",
+    "errors",
     "explain",
     "gain",
-    "independence",
     "init_",
-    "jacobian",
     "load_",
     "measure",
     "plan",
@@ -130,9 +133,15 @@ __all__ = [
     "sel",
     "skeleton",
     "testing",
+    "theory",
 ]
 
 __version__ = "0.1.0.dev0"
+
+
+def __dir__() -> list[str]:
+    """List the public names only, not what this file imports to define them."""
+    return sorted(__all__)
 
 
 def plan(
@@ -143,20 +152,22 @@ def plan(
     keep: KeepLike = (),
     prefix: str = "",
 ) -> Plan:
-    """Return what a recipe would do to a model, a row for each parameter; nothing is written.
+    """Return what a recipe would do to a model: one row per parameter. Writes nothing.
 
     Args:
-        model: any module, also on meta.
-        recipe: a Recipe, its name, a scheme, or a mapping from module types or globs to schemes.
-        inputs: a tensor, a tuple, or a dict of keyword arguments, to see the model run: tells
-            kinds, fans, activations and residual ends. Without, module types do.
-        keep: names, globs, a state dict or the path of a safetensors file: what is loaded
-            already, and never written. Of a parameter that has grown since (an embedding with
-            more rows), the old part is kept and the rest drawn.
-        prefix: put before each name, for a part of a larger model.
+        model: any module; it may be on the meta device.
+        recipe: a Recipe, its name, a TOML file, a scheme, or a mapping from module types or globs
+            to schemes.
+        inputs: a tensor, a tuple of positional arguments or a dict of keyword arguments. If given,
+            the model is run once, and the data flow determines kinds, fans, activations and
+            residual ends. If None, module types do.
+        keep: names, globs, a state dict or the path of a safetensors file: parameters that are
+            already loaded and must not be written. If a parameter is larger than its value in the
+            state dict (an embedding with new rows), the old part is kept and the rest is drawn.
+        prefix: prepended to each name, if ``model`` is a part of a larger model.
 
     Raises:
-        GoodinitError: as ``goodinit.plans.plan.plan`` lists; nothing silent.
+        GoodinitError: see ``goodinit.plans.plan.plan`` for the cases.
 
     Example:
         >>> import torch
@@ -179,22 +190,23 @@ def init_(
     prefix: str = "",
     materialize: str | torch.device | None = None,
 ) -> Plan:
-    """Initialise a model, a layer or a tensor in place, and return the plan of what was drawn.
+    """Initialize a model, a layer or a tensor in place. Returns the plan that was applied.
 
     Args:
-        target: a module; or a tensor, whose fans are read off its shape [out, in, *window].
+        target: a module; or a tensor, whose fans are computed from its shape [out, in, *window].
         recipe: as for ``plan``.
         inputs: as for ``plan``.
-        seed: a number from 0; the same one gives the same bits. None takes one from torch's
-            default CPU generator, so that ``torch.manual_seed`` rules.
-        keep: as for ``plan``; the old part of what has grown is copied from the checkpoint.
-        prefix: as for ``plan``. The names are part of the random numbers:
-            ``init_(model.encoder, ..., prefix="encoder")`` draws what ``init_(model, ...)``
-            does. Without it, two equal layers drawn with one seed are equal.
-        materialize: a device such as "cpu" on which parameters and buffers on meta get memory.
+        seed: a non-negative integer; equal seeds give identical values. If None, a seed is drawn
+            from torch's default CPU generator, so ``torch.manual_seed`` applies.
+        keep: as for ``plan``. The old part of a parameter that has grown is copied from the
+            checkpoint.
+        prefix: as for ``plan``. Values depend on names:
+            ``init_(model.encoder, ..., prefix="encoder")`` draws the same values as
+            ``init_(model, ...)``. Without a prefix, equal layers get equal values from one seed.
+        materialize: a device such as "cpu"; parameters and buffers on meta are allocated there.
 
     Raises:
-        GoodinitError: as for ``plan`` and ``apply_``; before anything is written.
+        GoodinitError: as for ``plan`` and ``apply_``, before anything is written.
 
     Example:
         >>> from torch import nn
@@ -206,7 +218,10 @@ def init_(
     if isinstance(target, Tensor) and isinstance(recipe, Scheme):
         recipe = Recipe([Rule(sel.all(), recipe)], repr(recipe))
     elif isinstance(target, Tensor) and isinstance(recipe, Mapping):
-        raise RecipeError("a mapping is for modules; one tensor takes a scheme")
+        raise RecipeError(
+            "recipe: a mapping is for modules. Pass one scheme for one tensor: "
+            "gi.init_(tensor, gi.HeNormal())"
+        )
     return _apply.init_(
         target,
         _as_recipe(recipe),
@@ -223,31 +238,31 @@ def load_(
     checkpoint: str | PathLike[str] | Mapping[str, object],
     recipe: RecipeLike = "standard",
     *,
-    draw: str | Iterable[str] = (),
     inputs: Inputs | None = None,
     seed: int | None = None,
+    draw: str | Iterable[str] = (),
     prefix: str = "",
     materialize: str | torch.device | None = None,
 ) -> Plan:
-    """Load a checkpoint into a model and draw what it lacks: a new head, a new adapter.
+    """Load a checkpoint into a model and draw what is missing from it: a new head, a new adapter.
 
-    A parameter that is larger than the checkpoint's keeps the old values in its corner and the
-    rest is drawn: new rows of an embedding, new input channels. Where one matrix has become
-    several stacked ones (experts), each is a copy with noise, ``AddNoise()``. The plan says so.
+    If a parameter is larger than the checkpoint's, the old values fill its first indices and the
+    rest is drawn: new rows of an embedding, new input channels. If one matrix has become several
+    stacked ones (experts), each is a copy with noise, ``AddNoise()``. The plan lists both.
 
     Args:
-        model: any module; on meta with ``materialize``, so that nothing is drawn in vain.
+        model: any module. On meta, with ``materialize``, no value is computed twice.
         checkpoint: a state dict, or the path of a safetensors file.
-        recipe: as for ``plan``, for what the checkpoint lacks.
-        draw: names or globs that are drawn although the checkpoint has them: ``"head.*"``.
+        recipe: as for ``plan``; applied to what the checkpoint does not contain.
         inputs: as for ``plan``.
         seed: as for ``init_``.
+        draw: names or globs to draw although the checkpoint contains them: ``"head.*"``.
         prefix: as for ``plan``.
         materialize: as for ``init_``.
 
     Raises:
-        CheckpointError: a file that can't be read, values that don't fit.
-        GoodinitError: as for ``plan`` and ``apply_``; before anything is written.
+        CheckpointError: a file that can't be read, or values that don't fit.
+        GoodinitError: as for ``plan`` and ``apply_``, before anything is written.
 
     Example:
         >>> from torch import nn
@@ -261,9 +276,9 @@ def load_(
         model,
         checkpoint,
         _as_recipe(recipe),
-        draw=draw,
         inputs=inputs,
         seed=seed,
+        draw=draw,
         prefix=prefix,
         materialize=materialize,
     )
@@ -277,22 +292,22 @@ def compare(
     seeds: int = 5,
     loss: Callable[[Any], Tensor] | None = None,
 ) -> Comparison:
-    """Draw a model by several recipes, several times each, and measure what becomes of the signal.
+    """Initialize copies of a model by several recipes and seeds, and measure their signals.
 
-    The model may be on the meta device; copies of it are drawn, one at a time, and it is left as
-    it is.
+    The model may be on the meta device. One copy at a time is drawn and measured; the model
+    itself is not changed.
 
     Args:
         model: any module that can be copied.
         inputs: as for ``measure``.
-        recipes: as for ``plan``, several; a mapping gives them names.
-        seeds: how many times each is drawn: with seed 0, 1, ...
+        recipes: several, each as for ``plan``; the keys of a mapping name them.
+        seeds: number of draws of each recipe, with the seeds 0, 1, ...
         loss: as for ``measure``.
 
     Returns:
-        A signal for each recipe and seed. It prints as one line a recipe: the second moment and
+        One signal per recipe and seed. It prints as one line per recipe: the second moment and
         the cosine between samples at the last layer, the gradient's squared norm at the first
-        layer over that at the last, the loss (medians), and in how many draws which finding was.
+        layer over that at the last, the loss (all medians), and how often each finding occurred.
 
     Raises:
         GoodinitError: as for ``plan``, ``apply_`` and ``measure``.
@@ -307,9 +322,9 @@ def compare(
         (True, ['GI102'])
     """
     if isinstance(recipes, Mapping):
-        named = cast("Mapping[str, RecipeLike]", recipes)
+        by_name = cast("Mapping[str, RecipeLike]", recipes)
     else:
         several = [recipes] if isinstance(recipes, str) else recipes
-        named = {_as_recipe(each).name: each for each in several}
-    plans = {name: plan(model, each, inputs=inputs) for name, each in named.items()}
+        by_name = {_as_recipe(each).name: each for each in several}
+    plans = {name: plan(model, each, inputs=inputs) for name, each in by_name.items()}
     return _compare(model, inputs, plans, seeds, loss)

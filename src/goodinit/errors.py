@@ -1,33 +1,33 @@
 """The exceptions, as a tree.
 
     GoodinitError
-    ├── StreamError             numbers that no random stream can be drawn with
-    ├── SchemeError             a scheme whose numbers, name or target make no sense
-    │   └── FanError            a scheme that needs fans, on a tensor that has none
-    ├── RecipeError             a recipe or rule that can't be what its author meant
-    │   ├── UnknownRecipeError  no recipe of that name
-    │   ├── RecipeFileError     a file or a text that holds no valid recipe
-    │   ├── UnusedRuleError     a rule that matches nothing
-    │   └── UncoveredError      a parameter that no rule covers
-    ├── ModelError              a model that can't be written as it stands
-    │   ├── LazyParameterError  a lazy module whose shapes aren't known yet
-    │   ├── EmptyParameterError a parameter of size 0 (a ZeRO-3 shard, say)
+    ├── StreamError             the parameters of a distribution are invalid: a NaN std
+    ├── SchemeError             a scheme's number, name or target is invalid
+    │   └── FanError            a scheme needs fans, and the tensor has none
+    ├── RecipeError             a recipe or rule is invalid
+    │   ├── UnknownRecipeError  there is no recipe with that name
+    │   ├── RecipeFileError     a file or text is not a valid recipe
+    │   ├── UnusedRuleError     a rule matches nothing
+    │   └── UncoveredError      a parameter is covered by no rule
+    ├── ModelError              a model can't be initialized in its present state
+    │   ├── LazyParameterError  a lazy module has unknown shapes
+    │   ├── EmptyParameterError a parameter has size 0, such as a ZeRO-3 shard
     │   ├── ExpandedParameterError  several elements of a parameter share memory
-    │   ├── DtypeError          a parameter that isn't a real floating tensor
-    │   ├── ParametrizationError    a parametrization that can't be written through
-    │   ├── MetaModelError      no memory to write to
-    │   └── UnresolvedError     a value that nobody here can rebuild
-    ├── CheckpointError         a checkpoint that can't be read, or doesn't fit
-    ├── TraceError              the model raised while it was being traced
-    ├── SignalError             a signal that can't be measured: the model raised, say
-    ├── ReportError             a report that can't be written: a library is missing, say
-    ├── UnknownRowError         a name that a result has no row for; also a KeyError
-    ├── PlanError               a plan that isn't this model's
-    │   └── PlanFileError       a file that holds no valid plan
-    └── WriteError              a write failed half-way; says what had been written
+    │   ├── DtypeError          a parameter is not a real floating-point tensor
+    │   ├── ParametrizationError    a parametrization has no right_inverse
+    │   ├── MetaModelError      a parameter on meta has no memory
+    │   └── UnresolvedError     a value was never computed, and no rule computes it
+    ├── CheckpointError         a checkpoint can't be read, or doesn't fit the model
+    ├── TraceError              the model raised while it was traced
+    ├── SignalError             a signal can't be measured, for example because the model raised
+    ├── ReportError             a report can't be written, for example without plotly
+    ├── UnknownRowError         a result has no row with that name; also a KeyError
+    ├── PlanError               a plan was made for another model
+    │   └── PlanFileError       a file is not a valid plan
+    └── WriteError              a write failed; lists what was already written
 
-Each message has three parts: where (the parameter), what was wrong, and what to do.
-Everything but ``WriteError`` is raised before the first value is written.
+Each message names the parameter, what was wrong and how to fix it. Every error except
+``WriteError`` is raised before the first value is written.
 """
 
 from __future__ import annotations
@@ -64,16 +64,28 @@ __all__ = [
 ]
 
 
+LONGEST = 80  # characters compared for a suggestion: the comparison takes quadratic time
+LEAST_SIMILAR = 0.5  # difflib's ratio; its default of 0.6 misses two typos in a short name
+
+
 class GoodinitError(Exception):
-    """The root: ``except GoodinitError`` catches whatever goodinit refuses."""
+    """The base class of all goodinit exceptions.
+
+    >>> import goodinit as gi
+    >>> try:
+    ...     gi.recipe("xaiver")
+    ... except gi.GoodinitError as error:
+    ...     print(type(error).__name__)
+    UnknownRecipeError
+    """
 
 
 class StreamError(GoodinitError, ValueError):
-    """Numbers that no random stream can be drawn with: a NaN std, an empty interval."""
+    """The parameters of a distribution are invalid: a NaN std, an empty interval."""
 
 
 class SchemeError(GoodinitError, ValueError):
-    """A scheme whose numbers, name or target make no sense; ``field`` leads to what is wrong."""
+    """A scheme's number, name or target is invalid; ``field`` is the path to it."""
 
     def __init__(self, message: str, field: tuple[str, ...] = ()) -> None:
         super().__init__(message)
@@ -81,94 +93,94 @@ class SchemeError(GoodinitError, ValueError):
 
 
 class FanError(SchemeError):
-    """A scheme that needs fan_in or fan_out, on a tensor that has none."""
+    """A scheme needs fan_in or fan_out, and the tensor has none."""
 
 
 class RecipeError(GoodinitError, ValueError):
-    """A recipe or rule that can't be what its author meant."""
+    """A recipe or rule is invalid."""
 
 
 class UnknownRecipeError(RecipeError):
-    """No recipe of that name; the nearest names are suggested."""
+    """There is no recipe with that name; suggests the nearest names."""
 
 
 class RecipeFileError(RecipeError):
-    """A file or a text that holds no valid recipe; names the rule and key, or the line."""
+    """A file or text is not a valid recipe; names the rule and key, or the line."""
 
 
 class UnusedRuleError(RecipeError):
-    """A rule of the user's that matches no parameter of the model."""
+    """A rule of the user matches no parameter of the model."""
 
 
 class UncoveredError(RecipeError):
-    """A parameter that no rule of the recipe covers."""
+    """A parameter is covered by no rule of the recipe."""
 
 
 class ModelError(GoodinitError, ValueError):
-    """A model that can't be written as it stands."""
+    """A model can't be initialized in its present state."""
 
 
 class LazyParameterError(ModelError):
-    """A lazy module: run the model once on an input, then initialise it."""
+    """A lazy module has unknown shapes: run the model once, then initialize it."""
 
 
 class EmptyParameterError(ModelError):
-    """A parameter of size 0, such as a ZeRO-3 shard: a write to it would be lost."""
+    """A parameter has size 0, such as a ZeRO-3 shard: a write to it would be lost."""
 
 
 class ExpandedParameterError(ModelError):
-    """Several elements of a parameter share memory: they can't be drawn apart."""
+    """Several elements of a parameter share memory, so they can't have different values."""
 
 
 class DtypeError(ModelError):
-    """A parameter whose dtype has no floating value law."""
+    """A parameter is not a real floating-point tensor."""
 
 
 class ParametrizationError(ModelError):
-    """A parametrization that has no ``right_inverse``: a write to it would be lost."""
+    """A parametrization has no ``right_inverse``: a write to it would be lost."""
 
 
 class MetaModelError(ModelError):
-    """A parameter on the meta device has no memory to write to."""
+    """A parameter on the meta device has no memory."""
 
 
 class UnresolvedError(ModelError):
-    """A value that was never computed and that no rule can rebuild (RoPE's table on meta)."""
+    """A value was never computed and no rule computes it, such as RoPE's table on meta."""
 
 
 class CheckpointError(GoodinitError, ValueError):
-    """A checkpoint that can't be read, or whose values don't fit the model."""
+    """A checkpoint can't be read, or its values don't fit the model."""
 
 
 class TraceError(GoodinitError, RuntimeError):
-    """The model raised while it was being traced."""
+    """The model raised while it was traced."""
 
 
 class SignalError(GoodinitError, RuntimeError):
-    """A signal that can't be measured: the model raised, the loss is no scalar, ..."""
+    """A signal can't be measured: the model raised, or the loss is not a scalar."""
 
 
 class ReportError(GoodinitError, RuntimeError):
-    """A report that can't be written: plotly isn't installed, an ending that no format has."""
+    """A report can't be written: plotly isn't installed, or the file's ending is unknown."""
 
 
 class UnknownRowError(GoodinitError, KeyError):
-    """A name that a result has no row for; the nearest names are suggested."""
+    """A result has no row with that name; suggests the nearest names. Also a KeyError."""
 
     def __str__(self) -> str:  # a KeyError prints the repr of its message
         return str(self.args[0])
 
 
 class PlanError(GoodinitError, ValueError):
-    """A plan that isn't this model's."""
+    """A plan was made for another model."""
 
 
 class PlanFileError(PlanError):
-    """A file or a mapping that holds no valid plan."""
+    """A file or mapping is not a valid plan."""
 
 
 class WriteError(GoodinitError, RuntimeError):
-    """A write failed half-way; ``written`` names the parameters that had been written."""
+    """A write failed; ``written`` lists the parameters that were already written."""
 
     def __init__(self, message: str, written: tuple[str, ...] = ()) -> None:
         super().__init__(message)
@@ -176,10 +188,10 @@ class WriteError(GoodinitError, RuntimeError):
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """Return ``" Did you mean 'x' or 'y'?"``, or nothing where no known name is near.
+    """Return ``" Did you mean 'x' or 'y'?"``, or "" if no known name is near.
 
     >>> nearest("xaiver", ["xavier", "he"])
     " Did you mean 'xavier'?"
     """
-    close = get_close_matches(name[:80].lower(), list(known), n=2, cutoff=0.5)
+    close = get_close_matches(name[:LONGEST].lower(), list(known), n=2, cutoff=LEAST_SIMILAR)
     return f" Did you mean {' or '.join(map(repr, close))}?" if close else ""

@@ -50,7 +50,7 @@ class Case:
         plan = None
         if self.recipe is not None:
             plan = gi.init_(model, self.recipe, inputs=self.inputs, seed=seed)
-        return gi.independence(model, self.inputs, self.loss, plan, redraws)
+        return gi.theory.independence(model, self.inputs, self.loss, plan, redraws)
 
 
 def ids(*shape: int, high: int) -> Tensor:

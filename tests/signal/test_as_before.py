@@ -275,12 +275,12 @@ class Spectrum(nn.Linear):
 def test_what_is_wrong_is_said() -> None:
     net, x, ids = nn.Linear(8, 8), normal(4, 8), torch.arange(4)
     with pytest.raises(SignalError, match="no input is floating, and no embedding"):
-        gi.independence(OneHot(8, 8), ids, squared)
+        gi.theory.independence(OneHot(8, 8), ids, squared)
     with pytest.raises(PlanError, match=r"plan='he' is no Plan: gi\.init_ and gi\.plan"):
-        gi.independence(net, x, squared, plan="he")
+        gi.theory.independence(net, x, squared, plan="he")
     for redraws in ("8", 2.5):
         with pytest.raises(SignalError, match=r"redraws=.* is no whole number"):
-            gi.independence(net, x, squared, redraws=redraws)
+            gi.theory.independence(net, x, squared, redraws=redraws)
     for seeds in ("2", 1.5):
         with pytest.raises(SignalError, match=r"seeds=.* is no whole number"):
             gi.compare(net, x, ["he"], seeds=seeds)
@@ -290,7 +290,7 @@ def test_what_is_wrong_is_said() -> None:
 
 @pytest.mark.parametrize("loss", [lambda y: y.detach().sum(), lambda y: y.argmax()])
 def test_losses_without_a_way_back(loss: Callable[[Tensor], Tensor]) -> None:
-    for way in (gi.measure, gi.independence):
+    for way in (gi.measure, gi.theory.independence):
         with pytest.raises(SignalError, match="loss doesn't depend on the model's output in a way"):
             way(nn.Linear(8, 8), normal(4, 8), loss)
 

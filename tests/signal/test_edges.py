@@ -84,7 +84,7 @@ def test_nothing_is_left_behind_by_a_loss_that_raises() -> None:
         raise ValueError("no loss")
 
     net = norms()
-    for way in (gi.measure, gi.independence):
+    for way in (gi.measure, gi.theory.independence):
         with without_a_trace(net), pytest.raises(SignalError, match="no loss"):
             way(net, normal(4, 8), loss)
 
@@ -119,7 +119,7 @@ def test_nan_inputs() -> None:
     with pytest.raises(SignalError, match="inputs are NaN or infinite"):
         WAYS["independence"](net, x)
     with pytest.raises(SignalError, match=r"isn't finite: see goodinit\.measure"):
-        gi.jacobian(nn.Sequential(net, nn.Tanh()), x)
+        gi.theory.jacobian(nn.Sequential(net, nn.Tanh()), x)
 
 
 @dataclasses.dataclass
@@ -160,8 +160,8 @@ def test_surroundings() -> None:
         for way in WAYS.values():
             way(wrapped, x)
     assert [row.key for row in gi.measure(Nested(), x).rows] == ["layer:linear", "layer:linear#2"]
-    assert len(gi.independence(Nested(), x, lambda out: out.logits.sum()).rows) == 2
-    assert gi.jacobian(Nested(), x).shape == (4, 8)
+    assert len(gi.theory.independence(Nested(), x, lambda out: out.logits.sum()).rows) == 2
+    assert gi.theory.jacobian(Nested(), x).shape == (4, 8)
     assert gi.measure(net, x.double().float().to_sparse().to_dense()).ok
     assert gi.measure(nn.Linear(8, 8), torch.eye(8).to_sparse()).rows
 
@@ -173,7 +173,7 @@ def test_checkpoints_are_measured_and_elsewhere_refused() -> None:
         with pytest.raises(SignalError, match="checkpointing must be off"):
             WAYS["independence"](Checkpointed(reentrant), x)
     with pytest.raises(SignalError, match="backward pass raised"):
-        gi.jacobian(Checkpointed(True), x)
+        gi.theory.jacobian(Checkpointed(True), x)
 
 
 def test_ddp_is_unwrapped() -> None:
@@ -261,7 +261,7 @@ def test_whose_error_it_is() -> None:
     with pytest.raises(SignalError, match="at least one recipe"):
         gi.compare(norms(), normal(4, 8), [])
     with pytest.raises(SignalError, match="NaN or infinite"):
-        gi.independence(norms(), normal(4, 8) / 0, squared, redraws=2)
+        gi.theory.independence(norms(), normal(4, 8) / 0, squared, redraws=2)
 
 
 def test_inputs_that_are_all_zero_are_said() -> None:

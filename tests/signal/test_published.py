@@ -105,7 +105,7 @@ def test_yang_2020_gradient_independence_fails() -> None:
         layer = nn.Linear(1024, 1024, bias=False)
         gi.init_(layer, gi.LeCunNormal(), seed=seed)
         x = normal(16, 1024, seed=seed)
-        found = gi.independence(layer, x, lambda y: y.square().sum())
+        found = gi.theory.independence(layer, x, lambda y: y.square().sum())
         ratios.append(found.ratio)
         along.append(found.rows[0].own or 0.0)
     print(f"Yang 2020: {sum(ratios) / 5:.3f}, expected 2; along y {sum(along) / 5:.3f}, expected 1")
@@ -114,7 +114,7 @@ def test_yang_2020_gradient_independence_fails() -> None:
     head = nn.Linear(512, 10, bias=False)
     gi.init_(head, gi.LeCunNormal(), seed=0)
     x, target = normal(256, 512), torch.arange(256) % 10
-    control = gi.independence(head, x, lambda z: nn.functional.cross_entropy(z, target))
+    control = gi.theory.independence(head, x, lambda z: nn.functional.cross_entropy(z, target))
     assert control.ratio == pytest.approx(1, rel=0.05)
 
 

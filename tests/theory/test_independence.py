@@ -46,7 +46,7 @@ def test_softmax_cross_entropy_is_as_the_formula_says(
     for seed in range(4):
         head = nn.Linear(width, classes, bias=False)
         gi.init_(head, gi.Normal(factor / math.sqrt(width)), seed=seed)
-        found = gi.independence(head, x, lambda z: F.cross_entropy(z, target))
+        found = gi.theory.independence(head, x, lambda z: F.cross_entropy(z, target))
         got.append(found.rows[0].r or 0.0)
         scale = factor / math.sqrt(width) * x.norm(dim=1, keepdim=True)
         expected.append(_formula(head(x).detach(), target, width, scale))
@@ -62,12 +62,12 @@ def test_it_holds_with_a_gaussian_readout_and_not_with_a_mean() -> None:
     x, target = _normal(128, WIDTH), torch.arange(128) % 10
     net = nn.Sequential(_tower(6), nn.Linear(WIDTH, 10, bias=False))
     plan = gi.init_(net, gi.HeNormal(), seed=0)
-    found = gi.independence(net, x, lambda z: F.cross_entropy(z, target), plan)
+    found = gi.theory.independence(net, x, lambda z: F.cross_entropy(z, target), plan)
     assert found.holds
     assert found.interval[0] < found.ratio < found.interval[1]
     assert "holds here within" in str(found)
     assert found.law == "the plan's laws"
-    readout = gi.independence(_set(_tower(6), 0), x, _mean_readout)
+    readout = gi.theory.independence(_set(_tower(6), 0), x, _mean_readout)
     assert not readout.holds
     assert "doesn't hold" in str(readout)
     assert "own mean and std" in readout.law
@@ -83,7 +83,7 @@ def test_mean_readout_over_forty_networks() -> None:
     """Top-layer r is 1 + 1/pi; the true gradient over six layers is 4.4 times the decoupled."""
     x = _normal(128, 512)
     found = [
-        gi.independence(_set(_tower(6, 512), seed), x, _mean_readout, redraws=8)
+        gi.theory.independence(_set(_tower(6, 512), seed), x, _mean_readout, redraws=8)
         for seed in range(40)
     ]
     top = [row.rows[-1].r or 0.0 for row in found]
@@ -98,7 +98,7 @@ def test_cross_entropy_over_forty_networks() -> None:
     for seed in range(40):
         net = nn.Sequential(_tower(6), nn.Linear(WIDTH, 10, bias=False))
         plan = gi.init_(net, gi.HeNormal(), seed=seed)
-        found.append(gi.independence(net, x, lambda z: F.cross_entropy(z, target), plan))
+        found.append(gi.theory.independence(net, x, lambda z: F.cross_entropy(z, target), plan))
     # 95 % intervals: of 40, 38 hold 1; fewer than 33 has the probability .02 %.
     assert sum(row.holds for row in found) >= 33
     logs = torch.tensor([math.log(row.ratio) for row in found])
@@ -116,7 +116,7 @@ def test_a_trained_network_breaks_it() -> None:
         optimizer.zero_grad()
         F.cross_entropy(net(x[part]), target[part]).backward()
         optimizer.step()
-    found = gi.independence(net, x[:128], lambda z: F.cross_entropy(z, target[:128]))
+    found = gi.theory.independence(net, x[:128], lambda z: F.cross_entropy(z, target[:128]))
     assert found.ratio > 1.2
     assert not found.holds
 
@@ -135,12 +135,12 @@ class _Tied(nn.Module):
 
 def test_each_use_of_a_shared_weight_has_a_row_and_a_draw() -> None:
     torch.manual_seed(0)
-    found = gi.independence(_Tied(), _normal(64, WIDTH), lambda y: y.square().mean())
+    found = gi.theory.independence(_Tied(), _normal(64, WIDTH), lambda y: y.square().mean())
     assert [row.name for row in found.rows] == [":matmul", ":matmul#2"]
     layer = nn.Linear(WIDTH, WIDTH, bias=False)
     gi.init_(layer, gi.HeNormal(), seed=0)
     deep = nn.Sequential(*[layer, nn.ReLU()] * 8)
-    tied = gi.independence(deep, _normal(64, WIDTH), lambda y: y.square().sum())
+    tied = gi.theory.independence(deep, _normal(64, WIDTH), lambda y: y.square().sum())
     assert len(tied.rows) == 8
     assert tied.interval[0] > 2
     assert "used 8 times" in str(tied)
@@ -150,7 +150,7 @@ def test_nothing_of_the_model_is_changed() -> None:
     net = nn.Sequential(nn.Linear(8, 8), nn.BatchNorm1d(8), nn.ReLU(inplace=True), nn.Linear(8, 2))
     before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
     state = torch.random.get_rng_state()
-    gi.independence(net, _normal(32, 8), lambda y: y.square().sum(), redraws=2)
+    gi.theory.independence(net, _normal(32, 8), lambda y: y.square().sum(), redraws=2)
     assert all(torch.equal(before[name], tensor) for name, tensor in net.state_dict().items())
     assert torch.equal(state, torch.random.get_rng_state())
     assert all(p.grad is None for p in net.parameters())
@@ -163,7 +163,9 @@ def test_convolutions(shape: tuple[int, ...]) -> None:
         layer(8, 64, 3, padding=1, padding_mode="circular"), nn.ReLU(), layer(64, 64, 1)
     )
     plan = gi.init_(net, "he", seed=0)
-    found = gi.independence(net, _normal(*shape), lambda y: y.square().sum(), plan, redraws=4)
+    found = gi.theory.independence(
+        net, _normal(*shape), lambda y: y.square().sum(), plan, redraws=4
+    )
     assert len(found.rows) == 2
     # The last: dL/dy = 2 W a, so W^T W a: E = (1 + n/m) for a square W, which is 2.
     assert found.rows[1].r == pytest.approx(2, abs=0.4)
@@ -172,14 +174,16 @@ def test_convolutions(shape: tuple[int, ...]) -> None:
 def test_what_can_not_be_answered_is_said() -> None:
     net, x = nn.Linear(4, 2), torch.ones(3, 4)
     with pytest.raises(SignalError, match="at least 2"):
-        gi.independence(net, x, Tensor.sum, redraws=1)
+        gi.theory.independence(net, x, Tensor.sum, redraws=1)
     with pytest.raises(SignalError, match="scalar"):
-        gi.independence(net, x, lambda y: y)
+        gi.theory.independence(net, x, lambda y: y)
     with pytest.raises(SignalError, match="raised"):
-        gi.independence(net, torch.ones(3, 5), Tensor.sum)
+        gi.theory.independence(net, torch.ones(3, 5), Tensor.sum)
     with pytest.raises(SignalError, match="no layer"):
-        gi.independence(nn.ReLU(), x, Tensor.sum)
+        gi.theory.independence(nn.ReLU(), x, Tensor.sum)
     with pytest.raises(SignalError, match="0 or not finite"):
-        gi.independence(nn.Sequential(nn.Linear(4, 2), nn.ReLU()), x * 0 - 1, lambda y: y.sum() * 0)
+        gi.theory.independence(
+            nn.Sequential(nn.Linear(4, 2), nn.ReLU()), x * 0 - 1, lambda y: y.sum() * 0
+        )
     with pytest.raises(MetaModelError):
-        gi.independence(net.to("meta"), x, Tensor.sum)
+        gi.theory.independence(net.to("meta"), x, Tensor.sum)

@@ -96,7 +96,7 @@ def test_the_interval_is_honest(
         net = mlp(activation, layers, width, classes=None)()
         plan = gi.init_(net, {"*": gi.LeCunNormal()}, seed=seed)
         gradient = normal(batch, width, seed=10_000 + seed)
-        found = gi.independence(
+        found = gi.theory.independence(
             net, normal(batch, width, seed=seed), lambda y, g=gradient: (y * g).sum(),
             plan if planned else None, redraws,
         )  # fmt: skip
@@ -122,7 +122,7 @@ def test_training_breaks_it(seed: int) -> None:
         optimizer.zero_grad()
         F.cross_entropy(net(x[part]), target[part]).backward()
         optimizer.step()
-    found = gi.independence(net, x[:256], lambda z: F.cross_entropy(z, target[:256]))
+    found = gi.theory.independence(net, x[:256], lambda z: F.cross_entropy(z, target[:256]))
     hidden = [row.r or 0.0 for row in found.rows[:-1]]
     print(f"trained: R {found.ratio:.2f}, hidden r", *(f"{r:.2f}" for r in hidden))
     assert found.interval[0] > 1.2
@@ -162,7 +162,7 @@ def test_r_of_each_layout() -> None:
                 self.grouped(x[:, :, None]),
             ]
 
-    found = gi.independence(Layouts(), FLAT, total, redraws=2)
+    found = gi.theory.independence(Layouts(), FLAT, total, redraws=2)
     assert len(found.rows) == 8
     for row in found.rows:
         assert row.r == pytest.approx(1, abs=5 * math.sqrt(2 / WIDTH / 16)), row.name
@@ -172,14 +172,18 @@ def test_r_of_each_layout() -> None:
 def test_laws_are_named() -> None:
     net = nn.Sequential(nn.Linear(WIDTH, WIDTH), nn.ReLU(), nn.Linear(WIDTH, CLASSES))
     plan = gi.init_(net, {"0.weight": gi.HeNormal()}, seed=0)  # keeps the rest
-    found = gi.independence(net, FLAT, lambda y: F.cross_entropy(y, torch.arange(64) % 10), plan)
+    found = gi.theory.independence(
+        net, FLAT, lambda y: F.cross_entropy(y, torch.arange(64) % 10), plan
+    )
     assert found.law == (
         "the plan's laws; iid normal, each with its weight's own mean and std: 2.weight"
     )
     # Weights that aren't the size that the plan draws: trained, say.
     with torch.no_grad():
         net[0].weight.mul_(2)
-    loud = gi.independence(net, FLAT, lambda y: F.cross_entropy(y, torch.arange(64) % 10), plan)
+    loud = gi.theory.independence(
+        net, FLAT, lambda y: F.cross_entropy(y, torch.arange(64) % 10), plan
+    )
     assert loud.ratio > 2.5 * found.ratio
 
 
@@ -198,9 +202,9 @@ def test_every_model_has_an_answer(where: Any, name: str) -> None:
     before = {n: t.clone() for n, t in model.state_dict().items()}
     if name == "rwkv":  # its loop in Python writes over what its gradient needs
         with pytest.raises(SignalError, match="backward pass raised"):
-            gi.independence(model, inputs, total, redraws=2)
+            gi.theory.independence(model, inputs, total, redraws=2)
         return
-    found = gi.independence(model, inputs, total, redraws=2)
+    found = gi.theory.independence(model, inputs, total, redraws=2)
     assert found.rows
     assert len(found.skipped) == ONE_CALL.get(name, 0)
     assert ("inside of one function" in str(found)) == bool(found.skipped)
@@ -227,9 +231,9 @@ def test_a_raise_half_way_leaves_no_trace() -> None:
         before = {n: t.clone() for n, t in net.state_dict().items()}
         if net.armed:
             with pytest.raises(SignalError, match="half-way"):
-                gi.independence(net, normal(4, 8), total)
+                gi.theory.independence(net, normal(4, 8), total)
         else:
-            gi.independence(net, normal(4, 8), total, redraws=2)
+            gi.theory.independence(net, normal(4, 8), total, redraws=2)
         assert all(torch.equal(before[n], t) for n, t in net.state_dict().items())
         assert torch.equal(net.layer.weight.grad, torch.ones(8, 8))
         assert torch.equal(torch.random.get_rng_state(), state)
@@ -249,7 +253,7 @@ def test_an_activation_without_a_gradient_has_no_m() -> None:
             torch.relu(y)  # goes nowhere
             return self.head(y)
 
-    found = gi.independence(Gates(), normal(4, 8), total, redraws=2)
+    found = gi.theory.independence(Gates(), normal(4, 8), total, redraws=2)
     assert [row.m for row in found.rows] == [None, None]
 
 
@@ -263,6 +267,6 @@ def test_a_product_in_place_is_run_once_and_named() -> None:
             return (self.layer(x) * 1).addmm_(x, self.weight)
 
     net, x = Adds(), normal(4, 8)
-    found = gi.independence(net, x, total, redraws=2)
+    found = gi.theory.independence(net, x, total, redraws=2)
     assert found.skipped == [":addmm"]
     assert [row.name for row in found.rows] == ["layer:linear"]

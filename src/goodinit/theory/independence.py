@@ -194,7 +194,8 @@ def independence(
         >>> net = nn.Sequential(nn.Linear(256, 256), nn.ReLU(), nn.Linear(256, 10))
         >>> plan = gi.init_(net, "he", seed=0)
         >>> x, y = torch.randn(64, 256, generator=torch.manual_seed(0)), torch.arange(64) % 10
-        >>> found = gi.independence(net, x, lambda z: nn.functional.cross_entropy(z, y), plan)
+        >>> loss = lambda z: nn.functional.cross_entropy(z, y)
+        >>> found = gi.theory.independence(net, x, loss, plan)
         >>> found.holds
         True
     """
