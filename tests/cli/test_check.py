@@ -9,7 +9,7 @@ import torch
 pytest.importorskip("plotext")
 
 import goodinit as gi
-from goodinit.cli.building import recipes_of
+from goodinit.cli.building import parse_recipes
 from goodinit.cli.output import CommandError
 from goodinit.demos import models
 
@@ -206,7 +206,7 @@ def test_a_recipe_of_one_s_own(call, folder):
     ],
 )  # fmt: skip
 def test_lists_of_recipes(text, names):
-    assert list(recipes_of(text)) == names
+    assert list(parse_recipes(text)) == names
 
 
 @pytest.mark.parametrize(
@@ -221,7 +221,7 @@ def test_lists_of_recipes(text, names):
 )
 def test_lists_that_are_none(text, said):
     with pytest.raises((CommandError, gi.GoodinitError), match=said):
-        recipes_of(text)
+        parse_recipes(text)
 
 
 @pytest.mark.parametrize(

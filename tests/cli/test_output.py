@@ -17,7 +17,7 @@ import typer
 from goodinit import cli
 from goodinit.cli.app import app
 from goodinit.cli.narrow import narrowed
-from goodinit.cli.output import columns, paragraph, size, working
+from goodinit.cli.output import byte_size, progress_bar, wrap_for_terminal
 from goodinit.demos import models
 
 VERBS = ("plan", "init", "verify", "diff", "recipes", "explain", "check", "compare", "doctor")
@@ -108,21 +108,20 @@ def test_a_bug_of_ours_says_so_and_is_no_finding(call, monkeypatch):
     def bug(*_):
         raise ZeroDivisionError
 
-    monkeypatch.setattr("goodinit.cli.targets._find", bug)
+    monkeypatch.setattr("goodinit.cli.targets._find_factory", bug)
     done = call("plan", "demo:mlp")
     assert done.code == 2
     assert "ZeroDivisionError" in done.err
     assert "a bug in goodinit" in done.err
 
 
-def test_columns_paragraphs_sizes():
-    assert columns([("a", "b"), ("ccc", "")], "  ") == "  a    b\n  ccc"
-    assert paragraph("long " * 50, "  ") == "  " + "long " * 50
-    assert [size(n) for n in (0, 1000, 999_499, 1e15)] == ["0 B", "1 kB", "999 kB", "1e+03 TB"]
+def test_text_and_sizes():
+    assert wrap_for_terminal("long " * 50, "  ") == "  " + "long " * 50
+    assert [byte_size(n) for n in (0, 1000, 999_499, 1e15)] == ["0 B", "1 kB", "999 kB", "1e+03 TB"]
 
 
-def test_working_is_silent_without_a_terminal(capsys):
-    with working("drawing", 2) as step:
+def test_a_progress_bar_is_silent_without_a_terminal(capsys):
+    with progress_bar("drawing", 2) as step:
         step()
         step("a row")
     assert capsys.readouterr() == ("", "")
@@ -216,7 +215,7 @@ def test_no_colours_where_unwanted(call, unwanted, monkeypatch):
 def test_a_bar_where_it_takes_long(folder, monkeypatch, capsys):
     monkeypatch.setattr("goodinit.cli.output.DELAY", 0.01)
     monkeypatch.setenv("FORCE_COLOR", "1")  # as if it were a terminal
-    with working("drawing", 3) as step:
+    with progress_bar("drawing", 3) as step:
         for _ in range(3):
             time.sleep(0.05)
             step()

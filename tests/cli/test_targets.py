@@ -7,11 +7,11 @@ import pytest
 import torch
 from torch import nn
 
-from goodinit.cli import libraries
-from goodinit.cli.building import build, recipe_of
-from goodinit.cli.inputs import inputs_of
+from goodinit.cli import model_libraries
+from goodinit.cli.building import build_model, parse_recipe
+from goodinit.cli.inputs import parse_inputs
 from goodinit.cli.output import CommandError
-from goodinit.cli.targets import argument, find
+from goodinit.cli.targets import find_target, parse_argument
 from goodinit.demos import models
 from goodinit.errors import GoodinitError
 from goodinit.trace import tensors_in
@@ -52,13 +52,13 @@ def test_arguments_reach_the_factory(call):
     ],
 )  # fmt: skip
 def test_values_are_literals_or_texts(text, value):
-    assert argument(text) == ("a", value)
+    assert parse_argument(text) == ("a", value)
 
 
 @pytest.mark.parametrize("target", ["toy:ready", "toy:nn.Linear"])
 def test_modules_and_dotted_paths(folder, target):
     args = ["in_features=3", "out_features=2"] if target.endswith("Linear") else []
-    assert isinstance(find(target, args).make(), nn.Linear)
+    assert isinstance(find_target(target, args).make(), nn.Linear)
 
 
 def test_an_example_that_the_model_carries_is_used(call):
@@ -84,7 +84,7 @@ WRONG = [
     (["demo:"], ["names no model", "demo:gpt"]),
     (["toy.py"], ["names no model", "'toy:factory'"]),
     (["toy.py:Net"], ["toy.py is a file", "'toy:factory'"]),
-    (["a b:Net"], ["no module's dotted name"]),
+    (["a b:Net"], ["not the dotted name of a module"]),
     (["toi:Net"], ["no module 'toi'", "Did you mean 'toy'?", "current folder"]),
     (["torch.nm:Linear"], ["no module 'torch.nm'", "'torch.nn'"]),
     (["toy:Nett"], ["toy has no 'Nett'", "Did you mean 'Net'?"]),
@@ -185,14 +185,14 @@ def test_a_model_that_raises_on_other_inputs_is_read_by_types(call):
     ],
 )
 def test_input_grammar(specs, shapes, dtype):
-    given = inputs_of(specs)
+    given = parse_inputs(specs)
     assert [tuple(x.shape) for x in given] == shapes
     assert {x.dtype for x in given} == {dtype}
-    assert all(torch.equal(a, b) for a, b in zip(given, inputs_of(specs), strict=True))
+    assert all(torch.equal(a, b) for a, b in zip(given, parse_inputs(specs), strict=True))
 
 
 def test_input_limits_and_names():
-    given = inputs_of(["ids=int:100x100:7", "mask=bool:2"])
+    given = parse_inputs(["ids=int:100x100:7", "mask=bool:2"])
     assert set(given["ids"].unique().tolist()) == set(range(7))
     assert given["mask"].all()
 
@@ -218,13 +218,13 @@ def test_input_limits_and_names():
 )
 def test_input_nonsense(text):
     with pytest.raises(CommandError, match="--input"):
-        inputs_of([text])
+        parse_inputs([text])
 
 
 def test_recipes_with_options():
-    assert recipe_of("he:mode=fan_out,distribution=uniform").name == "he"
+    assert parse_recipe("he:mode=fan_out,distribution=uniform").name == "he"
     with pytest.raises(GoodinitError):
-        recipe_of("he:")
+        parse_recipe("he:")
 
 
 class TestLibraries:
@@ -249,7 +249,7 @@ class TestLibraries:
     def test_nested_fields(self, folder):
         pytest.importorskip("transformers")
         args = ["text_config.num_hidden_layers=1", "vision_config.num_hidden_layers=1"]
-        model = build(find("hf:clip", args), 0, skeleton=True)
+        model = build_model(find_target("hf:clip", args), 0, skeleton=True)
         assert type(model).__name__ == "CLIPModel"  # both towers
         layers = {
             name.split("layers.")[1][0] for name, _ in model.named_parameters() if "layers." in name
@@ -288,8 +288,8 @@ class TestLibraries:
     def test_a_head_is_chosen(self, folder, name, kind):
         pytest.importorskip("transformers")
         layers = "num_layers" if name == "hf:t5" else "num_hidden_layers"
-        found = find(name, [f"{layers}=1"])
-        model = build(found, 0, skeleton=True)
+        found = find_target(name, [f"{layers}=1"])
+        model = build_model(found, 0, skeleton=True)
         assert type(model).__name__ == kind
         assert not model.training
         assert all(p.is_meta for p in model.parameters())
@@ -313,8 +313,8 @@ class TestLibraries:
     )
     def test_inputs_of_torchvision(self, folder, name, shape):
         pytest.importorskip("torchvision")
-        found = find(f"torchvision:{name}")
-        assert found.example(build(found, 0, skeleton=True)).shape == shape
+        found = find_target(f"torchvision:{name}")
+        assert found.example(build_model(found, 0, skeleton=True)).shape == shape
 
     def test_what_isnt_installed(self, call, monkeypatch):
         monkeypatch.setitem(sys.modules, "timm", None)
@@ -323,7 +323,7 @@ class TestLibraries:
         assert done.err == "error: timm:resnet18 needs timm: pip install timm\n"
 
     def test_operators_of_torchvision_are_declared_once_and_only_where_missing(self, monkeypatch):
-        monkeypatch.setattr(libraries, "_DECLARED", [])
+        monkeypatch.setattr(model_libraries, "_DECLARED", [])
         calls = []
 
         def other():
@@ -331,7 +331,7 @@ class TestLibraries:
             raise RuntimeError("something else")
 
         with pytest.raises(RuntimeError, match="something else"):
-            libraries.mended(other)
+            model_libraries.with_torchvision_operators(other)
         assert calls == ["other"]
 
         def wants():
@@ -344,9 +344,9 @@ class TestLibraries:
         )
         monkeypatch.setattr(torch.library, "Library", fake)
         with pytest.raises(ImportError):  # still: this one is never content
-            libraries.mended(wants)
+            model_libraries.with_torchvision_operators(wants)
         assert calls == ["other", "wants", "wants"]
         assert len(defined) == 2
         with pytest.raises(ImportError):
-            libraries.mended(wants)
+            model_libraries.with_torchvision_operators(wants)
         assert calls == ["other", "wants", "wants", "wants"]

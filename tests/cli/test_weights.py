@@ -15,7 +15,7 @@ from safetensors.torch import load_file, load_model, save_file
 
 import goodinit as gi
 from goodinit import cli
-from goodinit.cli.weights import check_place, names_by_tensor
+from goodinit.cli.weights import check_writable, names_by_tensor
 from goodinit.demos import models
 
 GPT = ("demo:gpt", "--arg", "layers=2", "--arg", "width=32", "--arg", "vocabulary=50")
@@ -293,7 +293,7 @@ def test_a_full_disk_leaves_what_was_there(folder):
 
 def test_too_little_room_is_said_before_it_is_drawn(folder):
     with pytest.raises(gi.GoodinitError, match=r"takes 1e\+06 TB, and .* are free"):
-        check_place(folder / "w.safetensors", 10**18)
+        check_writable(folder / "w.safetensors", 10**18)
 
 
 @pytest.mark.parametrize(

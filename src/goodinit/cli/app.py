@@ -1,4 +1,4 @@
-"""The verbs, and what becomes of their errors."""
+"""The verbs, and how their errors are printed."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from goodinit.cli.compare import compare
 from goodinit.cli.diff import diff
 from goodinit.cli.doctor import doctor
 from goodinit.cli.explain import explain
-from goodinit.cli.init import init
-from goodinit.cli.output import CommandError, emit, note
+from goodinit.cli.init_verb import init
+from goodinit.cli.output import CommandError, print_note, print_result
 from goodinit.cli.plan import plan
 from goodinit.cli.recipes import recipes
 from goodinit.cli.verify import verify
@@ -31,30 +31,31 @@ app = typer.Typer(
     add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    rich_markup_mode=None,  # plain help: its boxes are no use in a pipe, and take twice the lines
+    rich_markup_mode=None,  # plain help: rich's boxes take twice the lines, and break in a pipe
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
 
-def _help(function: Callable[..., None]) -> str:
-    """Return a docstring as click takes it: indented lines, the examples, are not rewrapped."""
+def _help_text(function: Callable[..., None]) -> str:
+    r"""Return a docstring for click; \b keeps it from wrapping indented lines, the examples."""
     paragraphs = inspect.cleandoc(function.__doc__ or "").split("\n\n")
     return "\n\n".join(f"\b\n{p}" if p.startswith("  ") else p for p in paragraphs)
 
 
 for verb in (plan, init, verify, diff, recipes, explain, check, compare, doctor):
-    app.command(help=_help(verb))(verb)
+    app.command(help=_help_text(verb))(verb)
 
 
-def _version(asked: bool) -> None:
+def _print_version(asked: bool) -> None:
     if asked:
-        emit(f"goodinit {gi.__version__}")
+        print_result(f"goodinit {gi.__version__}")
         raise typer.Exit
 
 
 def options(
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version."),
     ] = False,
 ) -> None:
     """Weight initialization for PyTorch: plan it, draw it, check it.
@@ -66,7 +67,7 @@ def options(
     """
 
 
-app.callback(help=_help(options))(options)
+app.callback(help=_help_text(options))(options)
 
 
 def run(argv: Sequence[str]) -> int:
@@ -81,11 +82,11 @@ def run(argv: Sequence[str]) -> int:
     except GoodinitError as error:
         if isinstance(error, CommandError) and error.details:
             print(error.details, file=sys.stderr)
-        note(str(error), label="error", style="bold red")
+        print_note(str(error), label="error", style="bold red")
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
-        note(f"{where}{error.strerror or error}", label="error", style="bold red")
+        print_note(f"{where}{error.strerror or error}", label="error", style="bold red")
     except Exception:
         traceback.print_exc()
-        note("this is a bug in goodinit, not in your call", label="error", style="bold red")
+        print_note("this is a bug in goodinit, not in your call", label="error", style="bold red")
     return WRONG_CALL

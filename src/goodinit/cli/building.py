@@ -15,27 +15,34 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 import goodinit as gi
 from goodinit._common.threads import one_thread
-from goodinit.cli.inputs import inputs_of
-from goodinit.cli.output import CommandError, aside, note, running, their_traceback, working
-from goodinit.cli.targets import Target, argument
+from goodinit.cli.inputs import parse_inputs
+from goodinit.cli.output import (
+    CommandError,
+    print_note,
+    progress_bar,
+    running_model,
+    stdout_to_stderr,
+    user_traceback,
+)
+from goodinit.cli.targets import Target, parse_argument
 from goodinit.errors import MetaModelError, SignalError, TraceError, UnresolvedError
 from goodinit.trace import Inputs
 
 __all__ = [
-    "build",
-    "draw",
+    "build_and_plan",
+    "build_model",
+    "call_with_inputs",
+    "draw_weights",
     "inputs_for",
-    "measured",
-    "prepare",
-    "recipe_of",
-    "recipes_of",
-    "with_inputs",
+    "parse_recipe",
+    "parse_recipes",
+    "run_measurement",
 ]
 
 T = TypeVar("T")
 
 
-def prepare(
+def build_and_plan(
     target: Target, recipe: gi.Recipe, specs: Sequence[str], seed: int
 ) -> tuple[nn.Module, gi.Plan]:
     """Build a model without memory for its weights, and plan it.
@@ -43,35 +50,37 @@ def prepare(
     Args:
         target: what to build.
         recipe: what to plan.
-        specs: the inputs, as ``--input`` has them; none takes the target's own.
-        seed: of the constructor's random numbers.
+        specs: the values of ``--input``; if empty, the target's own inputs are used.
+        seed: seeds the constructor's random numbers.
 
     Raises:
-        CommandError: the model can't be built, or raises on inputs that the user gave.
+        CommandError: the model can't be built, or raises on the inputs that the user gave.
     """
-    model = _skeleton(target, seed)
+    model = _build_on_meta(target, seed)
     inputs = inputs_for(target, model, specs)
-    plan = with_inputs(
+    plan = call_with_inputs(
         target, inputs, bool(specs), lambda given: gi.plan(model, recipe, inputs=given)
     )
-    # What is kept has no memory here, but has in a model that `draw` builds for real.
+    # A kept value has no memory on meta, but `draw_weights` builds the model with its values.
     rows = tuple(replace(row, unresolved=False) for row in plan)
     return model, replace(plan, rows=rows)
 
 
-def draw(target: Target, model: nn.Module, plan: gi.Plan, seed: int) -> tuple[nn.Module, gi.Plan]:
-    """Write what is planned into a model that ``prepare`` made, or into one built for real.
+def draw_weights(
+    target: Target, model: nn.Module, plan: gi.Plan, seed: int
+) -> tuple[nn.Module, gi.Plan]:
+    """Apply a plan to the model of ``build_and_plan``, or to one that is built with its values.
 
     Raises:
         CommandError: not enough memory.
     """
     drawn = sum(not row.kept for row in plan)
-    with working("drawing", drawn) as step, aside():
+    with progress_bar("drawing", drawn) as step, stdout_to_stderr():
         try:
             return model, gi.apply_(model, plan, seed=seed, materialize="cpu", progress=step)
         except (UnresolvedError, MetaModelError):
-            # The plan keeps what a constructor computes: that takes a constructor that does.
-            model = build(target, seed)
+            # The plan keeps values that only the constructor can compute.
+            model = build_model(target, seed)
             return model, gi.apply_(model, plan, seed=seed, materialize="cpu", progress=step)
         except RuntimeError as error:
             if "memory" not in str(error):
@@ -79,27 +88,27 @@ def draw(target: Target, model: nn.Module, plan: gi.Plan, seed: int) -> tuple[nn
             raise CommandError(f"not enough memory for {target.text}: {error}") from error
 
 
-def build(target: Target, seed: int, *, skeleton: bool = False) -> nn.Module:
-    """Build a model, with one seed for all that its constructor draws.
+def build_model(target: Target, seed: int, *, skeleton: bool = False) -> nn.Module:
+    """Build a model; one seed determines all random numbers of its constructor.
 
     Raises:
-        CommandError: the factory raised, which is shown as its own; it returned no module.
+        CommandError: the factory raised (its traceback is shown), or returned no module.
     """
     torch.manual_seed(seed)
     random.seed(seed)
     numpy: Any = sys.modules.get("numpy")
     if numpy:
         numpy.random.seed(seed % 2**32)
-    # One thread: the constructor may call LAPACK, whose last bits change with their number.
-    with working(f"building {target.text}"), one_thread(), aside():
+    # One thread: the constructor may call LAPACK, whose last bits depend on the thread count.
+    with progress_bar(f"building {target.text}"), one_thread(), stdout_to_stderr():
         try:
             with gi.skeleton() if skeleton else nullcontext():
                 model = target.make()
         except CommandError:
             raise
         except (Exception, SystemExit) as error:
-            message = f"{target.text} can't be built: it raised {_line(error)}"
-            raise CommandError(message, their_traceback(error)) from error
+            message = f"{target.text} can't be built: it raised {_error_line(error)}"
+            raise CommandError(message, user_traceback(error)) from error
     if isinstance(model, nn.Module):
         return model
     kind = type(model).__name__
@@ -107,47 +116,49 @@ def build(target: Target, seed: int, *, skeleton: bool = False) -> nn.Module:
 
 
 def inputs_for(target: Target, model: nn.Module, specs: Sequence[str]) -> Inputs | None:
-    """Return the inputs of ``--input``, else the target's own; None where none can be made up."""
+    """Return the inputs of ``--input``, or else the target's own; None if it has none."""
     if specs:
-        return inputs_of(specs)
+        return parse_inputs(specs)
     try:
         return target.example(model)
-    except Exception as error:  # whatever a configuration lacks or has in another form
-        note(f"no inputs can be made up for {target.text} ({_line(error)}): pass --input")
+    except Exception as error:  # a configuration may lack fields, or have them in another form
+        print_note(
+            f"no inputs can be made up for {target.text} ({_error_line(error)}): pass --input"
+        )
         return None
 
 
-def with_inputs(
+def call_with_inputs(
     target: Target, inputs: Inputs | None, given: bool, call: Callable[[Inputs | None], T]
 ) -> T:
-    """Call with inputs; where the model raises on those that were made up, without.
+    """Call with inputs; if the model raises on inputs that the user did not give, without them.
 
     Raises:
-        CommandError: the model raised on inputs that the user gave.
+        CommandError: the model raised on the inputs that the user gave.
     """
     try:
-        with working(f"reading {target.text}"), running():
+        with progress_bar(f"reading {target.text}"), running_model():
             return call(inputs)
     except TraceError as error:
         cause = error.__cause__ or error
         if given:
-            message = f"{target.text} raised on the --input given: {_line(cause)}"
-            raise CommandError(message, their_traceback(cause)) from error
-        note(
-            f"{target.text} raised {_line(cause)} on inputs made up for it: read by its module "
-            f"types. Pass --input"
+            message = f"{target.text} raised on the --input given: {_error_line(cause)}"
+            raise CommandError(message, user_traceback(cause)) from error
+        print_note(
+            f"{target.text} raised {_error_line(cause)} on inputs made up for it: read by its "
+            f"module types. Pass --input"
         )
-    with working(f"reading {target.text}"), running():
+    with progress_bar(f"reading {target.text}"), running_model():
         return call(None)
 
 
-def measured(
+def run_measurement(
     target: Target, model: nn.Module, specs: Sequence[str], call: Callable[[Inputs], T]
 ) -> T:
-    """Call something that measures the model on its inputs.
+    """Call a function that measures the model on its inputs.
 
-    Batch norms that have seen no data divide by the batch's statistics, as training starts; all
-    else is as the target's library builds it: without dropout, most often.
+    A batch norm without statistics divides by those of the batch, as at the start of training.
+    Otherwise the model is left as its library builds it, usually without dropout.
 
     Raises:
         CommandError: there are no inputs, or the model raises on them.
@@ -156,34 +167,34 @@ def measured(
     if inputs is None:
         raise CommandError(f"{target.text} must be run to be measured: pass --input")
     for module in model.modules():
-        if isinstance(module, _BatchNorm) and not _has_seen(module):
+        if isinstance(module, _BatchNorm) and not _has_statistics(module):
             module.train()
     try:
-        with working(f"measuring {target.text}"), running():
+        with progress_bar(f"measuring {target.text}"), running_model():
             return call(inputs)
     except (SignalError, TraceError) as error:
         if error.__cause__ is None:
             raise
         where = "the --input given" if specs else "inputs made up for it; pass --input"
         raise CommandError(
-            f"{target.text}, run on {where}: {error}", their_traceback(error.__cause__)
+            f"{target.text}, run on {where}: {error}", user_traceback(error.__cause__)
         ) from error
 
 
-def _has_seen(module: _BatchNorm) -> bool:
-    counted = module.num_batches_tracked
-    return counted is not None and bool(counted)
+def _has_statistics(module: _BatchNorm) -> bool:
+    batches = module.num_batches_tracked
+    return batches is not None and bool(batches)
 
 
-def recipes_of(text: str) -> dict[str, gi.Recipe]:
+def parse_recipes(text: str) -> dict[str, gi.Recipe]:
     """Return the recipes of a list such as ``he:mode=fan_out,distribution=uniform,mine.toml``.
 
-    A part with ``=`` and no colon before it is one more option of the recipe before.
+    A part that contains ``=`` and no colon before it is another option of the preceding recipe.
 
     Raises:
-        CommandError: the same recipe twice.
+        CommandError: an empty name, or the same recipe twice.
 
-    >>> list(recipes_of("he:mode=fan_out,distribution=uniform,xavier"))
+    >>> list(parse_recipes("he:mode=fan_out,distribution=uniform,xavier"))
     ['he:mode=fan_out,distribution=uniform', 'xavier']
     """
     entries: list[str] = []
@@ -198,32 +209,32 @@ def recipes_of(text: str) -> dict[str, gi.Recipe]:
     for entry in entries:
         if entries.count(entry) > 1:
             raise CommandError(f"--recipes: {entry!r} twice")
-    return {entry: recipe_of(entry) for entry in entries}
+    return {entry: parse_recipe(entry) for entry in entries}
 
 
-def recipe_of(text: str) -> gi.Recipe:
+def parse_recipe(text: str) -> gi.Recipe:
     """Return the recipe of a name, a name with options or a TOML file.
 
-    >>> recipe_of("he:mode=fan_out").rules[-1].scheme
+    >>> parse_recipe("he:mode=fan_out").rules[-1].scheme
     ReluGain(HeNormal(mode='fan_out'), else HeNormal(mode='fan_out'))
     """
     if text.endswith(".toml"):
         return gi.Recipe.load(text)
     name, colon, rest = text.partition(":")
-    options = dict(argument(pair, "--recipe") for pair in rest.split(",")) if colon else {}
+    options = dict(parse_argument(pair, "--recipe") for pair in rest.split(",")) if colon else {}
     return gi.recipe(name, **options)
 
 
-def _skeleton(target: Target, seed: int) -> nn.Module:
+def _build_on_meta(target: Target, seed: int) -> nn.Module:
     try:
-        return build(target, seed, skeleton=True)
+        return build_model(target, seed, skeleton=True)
     except CommandError as error:
         if not error.details:
             raise
-    # It needed values of its parameters (or it fails anyway, and says so).
-    return build(target, seed)
+    # Its constructor reads values of its parameters. (Or it fails again, and the error is shown.)
+    return build_model(target, seed)
 
 
-def _line(error: BaseException) -> str:
+def _error_line(error: BaseException) -> str:
     lines = str(error).strip().splitlines()
     return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__

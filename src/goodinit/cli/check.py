@@ -7,10 +7,17 @@ from typing import Annotated
 import typer
 
 import goodinit as gi
-from goodinit.cli import options, targets, weights
-from goodinit.cli.building import build, draw, measured, prepare, recipe_of
-from goodinit.cli.output import CommandError, emit_json, emit_rendered
-from goodinit.cli.pages import check_page, saved
+from goodinit.cli import options, weights
+from goodinit.cli.building import (
+    build_and_plan,
+    build_model,
+    draw_weights,
+    parse_recipe,
+    run_measurement,
+)
+from goodinit.cli.output import CommandError, print_json, print_rendered
+from goodinit.cli.pages import check_page_path, write_page
+from goodinit.cli.targets import find_target
 from goodinit.report import curves, terminal
 
 __all__ = ["check"]
@@ -31,33 +38,33 @@ def check(
     html: options.AsHtml = None,
     json: options.AsJson = False,
 ) -> None:
-    """Run a model and say whether signal and gradient survive.
+    """Run a model and report whether signal and gradient survive.
 
         goodinit check timm:resnet50 --recipe he --html resnet50.html
         goodinit check mymodels:make_net --weights weights.safetensors
 
-    Without --recipe or --weights it is what the constructor draws. The exit code
-    is 1 if a finding is a warning or an error.
+    Without --recipe or --weights, the constructor's values are checked. The exit
+    code is 1 if a finding is a warning or an error.
     """
     if recipe is not None and file is not None:
         raise CommandError("--recipe draws what --weights brings: pass one of them")
     if html is not None:
-        check_page(html)
-    found = targets.find(target, arg or ())
+        check_page_path(html)
+    found = find_target(target, arg or ())
     plan = None
     if recipe is not None:
-        model, plan = prepare(found, recipe_of(recipe), input_ or (), seed)
-        model, plan = draw(found, model, plan, seed)
+        model, plan = build_and_plan(found, parse_recipe(recipe), input_ or (), seed)
+        model, plan = draw_weights(found, model, plan, seed)
     else:
-        model = build(found, seed)
+        model = build_model(found, seed)
         if file is not None:
-            weights.load(model, file, found.text)
-    signal = measured(found, model, input_ or (), lambda inputs: gi.measure(model, inputs))
+            weights.load_weights(model, file, found.text)
+    signal = run_measurement(found, model, input_ or (), lambda inputs: gi.measure(model, inputs))
     if json:
-        emit_json({"target": found.text, "ok": signal.ok, **signal.to_dict()})
+        print_json({"target": found.text, "ok": signal.ok, **signal.to_dict()})
     else:
-        emit_rendered(lambda width: terminal.rendered(curves.alone(signal, plan), width))
+        print_rendered(lambda width: terminal.rendered(curves.alone(signal, plan), width))
     if html is not None:
-        saved(html, lambda: signal.to_html(html, plan))
+        write_page(html, lambda: signal.to_html(html, plan))
     if not signal.ok:
         raise typer.Exit(1)

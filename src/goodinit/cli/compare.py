@@ -7,10 +7,11 @@ from typing import Annotated
 import typer
 
 import goodinit as gi
-from goodinit.cli import options, targets
-from goodinit.cli.building import build, measured, recipes_of
-from goodinit.cli.output import emit_json, emit_rendered
-from goodinit.cli.pages import check_page, saved
+from goodinit.cli import options
+from goodinit.cli.building import build_model, parse_recipes, run_measurement
+from goodinit.cli.output import print_json, print_rendered
+from goodinit.cli.pages import check_page_path, write_page
+from goodinit.cli.targets import find_target
 from goodinit.report import terminal
 
 __all__ = ["compare"]
@@ -30,27 +31,27 @@ def compare(
     html: options.AsHtml = None,
     json: options.AsJson = False,
 ) -> None:
-    """Draw a model by several recipes and compare their signals.
+    """Initialize a model by several recipes and compare the signals.
 
         goodinit compare demo:gpt --recipes gpt2,standard --html gpt.html
 
     Seeds are 0, 1, ... The exit code is 1 if a draw has a finding that is a
     warning or an error.
     """
-    chosen = recipes_of(recipes)
+    chosen = parse_recipes(recipes)
     if html is not None:
-        check_page(html)
-    found = targets.find(target, arg or ())
-    model = build(found, 0)
-    comparison = measured(
+        check_page_path(html)
+    found = find_target(target, arg or ())
+    model = build_model(found, 0)
+    comparison = run_measurement(
         found, model, input_ or (), lambda inputs: gi.compare(model, inputs, chosen, seeds=seeds)
     )
     if json:
         data = {"target": found.text, "ok": comparison.ok, "recipes": comparison.to_dict()}
-        emit_json(data)
+        print_json(data)
     else:
-        emit_rendered(lambda width: terminal.rendered(comparison, width))
+        print_rendered(lambda width: terminal.rendered(comparison, width))
     if html is not None:
-        saved(html, lambda: comparison.to_html(html))
+        write_page(html, lambda: comparison.to_html(html))
     if not comparison.ok:
         raise typer.Exit(1)

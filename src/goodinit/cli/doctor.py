@@ -1,4 +1,4 @@
-"""``goodinit doctor``: what is installed, and whether the random numbers are right here."""
+"""``goodinit doctor``: what is installed, and whether this machine draws the right numbers."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import typer
 
 import goodinit as gi
 from goodinit.cli import options
-from goodinit.cli.output import columns, emit, emit_json, working
+from goodinit.cli.output import print_json, print_result, progress_bar
 from goodinit.streams import VERSION, Law, Stream, native
 
 __all__ = ["doctor"]
@@ -29,10 +29,11 @@ PACKAGES = {
     "models": ("transformers", "timm", "torchvision", "lightning"),
 }
 
-# SHA-256 of the first 2^16 of the million values, float32 and bfloat16, that the streams' own
-# tests have golden hashes of: seed 7, name "fc.weight".
+# SHA-256 of values drawn with seed 7 and the name "fc.weight", as float32 and as bfloat16. The
+# tests of the streams pin a million of these values; here the first 2^16 keep the check short.
 VALUES = 2**16
-MANY = 300_000  # enough for several threads
+MANY = 300_000  # enough values to be split among several threads
+ORTHOGONAL_ERROR = 1e-5  # sums of 64 products, each rounded to float32: some 64 * 2^-24
 GOLDEN = (
     (
         "normal",
@@ -57,12 +58,12 @@ GOLDEN = (
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A fact, or a check.
+    """A fact about the installation, or the result of a check.
 
     Attributes:
-        what: what it is about.
+        what: its subject.
         found: what was found.
-        ok: whether a check passed; None for a fact.
+        ok: whether the check passed; None for a fact.
     """
 
     what: str
@@ -78,15 +79,18 @@ def doctor(json: options.AsJson = False) -> None:
 
     The exit code is 1 if a check fails.
     """
-    with working("drawing golden values"):
-        lines = [*_facts(), *_golden(), _threads(), _orthogonal()]
+    with progress_bar("drawing golden values"):
+        lines = [*_facts(), *_golden_values(), _thread_counts(), _orthogonal()]
     ok = all(line.ok is not False for line in lines)
     if json:
-        emit_json({"ok": ok, "lines": [asdict(line) for line in lines]})
+        print_json({"ok": ok, "lines": [asdict(line) for line in lines]})
     else:
         marks = {None: "", True: "ok", False: "FAILED"}
-        emit(columns([(marks[line.ok], line.what, line.found) for line in lines]))
-        emit("all checks passed" if ok else "a check failed", "green" if ok else "bold red")
+        first = max(len(marks[line.ok]) for line in lines)
+        second = max(len(line.what) for line in lines)
+        for line in lines:
+            print_result(f"{marks[line.ok]:<{first}}  {line.what:<{second}}  {line.found}".rstrip())
+        print_result("all checks passed" if ok else "a check failed", "green" if ok else "bold red")
     raise typer.Exit(int(not ok))
 
 
@@ -102,26 +106,26 @@ def _facts() -> Iterator[Line]:
     yield _kernels()
     for extra, packages in PACKAGES.items():
         for package in packages:
-            yield Line(f"{extra}: {package}", _version(package))
+            yield Line(f"{extra}: {package}", _package_version(package))
 
 
 def _kernels() -> Line:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the line says what the warning would
+        warnings.simplefilter("ignore")  # the line shows the same message
         library = native.load()
     return Line("native kernels", library.found, False if library.refused else None)
 
 
-def _version(package: str) -> str:
+def _package_version(package: str) -> str:
     try:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
         return "not installed"
 
 
-def _golden() -> Iterator[Line]:
+def _golden_values() -> Iterator[Line]:
     for name, law, *wanted in GOLDEN:
-        found = [_hash(law, dtype) for dtype in (torch.float32, torch.bfloat16)]
+        found = [_hash_values(law, dtype) for dtype in (torch.float32, torch.bfloat16)]
         wrong = [
             d for d, a, b in zip(("float32", "bfloat16"), found, wanted, strict=True) if a != b
         ]
@@ -129,7 +133,7 @@ def _golden() -> Iterator[Line]:
         yield Line(name, text, not wrong)
 
 
-def _threads() -> Line:
+def _thread_counts() -> Line:
     """Draw with one thread, and with all or at least two."""
     law, before = GOLDEN[0][1], torch.get_num_threads()
     drawn: list[torch.Tensor] = []
@@ -149,11 +153,10 @@ def _orthogonal() -> Line:
     except (RuntimeError, gi.GoodinitError) as error:
         return Line("orthogonal", str(error), ok=False)
     error = (matrix.T @ matrix - torch.eye(64)).abs().max().item()
-    # Each of 64 sums of 64 products: float32's unit of rounding times a few dozen.
-    return Line("orthogonal", f"Q'Q is 1 within {error:.1e}", error < 1e-5)
+    return Line("orthogonal", f"Q'Q is 1 within {error:.1e}", error < ORTHOGONAL_ERROR)
 
 
-def _hash(law: Law, dtype: torch.dtype) -> str:
+def _hash_values(law: Law, dtype: torch.dtype) -> str:
     drawn = Stream(7).draw("fc.weight", law, (VALUES,), dtype=dtype)
     data = ctypes.string_at(drawn.data_ptr(), drawn.numel() * drawn.itemsize)
     return hashlib.sha256(data).hexdigest()

@@ -5,9 +5,10 @@ from __future__ import annotations
 import typer
 
 import goodinit as gi
-from goodinit.cli import options, targets, weights
-from goodinit.cli.building import build, inputs_for, with_inputs
-from goodinit.cli.output import emit, emit_json, grave
+from goodinit.cli import options, weights
+from goodinit.cli.building import build_model, call_with_inputs, inputs_for
+from goodinit.cli.output import print_json, print_result
+from goodinit.cli.targets import find_target
 
 __all__ = ["explain"]
 
@@ -20,23 +21,25 @@ def explain(
     seed: options.Seed = 0,
     json: options.AsJson = False,
 ) -> None:
-    """Say which initialization a model has, and what is wrong with it.
+    """Report how a model was initialized, and what is wrong with it.
 
         goodinit explain torchvision:resnet18
         goodinit explain mymodels:make_net --weights weights.safetensors
 
-    Without --weights it is what the constructor draws. The exit code is 1 if a
-    finding is a warning or an error.
+    Without --weights, the constructor's values are explained. The exit code is 1
+    if a finding is a warning or an error.
     """
-    found = targets.find(target, arg or ())
-    model = build(found, seed)
+    found = find_target(target, arg or ())
+    model = build_model(found, seed)
     if file is not None:
-        weights.load(model, file, found.text)
+        weights.load_weights(model, file, found.text)
     inputs = inputs_for(found, model, input_ or ())
-    told = with_inputs(found, inputs, bool(input_), lambda given: gi.explain(model, given))
+    explanation = call_with_inputs(
+        found, inputs, bool(input_), lambda given: gi.explain(model, given)
+    )
     if json:
-        emit_json(told.to_dict())
+        print_json(explanation.to_dict())
     else:
-        emit(str(told))
-    if grave(told.findings):
+        print_result(str(explanation))
+    if not explanation.ok:
         raise typer.Exit(1)

@@ -23,11 +23,11 @@ __all__ = [
 LARGEST_SEED = 2**64 - 1
 
 
-def seed_in_range(seed: int | None) -> int | None:
-    """Return a seed that the streams take, or refuse it as a wrong call."""
+def check_seed(seed: int | None) -> int | None:
+    """Return the seed if it is in the range of the streams."""
     if seed is None or 0 <= seed <= LARGEST_SEED:
         return seed
-    raise typer.BadParameter(f"{seed} is not from 0 to {LARGEST_SEED}")
+    raise typer.BadParameter(f"{seed} is not in the range 0 to {LARGEST_SEED}")
 
 
 TargetText = Annotated[
@@ -51,18 +51,18 @@ Inputs = Annotated[
     typer.Option("--input", metavar="SPEC", help="8x3x32x32, int:2x16:50000, ids=int:2x16"),
 ]
 Seed = Annotated[
-    int, typer.Option("--seed", metavar="N", callback=seed_in_range, help="a number from 0")
+    int, typer.Option("--seed", metavar="N", callback=check_seed, help="a non-negative integer")
 ]
 OwnSeed = Annotated[
     int | None,
-    typer.Option("--seed", metavar="N", callback=seed_in_range, help="in place of the file's"),
+    typer.Option("--seed", metavar="N", callback=check_seed, help="in place of the file's"),
 ]
 Out = Annotated[
     Path, typer.Option("--out", "-o", metavar="FILE", help="the file to write", show_default=False)
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="JSON on stdout, for programs")]
 AsHtml = Annotated[
-    Path | None, typer.Option("--html", metavar="FILE", help="write a page with plots, too")
+    Path | None, typer.Option("--html", metavar="FILE", help="also write a page with plots")
 ]
 Weights = Annotated[
     Path | None, typer.Option("--weights", "-w", metavar="FILE", help="a safetensors file")

@@ -1,15 +1,14 @@
-"""What the verbs print with: data on stdout; messages and progress on stderr."""
+"""Printing: results go to stdout, messages and progress to stderr."""
 
 from __future__ import annotations
 
 import json
 import os
-import shutil
 import sys
 import textwrap
 import threading
 import traceback
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 
@@ -17,54 +16,51 @@ from rich.console import Console, RenderableType
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskProgressColumn, TextColumn
 from rich.text import Text
 
+from goodinit._common.text import terminal_width
 from goodinit.errors import GoodinitError
-from goodinit.findings import Finding
 from goodinit.report.terminal import printable
 
 __all__ = [
     "CommandError",
-    "aside",
-    "columns",
-    "count",
-    "emit",
-    "emit_json",
-    "emit_rendered",
-    "grave",
-    "note",
-    "paragraph",
-    "running",
-    "saving",
-    "size",
-    "their_traceback",
-    "working",
+    "byte_size",
+    "naming_file_errors",
+    "print_json",
+    "print_note",
+    "print_rendered",
+    "print_result",
+    "progress_bar",
+    "running_model",
+    "stdout_to_stderr",
+    "user_traceback",
+    "wrap_for_terminal",
 ]
 
-DELAY = 0.7  # seconds before a bar appears: what is quick shows none
-BROKEN_PIPE = 141  # 128 + SIGPIPE, as a shell reports it of other programs
+DELAY = 0.7  # seconds before a progress bar appears, so that short tasks show none
+BROKEN_PIPE = 141  # 128 + SIGPIPE, the exit code that a shell reports for other programs
 GOODINIT = str(Path(__file__).parent.parent)
-QUIET = (
+HIDDEN_FRAMES = (
     f"{GOODINIT}{os.sep}",
     "<frozen importlib",
     f"{os.sep}importlib{os.sep}__init__.py",
     f"{os.sep}torch{os.sep}nn{os.sep}modules{os.sep}module.py",
     f"{os.sep}torch{os.sep}overrides.py",
 )
-"""Files whose frames say nothing of a user's own mistake."""
+"""Files whose frames do not help a user to find a mistake in their own model."""
 
 
 class CommandError(GoodinitError):
-    """A call that can't be done as it stands; ``details`` is printed above the message."""
+    """A call that can't be carried out; ``details`` are printed above the message."""
 
     def __init__(self, message: str, details: str = "") -> None:
         super().__init__(message)
         self.details = details
 
 
-def emit(text: str, style: str = "") -> None:
-    """Print a result. A reader that has gone (``| head -1``) ends the program quietly.
+def print_result(text: str, style: str = "") -> None:
+    """Print a result on stdout. If the reader has closed the pipe (``| head -1``), exit quietly.
 
     Raises:
-        SystemExit: nobody reads any more.
+        SystemExit: the pipe is closed.
     """
     if style:
         console = Console(highlight=False)
@@ -75,8 +71,8 @@ def emit(text: str, style: str = "") -> None:
         _write(f"{printable(text)}\n")
 
 
-def emit_rendered(rendered: Callable[[int], RenderableType]) -> None:
-    """Print what rich lays out for a width, in colours where stdout is a terminal."""
+def print_rendered(rendered: Callable[[int], RenderableType]) -> None:
+    """Print what rich lays out for a width, in color if stdout is a terminal."""
     console = Console(highlight=False)
     with console.capture() as captured:
         console.print(rendered(console.width))
@@ -93,13 +89,13 @@ def _write(text: str) -> None:
         sys.exit(BROKEN_PIPE)
 
 
-def emit_json(data: object) -> None:
+def print_json(data: object) -> None:
     """Print data as JSON, in ASCII."""
-    emit(json.dumps(data, indent=1, allow_nan=False))
+    print_result(json.dumps(data, indent=1, allow_nan=False))
 
 
-def note(text: str, *, label: str = "note", style: str = "yellow") -> None:
-    """Print a message on stderr: one line if nobody looks at it, else wrapped between words."""
+def print_note(text: str, *, label: str = "note", style: str = "yellow") -> None:
+    """Print a message on stderr: wrapped between words on a terminal, else on one line."""
     console = Console(stderr=True, highlight=False)
     _print(console, Text.assemble((f"{label}: ", style), printable(text)))
 
@@ -108,11 +104,11 @@ def _print(console: Console, text: Text) -> None:
     console.print(text, soft_wrap=not console.is_terminal)
 
 
-def paragraph(text: str, start: str = "") -> str:
-    """Return text behind ``start``: one line for a pipe, wrapped for a terminal."""
-    if not sys.stdout.isatty():
+def wrap_for_terminal(text: str, start: str = "") -> str:
+    """Return ``start`` and a text: wrapped on a terminal, else on one line, for grep."""
+    width = terminal_width()
+    if width is None:
         return start + text
-    width = shutil.get_terminal_size().columns
     return textwrap.fill(
         text,
         width,
@@ -123,76 +119,50 @@ def paragraph(text: str, start: str = "") -> str:
     )
 
 
-def columns(rows: Sequence[Sequence[str]], start: str = "") -> str:
-    """Return rows of text as aligned columns; the last one is as wide as it likes.
+def byte_size(number: float) -> str:
+    """Return a number of bytes with its unit.
 
-    >>> print(columns([("he", "normal"), ("xavier", "uniform")]))
-    he      normal
-    xavier  uniform
-    """
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = ("  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)) for row in rows)
-    return "\n".join((start + line).rstrip() for line in lines)
-
-
-def count(number: int, noun: str) -> str:
-    """Return ``"1 tensor"``, ``"2,000 tensors"``.
-
-    >>> count(1, "tensor"), count(2000, "tensor")
-    ('1 tensor', '2,000 tensors')
-    """
-    return f"{number:,} {noun}{'s' * (number != 1)}"
-
-
-def size(number: float) -> str:
-    """Return a number of bytes for a person.
-
-    >>> size(999), size(473_300), size(28e9)
+    >>> byte_size(999), byte_size(473_300), byte_size(28e9)
     ('999 B', '473 kB', '28 GB')
     """
     for unit in ("B", "kB", "MB", "GB"):
-        if number < 999.5:
+        if number < 999.5:  # which three digits would round to 1000
             return f"{number:.3g} {unit}"
         number /= 1000
     return f"{number:.3g} TB"
 
 
-def grave(findings: Iterable[Finding]) -> bool:
-    """Whether a finding is more than information: the exit code is 1 then."""
-    return any(finding.severity != "info" for finding in findings)
-
-
 @contextmanager
-def aside() -> Generator[None]:
-    """Send what other people's code prints to stderr: stdout holds results only."""
+def stdout_to_stderr() -> Generator[None]:
+    """Send to stderr what other people's code prints: stdout holds only results."""
     with redirect_stdout(sys.stderr):
         yield
 
 
 @contextmanager
-def running() -> Generator[None]:
-    """Send aside what a model prints that is run.
+def running_model() -> Generator[None]:
+    """Send to stderr what a model prints while it runs.
 
     Raises:
-        CommandError: it ends the program, which would look as if all were well.
+        CommandError: the model calls ``sys.exit``, which would otherwise look like success.
     """
-    with aside():
+    with stdout_to_stderr():
         try:
             yield
         except SystemExit as error:
             raise CommandError(
                 f"the model ended the program (SystemExit: {error.code}): it must return, or raise "
                 "an error",
-                their_traceback(error),
+                user_traceback(error),
             ) from error
 
 
 @contextmanager
-def saving(path: Path) -> Generator[None]:
-    """Say which file couldn't be written.
+def naming_file_errors(path: Path) -> Generator[None]:
+    """Name the file that can't be written.
 
     Raises:
-        CommandError: the disk is full, say.
+        CommandError: the file can't be written, for example because the disk is full.
     """
     try:
         yield
@@ -201,10 +171,10 @@ def saving(path: Path) -> Generator[None]:
 
 
 @contextmanager
-def working(label: str, total: int | None = None) -> Generator[Callable[..., None]]:
-    """Show a bar, or a spinner without ``total``, if it takes long and somebody looks.
+def progress_bar(label: str, total: int | None = None) -> Generator[Callable[..., None]]:
+    """Show a progress bar on a terminal, or a spinner without ``total``, if the task takes long.
 
-    Gives a function to call after each of the ``total`` steps.
+    Yields a function to call after each of the ``total`` steps.
     """
     console = Console(stderr=True)
     if not console.is_terminal:
@@ -217,7 +187,7 @@ def working(label: str, total: int | None = None) -> Generator[Callable[..., Non
         *bar,
         console=console,
         transient=True,
-        redirect_stdout=False,  # `aside` does, and may end before the bar
+        redirect_stdout=False,  # `stdout_to_stderr` does, and may end before the bar
         redirect_stderr=False,
     )
     task = progress.add_task(label, total=total)
@@ -232,11 +202,11 @@ def working(label: str, total: int | None = None) -> Generator[Callable[..., Non
             progress.stop()
 
 
-def their_traceback(error: BaseException) -> str:
-    """Return the traceback of somebody else's error, without the frames that are not theirs."""
-    shown = link = traceback.TracebackException.from_exception(error)
+def user_traceback(error: BaseException) -> str:
+    """Return the traceback of an error in user code, without the frames of goodinit and torch."""
+    trace = link = traceback.TracebackException.from_exception(error)
     while link is not None:
-        theirs = [f for f in link.stack if not any(part in f.filename for part in QUIET)]
-        link.stack = traceback.StackSummary.from_list(theirs)
+        frames = [f for f in link.stack if not any(part in f.filename for part in HIDDEN_FRAMES)]
+        link.stack = traceback.StackSummary.from_list(frames)
         link = link.__cause__ or link.__context__
-    return "".join(shown.format()).rstrip()
+    return "".join(trace.format()).rstrip()

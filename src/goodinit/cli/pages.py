@@ -1,30 +1,30 @@
-"""The page that ``--html`` asks for."""
+"""The HTML page of ``--html``."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
 
-from goodinit.cli.output import note, saving
-from goodinit.cli.weights import check_place
+from goodinit.cli.output import naming_file_errors, print_note
+from goodinit.cli.weights import check_writable
 from goodinit.report.libraries import needed
 
-__all__ = ["check_page", "saved"]
+__all__ = ["check_page_path", "write_page"]
 
 
-def check_page(path: Path) -> None:
-    """Refuse what can't be written before the model is built and run.
+def check_page_path(path: Path) -> None:
+    """Check that the page can be written, before the model is built and run.
 
     Raises:
         CommandError: no such folder, no permission.
         ReportError: plotly isn't installed.
     """
-    check_place(path, option="--html")
+    check_writable(path, option="--html")
     needed("plotly.io")
 
 
-def saved(path: Path, write: Callable[[], None]) -> None:
-    """Write the page, and say on stderr where it is."""
-    with saving(path):
+def write_page(path: Path, write: Callable[[], None]) -> None:
+    """Write the page, and print its path on stderr."""
+    with naming_file_errors(path):
         write()
-    note(str(path), label="page")
+    print_note(str(path), label="page")

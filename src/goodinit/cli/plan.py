@@ -7,11 +7,12 @@ from typing import Annotated
 
 import typer
 
-from goodinit.cli import options, targets
-from goodinit.cli.building import prepare, recipe_of
+from goodinit.cli import options
+from goodinit.cli.building import build_and_plan, parse_recipe
 from goodinit.cli.narrow import fitted
-from goodinit.cli.output import emit, emit_json, grave, saving
-from goodinit.cli.weights import check_place
+from goodinit.cli.output import naming_file_errors, print_json, print_result
+from goodinit.cli.targets import find_target
+from goodinit.cli.weights import check_writable
 
 __all__ = ["plan"]
 
@@ -27,7 +28,7 @@ def plan(
     seed: options.Seed = 0,
     json: options.AsJson = False,
 ) -> None:
-    """Show what a recipe would draw, parameter by parameter. Nothing is drawn.
+    """Show what a recipe would draw, parameter by parameter. Draws nothing.
 
         goodinit plan demo:gpt --recipe gpt2
         goodinit plan hf:llama --arg num_hidden_layers=4 -o plan.json
@@ -35,16 +36,16 @@ def plan(
 
     The exit code is 1 if a finding of the plan is a warning or an error.
     """
-    found = targets.find(target, arg or ())
+    found = find_target(target, arg or ())
     if out is not None:
-        check_place(out)
-    _, planned = prepare(found, recipe_of(recipe), input_ or (), seed)
+        check_writable(out)
+    _, planned = build_and_plan(found, parse_recipe(recipe), input_ or (), seed)
     if out is not None:
-        with saving(out):
+        with naming_file_errors(out):
             planned.save(out)
     if json:
-        emit_json(planned.to_dict())
+        print_json(planned.to_dict())
     else:
-        emit(fitted(str(planned)))
-    if grave(planned.findings):
+        print_result(fitted(str(planned)))
+    if any(finding.severity != "info" for finding in planned.findings):
         raise typer.Exit(1)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import shutil
-import sys
 import textwrap
 from collections.abc import Callable
 from typing import Annotated
@@ -12,9 +10,10 @@ from typing import Annotated
 import typer
 
 import goodinit as gi
-from goodinit.cli import docs, options
-from goodinit.cli.building import recipe_of
-from goodinit.cli.output import CommandError, emit, emit_json, paragraph
+from goodinit._common.text import WIDTH, terminal_width
+from goodinit.cli import docstrings, options
+from goodinit.cli.building import parse_recipe
+from goodinit.cli.output import CommandError, print_json, print_result, wrap_for_terminal
 from goodinit.recipes.by_name import maker, names
 
 __all__ = ["recipes"]
@@ -27,73 +26,75 @@ def recipes(
     toml: Annotated[bool, typer.Option("--toml", help="the recipe as a file to change")] = False,
     json: options.AsJson = False,
 ) -> None:
-    """List the recipes, or show one: its law, options and rules.
+    """List the recipes, or show the law, options and rules of one.
 
         goodinit recipes
         goodinit recipes he
         goodinit recipes he:mode=fan_out --toml > mine.toml
 
-    Such a file is a recipe as well: --recipe mine.toml.
+    Such a file can be used as a recipe: --recipe mine.toml.
     """
     if name is None:
         if toml:
             raise CommandError("--toml takes the name of a recipe: goodinit recipes he --toml")
-        _list(json=json)
+        _print_list(json=json)
         return
-    recipe = recipe_of(name)
+    recipe = parse_recipe(name)
     build = None if name.endswith(".toml") else maker(name.partition(":")[0])
     doc = inspect.cleandoc(build.__doc__ or "") if build else recipe.why
-    known = _options(build) if build else {}
+    defaults = _default_options(build) if build else {}
     if json:
-        emit_json(
+        print_json(
             {
                 "name": recipe.name,
                 "doc": doc,
-                "options": known,
+                "options": defaults,
                 "rules": [rule.text for rule in recipe.rules],
                 "toml": recipe.to_toml(),
             }
         )
     elif toml:
-        emit(recipe.to_toml().rstrip("\n"))
+        print_result(recipe.to_toml().rstrip("\n"))
     else:
-        width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 80
-        called = _called(name.partition(":")[0], known, doc, width)
-        parts = (docs.shown(doc, width), called, _rules(recipe, width))
-        emit("\n\n".join(part for part in parts if part))
+        width = terminal_width() or WIDTH
+        described = _option_lines(name.partition(":")[0], defaults, doc, width)
+        parts = (docstrings.wrapped_docstring(doc, width), described, _rule_lines(recipe, width))
+        print_result("\n\n".join(part for part in parts if part))
 
 
-def _list(*, json: bool) -> None:
-    """Print a line for each recipe; two names of one share theirs."""
+def _print_list(*, json: bool) -> None:
+    """Print one line per recipe, with all its names."""
     by_maker: dict[Callable[..., gi.Recipe], list[str]] = {}
     for name in names():
         by_maker.setdefault(maker(name), []).append(name)
-    listed = [(called, docs.first_line(build.__doc__ or "")) for build, called in by_maker.items()]
+    listed = [
+        (aliases, docstrings.first_line(build.__doc__ or "")) for build, aliases in by_maker.items()
+    ]
     if json:
-        emit_json([{"names": called, "what": what} for called, what in listed])
+        print_json([{"names": aliases, "what": what} for aliases, what in listed])
         return
-    width = max(len(", ".join(called)) for called, _ in listed)
-    for called, what in listed:
-        emit(paragraph(what, f"{', '.join(called):<{width}}  "))
+    width = max(len(", ".join(aliases)) for aliases, _ in listed)
+    for aliases, what in listed:
+        print_result(wrap_for_terminal(what, f"{', '.join(aliases):<{width}}  "))
 
 
-def _options(build: Callable[..., gi.Recipe]) -> dict[str, object]:
+def _default_options(build: Callable[..., gi.Recipe]) -> dict[str, object]:
     return {name: option.default for name, option in inspect.signature(build).parameters.items()}
 
 
-def _called(name: str, known: dict[str, object], doc: str, width: int) -> str:
-    """Return the options as they are given to ``--recipe``, with what is said of each."""
+def _option_lines(name: str, known: dict[str, object], doc: str, width: int) -> str:
+    """Return the options as ``--recipe`` takes them, with their descriptions."""
     if not known:
         return ""
-    said = docs.arguments(doc)
+    descriptions = docstrings.argument_descriptions(doc)
     lines = [f"options, as in --recipe {name}:{next(iter(known))}=..."]
     for key, default in known.items():
-        text = f"{key}={default}  {said.get(key, '')}".rstrip()
+        text = f"{key}={default}  {descriptions.get(key, '')}".rstrip()
         lines += textwrap.wrap(text, width, initial_indent="  ", subsequent_indent=" " * 6)
     return "\n".join(lines)
 
 
-def _rules(recipe: gi.Recipe, width: int) -> str:
+def _rule_lines(recipe: gi.Recipe, width: int) -> str:
     lines = ["rules, of which the last that matches wins"]
     for number, rule in enumerate(recipe.rules, start=1):
         lines += textwrap.wrap(

@@ -1,12 +1,12 @@
-"""Which model a word on the command line names.
+"""Find the model that TARGET names on the command line.
 
 ==========================  ===================================================================
-``demo:NAME``               a small model of goodinit's own
+``demo:NAME``               one of goodinit's small demo models
 ``hf:TYPE``                 a transformers architecture, from its default configuration
-``config.json``             the same from a file, or from a folder that holds one
-``timm:NAME``               a model of timm, without its weights
-``torchvision:NAME``        a model of torchvision, without its weights
-``package.module:factory``  a function or class that makes the module, or the module itself
+``config.json``             the same from a file, or from a folder that contains one
+``timm:NAME``               a timm model, without its pretrained weights
+``torchvision:NAME``        a torchvision model, without its pretrained weights
+``package.module:factory``  a function or class that builds the module, or the module itself
 ==========================  ===================================================================
 """
 
@@ -27,13 +27,13 @@ from typing import Any, cast
 
 from torch import nn
 
-from goodinit.cli import libraries
-from goodinit.cli.output import CommandError, aside, their_traceback
+from goodinit.cli import model_libraries
+from goodinit.cli.output import CommandError, stdout_to_stderr, user_traceback
 from goodinit.demos import models
 from goodinit.errors import nearest
 from goodinit.trace import Inputs
 
-__all__ = ["Target", "argument", "find"]
+__all__ = ["Target", "find_target", "parse_argument"]
 
 Arguments = Mapping[str, object]
 
@@ -43,9 +43,9 @@ class Target:
     """A model that can be built.
 
     Attributes:
-        text: what was written on the command line.
-        make: builds it; called anew, it builds another.
-        example: inputs that fit a model that was built, or None.
+        text: the words on the command line.
+        make: builds the model; each call builds a new one.
+        example: returns inputs for a model that was built, or None.
     """
 
     text: str
@@ -53,30 +53,30 @@ class Target:
     example: Callable[[nn.Module], Inputs | None]
 
 
-def find(text: str, args: Sequence[str] = ()) -> Target:
-    """Return the model that a word names; nothing is built yet.
+def find_target(text: str, args: Sequence[str] = ()) -> Target:
+    """Return the model that TARGET names. Builds nothing.
 
     Args:
-        text: the word, as in the table above.
-        args: ``key=value`` each: arguments of the factory, fields of the configuration.
+        text: TARGET, as in the table above.
+        args: ``key=value`` each: arguments of the factory or fields of the configuration.
 
     Raises:
         CommandError: there is no such model, library or module, or it takes no such argument.
 
     Example:
-        >>> find("demo:mlp", ["width=8"]).make()[0]
+        >>> find_target("demo:mlp", ["width=8"]).make()[0]
         Linear(in_features=64, out_features=8, bias=True)
     """
-    given = dict(map(argument, args))
-    make, example = _find(text, given)
+    given = dict(map(parse_argument, args))
+    make, example = _find_factory(text, given)
     full = shlex.join([text, *(word for arg in args for word in ("--arg", arg))])
     return Target(full, make, example)
 
 
-def argument(text: str, option: str = "--arg") -> tuple[str, object]:
-    """Return key and value of ``key=value``; a value is a Python or TOML literal, else a text.
+def parse_argument(text: str, option: str = "--arg") -> tuple[str, object]:
+    """Return key and value of ``key=value``; the value is a Python literal, true, false or a text.
 
-    >>> argument("depth=3"), argument("bias=false"), argument("act=gelu")
+    >>> parse_argument("depth=3"), parse_argument("bias=false"), parse_argument("act=gelu")
     (('depth', 3), ('bias', False), ('act', 'gelu'))
     """
     key, sign, value = text.partition("=")
@@ -90,34 +90,35 @@ def argument(text: str, option: str = "--arg") -> tuple[str, object]:
         return key, value
 
 
-def _find(
+def _find_factory(
     text: str, given: Arguments
 ) -> tuple[Callable[[], object], Callable[[nn.Module], Inputs | None]]:
     if text.endswith(".json") or Path(text).is_dir():
-        return libraries.config_file(Path(text), given)
+        return model_libraries.hf_model_from_file(Path(text), given)
     kind, colon, name = text.partition(":")
     match kind if colon and name else "":
         case "demo":
-            return _call(text, _demo(name), given), _own_example
+            return _checked_factory(text, _demo_factory(name), given), _lightning_example
         case "hf":
-            return libraries.architecture(name, given)
+            return model_libraries.hf_model(name, given)
         case "timm":
-            return libraries.timm_model(name, given)
+            return model_libraries.timm_model(name, given)
         case "torchvision":
-            return libraries.torchvision_model(name, given)
+            return model_libraries.torchvision_model(name, given)
         case "":
-            raise CommandError(f"{text!r} names no model.{_hint(text)} {_FORMS}")
+            raise CommandError(f"{text!r} names no model.{_target_hint(text)} {_TARGET_FORMS}")
         case _:
-            return _call(text, _attribute(_module(kind), name), given), _own_example
+            factory = _get_attribute(_import_module(kind), name)
+            return _checked_factory(text, factory, given), _lightning_example
 
 
-_FORMS = (
+_TARGET_FORMS = (
     "A target is demo:NAME, hf:TYPE, a config.json, timm:NAME, torchvision:NAME or "
     "package.module:factory"
 )
 
 
-def _hint(text: str) -> str:
+def _target_hint(text: str) -> str:
     name = text.strip(":")
     if name in models.__all__:
         return f" Did you mean 'demo:{name}'?"
@@ -128,43 +129,43 @@ def _hint(text: str) -> str:
     return ""
 
 
-def _demo(name: str) -> Callable[..., object]:
+def _demo_factory(name: str) -> Callable[..., object]:
     if name not in models.__all__:
         near = nearest(name, models.__all__)
-        raise CommandError(f"no demo is called {name!r}.{near} Known: {', '.join(models.__all__)}")
+        raise CommandError(f"there is no demo {name!r}.{near} Known: {', '.join(models.__all__)}")
     return getattr(models, name)
 
 
-def _module(name: str) -> ModuleType:
-    """Import a module, the current folder first; a failure inside it is shown as its own."""
+def _import_module(name: str) -> ModuleType:
+    """Import a module; the current folder is searched first. Its own errors show its traceback."""
     if name.endswith(".py"):
         raise CommandError(f"{name} is a file: name the module, as in '{Path(name).stem}:factory'")
     if not all(part.isidentifier() for part in name.split(".")):
-        raise CommandError(f"{name!r} is no module's dotted name. {_FORMS}")
+        raise CommandError(f"{name!r} is not the dotted name of a module. {_TARGET_FORMS}")
     folder = str(Path.cwd())
     if folder not in sys.path:
         sys.path.insert(0, folder)
     try:
-        with aside():
-            return libraries.mended(lambda: importlib.import_module(name))
+        with stdout_to_stderr():
+            return model_libraries.with_torchvision_operators(lambda: importlib.import_module(name))
     except ModuleNotFoundError as error:
         if error.name is None or not f"{name}.".startswith(f"{error.name}."):
-            raise _failed(name, error) from error
-        raise CommandError(_no_module(name, error.name)) from error
+            raise _import_failure(name, error) from error
+        raise CommandError(_missing_module(name, error.name)) from error
     except (Exception, SystemExit) as error:
-        raise _failed(name, error) from error
+        raise _import_failure(name, error) from error
 
 
-def _no_module(name: str, missing: str) -> str:
+def _missing_module(name: str, missing: str) -> str:
     parent = missing.rpartition(".")[0]
-    known = _modules_below(parent)
+    known = _modules_in(parent)
     where = f" in {parent}" if parent else f"; the current folder, {Path.cwd()}, is searched first"
-    asked = f" (asked for as {name!r})" if name != missing else ""
+    asked = f" (needed for {name!r})" if name != missing else ""
     return f"there is no module {missing!r}{asked}{where}.{nearest(missing, known)}"
 
 
-def _modules_below(parent: str) -> list[str]:
-    """Return the names beside a module that is missing."""
+def _modules_in(parent: str) -> list[str]:
+    """Return the names of the modules in a package, or in the current folder."""
     if not parent:
         found = pkgutil.iter_modules([str(Path.cwd())])
         return [module.name for module in found]
@@ -172,12 +173,12 @@ def _modules_below(parent: str) -> list[str]:
     return [f"{parent}.{module.name}" for module in pkgutil.iter_modules(paths)]
 
 
-def _failed(name: str, error: BaseException) -> CommandError:
+def _import_failure(name: str, error: BaseException) -> CommandError:
     line = f"{type(error).__name__}: {error}".splitlines()[0]
-    return CommandError(f"importing {name} raised {line}", their_traceback(error))
+    return CommandError(f"importing {name} raised {line}", user_traceback(error))
 
 
-def _attribute(module: ModuleType, path: str) -> object:
+def _get_attribute(module: ModuleType, path: str) -> object:
     found: Any = module
     for name in path.split("."):
         if not hasattr(found, name):
@@ -188,26 +189,26 @@ def _attribute(module: ModuleType, path: str) -> object:
     return found
 
 
-def _call(text: str, factory: object, given: Arguments) -> Callable[[], object]:
-    """Return what makes the module; arguments that can't be passed are refused here."""
+def _checked_factory(text: str, factory: object, given: Arguments) -> Callable[[], object]:
+    """Return a function that builds the module, after checking its arguments."""
     if isinstance(factory, nn.Module):
         if given:
-            raise CommandError(f"{text} is a module already, which takes no --arg")
+            raise CommandError(f"{text} is already a module, which takes no --arg")
         return lambda: factory
     if not callable(factory):
         raise CommandError(
-            f"{text} is {_a(factory)}, neither a module nor a function that makes one"
+            f"{text} is a {type(factory).__name__}, neither a module nor a function that builds one"
         )
     _check_arguments(text, factory, given)
     make = partial(factory, **given)
-    return lambda: libraries.mended(make)
+    return lambda: model_libraries.with_torchvision_operators(make)
 
 
 def _check_arguments(text: str, factory: Callable[..., object], given: Arguments) -> None:
     try:
         signature = inspect.signature(factory)
     except (TypeError, ValueError):
-        return  # something built in, which doesn't tell its arguments
+        return  # some built-in functions have no signature
     try:
         signature.bind(**given)
     except TypeError as error:
@@ -218,10 +219,6 @@ def _check_arguments(text: str, factory: Callable[..., object], given: Arguments
         ) from error
 
 
-def _a(value: object) -> str:
-    return f"a {type(value).__name__}"
-
-
-def _own_example(model: nn.Module) -> Inputs | None:
-    """Return the example that the model carries itself, under Lightning's name for it."""
+def _lightning_example(model: nn.Module) -> Inputs | None:
+    """Return the inputs in ``example_input_array``, the attribute that Lightning uses."""
     return getattr(model, "example_input_array", None)

@@ -1,4 +1,4 @@
-"""``goodinit verify``: are these the weights that a recipe and a seed draw?"""
+"""``goodinit verify``: compare a file with the weights that a recipe and a seed draw."""
 
 from __future__ import annotations
 
@@ -14,16 +14,24 @@ import typer
 from torch import Tensor
 
 import goodinit as gi
-from goodinit.cli import options, targets, weights
-from goodinit.cli.building import draw, prepare, recipe_of
-from goodinit.cli.inputs import inputs_of
-from goodinit.cli.output import CommandError, count, emit, emit_json, paragraph, working
+from goodinit._common.text import count
+from goodinit.cli import options, weights
+from goodinit.cli.building import build_and_plan, draw_weights, parse_recipe
+from goodinit.cli.inputs import parse_inputs
+from goodinit.cli.output import (
+    CommandError,
+    print_json,
+    print_result,
+    progress_bar,
+    wrap_for_terminal,
+)
+from goodinit.cli.targets import find_target
 from goodinit.errors import RecipeError
 
 __all__ = ["verify"]
 
-SHOWN = 4  # of each kind are printed; --json has all
-AS = {
+MAX_SHOWN = 4  # differences of each kind, to keep the text on one screen; --json lists all
+KINDS = {
     "missing": "not in the file",
     "extra": "only in the file",
     "shape": "of another shape",
@@ -34,13 +42,13 @@ AS = {
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """One thing that the file has otherwise.
+    """One difference between the file and what was drawn.
 
     Attributes:
         what: "seed", "recipe", "plan", "streams", "metadata", "missing", "extra", "shape",
             "dtype" or "values".
         where: a tensor's name, or "".
-        text: what the file has, and what was expected.
+        text: what the file contains, and what was expected.
     """
 
     what: str
@@ -61,40 +69,42 @@ def verify(
     input_: options.Inputs = None,
     json: options.AsJson = False,
 ) -> None:
-    """Draw a file's weights again and compare, bit by bit.
+    """Draw a file's weights again and compare them bit by bit.
 
         goodinit verify weights.safetensors demo:gpt
         goodinit verify weights.safetensors demo:gpt --recipe gpt2 --seed 0
 
-    Recipe and seed come from the file unless given. The exit code is 1 if anything
-    differs, and what differs is named.
+    Recipe and seed are read from the file unless given. The exit code is 1 if
+    anything differs.
     """
-    with weights.opened(file) as stored:
-        found = targets.find(target, arg or ())
+    with weights.open_weights(file) as stored:
+        found = find_target(target, arg or ())
         metadata: dict[str, str] = stored.metadata() or {}
-        origin = weights.origin_of(metadata)
+        origin = weights.read_origin(metadata)
         if origin is None and (recipe is None or seed is None):
             raise CommandError(
-                f"{file} doesn't say what drew it: goodinit didn't write it. Pass --recipe and "
-                f"--seed"
+                f"{file} was not written by goodinit, so its recipe and seed are unknown. Pass "
+                f"--recipe and --seed"
             )
         different: list[Difference] = []
-        if origin is not None and weights.is_changed(metadata):
+        if origin is not None and weights.metadata_changed(metadata):
             different.append(Difference("metadata", "", "changed after the file was written"))
         try:
-            chosen = _recipe(recipe, origin, file)
-            number = _seed(seed, origin)
-            specs = input_ or _inputs(origin)
+            chosen = _choose_recipe(recipe, origin, file)
+            number = _choose_seed(seed, origin)
+            specs = input_ or _stored_inputs(origin)
         except DamagedError as error:
-            _finish(file, [*different, Difference("metadata", "", str(error))], {}, json=json)
-        model, plan = prepare(found, chosen, specs, number)
-        model, _ = draw(found, model, plan, number)
+            _print_and_exit(
+                file, [*different, Difference("metadata", "", str(error))], {}, json=json
+            )
+        model, plan = build_and_plan(found, chosen, specs, number)
+        model, _ = draw_weights(found, model, plan, number)
         if origin is not None:
             asked = weights.Origin(chosen.to_toml(), str(number), plan.digest, found.text)
-            different += _origins(origin, asked, chosen.name)
-        tensors = weights.tensors_of(model)
-        with working("comparing", len(tensors)) as step:
-            different += _tensors(stored, tensors, step)
+            different += _compare_origins(origin, asked, chosen.name)
+        tensors = weights.state_tensors(model)
+        with progress_bar("comparing", len(tensors)) as step:
+            different += _compare_tensors(stored, tensors, step)
     facts = {
         "target": found.text,
         "recipe": chosen.name,
@@ -103,23 +113,23 @@ def verify(
         "tensors": len(weights.names_by_tensor(tensors)),
         "values": sum(tensors[names[0]].numel() for names in weights.names_by_tensor(tensors)),
     }
-    _finish(file, different, facts, json=json)
+    _print_and_exit(file, different, facts, json=json)
 
 
 class DamagedError(CommandError):
-    """The metadata can't be read, so that nothing can be drawn from it."""
+    """The metadata can't be read, so the weights can't be drawn again."""
 
 
-def _recipe(text: str | None, origin: weights.Origin | None, file: Path) -> gi.Recipe:
+def _choose_recipe(text: str | None, origin: weights.Origin | None, file: Path) -> gi.Recipe:
     if text is not None or origin is None:
-        return recipe_of(text or "")
+        return parse_recipe(text or "")
     try:
         return gi.Recipe.from_toml(origin.recipe, f"the recipe in {file}")
     except RecipeError as error:
         raise DamagedError(f"{error}. Pass --recipe") from error
 
 
-def _seed(seed: int | None, origin: weights.Origin | None) -> int:
+def _choose_seed(seed: int | None, origin: weights.Origin | None) -> int:
     if seed is not None or origin is None:
         return seed or 0
     if not re.fullmatch("[0-9]{1,20}", origin.seed) or int(origin.seed) > options.LARGEST_SEED:
@@ -127,63 +137,67 @@ def _seed(seed: int | None, origin: weights.Origin | None) -> int:
     return int(origin.seed)
 
 
-def _inputs(origin: weights.Origin | None) -> list[str]:
+def _stored_inputs(origin: weights.Origin | None) -> list[str]:
     if origin is None:
         return []
     try:
         given: object = loads(origin.inputs)
         specs = [str(each) for each in cast("list[object]", given)]
-        inputs_of(specs)
+        parse_inputs(specs)
     except (ValueError, TypeError, CommandError) as error:
         raise DamagedError(f"its inputs are {origin.inputs!r:.80}. Pass --input") from error
     return specs
 
 
-def _origins(file: weights.Origin, asked: weights.Origin, recipe: str) -> Iterator[Difference]:
+def _compare_origins(
+    file: weights.Origin, asked: weights.Origin, recipe: str
+) -> Iterator[Difference]:
     if file.streams != asked.streams:
-        text = f"{file.streams} drew the file, {asked.streams} is what this goodinit has"
+        text = f"{file.streams} drew the file, and this goodinit has {asked.streams}"
         yield Difference("streams", "", text)
     if file.seed != asked.seed:
         yield Difference("seed", "", f"{file.seed} in the file, {asked.seed} asked for")
     if file.recipe != asked.recipe:
-        yield Difference("recipe", "", f"the file was drawn by another one than {recipe}")
+        yield Difference("recipe", "", f"the file was drawn by another recipe than {recipe}")
     if file.digest != asked.digest:
         of = f" for {file.target}" if file.target != asked.target else ""
         text = f"{file.digest} in the file{of}, {asked.digest} for {asked.target}"
         yield Difference("plan", "", text)
 
 
-def _tensors(
+def _compare_tensors(
     stored: Any, tensors: dict[str, Tensor], step: Callable[[], None]
 ) -> Iterator[Difference]:
-    """Compare what a file holds with what was drawn; one tensor of the file at a time."""
-    left = set(cast("list[str]", stored.keys()))
+    """Compare a file with the weights that were drawn. One tensor of the file is read at a time."""
+    unread = set(cast("list[str]", stored.keys()))
     for names in weights.names_by_tensor(tensors):
-        here = [name for name in names if name in left]
-        left.difference_update(here)
+        here = [name for name in names if name in unread]
+        unread.difference_update(here)
         if not here:
-            text = f"not in the file, shape {_shape(tensors[names[0]].shape)} in the model"
+            text = f"not in the file, shape {_shape_text(tensors[names[0]].shape)} in the model"
             yield Difference("missing", names[0], text)
         for name in here:
-            yield from _values(name, stored, tensors[name])
+            yield from _compare_values(name, stored, tensors[name])
             step()
-    for name in sorted(left):
-        text = f"only in the file, shape {_shape(stored.get_slice(name).get_shape())}"
+    for name in sorted(unread):
+        text = f"only in the file, shape {_shape_text(stored.get_slice(name).get_shape())}"
         yield Difference("extra", name, text)
 
 
-def _values(name: str, stored: Any, drawn: Tensor) -> Iterator[Difference]:
+def _compare_values(name: str, stored: Any, drawn: Tensor) -> Iterator[Difference]:
     shape: list[int] = stored.get_slice(name).get_shape()
     if shape != list(drawn.shape):
         yield Difference(
-            "shape", name, f"shape {_shape(shape)} in the file, {_shape(drawn.shape)} drawn"
+            "shape",
+            name,
+            f"shape {_shape_text(shape)} in the file, {_shape_text(drawn.shape)} drawn",
         )
         return
     value: Tensor = stored.get_tensor(name)
     if value.dtype != drawn.dtype:
         yield Difference("dtype", name, f"{value.dtype} in the file, {drawn.dtype} drawn")
         return
-    # Bits, not numbers: NaN equals NaN, and -0. isn't 0.
+    # Bits, not numbers: NaN equals NaN, and -0. does not equal 0.
     bits = [x.contiguous().reshape(-1).view(torch.uint8) for x in (value, drawn)]
     if torch.equal(*bits):
         return
@@ -191,13 +205,13 @@ def _values(name: str, stored: Any, drawn: Tensor) -> Iterator[Difference]:
     first = int(wrong[0])
     place = [int(i) for i in torch.unravel_index(wrong[0], drawn.shape)]
     of = f"{len(wrong):,} of {count(drawn.numel(), 'value')} differ"
-    pair = [_number(x.reshape(-1)[first]) for x in (value, drawn)]
+    pair = [_exact_number(x.reshape(-1)[first]) for x in (value, drawn)]
     text = f"{of}, first {place}: {pair[0]} in the file, {pair[1]} drawn"
     yield Difference("values", name, text)
 
 
-def _number(value: Tensor) -> str:
-    """Return a number with as many digits as tell it from its neighbours."""
+def _exact_number(value: Tensor) -> str:
+    """Return a number with enough digits to distinguish it from its neighbors."""
     number = value.item()
     if not isinstance(number, float):
         return str(number)
@@ -205,34 +219,35 @@ def _number(value: Tensor) -> str:
     return f"{number:.{digits}g}"
 
 
-def _shape(shape: Sequence[int]) -> str:
+def _shape_text(shape: Sequence[int]) -> str:
     return "x".join(map(str, shape)) or "()"
 
 
-def _listed(different: list[Difference]) -> Iterator[str]:
-    """Yield lines: what the file says of itself, then the first tensors of each kind."""
+def _difference_lines(different: list[Difference]) -> Iterator[str]:
+    """Yield the differences of the metadata, then the first tensors of each kind."""
     for what in dict.fromkeys(each.what for each in different):
         alike = [each for each in different if each.what == what]
-        for each in alike[:SHOWN]:
+        for each in alike[:MAX_SHOWN]:
             yield f"{each.where or what}: {each.text}"
-        if len(alike) > SHOWN:
-            yield f"and {count(len(alike) - SHOWN, 'more tensor')} {AS[what]}; --json lists all"
+        more = len(alike) - MAX_SHOWN
+        if more > 0:
+            yield f"and {count(more, 'more tensor')} {KINDS[what]}; --json lists all"
 
 
-def _finish(
+def _print_and_exit(
     file: Path, different: list[Difference], facts: Mapping[str, object], *, json: bool
 ) -> NoReturn:
-    """Print what was found, and leave."""
+    """Print the result, and exit."""
     if json:
         listed = [asdict(each) for each in different]
-        emit_json({"file": str(file), "equal": not different, **facts, "differences": listed})
+        print_json({"file": str(file), "equal": not different, **facts, "differences": listed})
     elif different:
-        emit(f"different: {file}", "bold red")
-        for line in _listed(different):
-            emit(paragraph(line, "  "))
+        print_result(f"different: {file}", "bold red")
+        for line in _difference_lines(different):
+            print_result(wrap_for_terminal(line, "  "))
     else:
         drawn = "recipe {recipe} and seed {seed} draw for {target}".format_map(facts)
-        emit(f"equal: {file}", "green")
-        emit(paragraph(f"is what {drawn}:", "  "))
-        emit("  {tensors:,} tensors, {values:,} values, plan {digest}".format_map(facts))
+        print_result(f"equal: {file}", "green")
+        print_result(wrap_for_terminal(f"is what {drawn}:", "  "))
+        print_result("  {tensors:,} tensors, {values:,} values, plan {digest}".format_map(facts))
     raise typer.Exit(int(bool(different)))

@@ -1,22 +1,22 @@
-"""Weights in a safetensors file, with what they were drawn from in its metadata.
+"""Weights in a safetensors file, with their recipe and seed in its metadata.
 
-The file is written here rather than by safetensors, whose order of the metadata is random: the
-same draw gives the same bytes. Each tensor is stored once; tied names stand in the metadata, as
-``safetensors.torch.save_model`` has them, so that ``load_model`` reads the file.
+safetensors orders metadata at random, so goodinit writes the file itself: the same draw gives the
+same bytes. Each tensor is stored once. Tied names are stored in the metadata, as
+``safetensors.torch.save_model`` does, so that ``load_model`` reads the file.
 
 =====================  ====================================================
 key                    value
 =====================  ====================================================
 ``format``             ``pt``, which transformers asks for
-``goodinit.version``   of goodinit
-``goodinit.streams``   version of the random streams, ``v0``
+``goodinit.version``   goodinit's version
+``goodinit.streams``   the version of the random streams, ``v0``
 ``goodinit.seed``      the seed
 ``goodinit.recipe``    the recipe, as TOML
-``goodinit.digest``    the plan's
+``goodinit.digest``    the plan's digest
 ``goodinit.target``    the target, with its arguments
-``goodinit.inputs``    what ``--input`` gave, a JSON list
-``goodinit.check``     of all other metadata: whether it was changed
-a tied name            the name that its tensor is stored under
+``goodinit.inputs``    the values of ``--input``, a JSON list
+``goodinit.check``     a hash of all other metadata
+a tied name            the name under which its tensor is stored
 =====================  ====================================================
 """
 
@@ -40,19 +40,26 @@ from torch import Tensor, nn
 
 import goodinit as gi
 from goodinit._common.files import replaced
-from goodinit.cli.output import CommandError, count, note, saving, size, working
+from goodinit._common.text import count
+from goodinit.cli.output import (
+    CommandError,
+    byte_size,
+    naming_file_errors,
+    print_note,
+    progress_bar,
+)
 from goodinit.streams import VERSION
 
 __all__ = [
     "Origin",
-    "check_place",
-    "is_changed",
-    "load",
+    "check_writable",
+    "load_weights",
+    "metadata_changed",
     "names_by_tensor",
-    "opened",
-    "origin_of",
-    "tensors_of",
-    "write",
+    "open_weights",
+    "read_origin",
+    "state_tensors",
+    "write_weights",
 ]
 
 DTYPES = {
@@ -66,16 +73,16 @@ DTYPES = {
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """What the weights of a file were drawn from, as the file has it: in texts, not yet believed.
+    """What a file's weights were drawn from, as text from the file that is not yet checked.
 
     Attributes:
         recipe: the recipe, as TOML.
         seed: the seed.
-        digest: of the plan.
+        digest: the plan's digest.
         target: the target, with its arguments.
-        inputs: what ``--input`` gave, a JSON list.
-        streams: version of the random streams.
-        version: of goodinit.
+        inputs: the values of ``--input``, a JSON list.
+        streams: the version of the random streams.
+        version: goodinit's version.
     """
 
     recipe: str
@@ -87,14 +94,14 @@ class Origin:
     version: str = gi.__version__
 
 
-def tensors_of(model: nn.Module) -> dict[str, Tensor]:
-    """Return the tensors of a model's state dict; what else it holds isn't weights."""
+def state_tensors(model: nn.Module) -> dict[str, Tensor]:
+    """Return the tensors of a model's state dict, without its extra state."""
     state = cast("Mapping[str, object]", model.state_dict())
     return {name: value.detach() for name, value in state.items() if isinstance(value, Tensor)}
 
 
 def names_by_tensor(tensors: Mapping[str, Tensor]) -> list[list[str]]:
-    """Return the names of each distinct tensor, in order of the alphabet.
+    """Return the names of each distinct tensor, in alphabetical order.
 
     >>> a, b = torch.zeros(2), torch.zeros(2)
     >>> names_by_tensor({"x": a, "b": b, "a": a})
@@ -108,42 +115,44 @@ def names_by_tensor(tensors: Mapping[str, Tensor]) -> list[list[str]]:
     return list(groups.values())
 
 
-def check_place(path: Path, needed: int = 0, option: str = "-o") -> None:
-    """Refuse where no file can be written, before the hours that it takes to draw it.
+def check_writable(path: Path, needed: int = 0, option: str = "-o") -> None:
+    """Check that a file can be written, before drawing its weights takes hours.
 
     Args:
-        path: of the file.
-        needed: its bytes, where they are known.
-        option: which one names it.
+        path: the file's path.
+        needed: its size in bytes, if known.
+        option: the option that names it.
 
     Raises:
-        CommandError: no such folder, no permission, no regular file, not enough room.
+        CommandError: no such folder, no permission, no regular file, not enough space.
     """
     if path.is_dir():
         raise CommandError(f"{option} {path} is a folder: name a file in it")
     if path.exists() and not path.is_file():
-        raise CommandError(f"{option} {path} is no regular file, which alone can be replaced whole")
+        raise CommandError(f"{option} {path} is no regular file: name a file that can be replaced")
     try:
         with tempfile.TemporaryFile(dir=path.resolve().parent):
             free = shutil.disk_usage(path.resolve().parent).free
     except OSError as error:
         raise CommandError(f"{option} {path} can't be written: {error.strerror}") from error
     if free < needed:
-        raise CommandError(f"{option} {path} takes {size(needed)}, and {size(free)} are free there")
+        raise CommandError(
+            f"{option} {path} takes {byte_size(needed)}, and {byte_size(free)} are free there"
+        )
 
 
-def load(model: nn.Module, file: Path, target: str) -> None:
-    """Load weights; what the model or the file has alone is said, and is no error.
+def load_weights(model: nn.Module, file: Path, target: str) -> None:
+    """Load weights. Names that only the model or only the file has are printed as a note.
 
     Raises:
-        CommandError: no safetensors file, shapes that differ, not one name of the model's.
+        CommandError: no safetensors file, different shapes, or no name in common.
     """
-    with opened(file):
+    with open_weights(file):
         pass
     try:
         load_model: Callable[..., tuple[list[str], list[str]]] = files.load_model  # pyright: ignore[reportUnknownVariableType]
         missing, extra = load_model(model, file, strict=False)
-    except RuntimeError as error:  # shapes that differ; torch lists them on lines of their own
+    except RuntimeError as error:  # different shapes; torch lists each on its own line
         lines = [line.strip() for line in str(error).splitlines()[1:]] or [str(error)]
         more = f" And {len(lines) - 1} more" if len(lines) > 1 else ""
         raise CommandError(f"{file} isn't {target}'s: {lines[0]}{more}") from error
@@ -155,35 +164,35 @@ def load(model: nn.Module, file: Path, target: str) -> None:
     ):
         if names:
             first = min(names)
-            note(f"{count(len(names), 'tensor')} {what}: {first}{', ...' * (len(names) > 1)}")
+            print_note(f"{count(len(names), 'tensor')} {what}: {first}{', ...' * (len(names) > 1)}")
 
 
-def write(path: Path, model: nn.Module, origin: Origin) -> tuple[int, int]:
-    """Write a model's weights; the file is replaced whole or not at all.
+def write_weights(path: Path, model: nn.Module, origin: Origin) -> tuple[int, int]:
+    """Write a model's weights. The file is replaced completely or not at all.
 
     Returns:
-        How many tensors, and how many bytes.
+        The number of tensors, and the number of bytes.
 
     Raises:
-        CommandError: a tensor that the format doesn't have; the disk is full.
+        CommandError: a tensor that the format can't store; the disk is full.
     """
-    tensors = tensors_of(model)
+    tensors = state_tensors(model)
     groups = names_by_tensor(tensors)
     aliases = {alias: first for first, *others in groups for alias in others}
     facts = {f"goodinit.{key}": value for key, value in asdict(origin).items()}
     metadata = aliases | {"format": "pt"} | facts
-    metadata["goodinit.check"] = _check(metadata)
-    # The largest elements first: each tensor then starts at a multiple of its element's size.
+    metadata["goodinit.check"] = _hash_metadata(metadata)
+    # Largest elements first, so that each tensor starts at a multiple of its element size.
     stored = sorted(groups, key=lambda names: (-tensors[names[0]].itemsize, names[0]))
     header: dict[str, object] = {"__metadata__": dict(sorted(metadata.items()))}
     start = 0
     for name, *_ in stored:
-        entry, start = _entry(name, tensors[name], start)
+        entry, start = _header_entry(name, tensors[name], start)
         header[name] = entry
     head = json.dumps(header, separators=(",", ":")).encode()
     head += b" " * (-len(head) % 8)
-    bar = working("writing", len(stored))
-    with saving(path), replaced(path) as new, new.open("wb") as file, bar as step:
+    bar = progress_bar("writing", len(stored))
+    with naming_file_errors(path), replaced(path) as new, new.open("wb") as file, bar as step:
         file.write(len(head).to_bytes(8, "little") + head)
         for name, *_ in stored:
             _write_bytes(file, tensors[name])
@@ -191,7 +200,7 @@ def write(path: Path, model: nn.Module, origin: Origin) -> tuple[int, int]:
     return len(stored), 8 + len(head) + start
 
 
-def _entry(name: str, tensor: Tensor, start: int) -> tuple[dict[str, object], int]:
+def _header_entry(name: str, tensor: Tensor, start: int) -> tuple[dict[str, object], int]:
     if tensor.dtype not in DTYPES or tensor.layout != torch.strided:
         raise CommandError(f"{name} is {tensor.dtype}, {tensor.layout}: safetensors can't hold it")
     stop = start + tensor.numel() * tensor.itemsize
@@ -206,17 +215,17 @@ def _write_bytes(file: IO[bytes], tensor: Tensor) -> None:
         file.write((ctypes.c_ubyte * length).from_address(tensor.data_ptr()))
 
 
-def _check(metadata: Mapping[str, str]) -> str:
+def _hash_metadata(metadata: Mapping[str, str]) -> str:
     data = sorted((key, value) for key, value in metadata.items() if key != "goodinit.check")
     return hashlib.sha256(json.dumps(data).encode()).hexdigest()[:16]
 
 
 @contextmanager
-def opened(path: Path) -> Generator[Any]:
-    """Open a safetensors file; its tensors are read one by one when asked for.
+def open_weights(path: Path) -> Generator[Any]:
+    """Open a safetensors file. Each tensor is read when it is requested.
 
     Raises:
-        CommandError: it can't be read, or is no complete file of that format.
+        CommandError: the file can't be read, or is not a complete safetensors file.
     """
     opening: Any = safe_open
     try:
@@ -228,10 +237,10 @@ def opened(path: Path) -> Generator[Any]:
         raise CommandError(f"{path} can't be read: {error.strerror or error}") from error
 
 
-def origin_of(metadata: Mapping[str, str] | None) -> Origin | None:
-    """Return what a file's metadata says that it was drawn from; None if nothing.
+def read_origin(metadata: Mapping[str, str] | None) -> Origin | None:
+    """Return the origin that is stored in a file's metadata; None if goodinit did not write it.
 
-    >>> origin_of({"format": "pt"}) is None
+    >>> read_origin({"format": "pt"}) is None
     True
     """
     given = metadata or {}
@@ -242,6 +251,6 @@ def origin_of(metadata: Mapping[str, str] | None) -> Origin | None:
     )
 
 
-def is_changed(metadata: Mapping[str, str]) -> bool:
-    """Whether metadata isn't as it was written."""
-    return metadata.get("goodinit.check") != _check(metadata)
+def metadata_changed(metadata: Mapping[str, str]) -> bool:
+    """Return True if the metadata was changed after the file was written."""
+    return metadata.get("goodinit.check") != _hash_metadata(metadata)

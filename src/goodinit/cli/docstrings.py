@@ -1,7 +1,7 @@
-"""A docstring for a terminal: paragraphs and tables at its width, options as the command has them.
+"""A recipe's docstring, formatted for a terminal.
 
-A recipe's docstring is its documentation (its law, where it comes from, its options), written for
-Python at a hundred columns.
+The docstring is the recipe's documentation: its law, its source and its options. It is written for
+lines of 100 characters; here its paragraphs and tables are wrapped to the terminal's width.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ import textwrap
 from collections.abc import Iterator
 from itertools import zip_longest
 
-__all__ = ["arguments", "first_line", "shown"]
+__all__ = ["argument_descriptions", "first_line", "wrapped_docstring"]
 
 
 def first_line(doc: str) -> str:
-    """Return the first line, without its mark-up.
+    """Return the first line without markup.
 
     >>> first_line("As in ``standard``.")
     'As in standard.'
@@ -23,10 +23,10 @@ def first_line(doc: str) -> str:
     return doc.partition("\n")[0].replace("``", "")
 
 
-def shown(doc: str, width: int) -> str:
-    r"""Return a docstring's paragraphs and tables at a width; its arguments are left out.
+def wrapped_docstring(doc: str, width: int) -> str:
+    r"""Return a docstring's paragraphs and tables wrapped to a width, without its arguments.
 
-    >>> print(shown("One ``two`` three\nfour.\n\nArgs:\n    five: six.", 12))
+    >>> print(wrapped_docstring("One ``two`` three\nfour.\n\nArgs:\n    five: six.", 12))
     One two
     three four.
     """
@@ -40,10 +40,10 @@ def shown(doc: str, width: int) -> str:
     return "\n\n".join(out)
 
 
-def arguments(doc: str) -> dict[str, str]:
-    r"""Return what is said of each argument.
+def argument_descriptions(doc: str) -> dict[str, str]:
+    r"""Return the description of each argument.
 
-    >>> arguments("Law.\n\nArgs:\n    mode: which\n        fan.\n    gain: a factor.")
+    >>> argument_descriptions("Law.\n\nArgs:\n    mode: which\n        fan.\n    gain: a factor.")
     {'mode': 'which fan.', 'gain': 'a factor.'}
     """
     block = doc.replace("``", "").partition("Args:\n")[2].partition("\n\n")[0]
@@ -53,7 +53,7 @@ def arguments(doc: str) -> dict[str, str]:
 
 
 def _table(lines: list[str], width: int) -> Iterator[str]:
-    """Wrap the last column anew; a line that lacks a side goes on with the row above."""
+    """Wrap the last column. A line with an empty cell continues the row above it."""
     start = lines[0].rindex(" ") + 1
     rows: list[tuple[list[str], list[str]]] = []
     for line in lines:

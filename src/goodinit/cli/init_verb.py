@@ -5,9 +5,11 @@ from __future__ import annotations
 import shlex
 from json import dumps
 
-from goodinit.cli import options, targets, weights
-from goodinit.cli.building import draw, prepare, recipe_of
-from goodinit.cli.output import count, emit, emit_json, note, size
+from goodinit._common.text import count
+from goodinit.cli import options, weights
+from goodinit.cli.building import build_and_plan, draw_weights, parse_recipe
+from goodinit.cli.output import byte_size, print_json, print_note, print_result
+from goodinit.cli.targets import find_target
 
 __all__ = ["init"]
 
@@ -26,21 +28,22 @@ def init(
         goodinit init demo:gpt --recipe gpt2 --seed 0 -o weights.safetensors
         goodinit init mymodels:make_net -r mine.toml -o weights.safetensors
 
-    Recipe, seed and the plan's digest go into the file, for `goodinit verify`.
+    The file also stores the recipe, the seed and the plan's digest, for
+    `goodinit verify`.
     """
-    weights.check_place(out)
-    found = targets.find(target, arg or ())
-    chosen = recipe_of(recipe)
-    model, plan = prepare(found, chosen, input_ or (), seed)
+    weights.check_writable(out)
+    found = find_target(target, arg or ())
+    chosen = parse_recipe(recipe)
+    model, plan = build_and_plan(found, chosen, input_ or (), seed)
     origin = weights.Origin(
         chosen.to_toml(), str(seed), plan.digest, found.text, dumps(input_ or [])
     )
-    weights.check_place(out, sum(row.size * row.dtype.itemsize for row in plan))
-    model, drawn = draw(found, model, plan, seed)
-    tensors, length = weights.write(out, model, origin)
+    weights.check_writable(out, sum(row.size * row.dtype.itemsize for row in plan))
+    model, drawn = draw_weights(found, model, plan, seed)
+    tensors, length = weights.write_weights(out, model, origin)
     for finding in drawn.findings:
         if finding.severity != "info":
-            note(str(finding), label="finding")
+            print_note(str(finding), label="finding")
     facts = {
         "file": str(out),
         "tensors": tensors,
@@ -54,10 +57,10 @@ def init(
         "findings": drawn.to_dict()["findings"],
     }
     if json:
-        emit_json(facts)
+        print_json(facts)
         return
-    emit(f"{out}: {count(tensors, 'tensor')}, {size(length)}")
-    emit(f"recipe {chosen.name}, seed {seed}, plan {plan.digest}")
+    print_result(f"{out}: {count(tensors, 'tensor')}, {byte_size(length)}")
+    print_result(f"recipe {chosen.name}, seed {seed}, plan {plan.digest}")
     kept = f", {facts['kept']} kept as the constructor made them" if facts["kept"] else ""
-    emit(f"{facts['drawn']} drawn{kept}")
-    emit(f"to check: goodinit verify {shlex.quote(str(out))} {found.text}")
+    print_result(f"{facts['drawn']} drawn{kept}")
+    print_result(f"to check: goodinit verify {shlex.quote(str(out))} {found.text}")
