@@ -9,8 +9,6 @@
 #include <vector>
 
 extern "C" int goodinit_fill(const void *request);
-extern "C" int goodinit_zero_lowest(float *values, int64_t stride, const float *chance, int64_t rows,
-                                    int64_t columns, int64_t count);
 extern "C" const char *goodinit_instructions(int number);
 
 struct Axis {
@@ -33,31 +31,6 @@ static_assert(sizeof(Request) == 80 && sizeof(Axis) == 24, "as in fill.cpp");
 static std::mt19937_64 random_numbers(1);
 
 static int64_t upto(int64_t most) { return int64_t(random_numbers() % uint64_t(most + 1)); }
-
-// A matrix of few or many rows, its numbers with or without ties, among neighbours in memory: each
-// column must lose as many values as was asked for, nothing else may be written.
-static bool thin_some() {
-    const int64_t rows = 1 + upto(upto(10) ? 40 : 2000), columns = 1 + upto(40);
-    const int64_t stride = columns + upto(3), count = 1 + upto(rows - 1), levels = upto(1) ? 5 : 1 << 24;
-    const size_t all = size_t((rows - 1) * stride + columns);
-    float *values = static_cast<float *>(std::malloc(all * sizeof(float)));
-    float *chance = static_cast<float *>(std::malloc(size_t(rows * columns) * sizeof(float)));
-    for (size_t i = 0; i < all; i++)
-        values[i] = 1;
-    for (int64_t i = 0; i < rows * columns; i++)
-        chance[i] = float(upto(levels)) / float(levels);
-    bool good = goodinit_zero_lowest(values, stride, chance, rows, columns, count) == 0;
-    for (int64_t c = 0; c < stride; c++) {
-        int64_t zeros = 0;
-        for (int64_t r = 0; r < rows && size_t(r * stride + c) < all; r++)
-            zeros += values[r * stride + c] == 0;
-        good = good && zeros == (c < columns ? count : 0);
-    }
-    std::free(values), std::free(chance);
-    if (!good)
-        std::printf("thinning %lld x %lld: wrong\n", static_cast<long long>(rows), static_cast<long long>(columns));
-    return good;
-}
 
 int main(int argc, char **argv) {
     const int rounds = argc > 1 ? std::atoi(argv[1]) : 10000;
@@ -123,8 +96,6 @@ int main(int argc, char **argv) {
             std::free(memory);
         }
         values += total;
-        if (!thin_some())
-            return 1;
     }
     std::printf("%d boxes, %lld values: no fault, all instruction sets alike\n", rounds,
                 static_cast<long long>(values));

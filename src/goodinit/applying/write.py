@@ -26,7 +26,7 @@ from goodinit.findings import Finding
 from goodinit.findings.scales import write_was_changed
 from goodinit.plans.rows import PlanBlock, PlanRow, needs_old
 from goodinit.schemes import Draw, Keep, Site
-from goodinit.streams import Box, Law, Stream
+from goodinit.streams import Law, Stream
 from goodinit.streams.stream import DTYPES
 
 __all__ = ["fill", "write_"]
@@ -124,15 +124,9 @@ def fill(out: Tensor, row: PlanRow, stream: Stream) -> None:
 
 def _draw(row: PlanRow, block: PlanBlock | None, stream: Stream) -> Draw:
     """Return the stream, bound to one parameter, or to one block of it."""
-    whole = None if block is None else block.box
+    box, shape = (None, None) if block is None else (block.box, row.shape)
 
-    def draw(out: Tensor, law: Law, purpose: str = "", box: Box | None = None) -> None:
-        if box is None:
-            box = whole
-        elif whole is not None:
-            corner = [start for start, _ in whole]
-            box = tuple((a + at, b + at) for (a, b), at in zip(box, corner, strict=True))
-        shape = None if box is None else row.shape
+    def draw(out: Tensor, law: Law, purpose: str = "") -> None:
         stream.fill_(out, row.name, law, shape=shape, box=box, purpose=purpose)
 
     return draw

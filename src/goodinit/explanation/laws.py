@@ -23,7 +23,7 @@ from goodinit.schemes import (
     Orthogonal,
     Scheme,
 )
-from goodinit.streams import Box, Law
+from goodinit.streams import Law
 
 __all__ = ["Fit", "fit", "law_of", "orthogonal_gain"]
 
@@ -214,5 +214,5 @@ def _is_computed(part: Part, scheme: Function) -> bool:
     return torch.allclose(values.float().cpu(), wanted, rtol=slack, atol=slack)
 
 
-def _no_draw(out: Tensor, law: Law, purpose: str = "", box: Box | None = None) -> None:
-    raise AssertionError(f"nothing is drawn for {tuple(out.shape)}: {law} {purpose} {box}")
+def _no_draw(out: Tensor, law: Law, purpose: str = "") -> None:
+    raise AssertionError(f"nothing is drawn for {tuple(out.shape)}: {law} {purpose}")

@@ -27,8 +27,8 @@ from goodinit.nn.refusals import InitDtypeError, InitTypeError, refuse
 from goodinit.schemes import Layout
 from goodinit.schemes.fields import shown
 from goodinit.schemes.haar import haar
-from goodinit.schemes.sparsify import thin_
-from goodinit.streams import Box, Law, Stream
+from goodinit.schemes.matrices import zero_smallest_
+from goodinit.streams import Law, Stream
 from goodinit.streams.spec import REACH
 from goodinit.streams.stream import FLOAT8
 
@@ -249,17 +249,17 @@ def sparse_(
     stream = stream_for(tensor, generator)
     if stream is None:
         return tensor
-    dtype = torch.float32 if tensor.dtype in FLOAT8 else tensor.dtype  # which can't be masked
-    values = torch.empty(tensor.shape, dtype=dtype, device=tensor.device)
+    values = tensor
+    if tensor.dtype in FLOAT8:  # which can't be masked
+        values = torch.empty(tensor.shape, dtype=torch.float32, device=tensor.device)
     draw_(values, Wanted("normal", 0.0, spread), stream)
-
-    def chance(out: Tensor, box: Box | None = None) -> None:
-        law = Law.uniform(0.0, 1.0)
-        stream.fill_(out, NAME, law, shape=tensor.shape, box=box, purpose="sparse")
-
-    thin_(values, Layout((0,), (1,)), math.ceil(share * tensor.size(0)), chance)
-    with torch.no_grad():
-        return tensor.copy_(values)
+    chance = torch.empty(tensor.shape, dtype=torch.float32, device=tensor.device)
+    stream.fill_(chance, NAME, Law.uniform(0.0, 1.0), purpose="sparse")
+    zero_smallest_(values, chance, Layout((0,), (1,)), math.ceil(share * tensor.size(0)))
+    if values is not tensor:
+        with torch.no_grad():
+            tensor.copy_(values)
+    return tensor
 
 
 def _orthogonal(tensor: Tensor, rows: int, columns: int, stream: Stream) -> Tensor:

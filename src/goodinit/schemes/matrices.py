@@ -13,7 +13,6 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
@@ -23,7 +22,6 @@ from goodinit.errors import FanError, SchemeError
 from goodinit.schemes import fields
 from goodinit.schemes.haar import haar
 from goodinit.schemes.scheme import Draw, Scheme
-from goodinit.schemes.sparsify import thin_
 from goodinit.schemes.values import Zeros
 from goodinit.streams import Law
 
@@ -37,6 +35,10 @@ __all__ = [
     "Orthogonal",
     "Sparse",
 ]
+
+
+STRIP = 1 << 22
+"""Numbers ranked at a time, so that temporaries stay at some 50 MB. No value depends on it."""
 
 
 class _Size(NamedTuple):
@@ -364,10 +366,65 @@ class Sparse(_Matrix):
             return
         values = out if out.dtype == torch.float32 else torch.empty_like(out, dtype=torch.float32)
         draw(values, Law.normal(0.0, self.std))
-        chance = partial(draw, law=Law.uniform(0.0, 1.0), purpose="sparse")
-        thin_(values, layout, self._zeros(size), chance)
+        chance = torch.empty_like(values, memory_format=torch.contiguous_format)
+        draw(chance, Law.uniform(0.0, 1.0), "sparse")
+        zero_smallest_(values, chance, layout, self._zeros(size))
         if values is not out:
             out.copy_(values)
+
+
+@torch.no_grad()
+def zero_smallest_(values: Tensor, chance: Tensor, layout: Layout, count: int) -> None:
+    """Write 0 where ``chance`` is among the ``count`` smallest numbers of its column.
+
+    Args:
+        values: of the weight's shape, with any strides.
+        chance: float32 of the same shape.
+        layout: which axes are outputs; a column runs over those of one group.
+        count: zeros of each column.
+    """
+    if not count:
+        return
+    start = len(layout.batch) + 1  # of the axes of outputs
+    stop = start + len(layout.outputs)
+
+    def by_column(tensor: Tensor) -> Tensor:  # [outputs..., all others]
+        view = layout.unfold(tensor)
+        axes = list(range(view.dim()))
+        return view.permute(axes[start:stop] + axes[:start] + axes[stop:])
+
+    view = by_column(values)
+    rows = math.prod(view.shape[: stop - start])
+    mask = smallest(by_column(chance).reshape(rows, -1), count)
+    view.masked_fill_(mask.view(view.shape), 0)
+
+
+def smallest(numbers: Tensor, count: int) -> Tensor:
+    """Return a mask of the ``count`` smallest numbers of each column, the first of equal ones.
+
+    Args:
+        numbers: of shape [rows, columns].
+        count: from 1 to the number of rows.
+
+    >>> smallest(torch.tensor([[0.5], [0.1], [0.5], [0.9]]), 2).flatten().tolist()
+    [True, True, False, False]
+    """
+    rows, width = numbers.shape
+    few = min(count, rows - count + 1)  # the last one chosen is searched from the nearer end
+    mask = torch.empty(numbers.shape, dtype=torch.bool, device=numbers.device)
+    step = max(1, STRIP // rows)
+    for start in range(0, width, step):
+        part, chosen = numbers[:, start : start + step], mask[:, start : start + step]
+        columns = part.contiguous().t().contiguous()  # both quick; part.t().contiguous() isn't
+        found = columns.topk(few, largest=few < count, sorted=False).values
+        last = found.amin(1) if few < count else found.amax(1)
+        torch.le(part, last, out=chosen)
+        tied = chosen.sum(0, dtype=torch.int32) > count
+        if tied.any():
+            equal = columns[tied]
+            first = equal.argsort(stable=True)[:, :count]
+            chosen.t()[tied] = torch.zeros_like(equal, dtype=torch.bool).scatter_(1, first, True)
+    return mask
 
 
 def _gauss(out: Tensor, draw: Draw, layout: Layout) -> Tensor:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from goodinit.schemes.fans import Site
-    from goodinit.streams import Box, Law
+    from goodinit.streams import Law
 
 __all__ = ["Draw", "Scaled", "Scheme"]
 
@@ -28,14 +28,9 @@ FACTS = ("depth", "layer", "width", "fan_in", "fan_out")
 
 
 class Draw(Protocol):
-    """Fills ``out`` in place with numbers of ``law``: a stream bound to one block's box.
+    """Fills ``out`` in place with numbers of ``law``: a stream bound to one tensor or block."""
 
-    ``box`` is the part of the block that ``out`` stands for; the whole if None.
-    """
-
-    def __call__(
-        self, out: Tensor, law: Law, purpose: str = "", box: Box | None = None
-    ) -> None: ...
+    def __call__(self, out: Tensor, law: Law, purpose: str = "") -> None: ...
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,6 @@ FLAGS = (
 # it runs. avx2.cpp gets no FMA, so that nothing there can be fused.
 UNITS = {
     "fill.cpp": (),
-    "lowest.cpp": (),
     "portable.cpp": (),
     "avx2.cpp": ("-mavx2", "-mf16c"),
     "avx512.cpp": ("-mavx512f",),
