@@ -28,10 +28,14 @@ def diff(
     a: Annotated[
         str, typer.Argument(metavar="A", help="a plan file, or a recipe", show_default=False)
     ],
-    b: Annotated[str, typer.Argument(metavar="B", help="the same", show_default=False)],
+    b: Annotated[
+        str, typer.Argument(metavar="B", help="another plan file, or recipe", show_default=False)
+    ],
     target: Annotated[
         str | None,
-        typer.Option("--target", "-t", metavar="TARGET", help="the model, to compare recipes on"),
+        typer.Option(
+            "--target", "-t", metavar="TARGET", help="the model on which to compare recipes"
+        ),
     ] = None,
     arg: options.Args = None,
     input_: options.Inputs = None,

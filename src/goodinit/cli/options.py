@@ -44,18 +44,20 @@ Recipe = Annotated[
 ]
 Args = Annotated[
     list[str] | None,
-    typer.Option("--arg", metavar="KEY=VALUE", help="argument of the factory; again for more"),
+    typer.Option("--arg", metavar="KEY=VALUE", help="argument of the factory; can be repeated"),
 ]
 Inputs = Annotated[
     list[str] | None,
-    typer.Option("--input", metavar="SPEC", help="8x3x32x32, int:2x16:50000, ids=int:2x16"),
+    typer.Option("--input", metavar="SPEC", help="inputs: 8x3x32x32, int:2x16:50000, ids=int:2x16"),
 ]
 Seed = Annotated[
     int, typer.Option("--seed", metavar="N", callback=check_seed, help="a non-negative integer")
 ]
 OwnSeed = Annotated[
     int | None,
-    typer.Option("--seed", metavar="N", callback=check_seed, help="in place of the file's"),
+    typer.Option(
+        "--seed", metavar="N", callback=check_seed, help="seed to use instead of the file's"
+    ),
 ]
 Out = Annotated[
     Path, typer.Option("--out", "-o", metavar="FILE", help="the file to write", show_default=False)

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 import goodinit as gi
-from goodinit._common.text import WIDTH, terminal_width
+from goodinit._common.text import WIDTH, terminal_width, wrap
 from goodinit.cli import docstrings, options
 from goodinit.cli.building import parse_recipe
 from goodinit.cli.output import CommandError, print_json, print_result, wrap_for_terminal
@@ -21,9 +21,9 @@ __all__ = ["recipes"]
 
 def recipes(
     name: Annotated[
-        str | None, typer.Argument(metavar="[NAME]", help="a name, name:option=value or file.toml")
+        str | None, typer.Argument(metavar="NAME", help="a name, name:option=value or file.toml")
     ] = None,
-    toml: Annotated[bool, typer.Option("--toml", help="the recipe as a file to change")] = False,
+    toml: Annotated[bool, typer.Option("--toml", help="print the recipe as a TOML file")] = False,
     json: options.AsJson = False,
 ) -> None:
     """List the recipes, or show the law, options and rules of one.
@@ -58,7 +58,7 @@ def recipes(
     else:
         width = terminal_width() or WIDTH
         described = _option_lines(name.partition(":")[0], defaults, doc, width)
-        parts = (docstrings.wrapped_docstring(doc, width), described, _rule_lines(recipe, width))
+        parts = (docstrings.wrapped_docstring(doc, width), described, _rule_lines(recipe))
         print_result("\n\n".join(part for part in parts if part))
 
 
@@ -94,15 +94,8 @@ def _option_lines(name: str, known: dict[str, object], doc: str, width: int) -> 
     return "\n".join(lines)
 
 
-def _rule_lines(recipe: gi.Recipe, width: int) -> str:
-    lines = ["rules, of which the last that matches wins"]
+def _rule_lines(recipe: gi.Recipe) -> str:
+    lines = ["rules; the last one that matches wins"]
     for number, rule in enumerate(recipe.rules, start=1):
-        lines += textwrap.wrap(
-            rule.text,
-            width,
-            initial_indent=f"{number:>4}  ",
-            subsequent_indent=" " * 6,
-            break_long_words=False,
-            break_on_hyphens=False,
-        )
+        lines += wrap(rule.text, f"{number:>4}  ")
     return "\n".join(lines)

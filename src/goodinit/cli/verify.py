@@ -62,7 +62,8 @@ def verify(
     ],
     target: options.TargetText,
     recipe: Annotated[
-        str | None, typer.Option("--recipe", "-r", metavar="R", help="in place of the file's")
+        str | None,
+        typer.Option("--recipe", "-r", metavar="R", help="recipe to use instead of the file's"),
     ] = None,
     seed: options.OwnSeed = None,
     arg: options.Args = None,
