@@ -16,7 +16,6 @@ import typer
 
 from goodinit import cli
 from goodinit.cli.app import app
-from goodinit.cli.narrow import narrowed
 from goodinit.cli.output import byte_size, progress_bar, wrap_for_terminal
 from goodinit.demos import models
 
@@ -128,33 +127,28 @@ def test_a_progress_bar_is_silent_without_a_terminal(capsys):
 
 
 class TestNarrow:
-    def text(self, call):
-        return call("plan", "demo:moe").out
+    def table(self, call, monkeypatch, width: int | None = None, model: str = "demo:moe") -> str:
+        """The table that a terminal of this width is sent; None stands for a pipe."""
+        monkeypatch.setattr("goodinit._common.text.terminal_width", lambda: width)
+        return call("plan", model).out.partition("\n\n")[0]
 
     @pytest.mark.parametrize("width", [40, 60, 80, 100])
-    def test_lines_fit_and_nothing_is_lost(self, call, width):
-        text = self.text(call)
-        table, _, rest = text.partition("\n\n")
-        assert max(map(len, table.splitlines())) > width
-        small, _, same = narrowed(text, width).partition("\n\n")
-        assert same == rest
-        lines = small.splitlines()
+    def test_lines_fit_and_nothing_is_lost(self, call, monkeypatch, width):
+        wide = self.table(call, monkeypatch).splitlines()
+        assert max(map(len, wide)) > width
+        lines = self.table(call, monkeypatch, width).splitlines()
+        names = [line for line in lines if not line.startswith((" ", "-"))]
+        rows = [line for line in wide if not line.startswith((" ", "-"))]
+        assert [line.split("  ")[0] for line in rows] == names
         if width >= 80:
             assert max(map(len, lines)) <= width
-            assert "..." not in small
-        names = [line for line in lines if not line.startswith((" ", "-"))]
-        wide = [line for line in table.splitlines() if not line.startswith((" ", "-"))]
-        assert [line.split("  ")[0] for line in wide] == names
-        if width >= 80:
             words = [word for line in lines if "---" not in line for word in line.split()]
-            assert words == [
-                w for line in table.splitlines() if "---" not in line for w in line.split()
-            ]
+            assert words == [w for line in wide if "---" not in line for w in line.split()]
 
-    def test_a_table_that_fits_stays(self, call):
-        text = call("plan", "demo:mlp").out
-        assert narrowed(text, 80) == text
-        assert narrowed(self.text(call), 200) == self.text(call)
+    @pytest.mark.parametrize(("model", "width"), [("demo:mlp", 80), ("demo:moe", 200)])
+    def test_a_table_that_fits_stays(self, call, monkeypatch, model, width):
+        piped = self.table(call, monkeypatch, model=model)
+        assert self.table(call, monkeypatch, width, model) == piped
 
 
 # True processes, each a second or more.

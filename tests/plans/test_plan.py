@@ -15,10 +15,10 @@ from goodinit.errors import (
     GoodinitError,
     LazyParameterError,
     ParametrizationError,
-    PlanError,
     RecipeError,
     SchemeError,
     UncoveredError,
+    UnknownRowError,
     UnusedRuleError,
 )
 
@@ -43,8 +43,10 @@ def test_rows_say_what_why_and_from_which_fans() -> None:
     assert "part('bias')" in row.rule
     assert len(plan) == len(list(plan)) == 4
     assert "net.0.bias" in plan
-    with pytest.raises(PlanError, match=r"Did you mean 'net.0.weight'"):
+    with pytest.raises(UnknownRowError, match=r"Did you mean 'net.0.weight'"):
         plan["net.0.weigth"]
+    with pytest.raises(KeyError):
+        plan["weigth"]
 
 
 def test_blocks_that_differ_have_no_common_scheme() -> None:

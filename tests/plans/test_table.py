@@ -1,5 +1,6 @@
 """Plans as people see them."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 import goodinit as gi
+from goodinit.errors import UnknownRowError
 
 GOLDEN = Path(__file__).parent / "gpt_table.txt"
 
@@ -92,3 +94,40 @@ def test_diff_prints() -> None:
     removed = gi.diff(a, gi.plan(nn.Linear(3, 3, bias=False), "he"))
     assert [row.name for row in removed.removed] == ["bias"]
     assert "- bias" in str(removed)
+
+
+def test_a_diff_has_a_row_for_each_name_that_differs() -> None:
+    first = gi.plan(nn.ModuleDict({"a": nn.Linear(3, 3), "b": nn.Linear(3, 3, bias=False)}), "he")
+    second = gi.plan(nn.ModuleDict({"a": nn.Linear(3, 3), "c": nn.Linear(3, 3)}), "xavier")
+    found = gi.diff(first, second)
+    assert {row.name: row.change for row in found} == {
+        "c.weight": "added",
+        "c.bias": "added",
+        "b.weight": "removed",
+        "a.weight": "changed",
+    }
+    assert len(found) == 4
+    assert not found.ok
+    assert gi.diff(first, first).ok
+    assert found["a.weight"].fields["scheme"] == (gi.HeNormal(), gi.XavierUniform())
+    assert found.changed == {"a.weight": found["a.weight"].fields}
+    assert [row.name for row in found.added] == ["c.weight", "c.bias"]
+    assert repr(found) == "<Diff: 2 added, 1 removed, 1 changed>"
+    data = json.loads(json.dumps(found.to_dict()))["rows"]
+    assert data[0] == {"name": "c.weight", "change": "added", "fields": {}}
+    assert data[3]["fields"]["scheme"][0]["scheme"] == "HeNormal"
+    assert "<td>b.weight</td><td>removed</td>" in found._repr_html_()
+    with pytest.raises(UnknownRowError, match=r"Did you mean 'a\.weight'"):
+        found["a.weigth"]
+
+
+def test_a_plan_is_a_result() -> None:
+    plan = planned()
+    assert plan["lm_head.weight"] is plan["wte.weight"]
+    assert "lm_head.weight" in plan
+    assert list(plan) == list(plan.rows)
+    assert plan.ok
+    assert repr(plan) == "<Plan 'gpt2': 148 rows>"
+    around_zero = gi.plan(nn.LayerNorm(3), {"weight": gi.Normal(0.02)})
+    assert [finding.code for finding in around_zero.findings] == ["GI111"]
+    assert not around_zero.ok

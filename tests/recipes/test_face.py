@@ -77,10 +77,7 @@ def public_definitions() -> dict[str, object]:
 
 PENDING = {
     "gi.Comparison",
-    "gi.Diff",
     "gi.Explanation",
-    "gi.Plan",
-    "gi.PlanRow",
     "gi.Scheme",
     "gi.Signal",
     "gi.SignalRow",

@@ -9,7 +9,6 @@ import typer
 
 from goodinit.cli import options
 from goodinit.cli.building import build_and_plan, parse_recipe
-from goodinit.cli.narrow import fitted
 from goodinit.cli.output import naming_file_errors, print_json, print_result
 from goodinit.cli.targets import find_target
 from goodinit.cli.weights import check_writable
@@ -46,6 +45,6 @@ def plan(
     if json:
         print_json(planned.to_dict())
     else:
-        print_result(fitted(str(planned)))
-    if any(finding.severity != "info" for finding in planned.findings):
+        print_result(str(planned))
+    if not planned.ok:
         raise typer.Exit(1)

@@ -10,12 +10,12 @@ from typing import NamedTuple
 
 from torch import nn
 
+from goodinit._common.text import grouped_name
 from goodinit.explanation.candidates import Candidate
 from goodinit.explanation.chains import Chain
 from goodinit.explanation.reading import Seen
 from goodinit.explanation.recognition import TRAINED, Look
 from goodinit.findings import Finding, Severity
-from goodinit.plans.table import called
 from goodinit.schemes import Constant, Keep, LeCunNormal, Normal, Ones, Scheme, Zeros
 
 __all__ = ["Case", "Verdict", "globs", "named", "verdict"]
@@ -149,6 +149,6 @@ def named(names: Iterable[str]) -> str:
     groups: dict[str, list[str]] = {}
     for name in names:
         groups.setdefault(re.sub(r"\d+", "{}", name), []).append(name)
-    shown = [called(members) for members in groups.values()]
+    shown = [grouped_name(members) for members in groups.values()]
     more = f" and {len(shown) - FEW} more" if len(shown) > FEW else ""
     return ", ".join(shown[:FEW]) + more

@@ -12,10 +12,10 @@ from collections import Counter
 from html import escape
 from typing import TYPE_CHECKING, cast
 
+from goodinit._common.text import WIDTH, grouped_name, wrap
 from goodinit.explanation.context import named
 from goodinit.explanation.recognition import OWN
 from goodinit.explanation.rows import ExplainedRow
-from goodinit.plans.table import WIDTH, called, wrapped
 
 if TYPE_CHECKING:
     from goodinit.explanation.explain import Explanation
@@ -42,11 +42,11 @@ def text(told: Explanation) -> str:
         out = ["no parameters"]
     out.append("")
     for label, words in _summary(told):
-        out += wrapped(f"{label:<12}{words}", "") if label else wrapped(words, "")
+        out += wrap(f"{label:<12}{words}", "") if label else wrap(words, "")
     for finding in told.findings:
-        out += wrapped(str(finding))
+        out += wrap(str(finding))
     if told.remedy:
-        out += ["", "remedy", *wrapped(told.remedy)]
+        out += ["", "remedy", *wrap(told.remedy)]
     return "\n".join(line.rstrip() for line in out)
 
 
@@ -107,7 +107,7 @@ def _lines(told: Explanation) -> list[_Cells]:
     return [
         (
             mark,
-            called([row.name for row in rows]),
+            grouped_name([row.name for row in rows]),
             shape,
             _mean([row.std for row in rows]),
             _mean([row.gain for row in rows]),
@@ -142,7 +142,7 @@ def _fitted(cells: _Cells, widths: list[int]) -> list[str]:
     line = _format(cells, widths)
     if len(line) <= WIDTH:
         return [*out, line]
-    return [*out, _format((*cells[:-1], ""), widths), *wrapped(cells[-1], "      ")]
+    return [*out, _format((*cells[:-1], ""), widths), *wrap(cells[-1], "      ")]
 
 
 def _format(cells: _Cells, widths: list[int]) -> str:

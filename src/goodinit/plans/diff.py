@@ -3,44 +3,142 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from functools import cached_property
+from typing import Literal
 
+from goodinit._common.result import Result
+from goodinit._common.text import html_table, wrap
 from goodinit.errors import PlanError
+from goodinit.plans.json_file import write_row
 from goodinit.plans.plan import Plan
 from goodinit.plans.rows import PlanRow
 
-__all__ = ["Diff", "diff"]
+__all__ = ["Diff", "DiffRow", "diff"]
 
 
 @dataclass(frozen=True)
-class Diff:
-    """What differs; true when anything does.
+class DiffRow:
+    """A parameter or buffer that differs.
 
     Attributes:
-        added: rows that only the second plan has.
-        removed: rows that only the first has.
-        changed: name -> field -> (first, second).
+        name: its name.
+        before: its row in the first plan; None if it is added.
+        after: its row in the second plan; None if it is removed.
     """
 
-    added: tuple[PlanRow, ...]
-    removed: tuple[PlanRow, ...]
-    changed: dict[str, dict[str, tuple[object, object]]]
+    name: str
+    before: PlanRow | None
+    after: PlanRow | None
+
+    @property
+    def change(self) -> Literal["added", "removed", "changed"]:
+        """Which plans have the row."""
+        if self.before is None:
+            return "added"
+        return "removed" if self.after is None else "changed"
+
+    @cached_property
+    def fields(self) -> dict[str, tuple[object, object]]:
+        """Field -> (first, second) of what differs in both plans' rows."""
+        if self.before is None or self.after is None:
+            return {}
+        names = [field.name for field in fields(PlanRow)]
+        pairs = {name: (getattr(self.before, name), getattr(self.after, name)) for name in names}
+        return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
+
+    def to_dict(self) -> dict[str, object]:
+        """Return plain data, with the values of each field as a plan's file has them.
+
+        Raises:
+            SchemeError: a ``Function``, which is code.
+        """
+        before, after = ({} if row is None else write_row(row) for row in (self.before, self.after))
+        both = before.keys() & after.keys()
+        changed = {key: [before[key], after[key]] for key in both if before[key] != after[key]}
+        return {"name": self.name, "change": self.change, "fields": changed}
+
+
+@dataclass(frozen=True, repr=False)
+class Diff(Result[DiffRow]):
+    """What differs between two plans. It is true if anything does.
+
+    Attributes:
+        rows: one for each name that differs; those of the second plan alone come first.
+
+    Example:
+        >>> from torch import nn
+        >>> from goodinit.recipes.recipe import Recipe
+        >>> from goodinit.recipes.rule import Rule, sel
+        >>> from goodinit.plans.plan import plan
+        >>> from goodinit.schemes import Ones
+        >>> ones = Recipe([Rule(sel.all(), Ones())])
+        >>> found = diff(plan(nn.Linear(3, 2), ones), plan(nn.Linear(3, 2, bias=False), ones))
+        >>> found, bool(found), found["bias"].change
+        (<Diff: 0 added, 1 removed, 0 changed>, True, 'removed')
+    """
+
+    rows: tuple[DiffRow, ...]
+
+    @property
+    def added(self) -> tuple[PlanRow, ...]:
+        """Rows that only the second plan has."""
+        return tuple(row.after for row in self if row.after and not row.before)
+
+    @property
+    def removed(self) -> tuple[PlanRow, ...]:
+        """Rows that only the first plan has."""
+        return tuple(row.before for row in self if row.before and not row.after)
+
+    @property
+    def changed(self) -> dict[str, dict[str, tuple[object, object]]]:
+        """Name -> field -> (first, second) for rows that both plans have."""
+        return {row.name: row.fields for row in self if row.change == "changed"}
+
+    @property
+    def ok(self) -> bool:
+        """True if nothing differs."""
+        return not self.rows
+
+    def to_dict(self) -> dict[str, object]:
+        """Return plain data, ready for JSON.
+
+        Raises:
+            SchemeError: a ``Function``, which is code.
+        """
+        return {"rows": [row.to_dict() for row in self.rows]}
 
     def __bool__(self) -> bool:
-        return bool(self.added or self.removed or self.changed)
+        return bool(self.rows)
 
     def __str__(self) -> str:
         if not self:
             return "no difference"
-        lines = [f"+ {row.name} {list(row.shape)} {row.scheme}" for row in self.added]
-        lines += [f"- {row.name} {list(row.shape)} {row.scheme}" for row in self.removed]
-        for name, what in self.changed.items():
-            lines.append(f"~ {name}")
-            lines += [f"    {field}: {old!r} -> {new!r}" for field, (old, new) in what.items()]
+        lines: list[str] = []
+        for row in self:
+            if row.change == "changed":
+                lines.append(f"~ {row.name}")
+            for sign, whole in (("+", row.after), ("-", row.before)):
+                if whole is not None and row.change != "changed":
+                    lines += wrap(f"{row.name} {list(whole.shape)} {whole.scheme}", f"{sign} ")
+            for field, (old, new) in row.fields.items():
+                lines += wrap(f"{field}: {old!r} -> {new!r}", "    ")
         return "\n".join(lines)
+
+    def __repr__(self) -> str:
+        counts = (len(self.added), len(self.removed), len(self.changed))
+        return "<Diff: {} added, {} removed, {} changed>".format(*counts)
+
+    def _repr_html_(self) -> str:
+        body: list[tuple[str, ...]] = []
+        for row in self:
+            changes = row.fields or {"scheme": (_scheme(row.before), _scheme(row.after))}
+            for field, pair in changes.items():
+                body.append((row.name, row.change, field, *map(repr, pair)))
+        return html_table(("name", "change", "field", "first", "second"), body)
 
 
 def diff(a: Plan, b: Plan) -> Diff:
-    """Return what differs between two plans, row by row; findings and seeds don't count.
+    """Return what differs between two plans, row by row, ignoring findings and seeds.
 
     Raises:
         PlanError: something that isn't a plan.
@@ -60,18 +158,14 @@ def diff(a: Plan, b: Plan) -> Diff:
     """
     for value in (a, b):
         if not isinstance(value, Plan):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise PlanError(f"diff compares two plans, got {value!r}")
+            raise PlanError(f"diff compares two plans, got {value!r}: load a file with Plan.load")
     first = {row.name: row for row in a}
     second = {row.name: row for row in b}
-    changed = {name: _fields(row, second[name]) for name, row in first.items() if name in second}
-    return Diff(
-        added=tuple(row for name, row in second.items() if name not in first),
-        removed=tuple(row for name, row in first.items() if name not in second),
-        changed={name: what for name, what in changed.items() if what},
-    )
+    added = [DiffRow(name, None, row) for name, row in second.items() if name not in first]
+    removed = [DiffRow(name, row, None) for name, row in first.items() if name not in second]
+    both = [DiffRow(name, row, second[name]) for name, row in first.items() if name in second]
+    return Diff((*added, *removed, *(row for row in both if row.before != row.after)))
 
 
-def _fields(a: PlanRow, b: PlanRow) -> dict[str, tuple[object, object]]:
-    names = [field.name for field in fields(PlanRow)]
-    pairs = {name: (getattr(a, name), getattr(b, name)) for name in names}
-    return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
+def _scheme(row: PlanRow | None) -> object:
+    return None if row is None else row.scheme

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import gc
 import hashlib
-from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from collections.abc import Generator, Iterable
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from os import PathLike
@@ -18,14 +18,16 @@ from pathlib import Path
 from torch import nn
 
 from goodinit._common.files import replaced
+from goodinit._common.result import Result
+from goodinit._common.text import count
 from goodinit.anatomy import read
 from goodinit.anatomy.writable import check_module
-from goodinit.errors import PlanError, PlanFileError, RecipeError, nearest
+from goodinit.errors import PlanFileError, RecipeError, SchemeError
 from goodinit.findings import Finding
 from goodinit.plans import json_file as codec
-from goodinit.plans import table
 from goodinit.plans.keep import KeepLike, Kept
 from goodinit.plans.plan_findings import find_in_plan
+from goodinit.plans.plan_table import plan_html, plan_text
 from goodinit.plans.resolve import resolve
 from goodinit.plans.rows import PlanRow
 from goodinit.recipes.recipe import Recipe
@@ -34,19 +36,29 @@ from goodinit.trace import Inputs
 __all__ = ["Plan", "plan", "uncollected"]
 
 
-@dataclass(frozen=True)
-class Plan:
-    """What is to be done with each parameter and buffer of a model, and why.
+@dataclass(frozen=True, repr=False)
+class Plan(Result[PlanRow]):
+    """What will be done with each parameter and buffer of a model, and why.
 
-    Iterate over it for its rows; ``plan["fc.weight"]`` is one (by any of its tied names).
+    Iterate over the plan for its rows; ``plan["fc.weight"]`` is one row (tied names work too).
 
     Attributes:
         rows: in registration order.
         recipe: name of the recipe.
         how: how the model was read: "module types", "meta", ...
-        prefix: put before each name.
-        findings: what is doubtful about it.
-        seed: the seed it was applied with; None before. Not part of the digest.
+        prefix: prepended to each name.
+        findings: what is doubtful about the plan.
+        seed: the seed that the plan was applied with; None before. Not part of the digest.
+
+    Example:
+        >>> from goodinit.recipes.rule import Rule, sel
+        >>> from goodinit.schemes import Zeros
+        >>> planned = plan(nn.Linear(3, 2), Recipe([Rule(sel.all(), Zeros())], "mine"))
+        >>> planned, planned.ok, planned["bias"].scheme
+        (<Plan 'mine': 2 rows>, True, Zeros())
+        >>> planned["bais"]
+        Traceback (most recent call last):
+        goodinit.errors.UnknownRowError: there is no row 'bais'. Did you mean 'bias'? ...
     """
 
     rows: tuple[PlanRow, ...]
@@ -55,31 +67,6 @@ class Plan:
     prefix: str = ""
     findings: tuple[Finding, ...] = ()
     seed: int | None = None
-
-    def __iter__(self) -> Iterator[PlanRow]:
-        return iter(self.rows)
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def __getitem__(self, name: str) -> PlanRow:
-        """Return the row of that name, or of that tied name.
-
-        Raises:
-            PlanError: there is none; also a KeyError would be no help with the nearest name.
-        """
-        row = self._by_name.get(name)
-        if row is None:
-            near = nearest(str(name), self._by_name)
-            raise PlanError(f"the plan has no row {name!r}.{near} It has {len(self)} rows")
-        return row
-
-    def __contains__(self, name: object) -> bool:
-        return name in self._by_name
-
-    @cached_property
-    def _by_name(self) -> dict[str, PlanRow]:
-        return {name: row for row in self.rows for name in (row.name, *row.tied)}
 
     @cached_property
     def digest(self) -> str:
@@ -164,13 +151,33 @@ class Plan:
             raise PlanFileError(f"{source}: {error}") from error
 
     def __str__(self) -> str:
-        return table.text(self)
+        return plan_text(self.rows, self._summary(), self.findings)
 
     def __repr__(self) -> str:
-        return f"<Plan {self.recipe!r}: {len(self)} rows>"
+        return f"<Plan {self.recipe!r}: {count(len(self), 'row')}>"
 
     def _repr_html_(self) -> str:
-        return table.html(self)
+        return plan_html(self.rows, self._summary(), self.findings)
+
+    def _names(self, row: PlanRow) -> Iterable[str]:
+        return (row.name, *row.tied)
+
+    def _summary(self) -> str:
+        """Return one line: the recipe, how many rows and parameters, how they are known."""
+        parameters = [row for row in self.rows if not row.buffer]
+        guessed = sum(row.guessed for row in parameters) / max(len(parameters), 1)
+        values = sum(row.size for row in parameters)
+        buffers = len(self) - len(parameters)
+        facts = [
+            f"{self.recipe or 'unnamed recipe'}: {len(parameters)} parameters ({values:,} values)",
+            f"{buffers} buffers" if buffers else "",
+            f"{guessed:.0%} guessed",
+            f"read by {self.how}",
+            "" if self.seed is None else f"seed {self.seed}",
+        ]
+        with suppress(SchemeError):  # a Function has no data to digest
+            facts.append(f"digest {self.digest}")
+        return ", ".join(filter(None, facts))
 
 
 def plan(

@@ -70,6 +70,13 @@ class PlanRow:
         frozen: whether ``requires_grad`` is off.
         buffer: whether it is a buffer.
         unresolved: whether it has no memory yet and nothing here can compute it.
+
+    Example:
+        >>> from goodinit.schemes import Normal
+        >>> what = ("fc.weight", (3, 4), torch.float32, "Linear", "linear", "weight")
+        >>> row = PlanRow(*what, Normal(0.1))
+        >>> row.size, row.mean, row.std
+        (12, 0.0, 0.1)
     """
 
     name: str

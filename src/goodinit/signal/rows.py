@@ -9,9 +9,9 @@ from os import PathLike
 from typing import cast
 
 from goodinit._common.late import late
+from goodinit._common.text import wrap
 from goodinit.findings import Finding
 from goodinit.plans.plan import Plan
-from goodinit.plans.table import wrapped
 from goodinit.signal.moments import Moments
 
 __all__ = ["Gradient", "Signal", "SignalRow", "number", "trimmed"]
@@ -146,7 +146,7 @@ class Signal:
         ]
         said = [str(finding) for finding in self.findings] or ["No findings."]
         return "\n".join(
-            [*table, "", *(line for text in [*said, *self.notes] for line in wrapped(text))]
+            [*table, "", *(line for text in [*said, *self.notes] for line in wrap(text))]
         )
 
 
