@@ -212,7 +212,7 @@ def test_lists_of_recipes(text, names):
 @pytest.mark.parametrize(
     ("text", "error", "message"),
     [
-        ("he,he", CommandError, "'he' twice"),
+        ("he,he", CommandError, "'he' is listed twice"),
         ("he,", CommandError, "a name is missing"),
         ("", CommandError, "a name is missing"),
         ("nope", gi.errors.UnknownRecipeError, "no recipe is called 'nope'"),
@@ -227,7 +227,7 @@ def test_lists_that_are_none(text, error, message):
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
-        (["check", "demo:mlp", "-r", "he", "-w", "w"], "--recipe draws what --weights brings"),
+        (["check", "demo:mlp", "-r", "he", "-w", "w"], "--recipe and --weights exclude each other"),
         (["check", "demo:mlp", "-r", "nope"], "nope"),
         (["check", "demo:mlp", "-w", "none.safetensors"], "none.safetensors"),
         (["check", "demo:mlp", "--html", "nowhere/p.html"], "--html nowhere/p.html can't be"),

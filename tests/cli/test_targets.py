@@ -99,9 +99,9 @@ WRONG = [
     (["hf:bert", "--arg", "hidden_size='x'"], ["refuses this configuration", "hidden_size"]),
     (["nowhere/config.json"], ["can't be read: No such file"]),
     (["demo:mlp", "--input", "8x"], ["--input '8x'", "SHAPE"]),
-    (["demo:mlp", "--input", "8x64:3"], ["a limit is for int"]),
-    (["demo:mlp", "--input", "99999x99999"], ["a few rows will do"]),
-    (["demo:mlp", "--input", "a=8x64", "--input", "8"], ["a name"]),
+    (["demo:mlp", "--input", "8x64:3"], ["only int takes a limit"]),
+    (["demo:mlp", "--input", "99999x99999"], ["pass fewer samples"]),
+    (["demo:mlp", "--input", "a=8x64", "--input", "8"], ["its own name"]),
     (["demo:mlp", "-r", "xaiver"], ["'xavier'"]),
     (["demo:mlp", "-r", "he:mod=fan_in"], ["Did you mean 'mode'?"]),
     (["demo:mlp", "-r", "he:fan_in"], ["--recipe", "key=value"]),
@@ -258,8 +258,8 @@ class TestLibraries:
     @pytest.mark.parametrize(
         ("content", "message"),
         [
-            ("{", "holds no JSON"),
-            ("[" * 100_000, "holds no JSON"),
+            ("{", "is not valid JSON"),
+            ("[" * 100_000, "is not valid JSON"),
             ("[]", "no model_type"),
             ('{"model_type": 3}', "no model_type"),
             ('{"model_type": "nope"}', "no model type 'nope'"),

@@ -206,7 +206,7 @@ class TestExplain:
         ("target", "message"),
         [
             (["demo:mlp", "--arg", "width=64"], "size mismatch"),
-            (["toy:half"], "holds nothing of toy:half"),
+            (["toy:half"], "has no tensor of toy:half"),
         ],
     )
     def test_files_of_other_models(self, call, target, message):
@@ -221,8 +221,8 @@ class TestExplain:
         half = {n: t for n, t in load_file("w.safetensors").items() if n != "0.bias"}
         save_file(half | {"more": torch.zeros(1)}, "w.safetensors")
         done = call("explain", "demo:mlp", "-w", "w.safetensors")
-        assert "1 tensor not in the file" in done.err
-        assert "1 tensor not the model's: more" in done.err
+        assert "1 tensor missing from the file" in done.err
+        assert "1 tensor in the file only: more" in done.err
 
     def test_files_that_cant_be_read(self, call):
         done = call("explain", "demo:mlp", "-w", "nowhere.safetensors")

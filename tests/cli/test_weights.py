@@ -301,7 +301,7 @@ def test_too_little_room_is_said_before_it_is_drawn(folder):
         ("nowhere/w.safetensors", "No such file or directory"),
         (".", "is a folder"),
         ("toy.py/w.safetensors", "Not a directory"),
-        ("/dev/null", "no regular file"),
+        ("/dev/null", "is not a regular file"),
         ("/proc/w.safetensors", "can't be written"),
     ],
 )
@@ -320,10 +320,10 @@ def test_a_place_that_cant_be_written_is_said_first(call, folder, verb, out, mes
     ("content", "message"),
     [
         (None, "No such file"),
-        (b"", "no safetensors file"),
-        (b"not a safetensors file, but a longer text", "no safetensors file"),
-        (b'\x10\x00\x00\x00\x00\x00\x00\x00{"a":', "no safetensors file"),
-        ("truncated", "no safetensors file, or a damaged one"),
+        (b"", "is not a safetensors file"),
+        (b"not a safetensors file, but a longer text", "is not a safetensors file"),
+        (b'\x10\x00\x00\x00\x00\x00\x00\x00{"a":', "is not a safetensors file"),
+        ("truncated", "is not a safetensors file, or is damaged"),
     ],
 )
 def test_files_that_hold_no_weights(call, folder, content, message):

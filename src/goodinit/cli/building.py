@@ -208,7 +208,7 @@ def parse_recipes(text: str) -> dict[str, gi.Recipe]:
         raise CommandError(f"--recipes {text!r}: a name is missing between commas or at an end")
     for entry in entries:
         if entries.count(entry) > 1:
-            raise CommandError(f"--recipes: {entry!r} twice")
+            raise CommandError(f"--recipes: {entry!r} is listed twice")
     return {entry: parse_recipe(entry) for entry in entries}
 
 

@@ -47,7 +47,7 @@ def check(
     code is 1 if a finding is a warning or an error.
     """
     if recipe is not None and file is not None:
-        raise CommandError("--recipe draws what --weights brings: pass one of them")
+        raise CommandError("--recipe and --weights exclude each other: pass one of them")
     if html is not None:
         check_page_path(html)
     found = find_target(target, arg or ())

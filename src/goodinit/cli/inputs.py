@@ -44,7 +44,7 @@ def parse_inputs(specs: Sequence[str]) -> Inputs:
     if not by_name:
         return tuple(tensor for _, tensor in parsed)
     if len(by_name) < len(parsed):
-        raise CommandError("--input: give each one a name, and another one, or none of them")
+        raise CommandError("--input: give every input its own name, or none of them")
     return by_name
 
 
@@ -58,10 +58,10 @@ def _parse_input(spec: str, generator: torch.Generator) -> tuple[str, Tensor]:
     kind = match["kind"] or "float"
     shape = tuple(map(int, match["shape"].split("x")))
     if math.prod(shape) > MAX_ELEMENTS:
-        raise CommandError(f"--input {spec!r} has {math.prod(shape):,} values: a few rows will do")
+        raise CommandError(f"--input {spec!r} has {math.prod(shape):,} values: pass fewer samples")
     limit = int(match["limit"] or LIMIT)
     if match["limit"] and (kind != "int" or not limit):
-        raise CommandError(f"--input {spec!r}: a limit is for int, and at least 1")
+        raise CommandError(f"--input {spec!r}: only int takes a limit, of at least 1")
     if kind == "float":
         return match["name"] or "", torch.randn(shape, generator=generator)
     if kind == "int":

@@ -121,10 +121,10 @@ def hf_model_from_file(path: Path, given: Mapping[str, object]) -> Factories:
     except OSError as error:
         raise CommandError(f"{source} can't be read: {error.strerror}") from error
     except (ValueError, RecursionError) as error:
-        raise CommandError(f"{source} holds no JSON: {error}") from error
+        raise CommandError(f"{source} is not valid JSON: {error}") from error
     kind = None if data is None else data.get("model_type")
     if data is None or not isinstance(kind, str):
-        raise CommandError(f"{source} has no model_type: it is no configuration of transformers")
+        raise CommandError(f"{source} has no model_type: it is not a transformers configuration")
     _check_type(kind, str(source))
     default = _build_config(transformers.AutoConfig.for_model, kind)
     changed = _merge_fields(data, _nested_fields(default, given))
@@ -204,7 +204,7 @@ def _from_config(transformers: Any, config: Any) -> Factories:
         )
         auto: Any = next((h for h in heads if h and type(config) in h._model_mapping), None)
         if auto is None:
-            raise CommandError(f"transformers has no model for {type(config).__name__} alone")
+            raise CommandError(f"transformers has no model class for {type(config).__name__}")
         return auto.from_config(config).eval()
 
     return _without_warnings(make), lambda model: _hf_inputs(model, config)

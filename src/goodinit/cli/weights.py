@@ -129,7 +129,9 @@ def check_writable(path: Path, needed: int = 0, option: str = "-o") -> None:
     if path.is_dir():
         raise CommandError(f"{option} {path} is a folder: name a file in it")
     if path.exists() and not path.is_file():
-        raise CommandError(f"{option} {path} is no regular file: name a file that can be replaced")
+        raise CommandError(
+            f"{option} {path} is not a regular file: name a file that can be replaced"
+        )
     try:
         with tempfile.TemporaryFile(dir=path.resolve().parent):
             free = shutil.disk_usage(path.resolve().parent).free
@@ -155,12 +157,12 @@ def load_weights(model: nn.Module, file: Path, target: str) -> None:
     except RuntimeError as error:  # different shapes; torch lists each on its own line
         lines = [line.strip() for line in str(error).splitlines()[1:]] or [str(error)]
         more = f" And {len(lines) - 1} more" if len(lines) > 1 else ""
-        raise CommandError(f"{file} isn't {target}'s: {lines[0]}{more}") from error
+        raise CommandError(f"{file} does not fit {target}: {lines[0]}{more}") from error
     if {name for name, _ in model.named_parameters()} <= {*missing}:
-        raise CommandError(f"{file} holds nothing of {target}: none of its names is the model's")
+        raise CommandError(f"{file} has no tensor of {target}: no name matches")
     for names, what in (
-        (missing, "not in the file, so as constructed"),
-        (extra, "not the model's"),
+        (missing, "missing from the file and left as constructed"),
+        (extra, "in the file only"),
     ):
         if names:
             first = min(names)
@@ -232,7 +234,7 @@ def open_weights(path: Path) -> Generator[Any]:
         with opening(path, framework="pt") as file:
             yield file
     except SafetensorError as error:
-        raise CommandError(f"{path} is no safetensors file, or a damaged one: {error}") from error
+        raise CommandError(f"{path} is not a safetensors file, or is damaged: {error}") from error
     except OSError as error:
         raise CommandError(f"{path} can't be read: {error.strerror or error}") from error
 
