@@ -34,11 +34,11 @@ def test_demo_prints_plain_text_where_there_is_no_terminal(tmp_path: Path) -> No
 
 def test_the_nets_that_are_trained_are_those_that_are_compared() -> None:
     data = digits.Digits.load()
-    comparison = digits.compared(data, 4, 16)
+    comparison = digits.compare_recipes(data, 4, 16)
     for recipe, signals in comparison.signals.items():
         net = digits.network(4, 16)
         gi.init_(net, recipe, inputs=data.x, seed=digits.SEED)
-        assert signals[0].loss == pytest.approx(digits.loss_of(net, data), rel=1e-6)
+        assert signals[0].loss == pytest.approx(digits.train_loss(net, data), rel=1e-6)
 
 
 def test_training_sees_the_same_batches() -> None:
@@ -48,5 +48,5 @@ def test_training_sees_the_same_batches() -> None:
         torch.manual_seed(0)
         net = digits.network(3, 16)
         digits.train(net, data, 5, lambda: None)
-        losses.append(digits.loss_of(net, data))
+        losses.append(digits.train_loss(net, data))
     assert losses[0] == losses[1]

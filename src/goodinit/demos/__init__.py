@@ -1,4 +1,4 @@
-"""Small real models and data for a first run: ``python -m goodinit.demos``.
+"""Small models and data for a demo: ``python -m goodinit.demos``.
 
-The first run needs more than torch: ``pip install "goodinit[demo]"``.
+The demo needs ``pip install "goodinit[demo]"``.
 """

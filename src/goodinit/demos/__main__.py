@@ -12,11 +12,11 @@ NEEDED = {
 
 
 def main() -> None:
-    """Run the demo, or say what it lacks."""
-    lacking = [NEEDED[name] for name in NEEDED if importlib.util.find_spec(name) is None]
-    if lacking:
-        sys.exit(f"The demo needs {', '.join(lacking)}: pip install 'goodinit[demo]'")
-    # Imported here, so that the message above comes before an ImportError.
+    """Run the demo, or print what must be installed."""
+    missing = [NEEDED[name] for name in NEEDED if importlib.util.find_spec(name) is None]
+    if missing:
+        sys.exit(f"The demo needs {', '.join(missing)}: pip install 'goodinit[demo]'")
+    # Imported here, so that the message above is printed instead of an ImportError.
     from goodinit.demos import digits
 
     digits.main()

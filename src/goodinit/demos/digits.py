@@ -1,9 +1,9 @@
-"""Thirty layers, handwritten digits, three initializations.
+"""Three initializations of a thirty-layer network on handwritten digits.
 
-He et al. (2015), section 2.2: with Var(w) = 2 / fan_in a deep ReLU network keeps the second
-moment of its signal; with Xavier's 1 / fan_in each layer halves it, and thirty layers leave
-2^-30. PyTorch's default, 1 / (3 fan_in), loses a factor of six a layer; what is left at the end
-are its random biases, the same for every image.
+He et al. (2015), section 2.2: with Var(w) = 2 / fan_in, a deep ReLU network keeps the second
+moment of its signal. With Xavier's 1 / fan_in each layer halves it, so after thirty layers 2^-30
+is left. PyTorch's default, 1 / (3 fan_in), loses a factor of six per layer; the last layers only
+see the random biases, which are the same for every image.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ PAGE = Path("goodinit-demo.html")
 
 @dataclass(frozen=True, slots=True)
 class Digits:
-    """1,797 images of 8 x 8 pixels, one quarter held out, standardised as one number."""
+    """1,797 images of 8 x 8 pixels, standardized; a quarter is held out."""
 
     x: Tensor
     y: Tensor
@@ -42,7 +42,7 @@ class Digits:
     @classmethod
     def load(cls) -> Digits:
         """Load scikit-learn's copy; split it with a fixed seed."""
-        # scikit-learn's types say nothing of what is loaded.
+        # scikit-learn has no types for what is loaded.
         images, labels = cast("tuple[Any, Any]", load_digits(return_X_y=True))
         x = torch.as_tensor(images, dtype=torch.float32)
         y = torch.as_tensor(labels, dtype=torch.int64)
@@ -54,13 +54,13 @@ class Digits:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What one recipe led to.
+    """The result of training with one recipe.
 
     Attributes:
         recipe: its name.
         before: the training loss before the first step.
-        after: the training loss after the last.
-        accuracy: on the images held out.
+        after: the training loss after the last step.
+        accuracy: the accuracy on held-out images.
     """
 
     recipe: str
@@ -70,7 +70,7 @@ class Outcome:
 
 
 def network(depth: int = DEPTH, width: int = WIDTH) -> nn.Sequential:
-    """Return `depth` linear layers with a ReLU between each two, 64 pixels to 10 digits."""
+    """Return `depth` linear layers with ReLUs between them, from 64 pixels to 10 digits."""
     sizes = [64, *[width] * (depth - 1), 10]
     layers: list[nn.Module] = []
     for fan_in, fan_out in pairwise(sizes):
@@ -78,8 +78,8 @@ def network(depth: int = DEPTH, width: int = WIDTH) -> nn.Sequential:
     return nn.Sequential(*layers[:-1])
 
 
-def compared(data: Digits, depth: int = DEPTH, width: int = WIDTH) -> gi.Comparison:
-    """Return what becomes of signal and gradient under each recipe, before any training."""
+def compare_recipes(data: Digits, depth: int = DEPTH, width: int = WIDTH) -> gi.Comparison:
+    """Measure signal and gradient under each recipe, before training."""
     return gi.compare(
         network(depth, width),
         data.x,
@@ -90,7 +90,7 @@ def compared(data: Digits, depth: int = DEPTH, width: int = WIDTH) -> gi.Compari
 
 
 def train(net: nn.Module, data: Digits, steps: int, tick: Callable[[], None]) -> None:
-    """Run Adam for some steps; the batches are the same for every network."""
+    """Train with Adam; the batches are the same for every network."""
     optimizer = torch.optim.Adam(net.parameters(), lr=RATE)
     draw = torch.Generator().manual_seed(SEED)
     for _ in range(steps):
@@ -103,18 +103,18 @@ def train(net: nn.Module, data: Digits, steps: int, tick: Callable[[], None]) ->
 
 
 @torch.no_grad()
-def loss_of(net: nn.Module, data: Digits) -> float:
+def train_loss(net: nn.Module, data: Digits) -> float:
     """Return the loss on all training images."""
     return cross_entropy(net(data.x), data.y).item()
 
 
 @torch.no_grad()
-def accuracy_of(net: nn.Module, data: Digits) -> float:
-    """Return the share of held-out images that are named right."""
+def test_accuracy(net: nn.Module, data: Digits) -> float:
+    """Return the share of held-out images that are classified correctly."""
     return (net(data.x_test).argmax(1) == data.y_test).double().mean().item()
 
 
-def table(outcomes: Sequence[Outcome]) -> Table:
+def outcome_table(outcomes: Sequence[Outcome]) -> Table:
     """Return the outcomes as a table."""
     result = Table(box=None, header_style="bold", pad_edge=False)
     result.add_column("recipe")
@@ -126,15 +126,15 @@ def table(outcomes: Sequence[Outcome]) -> Table:
 
 
 def verdict(outcomes: Sequence[Outcome], steps: int) -> str:
-    """Return in one sentence what the numbers say.
+    """Return the result in one sentence.
 
     >>> verdict([Outcome("he", 2.4, 0.1, 0.95), Outcome("xavier", 2.3, 2.3, 0.1)], 300)
-    'After 300 steps he names 95% of new images right, xavier 10% (guessing: 10%).'
+    'After 300 steps he classifies 95% of new images correctly, xavier 10% (chance: 10%).'
     """
     first, *others = outcomes
-    said = f"After {steps} steps {first.recipe} names {first.accuracy:.0%} of new images right"
-    said += "".join(f", {o.recipe} {o.accuracy:.0%}" for o in others)
-    return f"{said} (guessing: 10%)."
+    best = f"{first.recipe} classifies {first.accuracy:.0%} of new images correctly"
+    rest = "".join(f", {o.recipe} {o.accuracy:.0%}" for o in others)
+    return f"After {steps} steps {best}{rest} (chance: 10%)."
 
 
 def run(
@@ -145,13 +145,13 @@ def run(
     steps: int = STEPS,
     page: Path = PAGE,
 ) -> None:
-    """Run the whole demo on a console."""
+    """Run the demo and print to a console."""
     data = Digits.load()
     console.print(f"[bold]gi.compare[/]: {depth} ReLU layers, {SEEDS} draws by each recipe\n")
-    comparison = compared(data, depth, width)
+    comparison = compare_recipes(data, depth, width)
     console.print(terminal.rendered(comparison, console.width))
     comparison.to_html(page)
-    console.print(f"\nThe same with every layer, as a page: {page.resolve()}", soft_wrap=True)
+    console.print(f"\nEvery layer, as an HTML page: {page.resolve()}", soft_wrap=True)
 
     console.print(f"\n[bold]{steps} steps of Adam[/]\n")
     outcomes: list[Outcome] = []
@@ -161,17 +161,19 @@ def run(
             task = progress.add_task(recipe, total=steps)
             net = network(depth, width)
             gi.init_(net, recipe, inputs=data.x, seed=SEED)
-            before = loss_of(net, data)
+            before = train_loss(net, data)
             train(net, data, steps, lambda task=task: progress.advance(task))
-            outcomes.append(Outcome(recipe, before, loss_of(net, data), accuracy_of(net, data)))
-    console.print(table(outcomes))
+            outcomes.append(
+                Outcome(recipe, before, train_loss(net, data), test_accuracy(net, data))
+            )
+    console.print(outcome_table(outcomes))
     console.print()
     console.print(verdict(outcomes, steps))
 
 
 def main() -> None:
     """Run the demo in this terminal."""
-    # Layers this small gain nothing from a second thread, and lose much on a busy machine, where
-    # threads wait for each other.
+    # Layers this small do not get faster with a second thread, and much slower on a busy machine,
+    # where threads wait for each other.
     torch.set_num_threads(1)
     run(Console(highlight=False))

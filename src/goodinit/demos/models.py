@@ -1,6 +1,6 @@
-"""Small models of the usual kinds, to try things on: ``goodinit plan demo:gpt``.
+"""Small models of common kinds, for examples: ``goodinit plan demo:gpt``.
 
-Each carries the input that it takes as ``example_input_array``, the attribute that Lightning
+Each has an input for its forward pass in ``example_input_array``, the attribute that Lightning
 uses for this.
 """
 
@@ -52,7 +52,7 @@ def lstm(layers: int = 2, width: int = 128, vocabulary: int = 1000) -> nn.Module
 
 
 def gpt(layers: int = 4, width: int = 128, heads: int = 4, vocabulary: int = 1000) -> nn.Module:
-    """A transformer that predicts the next word, the norms before the branches, tied ends."""
+    """A pre-norm transformer that predicts the next word, with tied embeddings."""
     blocks = [_Block(width, heads, _feed_forward(width)) for _ in range(layers)]
     return _with(_Transformer(blocks, width, vocabulary), _words(vocabulary))
 
@@ -60,7 +60,7 @@ def gpt(layers: int = 4, width: int = 128, heads: int = 4, vocabulary: int = 100
 def moe(
     layers: int = 4, width: int = 128, heads: int = 4, experts: int = 4, vocabulary: int = 1000
 ) -> nn.Module:
-    """As ``gpt``, with a mixture of experts in each block; two of them see each word."""
+    """Like ``gpt``, with a mixture of experts in each block, two of them per word."""
     blocks = [_Block(width, heads, _Experts(width, experts)) for _ in range(layers)]
     return _with(_Transformer(blocks, width, vocabulary), _words(vocabulary))
 
@@ -147,7 +147,7 @@ class _Block(nn.Module):
 
 
 class _Experts(nn.Module):
-    """All experts run on all words, and two count: plain, where speed is no matter."""
+    """Run all experts on all words and use two: simple, and fast enough for a demo."""
 
     def __init__(self, width: int, experts: int) -> None:
         super().__init__()
