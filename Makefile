@@ -13,8 +13,11 @@ COMPILE := $(PY) -m compileall -qq -j 0 $(VENV)/lib || true
 # An edit of the kernels compiles them anew.
 NATIVE := $(wildcard $(addprefix src/goodinit/streams/native/,*.cpp *.h build.py))
 
+# Of how many faults `make mutants` tries; all: a day.
+SAMPLE ?= 300
+
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench accuracy battery docs sanitize gpu-check
+.PHONY: help demo test check bench accuracy battery docs mutants sanitize gpu-check
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -39,6 +42,9 @@ bench accuracy battery: $(VENV)/test.stamp
 
 docs: $(VENV)/test.stamp ## run the Python examples of README.md and docs/
 	@$(PY) -m pytest tests/test_docs.py
+
+mutants: $(VENV)/test.stamp ## small faults put into the code, a test must fail for each; an hour
+	@$(PY) tools/mutants.py --sample $(SAMPLE)
 
 sanitize: ## the native kernels fuzzed under AddressSanitizer; a minute, needs no Python package
 	@$(PYTHON) tests/streams/sanitize.py

@@ -1,0 +1,436 @@
+"""Mutation testing: small faults are put into the code, and a test must fail for each.
+
+    make mutants                 a sample of 300 faults, drawn with a fixed seed
+    make mutants SAMPLE=all      all of them; a day
+
+cosmic-ray makes the faults and keeps the results (``cr-report``, ``cr-html`` and ``cr-rate`` read
+the session). This driver replaces its loop, in which every fault starts a Python and imports
+torch: here a process with torch in it forks, the child imports goodinit with one file replaced in
+memory, and runs the tests that reach the changed function, the cheap ones of its own room first.
+
+The session, build/mutants/<digest of src and tests>.sqlite, is resumed; a sample of 300 begins
+with the faults of a sample of 100.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import difflib
+import hashlib
+import importlib
+import importlib.abc
+import importlib.util
+import json
+import os
+import random
+import re
+import resource
+import signal
+import sys
+import tempfile
+import time
+import traceback
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator
+from importlib.machinery import ModuleSpec, SourceFileLoader
+from pathlib import Path
+from types import CodeType, FrameType
+
+import pytest
+from cosmic_ray.ast import ast_nodes, get_ast_from_path
+from cosmic_ray.ast.ast_query import ASTQuery
+from cosmic_ray.mutating import mutate_code
+from cosmic_ray.plugins import get_operator, operator_names
+from cosmic_ray.work_db import WorkDB, use_db
+from cosmic_ray.work_item import MutationSpec, TestOutcome, WorkerOutcome, WorkItem, WorkResult
+
+ROOT = Path(__file__).resolve().parent.parent
+SOURCE = ROOT / "src" / "goodinit"
+BUILD = ROOT / "build" / "mutants"
+ROOMS = ("streams", "schemes", "dataflow", "anatomy", "plans", "recipes", "findings")
+# The Triton kernels run on a GPU alone, the compiler's call at installation: no test here can see.
+NOT_TESTED = ("streams/gpu/", "streams/native/build.py")
+
+# One likely slip for each operator. cosmic-ray has all 132 pairs, most of which (a ** b for
+# a | b) fail at import and would only flatter the score.
+PAIRS = {
+    "Add": "Sub", "Sub": "Add", "Mul": "Div", "Div": "Mul", "FloorDiv": "Mul", "Mod": "FloorDiv",
+    "Pow": "Mul", "RShift": "LShift", "LShift": "RShift", "BitOr": "BitAnd", "BitAnd": "BitOr",
+    "BitXor": "BitOr", "Lt": "LtE", "LtE": "Lt", "Gt": "GtE", "GtE": "Gt", "Eq": "NotEq",
+    "NotEq": "Eq", "Is": "IsNot", "IsNot": "Is", "In": "NotIn", "NotIn": "In",
+}  # fmt: skip
+UNARY = {"Delete_Not", "USub_UAdd", "Delete_Invert"}
+# Without its decorator a dataclass or a property is no longer one: it fails at import.
+LEFT_OUT = {"RemoveDecorator", "VariableReplacer", "VariableInserter"}
+
+# The tests of these rooms, of the rooms below `signal`, and of whole models. Those of higher rooms
+# take minutes and say little about the rooms here: what only they would see is worth a test nearby.
+TESTS = [*(f"tests/{room}" for room in (*ROOMS, "nn", "trace", "applying", "models")), "src"]
+BUDGET = 40.0  # seconds of tests for one fault, by their times without it; cheap tests first
+LIMIT = (
+    3.0  # times what its tests take without the fault, plus 20 s: then it counts as an endless loop
+)
+# pytest's exit codes: passed, failed, stopped by an error at import, internal error; a crash.
+ANSWERS = (0, 1, 2, 3, -signal.SIGSEGV, -signal.SIGABRT)
+BROKEN = 99  # exit code of a child in which not the test, but this driver failed
+ENOUGH = 0.9  # of the faults killed
+THIRD_PARTY = {"torch", "numpy", "scipy", "hypothesis", "transformers", "safetensors", "sklearn"}
+
+
+def operators() -> Iterator[str]:
+    """Names of the operators that make faults."""
+    for name in operator_names():
+        kind = name.removeprefix("core/")
+        pair = re.fullmatch(r"Replace(?:BinaryOperator|ComparisonOperator)_([^_]+)_([^_]+)", kind)
+        unary = kind.removeprefix("ReplaceUnaryOperator_")
+        likely = PAIRS.get(pair[1]) == pair[2] if pair else kind == unary or unary in UNARY
+        if likely and kind not in LEFT_OUT:
+            yield name
+
+
+def faults(rooms: tuple[str, ...]) -> list[MutationSpec]:
+    """Every fault in the rooms, in the order of the files."""
+    found = []
+    for path in sorted(p for room in rooms for p in (SOURCE / room).rglob("*.py")):
+        if path.relative_to(SOURCE).as_posix().startswith(NOT_TESTED):
+            continue
+        nodes = list(ast_nodes(get_ast_from_path(path)))
+        for name in operators():
+            operator = get_operator(name)()
+            places = ((node, *p) for node in nodes for p in operator.mutation_positions(node))
+            for number, (node, start, end) in enumerate(places):
+                inside = ASTQuery(node).get_definition_name()
+                at = path.relative_to(ROOT), name, number, start, end
+                found.append(MutationSpec(*at, definition_name=inside))
+    return found
+
+
+def sampled(found: list[MutationSpec], size: int | None, seed: int) -> list[MutationSpec]:
+    """``size`` faults in different places, or all. A larger sample begins with a smaller one."""
+    found = found[:]
+    random.Random(seed).shuffle(found)
+    if size is None:
+        return [fault for fault in found if matters(fault)]
+    chosen: dict[tuple[Path, tuple[int, int]], MutationSpec] = {}
+    for fault in found:
+        place = fault.module_path, fault.start_pos
+        if len(chosen) < size and place not in chosen and matters(fault):
+            chosen[place] = fault
+    return list(chosen.values())
+
+
+class Bare(ast.NodeTransformer):
+    """Code without its annotations, which nothing here evaluates, and without ``__all__``."""
+
+    def visit_arg(self, node: ast.arg) -> ast.arg:
+        node.annotation = None
+        return node
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.FunctionDef:
+        node.returns = None
+        self.generic_visit(node)
+        return node
+
+    def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.AnnAssign:
+        node.annotation = ast.Constant(None)
+        self.generic_visit(node)
+        return node
+
+    def visit_If(self, node: ast.If) -> ast.If | None:
+        if "TYPE_CHECKING" in ast.unparse(node.test):
+            return None
+        self.generic_visit(node)
+        return node
+
+
+def matters(fault: MutationSpec) -> bool:
+    """Whether a fault is Python, and changes more than an annotation."""
+    before, after = texts(fault)
+    try:
+        changed = Bare().visit(ast.parse(after))
+    except SyntaxError:
+        return False
+    return ast.dump(Bare().visit(ast.parse(before))) != ast.dump(changed)
+
+
+def texts(fault: MutationSpec) -> tuple[str, str]:
+    """The file's text without the fault and with it."""
+    before = (ROOT / fault.module_path).read_text()
+    after = mutate_code(before, get_operator(fault.operator_name)(), fault.occurrence)
+    assert after is not None
+    return before, after
+
+
+class Replaced(importlib.abc.MetaPathFinder):
+    """Imports one module of goodinit from a text, as if its file had it."""
+
+    def __init__(self, path: Path, text: str) -> None:
+        parts = path.relative_to("src").with_suffix("").parts
+        self.name = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+        self.path, self.text = str(ROOT / path), text
+
+    def find_spec(self, name: str, path: object, target: object = None) -> ModuleSpec | None:
+        if name != self.name:
+            return None
+        finder = self
+
+        class Loader(SourceFileLoader):
+            def get_code(self, fullname: str) -> CodeType:
+                return compile(finder.text, finder.path, "exec", dont_inherit=True)
+
+        loader = Loader(name, self.path)
+        return importlib.util.spec_from_file_location(name, self.path, loader=loader)
+
+
+class Recorder:
+    """A pytest plugin: for each test its seconds, and the functions of goodinit that it calls."""
+
+    def __init__(self) -> None:
+        self.tests: dict[str, dict[str, object]] = {}
+        self.passed: set[str] = set()
+        self.called: set[CodeType] = set()
+
+    def trace(self, frame: FrameType, event: str, arg: object) -> None:
+        self.called.add(frame.f_code)
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_protocol(self, item: pytest.Item) -> Iterator[None]:
+        self.called.clear()
+        start = time.process_time()
+        sys.settrace(self.trace)
+        try:
+            return (yield)
+        finally:
+            sys.settrace(None)
+            seconds = time.process_time() - start
+            places = [(Path(code.co_filename), code.co_firstlineno) for code in self.called]
+            calls = [(str(p.relative_to(ROOT)), n) for p, n in places if p.is_relative_to(SOURCE)]
+            self.tests[item.nodeid] = {"seconds": seconds, "calls": calls}
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.when == "call" and report.passed:
+            self.passed.add(report.nodeid)
+
+    def pytest_sessionfinish(self) -> None:
+        foreign = [name for name in sys.modules if name.partition(".")[0] in THIRD_PARTY]
+        BUILD.mkdir(parents=True, exist_ok=True)
+        tests = {test: entry for test, entry in self.tests.items() if test in self.passed}
+        record = {"tests": tests, "modules": foreign}
+        (BUILD / "record.json").write_text(json.dumps(record))
+
+
+class Chosen:
+    """A pytest plugin: runs the chosen tests alone, in their order, on a replaced module."""
+
+    def __init__(self, tests: list[str], finder: Replaced) -> None:
+        self.rank = {test: number for number, test in enumerate(tests)}
+        self.finder = finder
+
+    def pytest_sessionstart(self) -> None:
+        # Before pytest's own finder, which imports the files that it is called with.
+        sys.meta_path.insert(0, self.finder)
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        items[:] = [item for item in items if item.nodeid in self.rank]
+        items.sort(key=lambda item: self.rank[item.nodeid])
+
+
+def run_tests(arguments: list[str], plugin: object) -> int:
+    """Run pytest in this process."""
+    os.chdir(ROOT)
+    sys.path.insert(0, str(ROOT / "src"))
+    quiet = ["-q", "-p", "no:cacheprovider", "-W", "ignore::pytest.PytestAssertRewriteWarning"]
+    return int(pytest.main([*quiet, *arguments], plugins=[plugin]))
+
+
+def in_child(act: Callable[[], int], cpu: float) -> tuple[int | None, str]:
+    """Exit code (None: out of time) and output of a forked process with a limit of CPU seconds."""
+    sys.stdout.flush()  # or the child would print it once more
+    with tempfile.TemporaryFile() as output:
+        child = os.fork()
+        if child == 0:
+            os.setpgid(0, 0)
+            resource.setrlimit(resource.RLIMIT_CPU, (int(cpu) + 1, int(cpu) + 10))
+            os.dup2(output.fileno(), 1)
+            os.dup2(output.fileno(), 2)
+            code = BROKEN
+            try:
+                code = act()
+            except BaseException:
+                traceback.print_exc(file=sys.stdout)
+            finally:
+                sys.stdout.flush()
+                os._exit(code)
+        code = _wait(child, 10 * cpu + 60)  # a machine may be busy; a child that sleeps uses no CPU
+        output.seek(0)
+        return code, output.read().decode(errors="replace")
+
+
+def _wait(child: int, seconds: float) -> int | None:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        done, status = os.waitpid(child, os.WNOHANG)
+        if done:
+            code = os.waitstatus_to_exitcode(status)
+            return None if code in (-signal.SIGXCPU, -signal.SIGKILL) else code
+        time.sleep(0.02)
+    os.killpg(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    return None
+
+
+class Record:
+    """Which tests call which function, and how long they take."""
+
+    def __init__(self) -> None:
+        data = json.loads((BUILD / "record.json").read_text())
+        self.modules: list[str] = data["modules"]
+        self.seconds = {test: entry["seconds"] for test, entry in data["tests"].items()}
+        self.callers: dict[tuple[str, int], set[str]] = defaultdict(set)
+        for test, entry in data["tests"].items():
+            for path, line in entry["calls"]:
+                self.callers[path, line].add(test)
+
+    def tests(self, fault: MutationSpec) -> list[str]:
+        """The tests for a fault: its room's first, then the others, cheap ones first."""
+        room = fault.module_path.relative_to("src/goodinit").parts[0]
+        own = (f"tests/{room}/", f"src/goodinit/{room}/")
+        line = function_at(ROOT / fault.module_path, fault.start_pos[0])
+        # What runs at import, or once for many tests, has no callers or too few.
+        found = self.callers.get((str(fault.module_path), line or 0)) or set(self.seconds)
+        files = {test.partition("::")[0] for test in found}
+        ranked = sorted(
+            (test not in found, not test.startswith(own), self.seconds[test], test)
+            for test in self.seconds
+            if test.partition("::")[0] in files
+        )
+        chosen: list[str] = []
+        left = BUDGET
+        for *_, test in ranked:
+            left -= self.seconds[test]
+            if left < 0 and chosen:
+                break
+            chosen.append(test)
+        return chosen
+
+
+def function_at(path: Path, line: int) -> int | None:
+    """First line of the innermost function around a line, by which its code object goes."""
+    best = None
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.FunctionDef) and node.body[0].lineno <= line <= node.end_lineno:
+            first = min([node.lineno, *(d.lineno for d in node.decorator_list)])
+            best = max(best or 0, first)
+    return best
+
+
+def run_against(text: str, fault: MutationSpec, record: Record) -> tuple[int | None, str]:
+    """Run the tests for a fault with this text of its file."""
+    tests = record.tests(fault)
+    files = list(dict.fromkeys(test.partition("::")[0] for test in tests))
+
+    plugin = Chosen(tests, Replaced(fault.module_path, text))
+
+    def act() -> int:
+        return run_tests(["-x", "--no-header", "--tb=line", *files], plugin)
+
+    return in_child(act, LIMIT * sum(record.seconds[test] for test in tests) + 20)
+
+
+def judged(fault: MutationSpec, record: Record) -> WorkResult:
+    """Run the tests against one fault."""
+    before, after = texts(fault)
+    name = str(fault.module_path)
+    lines = (text.splitlines() for text in (before, after))
+    diff = "\n".join(difflib.unified_diff(*lines, name, name, n=1, lineterm=""))
+    code, output = run_against(after, fault, record)
+    if code is None:
+        return WorkResult(WorkerOutcome.NORMAL, "timeout", TestOutcome.KILLED, diff)
+    if code not in ANSWERS:
+        raise RuntimeError(f"pytest ended with {code}:\n{output}")
+    outcome = TestOutcome.SURVIVED if code == 0 else TestOutcome.KILLED
+    return WorkResult(WorkerOutcome.NORMAL, output[-2000:], outcome, diff)
+
+
+def check_driver(chosen: list[MutationSpec], record: Record) -> None:
+    """Stop unless the tests pass with files replaced by themselves, one in each room."""
+    for fault in {fault.module_path.parts[2]: fault for fault in chosen}.values():
+        code, output = run_against(texts(fault)[0], fault, record)
+        if code != 0:
+            raise RuntimeError(f"tests for {key(fault)} fail without it: {code}\n{output[-5000:]}")
+
+
+def digest() -> str:
+    """Of the code and the tests: results of others don't count."""
+    whole = hashlib.sha256()
+    for path in sorted([*SOURCE.rglob("*.py"), *(ROOT / "tests").rglob("*.py")]):
+        whole.update(path.read_bytes())
+    return whole.hexdigest()[:12]
+
+
+def report(db: WorkDB) -> float:
+    """Print survivors and the score; return the score."""
+    killed: Counter[str] = Counter()
+    total: Counter[str] = Counter()
+    for item, result in db.completed_work_items:
+        fault = item.mutations[0]
+        room = Path(fault.module_path).relative_to("src/goodinit").parts[0]
+        total[room] += 1
+        killed[room] += result.is_killed
+        if not result.is_killed:
+            print(f"\n{result.worker_outcome.value}: {fault.operator_name}\n{result.diff}")
+    print()
+    for room in sorted(total):
+        print(f"{room:10} {killed[room]:5} of {total[room]:5} killed")
+    score = sum(killed.values()) / max(1, sum(total.values()))
+    error = (score * (1 - score) / max(1, sum(total.values()))) ** 0.5
+    print(f"{'all':10} {sum(killed.values()):5} of {sum(total.values()):5} killed: "
+          f"{100 * score:.1f} % (standard error {100 * error:.1f})")  # fmt: skip
+    return score
+
+
+def main() -> int:
+    """Run the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--sample", default="300", help="how many faults, or 'all'")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--rooms", default=",".join(ROOMS), help="folders of src/goodinit")
+    options = parser.parse_args()
+    os.environ |= {"OMP_NUM_THREADS": "1", "PYTEST_XDIST_WORKER": "", "HF_HUB_OFFLINE": "1"}
+    BUILD.mkdir(parents=True, exist_ok=True)
+    session = BUILD / f"{digest()}.sqlite"
+    if not session.exists() or not (BUILD / "record.json").exists():
+        print("which test calls what: the tests once; minutes", flush=True)
+        tests = [path for path in TESTS if (ROOT / path).exists()]
+        code, output = in_child(lambda: run_tests(tests, Recorder()), 7200)
+        if code != 0:
+            print(f"some tests fail without a fault, and are left out:\n{output[-3000:]}")
+    record = Record()
+    size = None if options.sample == "all" else int(options.sample)
+    chosen = sampled(faults(tuple(options.rooms.split(","))), size, options.seed)
+    for name in record.modules:  # into this process once, not into each child
+        importlib.import_module(name)
+    check_driver(chosen, record)
+    with use_db(session) as db:
+        done = {key(item.mutations[0]) for item, _ in db.completed_work_items}
+        for number, fault in enumerate(chosen, 1):
+            if key(fault) in done:
+                continue
+            item = WorkItem.single(key(fault), fault)
+            result = judged(fault, record)
+            db.add_work_item(item)
+            db.set_result(item.job_id, result)
+            print(f"{number:4} of {len(chosen)}: {item.job_id} {result.test_outcome}", flush=True)
+        return 0 if report(db) >= ENOUGH else 1
+
+
+def key(fault: MutationSpec) -> str:
+    """A name for a fault: file, line, operator and which of its occurrences."""
+    operator = fault.operator_name.removeprefix("core/")
+    return f"{fault.module_path}:{fault.start_pos[0]}:{operator}:{fault.occurrence}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
