@@ -67,6 +67,9 @@ LEFT_OUT = {"RemoveDecorator", "VariableReplacer", "VariableInserter"}
 # The tests of these rooms, of the rooms below `signal`, and of whole models. Those of higher rooms
 # take minutes and say little about the rooms here: what only they would see is worth a test nearby.
 TESTS = [*(f"tests/{room}" for room in (*ROOMS, "nn", "trace", "applying", "models")), "src"]
+# Thousands of random files, and whole models drawn, renamed and drawn again: minutes more.
+LONG = ("tests/recipes/test_hostile.py", "tests/plans/test_costly.py", "tests/nn/test_values.py",
+        "tests/models/test_renaming.py", "tests/models/test_applied.py")  # fmt: skip
 BUDGET = 40.0  # seconds of tests for one fault, by their times without it; cheap tests first
 LIMIT = (
     3.0  # times what its tests take without the fault, plus 20 s: then it counts as an endless loop
@@ -404,6 +407,7 @@ def main() -> int:
     if not session.exists() or not (BUILD / "record.json").exists():
         print("which test calls what: the tests once; minutes", flush=True)
         tests = [path for path in TESTS if (ROOT / path).exists()]
+        tests += [f"--ignore={path}" for path in LONG]
         code, output = in_child(lambda: run_tests(tests, Recorder()), 7200)
         if code != 0:
             print(f"some tests fail without a fault, and are left out:\n{output[-3000:]}")
