@@ -78,7 +78,6 @@ def public_definitions() -> dict[str, object]:
 PENDING = {
     "gi.Comparison",
     "gi.Explanation",
-    "gi.Scheme",
     "gi.Signal",
     "gi.SignalRow",
     "gi.theory.Independence",

@@ -35,7 +35,13 @@ class Draw(Protocol):
 
 @dataclass(frozen=True)
 class Scheme(ABC):
-    """How one tensor's (or one block's) values are drawn: frozen, comparable, serialisable."""
+    """How the values of one tensor or block are drawn: frozen, comparable, serializable.
+
+    Example:
+        >>> from goodinit.schemes import Normal
+        >>> Normal(0.02) == Normal(std=0.02), Normal(0.02).times(2.0), Normal(0.02).to_dict()
+        (True, Normal(std=0.04), {'scheme': 'Normal', 'std': 0.02, 'mean': 0.0})
+    """
 
     @abstractmethod
     def moments(self, site: Site) -> tuple[float, float]:
