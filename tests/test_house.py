@@ -72,7 +72,7 @@ SHARED_NAMES |= dict.fromkeys(
     ("fans.py", "gains.py", "matrices.py", "values.py", "variance.py"),
     "not yet one meaning",
 )  # fmt: skip
-TOO_LONG = {"transformers", "explain", "trunc_normal_", "measure"}
+TOO_LONG = {"transformers", "explain", "trunc_normal_"}
 CIRCLES = {("explanation.table", "explanation.explain")}
 
 LONGEST_FILE = 500  # lines

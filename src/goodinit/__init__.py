@@ -327,4 +327,4 @@ def compare(
         several = [recipes] if isinstance(recipes, str) else recipes
         by_name = {_as_recipe(each).name: each for each in several}
     plans = {name: plan(model, each, inputs=inputs) for name, each in by_name.items()}
-    return _compare(model, inputs, plans, seeds, loss)
+    return _compare(model, inputs, plans, seeds=seeds, loss=loss)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from torch import nn
 
-from goodinit.signal.measure import Loss, measure
+from goodinit.signal.checks import Loss
+from goodinit.signal.measure import measure
 from goodinit.trace.run import Inputs
 
 __all__ = ["assert_healthy"]

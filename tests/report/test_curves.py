@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 import goodinit as gi
+from goodinit._common.text import trimmed
 from goodinit.demos import models
 from goodinit.errors import ReportError
 from goodinit.report.curves import (
@@ -25,7 +26,6 @@ from goodinit.report.curves import (
 from goodinit.report.libraries import needed
 from goodinit.report.marks import marks, verdict
 from goodinit.signal import Comparison, Signal
-from goodinit.signal.rows import trimmed
 
 from .made import chain, finding, row
 

@@ -119,7 +119,7 @@ def test_nan_inputs() -> None:
     with pytest.raises(SignalError, match="inputs are NaN or infinite"):
         WAYS["independence"](net, x)
     with pytest.raises(SignalError, match=r"isn't finite: see goodinit\.measure"):
-        gi.theory.jacobian(nn.Sequential(net, nn.Tanh()), x)
+        gi.theory.jacobian_spectrum(nn.Sequential(net, nn.Tanh()), x)
 
 
 @dataclasses.dataclass
@@ -161,7 +161,7 @@ def test_surroundings() -> None:
             way(wrapped, x)
     assert [row.key for row in gi.measure(Nested(), x).rows] == ["layer:linear", "layer:linear#2"]
     assert len(gi.theory.independence(Nested(), x, lambda out: out.logits.sum()).rows) == 2
-    assert gi.theory.jacobian(Nested(), x).shape == (4, 8)
+    assert gi.theory.jacobian_spectrum(Nested(), x).shape == (4, 8)
     assert gi.measure(net, x.double().float().to_sparse().to_dense()).ok
     assert gi.measure(nn.Linear(8, 8), torch.eye(8).to_sparse()).rows
 
@@ -173,7 +173,7 @@ def test_checkpoints_are_measured_and_elsewhere_refused() -> None:
         with pytest.raises(SignalError, match="checkpointing must be off"):
             WAYS["independence"](Checkpointed(reentrant), x)
     with pytest.raises(SignalError, match="backward pass raised"):
-        gi.theory.jacobian(Checkpointed(True), x)
+        gi.theory.jacobian_spectrum(Checkpointed(True), x)
 
 
 def test_ddp_is_unwrapped() -> None:
@@ -210,7 +210,7 @@ def test_batch_norms_in_eval_mode_without_statistics_have_no_findings() -> None:
     net, x = nn.Sequential(*parts), normal(16, 64)
     gi.init_(net, "xavier", seed=0)
     signal = gi.measure(net.eval(), x)
-    assert signal.findings == []
+    assert signal.findings == ()
     assert "none have been taken" in signal.notes[0]
     for module in net.modules():
         if isinstance(module, nn.BatchNorm1d):

@@ -362,7 +362,7 @@ def test_eval_mode_without_statistics_is_said() -> None:
     net = nn.Sequential(nn.Linear(8, 8), nn.BatchNorm1d(8)).eval()
     assert "1 is in eval mode" in gi.measure(net, inputs(4, 8)).notes[0]
     net.train()(inputs(4, 8))
-    assert gi.measure(net.eval(), inputs(4, 8)).notes == []
+    assert gi.measure(net.eval(), inputs(4, 8)).notes == ()
 
 
 def test_many_positions_are_compared_by_a_few() -> None:
@@ -413,3 +413,18 @@ def test_what_can_t_be_measured() -> None:
 
     with pytest.raises(SignalError, match=r"no floating tensor.*measure takes loss="):
         gi.measure(Chooses(), inputs(2, 8))
+
+
+@pytest.mark.parametrize("asks_for_values", [False, True])
+def test_a_model_runs_once_on_meta_and_once_for_real(asks_for_values: bool) -> None:
+    batches: list[int] = []  # on meta there is one sample fewer
+
+    class Counts(nn.Linear):
+        def forward(self, x: Tensor) -> Tensor:
+            batches.append(len(x))
+            if asks_for_values and x.mean().item() > N:
+                x = x / 2
+            return super().forward(x)
+
+    gi.measure(Counts(N, N), inputs(8, N), lambda y: y.square().mean())
+    assert batches == [7, 8]

@@ -22,5 +22,5 @@ def squared(out: Any) -> Tensor:
 WAYS: dict[str, Callable[[nn.Module, Any], object]] = {
     "measure": gi.measure,
     "independence": lambda model, inputs: gi.theory.independence(model, inputs, squared, redraws=2),
-    "jacobian": gi.theory.jacobian,
+    "jacobian": gi.theory.jacobian_spectrum,
 }

@@ -13,7 +13,7 @@ from goodinit.errors import SignalError
 
 def test_a_linear_layer_s_are_its_weight_s() -> None:
     layer = nn.Linear(5, 3)
-    found = gi.theory.jacobian(layer, normal(4, 5))
+    found = gi.theory.jacobian_spectrum(layer, normal(4, 5))
     expected = torch.linalg.svdvals(layer.weight.double())
     assert torch.allclose(found, expected.expand(4, 3))
 
@@ -35,7 +35,7 @@ class Mixes(nn.Module):
 @pytest.mark.parametrize("training", [True, False])
 def test_samples_that_depend_on_each_other(training: bool) -> None:
     net, x, y = Mixes().train(training), normal(3, 4), normal(3, 2, seed=1)
-    found = gi.theory.jacobian(net, {"x": x, "y": y})
+    found = gi.theory.jacobian_spectrum(net, {"x": x, "y": y})
     mean, count = net.norm.running_mean.clone(), net.norm.num_batches_tracked.clone()
 
     def of(sample: int, numbers: Tensor) -> Tensor:
@@ -82,7 +82,7 @@ def test_samples_that_see_others_where_the_first_sees_none(kind: type[nn.Module]
     torch.manual_seed(0)
     net, x = kind(), normal(4, 3)
     x[0] = -9
-    found = gi.theory.jacobian(net, x)
+    found = gi.theory.jacobian_spectrum(net, x)
     whole = torch.autograd.functional.jacobian(net, x)
     for sample in range(4):
         expected = torch.linalg.svdvals(whole[sample, :, sample].double())
@@ -91,17 +91,17 @@ def test_samples_that_see_others_where_the_first_sees_none(kind: type[nn.Module]
 
 def test_what_has_no_jacobian() -> None:
     with pytest.raises(SignalError, match="view_as_real"):
-        gi.theory.jacobian(_Complex(), normal(2, 3))
+        gi.theory.jacobian_spectrum(_Complex(), normal(2, 3))
     with pytest.raises(SignalError, match="no input is floating"):
-        gi.theory.jacobian(nn.Embedding(4, 2), torch.tensor([1, 2]))
+        gi.theory.jacobian_spectrum(nn.Embedding(4, 2), torch.tensor([1, 2]))
     with pytest.raises(SignalError, match="raised"):
-        gi.theory.jacobian(nn.Linear(3, 2), normal(2, 4))
+        gi.theory.jacobian_spectrum(nn.Linear(3, 2), normal(2, 4))
     with pytest.raises(SignalError, match="2 samples"):
-        gi.theory.jacobian(nn.Sequential(nn.Flatten(0), nn.Linear(6, 3)), normal(2, 3))
+        gi.theory.jacobian_spectrum(nn.Sequential(nn.Flatten(0), nn.Linear(6, 3)), normal(2, 3))
     with pytest.raises(SignalError, match="more than 2\\^27"):
-        gi.theory.jacobian(nn.Identity(), normal(2, 3, 100, 100))
+        gi.theory.jacobian_spectrum(nn.Identity(), normal(2, 3, 100, 100))
     with pytest.raises(SignalError, match="no output depends"):
-        gi.theory.jacobian(_Blind(), normal(2, 3))
+        gi.theory.jacobian_spectrum(_Blind(), normal(2, 3))
 
 
 class _Complex(nn.Module):
@@ -125,7 +125,7 @@ def spread(activation: type[nn.Module] | None, scheme: gi.Scheme) -> float:
         ]
         net = nn.Sequential(*parts)
         gi.init_(net, {nn.Linear: scheme}, seed=seed)
-        squares = gi.theory.jacobian(net, normal(1, 512, seed=seed)).square()
+        squares = gi.theory.jacobian_spectrum(net, normal(1, 512, seed=seed)).square()
         found.append(squares.var(1, correction=0) / squares.mean(1).square())
     return torch.cat(found).mean().item()
 

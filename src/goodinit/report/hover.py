@@ -6,8 +6,9 @@ import math
 from collections.abc import Sequence
 from html import escape
 
+from goodinit._common.text import number
 from goodinit.report.curves import QUANTITIES, Value, curve
-from goodinit.signal.rows import Signal, SignalRow, number
+from goodinit.signal.rows import Signal, SignalRow
 
 __all__ = ["error_of", "hovers", "literal", "shape_of"]
 

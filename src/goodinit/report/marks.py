@@ -6,10 +6,11 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from goodinit._common.text import number
 from goodinit.findings import Finding
 from goodinit.report.curves import lined, listed, places
 from goodinit.signal.compare import Comparison
-from goodinit.signal.rows import Signal, SignalRow, number
+from goodinit.signal.rows import Signal, SignalRow
 
 __all__ = ["Mark", "marks", "notes", "verdict"]
 

@@ -10,13 +10,14 @@ from os import PathLike
 from pathlib import Path
 
 from goodinit._common.files import replaced
+from goodinit._common.text import number
 from goodinit.report.curves import COLOURS, QUANTITIES, curve, lined, listed, places, shortened
 from goodinit.report.hover import error_of, shape_of
 from goodinit.report.libraries import needed
 from goodinit.report.marks import Mark, marks, notes, verdict
 from goodinit.report.plot import figure
 from goodinit.signal.compare import Comparison, summary
-from goodinit.signal.rows import SignalRow, number
+from goodinit.signal.rows import SignalRow
 
 __all__ = ["write"]
 

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from goodinit._common.text import trimmed
 from goodinit.report.curves import (
     COLOURS,
     QUANTITIES,
@@ -21,7 +22,7 @@ from goodinit.report.hover import hovers, literal
 from goodinit.report.marks import Mark
 from goodinit.report.traces import Panel, Trace, dots, lost, marked, middle, seeds, uncertain
 from goodinit.signal.compare import Comparison
-from goodinit.signal.rows import SignalRow, trimmed
+from goodinit.signal.rows import SignalRow
 
 __all__ = ["figure"]
 

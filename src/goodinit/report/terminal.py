@@ -9,12 +9,13 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from goodinit._common.text import number, trimmed
 from goodinit.report.curves import QUANTITIES, curve, lined, listed, places, shortened, spread_over
 from goodinit.report.hover import error_of, shape_of
 from goodinit.report.marks import Mark, marks, notes, verdict
 from goodinit.report.textplot import key, plot
 from goodinit.signal.compare import Comparison, summary
-from goodinit.signal.rows import SignalRow, number, trimmed
+from goodinit.signal.rows import SignalRow
 
 __all__ = ["printable", "rendered"]
 

@@ -1,4 +1,4 @@
-"""Does the signal survive: moments forward and backward, measured on a batch."""
+"""Moments of the signal and of the gradient through a model, measured on a batch."""
 
 from goodinit.signal.compare import Comparison, compare
 from goodinit.signal.measure import measure

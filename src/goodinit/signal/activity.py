@@ -26,11 +26,18 @@ from goodinit.findings.units import (
     units_are_dead,
     values_are_saturated,
 )
-from goodinit.signal.paths import SIGMOIDS, after, pooled
+from goodinit.signal.paths import SIGMOIDS, kinds_that_follow, rows_of_averages
 from goodinit.signal.remedies import STANDARD, draw, redrawn, setter_before
 from goodinit.signal.rows import Signal, SignalRow
 
-__all__ = ["biases", "clones", "idle", "is_bias", "is_level", "norms"]
+__all__ = [
+    "find_clones",
+    "find_dominating_biases",
+    "find_idle_units",
+    "find_norm_around_zero",
+    "is_bias",
+    "is_level",
+]
 
 CENTERED = frozenset(("batch_norm", "instance_norm"))  # a bias before them is subtracted
 ROOTS = frozenset(("rsqrt", "sqrt", "reciprocal", "pow", "std", "norm", "vector_norm"))
@@ -39,7 +46,9 @@ MULTIPLIED = 2.0  # two second moments that differ by less are one: rounding, an
 LEARNT_AS_ONE = frozenset(("contract", "pick", "opaque", "attention"))  # whose weights are layers'
 
 
-def idle(signal: Signal, params: Mapping[str, Tensor], scale: float) -> Iterator[Finding]:
+def find_idle_units(
+    signal: Signal, params: Mapping[str, Tensor], scale: float
+) -> Iterator[Finding]:
     """Yield dead units and saturated values, each once.
 
     Args:
@@ -49,7 +58,7 @@ def idle(signal: Signal, params: Mapping[str, Tensor], scale: float) -> Iterator
     """
     too_idle = [
         row
-        for row, seen in zip(signal.rows, after(signal.rows), strict=True)
+        for row, seen in zip(signal.rows, kinds_that_follow(signal.rows), strict=True)
         if _too_idle(row) and not _is_gate(row, seen)
     ]
     dead = [row for row in too_idle if row.function not in SATURATED_BEYOND]
@@ -88,9 +97,9 @@ def _too_idle(row: SignalRow) -> bool:
     return units_are_dead(row.forward.idle, row.width, math.prod(row.shape) // row.width)
 
 
-def biases(signal: Signal, params: Mapping[str, Tensor]) -> Iterator[Finding]:
+def find_dominating_biases(signal: Signal, params: Mapping[str, Tensor]) -> Iterator[Finding]:
     """Yield layers that pass on little but their bias, if that isn't the last word or a gate's."""
-    averages, following = pooled(signal.rows), after(signal.rows)
+    averages, following = rows_of_averages(signal.rows), kinds_that_follow(signal.rows)
     found: list[SignalRow] = []
     for number, row in enumerate(signal.rows):
         vectors = [params[name] for name in row.params if params[name].dim() == 1]
@@ -117,7 +126,7 @@ def biases(signal: Signal, params: Mapping[str, Tensor]) -> Iterator[Finding]:
         )
 
 
-def norms(signal: Signal, params: Mapping[str, Tensor]) -> Iterator[Finding]:
+def find_norm_around_zero(signal: Signal, params: Mapping[str, Tensor]) -> Iterator[Finding]:
     """Yield the first norm whose weight lies around 0."""
     for row in signal.rows:
         weight = params[row.params[0]].detach() if row.params else None
@@ -154,7 +163,7 @@ def _scales(row: SignalRow, rows: Sequence[SignalRow], weight: Tensor) -> bool:
     return 1 / MULTIPLIED < factor / (expected.item() or 1.0) < MULTIPLIED
 
 
-def clones(signal: Signal, params: Mapping[str, Tensor]) -> Iterator[Finding]:
+def find_clones(signal: Signal, params: Mapping[str, Tensor]) -> Iterator[Finding]:
     """Yield layers that start as one: clones, or one seed for several."""
     used = {name for row in signal.rows if row.kind in LEARNT_AS_ONE for name in row.params}
     learnt = {g.name: None for g in signal.gradients if g.ratio is not None and g.name in used}

@@ -16,11 +16,11 @@ from goodinit.findings.gradients import (
     gradient_is_lost_or_explodes,
     gradient_severity,
 )
-from goodinit.signal.paths import SIGMOIDS, sinks
+from goodinit.signal.paths import SIGMOIDS, last_outputs
 from goodinit.signal.remedies import AROUND, STANDARD
 from goodinit.signal.rows import Signal, SignalRow
 
-__all__ = ["backward", "inside"]
+__all__ = ["find_explosion_in_time", "find_lost_gradient"]
 
 TIED = 0.999  # the two terms of a sum get the very same gradient
 
@@ -45,7 +45,7 @@ class _Way:
     passed: set[str]
 
 
-def backward(signal: Signal, outputs: Iterable[int]) -> Iterator[Finding]:
+def find_lost_gradient(signal: Signal, outputs: Iterable[int]) -> Iterator[Finding]:
     """Yield the way on which a gradient vanishes or explodes most, if it does.
 
     Followed back from the last layer of each output, along the path on which most of it goes.
@@ -60,7 +60,7 @@ def backward(signal: Signal, outputs: Iterable[int]) -> Iterator[Finding]:
     ends = [n for n in sizes if _is_layer(rows[n])][-1:]  # of a loss, say
     ends += [
         end
-        for n in sinks(rows, outputs)
+        for n in last_outputs(rows, outputs)
         if (end := _last_layer(n, rows, sizes, depths)) is not None
     ]
     ways = [_back(start, rows, sizes, depths) for start in dict.fromkeys(ends)]
@@ -81,7 +81,7 @@ def backward(signal: Signal, outputs: Iterable[int]) -> Iterator[Finding]:
     )
 
 
-def inside(signal: Signal, params: Mapping[str, Tensor]) -> Iterator[Finding]:
+def find_explosion_in_time(signal: Signal, params: Mapping[str, Tensor]) -> Iterator[Finding]:
     """Yield where a gradient explodes inside of one call: torch's recurrent layers are one."""
     sizes = {gradient.name: gradient.size for gradient in signal.gradients}
     uses = Counter(name for row in signal.rows for name in row.params)

@@ -13,7 +13,7 @@ from goodinit.errors import GoodinitError
 from goodinit.trace.calls import Call, NullObserver, tensors_in
 from goodinit.trace.run import Inputs, arguments, trace
 
-__all__ = ["Keys", "batch_of", "differentiable", "floating", "shapes_with", "untouched"]
+__all__ = ["Keys", "batch_of", "differentiable", "floating", "shapes_with_fewer", "untouched"]
 
 CHANNELS = ("conv", "batch_norm", "instance_norm", "group_norm")
 
@@ -82,7 +82,7 @@ class _Shapes(NullObserver):
             self.shapes[self.keys.of(call)] = tuple(tensor.shape)
 
 
-def shapes_with(
+def shapes_with_fewer(
     model: nn.Module, inputs: Inputs, batch: int, names: Mapping[int, str]
 ) -> Mapping[str, tuple[int, ...]]:
     """Return the shape of each call's result with one sample fewer; nothing if that can't run."""
@@ -100,7 +100,7 @@ def shapes_with(
         return value
 
     try:
-        run, found = trace(model, fewer(inputs), _Shapes, names)
+        run, found = trace(model, fewer(inputs), _Shapes, names, meta_only=True)
     except GoodinitError:
         return {}
     return found.shapes if run.how == "meta" else {}

@@ -7,41 +7,82 @@ import math
 import statistics
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from os import PathLike
 
 from torch import nn
 
 from goodinit._common.late import late
+from goodinit._common.result import Result
+from goodinit._common.text import html_table, number, table
 from goodinit.applying.apply import apply_
 from goodinit.errors import ModelError, SignalError
+from goodinit.findings import Finding
 from goodinit.plans.plan import Plan
-from goodinit.signal.measure import Loss, measure, whole
+from goodinit.signal.checks import Loss, check_count
+from goodinit.signal.measure import measure
 from goodinit.signal.rows import Signal, SignalRow
 from goodinit.trace.run import Inputs
 
-__all__ = ["Comparison", "compare", "summary"]
+__all__ = ["Comparison", "ComparisonRow", "compare", "summary"]
+
+HEAD = ("recipe", "last layer", "over seeds", "samples", "gradient", "loss", "findings")
+GRAVITY = ("info", "warning", "error")
 
 
-@dataclass(slots=True)
-class Comparison:
+@dataclass(frozen=True, slots=True)
+class ComparisonRow:
+    """One recipe: medians over its seeds. A number is None where no seed has it.
+
+    Attributes:
+        name: of the recipe.
+        second: second moment at the last layer.
+        lowest: the least over the seeds.
+        highest: the greatest.
+        across_samples: cosine of two samples at the last layer.
+        gradient: the gradient's squared norm at the first layer, over that at the last.
+        loss: the first loss.
+        seeds: how many draws were measured.
+        findings: in how many of them each code was found.
+    """
+
+    name: str
+    second: float | None
+    lowest: float | None
+    highest: float | None
+    across_samples: float | None
+    gradient: float | None
+    loss: float | None
+    seeds: int
+    findings: Mapping[str, int]
+
+
+@dataclass(frozen=True, repr=False)
+class Comparison(Result[ComparisonRow]):
     """One model under several recipes.
 
     Attributes:
-        signals: of each recipe, one a seed.
+        signals: of each recipe, one per seed.
         plans: of each recipe.
+        rows: one per recipe.
+        findings: of each recipe, each code once, as the draw has it where it is gravest.
     """
 
-    signals: dict[str, list[Signal]]
-    plans: dict[str, Plan] = field(default_factory=dict[str, Plan])
+    signals: Mapping[str, Sequence[Signal]]
+    plans: Mapping[str, Plan] = field(default_factory=dict[str, Plan])
+    rows: tuple[ComparisonRow, ...] = field(init=False)
+    findings: tuple[Finding, ...] = field(init=False)
 
-    @property
-    def ok(self) -> bool:
-        """Whether no recipe has a finding but such as only inform."""
-        return all(signal.ok for signals in self.signals.values() for signal in signals)
+    def __post_init__(self) -> None:
+        signals = {name: tuple(drawn) for name, drawn in self.signals.items()}
+        rows = tuple(_row(name, drawn) for name, drawn in signals.items())
+        findings = tuple(f for name, drawn in signals.items() for f in _gravest(name, drawn))
+        values = {"signals": signals, "rows": rows, "findings": findings}
+        for name, value in values.items():  # the way that a frozen dataclass has
+            object.__setattr__(self, name, value)
 
     def to_dict(self) -> dict[str, object]:
-        """Return plain data, for JSON."""
+        """Return each recipe's signals as plain data, ready for strict JSON."""
         return {name: [s.to_dict() for s in signals] for name, signals in self.signals.items()}
 
     def to_html(self, path: str | PathLike[str]) -> None:
@@ -63,30 +104,31 @@ class Comparison:
         late("goodinit.report.image:write")(self, path)
 
     def __str__(self) -> str:
-        lines = summary(self)
-        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-        return "\n".join(
-            "  ".join(
-                cell.ljust(width) if at in (0, 6) else cell.rjust(width)
-                for at, (cell, width) in enumerate(zip(line, widths, strict=True))
-            ).rstrip()
-            for line in lines
-        )
+        head, *lines = summary(self)
+        return "\n".join(table(head, lines, right={1, 2, 3, 4, 5}))
+
+    def __repr__(self) -> str:
+        return f"<Comparison: {len(self)} recipes, {len(self.findings)} findings>"
+
+    def _repr_html_(self) -> str:
+        head, *lines = summary(self)
+        return html_table(head, lines)
 
 
 def compare(
     model: nn.Module,
     inputs: Inputs,
     plans: Mapping[str, Plan],
+    *,
     seeds: int = 5,
     loss: Loss | None = None,
 ) -> Comparison:
     """Draw each plan with seeds 0, 1, ... into a copy of the model, and measure it.
 
     Args:
-        model: on meta as well; it is not written to.
+        model: may be on meta; it is not written to.
         inputs: as for ``measure``.
-        plans: by the names that they shall have in the comparison.
+        plans: the plans by their names in the comparison.
         seeds: how many; at least 1.
         loss: as for ``measure``.
 
@@ -94,7 +136,7 @@ def compare(
         SignalError: as for ``measure``; fewer than one seed.
         ModelError: the model can't be copied.
     """
-    seeds = whole(seeds, "seeds", 1, "a comparison")
+    seeds = check_count(seeds, "seeds", 1, "a comparison")
     if not plans:
         raise SignalError("a comparison needs at least one recipe")
     signals: dict[str, list[Signal]] = {}
@@ -117,38 +159,61 @@ def _copy(model: nn.Module) -> nn.Module:
 
 
 def summary(comparison: Comparison) -> list[tuple[str, ...]]:
-    """Return a heading and a line a recipe, as text in cells."""
-    head = ("recipe", "last layer", "over seeds", "samples", "gradient", "loss", "findings")
-    return [head, *(_line(name, signals) for name, signals in comparison.signals.items())]
+    """Return a heading and the rows, as text in cells."""
+    return [HEAD, *(_cells(row) for row in comparison.rows)]
 
 
-def _line(name: str, signals: Sequence[Signal]) -> tuple[str, ...]:
-    layers = [signal.layers for signal in signals]
-    last = [rows[-1].forward for rows in layers if rows]
-    seconds = [m.second for m in last]
-    codes = Counter(code for s in signals for code in {f.code for f in s.findings})
+def _cells(row: ComparisonRow) -> tuple[str, ...]:
+    several = row.lowest is not None and row.highest is not None and row.seeds > 1
+    codes = (f"{code} {count}/{row.seeds}" for code, count in row.findings.items())
     return (
-        name,
-        _middle(seconds),
-        f"{min(seconds):.2g} to {max(seconds):.2g}" if len(seconds) > 1 else "",
-        _middle([m.across_samples for m in last]),
-        _middle([_back(rows) for rows in layers]),
-        _middle([signal.loss for signal in signals]),
-        ", ".join(f"{code} {n}/{len(signals)}" for code, n in sorted(codes.items())) or "none",
+        row.name,
+        number(row.second),
+        f"{row.lowest:.2g} to {row.highest:.2g}" if several else "",
+        number(row.across_samples),
+        number(row.gradient),
+        number(row.loss),
+        ", ".join(codes) or "none",
     )
 
 
-def _back(rows: Sequence[SignalRow]) -> float | None:
+def _row(name: str, signals: Sequence[Signal]) -> ComparisonRow:
+    layers = [signal.layers for signal in signals]
+    last = [rows[-1].forward for rows in layers if rows]
+    seconds = [moments.second for moments in last]
+    codes = Counter(code for s in signals for code in {f.code for f in s.findings})
+    return ComparisonRow(
+        name,
+        second=_median(seconds),
+        lowest=min(seconds, default=None),
+        highest=max(seconds, default=None),
+        across_samples=_median([moments.across_samples for moments in last]),
+        gradient=_median([_gradient_change(rows) for rows in layers]),
+        loss=_median([signal.loss for signal in signals]),
+        seeds=len(signals),
+        findings=dict(sorted(codes.items())),
+    )
+
+
+def _gravest(name: str, signals: Sequence[Signal]) -> list[Finding]:
+    """Return each code once, as the first of the gravest findings of it has it."""
+    found: dict[str, Finding] = {}
+    for finding in (finding for signal in signals for finding in signal.findings):
+        known = found.get(finding.code)
+        if known is None or GRAVITY.index(finding.severity) > GRAVITY.index(known.severity):
+            found[finding.code] = replace(finding, where=f"{name}: {finding.where}")
+    return [*found.values()]
+
+
+def _gradient_change(rows: Sequence[SignalRow]) -> float | None:
     """Return the gradient's squared norm at the first layer, over that at the last."""
     if not rows or rows[0].backward is None or rows[-1].backward is None:
         return None
-    first, last = (
-        math.prod(r.shape) * r.backward.second for r in (rows[0], rows[-1]) if r.backward
-    )
+    first = math.prod(rows[0].shape) * rows[0].backward.second
+    last = math.prod(rows[-1].shape) * rows[-1].backward.second
     return first / last if last else None
 
 
-def _middle(values: Sequence[float | None]) -> str:
-    """Return the median; nothing where there is none."""
+def _median(values: Sequence[float | None]) -> float | None:
     known = [value for value in values if value is not None]
-    return f"{statistics.median(known):.3g}" if known else ""
+    return statistics.median(known) if known else None

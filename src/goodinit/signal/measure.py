@@ -1,22 +1,30 @@
-"""`measure`: a model run for real on a batch, and what became of the signal and the gradient."""
+"""`measure`: run a model on a batch, and report what became of the signal and the gradient."""
 
 from __future__ import annotations
 
 import math
-import operator
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, cast
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from goodinit.anatomy.names import Slot, slots, walk
-from goodinit.anatomy.writable import check_module
-from goodinit.errors import MetaModelError, SignalError
-from goodinit.signal.batch_axis import batch_of, shapes_with
-from goodinit.signal.meter import Meter
-from goodinit.signal.paths import runs
+from goodinit.anatomy.names import Slot, walk
+from goodinit.errors import SignalError
+from goodinit.signal.batch_axis import batch_of, shapes_with_fewer
+from goodinit.signal.checks import (
+    Loss,
+    backward_error,
+    check_graph,
+    check_runnable,
+    check_scalar,
+    first_line,
+    unwrapped,
+)
+from goodinit.signal.observer import MomentsObserver
+from goodinit.signal.paths import paths_to_rows
 from goodinit.signal.rows import Gradient, Signal
 from goodinit.signal.signal_findings import find_in_signal
 from goodinit.streams import Law, Stream
@@ -24,47 +32,51 @@ from goodinit.trace.calls import tensors_in
 from goodinit.trace.real_run import gradients_restored, real_run, tensors_restored
 from goodinit.trace.run import Inputs, arguments
 
-__all__ = [
-    "Loss",
-    "backward_error",
-    "check_graph",
-    "checked",
-    "line_of",
-    "loss_of",
-    "measure",
-    "scalar",
-    "unwrapped",
-    "whole",
-]
+__all__ = ["measure"]
 
-Loss = Callable[[Any], Tensor]
 FROZEN = (
     "nothing that the model returns depends on a parameter that requires a gradient: measure with "
     "backward=False, or call model.requires_grad_()"
 )
+# Squares of numbers of such a norm may have left float32, whose range is 1e-38 to 3e38.
+LEAST_SURE_NORM, LARGEST_SURE_NORM = 1e-15, 1e15
+
+
+class _Outcome(NamedTuple):
+    """What a run leaves besides its rows.
+
+    Attributes:
+        loss: its value; None where there was no backward pass and no loss.
+        gradients: of each parameter that requires one.
+        reentrant: whether reentrant checkpoints hid gradients.
+    """
+
+    loss: float | None
+    gradients: list[Gradient]
+    reentrant: bool
 
 
 def measure(
     model: nn.Module,
     inputs: Inputs,
     loss: Loss | None = None,
-    backward: bool = True,
     *,
+    backward: bool = True,
     rank: bool = False,
 ) -> Signal:
-    """Run a model on a batch and return what became of the signal, a row a call.
+    """Run a model on a batch and return what became of the signal, one row per call.
 
-    The model is run as it is: in its mode, with its dropout, under the caller's autocast.
-    Parameters, buffers, gradients, random state, attributes and mode are as before afterwards, also
-    if the model raises. No activation is kept beyond what the backward pass keeps.
+    The model runs as it is: in its mode, with its dropout, under the caller's autocast. It runs
+    once on meta, which shows the axis of the samples, and once for real. Parameters, buffers,
+    gradients, random state, attributes and mode are restored, also if the model raises. No
+    activation is kept beyond what the backward pass keeps.
 
     Args:
         model: with weights, on any device; compiled or wrapped for data parallelism is unwrapped.
         inputs: a tensor, a tuple of positional arguments or a mapping of keyword arguments; the
             batch along the first axis. The cosine across samples needs two.
         loss: called with the output; returns a scalar. Without one the gradient comes from a
-            random projection of all floating outputs, so that its size means nothing, only how
-            it changes.
+            random projection of all floating outputs: only how it changes has a meaning.
         backward: whether to measure gradients.
         rank: whether to measure the effective rank of each row as well, which costs more.
 
@@ -74,119 +86,83 @@ def measure(
     Raises:
         MetaModelError: the model has no weights.
         SignalError: the model or the loss raised, the loss is no scalar, nothing floating comes
-            out, or nothing of it depends on a parameter.
+            out, or nothing of it depends on a paraobserver.
 
     Example:
         >>> import goodinit as gi
         >>> net = nn.Sequential(*[nn.Linear(256, 256, bias=False), nn.ReLU()] * 1)
         >>> plan = gi.init_(net, "he", seed=0)
         >>> signal = gi.measure(net, torch.randn(64, 256, generator=torch.manual_seed(0)))
-        >>> [(row.key, round(row.forward.second, 1)) for row in signal.rows]
+        >>> [(row.key, round(row.forward.second, 1)) for row in signal]
         [('0:linear', 2.0), ('1:relu', 1.0)]
         >>> signal.ok
         True
     """
     model = unwrapped(model)
-    everything = checked(model, inputs)
-    names = {id(module): path for path, module in reversed(list(walk(model)))}
-    found = [slot for slot in everything if not slot.buffer]
+    slots = check_runnable(model, inputs)
+    paths = {id(module): path for path, module in reversed(list(walk(model)))}
     batch = batch_of(inputs)
     with tensors_restored(model, ()):  # set_() passes by a trace unseen
-        fewer = shapes_with(model, inputs, batch, names)
+        fewer = shapes_with_fewer(model, inputs, batch, paths)
+    observer = MomentsObserver(slots, list(tensors_in(arguments(inputs))), batch, fewer, rank)
+    outcome = _run(model, inputs, loss, backward, observer, paths, slots)
+    unset = list(_unset_norms(model))
+    notes = (*_notes(batch, fewer, observer, outcome.reentrant), *unset)
+    to_rows = paths_to_rows(observer.rows)
+    rows = observer.finished_rows([math.sqrt(path.variance) for path in to_rows])
+    value = outcome.loss if loss is not None else None
+    signal = Signal(rows, tuple(outcome.gradients), loss=value, batch=batch, notes=notes)
+    params = {slot.name: t for slot in slots if not slot.buffer for t in slot.tensors}
+    findings = find_in_signal(signal, observer, to_rows, params, bool(unset))
+    return replace(signal, findings=tuple(findings))
+
+
+def _run(
+    model: nn.Module,
+    inputs: Inputs,
+    loss: Loss | None,
+    backward: bool,
+    observer: MomentsObserver,
+    paths: Mapping[int, str],
+    slots: Iterable[Slot],
+) -> _Outcome:
+    """Run the model for real, forward and backward, and let go of the graph."""
     args, kwargs = arguments(inputs)
     given = list(tensors_in((args, dict(kwargs))))
-    meter = Meter(everything, given, batch, fewer, rank)
-    signal = Signal(meter.rows, batch=batch)
+    gradients: list[Gradient] = []
     output = total = None
     try:
         with real_run(model, grad=backward, inputs=given) as run:
-            raised = "the model"
+            running = "the model"
             try:
-                output = run(meter, names, lambda: model(*args, **kwargs))
-                meter.returned(output)
-                raised, meter.last = "the loss", ""
-                total = loss_of(output, loss, run, meter, names) if backward or loss else None
+                output = run(observer, paths, lambda: model(*args, **kwargs))
+                observer.returned(output)
+                running, observer.last = "the loss", ""
+                if backward or loss is not None:
+                    total = _loss_of(output, loss, run, observer, paths)
             except SignalError:
                 raise
             except Exception as error:
-                where = f" in {meter.last}" if meter.last else ""
-                raise SignalError(f"{raised} raised{where}: {line_of(error)}") from error
+                where = f" in {observer.last}" if observer.last else ""
+                raise SignalError(f"{running} raised{where}: {first_line(error)}") from error
             if backward and total is not None:
                 check_graph(total, output, FROZEN)
-                signal.gradients = _gradients(total, found, given)
-        unset = list(_unset_norms(model))
-        signal.notes = [*_notes(batch, fewer, meter, total), *unset]
-        if loss is not None and total is not None:
-            signal.loss = total.item()
+                found = [slot for slot in slots if not slot.buffer]
+                gradients = _gradients(total, found, given)
+        if total is None:
+            return _Outcome(None, gradients, False)
+        return _Outcome(total.item(), gradients, _is_reentrant(total))
     finally:
         output = total = None
-        meter.release()
-    ways = runs(meter.rows)
-    for row, way in zip(meter.rows, ways, strict=True):
-        row.spread = math.sqrt(way.variance)
-    params = {slot.name: t for slot in found for t in slot.tensors}
-    signal.findings = find_in_signal(signal, meter, ways, params, bool(unset))
-    return signal
+        observer.release()
 
 
-def unwrapped(model: nn.Module) -> nn.Module:
-    """Return the model inside of torch.compile and data parallelism.
-
-    >>> net = nn.Linear(2, 2)
-    >>> unwrapped(nn.DataParallel(net)) is net
-    True
-    """
-    inner: object = getattr(model, "_orig_mod", None)
-    if inner is None and isinstance(model, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
-        inner = cast("object", model.module)
-    return unwrapped(inner) if isinstance(inner, nn.Module) else cast("nn.Module", model)
-
-
-def checked(model: nn.Module, inputs: Inputs) -> list[Slot]:
-    """Return the model's parameters and buffers if there is something to run, and to run it on.
-
-    Raises:
-        LazyParameterError: a lazy module.
-        MetaModelError: a parameter or an input has no memory.
-        ModelError: it is no module.
-        SignalError: the batch is empty, an input is nested, or something was made under
-            ``torch.inference_mode``.
-    """
-    found = slots(check_module(model, "measuring"))
-    for name, tensor in model.named_parameters():
-        if tensor.is_meta:
-            raise MetaModelError(
-                f"{name} is on the meta device, and measuring needs weights: "
-                "gi.apply_(model, plan, materialize='cpu') first"
-            )
-    if torch.is_inference_mode_enabled():
-        raise SignalError("nothing can be differentiated under torch.inference_mode: leave it")
-    given = list(tensors_in(arguments(inputs)))
-    if any(t.is_meta for t in given):
-        raise MetaModelError(
-            "an input is on the meta device: measuring needs values, torch.randn say"
-        )
-    if any(t.is_nested for t in given):
-        raise SignalError(
-            "an input is a nested tensor, and measuring needs samples of one size: pad it, as "
-            "torch.nested.to_padded_tensor does"
-        )
-    if any(t.is_inference() for t in (*model.parameters(), *model.buffers(), *given)):
-        raise SignalError(
-            "a tensor of the model or the inputs was made under torch.inference_mode, where "
-            "nothing can be differentiated: make it outside, or clone it"
-        )
-    if batch_of(inputs) == 0:
-        raise SignalError("the batch is empty: measuring needs at least one sample")
-    return found
-
-
-def loss_of(
-    output: object, loss: Loss | None, run: Any, meter: Meter, names: Mapping[int, str]
+def _loss_of(
+    output: object, loss: Loss | None, run: Any, observer: MomentsObserver, names: Mapping[int, str]
 ) -> Tensor:
     """Return the loss, or a random projection of the floating outputs."""
     if loss is not None:
-        return scalar(run(meter, names, lambda: loss(output)))
+        return check_scalar(run(observer, names, lambda: loss(output)))
     returned = list(tensors_in(output))
     outputs = [t for t in returned if t.is_floating_point() and t.numel()]
     if not outputs:
@@ -202,45 +178,6 @@ def loss_of(
         signs = Stream(0).draw(f"output.{number}", Law.normal(), tuple(tensor.shape))
         total = total + (tensor.float() * signs.to(tensor.device)).sum()
     return total
-
-
-def scalar(total: object) -> Tensor:
-    """Return the loss; raise SignalError unless it is one number."""
-    if not isinstance(total, Tensor) or total.numel() != 1:
-        said = tuple(total.shape) if isinstance(total, Tensor) else type(total).__name__
-        raise SignalError(f"loss must return a scalar, and returned {said}: take its mean")
-    return total
-
-
-def whole(value: object, name: str, least: int, why: str) -> int:
-    """Return a number of times; raise SignalError unless it is an int that is large enough."""
-    try:
-        number = operator.index(cast("int", value))
-    except TypeError:
-        raise SignalError(f"{name}={value!r} is no whole number: pass an int") from None
-    if number < least:
-        raise SignalError(f"{name}={number}: {why} needs at least {least}")
-    return number
-
-
-def check_graph(total: Tensor, output: object, otherwise: str) -> None:
-    """Raise SignalError if no gradient starts from the loss; ``otherwise`` if from no output."""
-    if total.requires_grad:
-        return
-    if any(t.requires_grad for t in tensors_in(output)):
-        raise SignalError(
-            "the loss doesn't depend on the model's output in a way that can be differentiated: "
-            "leave out detach(), item(), argmax() and integers between the two"
-        )
-    raise SignalError(otherwise)
-
-
-def backward_error(error: Exception, do: str = "") -> SignalError:
-    """Return what is said of an error that a model's backward pass raised, and what to do."""
-    said = line_of(error)
-    if "checkpoint" in f"{type(error).__name__} {error}".lower():
-        do = "gradient checkpointing must be off"
-    return SignalError(f"the backward pass raised: {said}" + (f"; {do}" if do else ""))
 
 
 def _gradients(total: Tensor, found: Iterable[Slot], given: list[Tensor]) -> list[Gradient]:
@@ -305,18 +242,21 @@ def _norm(tensor: Tensor) -> float:
     if not tensor.is_complex() and tensor.dtype != torch.float64:
         tensor = tensor.float()
     norm = cast("Tensor", torch.linalg.vector_norm(tensor)).item()
-    if 1e-15 < norm < 1e15 or not tensor.numel():
+    if LEAST_SURE_NORM < norm < LARGEST_SURE_NORM or not tensor.numel():
         return norm
-    largest = tensor.abs().amax().item()  # squares may have left float32
+    largest = tensor.abs().amax().item()
     if not 0 < largest < math.inf:
         return largest
     return largest * cast("Tensor", torch.linalg.vector_norm(tensor / largest)).item()
 
 
 def _notes(
-    batch: int, fewer: Mapping[str, tuple[int, ...]], meter: Meter, total: Tensor | None
+    batch: int,
+    fewer: Mapping[str, tuple[int, ...]],
+    observer: MomentsObserver,
+    reentrant: bool,
 ) -> Iterator[str]:
-    if meter.empty_inputs:
+    if observer.empty_inputs:
         yield "All inputs are 0: what is measured is what the biases make."
     if batch < 2:
         yield "One sample: cosines across samples and errors need two or more."
@@ -325,10 +265,10 @@ def _notes(
             "The model can't be run on meta with fewer samples: the first axis is that of the "
             "samples where its size is the batch's."
         )
-    if meter.unseen:
-        listed = ", ".join(meter.unseen)
+    if observer.unseen:
+        listed = ", ".join(observer.unseen)
         yield f"Made by code that shows no calls (scripted, a custom Function): {listed}."
-    if total is not None and _is_reentrant(total):
+    if reentrant:
         yield "Reentrant checkpoints hide the gradients inside: checkpoint(use_reentrant=False)."
 
 
@@ -344,9 +284,3 @@ def _unset_norms(model: nn.Module) -> Iterator[str]:
                     "what training starts from."
                 )
                 return
-
-
-def line_of(error: Exception) -> str:
-    """Return the type and the first line of an error."""
-    lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__

@@ -12,7 +12,14 @@ from goodinit.findings.chance import layer_variance
 from goodinit.schemes.gains import slope
 from goodinit.signal.rows import SignalRow
 
-__all__ = ["SIGMOIDS", "Run", "after", "pooled", "runs", "sinks"]
+__all__ = [
+    "SIGMOIDS",
+    "Path",
+    "kinds_that_follow",
+    "last_outputs",
+    "paths_to_rows",
+    "rows_of_averages",
+]
 
 RESETS = frozenset(("norm", "softmax", "attention", "pick", "opaque", "source"))
 SIGMOIDS = frozenset(("sigmoid", "hardsigmoid"))
@@ -20,7 +27,7 @@ POOLED = 16  # numbers that are made into one
 
 
 @dataclass(slots=True)
-class Run:
+class Path:
     """The way to one row.
 
     Attributes:
@@ -37,27 +44,27 @@ class Run:
     slope: float
 
 
-def runs(rows: Sequence[SignalRow]) -> list[Run]:
+def paths_to_rows(rows: Sequence[SignalRow]) -> list[Path]:
     """Return the way to each row."""
-    found: list[Run] = []
+    found: list[Path] = []
     for number, row in enumerate(rows):
         before = [found[n] for n in row.takes if n >= 0]
         if row.kind in RESETS or not before:
-            run = Run(number, 0, 0.0, 1.0)
+            path = Path(number, 0, 0.0, 1.0)
         else:
             longest = max(before, key=lambda way: way.layers)
             least = min(before, key=lambda way: abs(math.log(way.slope))).slope
-            run = Run(longest.start, longest.layers, longest.variance, least)
+            path = Path(longest.start, longest.layers, longest.variance, least)
         if row.kind == "contract" and row.params:
-            run.layers += 1
-            run.variance += layer_variance(row.width)
+            path.layers += 1
+            path.variance += layer_variance(row.width)
         if row.kind == "activation":
-            run.slope *= _slope(row.function)
-        found.append(run)
+            path.slope *= _slope(row.function)
+        found.append(path)
     return found
 
 
-def sinks(rows: Sequence[SignalRow], outputs: Iterable[int]) -> list[int]:
+def last_outputs(rows: Sequence[SignalRow], outputs: Iterable[int]) -> list[int]:
     """Return the outputs that no other output is made from; an encoder's, say, isn't one."""
     given = [number for number in outputs if number >= 0]
     inner = set[int]()
@@ -67,7 +74,7 @@ def sinks(rows: Sequence[SignalRow], outputs: Iterable[int]) -> list[int]:
     return sorted(set(given) - inner)
 
 
-def pooled(rows: Sequence[SignalRow]) -> list[bool]:
+def rows_of_averages(rows: Sequence[SignalRow]) -> list[bool]:
     """Return which rows know averages over many numbers alone: of noise these are alike."""
     found: list[bool] = []
     for row in rows:
@@ -78,7 +85,7 @@ def pooled(rows: Sequence[SignalRow]) -> list[bool]:
     return found
 
 
-def after(rows: Sequence[SignalRow]) -> list[set[str]]:
+def kinds_that_follow(rows: Sequence[SignalRow]) -> list[set[str]]:
     """Return kinds and functions of what comes after each row, up to the next layer.
 
     A product of two signals is a "gate".

@@ -9,14 +9,19 @@ from torch import Tensor
 
 from goodinit.findings import Finding
 from goodinit.findings.logits import blind_guess, loss_is_far_above_a_guess
-from goodinit.signal.activity import biases, clones, idle, norms
-from goodinit.signal.backward import backward, inside
-from goodinit.signal.meter import Entropy, Meter
-from goodinit.signal.paths import Run
+from goodinit.signal.activity import (
+    find_clones,
+    find_dominating_biases,
+    find_idle_units,
+    find_norm_around_zero,
+)
+from goodinit.signal.backward import find_explosion_in_time, find_lost_gradient
+from goodinit.signal.observer import Entropy, MomentsObserver
+from goodinit.signal.paths import Path
 from goodinit.signal.remedies import frozen, quieter, redrawn
 from goodinit.signal.rows import Signal
-from goodinit.signal.scale import scale, unstable
-from goodinit.signal.similarity import alike
+from goodinit.signal.similarity import find_alike_outputs
+from goodinit.signal.size_over_depth import find_lost_signal, find_unstable_variance
 
 __all__ = ["find_in_signal"]
 
@@ -25,8 +30,8 @@ EPSILON = "look for sqrt, log or a division at 0 in what follows: add an epsilon
 
 def find_in_signal(
     signal: Signal,
-    meter: Meter,
-    ways: list[Run],
+    observer: MomentsObserver,
+    ways: list[Path],
     params: Mapping[str, Tensor],
     unset: bool = False,
 ) -> list[Finding]:
@@ -34,28 +39,32 @@ def find_in_signal(
 
     Args:
         signal: what was measured.
-        meter: what measured it.
+        observer: what measured it.
         ways: to each of its rows.
         params: by name.
         unset: whether norms divide by statistics that were never taken: what the signal does then
             says nothing of how training starts.
     """
-    broken = list(_not_finite(signal, params, meter.bad_inputs))
+    broken = list(_not_finite(signal, params, observer.bad_inputs))
     if broken:  # of what came before it an explosion is the cause
-        grown = [f for f in scale(signal, ways, meter.outputs) if f.code == "GI103"]
+        grown = [f for f in find_lost_signal(signal, ways, observer.outputs) if f.code == "GI103"]
         return [*broken, *grown]
-    found = [*norms(signal, params), *clones(signal, params), *_without_gradient(signal)]
+    found = [
+        *find_norm_around_zero(signal, params),
+        *find_clones(signal, params),
+        *_without_gradient(signal),
+    ]
     if unset:
         return found
     return [
-        *scale(signal, ways, meter.outputs),
-        *unstable(signal, ways),
-        *alike(signal, params, meter),
-        *idle(signal, params, meter.input_second),
-        *biases(signal, params),
-        *backward(signal, meter.outputs),
-        *inside(signal, params),
-        *_first_loss(signal, params, meter.entropies),
+        *find_lost_signal(signal, ways, observer.outputs),
+        *find_unstable_variance(signal, ways),
+        *find_alike_outputs(signal, params, observer),
+        *find_idle_units(signal, params, observer.input_second),
+        *find_dominating_biases(signal, params),
+        *find_lost_gradient(signal, observer.outputs),
+        *find_explosion_in_time(signal, params),
+        *_first_loss(signal, params, observer.entropies),
         *found,
     ]
 

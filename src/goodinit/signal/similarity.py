@@ -10,18 +10,20 @@ from torch import Tensor
 from goodinit.findings import Finding
 from goodinit.findings.likeness import became_alike, has_enough_numbers, were_different
 from goodinit.signal.activity import is_bias, is_level
-from goodinit.signal.meter import Meter
-from goodinit.signal.paths import SIGMOIDS, pooled, sinks
+from goodinit.signal.observer import MomentsObserver
+from goodinit.signal.paths import SIGMOIDS, last_outputs, rows_of_averages
 from goodinit.signal.remedies import AROUND, STANDARD
 from goodinit.signal.rows import Signal, SignalRow
 
-__all__ = ["alike"]
+__all__ = ["find_alike_outputs"]
 
 
-def alike(signal: Signal, params: Mapping[str, Tensor], meter: Meter) -> Iterator[Finding]:
+def find_alike_outputs(
+    signal: Signal, params: Mapping[str, Tensor], observer: MomentsObserver
+) -> Iterator[Finding]:
     """Yield samples, and positions, that are alike at the last layer of an output."""
-    of_inputs = 1.0 if meter.empty_inputs else meter.input_cosine
-    lasts = [row for row in _lasts(signal, meter.outputs) if not _is_prior(row, params)]
+    of_inputs = 1.0 if observer.empty_inputs else observer.input_cosine
+    lasts = [row for row in _lasts(signal, observer.outputs) if not _is_prior(row, params)]
     for last in lasts:
         cosine = last.forward.across_samples
         different = of_inputs is None or were_different(of_inputs)
@@ -57,7 +59,7 @@ def alike(signal: Signal, params: Mapping[str, Tensor], meter: Meter) -> Iterato
 
 def _lasts(signal: Signal, outputs: set[int]) -> list[SignalRow]:
     """Return the last layer of each output that doesn't know averages alone, the latest first."""
-    rows, averages = signal.rows, pooled(signal.rows)
+    rows, averages = signal.rows, rows_of_averages(signal.rows)
     found: list[int | None] = []  # of each row, the last such layer that it came from
     for number, row in enumerate(rows):
         many = has_enough_numbers(math.prod(row.shape) / signal.batch)
@@ -66,7 +68,7 @@ def _lasts(signal: Signal, outputs: set[int]) -> list[SignalRow]:
         else:
             before = [at for n in row.takes if n >= 0 and (at := found[n]) is not None]
             found.append(max(before, default=None))
-    numbers = {at for n in sinks(rows, outputs) if (at := found[n]) is not None}
+    numbers = {at for n in last_outputs(rows, outputs) if (at := found[n]) is not None}
     return [rows[number] for number in sorted(numbers, reverse=True)]
 
 

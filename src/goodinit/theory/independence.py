@@ -8,29 +8,36 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import cast
 
 import torch
 from torch import Tensor, nn
 
+from goodinit._common.result import Result
+from goodinit._common.text import html_table, several, table, wrap
 from goodinit.anatomy.names import Slot, walk
 from goodinit.errors import PlanError, SignalError
 from goodinit.plans.plan import Plan
 from goodinit.plans.rows import PlanRow, needs_old
 from goodinit.signal.batch_axis import differentiable, untouched
-from goodinit.signal.measure import (
+from goodinit.signal.checks import (
     Loss,
     backward_error,
+    check_count,
     check_graph,
-    checked,
-    line_of,
-    scalar,
+    check_runnable,
+    check_scalar,
+    first_line,
     unwrapped,
-    whole,
 )
-from goodinit.theory.decoupled import Decoupled, IndependenceRow, Watch, norm2
+from goodinit.theory.observers import (
+    GradientObserver,
+    LayerGradients,
+    RedrawnBackward,
+    squared_norm,
+)
 from goodinit.trace.calls import tensors_in
 from goodinit.trace.real_run import real_run
 from goodinit.trace.run import Inputs, arguments
@@ -38,19 +45,51 @@ from goodinit.trace.run import Inputs, arguments
 __all__ = ["Independence", "IndependenceRow", "independence"]
 
 # Two-sided 95 % quantiles of Student's t for 1, 2, ... degrees of freedom; 1.96 from 31 on.
-_T = (12.71, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160,
-      2.145, 2.131, 2.120, 2.110, 2.101, 2.093, 2.086, 2.080, 2.074, 2.069, 2.064, 2.060, 2.056,
-      2.052, 2.048, 2.045, 2.042)  # fmt: skip
-ROUNDING = 1e-3  # an interval is no narrower: orthogonal weights have no chance in |W^T g|^2
-TELLING = 1.0  # a wider interval says little
-SMALL = 0.1  # what is off by less is called little
-CLEAR = 0.1  # in log r or log m: what isn't a layer's own chance
-SIDED = 0.25  # of a gradient: more than signs at random make of 16 units or more
+STUDENT_T = (
+    12.71, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160,
+    2.145, 2.131, 2.120, 2.110, 2.101, 2.093, 2.086, 2.080, 2.074, 2.069, 2.064, 2.060, 2.056,
+    2.052, 2.048, 2.045, 2.042,
+)  # fmt: skip
+NORMAL_95 = 1.96  # that of the normal distribution
+LEAST_INTERVAL = 1e-3  # in log R: |W^T g|^2 of orthogonal weights has no spread but rounding
+WIDEST_INTERVAL = 1.0  # around R = 1: one that is wider excludes little
+SMALL_ERROR = 0.1  # of R: a deviation that is smaller is called small
+CLEAR_ERROR = 0.1  # of log r or log m: more than one wide layer has by chance
+ONE_SIDED = 0.25  # of a gradient: more than random signs make of 16 units or more
+MOST_OF_R = 0.5  # of r - 1: then the layer's own output explains it
+HEAD = ("layer", "r", "m", "R from here on")
 
 
-@dataclass(slots=True)
-class Independence:
-    """Whether He's assumption holds here.
+@dataclass(frozen=True, slots=True)
+class IndependenceRow:
+    """One call that multiplies by a weight.
+
+    Attributes:
+        name: key of the call.
+        weight: name of the parameter.
+        r: |dL/dx|^2 / (|dL/dy|^2 |W|^2 / rows); 1 if independent (less at a convolution's border).
+        m: |f'(u) g|^2 / (mean f'(u)^2 |g|^2) of the activation that follows; None without one.
+        ratio: R of the gradient at this layer's input: the effect of all layers from here on.
+        own: how much above 1 r is if the gradient there depends on W through the layer's own
+            output y = W x alone: the sum of (y g)^2 / |x|^2, over |g|^2 |W|^2 / rows.
+        sided: (sum of g)^2 / (n |g|^2) of the gradient g that reaches the activation's n units:
+            1 if it is the same for all, 1/n if its signs are random.
+        square: |dL/dx|^2.
+    """
+
+    name: str
+    weight: str = ""
+    r: float | None = None
+    m: float | None = None
+    ratio: float | None = None
+    own: float | None = None
+    sided: float | None = None
+    square: float = 0.0
+
+
+@dataclass(frozen=True, repr=False)
+class Independence(Result[IndependenceRow]):
+    """Whether He's assumption holds here. Iterate over it for its rows, one per layer.
 
     Attributes:
         ratio: R = |dL/dx|^2 at the start (the floating inputs, or what the first embedding of the
@@ -65,32 +104,56 @@ class Independence:
 
     ratio: float
     interval: tuple[float, float]
-    rows: list[IndependenceRow] = field(default_factory=list[IndependenceRow])
+    rows: tuple[IndependenceRow, ...] = ()
     law: str = ""
-    skipped: list[str] = field(default_factory=list[str])
+    skipped: tuple[str, ...] = ()
 
     @property
     def holds(self) -> bool:
-        """Whether the interval holds 1."""
+        """Whether the interval contains 1."""
         return self.interval[0] <= 1 <= self.interval[1]
 
+    @property
+    def ok(self) -> bool:
+        """The same as ``holds``."""
+        return self.holds
+
     def __str__(self) -> str:
+        lines = [line for text in self._texts() for line in wrap(text)]
+        return "\n".join([*lines, *table(HEAD, self._cells(), right={1, 2, 3})])
+
+    def __repr__(self) -> str:
         low, high = self.interval
-        said = f"true / decoupled squared gradient: {self.ratio:.3g} ({low:.3g} to {high:.3g})"
-        lines = [
-            f"{row.name}  r {_short(row.r)}  m {_short(row.m)}  R from here on {_short(row.ratio)}"
-            for row in self.rows
+        return f"<Independence: R = {self.ratio:.3g} ({low:.3g} to {high:.3g}), {len(self)} layers>"
+
+    def _repr_html_(self) -> str:
+        return html_table(("verdict",), [(x,) for x in self._texts()]) + html_table(
+            HEAD, self._cells()
+        )
+
+    def _names(self, row: IndependenceRow) -> Iterable[str]:
+        return row.name, row.name.partition(":")[0]
+
+    def _cells(self) -> list[tuple[str, ...]]:
+        return [(row.name, *map(_three_places, (row.r, row.m, row.ratio))) for row in self.rows]
+
+    def _texts(self) -> list[str]:
+        low, high = self.interval
+        texts = [
+            self._verdict(),
+            f"true / decoupled squared gradient: {self.ratio:.3g} ({low:.3g} to {high:.3g})",
+            f"Redrawn weights: {self.law}.",
         ]
         if self.skipped:
-            lines.append(
-                "Left out, for their weights are inside of one function: "
-                f"{_few(self.skipped)}; they keep their own weights on the way back."
+            texts.append(
+                f"Left out: {several(self.skipped)}. Their weights are inside of one function, and "
+                "stay the same on the way back."
             )
-        return "\n".join([self._verdict(), said, f"Redrawn weights: {self.law}.", *lines])
+        return texts
 
     def _verdict(self) -> str:
         off = max(1 - self.interval[0], self.interval[1] - 1)
-        if self.holds and off <= TELLING:
+        if self.holds and off <= WIDEST_INTERVAL:
             return f"He's assumption holds here within {max(off, 0.01):.0%}."
         if self.holds:
             return (
@@ -98,7 +161,7 @@ class Independence:
                 "drawn anew the gradient differs as much by chance. More redraws or wider layers "
                 "would tell."
             )
-        small = abs(self.ratio - 1) <= SMALL
+        small = abs(self.ratio - 1) <= SMALL_ERROR
         said = f"is off by {abs(self.ratio - 1):.0%}, little but sure," if small else "doesn't hold"
         return (
             f"He's assumption {said} here: the squared gradient at the start is {self.ratio:.3g} "
@@ -106,18 +169,18 @@ class Independence:
         )
 
 
-def _cause(rows: list[IndependenceRow]) -> str:
+def _cause(rows: Sequence[IndependenceRow]) -> str:
     """Return where it breaks first on the way back, by r or by m, and why."""
     off = [(_off(row), row) for row in rows]
-    clear = [row for size, row in reversed(off) if size > CLEAR]
+    clear = [row for size, row in reversed(off) if size > CLEAR_ERROR]
     size, row = max(off, key=lambda pair: pair[0])
     if not size:
         return "At which layer isn't known: none has an r."
     row = clear[0] if clear else row
     uses = sum(other.weight == row.weight for other in rows)
-    by_m = _log(row.m) > max(CLEAR, _log(row.r))
-    where = f"at the activation after {row.name}, m = {_short(row.m)}" if by_m else (
-        f"at {row.name}, r = {_short(row.r)}"
+    by_m = _log(row.m) > max(CLEAR_ERROR, _log(row.r))
+    where = f"at the activation after {row.name}, m = {_three_places(row.m)}" if by_m else (
+        f"at {row.name}, r = {_three_places(row.r)}"
     )  # fmt: skip
     return f"On the way back it breaks first {where}: {_why(row, uses, by_m)}."
 
@@ -128,8 +191,8 @@ def _why(row: IndependenceRow, uses: int, by_m: bool) -> str:
             f"its weight {row.weight} is used {uses} times (tied), so that the gradient there has "
             "to do with it"
         )
-    known = row.own is not None and row.r is not None and 2 * row.own > abs(row.r - 1)
-    if known and row.sided is not None and row.sided > SIDED:
+    known = row.own is not None and row.r is not None and row.own > MOST_OF_R * abs(row.r - 1)
+    if known and row.sided is not None and row.sided > ONE_SIDED:
         return (
             f"the readout above isn't zero-mean (the gradient that reaches the activation is to "
             f"{row.sided:.0%} one number for all units), so that it goes along the layer's own "
@@ -156,14 +219,8 @@ def _log(value: float | None) -> float:
     return abs(math.log(value)) if value else 0.0
 
 
-def _short(value: float | None) -> str:
+def _three_places(value: float | None) -> str:
     return "-" if value is None else f"{value:.3f}"
-
-
-def _few(names: Iterable[str]) -> str:
-    listed = list(names)
-    more = f" and {len(listed) - 3} more" if len(listed) > 3 else ""
-    return ", ".join(listed[:3]) + more
 
 
 def independence(
@@ -200,40 +257,57 @@ def independence(
         True
     """
     model = unwrapped(model)
-    everything = checked(model, inputs)
-    redraws = whole(redraws, "redraws", 2, "an interval")
+    slots = check_runnable(model, inputs)
+    redraws = check_count(redraws, "redraws", 2, "an interval")
     if plan is not None and not isinstance(plan, Plan):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise PlanError(f"plan={plan!r} is no Plan: gi.init_ and gi.plan return one")
     names = {id(module): path for path, module in reversed(list(walk(model)))}
-    found = [slot for slot in everything if not slot.buffer]
+    found = [slot for slot in slots if not slot.buffer]
     params = {slot.name: slot.tensors for slot in found}
     taken = list(tensors_in(arguments(inputs)))
     if not all(bool(t.isfinite().all()) for t in taken if t.is_floating_point()):
         raise SignalError("values of the inputs are NaN or infinite: look at the data")
     laws = _laws(plan, found)
-    watch = Watch(params, taken)
-    true = _square(model, inputs, loss, names, watch)
-    others = [Decoupled(params, taken, laws, seed) for seed in range(redraws)]
-    drawn = [_square(model, inputs, loss, names, other) for other in others]
+    observer = GradientObserver(params, taken)
+    true = _squared_gradient(model, inputs, loss, names, observer)
+    others = [RedrawnBackward(params, taken, laws, seed) for seed in range(redraws)]
+    drawn = [_squared_gradient(model, inputs, loss, names, other) for other in others]
     if not true or not all(drawn) or not all(map(math.isfinite, (true, *drawn))):
         raise SignalError("the gradient at the start is 0 or not finite: see goodinit.measure")
-    for number, row in enumerate(watch.rows):
-        mean = math.fsum(other.rows[number].square for other in others) / redraws
-        row.ratio = row.square / mean if mean and row.square else None
+    means = (
+        math.fsum(squares) / redraws
+        for squares in zip(*([row.square for row in other.rows] for other in others), strict=True)
+    )
+    rows = tuple(map(_row, observer.rows, means))
     ratio = true / (math.fsum(drawn) / redraws)
-    wide = math.exp(_wide(drawn))
-    law = _law(plan, others[0].own, len({row.weight for row in watch.rows}))
-    return Independence(ratio, (ratio / wide, ratio * wide), watch.rows, law, watch.skipped)
+    wide = math.exp(_half_interval(drawn))
+    law = _law(plan, others[0].own, len({row.weight for row in rows}))
+    interval = (ratio / wide, ratio * wide)
+    return Independence(ratio, interval, rows, law, tuple(observer.skipped))
 
 
-def _wide(drawn: list[float]) -> float:
+def _row(layer: LayerGradients, mean: float) -> IndependenceRow:
+    """Return a layer's row, with R by the mean of the squared gradients of all redraws."""
+    return IndependenceRow(
+        layer.name,
+        layer.weight,
+        layer.r,
+        layer.m,
+        layer.square / mean if mean and layer.square else None,
+        layer.own,
+        layer.sided,
+        layer.square,
+    )
+
+
+def _half_interval(drawn: list[float]) -> float:
     """Return half of the interval of log R: one more draw falls into it 95 times of 100.
 
     Products of layers are log-normal, nearly (Hanin & Nica, 2020): so Student's t of the logs.
     """
     n = len(drawn)
-    t = _T[n - 2] if n <= len(_T) + 1 else 1.96
-    return max(ROUNDING, t * statistics.stdev(map(math.log, drawn)) * math.sqrt(1 + 1 / n))
+    t = STUDENT_T[n - 2] if n <= len(STUDENT_T) + 1 else NORMAL_95
+    return max(LEAST_INTERVAL, t * statistics.stdev(map(math.log, drawn)) * math.sqrt(1 + 1 / n))
 
 
 def _laws(plan: Plan | None, found: Iterable[Slot]) -> dict[str, PlanRow]:
@@ -248,27 +322,31 @@ def _law(plan: Plan | None, own: Mapping[str, None], weights: int) -> str:
     iid = "iid normal, each with its weight's own mean and std"
     if plan is None or len(own) == weights:
         return iid
-    return f"the plan's laws; {iid}: {_few(own)}" if own else "the plan's laws"
+    return f"the plan's laws; {iid}: {several(own)}" if own else "the plan's laws"
 
 
-def _square(
-    model: nn.Module, inputs: Inputs, loss: Loss, names: Mapping[int, str], watch: Watch
+def _squared_gradient(
+    model: nn.Module,
+    inputs: Inputs,
+    loss: Loss,
+    names: Mapping[int, str],
+    observer: GradientObserver,
 ) -> float:
     """Return |dL/dx|^2 at the start."""
     given: list[Tensor] = []
     with real_run(model, inputs=untouched(inputs)) as run:
         args, kwargs = differentiable(arguments(inputs), given)
         try:
-            output = run(watch, names, lambda: model(*args, **kwargs), watch.change)
-            total = scalar(loss(output))
+            output = run(observer, names, lambda: model(*args, **kwargs), observer.change)
+            total = check_scalar(loss(output))
         except SignalError:
             raise
         except Exception as error:
-            raise SignalError(f"the model or the loss raised: {line_of(error)}") from error
-        if not watch.rows:
-            inside = f": {_few(watch.skipped)} keep theirs inside" if watch.skipped else ""
+            raise SignalError(f"the model or the loss raised: {first_line(error)}") from error
+        if not observer.rows:
+            inside = f": {several(observer.skipped)} keep theirs inside" if observer.skipped else ""
             raise SignalError(f"no layer of this model multiplies a signal by a weight{inside}")
-        start = given if watch.start is None else [watch.start]
+        start = given if observer.start is None else [observer.start]
         if not start:
             raise SignalError(
                 "no input is floating, and no embedding looks one up, so that there is no start to "
@@ -280,4 +358,4 @@ def _square(
         except Exception as error:
             raise backward_error(error) from error
         gradients = cast("tuple[Tensor | None, ...]", found)
-        return math.fsum(norm2(gradient) for gradient in gradients if gradient is not None)
+        return math.fsum(squared_norm(gradient) for gradient in gradients if gradient is not None)

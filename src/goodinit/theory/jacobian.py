@@ -1,4 +1,4 @@
-"""`jacobian`: singular values of the input-output Jacobian, for dynamical isometry."""
+"""`jacobian_spectrum`: singular values of the input-output Jacobian, for dynamical isometry."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from torch import Tensor, nn
 
 from goodinit.errors import SignalError
 from goodinit.signal.batch_axis import batch_of, differentiable, untouched
-from goodinit.signal.measure import backward_error, checked, line_of, unwrapped
+from goodinit.signal.checks import backward_error, check_runnable, first_line, unwrapped
 from goodinit.trace.calls import NullObserver, tensors_in
 from goodinit.trace.real_run import real_run
 from goodinit.trace.run import Inputs, arguments
 
-__all__ = ["jacobian"]
+__all__ = ["jacobian_spectrum"]
 
-MOST = 2**27  # numbers in the Jacobians of all samples together
+MOST_NUMBERS = 2**27  # in the Jacobians of all samples together: 1 GB in float64
 
 
-def jacobian(model: nn.Module, inputs: Inputs) -> Tensor:
+def jacobian_spectrum(model: nn.Module, inputs: Inputs) -> Tensor:
     """Return the singular values of the model's Jacobian at each sample, for small models.
 
     Dynamical isometry (Saxe et al., 2014; Pennington et al., 2017): if all are near 1, a gradient
@@ -45,12 +45,12 @@ def jacobian(model: nn.Module, inputs: Inputs) -> Tensor:
     Example:
         >>> layer = nn.Linear(3, 3, bias=False)
         >>> _ = nn.init.eye_(layer.weight)
-        >>> jacobian(nn.Sequential(layer, nn.Tanh()), torch.zeros(2, 3))
+        >>> jacobian_spectrum(nn.Sequential(layer, nn.Tanh()), torch.zeros(2, 3))
         tensor([[1., 1., 1.],
                 [1., 1., 1.]], dtype=torch.float64)
     """
     model = unwrapped(model)
-    checked(model, inputs)
+    check_runnable(model, inputs)
     batch = batch_of(inputs)
     given: list[Tensor] = []
 
@@ -59,7 +59,7 @@ def jacobian(model: nn.Module, inputs: Inputs) -> Tensor:
         try:
             output = run(NullObserver(), {}, lambda: model(*args, **kwargs))
         except Exception as error:
-            raise SignalError(f"the model raised: {line_of(error)}") from error
+            raise SignalError(f"the model raised: {first_line(error)}") from error
         returned = [t for t in tensors_in(output) if t.requires_grad]
         outputs = [t for t in returned if t.is_floating_point()]
         if returned and not outputs:
@@ -92,7 +92,7 @@ def _check(given: list[Tensor], outputs: list[Tensor], batch: int) -> None:
                 f"must be that of the {batch} samples"
             )
     numbers = sum(t.numel() for t in given) * sum(t.numel() for t in outputs) // batch
-    if numbers > MOST:
+    if numbers > MOST_NUMBERS:
         raise SignalError(f"the Jacobians have {numbers:,} numbers, more than 2^27: fewer samples?")
 
 

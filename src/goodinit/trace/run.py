@@ -45,6 +45,8 @@ def trace(
     inputs: Inputs,
     make_observer: Callable[[], ObserverT],
     names: Mapping[int, str],
+    *,
+    meta_only: bool = False,
 ) -> tuple[Trace, ObserverT]:
     """Run a model once and show each of its calls to an observer.
 
@@ -57,6 +59,7 @@ def trace(
         inputs: a tensor, a tuple of positional or a mapping of keyword arguments.
         make_observer: makes a fresh observer for each attempt.
         names: id of a module -> its dotted path.
+        meta_only: whether to leave it at that where the model can't run on meta.
 
     Returns:
         How it was run, and the observer of that run.
@@ -71,6 +74,8 @@ def trace(
     except Exception as error:
         first = error
     reason = _line(first)
+    if meta_only:
+        return Trace("not run", reason, None), make_observer()
     if not any(p.is_meta for p in model.parameters()):
         observer = make_observer()
         try:

@@ -21,7 +21,7 @@ from goodinit.signal.batch_axis import Keys
 from goodinit.streams import Law, Stream
 from goodinit.trace.calls import Call, tensors_in
 
-__all__ = ["Decoupled", "IndependenceRow", "Watch", "norm2"]
+__all__ = ["GradientObserver", "LayerGradients", "RedrawnBackward", "squared_norm"]
 
 MULTIPLIES = frozenset(("contract", "attention", "opaque", "other"))
 PLUS = frozenset(("addmm", "baddbmm", "addbmm", "addmv"))  # the first is added
@@ -29,15 +29,14 @@ WEIGHT_RIGHT = frozenset(("matmul", "mm", "bmm", "addmm", "baddbmm"))
 
 
 @dataclass(slots=True)
-class IndependenceRow:
-    """One call that multiplies by a weight.
+class LayerGradients:
+    """What was observed at one call that multiplies by a weight.
 
     Attributes:
         name: key of the call.
         weight: name of the parameter.
         r: |dL/dx|^2 / (|dL/dy|^2 |W|^2 / rows); 1 if independent (less at a convolution's border).
         m: |f'(u) g|^2 / (mean f'(u)^2 |g|^2) of the activation that follows; None of none.
-        ratio: R of the gradient at this layer's input: what all layers from here on add up to.
         own: how much above 1 r is if the gradient there depends on W through the layer's own
             output y = W x alone: the sum of (y g)^2 / |x|^2, over |g|^2 |W|^2 / rows.
         sided: (sum of g)^2 / (n |g|^2) of the gradient g that reaches the activation's n units:
@@ -49,7 +48,6 @@ class IndependenceRow:
     weight: str = ""
     r: float | None = None
     m: float | None = None
-    ratio: float | None = None
     own: float | None = None
     sided: float | None = None
     square: float = 0.0
@@ -70,17 +68,17 @@ class _Weight:
     view: Callable[[Callable[[Tensor], Tensor]], Tensor] | None = None
 
 
-class Watch:
-    """Runs calls as they are, and watches the gradients at layers and activations.
+class GradientObserver:
+    """Runs calls as they are, and observes the gradients at layers and activations.
 
     Attributes:
         rows: a row for each layer.
-        skipped: keys of calls that multiply by weights inside, and show no layers.
+        skipped: keys of calls whose weights are inside of one function.
         start: the first thing that an embedding returned for the inputs; None without one.
     """
 
     def __init__(self, params: Mapping[str, Iterable[Tensor]], inputs: Iterable[Tensor]) -> None:
-        self.rows: list[IndependenceRow] = []
+        self.rows: list[LayerGradients] = []
         self.skipped: list[str] = []
         self.start: Tensor | None = None
         self._weights = {
@@ -88,7 +86,7 @@ class Watch:
         }
         self._inputs = {t.untyped_storage().data_ptr() for t in inputs if not t.is_floating_point()}
         self._keys = Keys()
-        self._gated: IndependenceRow | None = None  # the last one that an activation followed
+        self._gated: LayerGradients | None = None  # the last one that an activation followed
 
     def source(self, original: Tensor, stand_in: Tensor) -> None: ...
     def enter(self, path: str, module: nn.Module, args: tuple[Any, ...]) -> None: ...
@@ -102,7 +100,7 @@ class Watch:
         weights = [t for t in taken if id(t) in self._weights]
         matrices = [t for t in weights if t.dim() > 1]
         if weights and len(weights) == len(taken):
-            return self._made(func, call, weights, role)
+            return self._note_made_weight(func, call, weights, role)
         if role == "activation" and self.rows and not weights:
             return self._activation(func, call)
         factors = taken[1:] if call.function in PLUS else taken
@@ -115,7 +113,7 @@ class Watch:
             self.skipped.append(key)
         result = func(*call.args, **call.kwargs)
         if role == "pick" and matrices and self.start is None and self._chosen(taken):
-            self.start = alias(result)
+            self.start = _alias(result)
             return self.start
         return result
 
@@ -126,10 +124,10 @@ class Watch:
             for t in taken
         )
 
-    def _made(
+    def _note_made_weight(
         self, func: Callable[..., Any], call: Call, weights: list[Tensor], role: str
     ) -> object:
-        """Take note of what is made from parameters alone: ``W.t()``, a normed weight."""
+        """Note what is made from parameters alone: ``W.t()``, a normed weight."""
         result = func(*call.args, **call.kwargs)
         known = [self._weights[id(t)] for t in weights]
         for at, tensor in enumerate(tensors_in(result)):
@@ -137,7 +135,7 @@ class Watch:
                 continue
             view = None
             if role in ("view", "cast") and len(weights) == 1:
-                view = partial(_seen, func, call, weights[0], at)
+                view = partial(_view_of_redrawn, func, call, weights[0], at)
             name = ", ".join(dict.fromkeys(w.name for w in known))
             self._weights[id(tensor)] = _Weight(tensor, name, view)
         return result
@@ -145,13 +143,13 @@ class Watch:
     def _layer(
         self, func: Callable[..., Any], call: Call, key: str, weight: Tensor, signal: Tensor
     ) -> object:
-        x = alias(signal)  # its own, so that its gradient is what came through this call alone
-        row, sizes = IndependenceRow(key, self._weights[id(weight)].name), dict[str, float]()
+        x = _alias(signal)  # its own, so that its gradient is what came through this call alone
+        row, sizes = LayerGradients(key, self._weights[id(weight)].name), dict[str, float]()
         self.rows.append(row)
         result = self._multiply(func, call, weight, {id(signal): x}, key)
 
         def left(gradient: Tensor) -> None:
-            row.square = norm2(gradient)
+            row.square = squared_norm(gradient)
             if sizes.get("y"):
                 row.r = row.square / sizes["y"]
 
@@ -173,7 +171,7 @@ class Watch:
     def _arrival(
         self,
         call: Call,
-        row: IndependenceRow,
+        row: LayerGradients,
         weight: Tensor,
         x: Tensor,
         y: Tensor,
@@ -182,11 +180,11 @@ class Watch:
     ) -> None:
         """Note, when the gradient arrives at y, how large it would leave through x."""
         rows = _outputs(call, weight, y)
-        factor = norm2(weight) / rows if rows else 0.0
+        factor = squared_norm(weight) / rows if rows else 0.0
         values = y.detach().clone() if call.function == "linear" and y.dim() == x.dim() else None
 
         def arrived(gradient: Tensor) -> None:
-            sizes["y"] = size = norm2(gradient) * factor
+            sizes["y"] = size = squared_norm(gradient) * factor
             if values is not None and size:
                 along = (values * gradient).double().sum(-1).square()
                 lengths = x.detach().double().square().sum(-1).clamp_min(1e-300)
@@ -206,8 +204,8 @@ class Watch:
         self._gated = row
 
         def arrived(gradient: Tensor) -> None:
-            size, mean = norm2(gradient), slope.double().square().mean().item()
-            row.m = norm2(gradient * slope) / (mean * size) if size and mean else None
+            size, mean = squared_norm(gradient), slope.double().square().mean().item()
+            row.m = squared_norm(gradient * slope) / (mean * size) if size and mean else None
             units = gradient.double().flatten(1) if gradient.dim() > 1 else gradient.double()[None]
             if size:
                 row.sided = units.sum(1).square().sum().item() / (units.shape[1] * size)
@@ -216,7 +214,7 @@ class Watch:
         return result
 
 
-class Decoupled(Watch):
+class RedrawnBackward(GradientObserver):
     """Multiplies by the weights forward, and by redrawn ones on the way back.
 
     Attributes:
@@ -275,33 +273,33 @@ class Decoupled(Watch):
         return out.fill_(mean) if std < 1e-15 else stream.fill_(out, key, Law.normal(mean, std))
 
 
-def alias(tensor: Tensor) -> Tensor:
+def _alias(tensor: Tensor) -> Tensor:
     """Return the same numbers as a tensor of its own, which can be differentiated by."""
     return tensor.view_as(tensor) if tensor.requires_grad else tensor.detach().requires_grad_()
 
 
-def norm2(tensor: Tensor) -> float:
+def squared_norm(tensor: Tensor) -> float:
     """Return the sum of squares."""
     return cast("Tensor", torch.linalg.vector_norm(tensor.detach().double())).item() ** 2
 
 
 def _run(func: Callable[..., Any], call: Call, other: Mapping[int, Tensor]) -> object:
     """Run a call with other tensors in the places of some."""
-    return func(*_put(call.args, other), **_put(dict(call.kwargs), other))
+    return func(*_replace_tensors(call.args, other), **_replace_tensors(dict(call.kwargs), other))
 
 
-def _put(value: Any, other: Mapping[int, Tensor]) -> Any:
+def _replace_tensors(value: Any, other: Mapping[int, Tensor]) -> Any:
     if isinstance(value, Tensor):
         return other.get(id(value), value)
     if isinstance(value, dict):
         given = cast("dict[str, object]", value)
-        return {key: _put(item, other) for key, item in given.items()}
+        return {key: _replace_tensors(item, other) for key, item in given.items()}
     if type(value) in (tuple, list):
-        return type(value)(_put(item, other) for item in value)
+        return type(value)(_replace_tensors(item, other) for item in value)
     return value
 
 
-def _seen(
+def _view_of_redrawn(
     func: Callable[..., Any],
     call: Call,
     base: Tensor,
@@ -323,7 +321,7 @@ def _outputs(call: Call, weight: Tensor, y: Tensor) -> int | None:
     if name == "linear" or name.startswith("conv"):
         return shape[0]
     if name == "einsum" and isinstance(call.args[0], str):
-        return _letters(call, weight)
+        return _einsum_outputs(call, weight)
     order = [id(t) for t in tensors_in((call.args, dict(call.kwargs)))]
     if name in WEIGHT_RIGHT and order[-1] == id(weight):
         return weight.numel() // shape[-2]
@@ -332,7 +330,7 @@ def _outputs(call: Call, weight: Tensor, y: Tensor) -> int | None:
     return None
 
 
-def _letters(call: Call, weight: Tensor) -> int | None:
+def _einsum_outputs(call: Call, weight: Tensor) -> int | None:
     """Return the product of the weight's sizes in an einsum that its result has."""
     taken, _, made = call.args[0].replace(" ", "").partition("->")
     for letters, tensor in zip(taken.split(","), tensors_in(call.args[1:]), strict=False):
@@ -354,9 +352,9 @@ def _slope(func: Callable[..., Any], call: Call, u: Tensor) -> Tensor | None:
 
 def _hook(tensor: Tensor, function: Callable[[Tensor], None]) -> None:
     if tensor.requires_grad:
-        tensor.register_hook(partial(_quietly, function))  # pyright: ignore[reportUnknownMemberType]
+        tensor.register_hook(partial(_call_if_given, function))  # pyright: ignore[reportUnknownMemberType]
 
 
-def _quietly(function: Callable[[Tensor], None], gradient: Tensor | None) -> None:
+def _call_if_given(function: Callable[[Tensor], None], gradient: Tensor | None) -> None:
     if gradient is not None:  # of several results this one may not be used
         function(gradient.detach())

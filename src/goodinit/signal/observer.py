@@ -1,4 +1,4 @@
-"""`Meter`: watches a run and measures what each call returns."""
+"""`MomentsObserver`: measures what each call of a run returns."""
 
 # Methods that an observer has are documented in trace.calls.
 # ruff: noqa: ARG002, D102
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -19,16 +19,15 @@ from goodinit.anatomy.names import Slot
 from goodinit.dataflow.functions import role_of
 from goodinit.findings.units import SATURATED_BEYOND
 from goodinit.signal.batch_axis import CHANNELS, Keys, floating
-from goodinit.signal.moments import Axes, moments_of
+from goodinit.signal.moments import Axes, Moments, moments_of
 from goodinit.signal.rows import SignalRow
 from goodinit.trace.calls import Call, tensors_in
 
-__all__ = ["Entropy", "Meter"]
+__all__ = ["Entropy", "MomentsObserver"]
 
-DEAD = frozenset(("relu", "relu6", "threshold", "hardshrink", "softshrink", "hardtanh"))
-# Memory of an input's shape, and with no value of it.
-MIXING = frozenset(("contract", "attention", "opaque"))  # what they return has its channels last
-UNSET = frozenset(("empty_like", "new_empty", "new_empty_strided"))
+CAN_DIE = frozenset(("relu", "relu6", "threshold", "hardshrink", "softshrink", "hardtanh"))
+MIXING = frozenset(("contract", "attention", "opaque"))  # their results have the channels last
+UNSET = frozenset(("empty_like", "new_empty", "new_empty_strided"))  # memory without values
 ENTROPIES = {"cross_entropy": functional.cross_entropy, "nll_loss": functional.nll_loss}
 
 
@@ -37,10 +36,11 @@ class _Known:
     """What is known of a tensor.
 
     Attributes:
-        tensor: itself, not kept alive: its id may be another's one day.
-        number: of its row; None if no input is in it.
+        tensor: the tensor, not kept alive: another may get its id later.
+        number: of its row; None if it doesn't depend on an input.
         features: its axis of features; None for the last.
-        params: what it was made from, if no input is in it: a weight under weight_norm.
+        params: the parameters that it was made from, if no input was used: a weight under
+            weight_norm.
     """
 
     tensor: weakref.ref[Tensor]
@@ -57,7 +57,7 @@ class Entropy(NamedTuple):
     value: float
 
 
-class Meter:
+class MomentsObserver:
     """Observes a run: a row for each floating call on the way from the inputs."""
 
     def __init__(
@@ -83,6 +83,7 @@ class Meter:
         self._rank = rank
         self._known: dict[int, _Known] = {}
         self._nodes: list[object] = []
+        self._gradients: dict[int, Moments] = {}
         self._running = [""]
         self._params: dict[int, str] = {}
         for slot in found:
@@ -108,28 +109,36 @@ class Meter:
     def source(self, original: Tensor, stand_in: Tensor) -> None: ...
 
     def enter(self, path: str, module: nn.Module, args: tuple[Any, ...]) -> None:
-        self._note(args, self._running[-1])
+        self._note_unobserved(args, self._running[-1])
         self._running.append(path)
         self.last = path
 
     def leave(self, path: str, module: nn.Module, result: object) -> None:
         self._running.pop()
-        self._note(result, path, made=True)
+        self._note_unobserved(result, path, made=True)
 
     def returned(self, output: object) -> None:
-        """Take note of what the model returned: of calls that nobody saw, it is all there is."""
-        self._note(output, "", made=True)
-        known = (self._look(tensor) for tensor in tensors_in(output))
+        """Note what the model returned: of calls that can't be observed there is nothing else."""
+        self._note_unobserved(output, "", made=True)
+        known = (self._known_of(tensor) for tensor in tensors_in(output))
         self.outputs = {k.number for k in known if k is not None and k.number is not None}
 
-    def _note(self, value: object, path: str, made: bool = False) -> None:
-        """Give a row to what was made by calls that nobody saw, in the module of this path."""
-        with torch._C.DisableTorchFunction():  # or what measures would be measured
+    def _note_unobserved(self, value: object, path: str, made: bool = False) -> None:
+        """Give a row to what calls made that can't be observed, in the module of this path."""
+        with torch._C.DisableTorchFunction():  # the measuring itself isn't observed
             for tensor in tensors_in(value):
                 self._number(tensor, path, made)
 
+    def finished_rows(self, spreads: Iterable[float]) -> tuple[SignalRow, ...]:
+        """Return the rows with the gradients' moments and with each one's spread over seeds."""
+        pairs = enumerate(zip(self.rows, spreads, strict=True))
+        return tuple(
+            replace(row, backward=self._gradients.get(number), spread=spread)
+            for number, (row, spread) in pairs
+        )
+
     def release(self) -> None:
-        """Let go of the graph, the last call first: torch frees a deep one by deep recursion."""
+        """Free the graph, the last call first: torch would free a deep one by deep recursion."""
         while self._nodes:
             self._nodes.pop()
 
@@ -140,7 +149,7 @@ class Meter:
         if result is None and call.inplace:  # x[0] = y returns nothing
             result = floating(call.args[:1])
         if result is None:
-            self._pass_on(call)
+            self._note_dependence(call)
             return
         key = self._keys.of(call)
         takes = [number for t in tensors_in((call.args, dict(call.kwargs)))
@@ -184,16 +193,16 @@ class Meter:
         self._note_entropy(call)
         if result.requires_grad:
             self._nodes.append(result.grad_fn)
-            result.register_hook(partial(self._arrived, row, axes))  # pyright: ignore[reportUnknownMemberType]
+            result.register_hook(partial(self._gradient_arrived, number, axes))  # pyright: ignore[reportUnknownMemberType]
 
-    def _arrived(self, row: SignalRow, axes: Axes, gradient: Tensor | None) -> None:
+    def _gradient_arrived(self, number: int, axes: Axes, gradient: Tensor | None) -> None:
         if gradient is None:  # of several results this one wasn't used
             return
         with torch.no_grad():
-            row.backward = moments_of(gradient, axes, self._batch)
+            self._gradients[number] = moments_of(gradient, axes, self._batch)
 
-    def _pass_on(self, call: Call) -> None:
-        """What is chosen by the inputs, indices say, depends on them as well."""
+    def _note_dependence(self, call: Call) -> None:
+        """Note that what was chosen by the inputs, such as indices, depends on them as well."""
         given = tensors_in((call.args, dict(call.kwargs)))
         numbers = [self._number(t, call.path) for t in given]
         known = [number for number in numbers if number is not None]
@@ -206,20 +215,20 @@ class Meter:
         for tensor in tensors_in((call.args, dict(call.kwargs))):
             if id(tensor) in self._params:
                 names[self._params[id(tensor)]] = None
-            elif (known := self._look(tensor)) is not None:
+            elif (known := self._known_of(tensor)) is not None:
                 names.update(dict.fromkeys(known.params))
         return tuple(names)
 
     def _remember(self, tensor: Tensor, number: int, features: int | None) -> None:
         self._known[id(tensor)] = _Known(weakref.ref(tensor), number, features)
 
-    def _look(self, tensor: Tensor) -> _Known | None:
+    def _known_of(self, tensor: Tensor) -> _Known | None:
         known = self._known.get(id(tensor))
         return None if known is None or known.tensor() is not tensor else known
 
     def _number(self, tensor: Tensor, path: str, made: bool = False) -> int | None:
-        """Return the number of a tensor's row; one that was made unseen gets a row here."""
-        known = self._look(tensor)
+        """Return the number of a tensor's row; one that no observed call made gets a row here."""
+        known = self._known_of(tensor)
         if known is not None:
             return known.number
         # What a module made, or what depends on parameters, and came from no call: scripted code.
@@ -254,7 +263,7 @@ class Meter:
         if role in MIXING:
             return last
         for tensor in tensors_in(call.args):
-            known = self._look(tensor)
+            known = self._known_of(tensor)
             if known is None or known.features is None:
                 continue
             if role == "view" and (moved := _moved(tensor, known.features, result)) is not None:
@@ -266,7 +275,7 @@ class Meter:
     def _note_entropy(self, call: Call) -> None:
         mean = ENTROPIES.get(call.function)
         logits = next(tensors_in(call.args), None)
-        known = None if logits is None else self._look(logits)
+        known = None if logits is None else self._known_of(logits)
         if mean is None or logits is None or known is None or known.number is None:
             return
         if not logits.dim() or not isinstance(call.result, Tensor):
@@ -293,7 +302,7 @@ def _idle(function: str, result: Tensor, axes: Axes) -> float | None:
     if function in SATURATED_BEYOND:
         low, high = SATURATED_BEYOND[function]
         return ((result <= low) | (result >= high)).float().mean().item()
-    if function not in DEAD or axes.features is None:
+    if function not in CAN_DIE or axes.features is None:
         return None
     others = tuple(axis for axis in range(result.dim()) if axis != axes.features)
     result = result.detach()

@@ -15,16 +15,16 @@ from goodinit.findings.depth import (
     signal_severity,
     variance_map_is_unstable,
 )
-from goodinit.signal.paths import Run
+from goodinit.signal.paths import Path
 from goodinit.signal.remedies import NORMS, STANDARD
 from goodinit.signal.rows import Signal, SignalRow
 
-__all__ = ["scale", "unstable"]
+__all__ = ["find_lost_signal", "find_unstable_variance"]
 
 
-def scale(signal: Signal, ways: list[Run], outputs: set[int]) -> Iterator[Finding]:
+def find_lost_signal(signal: Signal, ways: list[Path], outputs: set[int]) -> Iterator[Finding]:
     """Yield vanishing and exploding, at the place where it is worst."""
-    worst: dict[str, tuple[float, SignalRow, Run]] = {}
+    worst: dict[str, tuple[float, SignalRow, Path]] = {}
     carried = _carried(signal.rows, outputs)
     for number, (row, run) in enumerate(zip(signal.rows, ways, strict=True)):
         first = signal.rows[run.start].forward
@@ -92,7 +92,7 @@ def _carried(rows: Sequence[SignalRow], outputs: set[int]) -> set[int]:
     return found
 
 
-def unstable(signal: Signal, ways: list[Run]) -> Iterator[Finding]:
+def find_unstable_variance(signal: Signal, ways: list[Path]) -> Iterator[Finding]:
     """Yield a variance map whose slope is above 1, over many layers (Poole et al., 2016)."""
     layers = [(way, row) for way, row in zip(ways, signal.rows, strict=True)
               if row.kind == "contract" and row.params]  # fmt: skip

@@ -1,0 +1,127 @@
+"""What a model, its inputs and its loss must be like to be measured, and the errors if not."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from goodinit.anatomy.names import Slot, slots
+from goodinit.anatomy.writable import check_module
+from goodinit.errors import MetaModelError, SignalError
+from goodinit.signal.batch_axis import batch_of
+from goodinit.trace.calls import tensors_in
+from goodinit.trace.run import Inputs, arguments
+
+__all__ = [
+    "Loss",
+    "backward_error",
+    "check_count",
+    "check_graph",
+    "check_runnable",
+    "check_scalar",
+    "first_line",
+    "unwrapped",
+]
+
+Loss = Callable[[Any], Tensor]
+
+
+def unwrapped(model: nn.Module) -> nn.Module:
+    """Return the model inside of torch.compile and data parallelism.
+
+    >>> net = nn.Linear(2, 2)
+    >>> unwrapped(nn.DataParallel(net)) is net
+    True
+    """
+    inner: object = getattr(model, "_orig_mod", None)
+    if inner is None and isinstance(model, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
+        inner = cast("object", model.module)
+    return unwrapped(inner) if isinstance(inner, nn.Module) else cast("nn.Module", model)
+
+
+def check_runnable(model: nn.Module, inputs: Inputs) -> list[Slot]:
+    """Return the model's parameters and buffers if there is something to run, and to run it on.
+
+    Raises:
+        LazyParameterError: a lazy module.
+        MetaModelError: a parameter or an input has no memory.
+        ModelError: it is no module.
+        SignalError: the batch is empty, an input is nested, or something was made under
+            ``torch.inference_mode``.
+    """
+    found = slots(check_module(model, "measuring"))
+    for name, tensor in model.named_parameters():
+        if tensor.is_meta:
+            raise MetaModelError(
+                f"{name} is on the meta device, and measuring needs weights: "
+                "gi.apply_(model, plan, materialize='cpu') first"
+            )
+    if torch.is_inference_mode_enabled():
+        raise SignalError("nothing can be differentiated under torch.inference_mode: leave it")
+    given = list(tensors_in(arguments(inputs)))
+    if any(t.is_meta for t in given):
+        raise MetaModelError(
+            "an input is on the meta device: measuring needs values, torch.randn say"
+        )
+    if any(t.is_nested for t in given):
+        raise SignalError(
+            "an input is a nested tensor, and measuring needs samples of one size: pad it, as "
+            "torch.nested.to_padded_tensor does"
+        )
+    if any(t.is_inference() for t in (*model.parameters(), *model.buffers(), *given)):
+        raise SignalError(
+            "a tensor of the model or the inputs was made under torch.inference_mode, where "
+            "nothing can be differentiated: make it outside, or clone it"
+        )
+    if batch_of(inputs) == 0:
+        raise SignalError("the batch is empty: measuring needs at least one sample")
+    return found
+
+
+def check_scalar(total: object) -> Tensor:
+    """Return the loss; raise SignalError unless it is one number."""
+    if not isinstance(total, Tensor) or total.numel() != 1:
+        said = tuple(total.shape) if isinstance(total, Tensor) else type(total).__name__
+        raise SignalError(f"loss must return a scalar, and returned {said}: take its mean")
+    return total
+
+
+def check_count(value: object, name: str, least: int, why: str) -> int:
+    """Return a number of times; raise SignalError unless it is an int that is large enough."""
+    try:
+        number = operator.index(cast("int", value))
+    except TypeError:
+        raise SignalError(f"{name}={value!r} is no whole number: pass an int") from None
+    if number < least:
+        raise SignalError(f"{name}={number}: {why} needs at least {least}")
+    return number
+
+
+def check_graph(total: Tensor, output: object, otherwise: str) -> None:
+    """Raise SignalError if no gradient starts from the loss; ``otherwise`` if from no output."""
+    if total.requires_grad:
+        return
+    if any(t.requires_grad for t in tensors_in(output)):
+        raise SignalError(
+            "the loss doesn't depend on the model's output in a way that can be differentiated: "
+            "leave out detach(), item(), argmax() and integers between the two"
+        )
+    raise SignalError(otherwise)
+
+
+def backward_error(error: Exception, do: str = "") -> SignalError:
+    """Return what is said of an error that a model's backward pass raised, and what to do."""
+    said = first_line(error)
+    if "checkpoint" in f"{type(error).__name__} {error}".lower():
+        do = "gradient checkpointing must be off"
+    return SignalError(f"the backward pass raised: {said}" + (f"; {do}" if do else ""))
+
+
+def first_line(error: Exception) -> str:
+    """Return the type and the first line of an error."""
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
