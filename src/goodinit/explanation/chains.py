@@ -36,7 +36,6 @@ __all__ = [
     "Link",
     "chains_by_flow",
     "chains_by_type",
-    "heads_by_flow",
     "squared",
 ]
 
@@ -185,20 +184,6 @@ def chains_by_flow(graph: Graph, seen: Mapping[int, Seen]) -> list[Chain]:
         if link is not None and id(one) not in before and link[0] is not one:
             before[id(one)] = link
     return _chains(list(at.values()), before, list(seen.values()))
-
-
-def heads_by_flow(graph: Graph, seen: Mapping[int, Seen]) -> dict[str, float]:
-    """Return by what number a projection's input or output is multiplied besides, by name."""
-    found: dict[str, float] = {}
-    for node in graph.nodes:
-        for use in node.weights:
-            one = seen.get(use.param)
-            if one is not None and one.row.tied and len(node.signals) == 1:
-                before = graph.nodes[node.signals[0].node]
-                around = [before, *(graph.nodes[index] for index in node.consumers)]
-                numbers = [n.number for n in around if n.role == "mul" and n.number is not None]
-                found[one.row.name] = math.prod(numbers)
-    return found
 
 
 def _weight_of(node: Node, seen: Mapping[int, Seen]) -> Seen | None:

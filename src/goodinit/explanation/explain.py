@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from torch import nn
 
 from goodinit.anatomy import read
+from goodinit.anatomy.heads import head_factors
 from goodinit.anatomy.writable import check_module
 from goodinit.errors import nearest
 from goodinit.explanation import table
 from goodinit.explanation.candidates import Candidate, candidates, level_of
-from goodinit.explanation.chains import chains_by_flow, chains_by_type, heads_by_flow
+from goodinit.explanation.chains import chains_by_flow, chains_by_type
 from goodinit.explanation.common_practice import meant_by
 from goodinit.explanation.context import Case, Verdict
 from goodinit.explanation.reading import Seen, check_memory, see
@@ -153,7 +154,7 @@ def explain(model: nn.Module, inputs: Inputs | None = None) -> Explanation:
         best=best,
         standard=next(c for c in ranked if c.call == '"standard"'),
         chains=chains_by_type(model, seen) if graph is None else chains_by_flow(graph, numbered),
-        heads={} if graph is None else heads_by_flow(graph, numbered),
+        heads=head_factors(anatomy),
         inputs=inputs is not None,
         level=level,
     )

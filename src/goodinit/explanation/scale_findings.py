@@ -5,14 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from torch import nn
-
+from goodinit.anatomy.heads import TABLES, multiplies
 from goodinit.errors import GoodinitError
 from goodinit.explanation.chains import Chain, squared
 from goodinit.explanation.context import Case, Verdict, verdict
 from goodinit.explanation.reading import Part, Seen
 from goodinit.explanation.recognition import AS_ONE, FANS
-from goodinit.findings.biases import bias_dominates, forgets_half
+from goodinit.findings.biases import GATES, bias_dominates, bias_severity, forgets_half
 from goodinit.findings.depth import chain_severity, gain_is_off, has_depth
 from goodinit.findings.logits import tied_table_is_too_large
 from goodinit.findings.norms import around_zero, norm_lies_around_zero
@@ -21,8 +20,6 @@ from goodinit.schemes import Normal, Ones, Scheme, Uniform, XavierUniform, Zeros
 
 __all__ = ["scales"]
 
-TABLES = (nn.Embedding, nn.EmbeddingBag)
-GATES = ("sigmoid", "softplus", "hardsigmoid")
 DCGAN_STD = 0.2  # a smaller one looks like DCGAN's N(1, .02), drawn around the wrong number
 HEAVY_BIAS = 100  # times what is left of the input's own part: then the cause names the biases
 
@@ -67,8 +64,7 @@ def _norms_around_zero(case: Case) -> Iterator[Verdict]:
 
 def _tied_too_large(case: Case) -> Iterator[Verdict]:
     for one in case.seen:
-        multiplied = any(not isinstance(owner, TABLES) for owner, _ in one.slot.places)
-        if not (one.row.tied and multiplied and one.row.facets.kind == "embedding"):
+        if one.row.facets.kind != "embedding" or not multiplies(one.slot):
             continue
         if one.whole is None or not one.whole.sample.finite or not case.look(one).known:
             continue
@@ -239,11 +235,14 @@ def _biases(case: Case) -> Iterator[Verdict]:
         if not (signal > 0 and bias_dominates(bias, bias + signal)):
             continue
         sample = one.whole.sample
-        drawn = abs(sample.mean) < sample.std and weight.row.facets.part != "head"
-        gates = weight.row.facets.activation in GATES
+        severity = bias_severity(
+            drawn=abs(sample.mean) < sample.std,
+            activation=weight.row.facets.activation,
+            head=weight.row.facets.part == "head",
+        )
         yield verdict(
             "GI132",
-            "warning" if drawn and not gates and case.look(weight).known else "info",
+            severity if case.look(weight).known else "info",
             [one],
             f"its second moment is {bias:.2g}, and what its weight makes of a unit signal "
             f"{signal:.2g}: the layer starts by adding its bias and little else",

@@ -1,16 +1,16 @@
-"""What is doubtful about a plan: the findings GI111 to GI115, GI117 and GI118."""
+"""What is doubtful about a plan: the findings GI111 to GI115, GI117, GI118 and GI132."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from torch import nn
-
 from goodinit._common.text import several
 from goodinit.anatomy import Anatomy
+from goodinit.anatomy.heads import head_factors, multiplies
 from goodinit.anatomy.names import Slot
 from goodinit.errors import nearest
-from goodinit.findings import Finding
+from goodinit.findings import Finding, Severity
+from goodinit.findings.biases import BIAS_SHARE, bias_dominates, bias_severity
 from goodinit.findings.logits import tied_table_is_too_large
 from goodinit.findings.norms import around_zero, norm_lies_around_zero
 from goodinit.findings.scales import grew_on_another_scale
@@ -22,8 +22,6 @@ from goodinit.recipes.recipe import Recipe
 from goodinit.recipes.rule import Rule
 
 __all__ = ["find_in_plan"]
-
-TABLES = (nn.Embedding, nn.EmbeddingBag)
 
 
 def find_in_plan(
@@ -37,7 +35,8 @@ def find_in_plan(
     """Return what a reader of the plan should know before applying it."""
     return (
         *_norms_around_zero(rows, anatomy),
-        *_tied_too_large(rows, slots),
+        *_tied_too_large(rows, slots, anatomy),
+        *_biases_dominate(rows, slots),
         *_needs_flow(rows, recipe, anatomy),
         *_never_won(recipe, won),
         *_extra_keys(kept, rows),
@@ -70,24 +69,68 @@ def _is_around_zero(row: PlanRow) -> bool:
     return row.mean is not None and row.std is not None and norm_lies_around_zero(row.mean, row.std)
 
 
-def _tied_too_large(rows: tuple[PlanRow, ...], slots: list[Slot]) -> Iterator[Finding]:
-    multiplied = {
-        slot.name
-        for slot in slots
-        if slot.tied and any(not isinstance(owner, TABLES) for owner, _ in slot.places)
-    }
-    for row in rows:
-        std = row.std if row.kind == "embedding" and row.name in multiplied else None
+def _tied_too_large(
+    rows: tuple[PlanRow, ...], slots: list[Slot], anatomy: Anatomy
+) -> Iterator[Finding]:
+    factors: dict[str, float] | None = None
+    for row, slot in zip(rows, slots, strict=True):
+        std = row.std if row.kind == "embedding" and multiplies(slot) else None
+        if std is None:
+            continue
+        if factors is None:
+            factors = head_factors(anatomy)
         width = row.shape[-1] if row.shape else 0
-        if std is not None and tied_table_is_too_large(std, width):
+        times = abs(factors.get(row.name, 1.0))
+        if tied_table_is_too_large(std * times, width):
             yield Finding(
                 "GI112",
                 "warning",
                 row.name,
                 f"it is tied with {row.tied[0]}, which multiplies by it, and std {std:g} makes "
-                f"the first logits {std * width**0.5:.3g} wide",
+                f"the first logits {std * times * width**0.5:.3g} wide",
                 f"draw it with std {width**-0.5:.3g}, 1/sqrt({width})",
             )
+
+
+def _biases_dominate(rows: tuple[PlanRow, ...], slots: list[Slot]) -> Iterator[Finding]:
+    """A bias that is larger than what its weight passes on of a signal of second moment 1."""
+    weights = {
+        id(slot.owner): row
+        for row, slot in zip(rows, slots, strict=True)
+        if row.layout is not None and row.part != "bias"
+    }
+    found: dict[Severity, list[PlanRow]] = {}
+    for row, slot in zip(rows, slots, strict=True):
+        weight = weights.get(id(slot.owner))
+        if weight is None or row.part != "bias" or row.kind not in ("linear", "conv"):
+            continue
+        bias, passed = _second_moment(row), _passed_on(weight)
+        if bias and passed and bias_dominates(bias, bias + passed):
+            severity = bias_severity(
+                drawn=row.mean is not None and row.std is not None and abs(row.mean) < row.std,
+                activation=weight.activation,
+                head=weight.part == "head",
+            )
+            found.setdefault(severity, []).append(row)
+    for severity, bad in found.items():
+        names = several((row.name for row in bad), 1)
+        cause = (
+            f"more than {BIAS_SHARE:.0%} of what the layer passes on of a signal of second moment "
+            "1 is the bias, the same for all inputs"
+        )
+        rule = f"recipe.override(gi.Rule({bad[0].name!r}, gi.Zeros()))"
+        yield Finding("GI132", severity, names, cause, f"draw it smaller: {rule}")
+
+
+def _second_moment(row: PlanRow) -> float:
+    """Return the mean square of what is drawn, of the first block; 0 where it is kept."""
+    return next((mean**2 + std**2 for _, mean, std in row.moments()), 0.0)
+
+
+def _passed_on(weight: PlanRow) -> float:
+    """Return what a weight makes of a signal of second moment 1; 0 where that is unknown."""
+    fan_in = weight.parts()[0].fan_in
+    return _second_moment(weight) * (fan_in or 0.0)
 
 
 def _needs_flow(rows: tuple[PlanRow, ...], recipe: Recipe, anatomy: Anatomy) -> Iterator[Finding]:

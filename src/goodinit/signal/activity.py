@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from goodinit.findings import Finding
-from goodinit.findings.biases import BIAS_SHARE, bias_dominates
+from goodinit.findings.biases import BIAS_SHARE, GATES, bias_dominates
 from goodinit.findings.clones import (
     CLONES,
     COPIES,
@@ -41,7 +41,7 @@ __all__ = [
 
 CENTERED = frozenset(("batch_norm", "instance_norm"))  # a bias before them is subtracted
 ROOTS = frozenset(("rsqrt", "sqrt", "reciprocal", "pow", "std", "norm", "vector_norm"))
-GATES = frozenset(("sigmoid", "softplus", "hardsigmoid", "gate"))
+SHUT_ON_PURPOSE = GATES | {"gate"}  # a product of two signals is a "gate"
 MULTIPLIED = 2.0  # two second moments that differ by less are one: rounding, an epsilon
 LEARNT_AS_ONE = frozenset(("contract", "pick", "opaque", "attention"))  # whose weights are layers'
 
@@ -108,7 +108,7 @@ def find_dominating_biases(signal: Signal, params: Mapping[str, Tensor]) -> Iter
         seen, bias = following[number], vectors[0]
         taken = max((signal.rows[n].forward.second for n in row.takes if n >= 0), default=1.0)
         # Of a branch that starts at 0 the bias is all there is, for now.
-        if not taken or "contract" not in seen or GATES & seen:
+        if not taken or "contract" not in seen or SHUT_ON_PURPOSE & seen:
             continue
         subtracted = CENTERED & seen or ("layer_norm" in seen and is_level(bias))
         if is_bias(bias, row) and not subtracted:

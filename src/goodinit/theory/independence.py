@@ -10,6 +10,7 @@ import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import count
 from typing import cast
 
 import torch
@@ -274,20 +275,22 @@ def independence(
     drawn = [_squared_gradient(model, inputs, loss, names, other) for other in others]
     if not true or not all(drawn) or not all(map(math.isfinite, (true, *drawn))):
         raise SignalError("the gradient at the start is 0 or not finite: see goodinit.measure")
-    means = (
-        math.fsum(squares) / redraws
-        for squares in zip(*([row.square for row in other.rows] for other in others), strict=True)
-    )
-    rows = tuple(map(_row, observer.rows, means))
-    ratio = true / (math.fsum(drawn) / redraws)
-    wide = math.exp(_half_interval(drawn))
+    rows = _rows(observer, others)
+    ratio, wide = true / statistics.fmean(drawn), math.exp(_half_interval(drawn))
     law = _law(plan, others[0].own, len({row.weight for row in rows}))
-    interval = (ratio / wide, ratio * wide)
-    return Independence(ratio, interval, rows, law, tuple(observer.skipped))
+    return Independence(ratio, (ratio / wide, ratio * wide), rows, law, tuple(observer.skipped))
+
+
+def _rows(
+    observer: GradientObserver, others: Sequence[RedrawnBackward]
+) -> tuple[IndependenceRow, ...]:
+    """Return a row for each layer, with R by the mean of the squared gradients of all redraws."""
+    means = (statistics.fmean(other.rows[n].square for other in others) for n in count())
+    return tuple(map(_row, observer.rows, means))
 
 
 def _row(layer: LayerGradients, mean: float) -> IndependenceRow:
-    """Return a layer's row, with R by the mean of the squared gradients of all redraws."""
+    """Return a layer's row, given the mean of the squared gradients of all redraws."""
     return IndependenceRow(
         layer.name,
         layer.weight,

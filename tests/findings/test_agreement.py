@@ -1,0 +1,227 @@
+"""A plan, an explanation and a measurement judge the same weights alike: one test, one threshold.
+
+docs/findings.md says which of them judges which code. The grids stay away from the thresholds by
+more than the chance of the draw, for a plan knows the law and the others its values.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import goodinit as gi
+
+N = 256
+X = torch.randn(64, N, generator=torch.Generator().manual_seed(0))
+
+
+def ill(findings: Iterable[gi.Finding], code: str) -> bool:
+    return any(f.code == code and f.severity != "info" for f in findings)
+
+
+def verdicts(model: nn.Module, recipe: Any, inputs: Any, code: str) -> dict[str, bool]:
+    """What each of the three says once the recipe is applied."""
+    plan = gi.init_(model, recipe, inputs=inputs, seed=0)
+    return {
+        "plan": ill(plan.findings, code),
+        "plan without inputs": ill(gi.plan(model, recipe).findings, code),
+        "explain": ill(gi.explain(model, inputs).findings, code),
+        "explain without inputs": ill(gi.explain(model).findings, code),
+        "measure": ill(gi.measure(model, inputs).findings, code),
+    }
+
+
+# GI111.
+
+MEANS, STDS = (0.0, 0.01, 0.1, 1.0), (0.0, 0.001, 0.02, 0.1, 0.4, 1.0, 5.0)
+NORMED = [
+    (norm, mean, std)
+    for norm in ("batch", "layer", "group")
+    for mean in MEANS
+    for std in STDS
+    if not 1.5 * mean < std < 3 * mean
+]
+
+
+@pytest.mark.parametrize(("norm", "mean", "std"), NORMED)
+def test_weights_of_norms(norm: str, mean: float, std: float) -> None:
+    width = 1024
+    norms = {
+        "batch": nn.BatchNorm1d(width),
+        "layer": nn.LayerNorm(width),
+        "group": nn.GroupNorm(4, width),
+    }
+    net = nn.Sequential(nn.Linear(N, width), norms[norm], nn.ReLU(), nn.Linear(width, 4))
+    law = gi.Normal(std, mean=mean) if std else gi.Constant(mean)
+    expected = std > 2 * mean
+    found = verdicts(net, {"1.weight": law}, X, "GI111")
+    assert found == dict.fromkeys(found, expected)
+
+
+class OnePlusWeight(nn.Module):
+    """A norm whose weight is learned as the distance from 1, as Gemma's."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x * torch.rsqrt(x.square().mean(-1, keepdim=True) + 1e-6)
+        return x * (1 + self.weight)
+
+
+def test_a_norm_that_multiplies_by_one_plus_its_weight_is_meant_around_zero() -> None:
+    net = nn.Sequential(nn.Linear(N, N), OnePlusWeight(N), nn.Linear(N, 4))
+    gi.init_(net, "standard", inputs=X, seed=0)
+    recipe = gi.recipe("standard").override(gi.Rule("1.weight", gi.Normal(0.02)))
+    plan = gi.init_(net, recipe, inputs=X, seed=0)
+    for findings in (plan.findings, gi.explain(net, X).findings, gi.measure(net, X).findings):
+        assert not ill(findings, "GI111")
+
+
+# GI112: measuring shows the logits themselves, as GI110.
+
+
+class Tied(nn.Module):
+    def __init__(self, width: int, factor: float) -> None:
+        super().__init__()
+        self.table = nn.Embedding(500, width)
+        self.layer = nn.Linear(width, width)
+        self.head = nn.Linear(width, 500, bias=False)
+        self.head.weight = self.table.weight
+        self.factor = factor
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        x = self.layer(self.table(tokens))
+        return self.head(x * self.factor if self.factor != 1 else x)
+
+
+@pytest.mark.parametrize("width", [16, 64, 256])
+@pytest.mark.parametrize("std", [0.02, 0.3, 0.7, 1.5, 5.0])
+@pytest.mark.parametrize("scaled", [False, True])
+def test_tied_tables(width: int, std: float, scaled: bool) -> None:
+    factor = width**-0.5 if scaled else 1.0
+    model, tokens = Tied(width, factor), torch.arange(32).view(4, 8)
+    recipe = gi.recipe("standard").override(gi.Rule("table.weight", gi.Normal(std)))
+    expected = std * factor > 0.5 and std * factor * width**0.5 > 4
+    plan = gi.init_(model, recipe, inputs=tokens, seed=0)
+    assert ill(plan.findings, "GI112") is expected
+    assert ill(gi.explain(model, tokens).findings, "GI112") is expected
+    unscaled = std > 0.5 and std * width**0.5 > 4  # without inputs the factor isn't known
+    assert ill(gi.plan(model, recipe).findings, "GI112") is unscaled
+    assert ill(gi.explain(model).findings, "GI112") is unscaled
+
+
+# GI124: a plan draws no two layers alike.
+
+
+def cloned(kind: str) -> tuple[nn.Module, Any, bool]:
+    """A model, its inputs, and whether it should be called ill."""
+    images = X.view(64, 4, 8, 8)
+    tokens = torch.arange(64).view(8, 8)
+    if kind == "encoder":
+        layer = nn.TransformerEncoderLayer(32, 4, batch_first=True)
+        return nn.TransformerEncoder(layer, 2), X[:, :N].reshape(64, 8, 32), True
+    linear, conv = nn.Linear(N, N), nn.Conv2d(4, 4, 3, padding=1)
+    table = nn.Embedding(64, 16)
+    lstm = nn.LSTM(32, 32, batch_first=True)
+    return {
+        "linear": (nn.Sequential(linear, nn.ReLU(), copy.deepcopy(linear)), X, True),
+        "conv": (nn.Sequential(conv, nn.ReLU(), copy.deepcopy(conv)), images, True),
+        "tables": (Tables(table, copy.deepcopy(table)), tokens, True),
+        "lstm": (Recurrent(lstm, copy.deepcopy(lstm)), X.view(64, 8, 32), True),
+        "identities": (identities(), X, False),
+        "constants": (constants(), X, False),
+        "other seeds": (nn.Sequential(linear, nn.ReLU(), nn.Linear(N, N)), X, False),
+        "a few values": (nn.Sequential(nn.Linear(3, 5), *twice(nn.Linear(5, 3))), X[:, :3], False),
+        "a copy of a module": (Online(), X, False),
+        "shared": (nn.Sequential(linear, nn.ReLU(), linear), X, False),
+    }[kind]
+
+
+def twice(layer: nn.Module) -> list[nn.Module]:
+    return [layer, nn.Linear(3, 5), copy.deepcopy(layer)]
+
+
+def identities() -> nn.Module:
+    net = nn.Sequential(nn.Linear(N, N), nn.ReLU(), nn.Linear(N, N))
+    gi.init_(net, {nn.Linear: gi.Identity(), "*.bias": gi.Zeros()})
+    return net
+
+
+def constants() -> nn.Module:
+    net = nn.Sequential(nn.Linear(N, N), nn.ReLU(), nn.Linear(N, N))
+    gi.init_(net, {nn.Linear: gi.Constant(1 / N), "*.bias": gi.Zeros()})
+    return net
+
+
+class Tables(nn.Module):
+    def __init__(self, *tables: nn.Module) -> None:
+        super().__init__()
+        self.tables = nn.ModuleList(tables)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        return torch.cat([table(tokens) for table in self.tables], -1)
+
+
+class Recurrent(nn.Module):
+    def __init__(self, *layers: nn.Module) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(layers)
+
+    def forward(self, x: Tensor) -> Tensor:
+        for layer in self.layers:
+            x, _ = layer(x)
+        return x
+
+
+class Online(nn.Module):
+    """A network and its target, both in the loss."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.online = nn.Sequential(nn.Linear(N, N), nn.ReLU(), nn.Linear(N, N))
+        self.target = copy.deepcopy(self.online)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.online(x) - 0.5 * self.target(x.flip(0))
+
+
+@pytest.mark.parametrize("kind", [
+    "encoder", "linear", "conv", "tables", "lstm", "identities", "constants", "other seeds",
+    "a few values", "a copy of a module", "shared",
+])  # fmt: skip
+def test_layers_that_are_alike(kind: str) -> None:
+    model, inputs, expected = cloned(kind)
+    assert ill(gi.explain(model).findings, "GI124") is expected
+    assert ill(gi.explain(model, inputs).findings, "GI124") is expected
+    assert ill(gi.measure(model, inputs).findings, "GI124") is expected
+
+
+# GI132: of the bias of a layer that another follows, for inputs of second moment 1.
+
+
+@pytest.mark.parametrize("function", ["tanh", "relu", "sigmoid"])
+@pytest.mark.parametrize("size", [0.0, 0.1, 1.0, 2.0, 5.0, 30.0])
+@pytest.mark.parametrize("constant", [False, True])
+def test_biases_of_hidden_layers(function: str, size: float, constant: bool) -> None:
+    between = {"tanh": nn.Tanh(), "relu": nn.ReLU(), "sigmoid": nn.Sigmoid()}[function]
+    net = nn.Sequential(nn.Linear(N, N), between, nn.Linear(N, 10))
+    law = gi.Constant(size) if constant or not size else gi.Normal(size)
+    recipe = {nn.Linear: gi.LeCunNormal(), "*.bias": gi.Zeros(), "0.bias": law}
+    expected = size > 3 and function != "sigmoid"  # which opens a gate, or shuts it
+    found = verdicts(net, recipe, X, "GI132")
+    assert found == dict.fromkeys(found, expected)
+
+
+@pytest.mark.parametrize("size", [1.0, 30.0])
+def test_the_bias_of_a_head_is_a_prior(size: float) -> None:
+    net = nn.Sequential(nn.Linear(N, N), nn.ReLU(), nn.Linear(N, 10))
+    recipe = {nn.Linear: gi.LeCunNormal(), "*.bias": gi.Zeros(), "2.bias": gi.Constant(-size)}
+    found = verdicts(net, recipe, X, "GI132")
+    assert found == dict.fromkeys(found, False)

@@ -1,0 +1,185 @@
+"""Each finding's threshold: just below it there is no finding, just above it there is one."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+import goodinit as gi
+from goodinit.findings import (
+    biases,
+    broken,
+    chance,
+    clones,
+    depth,
+    gradients,
+    likeness,
+    logits,
+    norms,
+    scales,
+    units,
+)
+
+LN_1E4, LN_1E6, LN_1E12 = math.log(1e4), math.log(1e6), math.log(1e12)
+
+# (test, arguments without a finding, arguments with one)
+EDGES: list[tuple[Callable[..., bool], tuple[Any, ...], tuple[Any, ...]]] = [
+    (depth.has_depth, (3,), (4,)),
+    # GI102, GI103: over 1e4, and over what chance explains: v / 2 + 4 sqrt(v).
+    (depth.signal_is_lost_or_explodes, (4, 0.99 * LN_1E4, 0.1), (4, 1.01 * LN_1E4, 0.1)),
+    (depth.signal_is_lost_or_explodes, (4, -0.99 * LN_1E4, 0.1), (4, -1.01 * LN_1E4, 0.1)),
+    (depth.signal_is_lost_or_explodes, (9, 0.99 * 20, 16.0), (9, 1.01 * 24, 16.0)),
+    (depth.signal_is_lost_or_explodes, (9, 0.99 * 24, 16.0), (9, 1.01 * 24, 16.0)),
+    (depth.signal_is_lost_or_explodes, (3, 2 * LN_1E4, 0.1), (4, 2 * LN_1E4, 0.1)),
+    (depth.is_drowned, (1.01e-3, 1.0), (0.99e-3, 1.0)),
+    (depth.is_most_of_the_change, (-0.49, -1.0), (-0.51, -1.0)),
+    (depth.variance_map_is_unstable, (9.9,), (10.1,)),  # GI135
+    (depth.no_gain_helps, (2.9,), (3.1,)),
+    # GI127
+    (depth.gain_is_off, (4.9, "relu"), (5.1, "relu")),
+    (depth.gain_is_off, (0.21, "relu"), (0.19, "relu")),
+    (depth.gain_is_off, (1.24, "selu"), (1.26, "selu")),
+    (depth.gain_is_off, (0.81, "selu"), (0.79, "selu")),
+    # GI108
+    (gradients.gradient_is_lost_or_explodes, (4, 0.99 * LN_1E6, 0.0), (4, 1.01 * LN_1E6, 0.0)),
+    (gradients.gradient_is_lost_or_explodes, (4, LN_1E6 + 5.9, 1.69), (4, LN_1E6 + 6.1, 1.69)),
+    (gradients.gradient_explodes_in_time, (2.0, 0.99e7, 5.0), (2.0, 1.01e7, 5.0)),
+    # GI104, GI105
+    (likeness.became_alike, (0.9989,), (0.9991,)),
+    (likeness.were_different, (0.901,), (0.899,)),
+    (likeness.has_enough_numbers, (7,), (8,)),
+    # GI106, GI107
+    (units.units_are_dead, (0.5 + 0.24, 100, 32), (0.5 + 0.26, 100, 32)),
+    (units.units_are_dead, (1.0, 100, 31), (1.0, 100, 32)),
+    (units.values_are_saturated, (0.49,), (0.51,)),
+    (units.inputs_are_large, (99.0,), (101.0,)),
+    # GI110: 2 ln K + 1
+    (logits.loss_is_far_above_a_guess, (2 * math.log(50) + 0.99, 50),
+     (2 * math.log(50) + 1.01, 50)),
+    # GI112: logits of std 4, and a table of std .5
+    (logits.tied_table_is_too_large, (0.99, 16), (1.01, 16)),
+    (logits.tied_table_is_too_large, (0.49, 1024), (0.51, 1024)),
+    # GI111
+    (norms.norm_lies_around_zero, (1.0, 1.99), (1.0, 2.01)),
+    (norms.norm_lies_around_zero, (-1.0, 1.99), (-1.0, 2.01)),
+    (norms.norm_lies_around_zero, (0.0, 0.0), (0.0, 1e-6)),
+    # GI124
+    (clones.could_be_cloned, (15,), (16,)),
+    (clones.is_drawn, (2,), (3,)),
+    # GI132, GI128
+    (biases.bias_dominates, (0.89, 1.0), (0.91, 1.0)),
+    (biases.forgets_half, (0.51,), (0.49,)),
+    # GI116, GI118, GI130, GI133, GI134
+    (scales.write_was_changed, (7.9e-7, 1.0, 1e-7), (8.1e-7, 1.0, 1e-7)),
+    (scales.write_was_changed, (7e-37, 0.0, 1e-7), (9e-37, 0.0, 1e-7)),
+    (scales.grew_on_another_scale, (1.0, 2.9), (1.0, 3.1)),
+    (scales.grew_on_another_scale, (1.0, 1 / 2.9), (1.0, 1 / 3.1)),
+    (scales.grew_on_another_scale, (0.0, 1.0), (1e-9, 1.0)),
+    (scales.write_was_lost, (1.24, 1.0), (1.26, 1.0)),
+    (scales.write_was_lost, (1.0, 1.24), (1.0, 1.26)),
+    (scales.fans_are_torchs_alone, (1.09, 1.0), (1.11, 1.0)),
+    (scales.fans_are_torchs_alone, (1.0, 0.0), (1.0, 0.5)),
+    (scales.values_are_off_center, (0.24, 1.0, 10**6), (0.26, 1.0, 10**6)),
+    (scales.values_are_off_center, (-0.59, 1.0, 100), (-0.61, 1.0, 100)),
+    # GI121, GI131
+    (broken.is_huge, (0.99e8,), (1.01e8,)),
+    (broken.is_garbage, (1.0, 0.009, False), (1.0, 0.011, False)),
+    (broken.is_garbage, (1.0, 0.5, True), (1.0, 0.5, False)),
+    (broken.has_enough_values, (99,), (100,)),
+    (broken.are_outliers, (0.011, 9.0, 1.0), (0.009, 9.0, 1.0)),
+    (broken.are_outliers, (0.001, 2.9, 1.0), (0.001, 3.1, 1.0)),
+    (broken.values_were_clamped, (10, 99, 1000, 1000, 0.0, 1e-7), (11, 11, 1000, 1000, 0.0, 1e-7)),
+    (broken.values_were_clamped, (99, 19, 20000, 20000, 0.0, 0.0),
+     (21, 21, 20000, 20000, 0.0, 0.0)),
+    (broken.values_were_clamped, (50, 50, 99, 99, 0.0, 0.0), (50, 50, 100, 100, 0.0, 0.0)),
+    (broken.values_were_clamped, (50, 50, 200, 200, 0.011, 0.0), (50, 50, 200, 200, 0.009, 0.0)),
+    (broken.values_were_clamped, (50, 50, 200, 200, 0.0, 1.1e-3), (50, 50, 200, 200, 0.0, 0.9e-3)),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("test", "silent", "found"), EDGES, ids=[f"{n}-{e[0].__name__}" for n, e in enumerate(EDGES)]
+)
+def test_on_both_sides(
+    test: Callable[..., bool], silent: tuple[Any, ...], found: tuple[Any, ...]
+) -> None:
+    assert test(*silent) is False
+    assert test(*found) is True
+
+
+def test_chance_is_hanin_and_nica_s() -> None:
+    """log(second) has the variance 5 / width a layer over seeds, and half of it as a mean loss."""
+    assert chance.layer_variance(50) == 0.1
+    assert chance.drift_by_chance(0.0) == 0.0
+    assert chance.drift_by_chance(4.0) == 2.0 + 4 * 2.0
+
+
+@pytest.mark.parametrize(
+    ("severity", "mild", "grave"),
+    [
+        (depth.signal_severity, (0.99 * LN_1E12, "warning"), (1.01 * LN_1E12, "error")),
+        (depth.signal_severity, (-0.99 * LN_1E12, "warning"), (-1.01 * LN_1E12, "error")),
+        (gradients.gradient_severity, (0.99 * LN_1E12, "warning"), (1.01 * LN_1E12, "error")),
+        (depth.chain_severity, (1.01e-3, None), (0.99e-3, "info")),
+        (depth.chain_severity, (1.01e-6, "info"), (0.99e-6, "warning")),
+        (broken.garbage_severity, (0.99e8, "warning"), (1.01e8, "error")),
+    ],
+)
+def test_severities(severity: Callable[[float], str], mild: Any, grave: Any) -> None:
+    for value, expected in (mild, grave):
+        assert severity(value) == expected
+
+
+def test_a_number_that_is_none_has_no_severity() -> None:
+    assert depth.chain_severity(math.nan) is None
+
+
+# Through the verbs.
+
+
+def codes(findings: Any) -> set[str]:
+    return {finding.code for finding in findings}
+
+
+@pytest.mark.parametrize(
+    ("ratio", "found"), [(2.8, False), (3.2, True), (0.36, False), (0.31, True)]
+)
+def test_grown_rows(ratio: float, found: bool) -> None:
+    old = torch.randn(500, 16, generator=torch.Generator().manual_seed(0))
+    kept = {"weight": old / old.std() * 0.02}
+    plan = gi.plan(nn.Embedding(600, 16), {"weight": gi.Normal(0.02 * ratio)}, keep=kept)
+    assert ("GI118" in codes(plan.findings)) is found
+
+
+@pytest.mark.parametrize(("mean", "found"), [(0.23, False), (0.27, True), (-0.27, True)])
+def test_values_off_center(mean: float, found: bool) -> None:
+    net = nn.Sequential(nn.Linear(256, 256), nn.ReLU(), nn.Linear(256, 4))
+    gi.init_(
+        net, {"0.weight": gi.Normal(0.05, mean=0.05 * mean), "2.weight": gi.HeNormal()}, seed=0
+    )
+    assert ("GI134" in codes(gi.explain(net).findings)) is found
+
+
+LAYERS, WIDTH = 10, 8
+VARIANCE = 5 / WIDTH * LAYERS
+BAR = VARIANCE / 2 + 4 * math.sqrt(VARIANCE)  # 13.1, above ln 1e4 = 9.2
+
+
+@pytest.mark.parametrize(("change", "code"), [
+    (0.95 * BAR, None), (1.05 * BAR, "GI103"), (-0.95 * BAR, None), (-1.05 * BAR, "GI102"),
+])  # fmt: skip
+def test_the_bar_of_chance_in_narrow_networks(change: float, code: str | None) -> None:
+    """Multiples of the identity change the second moment by exactly what they say."""
+    net = nn.Sequential(*(nn.Linear(WIDTH, WIDTH, bias=False) for _ in range(LAYERS)))
+    for layer in net:
+        nn.init.eye_(layer.weight)
+        # It counts from the first layer's output, and without the last layer's own factor.
+        layer.weight.data *= math.exp(change / 2 / (LAYERS - 2))
+    signs = torch.randn(64, WIDTH, generator=torch.Generator().manual_seed(0)).sign()
+    found = codes(gi.measure(net, signs).findings) & {"GI102", "GI103"}
+    assert found == ({code} if code else set())
