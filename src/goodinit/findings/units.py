@@ -9,7 +9,7 @@ __all__ = ["SATURATED_BEYOND", "inputs_are_large", "units_are_dead", "values_are
 IDLE_SHARE = 0.5  # relu has half of its values at 0, but not of a unit for all samples
 NUMBERS_OF_A_UNIT = 32  # that it must have had the chance to be alive for: 2^-32 by chance
 ERRORS_OF_A_COIN = 5.0  # deep down samples are alike, and half of the units are off for all of them
-# Where an activation counts as saturated: the slope is a fiftieth of that at 0 and less.
+# Where an activation counts as saturated: its slope is a twenty-fifth of its maximum and less.
 SATURATED_BEYOND = {"tanh": (-0.99, 0.99), "sigmoid": (0.01, 0.99), "hardsigmoid": (0.0, 1.0)}
 LARGE_INPUTS = 100.0  # second moment: ten times the standard deviation that layers are made for
 
