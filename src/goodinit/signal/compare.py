@@ -66,6 +66,13 @@ class Comparison(Result[ComparisonRow]):
         plans: of each recipe.
         rows: one per recipe.
         findings: of each recipe, each code once, as the draw has it where it is gravest.
+
+    Example:
+        >>> import torch
+        >>> import goodinit as gi
+        >>> found = gi.compare(nn.Linear(64, 64), torch.ones(8, 64), ["lecun", "he"], seeds=2)
+        >>> found, found["he"].seeds, len(found.signals["lecun"])
+        (<Comparison: 2 recipes, 0 findings>, 2, 2)
     """
 
     signals: Mapping[str, Sequence[Signal]]

@@ -38,6 +38,13 @@ class SignalRow:
         params: names of the parameters that it took.
         spread: standard deviation of log(second) over seeds, due to the finite width of the
             layers since the last norm (Hanin & Rolnick, 2018).
+
+    Example:
+        >>> import torch
+        >>> import goodinit as gi
+        >>> row = gi.measure(torch.nn.Linear(4, 2), torch.ones(8, 4)).rows[0]
+        >>> row.key, row.kind, row.shape, row.params
+        (':linear', 'contract', (8, 2), ('weight', 'bias'))
     """
 
     key: str
@@ -88,6 +95,14 @@ class Signal(Result[SignalRow]):
         loss: its value; None where a random projection of the outputs stood in for it.
         batch: number of samples.
         notes: what could not be measured, and why.
+
+    Example:
+        >>> import torch
+        >>> import goodinit as gi
+        >>> net = torch.nn.Sequential(torch.nn.Linear(4, 4), torch.nn.ReLU())
+        >>> signal = gi.measure(net, torch.randn(64, 4, generator=torch.manual_seed(0)))
+        >>> [row.key for row in signal], signal["1"].function, signal.batch
+        (['0:linear', '1:relu'], 'relu', 64)
     """
 
     rows: tuple[SignalRow, ...]

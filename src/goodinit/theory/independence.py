@@ -76,6 +76,13 @@ class IndependenceRow:
         sided: (sum of g)^2 / (n |g|^2) of the gradient g that reaches the activation's n units:
             1 if it is the same for all, 1/n if its signs are random.
         square: |dL/dx|^2.
+
+    Example:
+        >>> import goodinit as gi
+        >>> x = torch.randn(8, 4, generator=torch.manual_seed(0))
+        >>> found = gi.theory.independence(nn.Linear(4, 4), x, lambda y: y.square().sum())
+        >>> found.rows[0].name, found.rows[0].weight, found.rows[0].m
+        (':linear', 'weight', None)
     """
 
     name: str
@@ -101,6 +108,13 @@ class Independence(Result[IndependenceRow]):
         law: what the redrawn weights were drawn from.
         skipped: keys of calls whose weights are inside of one function, as an LSTM's are: they
             keep their own weights on the way back, and have no row.
+
+    Example:
+        >>> import goodinit as gi
+        >>> x = torch.randn(64, 64, generator=torch.manual_seed(0))
+        >>> found = gi.theory.independence(nn.Linear(64, 64), x, lambda y: y.square().sum())
+        >>> found.holds, len(found), found.ratio > 1  # the gradient is 2 y: it depends on W
+        (False, 1, True)
     """
 
     ratio: float
