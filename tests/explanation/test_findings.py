@@ -1,4 +1,4 @@
-"""Each finding: a model that has it, one that hasn't, and a remedy that takes it away."""
+"""Each finding: a model with it, a model without it, and a remedy that removes it."""
 
 from __future__ import annotations
 
@@ -113,9 +113,9 @@ class Tied(nn.Module):
         return self.head(self.norm(self.table(tokens)) * self.scale)
 
 
-def padded(mended: bool) -> nn.Module:
+def padded(fixed: bool) -> nn.Module:
     net = nn.Sequential(nn.Embedding(50, 16, padding_idx=0), nn.Linear(16, 4))
-    if not mended:
+    if not fixed:
         nn.init.normal_(net[0].weight)
     return net
 
@@ -270,9 +270,9 @@ CASES: dict[str, tuple[str, str, Callable[[], nn.Module], Any, Callable[[], nn.M
 }  # fmt: skip
 
 
-def codes(told: gi.Explanation) -> dict[str, str]:
+def codes(found: gi.Explanation) -> dict[str, str]:
     """Code -> severity, the worst of each."""
-    return {finding.code: finding.severity for finding in reversed(told.findings)}
+    return {finding.code: finding.severity for finding in reversed(found.findings)}
 
 
 @pytest.mark.parametrize("tail", ["exponential", "laplace", "student"])
@@ -291,24 +291,24 @@ def test_heavy_tails_are_not_called_clamped(tail: str) -> None:
 
 
 def test_what_is_orthogonal_is_not_called_normal() -> None:
-    """A habit of one normal law for all explains them by their moments alone."""
+    """One normal law for all would explain them by their moments alone."""
     net = nn.Sequential(*[m for _ in range(3) for m in (nn.Linear(64, 64), nn.Tanh())])
     for layer in net[::2]:
         nn.init.orthogonal_(layer.weight, 2**0.5)
         nn.init.zeros_(layer.bias)
-    told = gi.explain(net)
-    assert told.recipe == "orthogonal"
-    assert {row.looks for row in told if row.gain} == {"orthogonal, times 1.41"}
-    assert len(told) == 6
+    found = gi.explain(net)
+    assert found.recipe == "orthogonal"
+    assert {row.looks for row in found if row.gain} == {"orthogonal, times 1.41"}
+    assert len(found) == 6
 
 
 @pytest.mark.filterwarnings("ignore:.*weight_norm.*is deprecated:FutureWarning")
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 def test_found_where_it_is(case) -> None:
     code, severity, has, inputs, _ = case
-    told = gi.explain(has(), inputs)
-    assert codes(told).get(code) == severity, str(told)
-    assert told.ok == (not {"warning", "error"} & set(codes(told).values()))
+    found = gi.explain(has(), inputs)
+    assert codes(found).get(code) == severity, str(found)
+    assert found.ok == (not {"warning", "error"} & set(codes(found).values()))
 
 
 @pytest.mark.filterwarnings("ignore:.*weight_norm.*is deprecated:FutureWarning")
@@ -321,17 +321,17 @@ def test_not_found_where_it_is_not(case) -> None:
 
 @pytest.mark.filterwarnings("ignore:.*weight_norm.*is deprecated:FutureWarning")
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
-def test_the_remedy_can_be_pasted_and_mends_it(case) -> None:
+def test_the_remedy_can_be_pasted_and_fixes_it(case) -> None:
     code, severity, has, inputs, _ = case
     state = torch.get_rng_state()
     model = has()
     torch.set_rng_state(state)  # the same model twice: a hook's weight can't be copied
-    told = gi.explain(model, inputs)
-    finding = next(f for f in told.findings if (f.code, f.severity) == (code, severity))
+    found = gi.explain(model, inputs)
+    finding = next(f for f in found.findings if (f.code, f.severity) == (code, severity))
     if severity != "info":
         whole = has()
-        exec(told.remedy, {"gi": gi, "model": whole, "inputs": inputs})
-        assert gi.explain(whole, inputs).ok, (told.remedy, str(gi.explain(whole, inputs)))
+        exec(found.remedy, {"gi": gi, "model": whole, "inputs": inputs})
+        assert gi.explain(whole, inputs).ok, (found.remedy, str(gi.explain(whole, inputs)))
     exec(finding.remedy, {"gi": gi, "model": model, "inputs": inputs})
     after = codes(gi.explain(model, inputs))
     assert after.get(code) != severity, finding.remedy
@@ -356,11 +356,11 @@ def test_a_residual_end_may_be_zero() -> None:
         def forward(self, x: Tensor) -> Tensor:
             return x + self.out(self.fc(x).relu())
 
-    seen = gi.explain(nn.Sequential(Block(), Block()), torch.randn(2, 16))
-    assert "GI122" not in codes(seen)
-    unseen = gi.explain(nn.Sequential(Block(), Block()))
-    assert codes(unseen).get("GI122") == "info"  # inputs would tell
-    assert "inputs=" in str(unseen)
+    with_inputs = gi.explain(nn.Sequential(Block(), Block()), torch.randn(2, 16))
+    assert "GI122" not in codes(with_inputs)
+    without = gi.explain(nn.Sequential(Block(), Block()))
+    assert codes(without).get("GI122") == "info"  # inputs would decide it
+    assert "inputs=" in str(without)
 
 
 def test_heads_adapters_and_queries_may_be_zero() -> None:
@@ -394,9 +394,9 @@ def test_trained_weights_get_no_line_that_draws_all_of_them_again() -> None:
         for parameter in net.parameters():
             parameter.copy_(torch.distributions.Laplace(0.0, 0.1).sample(parameter.shape) * 3)
         net[1].weight[0, 0] = math.nan
-    told = gi.explain(net)
-    assert "*" not in told.remedy
-    assert '"1.weight"' in told.remedy
+    found = gi.explain(net)
+    assert "*" not in found.remedy
+    assert '"1.weight"' in found.remedy
 
 
 def test_weight_norms_of_one_length_are_meant() -> None:

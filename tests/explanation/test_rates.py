@@ -18,7 +18,7 @@ from tests.models.test_anatomy import NAMES, build
 from torch import nn
 
 import goodinit as gi
-from goodinit.explanation.candidates import _recipes
+from goodinit.explanation.candidates import library_recipes
 
 pytestmark = [
     pytest.mark.battery,
@@ -30,7 +30,7 @@ DESERVED = {
     ("GI112", "torch_default"): "a tied table of N(0, 1): torch's default for embeddings",
     ("GI112", "dcgan"): "likewise: dcgan leaves tables to torch",
     ("GI132", "dcgan"): "a depthwise N(0, .02^2) under torch's bias of U(+-1/sqrt(fan_in))",
-    ("GI125", "gpt2"): "N(0, .02^2) at width 32, and nothing between that mends it",
+    ("GI125", "gpt2"): "N(0, .02^2) at width 32, and nothing between that fixes it",
 }
 
 Built = tuple[str, nn.Module, Any]
@@ -39,20 +39,20 @@ Built = tuple[str, nn.Module, Any]
 def checked(model: nn.Module, inputs: Any, made: gi.Recipe, call: str, seed: int) -> Counter[str]:
     """Draw a recipe, explain, and count what came out."""
     plan = gi.init_(model, made, inputs=inputs, seed=seed)
-    told = gi.explain(model, inputs)
+    found = gi.explain(model, inputs)
     count = Counter(["draws"])
     partial = any(row.kept and not row.buffer and row.layout is not None for row in plan)
-    refused = [row.name for row in told.rows if row.ok is False]
-    if call in (told.call, *told.also):
+    refused = [row.name for row in found.rows if row.ok is False]
+    if call in (found.call, *found.also):
         count["named"] += 1
         count["rows refused"] += len(refused)
-    elif told.recipe is not None and not refused:
-        count["another that draws the like"] += 1
+    elif found.recipe is not None and not refused:
+        count["another recipe that draws the same"] += 1
     elif partial:  # weights that the recipe leaves as they are look like something else
         count["leaves weights, another explains more"] += 1
     else:
         count["wrong"] += 1
-    for finding in told.findings:
+    for finding in found.findings:
         if finding.severity != "info":
             known = (finding.code, made.name) in DESERVED
             count["deserved findings" if known else f"FALSE {finding}"] += 1
@@ -74,7 +74,7 @@ def shown(capsys: pytest.CaptureFixture[str], title: str, count: Counter[str]) -
 def test_every_recipe_on_every_model(seeds, dtype, inputs, capsys) -> None:
     total: Counter[str] = Counter()
     for name in NAMES:
-        for made, call in _recipes():
+        for made, call in library_recipes():
             for seed in seeds:
                 model, given = build(name)
                 model = model.to(dtype)
@@ -146,26 +146,26 @@ def test_models_as_they_come(library, models, capsys) -> None:
     for name, model, inputs in models():
         for given in (inputs, None):
             with warnings.catch_warnings():
-                told = gi.explain(model, given)
+                found = gi.explain(model, given)
             total["models"] += 1
-            total["a recipe"] += told.recipe is not None
-            total["a habit"] += bool(told.habit)
-            total["rows"] += len(told.rows)
-            total["rows of a known law"] += sum(row.known for row in told.rows)
-            found = {f.code for f in told.findings if f.severity != "info"}
+            total["a recipe"] += found.recipe is not None
+            total["common practice"] += bool(found.habit)
+            total["rows"] += len(found.rows)
+            total["rows of a known law"] += sum(row.known for row in found.rows)
+            found = {f.code for f in found.findings if f.severity != "info"}
             total["models with a warning"] += bool(found)
-            for code in {f.code for f in told.findings if f.severity == "info"}:
+            for code in {f.code for f in found.findings if f.severity == "info"}:
                 total[f"with info {code}"] += 1
             allowed = TRUE.get((library, name), set()) | CLAMPED[library]
             total["models with such a warning that isn't GI131"] += bool(found - {"GI131"})
             if not found <= allowed:
-                unexpected += [f"{name}: {f}" for f in told.findings if f.severity != "info"]
-            laws = Counter(row.looks for row in told.rows if row.gain is not None).most_common(2)
+                unexpected += [f"{name}: {f}" for f in found.findings if f.severity != "info"]
+            laws = Counter(row.looks for row in found.rows if row.gain is not None).most_common(2)
             with capsys.disabled():
-                seen = "seen" if given is not None else "types"
-                print(f"\n  {name} ({seen}): {told.call or told.habit or 'none'} {told.matrices}")
+                how = "inputs" if given is not None else "types"
+                print(f"\n  {name} ({how}): {found.call or found.habit or 'none'} {found.matrices}")
                 print(f"    {laws}")
-                for finding in told.findings:
+                for finding in found.findings:
                     if finding.severity != "info":
                         print(f"    {finding}")
     shown(capsys, library, total)

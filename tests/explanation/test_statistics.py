@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from goodinit.explanation import statistics
-from goodinit.explanation.statistics import law_moments, p_value, take
+from goodinit.explanation.statistics import law_moments, p_value, read_sample
 from goodinit.streams import Law
 
 LAWS = {
@@ -69,7 +69,7 @@ def test_the_distance_is_scipys(law: Law, n: int) -> None:
     slow = max(*steps, *(f - i / n for i, f in enumerate(below)))
     exact = stats.kstest(values.numpy(), scipys(law).cdf)
     assert slow == pytest.approx(exact.statistic, abs=1e-9)
-    got = statistics._by_distribution(take(values), law)
+    got = statistics._by_distribution(read_sample(values), law)
     assert got == pytest.approx(exact.pvalue, rel=0.1, abs=0.02)
 
 
@@ -86,7 +86,7 @@ def test_true_laws_are_rejected_at_the_level(law: Law, n: int, dtype: torch.dtyp
     trials = 200 if n <= 3000 else 10
     generator = torch.Generator().manual_seed(7)
     samples = drawn(law, n * trials, generator).to(dtype).view(trials, n)
-    rejected = sum(p_value(take(sample), law) < 0.01 for sample in samples)
+    rejected = sum(p_value(read_sample(sample), law) < 0.01 for sample in samples)
     # A chi-square by a cube root and a sum of few uniforms by a normal law are not exact: twice.
     allowed = 0.02 if n <= 16 else 0.01
     assert rejected <= trials * allowed + 5 * math.sqrt(trials * allowed)
@@ -99,7 +99,7 @@ def test_the_far_tail_holds_too(n: int) -> None:
     trials = 1000
     for law in (LAWS["normal"], LAWS["uniform"]):
         samples = drawn(law, n * trials, generator).view(trials, n)
-        assert sum(p_value(take(sample), law, 1e-5) < 1e-5 for sample in samples) <= 2
+        assert sum(p_value(read_sample(sample), law, 1e-5) < 1e-5 for sample in samples) <= 2
 
 
 @pytest.mark.parametrize(
@@ -115,16 +115,16 @@ def test_the_far_tail_holds_too(n: int) -> None:
 )
 def test_wrong_laws_are_noticed(law: Law, n: int, claimed: Law) -> None:
     values = drawn(law, n, torch.Generator().manual_seed(3))
-    assert p_value(take(values), law) > 1e-3
-    assert p_value(take(values), claimed, 1e-6) < 1e-6
+    assert p_value(read_sample(values), law) > 1e-3
+    assert p_value(read_sample(values), claimed, 1e-6) < 1e-6
 
 
 def test_one_outlier_in_a_million_is_noticed() -> None:
     values = torch.randn(1_000_000, generator=torch.Generator().manual_seed(0))
-    assert p_value(take(values), Law.normal(0.0, 1.0)) > 1e-3
+    assert p_value(read_sample(values), Law.normal(0.0, 1.0)) > 1e-3
     values[123_457] = 9.0
     # 1e6 * P(z > 9) = 1.1e-13, at either of two ends, by either of two ways, in one of six tests
-    assert p_value(take(values), Law.normal(0.0, 1.0)) < 1e-11
+    assert p_value(read_sample(values), Law.normal(0.0, 1.0)) < 1e-11
 
 
 @pytest.mark.parametrize("shape", [(8, 32), (32, 32), (40, 8, 3, 3), (300, 200)])
@@ -132,7 +132,7 @@ def test_one_outlier_in_a_million_is_noticed() -> None:
 def test_rows_and_columns_of_true_laws_are_alike(name: str, shape: tuple[int, ...]) -> None:
     law, trials = LAWS[name], 200
     numbers = drawn(law, trials * math.prod(shape), torch.Generator().manual_seed(5))
-    samples = [take(values) for values in numbers.view(trials, *shape)]
+    samples = [read_sample(values) for values in numbers.view(trials, *shape)]
     rejected = sum(statistics._by_rows(sample, law) < 0.01 for sample in samples)
     assert rejected <= trials * 0.01 + 5 * math.sqrt(trials * 0.01)
 
@@ -144,7 +144,7 @@ def test_rows_or_columns_of_another_scale_are_noticed(axis: int) -> None:
     values = torch.randn(200, 200, generator=generator)
     scales = 1 + 0.1 * torch.randn(200, generator=generator)
     values = values * (scales[:, None] if axis == 0 else scales)
-    sample = take(values / values.std())
+    sample = read_sample(values / values.std())
     assert statistics._by_rows(sample, Law.normal(0.0, 1.0)) < 1e-12
 
 
@@ -159,7 +159,7 @@ def test_a_sample_is_what_a_slow_reader_finds(shape, order, dtype) -> None:
     generator = torch.Generator().manual_seed(sum(shape))
     tensor = torch.randn(shape, generator=generator).permute(axes).to(dtype)
     values = [float(value) for value in tensor.reshape(-1).tolist()]
-    sample = take(tensor)
+    sample = read_sample(tensor)
     assert (sample.size, sample.n, len(sample.values)) == (len(values),) * 3
     assert (sample.low, sample.high) == (min(values), max(values))
     assert sample.mean == pytest.approx(math.fsum(values) / len(values), abs=1e-12)
@@ -172,20 +172,20 @@ def test_large_tensors_are_read_at_even_steps_and_their_ends_whole() -> None:
     size = 3 * statistics.MOMENTS
     tensor = torch.zeros(size)
     tensor[12345], tensor[54321] = -3.0, 5.0
-    sample = take(tensor)
+    sample = read_sample(tensor)
     assert (sample.low, sample.high, sample.size) == (-3.0, 5.0, size)
     assert statistics.MOMENTS // 2 < sample.n <= statistics.MOMENTS
     assert len(sample.values) <= statistics.SORTED
     # Steps that divide no axis: each column of 256 is met about as often as any other.
     columns = torch.arange(256.0).expand(size // 256, 256)
-    met = torch.bincount(take(columns).values.long(), minlength=256)
+    met = torch.bincount(read_sample(columns).values.long(), minlength=256)
     assert met.min() > 0.5 * met.double().mean()
 
 
 def test_zero_rows_are_left_out() -> None:
     table = torch.ones(10, 4)
     table[3] = 0.0
-    sample = take(table, zero_rows=(3,))
+    sample = read_sample(table, zero_rows=(3,))
     assert (sample.size, sample.n, sample.low, sample.high) == (36, 36, 1.0, 1.0)
 
 
@@ -193,11 +193,11 @@ def test_nan_and_infinity_are_seen_anywhere() -> None:
     for value in (math.nan, math.inf, -math.inf):
         tensor = torch.randn(2 * statistics.MOMENTS, generator=torch.Generator().manual_seed(0))
         tensor[77] = value
-        assert not take(tensor).finite
-        assert p_value(take(tensor), Law.normal(0.0, 1.0)) == 0.0
-    assert take(torch.randn(5)).finite
+        assert not read_sample(tensor).finite
+        assert p_value(read_sample(tensor), Law.normal(0.0, 1.0)) == 0.0
+    assert read_sample(torch.randn(5)).finite
 
 
 def test_float8_is_read() -> None:
     tensor = torch.linspace(-1, 1, 64).to(torch.float8_e4m3fn)
-    assert (take(tensor).low, take(tensor).high) == (-1.0, 1.0)
+    assert (read_sample(tensor).low, read_sample(tensor).high) == (-1.0, 1.0)

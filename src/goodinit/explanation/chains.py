@@ -1,14 +1,14 @@
-"""Weights that feed one another through nothing but an activation, and what becomes of a signal.
+"""Chains of weights with only activations between them, and how they scale a signal.
 
-Only there can arithmetic on the weights alone say how large a signal arrives: a norm would mend
-its scale, and a residual stream go round it. With inputs the data flow shows the links; without,
-only an ``nn.Sequential`` does.
+In such a chain the scale of a signal follows from the weights alone. A norm would reset it, and a
+residual stream would bypass it. With inputs the links come from the data flow, without them only
+from ``nn.Sequential``.
 
 With q the second moment before an activation f, weights w of fan_in n and biases b,
 
     q' = n E[w^2] E[f(sqrt(q) z)^2] + E[b^2],  z ~ N(0, 1),
 
-and of q the part that still comes from the input, p, goes as p' = p (n E[w^2] E[f^2]) / q.
+and p, the part of q that still comes from the input, becomes p' = p (n E[w^2] E[f^2]) / q.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from goodinit.dataflow.activations import activation_name
 from goodinit.dataflow.graph import Graph
 from goodinit.dataflow.nodes import Node
 from goodinit.errors import GoodinitError
-from goodinit.explanation.reading import Seen
+from goodinit.explanation.reading import ParameterValues
 from goodinit.schemes import second_moment
 from goodinit.schemes.gains import NONLINEARITIES
 
@@ -36,17 +36,18 @@ __all__ = [
     "Link",
     "chains_by_flow",
     "chains_by_type",
-    "squared",
+    "mean_square_after",
 ]
 
-LARGEST = 1e30  # a signal beyond has left every dtype, and no quadrature is needed
+LARGEST = 1e30  # beyond it the signal has exploded, whatever the exact value
+LOG_DIGITS = 3  # of log q: second moments that agree within 0.1 % share a quadrature
 
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """A weight, and the activation between the one before it in the chain and it ("" is none)."""
+    """A weight, and the activation between it and the previous weight of the chain, or ""."""
 
-    seen: Seen
+    weight: ParameterValues
     activation: str
 
 
@@ -55,30 +56,30 @@ class Chain:
     """Weights that follow one another.
 
     Attributes:
-        links: in order; the first one's activation means nothing.
-        biases: E[b^2] of each one's bias, 0 where there is none.
+        links: in order; the activation of the first is ignored.
+        biases: E[b^2] of each link's bias, 0 if it has none.
     """
 
     links: tuple[Link, ...]
     biases: tuple[float, ...]
 
     @property
-    def weights(self) -> tuple[Seen, ...]:
+    def weights(self) -> tuple[ParameterValues, ...]:
         """The weights in order."""
-        return tuple(link.seen for link in self.links)
+        return tuple(link.weight for link in self.links)
 
-    def passed(self) -> list[tuple[float, float, float]]:
-        """Return (factor, q, p) after each weight, for an input of second moment 1.
+    def propagate(self) -> list[tuple[float, float, float]]:
+        """Return (factor, q, p) after each weight, for an input with second moment 1.
 
-        ``factor`` is what the weight and the activation before it make of the second moment.
+        ``factor`` is what the weight and the activation before it multiply the second moment by.
         """
         found: list[tuple[float, float, float]] = []
         q, p = 1.0, 1.0
         for number, (link, bias) in enumerate(zip(self.links, self.biases, strict=True)):
-            arrives = squared(link.activation if number else "", q)
+            arrives = mean_square_after(link.activation if number else "", q)
             if arrives is None or not q < LARGEST:
                 break
-            passed = _strength(link.seen) * arrives
+            passed = _strength(link.weight) * arrives
             factor = passed / q if q > 0 else 0.0
             p = p * factor
             q = passed + bias
@@ -86,16 +87,16 @@ class Chain:
         return found
 
 
-def _strength(seen: Seen) -> float:
-    """Return fan_in E[w^2], the mean over blocks."""
-    each = [(part.site.fan_in or 0.0) * part.sample.second for part in seen.parts]
+def _strength(weight: ParameterValues) -> float:
+    """Return fan_in E[w^2], averaged over blocks."""
+    each = [(part.site.fan_in or 0.0) * part.sample.second for part in weight.parts]
     return sum(each) / max(len(each), 1)
 
 
-def squared(activation: str, q: float) -> float | None:
-    """Return E[f(sqrt(q) z)^2], or None where it can't be had.
+def mean_square_after(activation: str, q: float) -> float | None:
+    """Return E[f(sqrt(q) z)^2], or None if f isn't a known function of one number.
 
-    >>> squared("relu", 4.0), squared("", 3.0), squared("glu", 1.0)
+    >>> mean_square_after("relu", 4.0), mean_square_after("", 3.0), mean_square_after("glu", 1.0)
     (2.0, 3.0, None)
     """
     if not activation or q <= 0:
@@ -103,14 +104,14 @@ def squared(activation: str, q: float) -> float | None:
     name, _, given = activation.rstrip(")").partition("(")
     numbers = tuple(float(number) for number in re.findall(r"[-+.\deE]+", given))
     if name in ("relu", "leaky_relu", "prelu"):  # homogeneous
-        of_one = _squared(name, numbers, 0.0)
-        return None if of_one is None else of_one * q
-    # Alike within a thousandth: layers of one kind are worked out once.
-    return _squared(name, numbers, round(math.log(q), 3)) if q < LARGEST else None
+        at_one = _mean_square(name, numbers, 0.0)
+        return None if at_one is None else at_one * q
+    # Rounded, so that layers of one kind share a cached result.
+    return _mean_square(name, numbers, round(math.log(q), LOG_DIGITS)) if q < LARGEST else None
 
 
 @functools.lru_cache(maxsize=4096)
-def _squared(name: str, numbers: tuple[float, ...], log_q: float) -> float | None:
+def _mean_square(name: str, numbers: tuple[float, ...], log_q: float) -> float | None:
     f = NONLINEARITIES.get(name)
     if f is None:
         return None
@@ -121,14 +122,14 @@ def _squared(name: str, numbers: tuple[float, ...], log_q: float) -> float | Non
         return None
 
 
-# Links as module types tell them.
+# Links from module types.
 
 
-def chains_by_type(model: nn.Module, seen: list[Seen]) -> list[Chain]:
-    """Return the chains inside each ``nn.Sequential``."""
-    by_owner = _by_owner(seen)
-    before: dict[int, tuple[Seen, str]] = {}
-    weights: list[Seen] = []
+def chains_by_type(model: nn.Module, parameters: list[ParameterValues]) -> list[Chain]:
+    """Return the chains inside every ``nn.Sequential``."""
+    by_owner = _by_owner(parameters)
+    before: dict[int, tuple[ParameterValues, str]] = {}
+    weights: list[ParameterValues] = []
     inner: set[int] = set()
     for _, module in walk(model):
         if isinstance(module, nn.Sequential) and id(module) not in inner:
@@ -136,13 +137,13 @@ def chains_by_type(model: nn.Module, seen: list[Seen]) -> list[Chain]:
             for first, label, second in _in_order(module, by_owner):
                 before.setdefault(id(second), (first, label))
                 weights += [first, second]
-    return _chains(weights, before, seen)
+    return _chains(weights, before, parameters)
 
 
 def _in_order(
-    module: nn.Sequential, by_owner: Mapping[int, Seen]
-) -> Iterator[tuple[Seen, str, Seen]]:
-    last: Seen | None = None
+    module: nn.Sequential, by_owner: Mapping[int, ParameterValues]
+) -> Iterator[tuple[ParameterValues, str, ParameterValues]]:
+    last: ParameterValues | None = None
     label = ""
     for _, child in flattened(module, ""):
         weight = by_owner.get(id(child))
@@ -163,41 +164,43 @@ def _passes(module: nn.Module) -> bool:
     return isinstance(module, nn.Identity) or not files.isdisjoint(known)
 
 
-# Links as the data flow shows them.
+# Links from the data flow.
 
 
-def chains_by_flow(graph: Graph, seen: Mapping[int, Seen]) -> list[Chain]:
+def chains_by_flow(graph: Graph, parameters: Mapping[int, ParameterValues]) -> list[Chain]:
     """Return the chains of one run.
 
     Args:
         graph: of the run.
-        seen: the parameters by their numbers in it.
+        parameters: the parameters by their numbers in it.
     """
-    at: dict[int, Seen] = {}
+    at: dict[int, ParameterValues] = {}
     for node in graph.nodes:
-        one = _weight_of(node, seen)
+        one = _weight_of(node, parameters)
         if one is not None:
             at[node.index] = one
-    before: dict[int, tuple[Seen, str]] = {}
+    before: dict[int, tuple[ParameterValues, str]] = {}
     for index, one in at.items():
         link = _before(graph, graph.nodes[index], at)
         if link is not None and id(one) not in before and link[0] is not one:
             before[id(one)] = link
-    return _chains(list(at.values()), before, list(seen.values()))
+    return _chains(list(at.values()), before, list(parameters.values()))
 
 
-def _weight_of(node: Node, seen: Mapping[int, Seen]) -> Seen | None:
+def _weight_of(node: Node, parameters: Mapping[int, ParameterValues]) -> ParameterValues | None:
     weights = {use.param for use in node.weights}
     if len(weights) != 1 or not node.live or len(node.signals) != 1:
         return None
-    one = seen.get(weights.pop())
+    one = parameters.get(weights.pop())
     if one is None or not one.matrix or not one.parts:
         return None
     return one if one.row.facets.kind in ("linear", "conv") else None
 
 
-def _before(graph: Graph, node: Node, at: Mapping[int, Seen]) -> tuple[Seen, str] | None:
-    """Return the weight that feeds a node through one activation at most, and its name."""
+def _before(
+    graph: Graph, node: Node, at: Mapping[int, ParameterValues]
+) -> tuple[ParameterValues, str] | None:
+    """Return the weight that feeds a node through at most one activation, and that activation."""
     label = ""
     while True:
         came = {value.node for value in node.signals}
@@ -217,16 +220,18 @@ def _before(graph: Graph, node: Node, at: Mapping[int, Seen]) -> tuple[Seen, str
 
 
 def _chains(
-    weights: list[Seen], before: Mapping[int, tuple[Seen, str]], seen: list[Seen]
+    weights: list[ParameterValues],
+    before: Mapping[int, tuple[ParameterValues, str]],
+    parameters: list[ParameterValues],
 ) -> list[Chain]:
-    """Return the longest chain to each weight that feeds no other."""
+    """Return the longest chain that ends in each weight which feeds no other."""
     feeding = {id(first) for first, _ in before.values()}
-    biases = _biases(seen)
+    biases = _biases(parameters)
     found: list[Chain] = []
     ends = {id(one): one for one in weights if id(one) in before and id(one) not in feeding}
     for end in ends.values():
         links: list[Link] = []
-        at: Seen | None = end
+        at: ParameterValues | None = end
         met: set[int] = set()
         while at is not None and id(at) not in met:
             met.add(id(at))
@@ -234,25 +239,25 @@ def _chains(
             links.append(Link(at, label))
             at = first
         links.reverse()
-        squares = tuple(biases.get(id(link.seen.slot.owner), 0.0) for link in links)
+        squares = tuple(biases.get(id(link.weight.slot.owner), 0.0) for link in links)
         found.append(Chain(tuple(links), squares))
     return found
 
 
-def _by_owner(seen: list[Seen]) -> dict[int, Seen]:
+def _by_owner(parameters: list[ParameterValues]) -> dict[int, ParameterValues]:
     kinds = ("linear", "conv")
     return {
         id(module): one
-        for one in seen
+        for one in parameters
         if one.matrix and one.parts and one.row.facets.kind in kinds
         for module, _ in one.slot.places
     }
 
 
-def _biases(seen: list[Seen]) -> dict[int, float]:
-    """Return E[b^2] by the module that holds a bias."""
+def _biases(parameters: list[ParameterValues]) -> dict[int, float]:
+    """Return E[b^2] of each bias, by the id of its module."""
     return {
         id(one.slot.owner): one.whole.sample.second
-        for one in seen
+        for one in parameters
         if one.row.facets.part == "bias" and one.whole is not None and one.whole.sample.finite
     }

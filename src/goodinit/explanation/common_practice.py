@@ -1,7 +1,8 @@
-"""What people draw that is no recipe of the library: by the fans of the shape, one law for all.
+"""Common practice: what people draw by hand, which is no recipe of the library.
 
-Each is a recipe in form, so that it is held against the values as the others are. It says
-nothing of what its authors leave to PyTorch.
+For example a law by the fans that torch reads off shapes, or one normal law for everything. Each
+is written as a recipe, so that it is tested like the others. It keeps what its authors leave to
+PyTorch.
 """
 
 from __future__ import annotations
@@ -11,8 +12,8 @@ from dataclasses import dataclass
 from statistics import median
 
 from goodinit.anatomy import Row
-from goodinit.explanation.reading import Seen
-from goodinit.explanation.recognition import nice, torch_fans
+from goodinit.explanation.reading import ParameterValues
+from goodinit.explanation.recognition import shortest_number, torch_fans
 from goodinit.recipes.deferred import Deferred
 from goodinit.recipes.recipe import Recipe
 from goodinit.recipes.rule import Rule, Selector, sel
@@ -28,7 +29,7 @@ from goodinit.schemes import (
     XavierUniform,
 )
 
-__all__ = ["habits", "meant_by"]
+__all__ = ["common_practice", "scheme_by_shape"]
 
 _WEIGHT = ~sel.part("bias")
 _CONVS = sel.kind("conv") & _WEIGHT
@@ -36,15 +37,17 @@ _LAYERS = sel.kind("conv", "linear") & _WEIGHT
 _TABLES = sel.kind("embedding", "router", "recurrent", "position", "token")
 _SHAPE = "by the fans of its shape"
 
+SMALLEST_STD = 2.0**-40  # a smaller one is rounding error around a constant
+
 
 @dataclass(frozen=True, repr=False)
 class ByShape(Deferred):
-    """A scheme with the fans that ``torch.nn.init`` reads off the whole parameter's shape."""
+    """A scheme that uses the fans ``torch.nn.init`` computes from the parameter's shape."""
 
     scheme: HeNormal | HeUniform | XavierNormal | XavierUniform
 
     def on(self, row: Row) -> tuple[Scheme, str]:
-        """Return the law with numbers; Keep for what has no fans."""
+        """Return the resolved law; Keep if the shape has no fans."""
         site = torch_fans(Site.of(row.shape, row.facets.layout))
         if site is None:
             return Keep(), ""
@@ -54,13 +57,13 @@ class ByShape(Deferred):
         return Normal(std), _SHAPE
 
 
-def habits(seen: list[Seen]) -> Iterator[Recipe]:
-    """Yield what people often draw; the name of each is what it does. One weight is no habit.
+def common_practice(parameters: list[ParameterValues]) -> Iterator[Recipe]:
+    """Yield common practice as recipes; the name of each says what it does.
 
     Args:
-        seen: the model's parameters; "one law for all" takes its scale from them.
+        parameters: of the model; "one law for all" takes its scale from them.
     """
-    if sum(one.matrix for one in seen) < 2:
+    if sum(one.matrix for one in parameters) < 2:  # one weight shows no practice
         return
     for where, what in ((_CONVS, "convolutions"), (_LAYERS, "convolutions and linear layers")):
         for text, scheme in (
@@ -72,16 +75,18 @@ def habits(seen: list[Seen]) -> Iterator[Recipe]:
     every = _LAYERS | (_TABLES & _WEIGHT)
     for text, by in (("xavier_uniform_", XavierUniform()), ("xavier_normal_", XavierNormal())):
         yield _recipe(f"{text} for every matrix, by torch's fans", every, ByShape(by))
-    drawn = [one.whole.sample for one in seen if one.matrix and one.whole and not one.constant]
+    drawn = [
+        one.whole.sample for one in parameters if one.matrix and one.whole and not one.constant
+    ]
     stds = [sample.std for sample in drawn if sample.finite and sample.n]
-    if stds and median(stds) > 2.0**-40:
+    if stds and median(stds) > SMALLEST_STD:
         largest = max(sample.n for sample in drawn)
-        std = nice(median(stds), median(stds) / (2 * largest) ** 0.5)
+        std = shortest_number(median(stds), median(stds) / (2 * largest) ** 0.5)
         yield _recipe(f"N(0, {std}^2) for every weight and table", every, Normal(float(std)))
 
 
-def meant_by(recipe: Recipe) -> Scheme | None:
-    """Return the scheme that a habit draws by the fans of shapes; None of any other recipe."""
+def scheme_by_shape(recipe: Recipe) -> Scheme | None:
+    """Return the scheme that a recipe draws by the fans of shapes; None if it does not."""
     last = recipe.rules[-1].scheme
     return last.scheme if isinstance(last, ByShape) else None
 

@@ -1,4 +1,4 @@
-"""All that is known of a model when its findings are worked out, and how a mend is written."""
+"""What findings are made from, and the lines of code that fix them."""
 
 from __future__ import annotations
 
@@ -10,54 +10,53 @@ from typing import NamedTuple
 
 from torch import nn
 
-from goodinit._common.text import grouped_name
+from goodinit._common.text import grouped_name, several
 from goodinit.explanation.candidates import Candidate
 from goodinit.explanation.chains import Chain
-from goodinit.explanation.reading import Seen
-from goodinit.explanation.recognition import TRAINED, Look
+from goodinit.explanation.reading import ParameterValues
+from goodinit.explanation.recognition import TRAINED, Identification
 from goodinit.findings import Finding, Severity
 from goodinit.schemes import Constant, Keep, LeCunNormal, Normal, Ones, Scheme, Zeros
 
-__all__ = ["Case", "Verdict", "globs", "named", "verdict"]
+__all__ = ["Context", "Verdict", "globs", "grouped_names", "verdict"]
 
-FEW = 3  # groups of names that a finding spells out
-MOST = 4  # entries of a mapping that a person still reads
+MOST_ENTRIES = 4  # of a mapping: a longer one is harder to read than a recipe that draws all
 
 
 class Verdict(NamedTuple):
-    """A finding, and the names of the parameters that it is about."""
+    """A finding and the names of its parameters."""
 
     finding: Finding
     names: tuple[str, ...]
 
 
 def verdict(
-    code: str, severity: Severity, rows: Iterable[Seen], cause: str, remedy: str
+    code: str, severity: Severity, rows: Iterable[ParameterValues], cause: str, remedy: str
 ) -> Verdict:
-    """Return a finding about some parameters."""
+    """Return a finding about some parameters, with their names."""
     names = tuple(one.row.name for one in rows)
-    return Verdict(Finding(code, severity, named(names), cause, remedy), names)
+    return Verdict(Finding(code, severity, grouped_names(names), cause, remedy), names)
 
 
 @dataclass(frozen=True)
-class Case:
+class Context:
     """What findings are made from.
 
     Attributes:
         model: the model.
-        seen: its parameters with their values.
-        looks: what each looks like, by name.
-        best: the recipe that they look like; None if none.
-        standard: the plan of goodinit's own default, for what to draw instead.
+        parameters: its parameters with their values.
+        laws: the law of each, by name.
+        best: the recipe that they look like, if any.
+        standard: the plan of the recipe ``standard``, the source of remedies.
         chains: weights that follow one another.
-        heads: what an embedding that is also the head is multiplied by besides, by name.
-        inputs: whether the data flow was seen.
+        heads: by name, the constant factor that an embedding tied to the head is scaled with.
+        inputs: whether inputs were given, so that the data flow is known.
         level: of each test.
     """
 
     model: nn.Module
-    seen: list[Seen]
-    looks: Mapping[str, Look]
+    parameters: list[ParameterValues]
+    laws: Mapping[str, Identification]
     best: Candidate | None
     standard: Candidate
     chains: list[Chain]
@@ -65,36 +64,36 @@ class Case:
     inputs: bool
     level: float
 
-    def look(self, seen: Seen) -> Look:
-        """Return what a parameter looks like."""
-        return self.looks[seen.row.name]
+    def identified(self, parameter: ParameterValues) -> Identification:
+        """Return the law of a parameter."""
+        return self.laws[parameter.row.name]
 
     @property
     def names(self) -> list[str]:
         """The names of all parameters."""
-        return [one.row.name for one in self.seen]
+        return [one.row.name for one in self.parameters]
 
     @property
     def trained(self) -> bool:
-        """Whether most weights have no law: nobody should draw them again."""
-        matrices = [one for one in self.seen if one.matrix and one.parts]
-        lost = [one for one in matrices if self.look(one).text == TRAINED]
-        return len(lost) > len(matrices) / 2
+        """Whether most weights look trained: nobody should draw them again."""
+        matrices = [one for one in self.parameters if one.matrix and one.parts]
+        trained = [one for one in matrices if self.identified(one).text == TRAINED]
+        return len(trained) > len(matrices) / 2
 
     def init(self, recipe: str) -> str:
-        """Return the line that initialises the model."""
+        """Return the line that initializes the model."""
         return f"gi.init_(model, {recipe}{', inputs=inputs' if self.inputs else ''})"
 
     def redraw(
-        self, rows: Iterable[Seen], scheme: Scheme | None = None, *, again: bool = False
+        self, rows: Iterable[ParameterValues], scheme: Scheme | None = None, *, again: bool = False
     ) -> str:
-        """Return a line that draws parameters, and nothing else.
+        """Return a line that draws these parameters and no others.
 
         Args:
-            rows: which.
-            scheme: how; None takes what ``standard`` would draw.
-            again: whether to take what the recipe draws that the model looks like, if any: for
-                values that are broken, where the recipe isn't to blame.
+            rows: the parameters.
+            scheme: what to draw; by default what ``standard`` draws.
+            again: by default draw what the model's own recipe does, if one was found: for values
+                that are damaged, where the recipe isn't to blame.
         """
         like = self.best if again and self.best is not None else self.standard
         by_scheme: dict[str, list[str]] = {}
@@ -104,31 +103,33 @@ class Case:
         groups = sorted(by_scheme.items(), key=lambda group: -len(group[1]))
         left = {name for _, names in groups for name in names}
         entries: list[str] = []
-        for text, names in groups:  # what a glob takes too much, a later entry takes back
+        for text, names in groups:  # a later entry overrides what a glob matches too much
             others = [name for name in self.names if name not in left]
             left -= {*names}
             entries += [f'"{glob}": {text}' for glob in globs(names, [*others, *names])]
-        if len(entries) > MOST and not self.trained:
+        if len(entries) > MOST_ENTRIES and not self.trained:
             return self.init(like.mapping)
         return self.init(f"{{{', '.join(entries)}}}")
 
-    def _instead(self, seen: Seen, like: Candidate) -> Scheme:
-        planned = like.rows.get(seen.row.name)
+    def _instead(self, parameter: ParameterValues, like: Candidate) -> Scheme:
+        planned = like.rows.get(parameter.row.name)
         schemes = [block.scheme for block in planned.parts()] if planned else []
         scheme = next((s for s in schemes if not isinstance(s, Keep)), None)
-        if scheme is not None and (not seen.matrix or not isinstance(scheme, Zeros | Constant)):
+        if scheme is not None and (
+            not parameter.matrix or not isinstance(scheme, Zeros | Constant)
+        ):
             return scheme
         if like is not self.standard:
-            return self._instead(seen, self.standard)
-        if seen.row.facets.kind in ("norm", "scale") and seen.row.facets.part != "bias":
+            return self._instead(parameter, self.standard)
+        if parameter.row.facets.kind in ("norm", "scale") and parameter.row.facets.part != "bias":
             return Ones()
-        if seen.matrix and seen.row.facets.kind != "embedding":
+        if parameter.matrix and parameter.row.facets.kind != "embedding":
             return LeCunNormal()
-        return Zeros() if seen.row.facets.part == "bias" else Normal(0.02)
+        return Zeros() if parameter.row.facets.part == "bias" else Normal(0.02)
 
 
 def globs(names: list[str], every: Iterable[str]) -> list[str]:
-    """Return globs that match these names and no other; a name by itself where none does.
+    """Return globs that match these names and no others; plain names where no glob does.
 
     >>> globs(["h.0.fc.weight", "h.1.fc.weight"], ["h.0.fc.weight", "h.1.fc.weight", "fc.weight"])
     ['h.*.fc.weight']
@@ -144,11 +145,13 @@ def globs(names: list[str], every: Iterable[str]) -> list[str]:
     return found
 
 
-def named(names: Iterable[str]) -> str:
-    """Return names, those of repeated layers as one: ``h.{0-3}.fc.weight x4``."""
+def grouped_names(names: Iterable[str]) -> str:
+    """Return names as text, those of repeated layers as one.
+
+    >>> grouped_names(["h.0.fc.weight", "h.1.fc.weight", "head.weight"])
+    'h.{0-1}.fc.weight x2, head.weight'
+    """
     groups: dict[str, list[str]] = {}
     for name in names:
         groups.setdefault(re.sub(r"\d+", "{}", name), []).append(name)
-    shown = [grouped_name(members) for members in groups.values()]
-    more = f" and {len(shown) - FEW} more" if len(shown) > FEW else ""
-    return ", ".join(shown[:FEW]) + more
+    return several(map(grouped_name, groups.values()))

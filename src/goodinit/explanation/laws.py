@@ -1,4 +1,4 @@
-"""Whether a block's values are what a scheme draws there."""
+"""Whether a block's values are consistent with a scheme."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from goodinit.errors import GoodinitError
 from goodinit.explanation.reading import Part
-from goodinit.explanation.statistics import likelihood, p_value
+from goodinit.explanation.statistics import log_density, p_value
 from goodinit.schemes import (
     AddNoise,
     DeltaOrthogonal,
@@ -27,11 +27,18 @@ from goodinit.streams import Law
 
 __all__ = ["Fit", "fit", "law_of", "orthogonal_gain"]
 
-SURE = 20.0
-"""Log-density, a value, of what holds exactly: more than any law that only allows for it."""
+EXACT = 20.0
+"""Log-density per value of an exact match (orthogonal, identity, a constant).
 
-VECTORS = 24  # how many rows of a matrix are held against one another
-WHOLE = 2**22  # a matrix that is compared value by value has at most so many
+Larger than that of any law with a std above 1e-9, so that an exact match wins.
+"""
+
+VECTORS = 24  # rows of a matrix whose pairwise products are computed: 276 pairs leave no doubt
+MATRICES = 4  # of a stack, whose rows are checked for orthogonality
+MOST_COMPARED = 2**22  # values: a larger matrix isn't compared element by element, to save memory
+ROUNDING = 1e-4  # orthogonality error that is allowed in any dtype; float32 itself reaches 1e-6
+HALF = 1e-3  # a slack beyond it means float16 or bfloat16
+ERRORS = 5.0  # standard errors that the mean square of a sample may be off
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +46,9 @@ class Fit:
     """How a scheme fits a block.
 
     Attributes:
-        says: whether it says anything of it; what is kept may be anything.
+        says: whether the scheme predicts anything: Keep allows any values.
         holds: whether the values are consistent with it.
-        score: log-likelihood, of all values read.
+        score: log-likelihood of the values read.
     """
 
     says: bool
@@ -53,9 +60,9 @@ def fit(part: Part, scheme: Scheme, level: float) -> Fit:
     """Return whether a block's values are consistent with a scheme.
 
     Args:
-        part: what was read.
-        scheme: with numbers, as a plan has it.
-        level: probability with which each block may be rejected wrongly.
+        part: the block.
+        scheme: a resolved scheme, as in a plan.
+        level: probability of rejecting a true scheme.
     """
     match scheme:
         case Keep() | AddNoise():
@@ -63,16 +70,16 @@ def fit(part: Part, scheme: Scheme, level: float) -> Fit:
         case Orthogonal() | DeltaOrthogonal():
             holds = _is_orthogonal(part, scheme)
         case Identity() | Dirac():
-            holds = _is_ones(part, scheme)
+            holds = _is_identity(part, scheme)
         case Function():
             holds = _is_computed(part, scheme)
         case _:
             return _by_law(part, scheme, level)
-    return Fit(True, holds, SURE * part.sample.n if holds else 0.0)
+    return Fit(True, holds, EXACT * part.sample.n if holds else 0.0)
 
 
 def law_of(part: Part, scheme: Scheme) -> Law | float | None:
-    """Return the law that a scheme draws from here, or the one number; None where neither is."""
+    """Return the law that a scheme draws from here, or its constant; None if it has neither."""
     try:
         mean, std = scheme.moments(part.site)
         if std == 0:
@@ -89,14 +96,14 @@ def _by_law(part: Part, scheme: Scheme, level: float) -> Fit:
         return Fit(says=not isinstance(scheme, Drawn))
     if not isinstance(law, Law):
         holds = sample.constant and sample.low == _rounded(law, part.values.dtype)
-        return Fit(True, holds, SURE * sample.n if holds else 0.0)
+        return Fit(True, holds, EXACT * sample.n if holds else 0.0)
     if sample.constant and sample.size > 1:
         return Fit(says=True)
     if law not in part.p:
         part.p[law] = p_value(sample, law, level)
-    # Rows that are exactly orthogonal were drawn by no law of independent numbers.
+    # Independent values are never exactly orthogonal.
     holds = part.p[law] >= level and orthogonal_gain(part) is None
-    return Fit(True, holds, sample.n * likelihood(sample, law) if holds else 0.0)
+    return Fit(True, holds, sample.n * log_density(sample, law) if holds else 0.0)
 
 
 def _rounded(value: float, dtype: torch.dtype) -> float:
@@ -107,7 +114,7 @@ def _rounded(value: float, dtype: torch.dtype) -> float:
 
 
 def orthogonal_gain(part: Part) -> float | None:
-    """Return g where the rows or columns, whichever are fewer, are orthogonal and of length g."""
+    """Return g if the rows (or columns, if fewer) are orthogonal and of length g, else None."""
     if not part.orthogonal:
         part.orthogonal = (_orthogonal_gain(part),)
     return part.orthogonal[0]
@@ -115,12 +122,12 @@ def orthogonal_gain(part: Part) -> float | None:
 
 def _orthogonal_gain(part: Part) -> float | None:
     vectors = _vectors(part) if part.sample.finite and not part.sample.zeros else None
-    few = 2 if _slack(part) < 1e-3 else 4  # of a half dtype a pair may be so by chance
-    if vectors is None or vectors.shape[-2] < few:
+    fewest = 2 if _slack(part) < HALF else 4  # in half precision two may look it by chance
+    if vectors is None or vectors.shape[-2] < fewest:
         return None
     gain = math.sqrt(vectors[0, 0].square().sum().item())
-    away = _away_from_orthogonal(vectors, gain)
-    return gain if gain > 0 and away <= _slack(part) else None
+    distance = _distance_from_orthogonal(vectors, gain)
+    return gain if gain > 0 and distance <= _slack(part) else None
 
 
 def _is_orthogonal(part: Part, scheme: Orthogonal | DeltaOrthogonal) -> bool:
@@ -131,32 +138,32 @@ def _is_orthogonal(part: Part, scheme: Orthogonal | DeltaOrthogonal) -> bool:
     sample = part.sample
     if not sample.finite or std == 0 or (sample.zeros and isinstance(scheme, Orthogonal)):
         return False  # the identity isn't random
-    # Its mean square is exact; of a part, not more spread than that of independent numbers.
-    slack = _slack(part) + (5 * math.sqrt(2 / sample.n) if sample.n < sample.size else 0.0)
+    # The mean square of the whole is exact; that of a sample varies at most as if independent.
+    slack = _slack(part) + (ERRORS * math.sqrt(2 / sample.n) if sample.n < sample.size else 0.0)
     if abs(sample.second / std**2 - 1) > slack:
-        return False  # dear to look closer, and not needed
-    vectors = _vectors(part, centre=isinstance(scheme, DeltaOrthogonal))
-    return vectors is not None and _away_from_orthogonal(vectors, scheme.gain) <= _slack(part)
+        return False  # spares the products below
+    vectors = _vectors(part, center=isinstance(scheme, DeltaOrthogonal))
+    return vectors is not None and _distance_from_orthogonal(vectors, scheme.gain) <= _slack(part)
 
 
 def _slack(part: Part) -> float:
-    return 1e-4 + 4 * part.sample.eps
+    return ROUNDING + 4 * part.sample.eps
 
 
-def _away_from_orthogonal(vectors: Tensor, gain: float) -> float:
+def _distance_from_orthogonal(vectors: Tensor, gain: float) -> float:
     gram = vectors @ vectors.mT / (gain**2 or 1.0)
     return (gram - torch.eye(vectors.shape[-2], dtype=gram.dtype)).abs().max().item()
 
 
-def _vectors(part: Part, centre: bool = False) -> Tensor | None:
-    """Return some of the shorter side's vectors of the first few matrices, [count, some, long].
+def _vectors(part: Part, center: bool = False) -> Tensor | None:
+    """Return rows (columns, if fewer) of the first matrices, as [matrix, row, element].
 
-    With ``centre`` those of the tap in the middle, if all other taps are 0.
+    With ``center`` those of a kernel's center tap, if all other taps are 0.
     """
     layout = part.site.layout
     if layout is None or layout.lookup or not layout.outputs or not layout.inputs:
         return None
-    if layout.groups > 1 and centre:
+    if layout.groups > 1 and center:
         return None
     try:
         view = layout.unfold(part.values.detach())
@@ -164,11 +171,11 @@ def _vectors(part: Part, centre: bool = False) -> Tensor | None:
         return None
     batch = len(layout.batch) + 1
     rows = math.prod(view.shape[batch : batch + len(layout.outputs)])
-    matrices = view.reshape(-1, *view.shape[batch:])[:4]
-    if centre:
+    matrices = view.reshape(-1, *view.shape[batch:])[:MATRICES]
+    if center:
         taps = math.prod(view.shape[batch + len(layout.outputs) + len(layout.inputs) :])
         by_tap = matrices.reshape(len(matrices), rows, -1, taps).double().cpu()
-        middle = _centre(part, layout)
+        middle = _center_tap(part, layout)
         if by_tap.abs().sum((0, 1, 2)).count_nonzero() != (by_tap[..., middle] != 0).any():
             return None
         matrices = by_tap[..., middle]
@@ -181,16 +188,16 @@ def _vectors(part: Part, centre: bool = False) -> Tensor | None:
     return matrices[:, ::step][:, :VECTORS].double().cpu()
 
 
-def _centre(part: Part, layout: Layout) -> int:
-    centre = 0
+def _center_tap(part: Part, layout: Layout) -> int:
+    center = 0
     for axis in layout.window:
-        centre = centre * part.values.shape[axis] + part.values.shape[axis] // 2
-    return centre
+        center = center * part.values.shape[axis] + part.values.shape[axis] // 2
+    return center
 
 
-def _is_ones(part: Part, scheme: Identity | Dirac) -> bool:
+def _is_identity(part: Part, scheme: Identity | Dirac) -> bool:
     values = part.values
-    if values.numel() > WHOLE:
+    if values.numel() > MOST_COMPARED:
         return False
     try:
         scheme.check(part.site)
@@ -203,7 +210,7 @@ def _is_ones(part: Part, scheme: Identity | Dirac) -> bool:
 
 def _is_computed(part: Part, scheme: Function) -> bool:
     values = part.values
-    if values.numel() > WHOLE:
+    if values.numel() > MOST_COMPARED:
         return False
     wanted = torch.empty(values.shape)
     try:

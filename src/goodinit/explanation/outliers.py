@@ -1,4 +1,7 @@
-"""A few values far out of a law that all others follow: timm's +-2, bits that flipped."""
+"""Outliers: a few values far outside the normal law that all others follow.
+
+For example the +-2 of timm's ``trunc_normal_``, or flipped bits.
+"""
 
 from __future__ import annotations
 
@@ -13,16 +16,16 @@ from goodinit.explanation.statistics import CHUNK, Sample, p_value
 from goodinit.findings.broken import FAR_IN_STDS, are_outliers, has_enough_values
 from goodinit.streams import Law
 
-__all__ = ["beyond", "trimmed"]
+__all__ = ["outlier_counts", "without_outliers"]
 
 QUARTILES = 1.349  # distance of a normal law's quartiles, in standard deviations
 
 
-def trimmed(part: Part, level: float) -> Sample | None:
-    """Return the sample without what lies further than eight standard deviations out.
+def without_outliers(part: Part, level: float) -> Sample | None:
+    """Return the sample without values more than ``FAR_IN_STDS`` standard deviations out.
 
-    The standard deviation is that of the middle half. None where nothing or too much lies there,
-    or where the rest is no normal law: a heavy tail has no outliers.
+    The standard deviation is estimated from the quartiles. Returns None if there are no such
+    values or too many, or if the rest isn't normal: a heavy tail has no outliers.
     """
     sample = part.sample
     values = sample.values
@@ -34,7 +37,7 @@ def trimmed(part: Part, level: float) -> Sample | None:
     low, high = middle - FAR_IN_STDS * spread, middle + FAR_IN_STDS * spread
     if spread <= 0 or (sample.low >= low and sample.high <= high):
         return None
-    count, least, most, nearest = _inside(part, low, high)
+    count, least, most, nearest = _scan(part, low, high)
     inside = values[(values >= low) & (values <= high)]
     far = max(most - middle, middle - least)
     if not are_outliers(1 - count / sample.size, nearest - middle, far):
@@ -48,20 +51,20 @@ def trimmed(part: Part, level: float) -> Sample | None:
         mean=inside.mean().item(),
         second=inside.square().mean().item(),
         values=inside,
-        spreads=(),  # which the outliers are in
+        row_spreads=(),  # these include the outliers
     )
     return core if p_value(core, Law.normal(core.mean, core.std), level) >= level else None
 
 
-def beyond(part: Part, core: Sample) -> dict[float, int]:
-    """Return the values outside of a trimmed sample, with how often each of the ends occurs."""
+def outlier_counts(part: Part, core: Sample) -> dict[float, int]:
+    """Return the minimum and maximum outside ``core``, and how often each occurs."""
     ends = {part.sample.low, part.sample.high} - {core.low, core.high}
     return {end: sum(int((piece == end).sum()) for piece in _chunks(part)) for end in sorted(ends)}
 
 
 @torch.no_grad()
-def _inside(part: Part, low: float, high: float) -> tuple[int, float, float, float]:
-    """Return how many values lie within, the least, the greatest, and the nearest size outside."""
+def _scan(part: Part, low: float, high: float) -> tuple[int, float, float, float]:
+    """Return count, minimum and maximum of the values inside, and the least magnitude outside."""
     count, least, most, nearest = 0, math.inf, -math.inf, math.inf
     for piece in _chunks(part):
         values = piece[(piece >= low) & (piece <= high)]

@@ -1,4 +1,4 @@
-"""What lies in each parameter: its values read once, block by block, in bounded memory."""
+"""The values of each parameter, read once, block by block, in bounded memory."""
 
 from __future__ import annotations
 
@@ -13,24 +13,32 @@ from goodinit.anatomy import Anatomy, Block, Row
 from goodinit.anatomy.names import Slot, in_eval
 from goodinit.anatomy.writable import fixes_scale
 from goodinit.errors import MetaModelError
-from goodinit.explanation.statistics import Sample, take
+from goodinit.explanation.statistics import Sample, read_sample
 from goodinit.schemes import Site
 from goodinit.streams import Law
 
-__all__ = ["Part", "Seen", "check_memory", "logical", "see", "weight_normed"]
+__all__ = [
+    "ParameterValues",
+    "Part",
+    "check_memory",
+    "logical_value",
+    "read_values",
+    "weight_normed",
+]
 
 
 @dataclass(slots=True)
 class Part:
-    """One block of a parameter (or the whole of one), and what was read of it.
+    """One block of a parameter, or a whole parameter, and what was read of it.
 
     Attributes:
         block: its name and place.
-        site: where a scheme would draw.
-        values: the block itself, a view.
-        sample: what was read.
-        p: p-values of the laws that were tried.
-        orthogonal: what ``laws.orthogonal_gain`` found, in a tuple of one; empty before.
+        site: its shape and fans, as a scheme gets them.
+        values: a view of the block.
+        sample: statistics of the values.
+        p: p-values of the laws tried so far.
+        orthogonal: a cache: what ``laws.orthogonal_gain`` returned, in a tuple of one; empty until
+            it is called.
     """
 
     block: Block
@@ -48,14 +56,14 @@ class Part:
 
 
 @dataclass(slots=True)
-class Seen:
+class ParameterValues:
     """One parameter with its values.
 
     Attributes:
-        row: what it is.
-        slot: where it lives.
-        parts: its blocks; empty where it can't be judged.
-        whole: of the parameter as one, where it has several blocks; else that of its one part.
+        row: its anatomy.
+        slot: where it lives in the model.
+        parts: its blocks; empty if it can't be judged.
+        whole: the parameter as one part; the same as its only block if it has one.
         why_not: why it can't be judged, or "".
     """
 
@@ -67,17 +75,17 @@ class Seen:
 
     @property
     def matrix(self) -> bool:
-        """Whether it multiplies or is looked up: what a recipe is about."""
+        """Whether it is a weight: a matrix, kernel or table rather than a bias, norm or scale."""
         return self.row.facets.layout is not None and self.row.facets.part != "bias"
 
     @property
     def constant(self) -> bool:
-        """Whether all of its values are the same number."""
+        """Whether all its values are equal."""
         return self.whole is not None and self.whole.sample.constant
 
 
 def check_memory(anatomy: Anatomy) -> None:
-    """Raise where a parameter has no values.
+    """Raise if a parameter has no values.
 
     Raises:
         MetaModelError: it is on meta, or a FakeTensor.
@@ -86,44 +94,46 @@ def check_memory(anatomy: Anatomy) -> None:
         for tensor in slot.tensors:
             if not slot.buffer and (tensor.is_meta or type(tensor).__name__ == "FakeTensor"):
                 raise MetaModelError(
-                    f"{slot.name} is on meta and has no values to explain: build the model with "
-                    f"memory, or load it; gi.plan(model, recipe) says what a recipe would draw"
+                    f"{slot.name} is on meta and has no values to explain: build or load the model "
+                    f"on a real device. gi.plan(model, recipe) shows what a recipe would draw"
                 )
 
 
-def see(anatomy: Anatomy) -> list[Seen]:
-    """Return every parameter with what lies in it, in registration order."""
+def read_values(anatomy: Anatomy) -> list[ParameterValues]:
+    """Return all parameters with their values, in registration order."""
     pairs = zip(anatomy.rows, anatomy.slots, strict=True)
-    return [_see(row, slot) for row, slot in pairs if not row.buffer]
+    return [_read_parameter(row, slot) for row, slot in pairs if not row.buffer]
 
 
-def _see(row: Row, slot: Slot) -> Seen:
+def _read_parameter(row: Row, slot: Slot) -> ParameterValues:
     why_not = _unreadable(slot)
     if why_not:
-        return Seen(row, slot, why_not=why_not)
-    tensor = logical(slot)
+        return ParameterValues(row, slot, why_not=why_not)
+    tensor = logical_value(slot)
     zero_rows = row.facets.zero_rows
     sites = row.sites()
     parts = tuple(
-        _part(block, site, tensor, zero_rows, len(sites))
+        _read_part(block, site, tensor, zero_rows, len(sites))
         for block, site in sites
         if all(stop > start for start, stop in block.box)
     )
     if len(parts) <= 1:
-        return Seen(row, slot, parts, parts[0] if parts else None)
+        return ParameterValues(row, slot, parts, parts[0] if parts else None)
     box = tuple((0, size) for size in tensor.shape)
-    whole = _part(Block("", box), Site.of(row.shape, row.facets.layout), tensor, zero_rows, 1)
-    return Seen(row, slot, parts, whole)
+    whole = _read_part(Block("", box), Site.of(row.shape, row.facets.layout), tensor, zero_rows, 1)
+    return ParameterValues(row, slot, parts, whole)
 
 
-def _part(block: Block, site: Site, tensor: Tensor, zero_rows: tuple[int, ...], share: int) -> Part:
+def _read_part(
+    block: Block, site: Site, tensor: Tensor, zero_rows: tuple[int, ...], share: int
+) -> Part:
     view = tensor[tuple(slice(*ends) for ends in block.box)] if block.box else tensor
     whole_rows = zero_rows if view.shape == tensor.shape else ()
-    return Part(block, site, view, take(view, whole_rows, share))
+    return Part(block, site, view, read_sample(view, whole_rows, share))
 
 
 def _unreadable(slot: Slot) -> str:
-    """Return why a parameter's values have no law of real numbers, or ""."""
+    """Return why a parameter's values can't be judged, or ""."""
     for tensor in slot.tensors:
         cls = type(tensor).__name__
         if tensor.layout is not torch.strided:
@@ -137,11 +147,11 @@ def _unreadable(slot: Slot) -> str:
     return ""
 
 
-def logical(slot: Slot) -> Tensor:
-    """Return the value that recipes are written about; nothing is counted or cached by it.
+def logical_value(slot: Slot) -> Tensor:
+    """Return the value that recipes describe, without side effects on its parametrization.
 
-    Behind spectral_norm, orthogonal and pruning it is what was drawn, not what is made of it:
-    their result has no law. weight_norm's is g v/|v|, which may be another than the attribute.
+    Under spectral_norm, orthogonal and pruning it is the stored tensor: the computed one follows
+    no law. Under weight_norm it is g v/|v|, which may differ from the stale attribute.
     """
     if slot.how == "plain" or fixes_scale(slot):
         return slot.tensor.detach()
@@ -156,7 +166,7 @@ def logical(slot: Slot) -> Tensor:
 
 @torch.no_grad()
 def weight_normed(slot: Slot) -> Tensor:
-    """Return g v/|v| of torch.nn.utils.weight_norm, and leave the attribute alone."""
+    """Return g v/|v| under torch.nn.utils.weight_norm; the attribute stays unchanged."""
     hooks = cast("dict[int, object]", slot.owner._forward_pre_hooks).values()
     hook = next(h for h in hooks if isinstance(h, WeightNorm) and h.name == slot.attr)
     return cast("Tensor", hook.compute_weight(slot.owner))

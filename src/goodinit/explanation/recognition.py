@@ -1,4 +1,4 @@
-"""What values look like, in words: the name of a law, torch's spelling where it is torch's."""
+"""Identify the law that values follow, and name it: with torch's name if it is one of torch's."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 
 from goodinit.anatomy.names import Slot
 from goodinit.explanation.laws import fit, law_of, orthogonal_gain
-from goodinit.explanation.outliers import trimmed
-from goodinit.explanation.reading import Part, Seen
+from goodinit.explanation.outliers import without_outliers
+from goodinit.explanation.reading import ParameterValues, Part
 from goodinit.explanation.statistics import Sample, p_value
 from goodinit.plans.defaults import torch_default
 from goodinit.plans.rows import PlanRow
@@ -35,7 +35,17 @@ from goodinit.schemes import (
 )
 from goodinit.streams import Law
 
-__all__ = ["AS_ONE", "FANS", "TRAINED", "Look", "look", "nice", "spelled", "torch_fans"]
+__all__ = [
+    "AS_ONE",
+    "FANS",
+    "OWN",
+    "TRAINED",
+    "Identification",
+    "identify",
+    "scheme_name",
+    "shortest_number",
+    "torch_fans",
+]
 
 TRAINED = "no known law: looks trained (or loaded)"
 UNKNOWN = "no known law"
@@ -43,7 +53,15 @@ OWN = ", torch's default"
 FANS = " by torch's fans"
 AS_ONE = " as one matrix"
 
-_NAMED: tuple[tuple[str, Drawn], ...] = (
+SHOWN = 3  # blocks that a cell names, and laws that it lists: about what fits a line
+PRUNED = 0.01  # share of exact zeros: a continuous law draws practically none
+SMALLEST_STD = 2.0**-60  # a smaller one is rounding error around a constant
+UNIT_GAIN = 0.01  # a gain this close to 1 is printed as 1
+CENTERED = 4.5  # standard errors of a mean: a centered law exceeds them once in 1.5e5
+CUTS = (2.0, 3.0)  # in sigma: the truncations in use (goodinit, timm, flax and JAX cut at 2)
+ERRORS = 3.0  # standard errors that a rounded number may be off
+
+_LAWS: tuple[tuple[str, Drawn], ...] = (
     ("xavier_uniform_", XavierUniform()),
     ("xavier_normal_", XavierNormal()),
     ("kaiming_normal_", HeNormal()),
@@ -60,18 +78,18 @@ _NAMED: tuple[tuple[str, Drawn], ...] = (
     ("xavier_uniform_(5/3)", XavierUniform(5 / 3)),
     ("xavier_normal_(5/3)", XavierNormal(5 / 3)),
 )
-"""Laws that go by fans, in the order in which they are thought of."""
+"""Laws that depend on fans, the likeliest first."""
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
-    """What a parameter looks like.
+class Identification:
+    """The law that a parameter's values follow.
 
     Attributes:
-        text: in words.
-        certain: whether there are enough values to tell a normal from a uniform law.
-        known: whether it has a law at all.
-        scheme: the scheme that draws it, where the name is a scheme's.
+        text: its name.
+        certain: whether there are enough values to distinguish a normal from a uniform law.
+        known: whether the values follow any known law.
+        scheme: the scheme that draws it, if the name is that of a scheme.
     """
 
     text: str
@@ -80,123 +98,131 @@ class Look:
     scheme: Scheme | None = None
 
 
-def look(
-    seen: Seen,
+def identify(
+    parameter: ParameterValues,
     own: Scheme | None,
     planned: PlanRow | None,
     level: float,
-    meant: Scheme | None = None,
-) -> Look:
-    """Return what a parameter looks like.
+    preferred: Scheme | None = None,
+) -> Identification:
+    """Return the law that a parameter's values follow.
 
     Args:
-        seen: its values.
-        own: PyTorch's own law for it, if there is one.
-        planned: what the recipe that was found plans here.
+        parameter: its values.
+        own: PyTorch's default law for it, if there is one.
+        planned: the row of the recipe that was found.
         level: of each test.
-        meant: the scheme that is thought of first, with whatever fans.
+        preferred: the kind of scheme that is tried first, with any fans.
     """
-    if meant is None and planned is not None:
-        meant = next((block.scheme for block in planned.parts()), None)
-    if seen.whole is None:
-        return Look(seen.why_not or "holds no values", known=False)
-    if seen.constant:
-        return Look(_number(seen.whole.sample.low), scheme=Constant(seen.whole.sample.low))
-    named = [_named(seen, part, planned, own, level, meant) for part in seen.parts]
-    found = [one for one in named if one is not None]
-    if len(found) == len(named):
-        return _several(seen, found)
-    if len(seen.parts) > 1:
-        as_one = _named(seen, seen.whole, None, own, level, meant)
+    if preferred is None and planned is not None:
+        preferred = next((block.scheme for block in planned.parts()), None)
+    if parameter.whole is None:
+        return Identification(parameter.why_not or "holds no values", known=False)
+    if parameter.constant:
+        return Identification(
+            _four_digits(parameter.whole.sample.low), scheme=Constant(parameter.whole.sample.low)
+        )
+    laws = [_known_law(parameter, part, planned, own, level, preferred) for part in parameter.parts]
+    found = [one for one in laws if one is not None]
+    if len(found) == len(laws):
+        return _joined(parameter, found)
+    if len(parameter.parts) > 1:
+        as_one = _known_law(parameter, parameter.whole, None, own, level, preferred)
         if as_one is not None:
             return replace(as_one, text=f"{as_one.text}{AS_ONE}")
-        generic = _generic(seen.whole, level)
-        if generic.known:
-            return generic
-        pairs = zip(named, seen.parts, strict=True)
-        return _several(seen, [one or _generic(part, level) for one, part in pairs])
-    generic = _generic(seen.whole, level)
-    if generic.text == UNKNOWN and seen.matrix:
-        return replace(generic, text=TRAINED)
-    return generic
+        by_family = _by_family(parameter.whole, level)
+        if by_family.known:
+            return by_family
+        pairs = zip(laws, parameter.parts, strict=True)
+        return _joined(parameter, [one or _by_family(part, level) for one, part in pairs])
+    by_family = _by_family(parameter.whole, level)
+    if by_family.text == UNKNOWN and parameter.matrix:
+        return replace(by_family, text=TRAINED)
+    return by_family
 
 
 def torch_fans(site: Site) -> Site | None:
-    """Return a site with the fans that ``torch.nn.init`` reads off the shape."""
+    """Return a site with the fans that ``torch.nn.init`` computes from the shape."""
     if len(site.shape) < 2 or 0 in site.shape:
         return None
     window = math.prod(site.shape[2:])
     return replace(site, fan_in=site.shape[1] * window, fan_out=site.shape[0] * window)
 
 
-def _several(seen: Seen, looks: list[Look]) -> Look:
-    """Return the looks of several blocks as one text, alike ones together."""
+def _joined(parameter: ParameterValues, laws: list[Identification]) -> Identification:
+    """Return the laws of several blocks as one; equal ones are grouped."""
     groups: dict[str, list[str]] = {}
-    for part, one in zip(seen.parts, looks, strict=True):
+    for part, one in zip(parameter.parts, laws, strict=True):
         groups.setdefault(one.text, []).append(part.block.name)
     shown = [
-        f"{', '.join(names[:3])}{f', ... ({len(names)})' if len(names) > 3 else ''}: {text}"
+        f"{', '.join(names[:SHOWN])}{f', ... ({len(names)})' if len(names) > SHOWN else ''}: {text}"
         for text, names in groups.items()
     ]
-    more = f"; and {len(shown) - 3} more" if len(shown) > 3 else ""
-    known = all(one.known for one in looks)
-    certain = all(one.certain for one in looks)
+    more = f"; and {len(shown) - SHOWN} more" if len(shown) > SHOWN else ""
+    known = all(one.known for one in laws)
+    certain = all(one.certain for one in laws)
     if len(groups) == 1:
-        return Look(next(iter(groups)), certain, known, looks[0].scheme)
-    return Look("; ".join(shown[:3]) + more, certain, known)
+        return Identification(next(iter(groups)), certain, known, laws[0].scheme)
+    return Identification("; ".join(shown[:SHOWN]) + more, certain, known)
 
 
-def _named(
-    seen: Seen,
+def _known_law(
+    parameter: ParameterValues,
     part: Part,
     planned: PlanRow | None,
     own: Scheme | None,
     level: float,
-    meant: Scheme | None,
-) -> Look | None:
-    """Return the law of one block if it has a name."""
+    preferred: Scheme | None,
+) -> Identification | None:
+    """Return the law of one block if it has a name, else None."""
     sample = part.sample
     if not sample.finite:
-        return Look("NaN or infinite", known=False)
+        return Identification("NaN or infinite", known=False)
     if sample.constant:
-        return Look(_number(sample.low), scheme=Constant(sample.low))
+        return Identification(_four_digits(sample.low), scheme=Constant(sample.low))
     for scheme, text in ((Identity(), "the identity"), (Dirac(), "dirac_")):
-        if seen.matrix and sample.zeros > 0 and fit(part, scheme, level).holds:
-            return Look(text, scheme=scheme)
-    gain = orthogonal_gain(part) if seen.matrix and seen.row.facets.kind != "embedding" else None
+        if parameter.matrix and sample.zeros > 0 and fit(part, scheme, level).holds:
+            return Identification(text, scheme=scheme)
+    gain = (
+        orthogonal_gain(part)
+        if parameter.matrix and parameter.row.facets.kind != "embedding"
+        else None
+    )
     if gain is not None:
-        return Look(_scheme(Orthogonal(gain)), scheme=Orthogonal(gain))
+        return Identification(_formula(Orthogonal(gain)), scheme=Orthogonal(gain))
     if own is not None and fit(part, own, level).holds:
-        return Look(_torchs_own(seen.slot, own) + OWN, _certain(part, own, level), scheme=own)
+        return Identification(
+            _torch_name(parameter.slot, own) + OWN, _certain(part, own, level), scheme=own
+        )
     if planned is not None:
         scheme = next((b.scheme for b in planned.parts() if b.box == part.block.box), None)
         if scheme is not None and fit(part, scheme, level).holds:
-            text = spelled(scheme, part.site)
-            return Look(text, _certain(part, scheme, level), scheme=scheme)
-    if not seen.matrix or seen.row.facets.kind == "embedding":
+            text = scheme_name(scheme, part.site)
+            return Identification(text, _certain(part, scheme, level), scheme=scheme)
+    if not parameter.matrix or parameter.row.facets.kind == "embedding":
         return None
     sites = [(part.site, "")]
     by_shape = torch_fans(part.site)
     if by_shape is not None and _fans(by_shape) != _fans(part.site):
         sites.append((by_shape, FANS))
-    for text, how, site, scheme in _in_order(sites, meant):
+    for text, how, site, scheme in _in_order(sites, preferred):
         at = replace(part, site=site)
         if fit(at, scheme, level).holds:
-            return Look(text + how, _certain(at, scheme, level), scheme=scheme)
+            return Identification(text + how, _certain(at, scheme, level), scheme=scheme)
     return None
 
 
 def _in_order(
-    sites: list[tuple[Site, str]], meant: Scheme | None
+    sites: list[tuple[Site, str]], preferred: Scheme | None
 ) -> Iterator[tuple[str, str, Site, Drawn]]:
-    """Yield (name, whose fans, site, scheme): first the scheme that is thought of."""
+    """Yield (name, whose fans, site, scheme), the preferred kind of scheme first."""
 
-    def is_meant(scheme: Drawn) -> bool:
-        mode = getattr(meant, "mode", None)
-        return type(scheme) is type(meant) and getattr(scheme, "mode", None) == mode
+    def is_preferred(scheme: Drawn) -> bool:
+        mode = getattr(preferred, "mode", None)
+        return type(scheme) is type(preferred) and getattr(scheme, "mode", None) == mode
 
-    every = [(text, how, site, scheme) for site, how in sites for text, scheme in _NAMED]
-    yield from sorted(every, key=lambda one: not is_meant(one[3]))
+    every = [(text, how, site, scheme) for site, how in sites for text, scheme in _LAWS]
+    yield from sorted(every, key=lambda one: not is_preferred(one[3]))
 
 
 def _fans(site: Site) -> tuple[float | None, float | None]:
@@ -205,11 +231,11 @@ def _fans(site: Site) -> tuple[float | None, float | None]:
 
 def _certain(part: Part, scheme: Scheme, level: float) -> bool:
     law = law_of(part, scheme)
-    return not isinstance(law, Law) or _told_apart(part.sample, law, level)
+    return not isinstance(law, Law) or _is_distinguishable(part.sample, law, level)
 
 
-def _told_apart(sample: Sample, law: Law, level: float) -> bool:
-    """Whether another law with the same moments would have been noticed."""
+def _is_distinguishable(sample: Sample, law: Law, level: float) -> bool:
+    """Whether the other family, with the same moments, would have been rejected."""
     if law.kind == "uniform":
         other = Law.normal(sample.mean, sample.std)
     else:
@@ -218,13 +244,13 @@ def _told_apart(sample: Sample, law: Law, level: float) -> bool:
     return p_value(sample, other, level) < level
 
 
-def _torchs_own(slot: Slot, own: Scheme) -> str:
+def _torch_name(slot: Slot, own: Scheme) -> str:
     name = type(slot.owner).__name__
     if own != torch_default(slot.owner, slot.attr):  # nn.Transformer draws all matrices anew
         return "xavier_uniform_" + AS_ONE * (slot.attr == "in_proj_weight")
     match own:
         case Normal():
-            return _scheme(own)
+            return _formula(own)
         case Uniform() if slot.attr in ("in_proj_weight", "q_proj_weight", "k_proj_weight") or (
             slot.attr == "v_proj_weight"
         ):
@@ -236,31 +262,31 @@ def _torchs_own(slot: Slot, own: Scheme) -> str:
         case Uniform():
             return "U(+-1/sqrt(fan_in))"
         case _:
-            return _scheme(own)
+            return _formula(own)
 
 
-def spelled(scheme: Scheme, site: Site) -> str:
-    """Return the name of a scheme, torch's where the fans of the site are torch's too.
+def scheme_name(scheme: Scheme, site: Site) -> str:
+    """Return the name of a scheme: torch's, if the fans of the site are torch's too.
 
-    >>> spelled(HeNormal(), Site((30, 20), None, 20, 30)), spelled(Normal(0.02), Site((3,)))
+    >>> scheme_name(HeNormal(), Site((30, 20), None, 20, 30)), scheme_name(Normal(0.02), Site((3,)))
     ('kaiming_normal_', 'N(0, 0.02^2)')
     """
     by_shape = torch_fans(site)
     agrees = by_shape is not None and _fans(by_shape) == _fans(site)
-    name = next((text for text, known in _NAMED if known == scheme), "")
+    name = next((text for text, known in _LAWS if known == scheme), "")
     if name and (agrees or not name.startswith(("xavier", "kaiming"))):
         return name
-    return _scheme(scheme)
+    return _formula(scheme)
 
 
-def _scheme(scheme: Scheme) -> str:
+def _formula(scheme: Scheme) -> str:
     match scheme:
         case Normal(std, mean):
-            return normal(f"{mean:g}", _number(std))
+            return _normal_formula(f"{mean:g}", _four_digits(std))
         case Zeros() | Ones() | Constant():
-            return _number(scheme.moments(Site(()))[0])
+            return _four_digits(scheme.moments(Site(()))[0])
         case Orthogonal(gain):
-            return "orthogonal" if abs(gain - 1) < 1e-2 else f"orthogonal, times {gain:.3g}"
+            return "orthogonal" if abs(gain - 1) < UNIT_GAIN else f"orthogonal, times {gain:.3g}"
         case Uniform(low, high) if low == -high:
             return f"U(+-{high:.3g})"
         case Uniform(low, high):
@@ -269,78 +295,79 @@ def _scheme(scheme: Scheme) -> str:
             return repr(scheme).removesuffix("()")
 
 
-def normal(mean: str, std: str) -> str:
+def _normal_formula(mean: str, std: str) -> str:
     return f"N({mean}, 1)" if std == "1" else f"N({mean}, {std}^2)"
 
 
-def _number(value: float) -> str:
+def _four_digits(value: float) -> str:
     return f"{value:.4g}"
 
 
-# Laws without a name: the family, with what was measured.
+# Laws without a name: a family with the measured numbers.
 
 
-def _generic(part: Part, level: float) -> Look:
+def _by_family(part: Part, level: float) -> Identification:
     sample = part.sample
     if not sample.finite:
-        return Look("NaN or infinite", known=False)
+        return Identification("NaN or infinite", known=False)
     if sample.constant:
-        return Look(_number(sample.low))
-    if sample.zeros > 0.01:
-        return Look(f"{sample.zeros:.0%} zeros, no known law", known=False)
+        return Identification(_four_digits(sample.low))
+    if sample.zeros > PRUNED:
+        return Identification(f"{sample.zeros:.0%} zeros, no known law", known=False)
     for law, text in _families(sample):
         if p_value(sample, law, level) >= level:
-            return Look(text, _told_apart(sample, law, level))
-    core = trimmed(part, level)
+            return Identification(text, _is_distinguishable(sample, law, level))
+    core = without_outliers(part, level)
     if core is not None:
         _, text = next(_families(core))  # a normal law
-        return Look(f"{text}, but for {sample.size - core.size:,} outliers", known=False)
-    return Look(UNKNOWN, known=False)
+        return Identification(f"{text}, but for {sample.size - core.size:,} outliers", known=False)
+    return Identification(UNKNOWN, known=False)
 
 
 def _families(sample: Sample) -> Iterator[tuple[Law, str]]:
     """Yield laws with the sample's own moments or bounds."""
     std = sample.std
-    if not std > 2.0**-60:
+    if not std > SMALLEST_STD:
         return
-    centred = abs(sample.mean) < 4.5 * std / math.sqrt(sample.n)
-    mean = 0.0 if centred else sample.mean
+    centered = abs(sample.mean) < CENTERED * std / math.sqrt(sample.n)
+    mean = 0.0 if centered else sample.mean
     about = math.sqrt(sample.second - 2 * mean * sample.mean + mean**2)
     shown = _scale(about, about / math.sqrt(2 * sample.n))
-    at = "0" if centred else nice(mean, std / math.sqrt(sample.n))
-    yield Law.normal(mean, about), normal(at, shown)
+    at = "0" if centered else shortest_number(mean, std / math.sqrt(sample.n))
+    yield Law.normal(mean, about), _normal_formula(at, shown)
     reach = max(-sample.low, sample.high) * (1 + 1 / sample.size)
-    if centred and reach > 0:
+    if centered and reach > 0:
         yield Law.uniform(-reach, reach), f"U(+-{_scale(reach, 2 * reach / sample.size)})"
     elif sample.low < sample.high:
         more = (sample.high - sample.low) / sample.size
-        low, high = nice(sample.low, 2 * more), nice(sample.high, 2 * more)
+        low, high = shortest_number(sample.low, 2 * more), shortest_number(sample.high, 2 * more)
         yield Law.uniform(sample.low - more, sample.high + more), f"U({low}, {high})"
-    for cut in (2.0, 3.0):
-        # The bounds say more of the scale than the moments do: all lie within, the last one close.
+    for cut in CUTS:
+        # The extremes estimate the scale better than the moments: all values lie within the cut,
+        # and the outermost is expected 1/(size * density there) from it.
         density = 2 * math.exp(-(cut**2) / 2) / math.sqrt(2 * math.pi)
         wide = max(mean - sample.low, sample.high - mean) / cut
         wide *= 1 + 1 / (sample.size * density * cut)
-        shown = normal(at, _scale(wide, about / math.sqrt(2 * sample.n)))
+        shown = _normal_formula(at, _scale(wide, about / math.sqrt(2 * sample.n)))
         yield Law.truncated(mean, wide, -cut, cut), f"{shown} cut at {cut:g} sigma"
 
 
 def _scale(value: float, error: float) -> str:
-    """Return a short number that isn't 0, for a scale of few values is no constant."""
-    short = nice(value, error)
+    """Return a short number other than 0: the scale of a law is positive."""
+    short = shortest_number(value, error)
     return f"{value:.1g}" if short == "0" else short
 
 
-def nice(value: float, error: float) -> str:
-    """Return the shortest number within three standard errors; four digits where none is.
+def shortest_number(value: float, error: float) -> str:
+    """Return the shortest number within three standard errors; four digits if there is none.
 
-    >>> nice(0.020004, 0.00001), nice(0.0213, 0.00001)
+    >>> shortest_number(0.020004, 0.00001), shortest_number(0.0213, 0.00001)
     ('0.02', '0.0213')
     """
-    if abs(value) <= 3 * error:
+    if abs(value) <= ERRORS * error:
         return "0"
     for digits in (1, 2, 3):
         short = f"{value:.{digits}g}"
-        if abs(float(short) - value) <= 3 * error:
+        if abs(float(short) - value) <= ERRORS * error:
             return f"{float(short):g}"
     return f"{value:.4g}"

@@ -1,11 +1,11 @@
-"""The rows of an explanation: what one parameter looks like, and what was expected."""
+"""The rows of an explanation: the law of one parameter, and the expected one."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from goodinit.explanation.reading import Seen
-from goodinit.explanation.recognition import Look, spelled
+from goodinit.explanation.reading import ParameterValues
+from goodinit.explanation.recognition import Identification, scheme_name
 from goodinit.plans.rows import PlanRow
 from goodinit.schemes import Keep
 
@@ -14,7 +14,7 @@ __all__ = ["ExplainedRow", "explained_row"]
 
 @dataclass(frozen=True, slots=True)
 class ExplainedRow:
-    """What was found of one parameter.
+    """What was found about one parameter.
 
     Attributes:
         name: logical dotted name.
@@ -22,18 +22,18 @@ class ExplainedRow:
         dtype: its dtype, as text without "torch.".
         kind: what it is, one of ``goodinit.anatomy.KINDS``.
         part: what it does there, one of ``goodinit.anatomy.PARTS``.
-        looks: the law that it looks like, in words; torch's spelling where it is torch's.
-        certain: whether it has enough values to tell a normal from a uniform law; where not,
-            it is no more than consistent with what ``looks`` says.
-        known: whether it looks like any law at all.
-        mean: of its values; None where they can't be judged.
-        std: likewise.
-        fan_in: how many products one output adds up; None where blocks differ or there is none.
-        gain: std times sqrt(fan_in); 1 keeps the second moment of what comes in.
-        expected: the scheme of the recipe that was found, as text; "" where it says nothing.
-        expected_std: its standard deviation; None where blocks differ.
-        ok: whether the values are consistent with that; None where it says nothing.
-        findings: codes of the findings that are about it.
+        looks: the law that its values follow; torch's name if it is one of torch's.
+        certain: whether it has enough values to distinguish a normal from a uniform law; if not,
+            the values are merely consistent with ``looks``.
+        known: whether the values follow any known law.
+        mean: of the values; None if they can't be judged.
+        std: of the values; None if they can't be judged.
+        fan_in: number of products that one output sums; None if it has none or blocks differ.
+        gain: std times sqrt(fan_in); 1 preserves the second moment of the input.
+        expected: the scheme that the recipe draws here; "" if it draws nothing.
+        expected_std: its standard deviation; None if blocks differ.
+        ok: whether the values are consistent with ``expected``; None if that is "".
+        findings: codes of the findings about it.
         tied: its other names.
     """
 
@@ -57,8 +57,8 @@ class ExplainedRow:
 
 
 def explained_row(
-    seen: Seen,
-    look: Look,
+    parameter: ParameterValues,
+    identified: Identification,
     planned: PlanRow | None,
     holds: bool | None,
     findings: tuple[str, ...],
@@ -66,25 +66,25 @@ def explained_row(
     """Return the row of one parameter.
 
     Args:
-        seen: its values.
-        look: what they look like.
-        planned: what the recipe plans, if one was found and it can be planned here.
-        holds: whether the values are consistent with that.
+        parameter: its values.
+        identified: their law.
+        planned: the recipe's row for it, if a recipe was found and can be planned here.
+        holds: whether the values are consistent with ``planned``.
         findings: codes.
     """
-    sample = None if seen.whole is None else seen.whole.sample
-    fans = {part.site.fan_in for part in seen.parts}
-    fan_in = fans.pop() if len(fans) == 1 and seen.matrix else None
+    sample = None if parameter.whole is None else parameter.whole.sample
+    fans = {part.site.fan_in for part in parameter.parts}
+    fan_in = fans.pop() if len(fans) == 1 and parameter.matrix else None
     std = None if sample is None else sample.std
     return ExplainedRow(
-        name=seen.row.name,
-        shape=seen.row.shape,
-        dtype=str(seen.row.dtype).removeprefix("torch."),
-        kind=seen.row.facets.kind,
-        part=seen.row.facets.part,
-        looks=look.text,
-        certain=look.certain,
-        known=look.known,
+        name=parameter.row.name,
+        shape=parameter.row.shape,
+        dtype=str(parameter.row.dtype).removeprefix("torch."),
+        kind=parameter.row.facets.kind,
+        part=parameter.row.facets.part,
+        looks=identified.text,
+        certain=identified.certain,
+        known=identified.known,
         mean=None if sample is None else sample.mean,
         std=std,
         fan_in=fan_in,
@@ -93,10 +93,12 @@ def explained_row(
         expected_std=planned.std if planned is not None and holds is not None else None,
         ok=holds,
         findings=findings,
-        tied=seen.row.tied,
+        tied=parameter.row.tied,
     )
 
 
 def _expected(planned: PlanRow) -> str:
     drawn = [block for block in planned.parts() if not isinstance(block.scheme, Keep)]
-    return ", ".join(dict.fromkeys(spelled(block.scheme, planned.site(block)) for block in drawn))
+    return ", ".join(
+        dict.fromkeys(scheme_name(block.scheme, planned.site(block)) for block in drawn)
+    )

@@ -1,21 +1,22 @@
-"""Could these numbers have been drawn from that law: all of the statistics.
+"""Statistical tests: could these values have been drawn from that law?
 
-A tensor is read once, in bounded memory: least and greatest value over all of its elements,
-moments over at most ``MOMENTS`` and the distribution over at most ``SORTED`` of them, taken at
-even steps. Six tests ask in six ways; ``p_value`` is the least of their p-values times six:
+A tensor is read once, in bounded memory: the extremes over all elements, the moments over at most
+``MOMENTS`` and the distribution over at most ``SORTED`` evenly spaced ones. ``p_value`` is the
+smallest p-value of six tests, times six (Bonferroni):
 
 - the mean, against its standard error std/sqrt(n);
 - the second moment about the law's mean, against sqrt((kurtosis - 1)/n): as a chi-square of
   2n/(kurtosis - 1) degrees of freedom (exact for a normal law), by Wilson & Hilferty's cube root;
-- the distribution function, by Kolmogorov & Smirnov with Stephens' correction for small n: tells
-  uniform from normal from what was trained;
-- the least and the greatest of all elements: P(max < t) = F(t)^N, P(max > t) <= N (1 - F(t)). It
-  sees a cut, and an outlier;
-- the mean squares of single rows, and of single columns, against one another: sum over k of them,
-  (ratio - 1)^2 m/(kurtosis - 1), is a chi-square of k - 1 degrees of freedom, with m values each
-  (of a normal law with the fourth moment of those mean squares). It sees what training leaves.
+- the distribution function, by Kolmogorov & Smirnov with Stephens' correction for small n: it
+  separates uniform, normal and trained values;
+- the minimum and maximum of all elements: P(max < t) = F(t)^N, P(max > t) <= N (1 - F(t)). It
+  detects truncation and outliers;
+- the mean squares of k rows of m values each, and likewise of columns: the sum over rows of
+  (mean square / average - 1)^2 m/(kurtosis - 1) is a chi-square of k - 1 degrees of freedom
+  (corrected for the fourth moment of those mean squares). It detects the structure that training
+  leaves.
 
-What rounding to half precision does to a moment or a distribution is allowed for.
+Each test allows for rounding to half precision.
 """
 
 from __future__ import annotations
@@ -32,37 +33,45 @@ from torch import Tensor
 from goodinit.schemes import truncated_moments
 from goodinit.streams import Law
 
-__all__ = ["LEVEL", "Sample", "law_moments", "likelihood", "p_value", "take"]
+__all__ = ["LEVEL", "Sample", "law_moments", "log_density", "p_value", "read_sample"]
 
 LEVEL = 1e-3
-"""Probability that a model drawn as a recipe says is said not to be, over all of its tests."""
+"""Probability of rejecting a true recipe, over all tests of a model together."""
 
-MOMENTS = 2**17
-SORTED = 2**14
-CHUNK = 2**24  # elements whose extremes are looked for at once
+MOMENTS = 2**17  # elements for the moments: the standard error of a std is 0.2 %
+SORTED = 2**14  # elements for the distribution: a Kolmogorov distance of 1.5 % is noticed
+FEWEST = 2**12  # elements read of each block of a packed parameter: a std within 1.1 %
+CHUNK = 2**24  # elements scanned for extremes at once: 64 MiB in float32
 TESTS = 6
-GRID = 256  # rows and columns whose mean squares are compared
-LONG = 32  # values that a mean square is of, at least
+GRID = 256  # rows and columns compared: 65,536 values, about as many as MOMENTS
+LEAST_ROWS = 8  # fewer mean squares say little of how they spread
+LEAST_VALUES = 32  # a mean square of fewer values is too skewed for the chi-square
+TINY = 1e-30  # initializers draw nothing this small; memory read as floats is full of it
+EMPTY_TAIL = 1e-6  # of less mass than this the moments cancel in float64
+EXPONENTIAL, UNIFORM = 9.0, 1.8  # kurtosis of these laws: a far tail, cut on one side or on both
+KOLMOGOROV_TERMS = 19  # the next term is below e^-72
+NO_DISTANCE = 0.3  # P(distance > this) is 1 - 1e-5
+DENSITY = 0.4  # the largest density of a normal law, times its std
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """What was read of a tensor or block.
+    """Statistics of a tensor or block.
 
     Attributes:
-        size: how many elements it has, rows that stay zero left out.
-        low: the least of all of them; NaN if one is.
-        high: the greatest.
-        n: how many the moments are of.
+        size: number of elements, without the rows that stay zero.
+        low: the minimum of all elements; NaN if one is NaN.
+        high: the maximum.
+        n: number of elements in the moments.
         mean: their mean.
         second: their mean square.
-        values: some of them in order, float64.
-        zeros: the share of exact zeros among those of the moments.
-        tiny: the share below 1e-30 and not 0.
+        values: some of them, sorted, float64.
+        zeros: share of exact zeros.
+        tiny: share of values below ``TINY`` that aren't 0.
         eps: relative spacing of the dtype's numbers.
         quantum: absolute spacing around 0.
-        spreads: for rows and for columns, if there are enough: (how many, values in each, sum of
-            squares of their relative mean squares less 1).
+        row_spreads: for rows and for columns, if there are enough: (number of rows, values in
+            each, sum over rows of (mean square / average - 1)^2).
     """
 
     size: int
@@ -76,21 +85,21 @@ class Sample:
     tiny: float
     eps: float
     quantum: float
-    spreads: tuple[tuple[int, int, float], ...] = ()
+    row_spreads: tuple[tuple[int, int, float], ...] = ()
 
     @property
     def std(self) -> float:
-        """Standard deviation."""
+        """The standard deviation."""
         return math.sqrt(max(self.second - self.mean**2, 0.0)) if self.low < self.high else 0.0
 
     @property
     def finite(self) -> bool:
-        """Whether all elements are."""
+        """Whether all elements are finite."""
         return math.isfinite(self.low) and math.isfinite(self.high)
 
     @property
     def constant(self) -> bool:
-        """Whether all elements are the same number."""
+        """Whether all elements are equal."""
         return self.low == self.high
 
     @property
@@ -101,20 +110,20 @@ class Sample:
 
 
 @torch.no_grad()
-def take(tensor: Tensor, zero_rows: tuple[int, ...] = (), share: int = 1) -> Sample:
-    """Read a tensor or a block of one, which isn't changed.
+def read_sample(tensor: Tensor, zero_rows: tuple[int, ...] = (), share: int = 1) -> Sample:
+    """Return statistics of a tensor or block.
 
     Args:
-        tensor: real and floating, of any strides, on any device.
+        tensor: real and floating, with any strides, on any device; it isn't changed.
         zero_rows: rows along the first axis that are left out.
-        share: of how many blocks of one parameter it is: each is read in fewer places.
+        share: number of blocks of its parameter: each is read at fewer elements.
     """
     extremes = [_extremes(piece) for piece in _pieces(tensor, zero_rows)]
     low = min((a for a, _ in extremes), default=0.0, key=_nan_first)
     high = max((b for _, b in extremes), default=0.0, key=_nan_last)
     if any(math.isnan(a) for a, _ in extremes):
         low = high = math.nan
-    some = _spread(tensor, zero_rows, max(MOMENTS // share, 4096))
+    some = _evenly_spaced(tensor, zero_rows, max(MOMENTS // share, FEWEST))
     finfo = torch.finfo(tensor.dtype)
     n = some.numel()
     size = tensor.numel() - len(zero_rows) * (tensor[:1].numel() if zero_rows else 0)
@@ -129,10 +138,10 @@ def take(tensor: Tensor, zero_rows: tuple[int, ...] = (), share: int = 1) -> Sam
         second=some.square().mean().item() if n else 0.0,
         values=sorted_some,
         zeros=(some == 0).double().mean().item() if n else 0.0,
-        tiny=((around > 0) & (around < 1e-30)).double().mean().item() if n else 0.0,
+        tiny=((around > 0) & (around < TINY)).double().mean().item() if n else 0.0,
         eps=finfo.eps,
         quantum=finfo.smallest_normal * finfo.eps,
-        spreads=_spreads(tensor, zero_rows),
+        row_spreads=_row_spreads(tensor, zero_rows),
     )
 
 
@@ -145,7 +154,7 @@ def _nan_last(value: float) -> float:
 
 
 def _pieces(tensor: Tensor, zero_rows: tuple[int, ...]) -> Iterator[Tensor]:
-    """Yield parts that are small enough to be looked at whole, without the zero rows."""
+    """Yield parts of at most ``CHUNK`` elements, without the zero rows."""
     if not tensor.numel():
         return
     if not tensor.dim():
@@ -159,16 +168,16 @@ def _pieces(tensor: Tensor, zero_rows: tuple[int, ...]) -> Iterator[Tensor]:
 
 
 def _extremes(piece: Tensor) -> tuple[float, float]:
-    if piece.dtype.itemsize == 1:  # float8 has no comparison of its own
+    if piece.dtype.itemsize == 1:  # torch can't compare float8
         piece = piece.float()
     low, high = piece.aminmax()
     return low.item(), high.item()
 
 
-def _spread(tensor: Tensor, zero_rows: tuple[int, ...], most: int) -> Tensor:
-    """Return at most so many elements at even steps, float64, on the CPU.
+def _evenly_spaced(tensor: Tensor, zero_rows: tuple[int, ...], most: int) -> Tensor:
+    """Return at most ``most`` elements at even steps, float64, on the CPU.
 
-    The step shares no divisor with the size, so that no axis is met at a few places only.
+    The step shares no divisor with the size: otherwise it would hit the same few columns.
     """
     size = tensor.numel()
     if not size:
@@ -187,7 +196,7 @@ def _spread(tensor: Tensor, zero_rows: tuple[int, ...], most: int) -> Tensor:
     return some
 
 
-def _spreads(tensor: Tensor, zero_rows: tuple[int, ...]) -> tuple[tuple[int, int, float], ...]:
+def _row_spreads(tensor: Tensor, zero_rows: tuple[int, ...]) -> tuple[tuple[int, int, float], ...]:
     if tensor.dim() < 2 or not tensor.numel():
         return ()
     rows = torch.ones(len(tensor), dtype=torch.bool)
@@ -202,7 +211,7 @@ def _spreads(tensor: Tensor, zero_rows: tuple[int, ...]) -> tuple[tuple[int, int
         count = squares.shape[axis]
         each = squares.numel() // max(count, 1)
         means = squares.mean((1 - axis, 2))
-        if count >= 8 and each >= LONG and means.mean() > 0:
+        if count >= LEAST_ROWS and each >= LEAST_VALUES and means.mean() > 0:
             ratio = means / means.mean()
             found.append((count, each, (ratio - 1).square().sum().item()))
     return tuple(found)
@@ -227,11 +236,11 @@ def law_moments(law: Law) -> tuple[float, float, float]:
 
 
 def _cut_kurtosis(low: float, high: float) -> float:
-    """Return that of z ~ N(0, 1) given low < z < high; between 1.8 and 3 if cut on both sides."""
+    """Return the kurtosis of z ~ N(0, 1) given low < z < high."""
     mass = _normal_cdf(high) - _normal_cdf(low)
     ends = [(x, math.exp(-x * x / 2) / math.sqrt(2 * math.pi)) for x in (low, high)]
-    if mass < 1e-6:
-        return 9.0 if math.isinf(low) or math.isinf(high) else 1.8  # a far tail falls off like exp
+    if mass < EMPTY_TAIL:
+        return EXPONENTIAL if math.isinf(low) or math.isinf(high) else UNIFORM
     raw = [1.0, (ends[0][1] - ends[1][1]) / mass]
     for k in (2, 3, 4):
         edge = [x ** (k - 1) * density if density else 0.0 for x, density in ends]
@@ -239,7 +248,7 @@ def _cut_kurtosis(low: float, high: float) -> float:
     mean = raw[1]
     spread = raw[2] - mean**2
     fourth = raw[4] - 4 * mean * raw[3] + 6 * mean**2 * raw[2] - 3 * mean**4
-    return min(max(fourth / spread**2, 1.5), 9.0)
+    return min(max(fourth / spread**2, 1.5), EXPONENTIAL)
 
 
 def _normal_cdf(x: float) -> float:
@@ -259,7 +268,7 @@ def cdf(law: Law, values: Tensor) -> Tensor:
 
 
 def _tails(law: Law, value: float) -> tuple[float, float]:
-    """Return (P(x < value), P(x > value)), each exact where it is small."""
+    """Return (P(x < value), P(x > value)), each precise where it is small."""
     z = (value - law.loc) / law.scale
     if law.kind == "uniform":
         below = min(max((z + 1) / 2, 0.0), 1.0)
@@ -279,15 +288,15 @@ def _tails(law: Law, value: float) -> tuple[float, float]:
 
 
 def p_value(sample: Sample, law: Law, level: float = 0.0) -> float:
-    """Return at most how probable numbers as odd as these are under a law.
+    """Return an upper bound of the probability of values as extreme as these under a law.
 
     Args:
         sample: of a tensor that isn't constant.
         law: a law whose scale isn't 0.
-        level: below it nobody looks closer, and the tests that cost more are left out.
+        level: once the result is below it, the remaining, more costly tests are skipped.
 
     Example:
-        >>> some = take(2 * torch.rand(1000, generator=torch.Generator().manual_seed(0)) - 1)
+        >>> some = read_sample(2 * torch.rand(1000, generator=torch.Generator().manual_seed(0)) - 1)
         >>> p_value(some, Law.uniform(-1, 1)) > 0.1, p_value(some, Law.normal(0, 0.577)) < 1e-3
         (True, True)
     """
@@ -324,19 +333,16 @@ def _cube_root_z(ratio: float, freedom: float) -> float:
 
 
 def _by_rows(sample: Sample, law: Law) -> float:
-    """One-sided: values that are more evenly spread than chance have no name among laws.
-
-    Of mean squares about 0, whose variance is that of x^2 over its squared mean.
-    """
+    """One-sided: rows more alike than chance rule out no law that is tried here."""
     mean, std, kurtosis = law_moments(law)
     second = mean**2 + std**2
-    # Var x^2 of a law about its mean; the skew of one that is cut to one side is left out.
+    # Var x^2 / (E x^2)^2 for a symmetric law; the skew of a one-sided truncation isn't modeled.
     spread = ((kurtosis - 1) * std**4 + 4 * mean**2 * std**2) / second**2
     if law.kind == "truncated" and law.low != -law.high:
         return 1.0
     least = 1.0
-    for count, each, total in sample.spreads:
-        # A chi-square's own fourth moment widens the sum: scaled to its mean and variance.
+    for count, each, total in sample.row_spreads:
+        # The fourth moment of a mean square widens the sum: match its mean and variance.
         wide = 1 + 6 / each
         freedom = (count - 1) / wide
         z = _cube_root_z(total * each / spread / (count - 1), freedom)
@@ -356,38 +362,40 @@ def _by_distribution(sample: Sample, law: Law) -> float:
 
 
 def _rounded_away(sample: Sample, law: Law) -> float:
-    """Return how far rounding can shift a distribution function: density times half a spacing."""
+    """Return how far rounding can shift the distribution function: density times half a spacing."""
     mean, std, _ = law_moments(law)
-    density = 0.4 / std
+    density = DENSITY / std
     reach = abs(mean) + math.sqrt(3) * std
     return density * (sample.eps * reach + sample.quantum) / 2
 
 
 def _kolmogorov(x: float) -> float:
     """Return P(sup of a Brownian bridge > x)."""
-    if x < 0.3:
+    if x < NO_DISTANCE:
         return 1.0
-    terms = (2 * (-1) ** (k - 1) * math.exp(-2 * (k * x) ** 2) for k in range(1, 20))
+    terms = (
+        2 * (-1) ** (k - 1) * math.exp(-2 * (k * x) ** 2) for k in range(1, KOLMOGOROV_TERMS + 1)
+    )
     return min(max(sum(terms), 0.0), 1.0)
 
 
 def _by_extremes(sample: Sample, law: Law) -> float:
-    """Both ends, and both ways of being odd: four p-values, so four times the least."""
+    """Minimum and maximum, each too far out or not far enough: four p-values, so times four."""
     found = 1.0
     for value, end in ((sample.low, 0), (sample.high, 1)):
         slack = (sample.eps * abs(value) + sample.quantum) / 2
         sign = 1 if end else -1
         inside, outside = value - sign * slack, value + sign * slack
-        beyond = sample.size * _tails(law, inside)[end]  # that one lies this far out
-        within = _tails(law, outside)[end]  # that none does
+        beyond = sample.size * _tails(law, inside)[end]  # P(some value lies this far out)
+        within = _tails(law, outside)[end]  # P(a given value lies further out)
         found = min(found, beyond, math.exp(sample.size * math.log1p(-min(within, 1 - 1e-16))))
     return min(4 * found, 1.0)
 
 
-def likelihood(sample: Sample, law: Law) -> float:
-    """Return the log-density of the values under a law, a value; only differences mean anything.
+def log_density(sample: Sample, law: Law) -> float:
+    """Return the mean log-density of the values under a law, to compare laws.
 
-    Values outside of a bounded law count as on its bound.
+    Values outside a bounded law count as if they lay on its bound.
     """
     if law.kind == "uniform":
         return -math.log(2 * law.scale)

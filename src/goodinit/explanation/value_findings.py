@@ -8,10 +8,10 @@ import torch
 from torch import nn
 
 from goodinit.anatomy.names import Slot
-from goodinit.explanation.context import Case, Verdict, verdict
-from goodinit.explanation.laws import WHOLE
-from goodinit.explanation.outliers import beyond, trimmed
-from goodinit.explanation.reading import Seen, weight_normed
+from goodinit.explanation.context import Context, Verdict, verdict
+from goodinit.explanation.laws import MOST_COMPARED
+from goodinit.explanation.outliers import outlier_counts, without_outliers
+from goodinit.explanation.reading import ParameterValues, weight_normed
 from goodinit.explanation.statistics import Sample
 from goodinit.findings import Finding, Severity
 from goodinit.findings.broken import garbage_severity, is_garbage, values_were_clamped
@@ -19,39 +19,39 @@ from goodinit.findings.clones import CLONES, COPIES, Clone, could_be_cloned, fin
 from goodinit.findings.scales import write_was_lost
 from goodinit.schemes import Normal
 
-__all__ = ["broken"]
+__all__ = ["value_findings"]
 
 
-def broken(case: Case, buffers: list[Slot]) -> Iterator[Verdict]:
+def value_findings(context: Context, buffers: list[Slot]) -> Iterator[Verdict]:
     """Yield the findings of values that no law draws."""
-    yield from _not_numbers(case)
+    yield from _not_numbers(context)
     yield from _bad_buffers(buffers)
-    yield from _garbage(case)
-    yield from _alike(case)
-    yield from _clones(case)
-    yield from _padding(case)
-    yield from _lost_writes(case)
-    yield from _piled_up(case)
+    yield from _garbage(context)
+    yield from _alike(context)
+    yield from _clones(context)
+    yield from _padding(context)
+    yield from _lost_writes(context)
+    yield from _piled_up(context)
 
 
-def _judged(case: Case) -> list[Seen]:
-    return [one for one in case.seen if one.whole is not None]
+def _judged(context: Context) -> list[ParameterValues]:
+    return [one for one in context.parameters if one.whole is not None]
 
 
-def _sample(seen: Seen) -> Sample:
-    assert seen.whole is not None
-    return seen.whole.sample
+def _sample(parameter: ParameterValues) -> Sample:
+    assert parameter.whole is not None
+    return parameter.whole.sample
 
 
-def _not_numbers(case: Case) -> Iterator[Verdict]:
-    bad = [one for one in _judged(case) if not _sample(one).finite]
+def _not_numbers(context: Context) -> Iterator[Verdict]:
+    bad = [one for one in _judged(context) if not _sample(one).finite]
     if bad:
         yield verdict(
             "GI120",
             "error",
             bad,
             "NaN or infinite values: never initialised, or a training run that broke",
-            case.redraw(bad, again=True),
+            context.redraw(bad, again=True),
         )
 
 
@@ -72,8 +72,8 @@ def _bad_buffers(buffers: list[Slot]) -> Iterator[Verdict]:
             yield Verdict(Finding("GI120", "error", slot.name, cause, remedy), ())
 
 
-def _garbage(case: Case) -> Iterator[Verdict]:
-    bad = [one for one in _judged(case) if _is_garbage(case, one)]
+def _garbage(context: Context) -> Iterator[Verdict]:
+    bad = [one for one in _judged(context) if _is_garbage(context, one)]
     if bad:
         sample = _sample(bad[0])
         largest = max(abs(sample.low), abs(sample.high))
@@ -83,25 +83,25 @@ def _garbage(case: Case) -> Iterator[Verdict]:
             bad,
             f"values such as uninitialised memory holds: up to {largest:.3g}, and "
             f"{sample.tiny:.0%} between 0 and 1e-30",
-            case.redraw(bad, again=True),
+            context.redraw(bad, again=True),
         )
 
 
-def _is_garbage(case: Case, seen: Seen) -> bool:
-    sample = _sample(seen)
+def _is_garbage(context: Context, parameter: ParameterValues) -> bool:
+    sample = _sample(parameter)
     if not sample.finite:
         return False
     largest = max(-sample.low, sample.high)
-    return is_garbage(largest, sample.tiny, case.look(seen).known)
+    return is_garbage(largest, sample.tiny, context.identified(parameter).known)
 
 
 # Units that are all alike.
 
 
-def _alike(case: Case) -> Iterator[Verdict]:
+def _alike(context: Context) -> Iterator[Verdict]:
     order = [
         one
-        for one in _judged(case)
+        for one in _judged(context)
         if one.matrix
         and one.row.facets.kind in ("linear", "conv", "recurrent")
         and not one.row.facets.guessed
@@ -112,17 +112,17 @@ def _alike(case: Case) -> Iterator[Verdict]:
         for one in order
         if one.row.name not in zero and not one.row.frozen and _rows_equal(one)
     }
-    followed = {id(a.seen) for c in case.chains for a in c.links[:-1]}
+    followed = {id(a.weight) for c in context.chains for a in c.links[:-1]}
     meant = {one.row.name for one in order if one.row.name in zero and _may_be_zero(one)}
     flat = (zero | equal) - meant
-    severe: dict[tuple[str, Severity, str], list[Seen]] = {}
+    severe: dict[tuple[str, Severity, str], list[ParameterValues]] = {}
     for number, one in enumerate(order):
         if one.row.name not in flat:
             continue
         near = [*order[max(number - 1, 0) : number], *order[number + 1 : number + 2]]
         stuck = any(other.row.name in flat for other in near)
         code = "GI122" if one.row.name in zero else "GI123"
-        severity, why = _verdict(case, one, code, stuck, id(one) in followed)
+        severity, why = _verdict(context, one, code, stuck, id(one) in followed)
         severe.setdefault((code, severity, why), []).append(one)
     for (code, severity, why), rows in severe.items():
         what = "all zero" if code == "GI122" else "the same weights for every unit"
@@ -131,51 +131,53 @@ def _alike(case: Case) -> Iterator[Verdict]:
             severity,
             rows,
             f"{what}: {why}",
-            case.redraw(rows, again=True),
+            context.redraw(rows, again=True),
         )
 
 
 def _verdict(
-    case: Case, seen: Seen, code: str, stuck: bool, followed: bool
+    context: Context, parameter: ParameterValues, code: str, stuck: bool, followed: bool
 ) -> tuple[Severity, str]:
     if stuck:
         return "error", "so is the weight next to it, and no gradient ever tells its units apart"
     if code == "GI123":
         return "warning", "its units start as one, and only what follows can tell them apart"
-    if (seen.row.facets.activation or "") in ("relu", "relu6") and not _has_bias(case, seen):
+    if (parameter.row.facets.activation or "") in ("relu", "relu6") and not _has_bias(
+        context, parameter
+    ):
         return "error", "relu passes no gradient at 0, so that it stays zero"
     if followed:
         return "warning", "nothing of the input gets past it before the first step"
-    told = "" if case.inputs else " (if it ends a residual branch it is; inputs= would tell)"
+    told = "" if context.inputs else " (if it ends a residual branch it is; inputs= would tell)"
     return "info", f"nothing gets past it at first, which may be meant{told}"
 
 
-def _may_be_zero(seen: Seen) -> bool:
-    f = seen.row.facets
+def _may_be_zero(parameter: ParameterValues) -> bool:
+    f = parameter.row.facets
     return f.ends_residual is True or f.part in ("head", "out", "q", "router")
 
 
-def _has_bias(case: Case, seen: Seen) -> bool:
+def _has_bias(context: Context, parameter: ParameterValues) -> bool:
     return any(
-        one.slot.owner is seen.slot.owner and one.row.facets.part == "bias"
-        for one in _judged(case)
+        one.slot.owner is parameter.slot.owner and one.row.facets.part == "bias"
+        for one in _judged(context)
         if not (one.constant and _sample(one).low == 0)
     )
 
 
-def _rows_equal(seen: Seen) -> bool:
+def _rows_equal(parameter: ParameterValues) -> bool:
     """Whether each unit has the weights of the first; of one unit, or one input each, no."""
-    assert seen.whole is not None
-    layout = seen.row.facets.layout
-    values = seen.whole.values
-    if layout is None or not layout.outputs or values.numel() > 4 * WHOLE:
-        return seen.constant
+    assert parameter.whole is not None
+    layout = parameter.row.facets.layout
+    values = parameter.whole.values
+    if layout is None or not layout.outputs or values.numel() > 4 * MOST_COMPARED:
+        return parameter.constant
     try:
         view = layout.unfold(values)
     except RuntimeError:
         return False
     units = view[(0,) * (len(layout.batch) + 1)]  # of the first matrix, the first group
-    if units.shape[0] < 2 or (layout.groups > 1 and not seen.constant):
+    if units.shape[0] < 2 or (layout.groups > 1 and not parameter.constant):
         return False
     return torch.equal(units[0], units[1]) and bool((units == units[:1]).all())
 
@@ -183,9 +185,9 @@ def _rows_equal(seen: Seen) -> bool:
 # Layers that are all alike.
 
 
-def _clones(case: Case) -> Iterator[Verdict]:
-    groups: dict[object, list[Seen]] = {}
-    for one in _judged(case):
+def _clones(context: Context) -> Iterator[Verdict]:
+    groups: dict[object, list[ParameterValues]] = {}
+    for one in _judged(context):
         sample = _sample(one)
         drawn = one.matrix and not one.constant and could_be_cloned(sample.size)
         drawn = drawn and not one.row.frozen and not one.row.facets.guessed
@@ -202,24 +204,24 @@ def _clones(case: Case) -> Iterator[Verdict]:
     for clones, what in (([c for c in found if c not in copies], CLONES), (copies, COPIES)):
         rows = [found[clone] for clone in clones]
         if rows:
-            loaded = all(not case.look(one).known for one in rows)
+            loaded = all(not context.identified(one).known for one in rows)
             yield verdict(
                 "GI124",
                 "info" if loaded or clones is copies else "warning",
                 rows,
                 f"bit for bit another layer's weights ({clones[0].second} is "
                 f"{clones[0].first}): {what}",
-                case.redraw(rows, again=True),
+                context.redraw(rows, again=True),
             )
 
 
-def _is_drawn(seen: Seen) -> bool:
-    assert seen.whole is not None
-    steps = seen.whole.sample.values.diff()  # of sorted values
+def _is_drawn(parameter: ParameterValues) -> bool:
+    assert parameter.whole is not None
+    steps = parameter.whole.sample.values.diff()  # of sorted values
     return is_drawn(int(steps.count_nonzero()) + 1)
 
 
-def _equal(first: Seen, second: Seen) -> bool:
+def _equal(first: ParameterValues, second: ParameterValues) -> bool:
     assert first.whole is not None
     assert second.whole is not None
     return torch.equal(first.whole.values, second.whole.values)
@@ -228,14 +230,14 @@ def _equal(first: Seen, second: Seen) -> bool:
 # Rows and parametrizations.
 
 
-def _padding(case: Case) -> Iterator[Verdict]:
-    for one in _judged(case):
+def _padding(context: Context) -> Iterator[Verdict]:
+    for one in _judged(context):
         table = one.slot.tensor
         bad = [row for row in one.row.facets.zero_rows if bool(table[row].any())]
         if not bad:
             continue
         rows = ", ".join(map(str, bad))
-        known = case.look(one).known
+        known = context.identified(one).known
         yield verdict(
             "GI129",
             "warning" if known else "info",
@@ -247,29 +249,29 @@ def _padding(case: Case) -> Iterator[Verdict]:
         )
 
 
-def _lost_writes(case: Case) -> Iterator[Verdict]:
-    for one in _judged(case):
+def _lost_writes(context: Context) -> Iterator[Verdict]:
+    for one in _judged(context):
         scales = _weight_norm_scales(one)
-        if scales is None or not case.look(one).known:
+        if scales is None or not context.identified(one).known:
             continue
-        seen, stored, attribute, constant_g = scales
-        if attribute is not None and write_was_lost(attribute, seen):
+        effective, stored, attribute, constant_g = scales
+        if attribute is not None and write_was_lost(attribute, effective):
             yield verdict(
                 "GI130",
                 "warning",
                 [one],
-                f"its std is {attribute:.3g}, and at the next run weight_norm puts std {seen:.3g} "
-                f"there: what was written to it is lost",
-                case.redraw([one], Normal(_short(attribute))),
+                f"its std is {attribute:.3g}, and at the next run weight_norm puts std "
+                f"{effective:.3g} there: what was written to it is lost",
+                context.redraw([one], Normal(_short(attribute))),
             )
-        elif write_was_lost(stored, seen) and not constant_g:
+        elif write_was_lost(stored, effective) and not constant_g:
             yield verdict(
                 "GI130",
                 "warning",
                 [one],
                 f"it was drawn with std {stored:.3g}, and weight_norm divides that out: the layer "
-                f"sees std {seen:.3g}, from before",
-                case.redraw([one], Normal(_short(stored))),
+                f"sees std {effective:.3g}, from before",
+                context.redraw([one], Normal(_short(stored))),
             )
 
 
@@ -278,16 +280,18 @@ def _short(value: float) -> float:
 
 
 @torch.no_grad()
-def _weight_norm_scales(seen: Seen) -> tuple[float, float, float | None, bool] | None:
+def _weight_norm_scales(
+    parameter: ParameterValues,
+) -> tuple[float, float, float | None, bool] | None:
     """Return the scale of g v/|v|, of v, of the attribute that a hook keeps, and if g is one."""
-    slot = seen.slot
+    slot = parameter.slot
     if slot.how == "weight_norm":
         g, v = slot.tensors
         attribute: float | None = _scale(getattr(slot.owner, slot.attr))
         made = _scale(weight_normed(slot))
     elif _is_weight_norm(slot):
         g, v = slot.tensors
-        attribute, made = None, _sample(seen).second ** 0.5
+        attribute, made = None, _sample(parameter).second ** 0.5
     else:
         return None
     return (made, _scale(v), attribute, bool((g == g.flatten()[0]).all())) if made > 0 else None
@@ -309,10 +313,10 @@ def _scale(values: torch.Tensor) -> float:
 # Values that were cut.
 
 
-def _piled_up(case: Case) -> Iterator[Verdict]:
-    groups: dict[str, list[Seen]] = {}
-    for one in _judged(case):
-        what = None if case.look(one).known or one.row.frozen else _cut(one, case.level)
+def _piled_up(context: Context) -> Iterator[Verdict]:
+    groups: dict[str, list[ParameterValues]] = {}
+    for one in _judged(context):
+        what = None if context.identified(one).known or one.row.frozen else _cut(one, context.level)
         if what is not None:
             groups.setdefault(what, []).append(one)
     for what, rows in groups.items():
@@ -321,28 +325,28 @@ def _piled_up(case: Case) -> Iterator[Verdict]:
             "warning",
             rows,
             what,
-            case.redraw(rows, _uncut(rows, case.level)),
+            context.redraw(rows, _uncut(rows, context.level)),
         )
 
 
-def _uncut(rows: list[Seen], level: float) -> Normal | None:
+def _uncut(rows: list[ParameterValues], level: float) -> Normal | None:
     """Return the law of all but the outliers, if it is one for all rows."""
     stds: set[float] = set()
     for one in rows:
         assert one.whole is not None
-        core = trimmed(one.whole, level)
+        core = without_outliers(one.whole, level)
         stds.add(0.0 if core is None else _short(core.std))
     std = stds.pop()
     return Normal(std) if not stds and std > 0 else None
 
 
-def _cut(seen: Seen, level: float) -> str | None:
+def _cut(parameter: ParameterValues, level: float) -> str | None:
     """Return how values were cut, if they lie in heaps at the end of their range."""
-    assert seen.whole is not None
-    sample = seen.whole.sample
-    core = trimmed(seen.whole, level)
+    assert parameter.whole is not None
+    sample = parameter.whole.sample
+    core = without_outliers(parameter.whole, level)
     if core is not None:
-        ends = ", ".join(f"{end:g}" for end in beyond(seen.whole, core))
+        ends = ", ".join(f"{end:g}" for end in outlier_counts(parameter.whole, core))
         sigma = max(abs(sample.low), abs(sample.high)) / core.std
         return (
             f"a few values lie about {round(sigma, -1):.0f} sigma out (up to {ends}), which no "
