@@ -81,10 +81,10 @@ def full(model: FullyShardedDataParallel) -> dict[str, torch.Tensor]:
     return {name.replace("_fsdp_wrapped_module.", ""): value for name, value in state.items()}
 
 
-def compare(ours: dict[str, torch.Tensor]) -> None:
-    theirs = reference()
-    assert ours.keys() == theirs.keys() - {"embed.weight"}
-    assert all(torch.equal(value, theirs[name]) for name, value in ours.items())
+def compare(values: dict[str, torch.Tensor]) -> None:
+    expected = reference()
+    assert values.keys() == expected.keys() - {"embed.weight"}
+    assert all(torch.equal(value, expected[name]) for name, value in values.items())
 
 
 def two_processes(rank: int, folder: Path) -> None:

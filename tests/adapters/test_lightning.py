@@ -63,8 +63,8 @@ def test_the_hook_draws_once_and_the_values_are_those_of_init(tmp_path: Path) ->
     gi.init_(whole, "he", seed=0)
     assert len(model.plans) == 1  # the hook is called in each of fit, validate, test
     assert all(
-        torch.equal(ours, theirs)
-        for ours, theirs in zip(model.net.parameters(), whole.parameters(), strict=True)
+        torch.equal(first, second)
+        for first, second in zip(model.net.parameters(), whole.parameters(), strict=True)
     )
     assert model.net.table.tolist() == [0, 1, 2]
 
@@ -76,8 +76,8 @@ def test_it_trains_and_a_checkpoint_comes_back(tmp_path: Path) -> None:
     path = tmp_path / "last.ckpt"
     trainer.save_checkpoint(path)
     again = Lit.load_from_checkpoint(path)
-    ours, theirs = again.state_dict(), model.state_dict()
-    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+    first, second = again.state_dict(), model.state_dict()
+    assert all(torch.equal(first[name], second[name]) for name in second)
     fresh = Lit()
     fresh.configure_model()
     assert not torch.equal(again.net[0].weight, fresh.net[0].weight)

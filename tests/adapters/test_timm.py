@@ -10,7 +10,13 @@ from torch.nn.utils import parametrizations
 import goodinit as gi
 from goodinit import adapters
 from goodinit.applying.own import apply_own_
-from goodinit.errors import MetaModelError, ModelError, PlanError, UnknownRecipeError
+from goodinit.errors import (
+    MetaModelError,
+    ModelError,
+    PlanError,
+    UnknownRecipeError,
+    UnknownRowError,
+)
 
 
 def named_apply(fn: Any, module: nn.Module, name: str = "", include_root: bool = False) -> None:
@@ -105,7 +111,7 @@ def test_depth_and_activation_are_seen() -> None:
 
     net, whole = (nn.Sequential(*(Block() for _ in range(3))) for _ in range(2))
     x = torch.zeros(2, 8)
-    named_apply(adapters.timm(net, "standard", 0, x), net)
+    named_apply(adapters.timm(net, "standard", inputs=x, seed=0), net)
     plan = gi.init_(whole, "standard", inputs=x, seed=0)
     assert plan["0.down.weight"].ends_residual
     assert same(net, whole)
@@ -128,7 +134,7 @@ def test_errors_come_before_writing() -> None:
     with pytest.raises(PlanError, match=r"blocks\.0\.weight: shape"):
         fn(net.blocks[0], "blocks.0")
     net.blocks[0].extra = nn.Parameter(torch.zeros(2))
-    with pytest.raises(PlanError, match=r"no row 'blocks\.0\.extra'"):
+    with pytest.raises(UnknownRowError, match=r"no row 'blocks\.0\.extra'"):
         fn(net.blocks[0], "blocks.0")
     net.shared[1].to("meta")
     with pytest.raises(MetaModelError, match=r"shared\.1\.weight is on meta"):
@@ -144,7 +150,7 @@ def test_errors_come_before_writing() -> None:
 def test_children_come_back_after_an_error() -> None:
     net = Net()
     plan = gi.plan(net, "he")
-    with pytest.raises(PlanError):
+    with pytest.raises(UnknownRowError):
         apply_own_(net, plan, "elsewhere", seed=0)
     assert list(dict(net.named_children())) == "embed blocks normed shared head".split()
 

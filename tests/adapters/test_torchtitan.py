@@ -59,7 +59,7 @@ class Rope(Module):
         self.register_buffer("cache", self.precompute(), persistent=False)
 
     def precompute(self) -> torch.Tensor:
-        return torch.polar(torch.ones(4), torch.arange(4.0))  # complex, as theirs
+        return torch.polar(torch.ones(4), torch.arange(4.0))  # complex, as in torchtitan
 
     def _init_self_buffers(self, *, buffer_device: torch.device | None = None) -> None:
         with torch.device(self.cache.device if buffer_device is None else buffer_device):

@@ -37,8 +37,8 @@ def llama_config(**more: Any) -> Any:
 
 
 def same(a: nn.Module, b: nn.Module) -> bool:
-    ours, theirs = a.state_dict(), b.state_dict()
-    return ours.keys() == theirs.keys() and all(torch.equal(ours[k], theirs[k]) for k in ours)
+    first, second = a.state_dict(), b.state_dict()
+    return first.keys() == second.keys() and all(torch.equal(first[k], second[k]) for k in first)
 
 
 def drawn(model: Any) -> list[str]:
@@ -78,7 +78,7 @@ def test_a_new_model_has_the_bits_of_init(
 
 
 def test_the_inner_model_is_drawn_too_and_residual_ends_are_scaled() -> None:
-    model = adapters.transformers(tf.GPT2LMHeadModel, "gpt2", 0, TOKENS)(gpt2_config())
+    model = adapters.transformers(tf.GPT2LMHeadModel, "gpt2", inputs=TOKENS, seed=0)(gpt2_config())
     assert model.lm_head.weight is model.transformer.wte.weight
     rows = {row.name: row for row in model.init_plan}
     assert rows["transformer.wte.weight"].tied == ("lm_head.weight",)
@@ -101,7 +101,7 @@ def test_torch_manual_seed_rules_without_a_seed() -> None:
 
 
 def test_what_the_recipe_keeps_is_as_transformers_makes_it() -> None:
-    model = adapters.transformers(tf.LlamaForCausalLM, "standard", 0)(llama_config())
+    model = adapters.transformers(tf.LlamaForCausalLM, "standard", seed=0)(llama_config())
     plain = tf.LlamaForCausalLM(llama_config())
     assert torch.equal(model.model.rotary_emb.inv_freq, plain.model.rotary_emb.inv_freq)
     keep_all = gi.Recipe([gi.Rule(gi.sel.all(), gi.Keep())])
@@ -270,7 +270,7 @@ def test_errors(tmp_path: Path) -> None:
     with pytest.raises(UnknownRecipeError, match="xavier"):
         adapters.transformers(tf.GPT2LMHeadModel, "xaiver")
     for wrong in (nn.Linear, tf.AutoModelForCausalLM, tf.GPT2LMHeadModel(gpt2_config()), None):
-        with pytest.raises(ModelError, match="takes a model class of transformers"):
+        with pytest.raises(ModelError, match="must be a model class of transformers"):
             adapters.transformers(wrong, "he")
     typo = adapters.transformers(tf.GPT2LMHeadModel, {"transformer.hh.*": gi.Zeros()})
     with pytest.raises(UnusedRuleError, match=r"transformer\.hh"):
@@ -283,5 +283,5 @@ def test_errors(tmp_path: Path) -> None:
             super().__init__(config)
             self.more = nn.Linear(2, 2)
 
-    with pytest.raises(ModelError, match=r"Longer is a subclass .* make the subclass first"):
+    with pytest.raises(ModelError, match=r"Longer is a subclass .* write the subclass first"):
         Longer(gpt2_config())

@@ -1,14 +1,14 @@
-"""Doors from the hooks in which frameworks initialise models; none of them is imported here.
+"""Adapters for the initialization hooks of frameworks. None of the frameworks is imported here.
 
-=================================  ==============================================================
-``transformers(cls, recipe)``      a class whose new models, and what ``from_pretrained`` finds
-                                   missing, are drawn by a recipe instead of ``_init_weights``
-``timm(model, recipe)``            a function for ``timm.models.named_apply``
-``torchtitan(recipe)``             an ``init_states`` or ``init_weights`` for a model's class body
-``fsdp(model, recipe, seed)``      a ``param_init_fn`` for ``FullyShardedDataParallel``
-=================================  ==============================================================
+================================  ===============================================================
+``transformers(cls, recipe)``     a model class that draws new models, and whatever
+                                  ``from_pretrained`` finds missing, from a recipe
+``timm(model, recipe)``           a function for ``timm.models.named_apply``
+``torchtitan(recipe)``            ``init_states`` or ``init_weights`` for the body of a model class
+``fsdp(model, recipe, seed=0)``   a ``param_init_fn`` for ``FullyShardedDataParallel``
+================================  ===============================================================
 
-Each draws the bits that ``gi.init_`` draws on the whole model with the same seed.
+Each draws the same values as ``gi.init_`` on the whole model with the same seed.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""FSDP: a function for ``param_init_fn``."""
+"""The adapter for FSDP: a ``param_init_fn``."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
-from goodinit.adapters.piecewise import writer
+from goodinit._common.text import several
+from goodinit.adapters.piecewise import module_writer
 from goodinit.errors import UnresolvedError
 from goodinit.plans.plan import plan
 from goodinit.recipes import as_recipe
@@ -20,28 +21,29 @@ __all__ = ["fsdp"]
 def fsdp(
     model: nn.Module,
     recipe: RecipeLike,
-    seed: int,
     *,
-    materialize: str | torch.device = "cpu",
     inputs: Inputs | None = None,
+    seed: int,
+    materialize: str | torch.device = "cpu",
 ) -> Callable[[nn.Module], None]:
     """Return a ``param_init_fn`` for ``torch.distributed.fsdp.FullyShardedDataParallel``.
 
-    The plan is made here, on the model before it is wrapped, so that names are those of the
-    whole. FSDP then asks module by module: the module's own tensors on meta get memory and their
-    values, those of ``gi.init_(model, recipe, seed=seed, materialize=...)``. What isn't on meta
-    stays. Each process draws the whole of a unit before FSDP keeps its shard.
+    The whole model is planned here, before it is wrapped. FSDP then calls the function for each
+    module: its own tensors on meta get memory and the values of
+    ``gi.init_(model, recipe, seed=seed, materialize=...)``; other tensors stay unchanged. Each
+    process draws whole tensors before FSDP keeps its shard.
 
     Args:
         model: the complete model, on meta or built inside ``gi.skeleton()``.
         recipe: as for ``gi.plan``.
-        seed: a number from 0, the same one in each process: torch's own generators may differ
-            between them, and the shards would then be of different models.
-        materialize: the device that gets the memory; this process's "cuda" device, say.
         inputs: as for ``gi.plan``.
+        seed: a non-negative integer, the same in each process. It is required: torch's default
+            generators may differ between processes, and shards of different models would be
+            mixed.
+        materialize: the device to allocate on, such as this process's "cuda" device.
 
     Raises:
-        UnresolvedError: a buffer on meta that nothing here can compute: use ``gi.skeleton()``.
+        UnresolvedError: a buffer on meta whose values are unknown: use ``gi.skeleton()``.
         GoodinitError: as for ``gi.plan``; when called, as for ``gi.apply_``.
 
     Example:
@@ -59,9 +61,8 @@ def fsdp(
     lost = [row.name for row in planned if row.unresolved]
     if lost:
         raise UnresolvedError(
-            f"{', '.join(lost[:4])}{' and more' if len(lost) > 4 else ''}: on meta, and nothing "
-            f"here computes it: build the model inside `with gi.skeleton():`, or give a rule for "
-            f"it (gi.Function computes values)"
+            f"{several(lost)}: on meta, and its values are unknown: build the model inside "
+            f"`with gi.skeleton():`, or add a rule for it (gi.Function computes values)"
         )
-    write = writer(model, planned, seed, materialize)
+    write = module_writer(model, planned, seed, materialize)
     return lambda module: write(module, "")

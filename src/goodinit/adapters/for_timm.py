@@ -1,4 +1,4 @@
-"""timm: a function for ``named_apply``."""
+"""The adapter for timm: a function for ``named_apply``."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from torch import nn
 
-from goodinit.adapters.piecewise import writer
+from goodinit.adapters.piecewise import module_writer
 from goodinit.plans.plan import plan
 from goodinit.recipes import as_recipe
 from goodinit.recipes.by_name import RecipeLike
@@ -17,25 +17,29 @@ __all__ = ["timm"]
 
 
 def timm(
-    model: nn.Module, recipe: RecipeLike, seed: int | None = None, inputs: Inputs | None = None
+    model: nn.Module,
+    recipe: RecipeLike,
+    *,
+    inputs: Inputs | None = None,
+    seed: int | None = None,
 ) -> Callable[..., None]:
-    """Return a function for ``timm.models.named_apply`` that initialises a model by a recipe.
+    """Return a function for ``timm.models.named_apply`` that initializes a model from a recipe.
 
-    The whole model is planned here, so that rules by name, by layer and by residual ends hold as
-    with ``gi.init_``, and with ``include_root=True`` the values are the same. Each call writes
-    one module's own parameters and buffers. The module tells which it is, not the name that
-    ``named_apply`` brings along: a part of the model alone gets its part.
+    The whole model is planned here, so that rules by name, layer and residual end apply as in
+    ``gi.init_``. Each call writes the own parameters and buffers of one module, which is
+    identified by the module itself, not by the name that ``named_apply`` passes: a submodule gets
+    the same values as in the whole model.
 
     Args:
-        model: the complete model; a module that comes later is refused.
+        model: the complete model; modules added later are refused.
         recipe: as for ``gi.plan``.
-        seed: as for ``gi.init_``.
         inputs: as for ``gi.plan``.
+        seed: as for ``gi.init_``.
 
     Returns:
-        ``fn(module, name="")``. ``named_apply`` goes to the root only with ``include_root=True``:
-        without, class tokens and position embeddings stay as they are. A parameter that is tied
-        is drawn at each of its modules, to the same values.
+        ``fn(module, name="")``. Pass ``include_root=True`` to ``named_apply``: otherwise it skips
+        the root's own parameters, such as class tokens and position embeddings. A tied parameter
+        is drawn at each of its modules, always to the same values.
 
     Raises:
         GoodinitError: as for ``gi.plan``; when called, as for ``gi.apply_``.
@@ -50,7 +54,7 @@ def timm(
         [0.0, 0.0]
     """
     planned = plan(model, as_recipe(recipe), inputs=inputs)
-    write = writer(model, planned, fresh_seed() if seed is None else seed)
+    write = module_writer(model, planned, fresh_seed() if seed is None else seed)
 
     def fn(module: nn.Module, name: str = "") -> None:
         write(module, name)

@@ -1,4 +1,4 @@
-"""torchtitan: an ``init_states`` (formerly ``init_weights``) for a model's class body."""
+"""The adapter for torchtitan: ``init_states`` (formerly ``init_weights``) for a model class."""
 
 from __future__ import annotations
 
@@ -17,28 +17,28 @@ from goodinit.trace import Inputs
 __all__ = ["torchtitan"]
 
 HOOKS = ("init_states", "init_weights")
-"""What torchtitan's trainer calls after ``to_empty``; the second one before version 0.3."""
+"""The methods that torchtitan's trainer calls after ``to_empty``; the second before version 0.3."""
 
 
 def torchtitan(
-    recipe: RecipeLike, seed: int | None = None, inputs: Inputs | None = None
+    recipe: RecipeLike, *, inputs: Inputs | None = None, seed: int | None = None
 ) -> Callable[..., None]:
-    """Return an ``init_states`` that draws a whole model by a recipe.
+    """Return an ``init_states`` method that initializes a whole model from a recipe.
 
-    For the class body of a root model, a subclass of one of torchtitan's. The inherited
-    ``init_states`` runs first: it ties what ``to_empty`` untied and computes the buffers, and
-    what the recipe keeps is as torchtitan makes it. Then the recipe is drawn, as by
-    ``gi.init_(model, recipe, seed=seed)``. The plan of what was drawn is ``model.init_plan``.
+    Assign it in the class body of a root model, a subclass of a torchtitan model. It first calls
+    the inherited ``init_states``, which ties what ``to_empty`` untied and computes the buffers,
+    and then does ``gi.init_(model, recipe, seed=seed)``. What the recipe keeps has torchtitan's
+    values. The plan is stored as ``model.init_plan``.
 
     Args:
         recipe: as for ``gi.plan``.
-        seed: as for ``gi.init_``. Pipeline stages draw their part of the whole only with the
-            same number in each process.
         inputs: as for ``gi.plan``.
+        seed: as for ``gi.init_``. Pipeline stages need the same number in each process to draw
+            parts of one model.
 
     Raises:
-        GoodinitError: (when called) as for ``gi.init_``; ModelError where the class inherits no
-            ``init_states``, and for a DTensor, which goodinit doesn't write to yet.
+        GoodinitError: when called, as for ``gi.init_``; ModelError if the class inherits no
+            ``init_states``, and for DTensors, which goodinit doesn't write to yet.
 
     Example:
         >>> import torch
@@ -66,14 +66,14 @@ def torchtitan(
     return init_states
 
 
-def _inherited(model: nn.Module, ours: Callable[..., None]) -> Callable[..., None]:
-    """Return the method that ours hides, whichever of its names it was given."""
+def _inherited(model: nn.Module, override: Callable[..., None]) -> Callable[..., None]:
+    """Return the method that a method overrides, under either of the two names."""
     for hook in HOOKS:
         found = [vars(cls)[hook] for cls in type(model).__mro__ if hook in vars(cls)]
-        if ours in found[:-1]:
-            return found[found.index(ours) + 1]
+        if override in found[:-1]:
+            return found[found.index(override) + 1]
     raise ModelError(
-        f"{type(model).__name__} inherits no {' or '.join(HOOKS)} for adapters.torchtitan to call "
-        f"first: assign it in the class body of a subclass of torchtitan's model, or use "
+        f"{type(model).__name__} inherits no {' or '.join(HOOKS)}, which adapters.torchtitan calls "
+        f"first: assign it in the class body of a subclass of a torchtitan model, or use "
         f"gi.init_(model, recipe)"
     )

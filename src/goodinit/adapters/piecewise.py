@@ -1,4 +1,4 @@
-"""A whole model's plan, written module by module as a framework comes by."""
+"""Write the plan of a whole model module by module, as a framework asks for it."""
 
 from __future__ import annotations
 
@@ -14,22 +14,21 @@ from goodinit.applying.own import apply_own_
 from goodinit.errors import ModelError
 from goodinit.plans.plan import Plan
 
-__all__ = ["writer"]
+__all__ = ["module_writer"]
 
 
-def writer(
+def module_writer(
     model: nn.Module,
     plan: Plan,
     seed: int,
     materialize: str | torch.device | None = None,
 ) -> Callable[[nn.Module, str], None]:
-    """Return a function that writes one module's own rows; its second argument names it.
+    """Return a function that writes one module's own rows; its second argument is for errors.
 
-    Modules are known by identity, under the paths that they have now: wrappers that come between
-    later change nothing. Only the modules are remembered, and weakly, so that what FSDP frees is
-    free.
+    Modules are recognized by identity, under the paths that they have now, so that wrappers added
+    later don't matter. They are referenced weakly, so that FSDP can free them.
     """
-    kind = type(model).__name__  # the model itself mustn't be held
+    kind = type(model).__name__  # a reference to the model itself would keep it alive
     paths: WeakKeyDictionary[nn.Module, str] = WeakKeyDictionary()
     for path, module in walk(model):
         paths.setdefault(module, path)
@@ -37,10 +36,10 @@ def writer(
     def write(module: nn.Module, name: str) -> None:
         path = paths.get(check_module(module, "an adapter's function"))
         if path is None:
-            called = f"{name}, a {type(module).__name__}," if name else f"a {type(module).__name__}"
+            named = f"{name}, a {type(module).__name__}," if name else f"a {type(module).__name__}"
             raise ModelError(
-                f"{called} isn't part of the {kind} that was planned: make the "
-                f"function after the model is complete"
+                f"{named} isn't part of the {kind} that was planned: create the function after "
+                f"the model is complete"
             )
         apply_own_(module, plan, path, seed, materialize)
 
