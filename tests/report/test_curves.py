@@ -1,4 +1,4 @@
-"""What is shown: which line, which names, which findings, in which words."""
+"""What reports show: which line, which names, which findings, in which words."""
 
 import math
 from itertools import pairwise
@@ -15,16 +15,16 @@ from goodinit.demos import models
 from goodinit.errors import ReportError
 from goodinit.report.curves import (
     QUANTITIES,
-    alone,
-    apart,
+    as_comparison,
+    at_least_apart,
     curve,
-    lined,
-    places,
-    shortened,
-    spread_over,
+    evenly_chosen,
+    line_over_depth,
+    short_names,
+    shown_rows,
 )
-from goodinit.report.libraries import needed
-from goodinit.report.marks import marks, verdict
+from goodinit.report.optional import import_optional
+from goodinit.report.placed_findings import placed_findings, verdict
 from goodinit.signal import Comparison, Signal
 
 from .made import chain, finding, row
@@ -32,18 +32,18 @@ from .made import chain, finding, row
 
 def line_of(model, inputs):
     signal = gi.measure(model, inputs)
-    found, rows = lined(alone(signal)), places(alone(signal))
+    found, rows = line_over_depth(as_comparison(signal)), shown_rows(as_comparison(signal))
     return found, [rows[n].key for n in found.at]
 
 
-def test_the_line_goes_through_the_layers():
+def test_the_line_connects_the_layers():
     net = nn.Sequential(*[part for _ in range(4) for part in (nn.Linear(8, 8), nn.ReLU())])
     line, keys = line_of(net, torch.randn(4, 8))
     assert line.unit == "layer"
     assert keys == ["0:linear", "2:linear", "4:linear", "6:linear"]
 
 
-def test_in_a_residual_network_it_goes_through_the_sums():
+def test_in_a_residual_network_it_connects_the_sums():
     gpt = models.gpt(layers=3)
     line, keys = line_of(gpt, gpt.example_input_array)
     assert line.unit == "step of the residual stream"
@@ -55,7 +55,7 @@ def test_in_a_residual_network_it_goes_through_the_sums():
     assert keys == ["0:conv2d", *[f"{n}:add" for n in range(1, 5)], "7:linear"]
 
 
-def test_of_an_encoder_and_a_decoder_both_are_on_the_line():
+def test_the_line_connects_an_encoder_and_a_decoder():
     both = nn.Transformer(16, 2, 2, 2, 32, dropout=0.0, batch_first=True)
     x = torch.randn(4, 5, 16)
     _, keys = line_of(both, {"src": x, "tgt": x})
@@ -80,18 +80,18 @@ def test_sums_that_skip_nothing_are_no_residual_stream():
     assert line.unit == "layer"
 
 
-def test_of_few_layers_all_calls_are_on_the_line():
+def test_with_few_layers_the_line_connects_all_calls():
     lstm = models.lstm()
     line, keys = line_of(lstm, lstm.example_input_array)
     assert line.unit == "call"
     assert keys == ["embed:embedding", "lstm:lstm", "head:linear"]
 
 
-def test_seeds_meet_by_key_not_by_position():
+def test_seeds_are_matched_by_key_not_by_position():
     short = Signal([row("a"), row("c", second=3.0)])
     long = Signal([row("a"), row("b", second=2.0), row("c", second=5.0)])
     both = Comparison({"r": [short, long]})
-    keys = [r.key for r in places(both)]
+    keys = [r.key for r in shown_rows(both)]
     assert keys == ["a:linear", "c:linear", "b:linear"]
     found = curve(both.signals["r"], QUANTITIES["forward"], keys)
     assert found.seeds == [[1.0, 3.0, None], [1.0, 5.0, 2.0]]
@@ -109,7 +109,7 @@ NAMES = st.lists(st.lists(PART, min_size=1, max_size=4).map(".".join), max_size=
 
 @given(NAMES)
 def test_short_names_are_ends_of_names_and_stay_apart(names):
-    short = shortened(names)
+    short = short_names(names)
     assert len({*short.values()}) == len({*names})
     assert all(f".{name}".endswith(f".{short[name]}") for name in names)
 
@@ -122,7 +122,7 @@ def test_trimmed_names_fit(name, width):
 
 @given(st.lists(st.integers(0, 1000), unique=True, max_size=50).map(sorted), st.integers(2, 20))
 def test_numbers_thinned_out(numbers, most):
-    spread, wide = spread_over(numbers, most), apart(numbers, most)
+    spread, wide = evenly_chosen(numbers, most), at_least_apart(numbers, most)
     assert len(spread) <= most
     assert len(numbers) < 2 or all(b - a >= most for a, b in pairwise(wide[:-1]))
     for found in (spread, wide):
@@ -134,13 +134,20 @@ def test_numbers_thinned_out(numbers, most):
 # Findings.
 
 
-def told(*findings, recipe=""):
+def having(*findings, recipe=""):
     return Signal(chain(1, 2, 3, 4).rows, findings=list(findings), batch=8)
 
 
-def test_findings_are_told_once_with_the_share_of_seeds_the_gravest_first():
-    mild, grave = finding("3:linear"), finding("0:linear", "GI108", "error")
-    found = marks(Comparison({"a": [told(mild), told(mild, grave), told()], "b": [told()]}))
+def test_findings_appear_once_with_the_share_of_seeds_the_most_severe_first():
+    mild, severe = finding("3:linear"), finding("0:linear", "GI108", "error")
+    found = placed_findings(
+        Comparison(
+            {
+                "a": [having(mild), having(mild, severe), having()],
+                "b": [having()],
+            }
+        )
+    )
     assert [(m.finding.code, m.count, m.seeds) for m in found] == [("GI108", 1, 3), ("GI102", 2, 3)]
     assert found[0].quantity == "backward"
     assert found[0].whose == "a, 1 of 3 seeds"
@@ -159,29 +166,43 @@ def test_findings_are_told_once_with_the_share_of_seeds_the_gravest_first():
     ],
 )
 def test_places_of_findings(where, keys):
-    (mark,) = marks(alone(told(finding(where))))
-    assert mark.keys == keys
+    (placed,) = placed_findings(as_comparison(having(finding(where))))
+    assert placed.keys == keys
 
 
 def test_verdicts():
     sick, info = finding("0:linear"), finding("0:linear", "GI109", "info")
-    assert verdict(alone(told())) == (
-        "No findings. Over 4 layers the second moment is 1 to 4, the gradient's 1 to 1."
+    assert verdict(as_comparison(having())) == (
+        "No findings. Over 4 layers, the second moment ranges from 1 to 4, that of the gradient "
+        "from 1 to 1."
     )
-    assert verdict(alone(told(info))).startswith("No findings.")
-    assert verdict(alone(told(sick))) == "The signal vanishes (GI102)."
-    assert verdict(alone(told(sick, finding("", "GI104"), info))) == (
+    assert verdict(as_comparison(having(info))).startswith("No findings.")
+    assert verdict(as_comparison(having(sick))) == "The signal vanishes (GI102)."
+    assert verdict(as_comparison(having(sick, finding("", "GI104"), info))) == (
         "The signal vanishes (GI102), and 1 more finding."
     )
-    assert verdict(alone(Signal([]))) == "No findings, and no call to measure."
-    both = Comparison({"a": [told(), told()], "b": [told(sick), told()], "c": [told(), told()]})
+    assert verdict(as_comparison(Signal([]))) == "No findings: there is no call to measure."
+    both = Comparison(
+        {
+            "a": [having(), having()],
+            "b": [having(sick), having()],
+            "c": [having(), having()],
+        }
+    )
     assert verdict(both) == "a, c: no findings in 2 seeds. b: GI102 in 1 of 2 seeds."
     other = finding("2:linear", "GI108")
-    several = Comparison({"a": [told(sick, other), told(sick), told(info)], "b": [told()] * 3})
+    several = Comparison(
+        {
+            "a": [having(sick, other), having(sick), having(info)],
+            "b": [having()] * 3,
+        }
+    )
     assert verdict(several) == (
         "a: GI102 in 2 of 3 seeds; GI108 in 1 of 3 seeds. b: no findings in 3 seeds."
     )
-    assert verdict(Comparison({"a": [told()], "b": [told(sick)]})) == "a: no findings. b: GI102."
+    assert (
+        verdict(Comparison({"a": [having()], "b": [having(sick)]})) == "a: no findings. b: GI102."
+    )
 
 
 def test_a_missing_library_is_named_with_what_to_install(monkeypatch):
@@ -189,11 +210,11 @@ def test_a_missing_library_is_named_with_what_to_install(monkeypatch):
     with pytest.raises(
         ReportError, match=r'plotly isn\'t installed: pip install "goodinit\[report\]"'
     ):
-        needed("plotly")
+        import_optional("plotly")
 
 
 def test_an_error_inside_of_a_library_is_not_a_missing_one(tmp_path, monkeypatch):
     (tmp_path / "halfway.py").write_text("import no_such_dependency_of_it")
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(ModuleNotFoundError, match="no_such_dependency_of_it"):
-        needed("halfway")
+        import_optional("halfway")

@@ -12,8 +12,8 @@ from goodinit.signal import Comparison, Signal
 
 from .made import chain, finding, row
 
-MARKED = "return document.getElementById('plots').layout.shapes?.map((s) => [s.x0, s.x1])"
-LIT = "return document.querySelector('tr.lit')?.textContent"
+SHADED = "return document.getElementById('plots').layout.shapes?.map((s) => [s.x0, s.x1])"
+HIGHLIGHTED = "return document.querySelector('tr.highlighted')?.textContent"
 
 
 def deep(width=64):
@@ -57,7 +57,7 @@ def test_it_can_send_nothing_either(opened, sick):
     page.script("fetch('https://example.org/').catch(() => { window.refused = true; })")
     assert page.wait_for("return window.refused")
     assert page.requests() == []
-    assert any("Content Security Policy" in said for said in page.complaints())
+    assert any("Content Security Policy" in line for line in page.complaints())
 
 
 def test_the_mouse_shows_the_row(opened, sick):
@@ -65,12 +65,12 @@ def test_the_mouse_shows_the_row(opened, sick):
     page = opened(path)
     line = signal["20:linear"]
     for panel in (1, 2, 3):
-        told = page.hover(panel, 20)
-        assert "20:linear" in told
-        assert "32x64" in told
-        assert f"second moment {line.forward.second:.3g}" in told
-        assert f"cosine of two samples {line.forward.across_samples:.3g}" in told
-        assert f"gradient's second moment {line.backward.second:.3g}" in told
+        tooltip = page.hover(panel, 20)
+        assert "20:linear" in tooltip
+        assert "32x64" in tooltip
+        assert f"second moment {line.forward.second:.3g}" in tooltip
+        assert f"cosine of two samples {line.forward.across_samples:.3g}" in tooltip
+        assert f"gradient's second moment {line.backward.second:.3g}" in tooltip
     # The calls between the layers too.
     assert "21:relu" in page.hover(1, 21)
     assert page.complaints() == []
@@ -87,8 +87,8 @@ def test_findings_lead_to_their_places(opened, sick):
     assert all(code in drawn for code in codes)
     # A link marks the stretch in all plots, and the row.
     page.click(".finding a")  # the gravest: the gradient, from 58 to 0
-    assert page.wait_for(MARKED) == [[-0.5, 58.5]] * 3
-    assert page.script(LIT).startswith("0linear")
+    assert page.wait_for(SHADED) == [[-0.5, 58.5]] * 3
+    assert page.script(HIGHLIGHTED).startswith("0linear")
     assert page.script("return document.getElementById('calls').open")
     # So does a click on a point.
     page.script("document.getElementById('plots').scrollIntoView()")
@@ -96,8 +96,8 @@ def test_findings_lead_to_their_places(opened, sick):
     from selenium.webdriver.common.action_chains import ActionChains
 
     ActionChains(page.driver).click().perform()
-    assert page.wait_for(f"return {MARKED.removeprefix('return ')}[0][0] === 39.5")
-    assert page.script(LIT).startswith("40linear")
+    assert page.wait_for(f"return {SHADED.removeprefix('return ')}[0][0] === 39.5")
+    assert page.script(HIGHLIGHTED).startswith("40linear")
     assert page.complaints() == []
 
 
@@ -129,9 +129,9 @@ def test_recipes_over_each_other(opened, x, tmp_path):
     page = opened(tmp_path / "both.html")
     assert page.complaints() == []
     assert page.requests() == []
-    told = page.hover(1, 20)
-    assert re.search(r"^(he|xavier)20:linear", told)
-    assert "the median of 3 seeds" in told
+    tooltip = page.hover(1, 20)
+    assert re.search(r"^(he|xavier)20:linear", tooltip)
+    assert "the median of 3 seeds" in tooltip
     assert page.script("return document.querySelectorAll('#plots .legend .traces').length") == 2
     assert "xavier, 3 of 3 seeds" in page.script("return document.body.textContent")
     # A recipe is switched off in all plots at once.
@@ -172,8 +172,8 @@ def test_names_are_text_and_nothing_else(opened, tmp_path, sick, name):
     scripts = (tmp_path / "p.html").read_text("utf-8").count("<script")
     assert scripts == sick[0].read_text("utf-8").count("<script")
     if name.isprintable():
-        told = page.hover(1, 1)
-        assert f"{name}1:linear" in told
+        tooltip = page.hover(1, 1)
+        assert f"{name}1:linear" in tooltip
 
 
 BAD = {

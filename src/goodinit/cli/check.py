@@ -63,7 +63,7 @@ def check(
     if json:
         print_json({"target": found.text, "ok": signal.ok, **signal.to_dict()})
     else:
-        print_rendered(lambda width: terminal.rendered(curves.alone(signal, plan), width))
+        print_rendered(lambda width: terminal.render(curves.as_comparison(signal, plan), width))
     if html is not None:
         write_page(html, lambda: signal.to_html(html, plan))
     if not signal.ok:

@@ -50,7 +50,7 @@ def compare(
         data = {"target": found.text, "ok": comparison.ok, "recipes": comparison.to_dict()}
         print_json(data)
     else:
-        print_rendered(lambda width: terminal.rendered(comparison, width))
+        print_rendered(lambda width: terminal.render(comparison, width))
     if html is not None:
         write_page(html, lambda: comparison.to_html(html))
     if not comparison.ok:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from goodinit.cli.output import naming_file_errors, print_note
 from goodinit.cli.weights import check_writable
-from goodinit.report.libraries import needed
+from goodinit.report.optional import import_optional
 
 __all__ = ["check_page_path", "write_page"]
 
@@ -20,7 +20,7 @@ def check_page_path(path: Path) -> None:
         ReportError: plotly isn't installed.
     """
     check_writable(path, option="--html")
-    needed("plotly.io")
+    import_optional("plotly.io")
 
 
 def write_page(path: Path, write: Callable[[], None]) -> None:

@@ -12,6 +12,7 @@ __all__ = [
     "back_to_contractions",
     "forth",
     "is_pass",
+    "leads_to",
     "reaches",
     "root",
 ]
@@ -70,11 +71,26 @@ def forth(graph: Graph, start: int, go: Callable[[Node], bool]) -> Iterator[Node
 
 def reaches(graph: Graph, source: int, target: int) -> bool:
     """Whether a path of activations leads from one node to a later one."""
+    return leads_to(lambda n: (value.node for value in graph.nodes[n].signals), source, target)
 
-    def go(node: Node) -> Iterable[int]:
-        return (value.node for value in node.signals)
 
-    return any(node.index == source for node in back(graph, [target], go, source - 1))
+def leads_to(taken_by: Callable[[int], Iterable[int]], source: int, target: int) -> bool:
+    """Whether a call's result is used for a later one's, by their numbers in execution order.
+
+    Args:
+        taken_by: returns the calls whose results a call took.
+        source: the earlier call.
+        target: the later one.
+    """
+    stack, visited = [target], set[int]()
+    while stack:
+        number = stack.pop()
+        if number == source:
+            return True
+        if number > source and number not in visited:
+            visited.add(number)
+            stack += taken_by(number)
+    return False
 
 
 def back_to_contractions(graph: Graph, index: int, floor: int = -1) -> list[Node]:

@@ -149,7 +149,7 @@ def run(
     data = Digits.load()
     console.print(f"[bold]gi.compare[/]: {depth} ReLU layers, {SEEDS} draws by each recipe\n")
     comparison = compare_recipes(data, depth, width)
-    console.print(terminal.rendered(comparison, console.width))
+    console.print(terminal.render(comparison, console.width))
     comparison.to_html(page)
     console.print(f"\nEvery layer, as an HTML page: {page.resolve()}", soft_wrap=True)
 

@@ -1,5 +1,5 @@
-"""Signals and comparisons to look at: HTML, images, the terminal. Renders, measures nothing.
+"""Reports of signals and comparisons: an HTML page, an image, text for the terminal.
 
-Imported when a report is asked for, and not before; plotly, matplotlib, rich and plotext come
-with ``pip install "goodinit[report]"``.
+Imported only when a report is asked for. plotly, matplotlib, rich and plotext come with
+``pip install "goodinit[report]"``.
 """

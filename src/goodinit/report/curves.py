@@ -1,6 +1,6 @@
-"""What is shown of signals over depth: which calls, which quantities, under which names.
+"""What reports show over depth: which calls, which quantities, under which names.
 
-All renderers take a ``Comparison``; one signal is a comparison of one recipe and one seed.
+All reports take a ``Comparison``; one signal is a comparison of one recipe with one seed.
 """
 
 from __future__ import annotations
@@ -11,46 +11,52 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from goodinit.dataflow.traversal import leads_to
 from goodinit.plans.plan import Plan
 from goodinit.signal.compare import Comparison
 from goodinit.signal.rows import Signal, SignalRow
 
 __all__ = [
-    "COLOURS",
+    "COLORS",
     "QUANTITIES",
     "Curve",
     "Line",
     "Quantity",
-    "alone",
-    "apart",
+    "Value",
+    "all_signals",
+    "as_comparison",
+    "at_least_apart",
     "curve",
-    "lined",
-    "listed",
-    "places",
-    "shortened",
-    "spread_over",
+    "error_factor",
+    "evenly_chosen",
+    "is_layer",
+    "line_over_depth",
+    "short_names",
+    "shown_rows",
+    "whole_decades",
 ]
 
-# Okabe and Ito's, the darker ones first: told apart by colour-blind readers too.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8A7F00")
-FEW = 3  # fewer than this are no line
+# Okabe and Ito's palette for color-blind readers, the darker colors first.
+COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8A7F00")
+LEAST_POINTS = 3  # fewer layers, or sums of a residual stream, make no curve
 STEP = "step of the residual stream"
+WIDEST_ERROR = 50.0  # of log(second): e^50 is 21 decades, beyond any plot; larger ones overflow
 
 Value = float | None
 
 
 class Quantity(NamedTuple):
-    """Something that each call has a value of.
+    """A quantity that each call has a value of.
 
     Attributes:
-        title: what a plot of it is called.
+        title: of its plot.
         log: whether its axis is logarithmic.
-        of: its value; None where there is none.
+        value: returns its value for a row, or None.
     """
 
     title: str
     log: bool
-    of: Callable[[SignalRow], Value]
+    value: Callable[[SignalRow], Value]
 
 
 def _second(row: SignalRow) -> Value:
@@ -79,12 +85,12 @@ QUANTITIES = {
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """A quantity under one recipe, place by place.
+    """A quantity under one recipe, row by row.
 
     Attributes:
-        seeds: each seed's values; None where there is none.
-        middle: their median; NaN where one of them isn't finite.
-        rows: of the first seed; None where it doesn't come by.
+        seeds: the values of each seed; None if there is none.
+        middle: their median; NaN if one of them isn't finite.
+        rows: of the first seed; None if it has no such call.
     """
 
     seeds: list[list[Value]]
@@ -92,21 +98,21 @@ class Curve:
     rows: list[SignalRow | None]
 
 
-def alone(signal: Signal, plan: Plan | None = None) -> Comparison:
-    """Return one signal as a comparison of one recipe, under the plan's name for it."""
+def as_comparison(signal: Signal, plan: Plan | None = None) -> Comparison:
+    """Return one signal as a comparison of one recipe, named as in the plan."""
     name = plan.recipe if plan is not None else ""
     return Comparison({name: [signal]}, {} if plan is None else {name: plan})
 
 
-def listed(comparison: Comparison) -> list[Signal]:
-    """Return the signals of all recipes."""
+def all_signals(comparison: Comparison) -> list[Signal]:
+    """Return the signals of all recipes and seeds."""
     return [signal for signals in comparison.signals.values() for signal in signals]
 
 
-def places(comparison: Comparison) -> list[SignalRow]:
-    """Return one row for each key, in execution order; those that only move numbers left out."""
+def shown_rows(comparison: Comparison) -> list[SignalRow]:
+    """Return one row for each key, in execution order, without views and casts."""
     found: dict[str, SignalRow] = {}
-    for signal in listed(comparison):
+    for signal in all_signals(comparison):
         for row in signal.rows:
             if row.kind not in ("view", "cast"):
                 found.setdefault(row.key, row)
@@ -115,11 +121,11 @@ def places(comparison: Comparison) -> list[SignalRow]:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """The places that a line over depth goes through.
+    """The calls that a line over depth connects.
 
     Attributes:
         unit: what each of them is.
-        at: their numbers among the places.
+        at: their numbers among the shown rows.
     """
 
     unit: str
@@ -127,91 +133,106 @@ class Line:
 
     @property
     def along(self) -> str:
-        """What they are all together, in a sentence that begins with "Over"."""
-        many = self.unit.replace("step", "steps") if self.unit == STEP else f"{self.unit}s"
-        return f"{len(self.at)} {many}" if len(self.at) != 1 else "the only call"
+        """All of them, as the object of "over": "30 layers"."""
+        units = self.unit.replace("step", "steps") if self.unit == STEP else f"{self.unit}s"
+        return f"{len(self.at)} {units}" if len(self.at) != 1 else "the only call"
 
 
-def lined(comparison: Comparison) -> Line:
-    """Return the sums of residual streams, where there are some; else the layers; else all.
+def line_over_depth(comparison: Comparison) -> Line:
+    """Return the sums of the residual stream if there is one, else the layers, else all calls.
 
-    Layers inside of residual branches lie on different scales, and a line through them would jump.
+    Layers inside residual branches have scales of their own, and a line through them would jump.
     """
-    number = {row.key: n for n, row in enumerate(places(comparison))}
-    rows = [row for signal in listed(comparison)[:1] for row in signal.rows]
-    spine = [row for row in _spine(rows) if row.key in number]
-    skips = {row.key for row in rows if row.kind == "add" and _skips(row, rows)}
-    if len(skips) >= FEW:
-        # Where a block widens, its sum's first operand is projected, and nothing skips.
-        sums = skips | {row.key for row in spine if row.kind == "add"}
-        inner = [n for n, row in enumerate(spine) if row.key in sums] or [len(spine)]
-        ends = [row for row in spine[: inner[0]] if _is_layer(row) or row.kind == "pick"][:1]
-        ends += [row for row in spine[inner[-1] :] if _is_layer(row)][-1:]
+    number = {row.key: n for n, row in enumerate(shown_rows(comparison))}
+    rows = [row for signal in all_signals(comparison)[:1] for row in signal.rows]
+    trunk = [row for row in _trunk(rows) if row.key in number]
+    sums = {row.key for row in rows if row.kind == "add" and _is_residual_sum(row, rows)}
+    if len(sums) >= LEAST_POINTS:
+        # Where a block widens, its skip is projected; its sum is still on the trunk.
+        sums |= {row.key for row in trunk if row.kind == "add"}
+        inner = [n for n, row in enumerate(trunk) if row.key in sums] or [len(trunk)]
+        ends = [row for row in trunk[: inner[0]] if is_layer(row) or row.kind == "pick"][:1]
+        ends += [row for row in trunk[inner[-1] :] if is_layer(row)][-1:]
         return Line(STEP, sorted({number[key] for key in sums} | {number[r.key] for r in ends}))
-    layers = [number[row.key] for row in rows if _is_layer(row)]
-    if len(layers) >= FEW:
+    layers = [number[row.key] for row in rows if is_layer(row)]
+    if len(layers) >= LEAST_POINTS:
         return Line("layer", layers)
     return Line("call", list(number.values()))
 
 
-def _is_layer(row: SignalRow) -> bool:
+def is_layer(row: SignalRow) -> bool:
+    """Whether a call multiplies by a parameter."""
     return row.kind == "contract" and bool(row.params)
 
 
-def _skips(row: SignalRow, rows: Sequence[SignalRow]) -> bool:
-    """Whether a sum's first operand skips what its last one went through."""
+def _is_residual_sum(row: SignalRow, rows: Sequence[SignalRow]) -> bool:
+    """Whether a sum's later operand was computed from its earlier one, which skips that.
+
+    Rows link by ``takes``; a measurement has no data-flow graph, since the model may not run on
+    meta. Anatomy asks the graph more (which weight ends a branch), with the same ``leads_to``.
+    """
     if len(row.takes) < 2 or max(row.takes) < 0:
         return False
-    skip, seen, ahead = min(row.takes), set[int](), [max(row.takes)]
-    while ahead:
-        number = ahead.pop()
-        if number == skip:
-            return True
-        if number > skip and number not in seen:
-            seen.add(number)
-            ahead += rows[number].takes
-    return False
+    return leads_to(lambda n: rows[n].takes, min(row.takes), max(row.takes))
 
 
-def _spine(rows: Sequence[SignalRow]) -> list[SignalRow]:
-    """Return the rows on a shortest way from the inputs to the last row.
+def _trunk(rows: Sequence[SignalRow]) -> list[SignalRow]:
+    """Return the rows on a shortest path from the inputs to the last row.
 
-    Of two operands the earlier one is nearer to the inputs: what a residual connection skips with.
+    Of two operands the earlier is taken: in a residual sum it is the skip.
     """
     fed: list[bool] = []
     for row in rows:
         fed.append(any(n < 0 or fed[n] for n in row.takes))
-    way: list[SignalRow] = []
+    path: list[SignalRow] = []
     at = next((n for n in reversed(range(len(rows))) if fed[n]), -1)
     while at >= 0:
-        way.append(rows[at])
+        path.append(rows[at])
         at = min((n for n in rows[at].takes if n >= 0 and fed[n]), default=-1)
-    return way[::-1]
+    return path[::-1]
 
 
 def curve(signals: Sequence[Signal], quantity: Quantity, keys: Sequence[str]) -> Curve:
-    """Return a quantity of one recipe's signals at some places."""
+    """Return a quantity of one recipe's signals at the rows with these keys."""
     found: list[list[SignalRow | None]] = []
     for signal in signals:
         rows = {row.key: row for row in signal.rows}
         found.append([rows.get(key) for key in keys])
-    seeds = [[None if row is None else quantity.of(row) for row in rows] for rows in found]
-    return Curve(seeds, [_middle(values) for values in zip(*seeds, strict=True)], found[0])
+    seeds = [[None if row is None else quantity.value(row) for row in rows] for rows in found]
+    return Curve(seeds, [_median(values) for values in zip(*seeds, strict=True)], found[0])
 
 
-def _middle(values: Sequence[Value]) -> Value:
+def _median(values: Sequence[Value]) -> Value:
     known = [value for value in values if value is not None]
     if not known:
         return None
     return statistics.median(known) if all(map(math.isfinite, known)) else math.nan
 
 
-def shortened(names: Iterable[str]) -> Mapping[str, str]:
-    """Return names without the modules that all of them, but those at the root, are in.
+def error_factor(row: SignalRow) -> float:
+    """Return the factor that one standard error multiplies or divides the second moment by."""
+    return math.exp(min(row.error, WIDEST_ERROR))
 
-    What counts layers keeps its name.
 
-    >>> list(shortened(["model.layers.0.fc", "model.layers.1.fc", "head", ""]).values())
+def whole_decades(values: Iterable[float]) -> tuple[int, int]:
+    """Return exponents of ten for the ends of an axis, so that small changes look flat.
+
+    >>> whole_decades([0.5, 1.2]), whole_decades([1.0]), whole_decades([])
+    ((-1, 1), (0, 1), (-1, 1))
+    """
+    logs = [math.log10(value) for value in values]
+    if not logs:
+        return -1, 1
+    low = math.floor(min(logs))
+    return low, max(math.ceil(max(logs)), low + 1)
+
+
+def short_names(names: Iterable[str]) -> Mapping[str, str]:
+    """Return names without the path that all names share, except those at the root.
+
+    Numbers of layers stay.
+
+    >>> list(short_names(["model.layers.0.fc", "model.layers.1.fc", "head", ""]).values())
     ['layers.0.fc', 'layers.1.fc', 'head', '(model)']
     """
     listed = list(dict.fromkeys(names))
@@ -223,14 +244,14 @@ def shortened(names: Iterable[str]) -> Mapping[str, str]:
     while shared and any(parts[shared].isdigit() for parts in split):
         shared -= 1
     short = {n: ".".join(n.split(".")[shared:]) if "." in n else n or "(model)" for n in listed}
-    # Two that would look alike keep their whole names.
+    # If two short names are equal, all keep their full names.
     return short if len({*short.values()}) == len(short) else {n: n or "(model)" for n in listed}
 
 
-def spread_over(numbers: Sequence[int], most: int) -> list[int]:
-    """Return at most so many of the numbers, evenly spread, the first and the last among them.
+def evenly_chosen(numbers: Sequence[int], most: int) -> list[int]:
+    """Return at most ``most`` of the numbers, evenly spaced, with the first and the last.
 
-    >>> spread_over(range(100), 4)
+    >>> evenly_chosen(range(100), 4)
     [0, 33, 66, 99]
     """
     if len(numbers) <= most:
@@ -239,10 +260,10 @@ def spread_over(numbers: Sequence[int], most: int) -> list[int]:
     return [numbers[round(at * step)] for at in range(most)]
 
 
-def apart(numbers: Sequence[int], gap: float) -> list[int]:
-    """Return numbers that are at least so far apart, the first and the last among them.
+def at_least_apart(numbers: Sequence[int], gap: float) -> list[int]:
+    """Return numbers at least ``gap`` apart, with the first and the last.
 
-    >>> apart([0, 1, 5, 9, 10, 14, 15], 3)
+    >>> at_least_apart([0, 1, 5, 9, 10, 14, 15], 3)
     [0, 5, 9, 15]
     """
     found: list[int] = []

@@ -1,5 +1,5 @@
-// Links of findings mark their places in the plots and in the table; points of a plot lead to
-// their rows; buttons copy a remedy. Stands last in the page, where all of it is there.
+// The link of a finding highlights its place in the plots and the table, a click on a point that of
+// its row, and a button copies a remedy. This script comes last: it needs the whole page.
 const plots = document.getElementById("plots");
 const table = document.getElementById("calls");
 
@@ -11,16 +11,16 @@ function show(from, to) {
       xref: "x" + number, yref: "y" + number + " domain", x0: low, x1: high, y0: 0, y1: 1 };
   });
   Plotly.relayout(plots, { shapes });
-  light(to);
+  highlight(to);
 }
 
-function light(number) {
+function highlight(number) {
   const row = document.getElementById("row-" + number);
   if (!row) return;
   table.open = true;
-  document.querySelectorAll("tr.lit").forEach((lit) => lit.classList.remove("lit"));
-  row.classList.add("lit");
-  // Within its own frame: the plots stay where they are.
+  document.querySelectorAll("tr.highlighted").forEach((old) => old.classList.remove("highlighted"));
+  row.classList.add("highlighted");
+  // Scroll only the table's frame: the plots stay in view.
   const frame = row.closest(".scroll");
   frame.scrollTop = row.offsetTop - frame.clientHeight / 2;
 }
@@ -36,7 +36,7 @@ document.querySelectorAll("button[data-copy]").forEach((button) => button.addEve
   const text = button.dataset.copy;
   try {
     await navigator.clipboard.writeText(text);
-  } catch {  // not allowed for files in some browsers
+  } catch {  // some browsers forbid it for local files
     const area = document.body.appendChild(document.createElement("textarea"));
     area.value = text;
     area.select();

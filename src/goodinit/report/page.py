@@ -11,31 +11,40 @@ from pathlib import Path
 
 from goodinit._common.files import replaced
 from goodinit._common.text import number
-from goodinit.report.curves import COLOURS, QUANTITIES, curve, lined, listed, places, shortened
-from goodinit.report.hover import error_of, shape_of
-from goodinit.report.libraries import needed
-from goodinit.report.marks import Mark, marks, notes, verdict
-from goodinit.report.plot import figure
+from goodinit.report.curves import (
+    COLORS,
+    QUANTITIES,
+    all_signals,
+    curve,
+    is_layer,
+    line_over_depth,
+    short_names,
+    shown_rows,
+)
+from goodinit.report.optional import import_optional
+from goodinit.report.placed_findings import PlacedFinding, notes, placed_findings, verdict
+from goodinit.report.plot import plotly_figure
+from goodinit.report.tooltips import error_text, shape_text
 from goodinit.signal.compare import Comparison, summary
 from goodinit.signal.rows import SignalRow
 
-__all__ = ["write"]
+__all__ = ["write_page"]
 
 SUMMARY = (
     "recipe",
     "second moment at the last layer",
-    "over seeds",
-    "cosine of two samples there",
-    "gradient at the first layer / the last",
+    "its range over seeds",
+    "cosine of two samples at the last layer",
+    "squared gradient norm: first layer / last layer",
     "loss",
     "findings",
 )
 LEGEND = (
-    "The line goes through {}; dots are other calls. A band is one standard error: so few samples, "
-    "layers of so few units. A cross is a value that is 0 (below) or not finite (above). Calls "
-    "that only move numbers are left out. docs/findings.md explains the codes."
+    "The line connects {}; dots are other calls. A band is one standard error, from the finite "
+    "number of samples and units. A cross is a value that is 0 (bottom) or not finite (top). Calls "
+    "that only reshape or cast are omitted. docs/findings.md explains the codes."
 )
-# plotly's own bar has a button that uploads the figure.
+# plotly's default bar has a button that uploads the figure.
 BUTTONS = [["zoom2d", "pan2d", "resetScale2d", "toImage"]]
 CONFIG = {
     "displaylogo": False,
@@ -43,7 +52,7 @@ CONFIG = {
     "modeBarButtons": BUTTONS,
     "plotlyServerURL": "",
 }
-# The browser itself sees to it that the page asks for nothing and sends nothing.
+# With this policy the browser blocks all network requests of the page.
 POLICY = (
     "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; "
     "img-src data: blob:; form-action 'none'; base-uri 'none'"
@@ -57,8 +66,8 @@ COLUMNS = {
 CODE = re.compile(r"\bgi\.\w+\(")
 
 
-def write(comparison: Comparison, path: str | PathLike[str]) -> None:
-    """Write the page; the file is replaced whole.
+def write_page(comparison: Comparison, path: str | PathLike[str]) -> None:
+    """Write the page, replacing the file at once.
 
     Raises:
         ReportError: plotly isn't installed.
@@ -71,44 +80,44 @@ def write(comparison: Comparison, path: str | PathLike[str]) -> None:
 
 
 def _page(comparison: Comparison, title: str) -> Iterator[str]:
-    rows = places(comparison)
-    found = marks(comparison)
+    rows = shown_rows(comparison)
+    findings = placed_findings(comparison)
     yield (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">\n'
-        f"<title>{escape(title)}: signal</title>\n<style>\n{_part('page.css')}</style>\n</head>\n"
+        f"<title>{escape(title)}: signal</title>\n<style>\n{_file('page.css')}</style>\n</head>\n"
         f'<body>\n<h1>{escape(title)}</h1>\n<p class="facts">{escape(_facts(comparison))}</p>\n'
     )
-    well = "ok" if comparison.ok else "bad"
-    yield f'<p class="verdict {well}">{escape(verdict(comparison))}</p>\n'
+    status = "ok" if comparison.ok else "bad"
+    yield f'<p class="verdict {status}">{escape(verdict(comparison))}</p>\n'
     if _several(comparison):
         yield _summary(comparison)
     if rows:
-        yield _plots(comparison, found)
-    yield from _findings(found, rows)
+        yield _plots(comparison, findings)
+    yield from _findings(findings, rows)
     yield "".join(f"<p>{escape(note)}</p>\n" for note in notes(comparison))
     if rows:
         yield from _table(comparison, rows)
     yield from _plans(comparison)
     yield (
-        f"<footer><p>{escape(LEGEND.format(lined(comparison).along))}</p></footer>\n"
-        f"<script>\n{_part('page.js')}</script>\n</body>\n</html>\n"
+        f"<footer><p>{escape(LEGEND.format(line_over_depth(comparison).along))}</p></footer>\n"
+        f"<script>\n{_file('page.js')}</script>\n</body>\n</html>\n"
     )
 
 
-def _part(name: str) -> str:
+def _file(name: str) -> str:
     return files("goodinit.report").joinpath(name).read_text("utf-8")
 
 
 def _several(comparison: Comparison) -> bool:
-    return len(listed(comparison)) > 1
+    return len(all_signals(comparison)) > 1
 
 
 def _facts(comparison: Comparison) -> str:
-    """Return what was measured."""
+    """Return what was measured, in one line."""
     names = [name for name in comparison.signals if name]
     seeds = max((len(signals) for signals in comparison.signals.values()), default=0)
-    first = next(iter(listed(comparison)), None)
+    first = next(iter(all_signals(comparison)), None)
     if first is None:
         return "nothing was measured"
     facts = [", ".join(names)] if names else []
@@ -117,17 +126,18 @@ def _facts(comparison: Comparison) -> str:
     if first.loss is not None:
         facts.append(f"loss {number(first.loss)}" if not _several(comparison) else "with a loss")
     elif any(row.backward is not None for row in first.rows):
-        facts.append("gradient of a random projection of the outputs: how it changes means much, "
-                     "its size nothing")  # fmt: skip
+        facts.append(
+            "gradient of a random projection of the outputs: compare it between layers only"
+        )
     return " · ".join(facts)
 
 
 def _summary(comparison: Comparison) -> str:
-    """Return the comparison's own table, a line a recipe."""
+    """Return the table of the comparison, one line per recipe."""
     lines = [SUMMARY, *summary(comparison)[1:]]
     kept = [n for n in range(len(SUMMARY)) if any(line[n] for line in lines[1:])]
     body = "".join(
-        f'<tr><td><span class="swatch" style="background:{COLOURS[at % len(COLOURS)]}"></span>'
+        f'<tr><td><span class="swatch" style="background:{COLORS[at % len(COLORS)]}"></span>'
         f"{escape(line[0])}</td>{_cells(line[n] for n in kept[1:])}</tr>\n"
         for at, line in enumerate(lines[1:])
     )
@@ -135,10 +145,10 @@ def _summary(comparison: Comparison) -> str:
     return f'<table class="summary"><tr>{head}</tr>\n{body}</table>\n'
 
 
-def _plots(comparison: Comparison, found: Sequence[Mark]) -> str:
-    plotly = needed("plotly.io")
+def _plots(comparison: Comparison, findings: Sequence[PlacedFinding]) -> str:
+    plotly = import_optional("plotly.io")
     drawn: str = plotly.to_html(
-        figure(comparison, found),
+        plotly_figure(comparison, findings),
         config=CONFIG,
         include_plotlyjs=True,
         full_html=False,
@@ -148,45 +158,45 @@ def _plots(comparison: Comparison, found: Sequence[Mark]) -> str:
     return drawn
 
 
-def _findings(found: Sequence[Mark], rows: Sequence[SignalRow]) -> Iterator[str]:
+def _findings(findings: Sequence[PlacedFinding], rows: Sequence[SignalRow]) -> Iterator[str]:
     yield "<h2>Findings</h2>\n"
-    if not found:
+    if not findings:
         yield "<p>None.</p>\n"
     at = {row.key: n for n, row in enumerate(rows)}
-    for mark in found:
-        finding = mark.finding
+    for placed in findings:
+        finding = placed.finding
         yield (
             f'<article class="finding {finding.severity}">\n'
-            f"<p><b>{finding.code} {finding.severity}</b><span>{escape(mark.whose)}</span>"
-            f"{_where(mark, at)}</p>\n<p>{escape(finding.cause)}.</p>\n"
+            f"<p><b>{finding.code} {finding.severity}</b><span>{escape(placed.whose)}</span>"
+            f"{_where(placed, at)}</p>\n<p>{escape(finding.cause)}.</p>\n"
             f"<p>Remedy: {_remedy(finding.remedy)}</p>\n</article>\n"
         )
 
 
-def _where(mark: Mark, at: dict[str, int]) -> str:
-    """Return where a finding is, as a link that marks the place."""
-    numbers = [at[key] for key in mark.keys if key in at]
-    where = escape(mark.finding.where)
+def _where(placed: PlacedFinding, at: dict[str, int]) -> str:
+    """Return where a finding is, as a link that highlights the place."""
+    numbers = [at[key] for key in placed.keys if key in at]
+    where = escape(placed.finding.where)
     if not numbers:
         return where
     return f'<a href="#plots" data-from="{numbers[0]}" data-to="{numbers[-1]}">{where}</a>'
 
 
 def _remedy(text: str) -> str:
-    """Return a remedy, its calls of goodinit with a button that copies each."""
+    """Return a remedy; each of its calls of goodinit gets a copy button."""
     out, done = "", 0
     for match in CODE.finditer(text):
         if match.start() < done:
             continue
-        end = _closed(text, match.end())
+        end = _closing(text, match.end())
         code = text[match.start() : end]
         out += escape(text[done : match.start()]) + f"<code>{escape(code)}</code>{_button(code)}"
         done = end
     return out + escape(text[done:])
 
 
-def _closed(text: str, start: int) -> int:
-    """Return where the bracket closes that is open at ``start``; the text's end if it doesn't."""
+def _closing(text: str, start: int) -> int:
+    """Return where the bracket that is open at ``start`` closes, or the end of the text."""
     depth = 1
     for at in range(start, len(text)):
         depth += (text[at] in "([{") - (text[at] in ")]}")
@@ -200,8 +210,8 @@ def _button(code: str) -> str:
 
 
 def _table(comparison: Comparison, rows: Sequence[SignalRow]) -> Iterator[str]:
-    """Return the rows, folded; of several seeds the medians."""
-    short = shortened(row.name for row in rows)
+    """Return all rows, folded away; medians if there are several seeds."""
+    short = short_names(row.name for row in rows)
     keys = [row.key for row in rows]
     found = [
         {name: curve(signals, quantity, keys) for name, quantity in QUANTITIES.items()}
@@ -209,7 +219,7 @@ def _table(comparison: Comparison, rows: Sequence[SignalRow]) -> Iterator[str]:
     ]
     known = [n for n in COLUMNS if any(v is not None for each in found for v in each[n].middle)]
     yield (
-        f'<details id="calls"><summary>Every call ({len(rows)})</summary>\n'
+        f'<details id="calls"><summary>All calls ({len(rows)})</summary>\n'
         '<div class="scroll"><table>\n'
     )
     if len(found) > 1:
@@ -220,13 +230,13 @@ def _table(comparison: Comparison, rows: Sequence[SignalRow]) -> Iterator[str]:
     heads = ["call", "function", "shape", *[COLUMNS[name] for name in known] * len(found)]
     yield f"<tr>{''.join(f'<th>{head}</th>' for head in heads)}</tr>\n"
     for n, row in enumerate(rows):
-        kind = ' class="layer"' if row.kind == "contract" and row.params else ""
+        kind = ' class="layer"' if is_layer(row) else ""
         numbers = [number(each[name].middle[n]) for each in found for name in known]
         if not _several(comparison):
-            numbers[0] = f"{numbers[0]} {error_of(row)}".rstrip()
+            numbers[0] = f"{numbers[0]} {error_text(row)}".rstrip()
         yield (
             f'<tr id="row-{n}"{kind}><td title="{escape(row.key)}">{escape(short[row.name])}</td>'
-            f"{_cells([row.function, shape_of(row)])}{_cells(numbers, 'n')}</tr>\n"
+            f"{_cells([row.function, shape_text(row)])}{_cells(numbers, 'n')}</tr>\n"
         )
     yield "</table></div></details>\n"
 
@@ -234,7 +244,7 @@ def _table(comparison: Comparison, rows: Sequence[SignalRow]) -> Iterator[str]:
 def _plans(comparison: Comparison) -> Iterator[str]:
     for name, plan in comparison.plans.items():
         yield (
-            f"<details><summary>What each parameter was drawn from: {escape(name)}</summary>\n"
+            f"<details><summary>How each parameter was initialized: {escape(name)}</summary>\n"
             f'<div class="scroll">{plan._repr_html_()}</div></details>\n'
         )
 

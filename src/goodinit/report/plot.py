@@ -1,4 +1,4 @@
-"""The plots of the HTML page, as a figure of plotly's in plain data."""
+"""The plots of the HTML page, as plain data of a plotly figure."""
 
 from __future__ import annotations
 
@@ -8,35 +8,49 @@ from typing import Any
 
 from goodinit._common.text import trimmed
 from goodinit.report.curves import (
-    COLOURS,
+    COLORS,
     QUANTITIES,
     Curve,
     Quantity,
-    apart,
+    at_least_apart,
     curve,
-    lined,
-    places,
-    shortened,
+    line_over_depth,
+    short_names,
+    shown_rows,
+    whole_decades,
 )
-from goodinit.report.hover import hovers, literal
-from goodinit.report.marks import Mark
-from goodinit.report.traces import Panel, Trace, dots, lost, marked, middle, seeds, uncertain
+from goodinit.report.placed_findings import PlacedFinding
+from goodinit.report.tooltips import escaped, tooltips
+from goodinit.report.traces import (
+    Panel,
+    Trace,
+    call_dots,
+    crosses,
+    error_band,
+    finding_rings,
+    median_line,
+    seed_lines,
+)
 from goodinit.signal.compare import Comparison
 from goodinit.signal.rows import SignalRow
 
-__all__ = ["figure"]
+__all__ = ["plotly_figure"]
 
-DOTS = 1500  # calls between the layers; of more than these the layers alone are drawn
-TICKS = 9  # names along an axis
-HEIGHT = 330  # of a row of plots, in pixels
-NAMES = 84  # of them for the names below
-LEVEL = 4  # letters: names that aren't longer need no slope to stand beside each other
+MOST_DOTS = 1500  # calls off the line: with more the plots react slowly, and dots hide the line
+TICKS = 9  # names along an axis, each about 60 pixels wide
+NAME = 14  # characters of such a name
+HEIGHT = 330  # pixels of a row of plots
+NAMES = 84  # pixels of it for the slanted names below
+LEVEL = 4  # characters: shorter names fit side by side without a slant
+DECADES = 7  # labels along a logarithmic axis, at most
+COSINES = (-1.05, 1.05)  # a cosine is from -1 to 1; the margin keeps points off the edges
+POSITIVE = -0.15  # lower end of the axis if no cosine is below it, as in most models
 
 
-def figure(comparison: Comparison, marks: Sequence[Mark]) -> dict[str, Any]:
-    """Return plots of every quantity that there is, two a row."""
-    rows = places(comparison)
-    line = lined(comparison).at
+def plotly_figure(comparison: Comparison, findings: Sequence[PlacedFinding]) -> dict[str, Any]:
+    """Return plots of all quantities that have values, two in a row."""
+    rows = shown_rows(comparison)
+    line = line_over_depth(comparison).at
     keys = [row.key for row in rows]
     curves = {
         name: [curve(signals, quantity, keys) for signals in comparison.signals.values()]
@@ -46,7 +60,7 @@ def figure(comparison: Comparison, marks: Sequence[Mark]) -> dict[str, Any]:
     several = len(comparison.signals) > 1
     layout = _layout(len(shown), legend=several)
     traces: list[Trace] = _legend(comparison) if several else []
-    texts = [hovers(rows, signals, recipe) for recipe, signals in comparison.signals.items()]
+    texts = [tooltips(rows, signals, recipe) for recipe, signals in comparison.signals.items()]
     for number, name in enumerate(shown):
         quantity = QUANTITIES[name]
         panel = Panel(
@@ -55,7 +69,7 @@ def figure(comparison: Comparison, marks: Sequence[Mark]) -> dict[str, Any]:
         layout |= _axes(panel, number, len(shown), _ticks(rows, line))
         layout["annotations"].append(_heading(panel))
         for at, recipe in enumerate(comparison.signals):
-            mine = [m for m in marks if m.recipe == recipe and m.quantity == name]
+            mine = [p for p in findings if p.recipe == recipe and p.quantity == name]
             traces += _recipe(panel, at, curves[name][at], rows, line, texts[at], mine)
     return {"data": traces, "layout": layout}
 
@@ -67,23 +81,23 @@ def _recipe(
     rows: Sequence[SignalRow],
     line: Sequence[int],
     texts: Sequence[str],
-    marks: Sequence[Mark],
+    findings: Sequence[PlacedFinding],
 ) -> list[Trace]:
-    """Return one recipe's part of a plot, what matters most drawn last."""
-    colour = COLOURS[at % len(COLOURS)]
+    """Return the traces of one recipe in one plot, the most important last and so on top."""
+    color = COLORS[at % len(COLORS)]
     traces: list[Trace] = []
     if len(found.seeds) > 1:
-        traces += seeds(panel, found, line, colour)
+        traces += seed_lines(panel, found, line, color)
     else:
         if panel.quantity is QUANTITIES["forward"]:
-            traces.append(uncertain(panel, found, line, colour))
+            traces.append(error_band(panel, found, line, color))
         between = sorted({*range(len(rows))} - {*line})
-        if len(between) <= DOTS:
-            traces.append(dots(panel, found, between, texts, colour))
-    traces.append(middle(panel, found, line, texts, colour))
-    traces += lost(panel, found, line, texts)
-    if marks:
-        traces.append(marked(panel, found, [row.key for row in rows], marks))
+        if len(between) <= MOST_DOTS:
+            traces.append(call_dots(panel, found, between, texts, color))
+    traces.append(median_line(panel, found, line, texts, color))
+    traces += crosses(panel, found, line, texts)
+    if findings:
+        traces.append(finding_rings(panel, found, [row.key for row in rows], findings))
     return [trace | {"legendgroup": str(at)} for trace in traces]
 
 
@@ -94,17 +108,14 @@ def _has_values(found: Curve) -> bool:
 def _limits(
     quantity: Quantity, curves: Iterable[Curve], line: Sequence[int]
 ) -> tuple[float, float]:
-    """Return the ends of an axis, as exponents of ten where it is logarithmic."""
+    """Return the ends of a y axis, as exponents of ten if it is logarithmic."""
     values: list[float] = []
     for found in curves:
         at = line if len(found.seeds) > 1 else range(len(found.middle))
         values += [seed[n] or 0.0 for seed in found.seeds for n in at]
     if not quantity.log:
-        return (-1.05 if any(value < -0.15 for value in values) else -0.15, 1.05)
-    logs = [math.log10(value) for value in values if value > 0 and math.isfinite(value)]
-    # Whole decades: so what hardly changes looks flat.
-    low, high = (math.floor(min(logs)), math.ceil(max(logs))) if logs else (-1, 1)
-    high = max(high, low + 1)
+        return (COSINES[0] if any(value < POSITIVE for value in values) else POSITIVE, COSINES[1])
+    low, high = whole_decades(v for v in values if v > 0 and math.isfinite(v))
     edge = max(0.25, 0.04 * (high - low))
     return (low - edge, high + edge)
 
@@ -126,15 +137,15 @@ def _layout(panels: int, *, legend: bool) -> dict[str, Any]:
 
 
 def _legend(comparison: Comparison) -> list[Trace]:
-    """Return an entry for each recipe, which switches it on and off in all plots."""
+    """Return an entry for each recipe; clicking it toggles the recipe in all plots."""
     return [
         {
             "type": "scatter",
             "x": [None],
             "y": [None],
             "mode": "lines",
-            "line": {"color": COLOURS[at % len(COLOURS)], "width": 3},
-            "name": literal(recipe),
+            "line": {"color": COLORS[at % len(COLORS)], "width": 3},
+            "name": escaped(recipe),
             "legendgroup": str(at),
             "showlegend": True,
         }
@@ -143,13 +154,13 @@ def _legend(comparison: Comparison) -> list[Trace]:
 
 
 def _axes(panel: Panel, number: int, panels: int, ticks: dict[str, Any]) -> dict[str, Any]:
-    """Return the axes of a plot; those along the depth move together."""
+    """Return the axes of a plot; all x axes zoom together."""
     deep, row, column = (panels + 1) // 2, number // 2, number % 2
-    one = number == panels - 1 and column == 0  # it has no neighbour
+    alone = number == panels - 1 and column == 0
     low, high = panel.limits
     top = 1 - row / deep
     x = ticks | {
-        "domain": [0, 1] if one else [0.54 * column, 0.46 + 0.54 * column],
+        "domain": [0, 1] if alone else [0.54 * column, 0.46 + 0.54 * column],
         "anchor": f"y{panel.number}",
         "showgrid": False,
         "zeroline": False,
@@ -166,19 +177,19 @@ def _axes(panel: Panel, number: int, panels: int, ticks: dict[str, Any]) -> dict
     if number:
         x["matches"] = "x"
     if panel.quantity.log:
-        step = max(1, math.ceil((high - low) / 7))
+        step = max(1, math.ceil((high - low) / DECADES))
         y |= {"type": "log", "dtick": step, "exponentformat": "power"}
     return {f"xaxis{panel.number}": x, f"yaxis{panel.number}": y}
 
 
 def _ticks(rows: Sequence[SignalRow], line: Sequence[int]) -> dict[str, Any]:
-    short = shortened(row.name for row in rows)
-    at = apart(line, len(rows) / TICKS)
-    names = [trimmed(short[rows[n].name], 14) for n in at]
+    short = short_names(row.name for row in rows)
+    at = at_least_apart(line, len(rows) / TICKS)
+    names = [trimmed(short[rows[n].name], NAME) for n in at]
     edge = 0.5 + 0.02 * len(rows)
     return {
         "tickvals": at,
-        "ticktext": [literal(name) for name in names],
+        "ticktext": [escaped(name) for name in names],
         "tickangle": 0 if max(map(len, names), default=0) <= LEVEL else -40,
         "range": [-edge, len(rows) - 1 + edge],
     }

@@ -1,4 +1,4 @@
-"""Signals and comparisons in a terminal: a table, a plot, findings, and last the verdict."""
+"""Signals and comparisons in a terminal: a table, a plot, findings, and the verdict last."""
 
 from __future__ import annotations
 
@@ -10,47 +10,56 @@ from rich.table import Table
 from rich.text import Text
 
 from goodinit._common.text import number, trimmed
-from goodinit.report.curves import QUANTITIES, curve, lined, listed, places, shortened, spread_over
-from goodinit.report.hover import error_of, shape_of
-from goodinit.report.marks import Mark, marks, notes, verdict
-from goodinit.report.textplot import key, plot
+from goodinit.report.curves import (
+    QUANTITIES,
+    all_signals,
+    curve,
+    evenly_chosen,
+    line_over_depth,
+    short_names,
+    shown_rows,
+)
+from goodinit.report.placed_findings import PlacedFinding, notes, placed_findings, verdict
+from goodinit.report.textplot import legend, text_plot
+from goodinit.report.tooltips import error_text, shape_text
 from goodinit.signal.compare import Comparison, summary
 from goodinit.signal.rows import SignalRow
 
-__all__ = ["printable", "rendered"]
+__all__ = ["printable", "render"]
 
-ROWS = 16  # of a table
-WIDEST = 100  # columns of a plot and of text
+ROWS = 16  # of the table: it, the plot and the verdict fit a screen
+WIDEST = 100  # columns of plots and text: longer lines are hard to read
+NAME, FUNCTION, SHAPE = 24, 12, 14  # characters of these cells: 80 columns hold all
 CAPTION = (
-    "last layer: second moment there, the median and its range over seeds; samples:\n"
-    "cosine of two there; gradient: its squared norm at the first layer over the last"
+    "last layer: its second moment, median and range over seeds; samples: cosine of\n"
+    "two samples there; gradient: squared norm at the first layer / at the last"
 )
 STYLES = {"error": "bold red", "warning": "yellow", "info": ""}
 
 
-def rendered(comparison: Comparison, width: int = 80) -> RenderableType:
-    """Return what rich prints; the verdict stands last, where a terminal stops.
+def render(comparison: Comparison, width: int = 80) -> RenderableType:
+    """Return what rich prints. The verdict comes last, where a terminal stops.
 
     Raises:
         ReportError: plotext isn't installed.
     """
     width = min(width, WIDEST)
-    found = marks(comparison)
-    several = len(listed(comparison)) > 1
+    findings = placed_findings(comparison)
+    several = len(all_signals(comparison)) > 1
     parts: list[RenderableType] = [
-        _summary(comparison) if several else _calls(comparison, found),
+        _summary(comparison) if several else _calls(comparison, findings),
         Text(),
     ]
     parts += [*_plots(comparison, width, several=several), Text()]
-    for mark in found:
-        parts += [*_finding(mark, width), Text()]
+    for placed in findings:
+        parts += [*_finding(placed, width), Text()]
     parts += [Text(textwrap.fill(printable(note), width)) for note in notes(comparison)]
-    said = textwrap.fill(printable(verdict(comparison)), width)
-    return Group(*parts, Text(said, "bold green" if comparison.ok else "bold red"))
+    last = textwrap.fill(printable(verdict(comparison)), width)
+    return Group(*parts, Text(last, "bold green" if comparison.ok else "bold red"))
 
 
 def printable(text: str) -> str:
-    r"""Return text without control characters: names may come from anybody's file.
+    r"""Return text with control characters escaped: names may come from untrusted files.
 
     >>> printable("a\x1b[31mb")
     'a\\x1b[31mb'
@@ -73,43 +82,43 @@ def _summary(comparison: Comparison) -> RenderableType:
     table = _table(*(head[n] for n in kept), left=1)
     table.columns[-1].justify, table.columns[-1].no_wrap = "left", False
     for name, *cells in lines:
-        shown = [trimmed(printable(name), 24), *(cells[n - 1] for n in kept[1:])]
+        shown = [trimmed(printable(name), NAME), *(cells[n - 1] for n in kept[1:])]
         table.add_row(*map(Text, shown))
     return Group(table, Text(CAPTION, "dim"))
 
 
-def _calls(comparison: Comparison, found: Sequence[Mark]) -> RenderableType:
-    """Return the rows along the line, of many some; those with findings are among them."""
-    rows = places(comparison)
-    line = lined(comparison)
-    short = shortened(row.name for row in rows)
+def _calls(comparison: Comparison, findings: Sequence[PlacedFinding]) -> RenderableType:
+    """Return a table of calls along the line and of calls with findings; a selection if many."""
+    rows = shown_rows(comparison)
+    line = line_over_depth(comparison)
+    short = short_names(row.name for row in rows)
     at = {row.key: n for n, row in enumerate(rows)}
-    told = {n for mark in found for k in mark.keys if (n := at.get(k)) is not None}
-    shown = sorted({*spread_over(line.at, ROWS), *spread_over(sorted(told), ROWS // 2)})
+    marked = {n for placed in findings for k in placed.keys if (n := at.get(k)) is not None}
+    shown = sorted({*evenly_chosen(line.at, ROWS), *evenly_chosen(sorted(marked), ROWS // 2)})
     table = _table("call", "function", "shape", "second moment", "samples", "gradient", left=3)
     for n in shown:
         row = rows[n]
-        name = trimmed(printable(short[row.name]), 24)
-        table.add_row(*map(Text, (name, *_cells(row))), style="red" if n in told else "")
+        name = trimmed(printable(short[row.name]), NAME)
+        table.add_row(*map(Text, (name, *_cells(row))), style="red" if n in marked else "")
     left_out = len(rows) - len(shown)
     if not left_out:
         return table
-    return Group(table, Text(f"{left_out} more calls: --html and --json have all", "dim"))
+    return Group(table, Text(f"{left_out} more calls: --html and --json show all", "dim"))
 
 
 def _cells(row: SignalRow) -> tuple[str, ...]:
     f, b = row.forward, row.backward
     return (
-        trimmed(row.function, 12),
-        trimmed(shape_of(row), 14),
-        f"{number(f.second)} {error_of(row):>6}",
+        trimmed(row.function, FUNCTION),
+        trimmed(shape_text(row), SHAPE),
+        f"{number(f.second)} {error_text(row):>6}",
         number(f.across_samples),
         number(None if b is None else b.second),
     )
 
 
 def _plots(comparison: Comparison, width: int, *, several: bool) -> Iterator[RenderableType]:
-    rows, line = places(comparison), lined(comparison)
+    rows, line = shown_rows(comparison), line_over_depth(comparison)
     keys = [rows[n].key for n in line.at]
     if not keys:
         return
@@ -124,18 +133,18 @@ def _plots(comparison: Comparison, width: int, *, several: bool) -> Iterator[Ren
     if several:
         for name in known:
             yield Text(f"{QUANTITIES[name].title}, over {line.along}", "bold")
-            yield plot(values[name], width, 13)
-        yield key([*values["forward"]])
+            yield text_plot(values[name], width, 13)
+        yield legend([*values["forward"]])
         return
     both = {name: next(iter(values[name].values())) for name in known}
     yield Text(f"second moment, over {line.along}", "bold")
-    yield plot(both, width, 14)
-    yield key([{"forward": "of the signal", "backward": "of the gradient"}[n] for n in both])
+    yield text_plot(both, width, 14)
+    yield legend([{"forward": "of the signal", "backward": "of the gradient"}[n] for n in both])
 
 
-def _finding(mark: Mark, width: int) -> Iterator[Text]:
-    finding = mark.finding
-    whose = f", {mark.whose}" if mark.whose else ""
+def _finding(placed: PlacedFinding, width: int) -> Iterator[Text]:
+    finding = placed.finding
+    whose = f", {placed.whose}" if placed.whose else ""
     yield Text.assemble(
         (f"{finding.code} {finding.severity}", STYLES[finding.severity]),
         printable(f"{whose}: {finding.where}"),

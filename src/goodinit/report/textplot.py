@@ -1,4 +1,4 @@
-"""Curves over depth in a terminal, on a logarithmic axis."""
+"""Plots of curves over depth for the terminal, on a logarithmic axis."""
 
 from __future__ import annotations
 
@@ -7,11 +7,14 @@ from collections.abc import Mapping, Sequence
 
 from rich.text import Text
 
-from goodinit.report.libraries import needed
+from goodinit.report.curves import whole_decades
+from goodinit.report.optional import import_optional
 
-__all__ = ["MARKERS", "key", "plot"]
+__all__ = ["MARKERS", "legend", "text_plot"]
 
-# Each curve has a marker of its own; the colours are the terminal's and only help.
+TICKS = 5  # labels along the y axis, at most: plots are about 13 lines high
+MOST_LAYERS = 8  # labels along the x axis, at most
+# Curves are told apart by marker; the terminal's colors only help.
 MARKERS = (
     ("●", "blue"),
     ("x", "red"),
@@ -22,18 +25,21 @@ MARKERS = (
 )
 
 
-def plot(curves: Mapping[str, Sequence[float | None]], width: int = 78, height: int = 16) -> Text:
-    """Return curves as text; what a logarithm can't show is left out.
+def text_plot(
+    curves: Mapping[str, Sequence[float | None]], width: int = 78, height: int = 16
+) -> Text:
+    """Return curves as text; values without a logarithm are left out.
 
     Raises:
         ReportError: plotext isn't installed.
 
     Example:
-        >>> drawn = plot({"he": [1.0, 0.9, 1.1], "xavier": [0.1, 0.01, 0.0]}, width=40, height=9)
+        >>> curves = {"he": [1.0, 0.9, 1.1], "xavier": [0.1, 0.01, 0.0]}
+        >>> drawn = text_plot(curves, width=40, height=9)
         >>> drawn.plain.count("●"), drawn.plain.count("x")
         (3, 2)
     """
-    plotext = needed("plotext")
+    plotext = import_optional("plotext")
     figure = plotext.figure
     figure.clear()
     figure.theme("colorless")
@@ -42,22 +48,21 @@ def plot(curves: Mapping[str, Sequence[float | None]], width: int = 78, height: 
         name: [(at, math.log10(v)) for at, v in enumerate(curve, start=1) if v and 0 < v < math.inf]
         for name, curve in curves.items()
     }
-    logs = [log for each in points.values() for _, log in each]
-    if not logs:
+    values = [v for curve in curves.values() for v in curve if v and 0 < v < math.inf]
+    if not values:
         return Text("nothing to plot: no value is positive and finite")
-    for number, name in reversed([*enumerate(curves)]):  # the first is drawn last, over the others
+    for number, name in reversed([*enumerate(curves)]):  # the first curve on top
         if points[name]:
             x, y = zip(*points[name], strict=True)
             marker = MARKERS[number % len(MARKERS)][0]
             figure.draw(figure.signal([*x], [*y], marker=marker))
-    # Whole decades: so what hardly changes looks flat.
-    low, high = math.floor(min(logs)), max(math.ceil(max(logs)), math.floor(min(logs)) + 1)
+    low, high = whole_decades(values)
     figure.ruler("y", "left").lim(low, high)
-    step = max(1, math.ceil((high - low) / 5))
+    step = max(1, math.ceil((high - low) / TICKS))
     exponents = list(range(step * math.ceil(low / step), high + 1, step))
-    figure.ruler("y", "left").ticks(exponents, [decade(each) for each in exponents])
+    figure.ruler("y", "left").ticks(exponents, [power_of_ten(each) for each in exponents])
     depth = max(map(len, curves.values()))
-    layers = _counted(depth)
+    layers = _round_numbers(depth)
     figure.ruler("x", "lower").ticks(layers, [str(layer) for layer in layers])
     lines: list[str] = plotext.uncolorize(str(figure.build())).splitlines()
     text = Text("\n".join(line.rstrip() for line in lines if line.strip()))
@@ -66,8 +71,8 @@ def plot(curves: Mapping[str, Sequence[float | None]], width: int = 78, height: 
     return text
 
 
-def key(names: Sequence[str]) -> Text:
-    """Return which marker means which curve."""
+def legend(names: Sequence[str]) -> Text:
+    """Return the marker of each curve."""
     text = Text()
     for number, name in enumerate(names):
         marker, style = MARKERS[number % len(MARKERS)]
@@ -75,16 +80,16 @@ def key(names: Sequence[str]) -> Text:
     return text
 
 
-def decade(exponent: int) -> str:
-    """Return how an axis writes a power of ten.
+def power_of_ten(exponent: int) -> str:
+    """Return a power of ten as an axis label.
 
-    >>> decade(0), decade(-6)
+    >>> power_of_ten(0), power_of_ten(-6)
     ('1', '1e-6')
     """
     return "1" if exponent == 0 else f"1e{exponent}"
 
 
-def _counted(depth: int) -> list[int]:
-    """Return about six round numbers from 1 to the depth."""
-    step = next(n for n in (1, 2, 5, 10, 20, 50, 100, 200, 500, 10**9) if depth / n <= 8)
+def _round_numbers(depth: int) -> list[int]:
+    """Return at most nine round numbers from 1 to the depth."""
+    step = next(n for n in (1, 2, 5, 10, 20, 50, 100, 200, 500, 10**9) if depth / n <= MOST_LAYERS)
     return [1, *range(step if step > 1 else 2, depth + 1, step)]

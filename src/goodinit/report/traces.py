@@ -1,4 +1,4 @@
-"""What is drawn in one plot of the page: lines, bands, dots, crosses, findings."""
+"""The traces of one plot of the page: lines, bands, dots, crosses, findings."""
 
 from __future__ import annotations
 
@@ -6,13 +6,22 @@ import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from goodinit.report.curves import Curve, Quantity, Value
-from goodinit.report.marks import Mark
+from goodinit.report.curves import Curve, Quantity, Value, error_factor
+from goodinit.report.placed_findings import PlacedFinding
 
-__all__ = ["Panel", "Trace", "dots", "lost", "marked", "middle", "seeds", "uncertain"]
+__all__ = [
+    "Panel",
+    "Trace",
+    "call_dots",
+    "crosses",
+    "error_band",
+    "finding_rings",
+    "median_line",
+    "seed_lines",
+]
 
 RED = "#C1272D"
-WIDEST = 50.0  # an error of log(second) beyond this is drawn as this
+CROSS_BELOW, CROSS_ABOVE = 0.03, 0.97  # of the axis: a cross of 8 pixels stays inside the plot
 
 Trace = dict[str, Any]
 
@@ -21,9 +30,9 @@ class Panel(NamedTuple):
     """One plot.
 
     Attributes:
-        number: "" of the first one, then "2", "3": as plotly counts axes.
+        number: "" for the first, then "2", "3": as plotly counts axes.
         quantity: what it shows.
-        limits: ends of its upright axis, exponents of ten where that is logarithmic.
+        limits: ends of its y axis; exponents of ten if it is logarithmic.
     """
 
     number: str
@@ -31,7 +40,7 @@ class Panel(NamedTuple):
     limits: tuple[float, float]
 
     def trace(self, x: Sequence[int], y: Sequence[Value], **more: Any) -> Trace:
-        """Return points of this plot; such as its axis can't show are gaps."""
+        """Return a trace of this plot, with gaps for values that its axis can't show."""
         return {
             "type": "scatter",
             "xaxis": f"x{self.number}",
@@ -43,56 +52,58 @@ class Panel(NamedTuple):
         }
 
     def drawable(self, value: Value) -> Value:
-        """Return a value that the axis can show; None for others."""
+        """Return the value if the axis can show it, else None."""
         if value is None or not math.isfinite(value) or (self.quantity.log and value <= 0):
             return None
         return value
 
     def shown(self, value: Value) -> float:
-        """Return where a value is drawn: the lost ones as crosses near the edges."""
+        """Return where a value is drawn; near an edge if the axis can't show it."""
         known = self.drawable(value)
-        return known if known is not None else self.edge(0.03 if value == 0 else 0.97)
+        return known if known is not None else self.at(CROSS_BELOW if value == 0 else CROSS_ABOVE)
 
-    def edge(self, share: float) -> float:
-        """Return the value at a share of the upright axis, from 0 to 1."""
+    def at(self, share: float) -> float:
+        """Return the value at a share of the y axis, from 0 to 1."""
         low, high = self.limits
-        at = low + share * (high - low)
-        return 10.0**at if self.quantity.log else at
+        value = low + share * (high - low)
+        return 10.0**value if self.quantity.log else value
 
 
-def middle(
-    panel: Panel, found: Curve, line: Sequence[int], texts: Sequence[str], colour: str
+def median_line(
+    panel: Panel, found: Curve, line: Sequence[int], texts: Sequence[str], color: str
 ) -> Trace:
-    """Return the line through the layers."""
+    """Return the line over depth: of several seeds the median."""
     return panel.trace(
         line,
         [found.middle[n] for n in line],
         mode="lines+markers",
-        line={"color": colour, "width": 2},
-        marker={"color": colour, "size": 5},
-        **_told(line, texts),
+        line={"color": color, "width": 2},
+        marker={"color": color, "size": 5},
+        **_tooltip(line, texts),
     )
 
 
-def dots(panel: Panel, found: Curve, at: Sequence[int], texts: Sequence[str], colour: str) -> Trace:
-    """Return the calls between the layers."""
+def call_dots(
+    panel: Panel, found: Curve, at: Sequence[int], texts: Sequence[str], color: str
+) -> Trace:
+    """Return dots for the calls that aren't on the line."""
     return panel.trace(
         at,
         [found.middle[n] for n in at],
         mode="markers",
-        marker={"color": colour, "size": 4, "opacity": 0.35},
-        **_told(at, texts),
+        marker={"color": color, "size": 4, "opacity": 0.35},
+        **_tooltip(at, texts),
     )
 
 
-def seeds(panel: Panel, found: Curve, line: Sequence[int], colour: str) -> list[Trace]:
+def seed_lines(panel: Panel, found: Curve, line: Sequence[int], color: str) -> list[Trace]:
     """Return a thin line for each seed."""
     return [
         panel.trace(
             line,
             [seed[n] for n in line],
             mode="lines",
-            line={"color": colour, "width": 0.7},
+            line={"color": color, "width": 0.7},
             opacity=0.4,
             hoverinfo="skip",
         )
@@ -100,15 +111,14 @@ def seeds(panel: Panel, found: Curve, line: Sequence[int], colour: str) -> list[
     ]
 
 
-def uncertain(panel: Panel, found: Curve, line: Sequence[int], colour: str) -> Trace:
-    """Return a band of one standard error to both sides of the line of one seed."""
+def error_band(panel: Panel, found: Curve, line: Sequence[int], color: str) -> Trace:
+    """Return a band of one standard error on both sides of the line of one seed."""
     rows = [(n, row) for n in line if (row := found.rows[n]) is not None]
     known = [(n, row) for n, row in rows if 0 < row.forward.second < math.inf]
-    factors = [math.exp(min(row.error, WIDEST)) for _, row in known]
-    upper = [row.forward.second * by for (_, row), by in zip(known, factors, strict=True)]
-    lower = [row.forward.second / by for (_, row), by in zip(known, factors, strict=True)]
+    upper = [row.forward.second * error_factor(row) for _, row in known]
+    lower = [row.forward.second / error_factor(row) for _, row in known]
     x = [n for n, _ in known]
-    red, green, blue = (int(colour[at : at + 2], 16) for at in (1, 3, 5))
+    red, green, blue = (int(color[at : at + 2], 16) for at in (1, 3, 5))
     return panel.trace(
         [*x, *reversed(x)],
         [*upper, *reversed(lower)],
@@ -120,8 +130,8 @@ def uncertain(panel: Panel, found: Curve, line: Sequence[int], colour: str) -> T
     )
 
 
-def lost(panel: Panel, found: Curve, line: Sequence[int], texts: Sequence[str]) -> list[Trace]:
-    """Return crosses for what an axis can't show: 0 at its bottom, NaN and infinity at its top."""
+def crosses(panel: Panel, found: Curve, line: Sequence[int], texts: Sequence[str]) -> list[Trace]:
+    """Return crosses for values the axis can't show: 0 at the bottom, NaN and inf at the top."""
     at = [
         n
         for n, value in enumerate(found.middle)
@@ -129,22 +139,24 @@ def lost(panel: Panel, found: Curve, line: Sequence[int], texts: Sequence[str]) 
     ]
     if not at:
         return []
-    crosses = panel.trace(
+    trace = panel.trace(
         at,
         [panel.shown(found.middle[n]) for n in at],
         mode="markers",
         marker={"color": RED, "size": 8, "symbol": "x"},
-        **_told(at, texts),
+        **_tooltip(at, texts),
     )
-    return [crosses]
+    return [trace]
 
 
-def marked(panel: Panel, found: Curve, keys: Sequence[str], marks: Sequence[Mark]) -> Trace:
-    """Return a ring with its code around the last place of each finding."""
+def finding_rings(
+    panel: Panel, found: Curve, keys: Sequence[str], findings: Sequence[PlacedFinding]
+) -> Trace:
+    """Return a ring with the code around the last place of each finding."""
     codes: dict[int, list[str]] = {}
-    for mark in marks:
-        if mark.finding.severity != "info" and mark.keys and mark.keys[-1] in keys:
-            codes.setdefault(keys.index(mark.keys[-1]), []).append(mark.finding.code)
+    for placed in findings:
+        if placed.finding.severity != "info" and placed.keys and placed.keys[-1] in keys:
+            codes.setdefault(keys.index(placed.keys[-1]), []).append(placed.finding.code)
     return panel.trace(
         [*codes],
         [panel.shown(found.middle[n]) for n in codes],
@@ -158,6 +170,6 @@ def marked(panel: Panel, found: Curve, keys: Sequence[str], marks: Sequence[Mark
     )
 
 
-def _told(at: Sequence[int], texts: Sequence[str]) -> dict[str, Any]:
-    """Return what the mouse shows, and the number of the row that a click leads to."""
+def _tooltip(at: Sequence[int], texts: Sequence[str]) -> dict[str, Any]:
+    """Return the tooltips, and the rows that a click leads to."""
     return {"hovertext": [texts[n] for n in at], "hoverinfo": "text", "customdata": list(at)}

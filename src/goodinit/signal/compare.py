@@ -99,7 +99,7 @@ class Comparison(Result[ComparisonRow]):
             ReportError: plotly isn't installed.
             OSError: the file can't be written.
         """
-        late("goodinit.report.page:write")(self, path)
+        late("goodinit.report.page:write_page")(self, path)
 
     def to_image(self, path: str | PathLike[str]) -> None:
         """Write the second moments, forward and backward over depth, as .png, .svg or .pdf.
@@ -108,7 +108,7 @@ class Comparison(Result[ComparisonRow]):
             ReportError: another ending; matplotlib isn't installed.
             OSError: the file can't be written.
         """
-        late("goodinit.report.image:write")(self, path)
+        late("goodinit.report.image:write_image")(self, path)
 
     def __str__(self) -> str:
         head, *lines = summary(self)

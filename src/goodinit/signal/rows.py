@@ -128,8 +128,8 @@ class Signal(Result[SignalRow]):
             ReportError: plotly isn't installed.
             OSError: the file can't be written.
         """
-        comparison = late("goodinit.report.curves:alone")(self, plan)
-        late("goodinit.report.page:write")(comparison, path)
+        comparison = late("goodinit.report.curves:as_comparison")(self, plan)
+        late("goodinit.report.page:write_page")(comparison, path)
 
     def to_image(self, path: str | PathLike[str]) -> None:
         """Write the second moments, forward and backward over depth, as .png, .svg or .pdf.
@@ -138,7 +138,9 @@ class Signal(Result[SignalRow]):
             ReportError: another ending; matplotlib isn't installed.
             OSError: the file can't be written.
         """
-        late("goodinit.report.image:write")(late("goodinit.report.curves:alone")(self), path)
+        late("goodinit.report.image:write_image")(
+            late("goodinit.report.curves:as_comparison")(self), path
+        )
 
     def __str__(self) -> str:
         texts = [*(map(str, self.findings) if self.findings else ["No findings."]), *self.notes]

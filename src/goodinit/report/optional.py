@@ -1,4 +1,4 @@
-"""Libraries that draw, imported where they are needed."""
+"""Optional libraries (plotly, matplotlib, rich, plotext), imported when they are needed."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from typing import Any
 
 from goodinit.errors import ReportError
 
-__all__ = ["needed"]
+__all__ = ["import_optional"]
 
 
-def needed(module: str) -> Any:
-    """Import a module of a library that draws.
+def import_optional(module: str) -> Any:
+    """Import a module of an optional library.
 
     Raises:
-        ReportError: it isn't installed; says what to install.
+        ReportError: it isn't installed; the message says what to install.
 
     Example:
-        >>> needed("no_such_library.figures")
+        >>> import_optional("no_such_library.figures")
         Traceback (most recent call last):
         goodinit.errors.ReportError: no_such_library isn't installed: pip install "goodinit[report]"
     """
@@ -25,6 +25,6 @@ def needed(module: str) -> Any:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:
         library = module.partition(".")[0]
-        if (error.name or "").partition(".")[0] != library:  # something that the library lacks
+        if (error.name or "").partition(".")[0] != library:  # a dependency of the library
             raise
         raise ReportError(f'{library} isn\'t installed: pip install "goodinit[report]"') from error
