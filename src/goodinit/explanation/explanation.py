@@ -45,6 +45,15 @@ class Explanation(Result[ExplainedRow]):
         remedy: one line of code that fixes it, using ``gi``, ``model`` and, if they were given,
             ``inputs``; "" if nothing is wrong or one line can't fix it.
         how: how the model was read: "module types", "meta", "real".
+
+    Example:
+        >>> import torch
+        >>> import goodinit as gi
+        >>> net = torch.nn.Linear(64, 64)
+        >>> plan = gi.init_(net, "orthogonal", seed=0)
+        >>> report = gi.explain(net)
+        >>> report.recipe, report["weight"].looks, report.ok
+        ('orthogonal', 'orthogonal', True)
     """
 
     recipe: str | None
