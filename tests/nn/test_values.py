@@ -20,7 +20,7 @@ from torch.nn import init as theirs
 
 from goodinit.errors import GoodinitError
 from goodinit.nn import init
-from goodinit.nn.fill import _excess
+from goodinit.schemes.request import quantile_above
 
 from .laws import FUNCTIONS, RANDOM, call, truncated
 from .test_table import LAYOUTS
@@ -208,7 +208,7 @@ def test_trunc_normal_stays_within_bounds(
 def test_far_quantiles_are_exact(low: float, high: float) -> None:
     chance = torch.tensor([0.0, 1e-6, 0.1, 0.5, 0.9, 0.999, 1 - 1e-6, 1 - 1e-9, 1.0]).double()
     chance = torch.cat([chance, torch.linspace(0.01, 0.99, 99).double()])
-    excess = _excess(chance, low, high)
+    excess = quantile_above(chance, low, high)
     assert ((excess >= 0) & (excess <= high - low)).all()
     assert excess.isfinite().all()
     # By Simpson's rule on the density, relative to the nearer end: no error function, no log.

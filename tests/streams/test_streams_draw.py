@@ -18,7 +18,7 @@ from torch import Tensor, nn
 import goodinit as gi
 from goodinit.errors import ModelError, StreamError
 from goodinit.nn import init
-from goodinit.nn.refusals import InitMemoryError
+from goodinit.nn.errors import InitMemoryError
 from goodinit.streams import Law, Stream, spec, stream
 
 pytestmark = pytest.mark.filterwarnings("error")

@@ -13,7 +13,7 @@ from torch.autograd.graph import increment_version
 from torch.nn import Parameter
 from torch.utils._device import DeviceContext
 
-__all__ = ["bump", "is_plain", "is_transformed", "is_writable"]
+__all__ = ["bump", "is_plain", "is_transformed", "is_writable", "overlaps"]
 
 _C = cast("Any", torch._C)
 _TYPES = (Tensor, Parameter)
@@ -87,6 +87,22 @@ def _ends_are_writable(out: Tensor) -> bool:
         os.close(read)
         os.close(write)
     return True
+
+
+def overlaps(out: Tensor) -> bool:
+    """Return whether two elements may share memory; strides out of order count as sharing.
+
+    >>> overlaps(torch.empty(3, 1).expand(3, 2)), overlaps(torch.empty(3, 2).t())
+    (True, False)
+    """
+    if out.is_contiguous():
+        return False
+    reach = 0  # the last offset that the axes so far lead to
+    for stride, size in sorted(zip(out.stride(), out.shape, strict=True)):
+        if size > 1 and stride <= reach:
+            return True
+        reach += stride * (size - 1)
+    return False
 
 
 def bump(out: Tensor) -> None:

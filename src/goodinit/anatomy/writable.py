@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from goodinit._common.memory import is_writable
+from goodinit._common.memory import is_writable, overlaps
 from goodinit.anatomy.names import Slot
 from goodinit.errors import (
     DtypeError,
@@ -73,7 +73,7 @@ def check_writable(slot: Slot) -> None:
                 f"lost. Under ZeRO-3, initialise inside deepspeed.zero.GatheredParameters or "
                 f"before sharding; else name it in keep="
             )
-        if _overlaps(tensor):
+        if overlaps(tensor):
             raise ExpandedParameterError(
                 f"{slot.name} has elements that share memory, shape {tuple(tensor.shape)} and "
                 f"strides {tensor.stride()}: make it contiguous first, "
@@ -167,18 +167,6 @@ def _check_kind(name: str, tensor: Tensor) -> None:
             f"{name} is sparse ({tensor.layout}): initialise it dense and convert it, or name "
             f"it in keep="
         )
-
-
-def _overlaps(tensor: Tensor) -> bool:
-    """Whether two elements may share memory; strides out of order count as sharing."""
-    if tensor.is_contiguous():
-        return False
-    reach = 0
-    for stride, size in sorted(zip(tensor.stride(), tensor.shape, strict=True)):
-        if size > 1 and stride <= reach:
-            return True
-        reach += stride * (size - 1)
-    return False
 
 
 def _check_parametrization(slot: Slot) -> None:

@@ -32,6 +32,7 @@ from goodinit.schemes import (
     XavierNormal,
     XavierUniform,
     Zeros,
+    fans,
 )
 from goodinit.streams import Law
 
@@ -145,8 +146,8 @@ def torch_fans(site: Site) -> Site | None:
     """Return a site with the fans that ``torch.nn.init`` computes from the shape."""
     if len(site.shape) < 2 or 0 in site.shape:
         return None
-    window = math.prod(site.shape[2:])
-    return replace(site, fan_in=site.shape[1] * window, fan_out=site.shape[0] * window)
+    fan_in, fan_out = fans.torch_fans(site.shape)
+    return replace(site, fan_in=fan_in, fan_out=fan_out)
 
 
 def _joined(parameter: ParameterValues, laws: list[Identification]) -> Identification:

@@ -18,6 +18,7 @@ from torch.nn.modules.linear import NonDynamicallyQuantizableLinear
 
 from goodinit.anatomy.modules import describe
 from goodinit.schemes import Constant, Normal, Scheme, Uniform
+from goodinit.schemes.fans import torch_fans
 
 __all__ = ["torch_default"]
 
@@ -126,7 +127,7 @@ def _within(fan: float) -> Scheme:
 @cache
 def _xavier_uniform(shape: tuple[int, ...]) -> Scheme:
     """Return ``torch.nn.init.xavier_uniform_``'s law, with torch's fans of the shape."""
-    fans = (shape[0] + shape[1]) * math.prod(shape[2:])
+    fans = sum(torch_fans(shape))
     bound = math.sqrt(6 / fans) if fans else 0.0
     return Uniform(-bound, bound) if bound else Constant(0.0)
 

@@ -8,8 +8,8 @@ With z ~ N(0, 1), in float64 by quadrature:
 - ``slope``, of the variance map q -> gain^2 E[f(sqrt(q) z)^2] at its fixed point q = 1
   (Poole et al., 2016). Above 1, an error in the variance grows from layer to layer.
 
-These are the true numbers. ``torch.nn.init.calculate_gain`` says 5/3 for tanh and 3/4 for selu,
-1 for sigmoid, and refuses gelu, silu and most others; ``goodinit.nn.init`` keeps torch's.
+These are the true numbers. Torch's gains are 5/3 for tanh, 3/4 for selu and 1 for sigmoid, and
+there are none for gelu, silu and most others; ``calculate_gain`` keeps torch's where there are any.
 """
 
 from __future__ import annotations
@@ -27,7 +27,14 @@ from goodinit.errors import SchemeError, nearest
 from goodinit.schemes import fields
 from goodinit.schemes.quadrature import integrate, steady
 
-__all__ = ["NONLINEARITIES", "derivative_second_moment", "gain", "second_moment", "slope"]
+__all__ = [
+    "NONLINEARITIES",
+    "calculate_gain",
+    "derivative_second_moment",
+    "gain",
+    "second_moment",
+    "slope",
+]
 
 Nonlinearity = str | Callable[[Tensor], Tensor]
 
@@ -78,6 +85,15 @@ NONLINEARITIES: Mapping[str, Callable[..., Tensor]] = {
     "threshold": functional.threshold,
 }
 """The names ``gain`` knows, those of ``torch.nn.functional``, with their functions."""
+
+TORCH_GAINS: Mapping[str, float] = {
+    **dict.fromkeys(["linear", *_CONVOLUTIONS], 1),
+    "sigmoid": 1,
+    "tanh": 5 / 3,
+    "relu": math.sqrt(2.0),
+    "selu": 3 / 4,
+}
+"""``torch.nn.init.calculate_gain``'s. True, from E[f(z)^2]: sigmoid 1.846, tanh 1.593, selu 1."""
 
 
 def gain(nonlinearity: Nonlinearity, **params: float | str) -> float:
@@ -137,6 +153,88 @@ def derivative_second_moment(nonlinearity: Nonlinearity, **params: float | str) 
     (0.5, 0.456)
     """
     return _backward(nonlinearity, params)
+
+
+def calculate_gain(
+    nonlinearity: str | Callable[[Tensor], Tensor], param: float | None = None
+) -> float:
+    r"""Return the gain of a nonlinearity: torch's number where torch has one, else the true one.
+
+    =============================  ==============================================
+    nonlinearity                   gain
+    =============================  ==============================================
+    linear, conv*, sigmoid         1
+    tanh                           5/3
+    relu                           sqrt(2)
+    leaky_relu                     sqrt(2 / (1 + negative_slope^2))
+    selu                           3/4
+    gelu, silu (swish), mish, elu  1/sqrt(E[f(z)^2]), z ~ N(0, 1): 1.534, 1.677,
+    softplus, hardswish, ...       1.487, 1.245, 1.042, 1.737
+    glu                            1/sqrt(E[(z1 sigmoid(z2))^2]) = 1.846
+    a callable                     1/sqrt(E[f(z)^2]), by quadrature
+    =============================  ==============================================
+
+    The true gain keeps the second moment of a signal (He et al., 2015). Torch's are not all
+    true: tanh is 1.593, selu 1.000 and sigmoid 1.846; ``goodinit.gain`` gives those, and so does
+    a callable: ``calculate_gain(torch.tanh)``. For self-normalizing networks take ``"linear"``.
+
+    glu halves its inputs, z1 * sigmoid(z2). Its gain is meant for the weights of the half z1, with
+    the gate's at gain 1, so that z2 ~ N(0, 1). Likewise for its relatives: ``"gelu"`` is the gain
+    of z1 * gelu(z2), ``"silu"`` that of swiglu.
+
+    Args:
+        nonlinearity: a name of ``torch.nn.functional``, or a callable that acts element by
+            element on float64 tensors; a module will do.
+        param: ``negative_slope`` of leaky_relu, .01 if None. As in torch it is ignored by the
+            other names that torch knows; for what it doesn't know it must be None.
+
+    Raises:
+        SchemeError: a ValueError: an unknown name, a slope that is no number, a param with a
+            name of ours, a callable that has no gain.
+
+    Example:
+        >>> calculate_gain("relu") == 2**0.5, round(calculate_gain("leaky_relu", 0.2), 6)
+        (True, 1.38675)
+        >>> round(calculate_gain("gelu"), 3), round(calculate_gain("glu"), 3)
+        (1.534, 1.846)
+        >>> import torch
+        >>> round(calculate_gain(lambda z: torch.relu(z) ** 2), 4)
+        0.8165
+    """
+    if nonlinearity == "leaky_relu":
+        return math.sqrt(2.0 / (1 + _negative_slope(param) ** 2))
+    if isinstance(nonlinearity, str) and nonlinearity in TORCH_GAINS:
+        return TORCH_GAINS[nonlinearity]
+    if not callable(nonlinearity) and nonlinearity not in (*NONLINEARITIES, "glu"):
+        raise SchemeError(_unsupported(nonlinearity))
+    if param is not None:
+        raise SchemeError(
+            f"param={fields.shown(param)} means nothing to {fields.shown(nonlinearity)}: only "
+            "leaky_relu takes one. Pass a callable with its parameters, such as "
+            "lambda z: elu(z, alpha=0.5)"
+        )
+    return gain("sigmoid" if nonlinearity == "glu" else nonlinearity)
+
+
+def _negative_slope(param: object) -> float:
+    if param is None:
+        return 0.01
+    if isinstance(param, bool) or not isinstance(param, (int, float)):
+        raise SchemeError(f"negative_slope {_unquoted(param)} not a valid number: pass a float")
+    return param
+
+
+def _unsupported(nonlinearity: object) -> str:
+    name = _unquoted(nonlinearity)
+    known = [*TORCH_GAINS, *NONLINEARITIES, "glu"]
+    return (
+        f"Unsupported nonlinearity {name}.{nearest(name, known)} A callable will do as well: "
+        "calculate_gain(lambda z: z * z.sigmoid())"
+    )
+
+
+def _unquoted(value: object) -> str:
+    return value if isinstance(value, str) else fields.shown(value)
 
 
 def _forward(nonlinearity: Nonlinearity, params: Mapping[str, float | str]) -> tuple[float, float]:

@@ -89,8 +89,8 @@ class _Matrix(Scheme):
         return layout.groups
 
 
-class _Worked(_Matrix):
-    """Shared: matrices that are worked out whole, then written."""
+class _AtCenter(_Matrix):
+    """Shared: a matrix at the center tap of the window, if there is one, and 0 elsewhere."""
 
     gain: float
 
@@ -98,15 +98,18 @@ class _Worked(_Matrix):
     def fill_(self, out: Tensor, draw: Draw, site: Site) -> None:
         layout, size = self._fit(site)
         view = layout.unfold(out)
-        view.copy_(self._matrices(out, draw, layout, size).reshape(view.shape))
+        if size.taps > 1:
+            view.zero_()
+        center = center_tap(view, len(layout.window))
+        center.copy_(self._matrices(out, draw, layout, size).reshape(center.shape))
 
     @abstractmethod
     def _matrices(self, out: Tensor, draw: Draw, layout: Layout, size: _Size) -> Tensor:
-        """Return the values, float32, shape [count, rows, columns, taps]."""
+        """Return the matrices, float32, shape [count, rows, columns]."""
 
 
 @dataclass(frozen=True, repr=False)
-class Orthogonal(_Worked):
+class Orthogonal(_Matrix):
     """A random matrix with orthonormal rows or columns, whichever are fewer, times ``gain``.
 
     Haar-distributed: a product of reflections along Gaussian vectors (Saxe et al., 2014;
@@ -149,13 +152,16 @@ class Orthogonal(_Worked):
     def _times(self, factor: float) -> Scheme:
         return Orthogonal(self.gain * factor)
 
-    def _matrices(self, out: Tensor, draw: Draw, layout: Layout, size: _Size) -> Tensor:
-        gauss = _gauss(out, draw, layout)
-        return haar(gauss.reshape(size.matrices, size.rows, -1)).mul_(self.gain)
+    @torch.no_grad()
+    def fill_(self, out: Tensor, draw: Draw, site: Site) -> None:
+        layout, size = self._fit(site)
+        view = layout.unfold(out)
+        gauss = _gauss(out, draw, layout).reshape(size.matrices, size.rows, -1)
+        view.copy_(haar(gauss).mul_(self.gain).reshape(view.shape))
 
 
 @dataclass(frozen=True, repr=False)
-class DeltaOrthogonal(_Worked):
+class DeltaOrthogonal(_AtCenter):
     """A convolution that keeps norms: orthogonal at the centre tap, 0 elsewhere.
 
     Xiao et al., 2018 (10,000-layer CNNs). The centre of a window of k taps is k // 2. With
@@ -206,15 +212,12 @@ class DeltaOrthogonal(_Worked):
         return layout, size
 
     def _matrices(self, out: Tensor, draw: Draw, layout: Layout, size: _Size) -> Tensor:
-        gauss = _gauss(out, draw, layout).reshape(size)
-        values = torch.zeros_like(gauss)
-        centre = _centre(out, layout)
-        values[..., centre] = haar(gauss[..., centre]).mul_(self.gain)
-        return values
+        gauss = center_tap(_gauss(out, draw, layout), len(layout.window))
+        return haar(gauss.reshape(size[:3])).mul_(self.gain)
 
 
 @dataclass(frozen=True, repr=False)
-class Identity(_Worked):
+class Identity(_AtCenter):
     """The identity matrix, with rows or columns of 0 to fill an oblong; for linear layers.
 
     Args:
@@ -254,11 +257,11 @@ class Identity(_Worked):
         return layout, size
 
     def _matrices(self, out: Tensor, draw: Draw, layout: Layout, size: _Size) -> Tensor:
-        return _ones(out, size, 0) * self.gain
+        return _identities(out, size).mul(self.gain)
 
 
 @dataclass(frozen=True, repr=False)
-class Dirac(_Worked):
+class Dirac(_AtCenter):
     """A convolution that returns its input, as far as channels go: 1 at the centre tap.
 
     Zagoruyko & Komodakis, 2017. The centre of a window of k taps is k // 2.
@@ -315,7 +318,7 @@ class Dirac(_Worked):
         return layout, size
 
     def _matrices(self, out: Tensor, draw: Draw, layout: Layout, size: _Size) -> Tensor:
-        return _ones(out, size, _centre(out, layout)) * self.gain
+        return _identities(out, size).mul(self.gain)
 
 
 @dataclass(frozen=True, repr=False)
@@ -437,19 +440,13 @@ def _gauss(out: Tensor, draw: Draw, layout: Layout) -> Tensor:
     return layout.unfold(numbers)
 
 
-def _centre(out: Tensor, layout: Layout) -> int:
-    """Return the index of the centre tap among all taps."""
-    centre = 0
-    for axis in layout.window:
-        centre = centre * out.shape[axis] + out.shape[axis] // 2
-    return centre
+def center_tap(kernel: Tensor, axes: int) -> Tensor:
+    """Return a view of the center tap, k // 2 of k, of a kernel whose last axes are its window."""
+    return kernel[(..., *(size // 2 for size in kernel.shape[kernel.dim() - axes :]))]
 
 
-def _ones(out: Tensor, size: _Size, tap: int) -> Tensor:
-    """Return identity matrices at one tap."""
-    values = out.new_zeros(size, dtype=torch.float32)
-    values[..., tap] = torch.eye(size.rows, size.columns, device=out.device)
-    return values
+def _identities(out: Tensor, size: _Size) -> Tensor:
+    return torch.eye(size.rows, size.columns, device=out.device).expand(size.matrices, -1, -1)
 
 
 def _ones_moments(gain: float, size: _Size) -> tuple[float, float]:

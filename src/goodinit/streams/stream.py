@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from goodinit._common.memory import is_writable
+from goodinit._common.memory import is_writable, overlaps
 from goodinit.errors import StreamError
 from goodinit.streams import gpu, native
 from goodinit.streams.philox_int import FEW, few_words
@@ -200,16 +200,11 @@ def _check_target(name: str, out: Tensor) -> None:
         raise StreamError(f"{name}: on meta there is no memory to write to: call to_empty first")
     if not is_writable(out):
         raise StreamError(f"{name}: the memory is read-only: pass out.clone()")
-    if out.is_contiguous():
-        return
-    reach = 0  # the last offset that the axes so far lead to
-    for stride, size in sorted(zip(out.stride(), out.shape, strict=True)):
-        if size > 1 and stride <= reach:
-            raise StreamError(
-                f"{name}: elements share memory (shape {tuple(out.shape)}, strides "
-                f"{out.stride()}): pass out.clone(memory_format=torch.contiguous_format)"
-            )
-        reach += stride * (size - 1)
+    if overlaps(out):
+        raise StreamError(
+            f"{name}: elements share memory (shape {tuple(out.shape)}, strides "
+            f"{out.stride()}): pass out.clone(memory_format=torch.contiguous_format)"
+        )
 
 
 def _check_box(

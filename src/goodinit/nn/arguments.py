@@ -1,0 +1,243 @@
+"""What is passed to ``goodinit.nn.init``: checked, and turned into a law."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Container
+from functools import cache
+from typing import Any, SupportsFloat, cast
+
+import torch
+from torch import Tensor
+from torch.nn.parameter import Parameter, is_lazy
+
+from goodinit._common.memory import is_transformed, is_writable, overlaps
+from goodinit.errors import FanError, LazyParameterError
+from goodinit.nn.errors import InitDtypeError, InitMemoryError, InitTypeError, refuse
+from goodinit.schemes import Site, TruncatedNormal
+from goodinit.schemes.fans import calculate_correct_fan, calculate_fan_in_and_fan_out
+from goodinit.schemes.fields import shown
+from goodinit.schemes.gains import calculate_gain
+from goodinit.schemes.request import Request
+from goodinit.streams.spec import REACH
+from goodinit.streams.stream import DTYPES, FLOAT8
+
+__all__ = [
+    "check_axes",
+    "check_drawable",
+    "check_memory",
+    "check_reach",
+    "check_writable",
+    "correct_fan",
+    "handles",
+    "kaiming_std",
+    "normal_request",
+    "to_finite",
+    "to_float",
+    "truncated_interval",
+    "truncated_request",
+    "uniform_request",
+    "xavier_std",
+]
+
+
+def handles(function: str, tensor: Tensor) -> bool:
+    """Return whether goodinit fills this tensor; if not, torch's own function does.
+
+    Left to torch: a class with its own ``__torch_function__`` or dispatch (DTensor, FakeTensor),
+    and everything under torch.func, whose rules for random numbers differ, or torch.jit.trace.
+
+    Raises:
+        InitTypeError: it is no tensor.
+        InitValueError: it was made in inference mode and can't be written any more.
+        LazyParameterError: it has no shape yet.
+    """
+    if not isinstance(tensor, Tensor):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise InitTypeError(
+            f"{function}: the tensor is {shown(tensor)}: pass a torch.Tensor, such as layer.weight"
+        )
+    if is_lazy(tensor):
+        raise LazyParameterError(
+            f"{function}: the parameter has no shape yet, it belongs to a lazy module: run the "
+            "module on an input first"
+        )
+    if tensor.is_inference() and not torch.is_inference_mode_enabled():
+        fix = "it was made in inference mode: write to it there, or to its clone()"
+        refuse(function, "tensor", tuple(tensor.shape), fix)  # torch writes first, then raises
+    if is_transformed():
+        return False
+    kind, base = cast("Any", type(tensor)), cast("Any", Tensor)
+    if kind is Tensor or kind is Parameter:
+        return True
+    handler = getattr(kind.__torch_function__, "__func__", kind.__torch_function__)
+    plain = (base.__torch_function__.__func__, cast("Any", Parameter).__torch_function__)
+    return handler in plain and kind.__torch_dispatch__ is base.__torch_dispatch__
+
+
+def to_float(function: str, parameter: str, value: object) -> float:
+    """Return the value as a float: a number, or a tensor that holds one."""
+    if isinstance(value, (str, bytes)) or not hasattr(value, "__float__"):
+        fix = f"{parameter} must be a number, not {type(value).__name__}"
+        raise InitTypeError(f"{function}({parameter}={shown(value)}): {fix}")
+    try:
+        return float(cast("SupportsFloat", value))
+    except OverflowError:
+        return math.inf
+    except (TypeError, ValueError, RuntimeError) as error:
+        fix = f"{parameter} must be one number ({error})"
+        raise InitTypeError(f"{function}({parameter}={shown(value)}): {fix}") from error
+
+
+def to_finite(function: str, parameter: str, value: object, least: float = -math.inf) -> float:
+    """Return the value as a finite float that is at least ``least``, or refuse it."""
+    result = to_float(function, parameter, value)
+    if not (math.isfinite(result) and result >= least):
+        at_least = "" if least == -math.inf else f" of at least {least:g}"
+        refuse(function, parameter, value, f"{parameter} must be a finite number{at_least}")
+    return result
+
+
+def check_axes(function: str, tensor: Tensor, counts: Container[int], words: str) -> None:
+    """Raise FanError, with torch's words, unless the tensor has one of these numbers of axes."""
+    if tensor.dim() not in counts:
+        raise FanError(
+            f"Only tensors with {words} dimensions are supported: {function} got the shape "
+            f"{tuple(tensor.shape)}. Pass a weight; use zeros_ or constant_ for a bias"
+        )
+
+
+def check_memory(function: str, tensor: Tensor) -> None:
+    """Raise unless the tensor is a strided one whose elements have memory of their own."""
+    if tensor.layout != torch.strided:
+        raise InitDtypeError(
+            f"{function}: the layout is {tensor.layout}: pass a strided tensor, and convert it"
+        )
+    check_writable(function, tensor)
+    if overlaps(tensor):
+        raise InitMemoryError(
+            f"{function}: elements of the tensor share memory (shape {tuple(tensor.shape)}, "
+            f"strides {tensor.stride()}): initialize the tensor that was expanded, or a clone()"
+        )
+
+
+def check_writable(function: str, tensor: Tensor) -> None:
+    """Raise if the tensor lies in a file mapped for reading: a write would end the process."""
+    if not is_writable(tensor):
+        raise InitMemoryError(f"{function}: the memory is read-only: pass the tensor's clone()")
+
+
+def check_drawable(
+    function: str, tensor: Tensor, generator: object, *, complex_too: bool = True
+) -> None:
+    """Raise unless the tensor can hold random numbers and the generator is one."""
+    if not (generator is None or isinstance(generator, torch.Generator)):
+        raise InitTypeError(
+            f"{function}: the generator is {shown(generator)}: pass a torch.Generator, such as "
+            "torch.Generator().manual_seed(0), or None"
+        )
+    dtype = tensor.dtype
+    if not (dtype in DTYPES or dtype in FLOAT8 or (complex_too and dtype.is_complex)):
+        also = " or complex" if complex_too else ""
+        raise InitDtypeError(
+            f"{function}: not implemented for {dtype}: pass a floating{also} tensor, and convert "
+            "it; zeros_, ones_ and constant_ take any dtype"
+        )
+    check_memory(function, tensor)
+
+
+def check_reach(function: str, tensor: Tensor, parameter: str, value: object, reach: float) -> None:
+    """Raise if numbers up to ``reach`` would be infinite in the tensor's dtype."""
+    if not abs(reach) <= largest_finite(tensor.dtype):
+        fix = f"values would be infinite in {tensor.dtype}: pass a smaller one"
+        refuse(function, parameter, value, fix)
+
+
+@cache
+def largest_finite(dtype: torch.dtype) -> float:
+    """Return the largest finite number of a dtype."""
+    return torch.finfo(dtype.to_real() if dtype.is_complex else dtype).max
+
+
+def uniform_request(function: str, tensor: Tensor, low: float, high: float) -> Request:
+    """Return U(low, high), or refuse bounds that are beyond the dtype or out of order."""
+    limit = largest_finite(tensor.dtype)
+    for parameter, bound in (("a", low), ("b", high)):
+        if not abs(bound) <= limit:
+            refuse(function, parameter, bound, f"out of bounds for {tensor.dtype}, {limit:.3g}")
+    if low > high:
+        refuse(function, "b", high, f"the interval is empty: b must not be below a, {low:g}")
+    if high - low > limit:
+        refuse(function, "b", high, f"b - a must be within {tensor.dtype}, {limit:.3g}")
+    middle, half = low / 2 + high / 2, high / 2 - low / 2
+    return Request("uniform", middle, half, least=low, greatest=high)
+
+
+def normal_request(function: str, tensor: Tensor, mean: float, std: float) -> Request:
+    """Return N(mean, std^2), for a complex tensor that of each part, or refuse infinite values."""
+    if tensor.is_complex():
+        std /= math.sqrt(2)
+    check_reach(function, tensor, "std", std, abs(mean) + REACH * std)
+    return Request("normal", mean, std)
+
+
+def truncated_interval(
+    mean: float, std: float, a: object, b: object, cut: object, corrected: object
+) -> tuple[float, float, float]:
+    """Return ``trunc_normal_``'s std before the cut and its bounds as values."""
+    name = "trunc_normal_"
+    low, high = to_float(name, "a", a), to_float(name, "b", b)
+    if cut is not None:
+        if (low, high) != (-2.0, 2.0):
+            refuse(name, "cut", cut, f"pass either cut, in sigma, or a={a} and b={b}, not both")
+        law = TruncatedNormal(std, mean, cast("Any", cut), cast("Any", corrected)).law(Site(()))
+        std, low, high = law.scale, mean + law.scale * law.low, mean + law.scale * law.high
+    elif corrected:
+        refuse(name, "corrected", corrected, "it needs cut, the bounds in sigma: cut=2.0")
+    if math.isnan(low) or math.isnan(high) or low > high:
+        refuse(name, "b", b, f"no number lies in [{low:g}, {high:g}]: pass a below b")
+    return std, low, high
+
+
+def truncated_request(tensor: Tensor, mean: float, std: float, low: float, high: float) -> Request:
+    """Return ``trunc_normal_``'s law, or refuse infinite values and a constant out of bounds."""
+    least, greatest = max(low, mean - REACH * std), min(high, mean + REACH * std)
+    check_reach("trunc_normal_", tensor, "std", std, max(abs(least), abs(greatest)))
+    if low == high:
+        return Request("normal", low, 0.0)
+    if std == 0:
+        if not low <= mean <= high:
+            fix = f"all values are the mean, {mean:g}, which is outside of [{low:g}, {high:g}]"
+            refuse("trunc_normal_", "std", std, fix)
+        return Request("normal", mean, 0.0)
+    return Request("truncated", mean, std, (low - mean) / std, (high - mean) / std, low, high)
+
+
+def xavier_std(function: str, tensor: Tensor, gain: float) -> float:
+    """Return gain * sqrt(2 / (fan_in + fan_out)), with torch's fans."""
+    handles(function, tensor)
+    fans = sum(calculate_fan_in_and_fan_out(tensor))
+    factor = to_finite(function, "gain", gain, 0.0)
+    return factor * math.sqrt(2.0 / fans) if fans else 0.0  # no fans: no elements
+
+
+def kaiming_std(
+    function: str,
+    tensor: Tensor,
+    a: float,
+    mode: str,
+    nonlinearity: str | Callable[[Tensor], Tensor],
+) -> float:
+    """Return gain / sqrt(fan), with torch's fans and gains."""
+    fan = correct_fan(tensor, mode)
+    # The default a = 0 is leaky_relu's, and no parameter of another nonlinearity.
+    gain = calculate_gain(nonlinearity, a if nonlinearity == "leaky_relu" or a else None)
+    if math.isnan(gain):
+        refuse(function, "a", a, "the negative slope must be a number")
+    return gain / math.sqrt(fan)
+
+
+def correct_fan(tensor: Tensor, mode: str) -> int:
+    """Return the fan of a mode, as ``torch.nn.init._calculate_correct_fan`` does."""
+    if not isinstance(mode, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise InitTypeError(f"mode is {mode!r}, not a string: pass 'fan_in' or 'fan_out'")
+    return calculate_correct_fan(tensor, mode)
