@@ -23,11 +23,11 @@ import torch
 from torch import Tensor
 from torch._subclasses import FakeTensorMode
 
-from goodinit._common.memory import bump, is_plain
+from goodinit._common.memory import bump_version, kernel_may_write
 from goodinit.streams import Law, Stream
 from goodinit.streams.gpu import fill
-from goodinit.streams.spec import key_of, philox, values
-from goodinit.streams.stream import _fill_by_torch
+from goodinit.streams.spec import key_from_bytes, philox, values
+from goodinit.streams.stream import _fill_box_by_torch
 
 KEY = struct.pack("=4I", 0xFFFFFFFE, 7, 0x80000001, 123)
 LAWS = {
@@ -113,7 +113,7 @@ def specified(case: Case) -> Tensor:
     index = torch.zeros((), dtype=torch.int64)
     for size, ends in zip(case.shape, case.box, strict=True):
         index = index[..., None] * size + torch.arange(*ends)
-    words = philox(key_of(KEY), index.reshape(-1) // 4)
+    words = philox(key_from_bytes(KEY), index.reshape(-1) // 4)
     picked = words.gather(1, index.reshape(-1, 1) % 4).view(index.shape)
     return values(LAWS[case.law], picked)
 
@@ -132,10 +132,10 @@ def interpret(to: str) -> None:
     drawn: list[Tensor] = []
     for case in CASES:
         memory, view = case.make()
-        launches = kernels.launches(LAWS[case.law], KEY, case.shape, case.box, view)
+        launches = kernels.launch_arguments(LAWS[case.law], KEY, case.shape, case.box, view)
         for place, given, constants, programs in launches:
             assert not constants["wide"]
-            kernels.draw[(programs,)](place, *given, **constants | {"wide": case.wide})
+            kernels.draw_kernel[(programs,)](place, *given, **constants | {"wide": case.wide})
         drawn.append(memory)
     torch.save(drawn, to)
 
@@ -189,7 +189,7 @@ Compile = Callable[..., Any]
 
 @pytest.fixture
 def compiled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Compile]:
-    """A function that compiles what ``write`` would launch on a tensor."""
+    """A function that compiles what ``launch`` would launch on a tensor."""
     triton = pytest.importorskip("triton", reason="needs triton: pip install triton, 200 MB")
     monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
     if triton.knobs.runtime.interpret:
@@ -206,13 +206,13 @@ def compiled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Compil
                 kernel.run(*given, grid=grid, warmup=True, **more | self.options)
             )
 
-    kernel = kernels.draw
-    monkeypatch.setattr(kernels, "draw", Draw())
+    kernel = kernels.draw_kernel
+    monkeypatch.setattr(kernels, "draw_kernel", Draw())
 
     def compile_it(law: Law, out: Tensor, box: Box | None = None, **options: object) -> Any:
         Draw.options = options
         shape = tuple(out.shape) if box is None else tuple(stop for _, stop in box)
-        kernels.write(out, KEY, law, shape, box or tuple((0, size) for size in shape))
+        kernels.launch(out, KEY, law, shape, box or tuple((0, size) for size in shape))
         return found[-1]
 
     monkeypatch.setattr(triton.runtime.driver, "_active", Driver())
@@ -288,7 +288,7 @@ def test_no_key_law_or_size_compiles_anew(compiled: Compile) -> None:
 
 
 def by_torch(out: Tensor, key: bytes, law: Law, shape: tuple[int, ...], box: Box) -> None:
-    _fill_by_torch(out, key_of(key), law, shape, box)
+    _fill_box_by_torch(out, key_from_bytes(key), law, shape, box)
 
 
 def test_a_kernel_of_other_bits_is_not_trusted() -> None:
@@ -324,17 +324,17 @@ def test_plain_memory() -> None:
     class Own(Tensor):
         """A subclass."""
 
-    assert is_plain(torch.empty(2))
-    assert is_plain(torch.nn.Parameter(torch.empty(2)))
-    assert not is_plain(torch.empty(2).as_subclass(Own))
-    assert not is_plain(torch.empty(2, dtype=torch.complex64).conj().imag)
+    assert kernel_may_write(torch.empty(2))
+    assert kernel_may_write(torch.nn.Parameter(torch.empty(2)))
+    assert not kernel_may_write(torch.empty(2).as_subclass(Own))
+    assert not kernel_may_write(torch.empty(2, dtype=torch.complex64).conj().imag)
     with torch.inference_mode():
         made = torch.empty(2)
-        assert is_plain(made)
-        bump(made)
-    assert not is_plain(made)
+        assert kernel_may_write(made)
+        bump_version(made)
+    assert not kernel_may_write(made)
     with torch.device("cpu"):
-        assert is_plain(torch.empty(2))
+        assert kernel_may_write(torch.empty(2))
 
 
 def test_triton_is_not_imported_before_it_is_needed() -> None:

@@ -22,8 +22,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from goodinit.errors import StreamError
 from goodinit.streams import Law, Stream, native
 from goodinit.streams.native import build, fill, library
-from goodinit.streams.spec import key_of, philox, values
-from goodinit.streams.stream import _fill_by_torch
+from goodinit.streams.spec import key_from_bytes, philox, values
+from goodinit.streams.stream import _fill_box_by_torch
 
 KEY = struct.pack("<4I", 0xFFFFFFFE, 7, 0x80000001, 123)
 LAWS = {
@@ -62,7 +62,7 @@ SETS = names()
 
 @pytest.fixture(params=[n for n, _ in SETS], ids=[name for _, name in SETS])
 def instructions(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
-    monkeypatch.setattr(fill, "INSTRUCTIONS", request.param)
+    monkeypatch.setattr(fill, "INSTRUCTION_SET", request.param)
     return request.param
 
 
@@ -77,7 +77,7 @@ def slowly(law: Law, shape: tuple[int, ...], box: tuple[tuple[int, int], ...]) -
     """spec.py's values of a box, by one index an element."""
     index = torch.arange(int(torch.tensor(shape).prod())).view(shape)
     index = index[tuple(slice(*ends) for ends in box)]
-    words = philox(key_of(KEY), index.reshape(-1) // 4)
+    words = philox(key_from_bytes(KEY), index.reshape(-1) // 4)
     picked = words.gather(1, index.reshape(-1, 1) % 4).view(index.shape)
     return values(law, picked)
 
@@ -119,13 +119,13 @@ def test_any_box_and_any_strides(data: st.DataObject) -> None:
     out = every.permute(*(order.index(axis) for axis in range(len(order))))
     assert list(out.shape) == sizes
     native_set = data.draw(st.sampled_from([n for n, _ in SETS]))
-    before = fill.INSTRUCTIONS
-    fill.INSTRUCTIONS = native_set
+    before = fill.INSTRUCTION_SET
+    fill.INSTRUCTION_SET = native_set
     try:
         if out.numel():
             assert fill.fill_box(out, KEY, law, shape, box)
     finally:
-        fill.INSTRUCTIONS = before
+        fill.INSTRUCTION_SET = before
     assert torch.equal(bits(out), bits(slowly(law, shape, box).to(dtype)))
     every.fill_(3.0)
     assert bool((memory == 3.0).all()), "wrote into the gaps"
@@ -171,7 +171,7 @@ def test_blocks_beyond_32_bits(instructions: int) -> None:
     law = LAWS["normal"]
     ours, torchs = torch.empty(3, 9), torch.empty(3, 9)
     assert fill.fill_box(ours, KEY, law, shape, box)
-    _fill_by_torch(torchs, key_of(KEY), law, shape, box)
+    _fill_box_by_torch(torchs, key_from_bytes(KEY), law, shape, box)
     assert torch.equal(ours, torchs)
 
 
@@ -184,7 +184,7 @@ def test_the_words_are_philoxs(instructions: int) -> None:
     words = (ctypes.c_uint32 * 400)()
     first = 2**34 - 50
     assert not handle.goodinit_philox(KEY, ctypes.c_int64(first), 100, words, instructions)
-    wanted = philox(key_of(KEY), torch.arange(first, first + 100)).flatten().tolist()
+    wanted = philox(key_from_bytes(KEY), torch.arange(first, first + 100)).flatten().tolist()
     assert list(words) == wanted
 
 

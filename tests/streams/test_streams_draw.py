@@ -69,7 +69,7 @@ def test_a_box_is_the_slice_of_the_whole(
 def test_chunks_do_not_matter(monkeypatch: pytest.MonkeyPatch, chunk: int, few: int) -> None:
     expected = oracle(0, "w", LAWS[0], (7, 5, 9))
     monkeypatch.setattr(stream, "CHUNK", chunk)
-    monkeypatch.setattr(stream, "FEW", few)
+    monkeypatch.setattr(stream, "MOST_BLOCKS", few)
     assert torch.equal(Stream(0).draw("w", LAWS[0], (7, 5, 9)), expected)
 
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from goodinit.errors import StreamError
 from goodinit.streams import VERSION, Key, Law, Stream, make_key, spec
-from goodinit.streams.philox_int import few_words
+from goodinit.streams.philox_int import philox_words
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -82,7 +82,7 @@ def test_blocks_count_the_low_counter_words(key: Key, data: st.DataObject) -> No
         for block in range(first, first + count)
     ]
     assert spec.philox(key, torch.arange(first, first + count)).tolist() == expected
-    assert few_words(key, first, count).view(-1, 4).tolist() == expected
+    assert philox_words(key, first, count).view(-1, 4).tolist() == expected
 
 
 def test_blocks_of_any_shape() -> None:

@@ -8,11 +8,11 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["replaced"]
+__all__ = ["atomic_write"]
 
 
 @contextmanager
-def replaced(path: str | os.PathLike[str]) -> Generator[Path]:
+def atomic_write(path: str | os.PathLike[str]) -> Generator[Path]:
     """Give the path of a new file beside ``path``, which takes its place when all went well.
 
     If anything is raised (a full disk, Ctrl-C) the new file is removed and the old one stays.
@@ -26,7 +26,7 @@ def replaced(path: str | os.PathLike[str]) -> Generator[Path]:
     Example:
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     target = Path(folder, "plan.json")
-        ...     with replaced(target) as new:
+        ...     with atomic_write(target) as new:
         ...         _ = new.write_text("{}")
         ...     target.read_text(), len(os.listdir(folder))
         ('{}', 1)

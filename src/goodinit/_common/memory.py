@@ -13,7 +13,7 @@ from torch.autograd.graph import increment_version
 from torch.nn import Parameter
 from torch.utils._device import DeviceContext
 
-__all__ = ["bump", "is_plain", "is_transformed", "is_writable", "overlaps"]
+__all__ = ["bump_version", "is_writable", "kernel_may_write", "overlaps", "under_transform"]
 
 _C = cast("Any", torch._C)
 _TYPES = (Tensor, Parameter)
@@ -22,16 +22,16 @@ _tracer, _function_modes = _C._get_tracing_state, _C._len_torch_function_stack
 _dispatch_keys = _C._dispatch_keys
 
 
-def is_plain(out: Tensor) -> bool:
+def kernel_may_write(out: Tensor) -> bool:
     """Return whether the tensor has memory of its own, and nobody has to see what is written.
 
     That is: no subclass, no fake, meta, sparse, quantised or lazily negated tensor; no mode,
     transform, tracer or compiler at work. An inference tensor is plain in inference mode only.
 
-    >>> is_plain(torch.empty(2)), is_plain(torch.empty(2, device="meta"))
+    >>> kernel_may_write(torch.empty(2)), kernel_may_write(torch.empty(2, device="meta"))
     (True, False)
     """
-    if type(out) not in _TYPES or _dispatch_modes() or is_transformed():
+    if type(out) not in _TYPES or _dispatch_modes() or under_transform():
         return False
     if torch.compiler.is_compiling() or (_function_modes() and not _only_devices()):
         return False
@@ -42,10 +42,10 @@ def is_plain(out: Tensor) -> bool:
     return out.data_ptr() != 0
 
 
-def is_transformed() -> bool:
+def under_transform() -> bool:
     """Return whether a transform of torch.func or a tracer is at work.
 
-    >>> is_transformed(), torch.func.vmap(lambda x: x + is_transformed())(torch.zeros(2))
+    >>> under_transform(), torch.func.vmap(lambda x: x + under_transform())(torch.zeros(2))
     (False, tensor([1., 1.]))
     """
     return _transforms() is not None or bool(_tracer())
@@ -105,11 +105,11 @@ def overlaps(out: Tensor) -> bool:
     return False
 
 
-def bump(out: Tensor) -> None:
+def bump_version(out: Tensor) -> None:
     """Tell autograd that the tensor was written; an inference tensor has no version counter.
 
     >>> weight = torch.empty(2)
-    >>> bump(weight)
+    >>> bump_version(weight)
     >>> weight._version
     1
     """

@@ -39,7 +39,7 @@ from safetensors import torch as files
 from torch import Tensor, nn
 
 import goodinit as gi
-from goodinit._common.files import replaced
+from goodinit._common.files import atomic_write
 from goodinit._common.text import count
 from goodinit.cli.output import (
     CommandError,
@@ -194,7 +194,7 @@ def write_weights(path: Path, model: nn.Module, origin: Origin) -> tuple[int, in
     head = json.dumps(header, separators=(",", ":")).encode()
     head += b" " * (-len(head) % 8)
     bar = progress_bar("writing", len(stored))
-    with naming_file_errors(path), replaced(path) as new, new.open("wb") as file, bar as step:
+    with naming_file_errors(path), atomic_write(path) as new, new.open("wb") as file, bar as step:
         file.write(len(head).to_bytes(8, "little") + head)
         for name, *_ in stored:
             _write_bytes(file, tensors[name])

@@ -11,12 +11,12 @@ import torch
 from torch import Tensor
 from torch.nn.parameter import Parameter, is_lazy
 
-from goodinit._common.memory import is_transformed, is_writable, overlaps
+from goodinit._common.memory import is_writable, overlaps, under_transform
 from goodinit.errors import FanError, LazyParameterError
 from goodinit.nn.errors import InitDtypeError, InitMemoryError, InitTypeError, refuse
 from goodinit.schemes import Site, TruncatedNormal
 from goodinit.schemes.fans import calculate_correct_fan, calculate_fan_in_and_fan_out
-from goodinit.schemes.fields import shown
+from goodinit.schemes.fields import short_repr
 from goodinit.schemes.gains import calculate_gain
 from goodinit.schemes.request import Request
 from goodinit.streams.spec import REACH
@@ -54,7 +54,8 @@ def handles(function: str, tensor: Tensor) -> bool:
     """
     if not isinstance(tensor, Tensor):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise InitTypeError(
-            f"{function}: the tensor is {shown(tensor)}: pass a torch.Tensor, such as layer.weight"
+            f"{function}: the tensor is {short_repr(tensor)}: pass a torch.Tensor, such as "
+            "layer.weight"
         )
     if is_lazy(tensor):
         raise LazyParameterError(
@@ -64,7 +65,7 @@ def handles(function: str, tensor: Tensor) -> bool:
     if tensor.is_inference() and not torch.is_inference_mode_enabled():
         fix = "it was made in inference mode: write to it there, or to its clone()"
         refuse(function, "tensor", tuple(tensor.shape), fix)  # torch writes first, then raises
-    if is_transformed():
+    if under_transform():
         return False
     kind, base = cast("Any", type(tensor)), cast("Any", Tensor)
     if kind is Tensor or kind is Parameter:
@@ -78,14 +79,14 @@ def to_float(function: str, parameter: str, value: object) -> float:
     """Return the value as a float: a number, or a tensor that holds one."""
     if isinstance(value, (str, bytes)) or not hasattr(value, "__float__"):
         fix = f"{parameter} must be a number, not {type(value).__name__}"
-        raise InitTypeError(f"{function}({parameter}={shown(value)}): {fix}")
+        raise InitTypeError(f"{function}({parameter}={short_repr(value)}): {fix}")
     try:
         return float(cast("SupportsFloat", value))
     except OverflowError:
         return math.inf
     except (TypeError, ValueError, RuntimeError) as error:
         fix = f"{parameter} must be one number ({error})"
-        raise InitTypeError(f"{function}({parameter}={shown(value)}): {fix}") from error
+        raise InitTypeError(f"{function}({parameter}={short_repr(value)}): {fix}") from error
 
 
 def to_finite(function: str, parameter: str, value: object, least: float = -math.inf) -> float:
@@ -132,8 +133,8 @@ def check_drawable(
     """Raise unless the tensor can hold random numbers and the generator is one."""
     if not (generator is None or isinstance(generator, torch.Generator)):
         raise InitTypeError(
-            f"{function}: the generator is {shown(generator)}: pass a torch.Generator, such as "
-            "torch.Generator().manual_seed(0), or None"
+            f"{function}: the generator is {short_repr(generator)}: pass a torch.Generator, such "
+            "as torch.Generator().manual_seed(0), or None"
         )
     dtype = tensor.dtype
     if not (dtype in DTYPES or dtype in FLOAT8 or (complex_too and dtype.is_complex)):

@@ -13,7 +13,7 @@ from __future__ import annotations
 from typing import NoReturn
 
 from goodinit.errors import DtypeError, ExpandedParameterError, SchemeError
-from goodinit.schemes.fields import shown
+from goodinit.schemes.fields import short_repr
 
 __all__ = ["InitDtypeError", "InitMemoryError", "InitTypeError", "InitValueError", "refuse"]
 
@@ -36,4 +36,4 @@ class InitMemoryError(ExpandedParameterError, RuntimeError):
 
 def refuse(function: str, parameter: str, value: object, fix: str) -> NoReturn:
     """Raise the InitValueError that names the function, the parameter, the value and the fix."""
-    raise InitValueError(f"{function}({parameter}={shown(value)}): {fix}")
+    raise InitValueError(f"{function}({parameter}={short_repr(value)}): {fix}")

@@ -53,7 +53,7 @@ from goodinit.nn.arguments import (
 from goodinit.nn.errors import InitDtypeError, InitTypeError, refuse
 from goodinit.schemes import Layout
 from goodinit.schemes.fans import calculate_fan_in_and_fan_out
-from goodinit.schemes.fields import shown
+from goodinit.schemes.fields import short_repr
 from goodinit.schemes.gains import calculate_gain
 from goodinit.schemes.haar import haar
 from goodinit.schemes.matrices import center_tap, zero_smallest_
@@ -298,7 +298,7 @@ def dirac_(tensor: Tensor, groups: int = 1) -> Tensor:
     handled = handles("dirac_", tensor)
     check_axes("dirac_", tensor, (3, 4, 5), "3, 4, or 5")
     if not isinstance(groups, int):  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise InitTypeError(f"dirac_(groups={shown(groups)}): groups must be a whole number")
+        raise InitTypeError(f"dirac_(groups={short_repr(groups)}): groups must be a whole number")
     if groups < 1:
         refuse("dirac_", "groups", groups, "groups must be a whole number from 1")
     if tensor.size(0) % groups != 0:

@@ -25,7 +25,7 @@ from goodinit.findings import Finding, Severity
 from goodinit.plans import json_strict as strict
 from goodinit.plans.rows import PlanBlock, PlanRow, common
 from goodinit.schemes import Layout, Scheme, from_dict
-from goodinit.schemes.fields import shown
+from goodinit.schemes.fields import short_repr
 
 __all__ = ["VERSION", "Fields", "dumps", "loads", "read_finding", "read_row", "write_row"]
 
@@ -177,7 +177,7 @@ class Fields:
     def close(self) -> None:
         """Refuse what was not taken."""
         if self.left:
-            names = ", ".join(map(shown, list(self.left)[:5]))
+            names = ", ".join(map(short_repr, list(self.left)[:5]))
             _refuse(self.path, f"unknown: {names}")
 
     def text(self, key: str) -> str:

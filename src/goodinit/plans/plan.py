@@ -17,7 +17,7 @@ from pathlib import Path
 
 from torch import nn
 
-from goodinit._common.files import replaced
+from goodinit._common.files import atomic_write
 from goodinit._common.result import Result
 from goodinit._common.text import count
 from goodinit.anatomy import read
@@ -129,7 +129,7 @@ class Plan(Result[PlanRow]):
             OSError: the file can't be written.
         """
         text = codec.dumps(self.to_dict()) + "\n"
-        with replaced(path) as new:
+        with atomic_write(path) as new:
             new.write_text(text, encoding="utf-8")
 
     @classmethod

@@ -8,7 +8,7 @@ from os import PathLike
 
 from torch import nn
 
-from goodinit._common.files import replaced
+from goodinit._common.files import atomic_write
 from goodinit._common.late import late
 from goodinit.errors import RecipeError
 from goodinit.recipes.rule import Rule
@@ -147,7 +147,7 @@ class Recipe:
             OSError: the file can't be written.
         """
         text = self.to_toml()
-        with replaced(path) as new:
+        with atomic_write(path) as new:
             new.write_text(text, encoding="utf-8")
 
     @classmethod

@@ -35,7 +35,7 @@ from goodinit.recipes.deferred import DEFERRED
 from goodinit.recipes.recipe import Recipe
 from goodinit.recipes.rule import Rule, Selector, sel
 from goodinit.schemes import Function, Scaled, Scheme, from_dict
-from goodinit.schemes.fields import shown
+from goodinit.schemes.fields import short_repr
 from goodinit.schemes.reader import SCHEMES
 
 __all__ = ["LARGEST", "dumps", "load", "loads"]
@@ -92,7 +92,9 @@ def loads(text: str, source: str = "") -> Recipe:
         goodinit.errors.RecipeFileError: rule 1, where.kind: sel.kind('nrom'): known are linear, ...
     """
     if not isinstance(text, str):  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise RecipeError(f"from_toml takes a text, got {shown(text)}; Recipe.load reads a file")
+        raise RecipeError(
+            f"from_toml takes a text, got {short_repr(text)}; Recipe.load reads a file"
+        )
     try:
         return _read_recipe(_parse(text))
     except RecipeFileError as error:
@@ -153,7 +155,7 @@ def _read_recipe(data: dict[str, object]) -> Recipe:
         _refuse((), f"no recipe: a recipe's file starts with goodinit_recipe = {VERSION}")
     version = data["goodinit_recipe"]
     if version != VERSION or isinstance(version, (bool, float)):
-        this = f"this goodinit reads version {VERSION}, not {shown(version)}"
+        this = f"this goodinit reads version {VERSION}, not {short_repr(version)}"
         _refuse(("goodinit_recipe",), this)
     _check_keys(data, _TOP_KEYS, ())
     if "rule" not in data:
@@ -171,7 +173,7 @@ def _read_recipe(data: dict[str, object]) -> Recipe:
 
 def _read_rule(data: object, place: Place) -> Rule:
     if not isinstance(data, dict):
-        _refuse(place, f"a rule is a table with where and scheme, not {shown(data)}")
+        _refuse(place, f"a rule is a table with where and scheme, not {short_repr(data)}")
     table = cast("dict[str, object]", data)
     kind = _KNOWN.get(str(table.get("scheme")))
     kinds = [kind] if kind else _KNOWN.values()  # an unknown scheme may have any field
@@ -184,7 +186,7 @@ def _read_rule(data: object, place: Place) -> Rule:
     why = _read_text(table.get("why", ""), (*place, "why"), empty=True)
     optional = table.get("optional", False)
     if not isinstance(optional, bool):
-        _refuse((*place, "optional"), f"true or false is expected, not {shown(optional)}")
+        _refuse((*place, "optional"), f"true or false is expected, not {short_repr(optional)}")
     given = {key: table[key] for key in table if key not in ("where", "why", "optional")}
     try:
         return Rule(where, from_dict(given, more=DEFERRED), why, optional)
@@ -218,7 +220,7 @@ def _read_selector(data: object, place: Place) -> Selector:
     if isinstance(data, str):
         return sel.name(_read_text(data, place))
     if not isinstance(data, dict):
-        _refuse(place, f"a glob or a table of conditions is expected, not {shown(data)}")
+        _refuse(place, f"a glob or a table of conditions is expected, not {short_repr(data)}")
     table = cast("dict[str, object]", data)
     if "when" in table:
         _refuse((*place, "when"), "when is code, which no file holds: set it in Python")
@@ -265,7 +267,7 @@ def _make_each(make: Callable[[str], T], texts: list[tuple[str, Place]]) -> list
 
 def _read_list(value: object, place: Place) -> list[tuple[object, Place]]:
     if not isinstance(value, list):
-        _refuse(place, f"a text or a list is expected, not {shown(value)}")
+        _refuse(place, f"a text or a list is expected, not {short_repr(value)}")
     items = [(item, (*place, number)) for number, item in enumerate(cast("list[object]", value))]
     return items or _refuse(place, "the list is empty")
 
@@ -278,7 +280,7 @@ def _read_texts(value: object, place: Place) -> list[tuple[str, Place]]:
 
 def _read_text(value: object, place: Place, *, empty: bool = False) -> str:
     if not isinstance(value, str):
-        _refuse(place, f"a text is expected, not {shown(value)}")
+        _refuse(place, f"a text is expected, not {short_repr(value)}")
     if not empty and not value:
         _refuse(place, "the text is empty")
     if not empty and len(value) > LONGEST_NAME:
@@ -301,7 +303,7 @@ def _place_name(place: Place) -> str:
         if isinstance(step, int):
             name += f" {step + 1}" if before == "rule" else f", item {step + 1}"
         else:
-            key = step if re.fullmatch(r"[\w-]{1,40}", step) else shown(step)
+            key = step if re.fullmatch(r"[\w-]{1,40}", step) else short_repr(step)
             joint = "." if isinstance(before, str) else ", " if name else ""
             name += joint + key
     return name
@@ -445,7 +447,7 @@ def _value(value: object) -> str:
     match value:
         case str():
             if re.search("[\ud800-\udfff]", value):
-                raise RecipeError(f"{shown(value)} has half of a surrogate pair, no character")
+                raise RecipeError(f"{short_repr(value)} has half of a surrogate pair, no character")
             return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
         case bool():
             return "true" if value else "false"
@@ -460,4 +462,4 @@ def _value(value: object) -> str:
             pairs = ", ".join(f"{key} = {_value(item)}" for key, item in table.items())
             return f"{{ {pairs} }}" if pairs else "{}"
         case _:
-            raise RecipeError(f"{shown(value)} can't be written to a file")
+            raise RecipeError(f"{short_repr(value)} can't be written to a file")

@@ -9,7 +9,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from goodinit._common.files import replaced
+from goodinit._common.files import atomic_write
 from goodinit.errors import ReportError
 from goodinit.report.curves import (
     COLORS,
@@ -57,7 +57,7 @@ def write_image(comparison: Comparison, path: str | PathLike[str]) -> None:
         matplotlib.rcParams.update(STYLE)
         warnings.filterwarnings("ignore", message="Glyph")  # a character that the font lacks
         figure = _figure(comparison)
-        with replaced(path) as new:
+        with atomic_write(path) as new:
             figure.savefig(new, format=ending[1:], dpi=200, metadata=METADATA[ending])
 
 

@@ -9,7 +9,7 @@ from importlib.resources import files
 from os import PathLike
 from pathlib import Path
 
-from goodinit._common.files import replaced
+from goodinit._common.files import atomic_write
 from goodinit._common.text import number
 from goodinit.report.curves import (
     COLORS,
@@ -75,7 +75,7 @@ def write_page(comparison: Comparison, path: str | PathLike[str]) -> None:
     """
     title = Path(path).stem
     content = "".join(_page(comparison, title)).encode("utf-8", "backslashreplace")
-    with replaced(path) as new:
+    with atomic_write(path) as new:
         new.write_bytes(content)
 
 

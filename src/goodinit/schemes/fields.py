@@ -12,13 +12,22 @@ from goodinit.errors import SchemeError, nearest
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["as_real", "choice", "count", "flag", "multiplier", "real", "refuse", "shown"]
+__all__ = [
+    "as_factor",
+    "as_float",
+    "check_choice",
+    "check_count",
+    "check_flag",
+    "refuse",
+    "set_float",
+    "short_repr",
+]
 
 
-def shown(value: object) -> str:
+def short_repr(value: object) -> str:
     """Return a short repr that can't fail, whatever the value: it came from outside.
 
-    >>> shown([[[[[[[[1]]]]]]]])
+    >>> short_repr([[[[[[[[1]]]]]]]])
     '[[[[[[...]]]]]]'
     """
     try:
@@ -30,10 +39,10 @@ def shown(value: object) -> str:
 def refuse(of: object, field: str, value: object, mend: str) -> NoReturn:
     """Raise the SchemeError that names the scheme, its field, the value and the mend."""
     name = of if isinstance(of, str) else type(of).__name__
-    raise SchemeError(f"{name}({field}={shown(value)}): {mend}", (field,))
+    raise SchemeError(f"{name}({field}={short_repr(value)}): {mend}", (field,))
 
 
-def as_real(of: object, field: str, value: object, least: float = -math.inf) -> float:
+def as_float(of: object, field: str, value: object, least: float = -math.inf) -> float:
     """Return the value as a finite float that is at least ``least``, or refuse it."""
     if isinstance(value, bool) or not isinstance(value, Real):
         refuse(of, field, value, f"{field} must be a number, not {type(value).__name__}")
@@ -48,26 +57,26 @@ def as_real(of: object, field: str, value: object, least: float = -math.inf) -> 
     return number
 
 
-def real(of: object, field: str, least: float = -math.inf) -> None:
+def set_float(of: object, field: str, least: float = -math.inf) -> None:
     """Make the field a finite float that is at least ``least``, or refuse it."""
-    object.__setattr__(of, field, as_real(of, field, getattr(of, field), least))
+    object.__setattr__(of, field, as_float(of, field, getattr(of, field), least))
 
 
-def count(of: object, field: str) -> None:
+def check_count(of: object, field: str) -> None:
     """Refuse a field that isn't a whole number from 1, or is larger than any size."""
     value: object = getattr(of, field)
     if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value < 2**63:
         refuse(of, field, value, f"{field} must be a whole number from 1")
 
 
-def flag(of: object, field: str) -> None:
+def check_flag(of: object, field: str) -> None:
     """Refuse a field that isn't True or False."""
     value: object = getattr(of, field)
     if not isinstance(value, bool):
         refuse(of, field, value, f"{field} must be True or False")
 
 
-def choice(of: object, field: str, known: Iterable[str]) -> None:
+def check_choice(of: object, field: str, known: Iterable[str]) -> None:
     """Refuse a field that isn't one of the known names."""
     value: object = getattr(of, field)
     known = list(known)
@@ -76,6 +85,6 @@ def choice(of: object, field: str, known: Iterable[str]) -> None:
         refuse(of, field, value, f"{field} must be one of {', '.join(known)}.{near}")
 
 
-def multiplier(of: object, factor: object) -> float:
+def as_factor(of: object, factor: object) -> float:
     """Return the factor of ``times``: finite and not negative, or refused."""
-    return as_real(f"{type(of).__name__}.times", "factor", factor, 0.0)
+    return as_float(f"{type(of).__name__}.times", "factor", factor, 0.0)

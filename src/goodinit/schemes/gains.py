@@ -25,7 +25,7 @@ from torch.nn import functional
 
 from goodinit.errors import SchemeError, nearest
 from goodinit.schemes import fields
-from goodinit.schemes.quadrature import integrate, steady
+from goodinit.schemes.quadrature import integrate, ten_digits
 
 __all__ = [
     "NONLINEARITIES",
@@ -209,9 +209,9 @@ def calculate_gain(
         raise SchemeError(_unsupported(nonlinearity))
     if param is not None:
         raise SchemeError(
-            f"param={fields.shown(param)} means nothing to {fields.shown(nonlinearity)}: only "
-            "leaky_relu takes one. Pass a callable with its parameters, such as "
-            "lambda z: elu(z, alpha=0.5)"
+            f"param={fields.short_repr(param)} means nothing to "
+            f"{fields.short_repr(nonlinearity)}: only leaky_relu takes one. Pass a callable with "
+            "its parameters, such as lambda z: elu(z, alpha=0.5)"
         )
     return gain("sigmoid" if nonlinearity == "glu" else nonlinearity)
 
@@ -234,29 +234,29 @@ def _unsupported(nonlinearity: object) -> str:
 
 
 def _unquoted(value: object) -> str:
-    return value if isinstance(value, str) else fields.shown(value)
+    return value if isinstance(value, str) else fields.short_repr(value)
 
 
 def _forward(nonlinearity: Nonlinearity, params: Mapping[str, float | str]) -> tuple[float, float]:
     if isinstance(nonlinearity, str):
-        return _forward_by_name(nonlinearity, _frozen(nonlinearity, params))
-    return _forward_of(_bound(nonlinearity, params), nonlinearity)
+        return _forward_by_name(nonlinearity, _hashable(nonlinearity, params))
+    return _forward_of(_bind(nonlinearity, params), nonlinearity)
 
 
 def _backward(nonlinearity: Nonlinearity, params: Mapping[str, float | str]) -> float:
     if isinstance(nonlinearity, str):
-        return _backward_by_name(nonlinearity, _frozen(nonlinearity, params))
-    return _backward_of(_bound(nonlinearity, params), nonlinearity)
+        return _backward_by_name(nonlinearity, _hashable(nonlinearity, params))
+    return _backward_of(_bind(nonlinearity, params), nonlinearity)
 
 
 @functools.lru_cache(maxsize=256)
 def _forward_by_name(name: str, params: tuple[tuple[str, float | str], ...]) -> tuple[float, float]:
-    return _forward_of(_bound(_named(name), dict(params)), name)
+    return _forward_of(_bind(_function_named(name), dict(params)), name)
 
 
 @functools.lru_cache(maxsize=256)
 def _backward_by_name(name: str, params: tuple[tuple[str, float | str], ...]) -> float:
-    return _backward_of(_bound(_named(name), dict(params)), name)
+    return _backward_of(_bind(_function_named(name), dict(params)), name)
 
 
 def _forward_of(f: Callable[[Tensor], Tensor], name: object) -> tuple[float, float]:
@@ -267,10 +267,10 @@ def _forward_of(f: Callable[[Tensor], Tensor], name: object) -> tuple[float, flo
         square = _evaluate(f, z, name).mul(_root_density(z)).square()
         return torch.stack([square, (z * z - 1) * square])
 
-    second, curvature = _expect(integrands, name)
+    second, curvature = _expectations(integrands, name)
     if second == 0:
         raise SchemeError(f"{_label(name)} is 0 on N(0, 1): no gain keeps its second moment")
-    return steady(second), steady(round(curvature / (2 * second), 12))
+    return ten_digits(second), ten_digits(round(curvature / (2 * second), 12))
 
 
 def _backward_of(f: Callable[[Tensor], Tensor], name: object) -> float:
@@ -287,10 +287,10 @@ def _backward_of(f: Callable[[Tensor], Tensor], name: object) -> float:
         _refuse_infinite(slopes, z, f"the derivative of {_label(name)}")
         return slopes.mul(_root_density(z)).square()[None]
 
-    return steady(_expect(integrand, name)[0])
+    return ten_digits(_expectations(integrand, name)[0])
 
 
-def _expect(integrands: Callable[[Tensor], Tensor], name: object) -> list[float]:
+def _expectations(integrands: Callable[[Tensor], Tensor], name: object) -> list[float]:
     """Integrate over z in [-38, 38], where the Gaussian density ends in float64.
 
     The edges, every quarter, take in the kinks of all functions in ``NONLINEARITIES``.
@@ -319,7 +319,7 @@ def _evaluate(f: Callable[[Tensor], Tensor], z: Tensor, name: object) -> Tensor:
             f"({type(error).__name__}: {error}); wrap it in a function that can"
         ) from error
     if not isinstance(values, Tensor) or values.shape != z.shape or values.is_complex():
-        got = tuple(values.shape) if isinstance(values, Tensor) else fields.shown(values)
+        got = tuple(values.shape) if isinstance(values, Tensor) else fields.short_repr(values)
         raise SchemeError(
             f"{_label(name)} does not act element by element: given a tensor of shape "
             f"{tuple(z.shape)} it returned {got}. A gain is defined for f(z) of one number"
@@ -354,10 +354,10 @@ def _refuse_mixing(f: Callable[[Tensor], Tensor], name: object) -> None:
 
 def _label(nonlinearity: object) -> str:
     name = getattr(nonlinearity, "__name__", None)
-    return name if isinstance(name, str) else fields.shown(nonlinearity)
+    return name if isinstance(name, str) else fields.short_repr(nonlinearity)
 
 
-def _named(name: str) -> Callable[..., Tensor]:
+def _function_named(name: str) -> Callable[..., Tensor]:
     if name not in NONLINEARITIES:
         raise SchemeError(
             f"no nonlinearity is called {_label(name)}.{nearest(name, NONLINEARITIES)} "
@@ -366,16 +366,16 @@ def _named(name: str) -> Callable[..., Tensor]:
     return NONLINEARITIES[name]
 
 
-def _bound(f: Callable[..., Tensor], params: Mapping[str, object]) -> Callable[[Tensor], Tensor]:
+def _bind(f: Callable[..., Tensor], params: Mapping[str, object]) -> Callable[[Tensor], Tensor]:
     if not callable(f):
-        raise SchemeError(f"a nonlinearity is a name or a callable, not {fields.shown(f)}")
+        raise SchemeError(f"a nonlinearity is a name or a callable, not {fields.short_repr(f)}")
     return functools.partial(f, **params)
 
 
-def _frozen(name: str, params: Mapping[str, float | str]) -> tuple[tuple[str, float | str], ...]:
+def _hashable(name: str, params: Mapping[str, float | str]) -> tuple[tuple[str, float | str], ...]:
     for key, value in params.items():
         if not isinstance(value, (int, float, str)):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise SchemeError(
-                f"{key} of {name} must be a number or a string, not {fields.shown(value)}"
+                f"{key} of {name} must be a number or a string, not {fields.short_repr(value)}"
             )
     return tuple(sorted(params.items()))

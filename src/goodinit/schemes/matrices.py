@@ -54,7 +54,7 @@ class _Matrix(Scheme):
     """Shared: the site's matrices, and the factor on them."""
 
     def times(self, factor: float) -> Scheme:
-        factor = fields.multiplier(self, factor)
+        factor = fields.as_factor(self, factor)
         return self._times(factor) if factor else Zeros()
 
     @abstractmethod
@@ -143,7 +143,7 @@ class Orthogonal(_Matrix):
     gain: float = 1.0
 
     def __post_init__(self) -> None:
-        fields.real(self, "gain", least=0.0)
+        fields.set_float(self, "gain", least=0.0)
 
     def moments(self, site: Site) -> tuple[float, float]:
         _, size = self._fit(site)
@@ -187,7 +187,7 @@ class DeltaOrthogonal(_AtCenter):
     gain: float = 1.0
 
     def __post_init__(self) -> None:
-        fields.real(self, "gain", least=0.0)
+        fields.set_float(self, "gain", least=0.0)
 
     def moments(self, site: Site) -> tuple[float, float]:
         _, size = self._fit(site)
@@ -239,7 +239,7 @@ class Identity(_AtCenter):
     gain: float = 1.0
 
     def __post_init__(self) -> None:
-        fields.real(self, "gain", least=0.0)
+        fields.set_float(self, "gain", least=0.0)
 
     def moments(self, site: Site) -> tuple[float, float]:
         return _ones_moments(self.gain, self._fit(site)[1])
@@ -289,8 +289,8 @@ class Dirac(_AtCenter):
     gain: float = 1.0
 
     def __post_init__(self) -> None:
-        fields.count(self, "groups")
-        fields.real(self, "gain", least=0.0)
+        fields.check_count(self, "groups")
+        fields.set_float(self, "gain", least=0.0)
 
     def moments(self, site: Site) -> tuple[float, float]:
         return _ones_moments(self.gain, self._fit(site)[1])
@@ -346,8 +346,8 @@ class Sparse(_Matrix):
     std: float = 0.01
 
     def __post_init__(self) -> None:
-        fields.real(self, "sparsity", least=0.0)
-        fields.real(self, "std", least=0.0)
+        fields.set_float(self, "sparsity", least=0.0)
+        fields.set_float(self, "std", least=0.0)
         if self.sparsity > 1:
             fields.refuse(self, "sparsity", self.sparsity, "sparsity must be at most 1")
 

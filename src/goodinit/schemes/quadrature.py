@@ -12,7 +12,7 @@ from torch import Tensor
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["integrate", "legendre", "steady", "truncated_moments"]
+__all__ = ["integrate", "legendre", "ten_digits", "truncated_moments"]
 
 POINTS = 16  # in a panel: exact for polynomials up to degree 31
 SETTLED = 1e-13  # a panel's disagreement with its halves, as a share of the whole
@@ -89,10 +89,10 @@ def integrate(f: Callable[[Tensor], Tensor], edges: Tensor) -> Tensor:
     return total
 
 
-def steady(value: float) -> float:
+def ten_digits(value: float) -> float:
     """Return the value to ten digits, the same on machines whose last bits differ.
 
-    >>> steady(0.49999999999999994)
+    >>> ten_digits(0.49999999999999994)
     0.5
     """
     return float(f"{value:.10g}")
@@ -133,5 +133,5 @@ def truncated_moments(low: float, high: float) -> tuple[float, float]:
     total = math.fsum(mass)
     shift = math.fsum(m * t for m, t in zip(mass, steps, strict=True)) / total
     spread = math.fsum(m * (t - shift) ** 2 for m, t in zip(mass, steps, strict=True)) / total
-    mean = 0.0 if low == -high else steady(nearest + shift)
-    return mean, steady(math.sqrt(spread))
+    mean = 0.0 if low == -high else ten_digits(nearest + shift)
+    return mean, ten_digits(math.sqrt(spread))

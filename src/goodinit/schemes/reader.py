@@ -8,7 +8,7 @@ from typing import NoReturn, cast
 
 from goodinit.errors import SchemeError, nearest
 from goodinit.schemes import matrices, values, variance
-from goodinit.schemes.fields import as_real, shown
+from goodinit.schemes.fields import as_float, short_repr
 from goodinit.schemes.scheme import FACTS, Scaled, Scheme
 
 __all__ = ["from_dict"]
@@ -67,62 +67,66 @@ def from_dict(
         goodinit.errors.SchemeError: rule 3: no scheme is called 'XavierUnifrom'. ...
     """
     try:
-        return _read(data, more or {})
+        return _read_scheme(data, more or {})
     except SchemeError as error:
         if not where:
             raise
         raise SchemeError(f"{where}: {error}", error.field) from error
 
 
-def _read(data: object, more: Mapping[str, type[Scheme]]) -> Scheme:
+def _read_scheme(data: object, more: Mapping[str, type[Scheme]]) -> Scheme:
     if not isinstance(data, Mapping):
-        raise SchemeError(f"a scheme is a mapping such as {{'scheme': 'Zeros'}}, not {shown(data)}")
+        raise SchemeError(
+            f"a scheme is a mapping such as {{'scheme': 'Zeros'}}, not {short_repr(data)}"
+        )
     given = dict(cast("Mapping[object, object]", data))
     if "scheme" not in given:
-        raise SchemeError(f"the mapping {shown(given)} doesn't say which scheme: add 'scheme'")
-    kind = _kind(given.pop("scheme"), {**SCHEMES, **more})
+        raise SchemeError(f"the mapping {short_repr(given)} doesn't say which scheme: add 'scheme'")
+    kind = _scheme_class(given.pop("scheme"), {**SCHEMES, **more})
     scaled = "scaled" in given
-    powers = _powers(given.pop("scaled")) if scaled else ()
+    powers = _read_powers(given.pop("scaled")) if scaled else ()
     known = {field.name: field for field in dataclasses.fields(kind)}
     needed = [name for name, field in known.items() if field.default is dataclasses.MISSING]
-    arguments = _checked(kind.__name__, given, [*known, "scaled"], needed)
+    arguments = _check_fields(kind.__name__, given, [*known, "scaled"], needed)
     if kind.__name__ in more:
-        arguments = {name: _inner(name, value) for name, value in arguments.items()}
+        arguments = {name: _read_inner(name, value) for name, value in arguments.items()}
     scheme = kind(**arguments)
     return Scaled(scheme, powers) if scaled else scheme
 
 
-def _kind(name: object, known: Mapping[str, type[Scheme]]) -> type[Scheme]:
+def _scheme_class(name: object, known: Mapping[str, type[Scheme]]) -> type[Scheme]:
     if name == "Function":
         _refuse("scheme", "Function holds code and can't be read from a file: set it in Python")
     if not isinstance(name, str) or name not in known:
         near = nearest(name, known) if isinstance(name, str) else ""
-        _refuse("scheme", f"no scheme is called {shown(name)}.{near} Known: {', '.join(known)}")
+        _refuse(
+            "scheme", f"no scheme is called {short_repr(name)}.{near} Known: {', '.join(known)}"
+        )
     return known[name]
 
 
-def _inner(name: str, value: object) -> object:
+def _read_inner(name: str, value: object) -> object:
     """Return the scheme that stands in a field."""
     if not isinstance(value, Mapping):
         return value
     try:
-        return _read(cast("Mapping[object, object]", value), {})
+        return _read_scheme(cast("Mapping[object, object]", value), {})
     except SchemeError as error:
         raise SchemeError(str(error), (name, *error.field)) from error
 
 
-def _powers(data: object) -> tuple[tuple[str, float], ...]:
+def _read_powers(data: object) -> tuple[tuple[str, float], ...]:
     if not isinstance(data, Mapping):
-        _refuse("scaled", f"scaled is a mapping such as {{'depth': -0.5}}, not {shown(data)}")
+        _refuse("scaled", f"scaled is a mapping such as {{'depth': -0.5}}, not {short_repr(data)}")
     given = dict(cast("Mapping[object, object]", data))
     try:
-        powers = _checked("scaled", given, list(FACTS), [])
-        return tuple((fact, as_real("scaled", fact, power)) for fact, power in powers.items())
+        powers = _check_fields("scaled", given, list(FACTS), [])
+        return tuple((fact, as_float("scaled", fact, power)) for fact, power in powers.items())
     except SchemeError as error:
         raise SchemeError(str(error), ("scaled", *error.field)) from error
 
 
-def _checked(
+def _check_fields(
     name: str, given: dict[object, object], known: list[str], needed: list[str]
 ) -> dict[str, object]:
     """Return the arguments, with names that the scheme knows and none missing."""
@@ -130,7 +134,7 @@ def _checked(
     for key, value in given.items():
         if not isinstance(key, str) or key not in known:
             near = nearest(key, known) if isinstance(key, str) else ""
-            what = f"{name} has no field {shown(key)}.{near} It has {', '.join(known)}"
+            what = f"{name} has no field {short_repr(key)}.{near} It has {', '.join(known)}"
             raise SchemeError(what, (key,) if isinstance(key, str) else ())
         arguments[key] = value
     for key in needed:

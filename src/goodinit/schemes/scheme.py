@@ -115,7 +115,7 @@ class Scheme(ABC):
         shown = [f for f in every if f.default is dataclasses.MISSING]
         shown += [f for f in every if f not in shown and getattr(self, f.name) != f.default]
         values = ((f.name, getattr(self, f.name)) for f in shown)
-        return f"{type(self).__name__}({', '.join(f'{n}={_short(v)}' for n, v in values)})"
+        return f"{type(self).__name__}({', '.join(f'{n}={_format_value(v)}' for n, v in values)})"
 
 
 @dataclass(frozen=True, repr=False)
@@ -140,10 +140,10 @@ class Scaled(Scheme):
         for name in names:
             if name not in FACTS or names.count(name) > 1:
                 fields.refuse(self, "powers", name, f"powers are of {', '.join(FACTS)}, each once")
-        powers = {name: fields.as_real(self, name, power) for name, power in self.powers}
+        powers = {name: fields.as_float(self, name, power) for name, power in self.powers}
         if isinstance(self.scheme, Scaled):  # one scheme, with the powers of both
             for name, power in self.scheme.powers:
-                powers[name] = fields.as_real(self, name, power + powers.get(name, 0.0))
+                powers[name] = fields.as_float(self, name, power + powers.get(name, 0.0))
             object.__setattr__(self, "scheme", self.scheme.scheme)
         self.scheme.times(1.0)  # refuses what has no numbers to multiply
         in_order = tuple((fact, powers[fact]) for fact in FACTS if powers.get(fact))
@@ -194,9 +194,9 @@ class Scaled(Scheme):
         return self.scheme.to_dict() | {"scaled": dict(self.powers)}
 
     def __repr__(self) -> str:
-        powers = ", ".join(f"{fact}={_short(power)}" for fact, power in self.powers)
+        powers = ", ".join(f"{fact}={_format_value(power)}" for fact, power in self.powers)
         return f"{self.scheme!r}.scaled({powers})"
 
 
-def _short(value: object) -> str:
+def _format_value(value: object) -> str:
     return f"{value:.6g}" if isinstance(value, float) else repr(value)

@@ -17,7 +17,7 @@ from torch import Tensor
 from goodinit.errors import SchemeError, StreamError
 from goodinit.schemes import fields
 from goodinit.schemes.fans import Site
-from goodinit.schemes.quadrature import steady, truncated_moments
+from goodinit.schemes.quadrature import ten_digits, truncated_moments
 from goodinit.schemes.scheme import Draw, Scheme
 from goodinit.streams import Law
 
@@ -38,7 +38,7 @@ __all__ = [
     "Zeros",
 ]
 
-_NOWHERE = Site(())  # for laws that depend on no site
+_NO_SITE = Site(())  # for laws that depend on no site
 
 
 class Drawn(Scheme):
@@ -67,7 +67,7 @@ class Drawn(Scheme):
             else:
                 draw(out, law)
         else:
-            _write_(out, law)
+            _copy_(out, law)
 
     def _check_law(self, site: Site) -> None:
         try:
@@ -103,9 +103,9 @@ class Normal(Drawn):
     mean: float = 0.0
 
     def __post_init__(self) -> None:
-        fields.real(self, "std", least=0.0)
-        fields.real(self, "mean")
-        self._check_law(_NOWHERE)
+        fields.set_float(self, "std", least=0.0)
+        fields.set_float(self, "mean")
+        self._check_law(_NO_SITE)
 
     def law(self, site: Site) -> Law:
         return Law.normal(self.mean, self.std)
@@ -114,7 +114,7 @@ class Normal(Drawn):
         return self.mean, self.std
 
     def times(self, factor: float) -> Scheme:
-        factor = fields.multiplier(self, factor)
+        factor = fields.as_factor(self, factor)
         return Normal(self.std * factor, self.mean * factor) if factor else Zeros()
 
 
@@ -139,14 +139,14 @@ class Uniform(Drawn):
     high: float
 
     def __post_init__(self) -> None:
-        fields.real(self, "low")
-        fields.real(self, "high")
+        fields.set_float(self, "low")
+        fields.set_float(self, "high")
         if self.low == self.high:
             mend = f"nothing lies between equal bounds; use Constant({self.low:g})"
             fields.refuse(self, "low", self.low, mend)
         if self.low > self.high:
             fields.refuse(self, "low", self.low, f"low must be below high, {self.high:g}")
-        self._check_law(_NOWHERE)
+        self._check_law(_NO_SITE)
 
     def law(self, site: Site) -> Law:
         return Law.uniform(self.low, self.high)
@@ -155,7 +155,7 @@ class Uniform(Drawn):
         return (self.low + self.high) / 2, (self.high - self.low) / math.sqrt(12)
 
     def times(self, factor: float) -> Scheme:
-        factor = fields.multiplier(self, factor)
+        factor = fields.as_factor(self, factor)
         return Uniform(self.low * factor, self.high * factor) if factor else Zeros()
 
 
@@ -193,11 +193,11 @@ class TruncatedNormal(Drawn):
     corrected: bool = False
 
     def __post_init__(self) -> None:
-        fields.real(self, "std", least=0.0)
-        fields.real(self, "mean")
+        fields.set_float(self, "std", least=0.0)
+        fields.set_float(self, "mean")
         self._check_cut()
-        fields.flag(self, "corrected")
-        self._check_law(_NOWHERE)
+        fields.check_flag(self, "corrected")
+        self._check_law(_NO_SITE)
 
     def _check_cut(self) -> None:
         cut: object = self.cut
@@ -205,10 +205,10 @@ class TruncatedNormal(Drawn):
             pair = cast("tuple[object, ...] | list[object]", cut)
             if len(pair) != 2:
                 fields.refuse(self, "cut", cut, "cut must be a number or a pair (low, high)")
-            low, high = (fields.as_real(self, "cut", bound) for bound in pair)
+            low, high = (fields.as_float(self, "cut", bound) for bound in pair)
             object.__setattr__(self, "cut", (low, high))
         else:
-            fields.real(self, "cut")
+            fields.set_float(self, "cut")
         low, high = self._bounds()
         if low >= high or (self.corrected and truncated_moments(low, high)[1] == 0):
             mend = "nothing lies within it; cut must be positive, or a pair low < high"
@@ -229,7 +229,7 @@ class TruncatedNormal(Drawn):
         return self.mean + std * shift, std * narrowing
 
     def times(self, factor: float) -> Scheme:
-        factor = fields.multiplier(self, factor)
+        factor = fields.as_factor(self, factor)
         if not factor:
             return Zeros()
         return replace(self, std=self.std * factor, mean=self.mean * factor)
@@ -250,7 +250,7 @@ class Constant(Scheme):
     value: float
 
     def __post_init__(self) -> None:
-        fields.real(self, "value")
+        fields.set_float(self, "value")
         if abs(self.value) > torch.finfo(torch.float32).max:
             fields.refuse(self, "value", self.value, "value must be within float32")
 
@@ -258,10 +258,10 @@ class Constant(Scheme):
         return self.value, 0.0
 
     def fill_(self, out: Tensor, draw: Draw, site: Site) -> None:
-        _write_(out, self.value)
+        _copy_(out, self.value)
 
     def times(self, factor: float) -> Scheme:
-        factor = fields.multiplier(self, factor)
+        factor = fields.as_factor(self, factor)
         return Constant(self.value * factor) if factor else Zeros()
 
 
@@ -277,10 +277,10 @@ class Zeros(Scheme):
         return 0.0, 0.0
 
     def fill_(self, out: Tensor, draw: Draw, site: Site) -> None:
-        _write_(out, 0.0)
+        _copy_(out, 0.0)
 
     def times(self, factor: float) -> Scheme:
-        fields.multiplier(self, factor)
+        fields.as_factor(self, factor)
         return self
 
 
@@ -296,7 +296,7 @@ class Ones(Scheme):
         return 1.0, 0.0
 
     def fill_(self, out: Tensor, draw: Draw, site: Site) -> None:
-        _write_(out, 1.0)
+        _copy_(out, 1.0)
 
     def times(self, factor: float) -> Scheme:
         return self if factor == 1 else Constant(1.0).times(factor)
@@ -320,7 +320,7 @@ class TorchDefault(Scheme):
         self.moments(site)
 
     def times(self, factor: float) -> Scheme:
-        if fields.multiplier(self, factor) == 1:
+        if fields.as_factor(self, factor) == 1:
             return self
         raise SchemeError("TorchDefault() has no numbers to multiply before it is planned")
 
@@ -340,7 +340,7 @@ class Keep(Scheme):
         pass
 
     def times(self, factor: float) -> Scheme:
-        if fields.multiplier(self, factor) == 1:
+        if fields.as_factor(self, factor) == 1:
             return self
         raise SchemeError("Keep() writes nothing, so there is nothing to multiply")
 
@@ -370,20 +370,20 @@ class AddNoise(Scheme):
     share: float = 0.01
 
     def __post_init__(self) -> None:
-        fields.real(self, "share", least=0.0)
+        fields.set_float(self, "share", least=0.0)
 
     def moments(self, site: Site) -> tuple[float, float]:
         return math.nan, math.nan
 
     def fill_(self, out: Tensor, draw: Draw, site: Site) -> None:
-        std = self.share * _std(out)
+        std = self.share * _rounded_std(out)
         if std > 0:
             noise = torch.empty(out.shape, dtype=torch.float32, device=out.device)
             draw(noise, Law.normal(0.0, std))
-            _write_(out, out + noise)
+            _copy_(out, out + noise)
 
     def times(self, factor: float) -> Scheme:
-        if fields.multiplier(self, factor) == 1:
+        if fields.as_factor(self, factor) == 1:
             return self
         raise SchemeError("AddNoise adds to what is there: say the share that you mean")
 
@@ -415,17 +415,17 @@ class Function(Scheme):
     def __post_init__(self) -> None:
         if not callable(self.f):
             fields.refuse(self, "f", self.f, "f must be a function of a Site")
-        fields.real(self, "factor", least=0.0)
+        fields.set_float(self, "factor", least=0.0)
 
     def moments(self, site: Site) -> tuple[float, float]:
         values = self._values(site).double()
         return values.mean().item(), values.std(correction=0).item()
 
     def fill_(self, out: Tensor, draw: Draw, site: Site) -> None:
-        _write_(out, self._values(site))
+        _copy_(out, self._values(site))
 
     def times(self, factor: float) -> Scheme:
-        factor = fields.multiplier(self, factor)
+        factor = fields.as_factor(self, factor)
         return Function(self.f, self.factor * factor) if factor else Zeros()
 
     def to_dict(self) -> dict[str, object]:
@@ -439,7 +439,9 @@ class Function(Scheme):
             message = f"{self!r} raised {type(error).__name__} on {site}: {error}"
             raise SchemeError(message) from error
         if not isinstance(values, Tensor) or values.is_complex() or values.is_meta:
-            raise SchemeError(f"{self!r} must return a real tensor, not {fields.shown(values)}")
+            raise SchemeError(
+                f"{self!r} must return a real tensor, not {fields.short_repr(values)}"
+            )
         try:
             values = values.expand(site.shape)
         except RuntimeError as error:
@@ -453,20 +455,20 @@ class Function(Scheme):
         return values
 
 
-def _std(values: Tensor) -> float:
+def _rounded_std(values: Tensor) -> float:
     """Return the standard deviation, rounded so that the number of threads doesn't matter."""
     if not values.numel():
         return 0.0
     values = values.detach()
     mean = values.mean(dtype=torch.float64).item()
     norm = cast("float", torch.linalg.vector_norm(values, dtype=torch.float64).item())
-    return steady(math.sqrt(max(norm**2 / values.numel() - mean**2, 0.0)))
+    return ten_digits(math.sqrt(max(norm**2 / values.numel() - mean**2, 0.0)))
 
 
-def _write_(out: Tensor, values: Tensor | float) -> None:
+def _copy_(out: Tensor, values: Tensor | float) -> None:
     if torch.is_grad_enabled():  # entering no_grad costs more than a small fill
         with torch.no_grad():
-            _write_(out, values)
+            _copy_(out, values)
     elif isinstance(values, Tensor):
         out.copy_(values)
     else:

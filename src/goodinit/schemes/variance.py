@@ -56,7 +56,7 @@ class _ByFan(Drawn):
         return 0.0, self._std(site)
 
     def times(self, factor: float) -> Scheme:
-        factor = fields.multiplier(self, factor)
+        factor = fields.as_factor(self, factor)
         scaling = self.scaling()
         return replace(scaling, scale=scaling.scale * _square(factor)) if factor else Zeros()
 
@@ -128,9 +128,9 @@ class VarianceScaling(_ByFan):
     distribution: str = "normal"
 
     def __post_init__(self) -> None:
-        fields.real(self, "scale", least=0.0)
-        fields.choice(self, "mode", MODES)
-        fields.choice(self, "distribution", DISTRIBUTIONS)
+        fields.set_float(self, "scale", least=0.0)
+        fields.check_choice(self, "mode", MODES)
+        fields.check_choice(self, "distribution", DISTRIBUTIONS)
 
     def scaling(self) -> VarianceScaling:
         return self
@@ -140,7 +140,7 @@ class _Xavier(_ByFan):
     gain: float
 
     def __post_init__(self) -> None:
-        fields.real(self, "gain", least=0.0)
+        fields.set_float(self, "gain", least=0.0)
         if _square(self.gain) == math.inf:
             fields.refuse(self, "gain", self.gain, "gain must have a finite square")
 
@@ -172,7 +172,7 @@ class XavierUniform(_Xavier):
         return self._scaling("uniform")
 
     def times(self, factor: float) -> Scheme:
-        factor = fields.multiplier(self, factor)
+        factor = fields.as_factor(self, factor)
         return XavierUniform(self.gain * factor) if factor else Zeros()
 
 
@@ -195,7 +195,7 @@ class XavierNormal(_Xavier):
         return self._scaling("normal")
 
     def times(self, factor: float) -> Scheme:
-        factor = fields.multiplier(self, factor)
+        factor = fields.as_factor(self, factor)
         return XavierNormal(self.gain * factor) if factor else Zeros()
 
 
@@ -205,8 +205,8 @@ class _He(_ByFan):
     mode: str
 
     def __post_init__(self) -> None:
-        fields.real(self, "a")
-        fields.choice(self, "mode", MODES)
+        fields.set_float(self, "a")
+        fields.check_choice(self, "mode", MODES)
         name = self.nonlinearity
         if not isinstance(cast("object", name), str):
             mend = "nonlinearity must be a name; for a callable f: VarianceScaling(gain(f) ** 2)"

@@ -17,19 +17,19 @@ if TYPE_CHECKING:
 
     from goodinit.streams.spec import Key
 
-__all__ = ["FEW", "few_words"]
+__all__ = ["MOST_BLOCKS", "philox_words"]
 
-FEW = 256
+MOST_BLOCKS = 256
 """Up to about so many blocks this is faster than torch. No value depends on it."""
 
 
-@lru_cache(maxsize=FEW)
+@lru_cache(maxsize=MOST_BLOCKS)
 def _lanes(count: int) -> tuple[int, int]:
     """Return the integers whose lanes hold 1, 1, 1, ... and 0, 1, 2, ..."""
     return sum(1 << 64 * i for i in range(count)), sum(i << 64 * i for i in range(count))
 
 
-def few_words(key: Key, first: int, count: int) -> Tensor:
+def philox_words(key: Key, first: int, count: int) -> Tensor:
     """Return the words of the blocks first, ..., first + count - 1, as ``philox`` does, flat.
 
     Args:
@@ -41,7 +41,7 @@ def few_words(key: Key, first: int, count: int) -> Tensor:
         int64 [4 * count] in [0, 2**32).
 
     >>> from goodinit.streams import Key
-    >>> few_words(Key(0, 0, 0, 0), first=0, count=1).tolist()
+    >>> philox_words(Key(0, 0, 0, 0), first=0, count=1).tolist()
     [1713891541, 3781805453, 3159862348, 2600524760]
     """
     ones, ramp = _lanes(count)

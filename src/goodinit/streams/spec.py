@@ -166,7 +166,7 @@ def make_key(seed: int, name: str, purpose: str = "") -> Key:
     False
     """
     check_seed(seed)
-    return key_of(key_bytes(seed, name, purpose))
+    return key_from_bytes(key_bytes(seed, name, purpose))
 
 
 def key_bytes(seed: int, name: str, purpose: str) -> bytes:
@@ -183,7 +183,7 @@ def key_bytes(seed: int, name: str, purpose: str) -> bytes:
     return sha256(b"".join((DOMAIN, lengths, data, _LENGTH(len(more)), more))).digest()[:16]
 
 
-def key_of(data: bytes) -> Key:
+def key_from_bytes(data: bytes) -> Key:
     """Return the key with these bytes."""
     return Key(*struct.unpack("<4I", data))
 
@@ -345,7 +345,7 @@ class Law:
         >>> Law.uniform(-1.0, 3.0)
         Law(kind='uniform', loc=1.0, scale=2.0, low=-inf, high=inf)
         """
-        low, high = _number("low", low), _number("high", high)
+        low, high = _as_float("low", low), _as_float("high", high)
         if not (math.isfinite(low) and math.isfinite(high) and low < high):
             raise StreamError(
                 f"a uniform law on [{low}, {high}] is empty or endless: pass finite low < high"
@@ -367,11 +367,11 @@ class Law:
         if self.kind not in ("normal", "uniform", "truncated"):
             raise StreamError(f"no law {self.kind!r}: pass 'normal', 'uniform' or 'truncated'")
         for field in ("loc", "scale", "low", "high"):
-            object.__setattr__(self, field, _number(field, getattr(self, field)))
-        _check(self)
+            object.__setattr__(self, field, _as_float(field, getattr(self, field)))
+        _check_law(self)
 
 
-def _number(field: str, value: object) -> float:
+def _as_float(field: str, value: object) -> float:
     """Return the number as a float; raise StreamError if it is none, or NaN."""
     if isinstance(value, bool) or not isinstance(value, Real):
         raise StreamError(f"{field} is {value!r}, not a number: pass a float")
@@ -384,7 +384,7 @@ def _number(field: str, value: object) -> float:
     return number
 
 
-def _check(law: Law) -> None:
+def _check_law(law: Law) -> None:
     """Raise StreamError unless the law's numbers make sense together."""
     loc, scale, low, high = law.loc, law.scale, law.low, law.high
     if scale < 0:

@@ -18,8 +18,17 @@ from torch import Tensor
 from goodinit._common.memory import is_writable, overlaps
 from goodinit.errors import StreamError
 from goodinit.streams import gpu, native
-from goodinit.streams.philox_int import FEW, few_words
-from goodinit.streams.spec import Key, Law, check_seed, key_bytes, key_of, make_key, philox, values
+from goodinit.streams.philox_int import MOST_BLOCKS, philox_words
+from goodinit.streams.spec import (
+    Key,
+    Law,
+    check_seed,
+    key_bytes,
+    key_from_bytes,
+    make_key,
+    philox,
+    values,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -100,7 +109,7 @@ class Stream:
         _check_dtype(name, dtype)
         full, box = _check_box(name, shape, box)
         out = torch.empty([stop - start for start, stop in box], dtype=dtype, device="cpu")
-        _fill(out, key_bytes(self.seed, name, purpose), law, full, box)
+        _fill_box(out, key_bytes(self.seed, name, purpose), law, full, box)
         return out
 
     def fill_(
@@ -150,7 +159,7 @@ class Stream:
                 f"{name}: the tensor has the shape {tuple(out.shape)}, what is drawn has {sizes}: "
                 "pass the global shape, and the box that the tensor holds"
             )
-        _fill(out, key, law, full, box)
+        _fill_box(out, key, law, full, box)
         return out
 
 
@@ -235,19 +244,19 @@ def _check_box(
     return full, given
 
 
-def _fill(out: Tensor, key: bytes, law: Law, shape: tuple[int, ...], box: Box) -> None:
+def _fill_box(out: Tensor, key: bytes, law: Law, shape: tuple[int, ...], box: Box) -> None:
     """Write the box's values."""
     if not out.numel() or native.fill_box(out, key, law, shape, box):
         return
     if not gpu.fill_box(out, key, law, shape, box):
-        _fill_by_torch(out, key_of(key), law, shape, box)
+        _fill_box_by_torch(out, key_from_bytes(key), law, shape, box)
 
 
 @torch.no_grad()
-def _fill_by_torch(out: Tensor, key: Key, law: Law, shape: tuple[int, ...], box: Box) -> None:
+def _fill_box_by_torch(out: Tensor, key: Key, law: Law, shape: tuple[int, ...], box: Box) -> None:
     """Write the box's values, a region of at most CHUNK elements at a time."""
     for region in _regions(box, CHUNK):
-        drawn = values(law, _words(key, shape, region)).view([b - a for a, b in region])
+        drawn = values(law, _region_words(key, shape, region)).view([b - a for a, b in region])
         where = tuple(
             slice(a - start, b - start) for (a, b), (start, _) in zip(region, box, strict=True)
         )
@@ -271,7 +280,7 @@ def _regions(box: Box, limit: int) -> Iterator[Box]:
             yield (*corner, (start, min(start + step, last)), *box[axis:])
 
 
-def _words(key: Key, shape: tuple[int, ...], region: Box) -> Tensor:
+def _region_words(key: Key, shape: tuple[int, ...], region: Box) -> Tensor:
     """Return the random word of each element of the region, in row-major order, int64 [n].
 
     The region's elements lie in runs of consecutive global indices. A single run is a range of
@@ -292,8 +301,8 @@ def _words(key: Key, shape: tuple[int, ...], region: Box) -> Tensor:
         stride *= shape[axis]
     if not outer:
         first, end = index // 4, (index + run + 3) // 4
-        if end - first <= FEW:
-            words = few_words(key, first, end - first)
+        if end - first <= MOST_BLOCKS:
+            words = philox_words(key, first, end - first)
         else:
             words = philox(key, torch.arange(first, end, device="cpu")).view(-1)
         return words[index - 4 * first : index - 4 * first + run]

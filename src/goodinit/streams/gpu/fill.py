@@ -13,9 +13,9 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from goodinit._common.memory import bump, is_plain
+from goodinit._common.memory import bump_version, kernel_may_write
 from goodinit.streams.native import library
-from goodinit.streams.spec import Law, key_of, philox, values
+from goodinit.streams.spec import Law, key_from_bytes, philox, values
 
 __all__ = ["fill_box"]
 
@@ -26,7 +26,7 @@ COUNT = 300
 FIRST = 4 * (2**32 - 32)  # so that the counter's second word changes on the way
 KEY = struct.pack("=4I", 1, 2, 3, 4)
 
-Write = Callable[[Tensor, bytes, Law, Sequence[int], Sequence[tuple[int, int]]], None]
+Launch = Callable[[Tensor, bytes, Law, Sequence[int], Sequence[tuple[int, int]]], None]
 
 
 def fill_box(
@@ -49,52 +49,57 @@ def fill_box(
         shape: the parameter's global shape.
         box: (start, stop) along each axis of ``shape``.
     """
-    if not out.is_cuda or torch.version.hip is not None or not out.numel() or not is_plain(out):
+    if (
+        not out.is_cuda
+        or torch.version.hip is not None
+        or not out.numel()
+        or not kernel_may_write(out)
+    ):
         return False
-    write = _load()
-    if write is None:
+    launch = _load_kernel()
+    if launch is None:
         return False
     with torch.cuda.device(out.device):
-        if not _trusted(write, out.device, law.kind, out.dtype):
+        if not _is_trusted(launch, out.device, law.kind, out.dtype):
             return False
-        bump(out)
-        write(out, key, law, shape, box)
+        bump_version(out)
+        launch(out, key, law, shape, box)
     return True
 
 
 @cache
-def _load() -> Write | None:
-    """Return ``kernels.write``; None without triton. One that can't be imported is warned of."""
+def _load_kernel() -> Launch | None:
+    """Return ``kernels.launch``; None without triton. One that can't be imported is warned of."""
     if find_spec("triton") is None:
         return None
     try:
-        return cast("Write", import_module("goodinit.streams.gpu.kernels").write)
+        return cast("Launch", import_module("goodinit.streams.gpu.kernels").launch)
     except Exception as error:  # whatever goes wrong in there, the CPU draws the same values
         _warn(f"triton can't be used ({error!r})")
         return None
 
 
 @cache
-def _trusted(write: Write, device: torch.device, kind: str, dtype: torch.dtype) -> bool:
+def _is_trusted(launch: Launch, device: torch.device, kind: str, dtype: torch.dtype) -> bool:
     """Draw a few values: a compiler that fuses products and sums draws others."""
     if torch.cuda.get_device_capability(device) < LEAST_CAPABILITY:
         return False
-    return _agrees(write, device, kind, dtype)
+    return _agrees(launch, device, kind, dtype)
 
 
-def _agrees(write: Write, device: torch.device, kind: str, dtype: torch.dtype) -> bool:
-    """Return whether ``write`` writes the values of the specification; warn if it doesn't."""
-    laws = (law for law in library.CHECKED if law.kind == kind)
+def _agrees(launch: Launch, device: torch.device, kind: str, dtype: torch.dtype) -> bool:
+    """Return whether ``launch`` writes the values of the specification; warn if it doesn't."""
+    laws = (law for law in library.GOLDEN_LAWS if law.kind == kind)
     for law in laws:
         out = torch.empty(COUNT, dtype=dtype, device=device)
         try:
-            write(out, KEY, law, (FIRST + COUNT,), ((FIRST, FIRST + COUNT),))
+            launch(out, KEY, law, (FIRST + COUNT,), ((FIRST, FIRST + COUNT),))
             drawn = out.cpu()
         except Exception as error:  # no C compiler, a driver too old, no memory, ...
             _warn(f"the kernel doesn't run on {device} ({error!r})")
             return False
         blocks = torch.arange(FIRST // 4, (FIRST + COUNT) // 4, device="cpu")
-        words = philox(key_of(KEY), blocks).view(-1)
+        words = philox(key_from_bytes(KEY), blocks).view(-1)
         if not torch.equal(drawn, values(law, words).to(dtype)):
             _warn(f"the kernel draws other bits on {device} in {dtype}")
             return False

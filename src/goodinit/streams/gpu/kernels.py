@@ -24,7 +24,7 @@ from goodinit.streams.native import library
 from goodinit.streams.native.fill import box_axes
 from goodinit.streams.spec import Law
 
-__all__ = ["draw", "launches", "write"]
+__all__ = ["draw_kernel", "launch", "launch_arguments"]
 
 TILE = 256
 """Lanes in a program; each takes one of Philox's blocks."""
@@ -113,7 +113,7 @@ def to_bfloat16(z):
 
 
 @triton.jit(do_not_specialize=NUMBERS)
-def draw(
+def draw_kernel(
     out,
     key0,
     key1,
@@ -199,10 +199,10 @@ def draw(
     tl.store(out + (offset[:, None] + position), z.to(out.dtype.element_ty), mask=inside)
 
 
-def launches(
+def launch_arguments(
     law: Law, key: bytes, shape: Sequence[int], box: Sequence[tuple[int, int]], out: Tensor
 ) -> Iterator[tuple[Tensor, tuple[int, ...], dict[str, object], int]]:
-    """Yield what ``draw`` takes: where, its numbers, its constants, and how many programs.
+    """Yield what ``draw_kernel`` takes: where, its numbers, its constants, and how many programs.
 
     Args:
         law: what to draw.
@@ -239,7 +239,7 @@ def launches(
         yield place, (*struct.unpack("=4i", key), *numbers, *where), constants, -(-lanes // TILE)
 
 
-def write(
+def launch(
     out: Tensor, key: bytes, law: Law, shape: Sequence[int], box: Sequence[tuple[int, int]]
 ) -> None:
     """Write the values of a box on the current device.
@@ -251,5 +251,5 @@ def write(
         shape: the parameter's global shape.
         box: (start, stop) along each axis of ``shape``.
     """
-    for place, given, constants, programs in launches(law, key, shape, box, out):
-        draw[(programs,)](place, *given, **constants, enable_fp_fusion=False)
+    for place, given, constants, programs in launch_arguments(law, key, shape, box, out):
+        draw_kernel[(programs,)](place, *given, **constants, enable_fp_fusion=False)

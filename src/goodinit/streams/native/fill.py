@@ -7,16 +7,16 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
-from goodinit._common.memory import bump, is_plain, is_writable
+from goodinit._common.memory import bump_version, is_writable, kernel_may_write
 from goodinit.streams.native import library
 from goodinit.streams.spec import Law
 
 __all__ = ["fill_box", "fill_whole"]
 
-INSTRUCTIONS = 0
+INSTRUCTION_SET = 0
 """The number of an instruction set (portable 1, AVX2 2, AVX-512 3); 0 is the best there is."""
 
-RUN = 64
+LONGEST_RUN = 64
 """Longest run that is written across the memory; longer ones are cut into pieces of PIECE."""
 
 PIECE = 8
@@ -38,13 +38,13 @@ def fill_whole(out: Tensor, key: bytes, law: Law) -> bool:
     kind = library.TYPES.get(out.dtype)
     if kind is None or not out.is_contiguous():
         return False
-    opened = _open(out)
+    opened = _prepare(out)
     if opened is None:
         return False
     call, pointer, threads = opened
     coded = library.pack_law(law)
     numel = out.numel()
-    call(_PACK(pointer, 0, key, coded, kind, INSTRUCTIONS, threads, 1, numel, 1, 1))
+    call(_PACK(pointer, 0, key, coded, kind, INSTRUCTION_SET, threads, 1, numel, 1, 1))
     return True
 
 
@@ -64,21 +64,21 @@ def fill_box(
         shape: the parameter's global shape.
         box: (start, stop) along each axis of ``shape``.
     """
-    opened = _open(out)
+    opened = _prepare(out)
     if opened is None:
         return False
     call, pointer, threads = opened
     coded, kind, size = library.pack_law(law), library.TYPES[out.dtype], out.element_size()
     first, axes = box_axes(shape, box, out.stride())
-    for index, offset, part in in_order(axes):
+    for index, offset, part in in_cache_order(axes):
         at, start = pointer + offset * size, first + index
-        head = (at, start, key, coded, kind, INSTRUCTIONS, threads, len(part))
+        head = (at, start, key, coded, kind, INSTRUCTION_SET, threads, len(part))
         more = b"".join(library.AXIS.pack(*axis) for axis in part[1:])
         call(_PACK(*head, *part[0]) + more)
     return True
 
 
-def _open(out: Tensor) -> tuple[library.Fill, int, int] | None:
+def _prepare(out: Tensor) -> tuple[library.Fill, int, int] | None:
     """Return the C function, the tensor's address and the number of threads.
 
     None unless the tensor is plain memory of the CPU. Its version counter is bumped.
@@ -86,11 +86,11 @@ def _open(out: Tensor) -> tuple[library.Fill, int, int] | None:
     if torch.compiler.is_compiling():  # asked first: a graph may break at what follows
         return None
     call = library.load().fill
-    if not call or not out.is_cpu or not is_plain(out):
+    if not call or not out.is_cpu or not kernel_may_write(out):
         return None
     if not (out.untyped_storage().resizable() or is_writable(out)):  # torch's own memory is
         return None
-    bump(out)
+    bump_version(out)
     return call, out.data_ptr(), torch.get_num_threads()
 
 
@@ -129,7 +129,7 @@ def box_axes(
     return first, tuple(reversed(axes))
 
 
-def in_order(axes: Axes) -> Iterator[tuple[int, int, Axes]]:
+def in_cache_order(axes: Axes) -> Iterator[tuple[int, int, Axes]]:
     """Yield (index, offset, axes) of parts that are quick to write, in any order.
 
     Long runs that step over memory, as in a transposed matrix, would touch a line of the cache
@@ -142,7 +142,7 @@ def in_order(axes: Axes) -> Iterator[tuple[int, int, Axes]]:
         return
     near = min(axes[:-1], key=lambda axis: axis[2])
     outer = tuple(axis for axis in axes[:-1] if axis != near)
-    if size <= RUN:
+    if size <= LONGEST_RUN:
         yield 0, 0, (*outer, near, axes[-1])
         return
     pieces, rest = divmod(size, PIECE)

@@ -28,7 +28,7 @@ SIZES = (4, 2, 2, 8)  # bytes of each type
 
 # SHA-256 of 300 values of each law in each type, from spec.py. 37 to 55 % of the values change
 # in a library whose compiler fused products and sums.
-CHECKED = (
+GOLDEN_LAWS = (
     Law.normal(0.5, 0.02),
     Law.uniform(-0.1, 0.3),
     Law.truncated(0.0, 1e-6, -2.0, 1.5),
@@ -89,17 +89,17 @@ def open_library(path: Path) -> Library:
         return Library(None, f"{path.name} is of another version: {again}", refused=True)
     instructions.restype = ctypes.c_char_p
     fill.argtypes = [ctypes.c_char_p]
-    if digest(fill) != GOLDEN:
+    if golden_digest(fill) != GOLDEN:
         what = "draws other bits, as if built with other compiler flags"
         return Library(None, f"{path.name} {what}: {again}", refused=True)
     return Library(fill, instructions(0).decode())
 
 
-def digest(fill: Fill) -> str:
+def golden_digest(fill: Fill) -> str:
     """Return the SHA-256 of the values that the library is judged by."""
     found = hashlib.sha256()
     key = struct.pack("=4I", 1, 2, 3, 4)
-    for law in CHECKED:
+    for law in GOLDEN_LAWS:
         for kind, size in enumerate(SIZES):
             values = ctypes.create_string_buffer(COUNT * size)
             address, coded = ctypes.addressof(values), pack_law(law)
