@@ -123,8 +123,6 @@ def timm_models() -> Iterator[Built]:
 
 # (library, model) -> codes of warnings that it may have as its authors draw it, and why.
 TRUE = {
-    # Biases of a norm's scale: N(.1, .1^2), so that every tenth channel is flipped.
-    ("timm", "repvgg_a0"): {"GI111"},
     # Tables of N(0, 1) that are the head as well; the forward scales what they multiply, which
     # only inputs show. A false alarm where the model is read by its module types.
     ("hf", "t5"): {"GI112"},

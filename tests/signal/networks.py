@@ -315,7 +315,7 @@ CASES: dict[str, Case] = {
     "mean readout, tanh": Case(mlp(nn.Tanh, classes=None), FLAT, mean_readout),
     # Where it breaks.
     "transposed convolutions, regression": Case(transposed, normal(8, 64, 4, 4), regression,
-                                                says="isn't known but of linear layers"),
+                                                says="is known for linear layers only"),
     "mean readout, relu": Case(mlp(layers=6, classes=None), FLAT, mean_readout, says=ONE_SIDED),
     "mean readout, gelu": Case(mlp(nn.GELU, 6, classes=None), FLAT, mean_readout, says=ONE_SIDED),
     "mean readout, silu": Case(mlp(nn.SiLU, 6, classes=None), FLAT, mean_readout, says=ONE_SIDED),

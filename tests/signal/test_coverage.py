@@ -35,7 +35,7 @@ class Storages:
         self.alive.append((call.args, call.kwargs, call.result))
         written = call.args[:1] if call.inplace else ()
         result = floating((call.result, written))
-        key = None if result is None else self.keys.of(call)
+        key = None if result is None else self.keys.next_key(call)
         # Memory that isn't written yet has a shape of an input's, and nothing else.
         taken = set() if "empty" in call.function else places((call.args, dict(call.kwargs)))
         self.calls.append((key, taken, places((call.result, written))))

@@ -1,4 +1,4 @@
-"""Units, biases and weights of single layers: GI106, GI107, GI111, GI124 and GI132."""
+"""Single layers: their units, biases and weights. GI106, GI107, GI111, GI124 and GI132."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from goodinit.findings.units import (
     values_are_saturated,
 )
 from goodinit.signal.paths import SIGMOIDS, kinds_that_follow, rows_of_averages
-from goodinit.signal.remedies import STANDARD, draw, redrawn, setter_before
+from goodinit.signal.remedies import STANDARD, draw_line, redraw_line, setter_before
 from goodinit.signal.rows import Signal, SignalRow
 
 __all__ = [
@@ -49,7 +49,7 @@ LEARNT_AS_ONE = frozenset(("contract", "pick", "opaque", "attention"))  # whose 
 def find_idle_units(
     signal: Signal, params: Mapping[str, Tensor], scale: float
 ) -> Iterator[Finding]:
-    """Yield dead units and saturated values, each once.
+    """Yield a finding for dead units and one for saturated values.
 
     Args:
         signal: what was measured.
@@ -58,8 +58,8 @@ def find_idle_units(
     """
     too_idle = [
         row
-        for row, seen in zip(signal.rows, kinds_that_follow(signal.rows), strict=True)
-        if _too_idle(row) and not _is_gate(row, seen)
+        for row, following in zip(signal.rows, kinds_that_follow(signal.rows), strict=True)
+        if _too_idle(row) and not _is_gate(row, following)
     ]
     dead = [row for row in too_idle if row.function not in SATURATED_BEYOND]
     saturated = [row for row in too_idle if row.function in SATURATED_BEYOND]
@@ -80,13 +80,13 @@ def find_idle_units(
             f"{rows[0].forward.idle:.0%} of the {what}{more}",
             f"scale the inputs, whose second moment is {scale:.3g}, to mean 0 and variance 1"
             if given and inputs_are_large(scale)
-            else redrawn(list(layers.values()), params, law),
+            else redraw_line(list(layers.values()), params, law),
         )
 
 
-def _is_gate(row: SignalRow, seen: set[str]) -> bool:
-    """Whether a sigmoid is a gate or a probability, which may be shut or sure at the start."""
-    return row.function in SIGMOIDS and ("gate" in seen or "contract" not in seen)
+def _is_gate(row: SignalRow, following: set[str]) -> bool:
+    """Return whether a sigmoid is a gate or a probability, which may be saturated at the start."""
+    return row.function in SIGMOIDS and ("gate" in following or "contract" not in following)
 
 
 def _too_idle(row: SignalRow) -> bool:
@@ -98,19 +98,19 @@ def _too_idle(row: SignalRow) -> bool:
 
 
 def find_dominating_biases(signal: Signal, params: Mapping[str, Tensor]) -> Iterator[Finding]:
-    """Yield layers that pass on little but their bias, if that isn't the last word or a gate's."""
-    averages, following = rows_of_averages(signal.rows), kinds_that_follow(signal.rows)
+    """Yield layers that pass on little but their bias; not gates, nor the last layer."""
+    averages, kinds = rows_of_averages(signal.rows), kinds_that_follow(signal.rows)
     found: list[SignalRow] = []
     for number, row in enumerate(signal.rows):
         vectors = [params[name] for name in row.params if params[name].dim() == 1]
         if averages[number] or row.kind != "contract" or len(row.params) != 2 or len(vectors) != 1:
             continue
-        seen, bias = following[number], vectors[0]
+        following, bias = kinds[number], vectors[0]
         taken = max((signal.rows[n].forward.second for n in row.takes if n >= 0), default=1.0)
-        # Of a branch that starts at 0 the bias is all there is, for now.
-        if not taken or "contract" not in seen or SHUT_ON_PURPOSE & seen:
+        # A branch that starts at 0 has nothing but its bias at first.
+        if not taken or "contract" not in following or SHUT_ON_PURPOSE & following:
             continue
-        subtracted = CENTERED & seen or ("layer_norm" in seen and is_level(bias))
+        subtracted = CENTERED & following or ("layer_norm" in following and is_level(bias))
         if is_bias(bias, row) and not subtracted:
             found.append(row)
     if found:
@@ -119,10 +119,10 @@ def find_dominating_biases(signal: Signal, params: Mapping[str, Tensor]) -> Iter
             "GI132",
             "warning",
             found[0].key,
-            f"more than {BIAS_SHARE:.0%} of the second moment is the bias's{more}: what the layer "
-            "passes on is almost the same for all inputs",
-            # In several layers it is what is left of a signal that vanishes.
-            draw({found[0].params[1]: "Zeros()"}) if len(found) == 1 else STANDARD,
+            f"more than {BIAS_SHARE:.0%} of the second moment comes from the bias{more}: the "
+            "output is almost the same for all inputs",
+            # In several layers the biases remain where a signal vanishes.
+            draw_line({found[0].params[1]: "Zeros()"}) if len(found) == 1 else STANDARD,
         )
 
 
@@ -133,7 +133,7 @@ def find_norm_around_zero(signal: Signal, params: Mapping[str, Tensor]) -> Itera
         if weight is None or not weight.is_floating_point():
             continue
         weight = weight.float()
-        if not _scales(row, signal.rows, weight):
+        if not _is_norm_weight(row, signal.rows, weight):
             continue
         std, mean = (value.item() for value in torch.std_mean(weight, correction=0))
         if norm_lies_around_zero(mean, std):
@@ -142,13 +142,13 @@ def find_norm_around_zero(signal: Signal, params: Mapping[str, Tensor]) -> Itera
                 "warning",
                 row.key,
                 around_zero(mean, std),
-                draw({row.params[0]: "Ones()"}),
+                draw_line({row.params[0]: "Ones()"}),
             )
             return
 
 
-def _scales(row: SignalRow, rows: Sequence[SignalRow], weight: Tensor) -> bool:
-    """Whether a row is a norm's, or multiplies what is divided by a root, as one by hand does."""
+def _is_norm_weight(row: SignalRow, rows: Sequence[SignalRow], weight: Tensor) -> bool:
+    """Return whether a row is a norm, or multiplies what was divided by a root, as one by hand."""
     if row.kind == "norm":
         return True
     if row.kind != "mul" or weight.dim() != 1 or len(row.takes) != 1 or row.takes[0] < 0:
@@ -158,13 +158,13 @@ def _scales(row: SignalRow, rows: Sequence[SignalRow], weight: Tensor) -> bool:
         before = rows[before.takes[0]]
     if before.kind != "mul" or not any(n >= 0 and rows[n].function in ROOTS for n in before.takes):
         return False
-    # By the weight itself, and not by 1 + weight.
+    # It multiplies by the weight itself, not by 1 + weight.
     factor, expected = row.forward.second / (before.forward.second or 1), weight.square().mean()
     return 1 / MULTIPLIED < factor / (expected.item() or 1.0) < MULTIPLIED
 
 
 def find_clones(signal: Signal, params: Mapping[str, Tensor]) -> Iterator[Finding]:
-    """Yield layers that start as one: clones, or one seed for several."""
+    """Yield layers that start as one function: clones, or one seed for several."""
     used = {name for row in signal.rows if row.kind in LEARNT_AS_ONE for name in row.params}
     learnt = {g.name: None for g in signal.gradients if g.ratio is not None and g.name in used}
     groups: dict[tuple[str, str, float], list[str]] = {}

@@ -1,4 +1,4 @@
-"""The gradient's way back through a network: GI108."""
+"""The gradient on its way back through a network: GI108."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ from goodinit.signal.rows import Signal, SignalRow
 
 __all__ = ["find_explosion_in_time", "find_lost_gradient"]
 
-TIED = 0.999  # the two terms of a sum get the very same gradient
+TIED = 0.999  # the terms of a sum get the same gradient: equal but for rounding
 
 
 @dataclass(slots=True)
-class _Way:
-    """From a layer back to where nothing before it has a gradient.
+class _BackwardPath:
+    """The path from a layer back to the first call that has a gradient.
 
     Attributes:
         start, end: numbers of the rows.
-        layers: that were passed.
-        change: of the log of the squared norm.
-        variance: of that log over seeds, by the layers' finite width.
-        passed: kinds and functions on the way.
+        layers: number of layers on it.
+        change: change of the log of the squared norm.
+        variance: of that log over seeds, due to the layers' finite width.
+        passed: kinds and functions on it.
     """
 
     start: int
@@ -46,9 +46,9 @@ class _Way:
 
 
 def find_lost_gradient(signal: Signal, outputs: Iterable[int]) -> Iterator[Finding]:
-    """Yield the way on which a gradient vanishes or explodes most, if it does.
+    """Yield the path on which a gradient vanishes or explodes most, if it does.
 
-    Followed back from the last layer of each output, along the path on which most of it goes.
+    It is followed back from the last layer of each output, along the path that carries most of it.
     """
     rows = signal.rows
     sizes = {
@@ -57,26 +57,26 @@ def find_lost_gradient(signal: Signal, outputs: Iterable[int]) -> Iterator[Findi
         if row.backward is not None
     }
     depths = _depths(rows)
-    ends = [n for n in sizes if _is_layer(rows[n])][-1:]  # of a loss, say
+    ends = [n for n in sizes if _is_layer(rows[n])][-1:]  # a layer of the loss, for one
     ends += [
         end
         for n in last_outputs(rows, outputs)
         if (end := _last_layer(n, rows, sizes, depths)) is not None
     ]
-    ways = [_back(start, rows, sizes, depths) for start in dict.fromkeys(ends)]
-    lost = [w for w in ways if gradient_is_lost_or_explodes(w.layers, w.change, w.variance)]
+    paths = [_path_back(start, rows, sizes, depths) for start in dict.fromkeys(ends)]
+    lost = [p for p in paths if gradient_is_lost_or_explodes(p.layers, p.change, p.variance)]
     if not lost:
         return
-    way = max(lost, key=lambda w: abs(w.change))
-    word = "vanishes" if way.change < 0 else "explodes"
-    norms = way.passed & {"norm", *SIGMOIDS} and "add" not in way.passed
+    path = max(lost, key=lambda p: abs(p.change))
+    word = "vanishes" if path.change < 0 else "explodes"
+    norms = path.passed & {"norm", *SIGMOIDS} and "add" not in path.passed
     yield Finding(
         "GI108",
-        gradient_severity(way.change),
-        f"{rows[way.start].key} to {rows[way.end].key}",
-        f"the gradient {word} on its way back: its squared norm goes from {sizes[way.start]:.3g} "
-        f"to {sizes[way.end]:.3g} over {way.layers} layers",
-        # Through residual connections it explodes for what their branches add.
+        gradient_severity(path.change),
+        f"{rows[path.start].key} to {rows[path.end].key}",
+        f"the gradient {word} on its way back: its squared norm goes from {sizes[path.start]:.3g} "
+        f"to {sizes[path.end]:.3g} over {path.layers} layers",
+        # With residual connections it explodes because of what their branches add.
         AROUND if norms else STANDARD,
     )
 
@@ -119,7 +119,7 @@ def _depths(rows: Sequence[SignalRow]) -> list[int]:
 
 
 def _before(row: SignalRow, sizes: Mapping[int, float], depths: Sequence[int]) -> int | None:
-    """Return where most of a gradient goes on to; of equal parts, the one that is deeper."""
+    """Return the row that most of a gradient goes to; of equal parts, the deeper one."""
     before = [number for number in row.takes if number in sizes]
     largest = max((sizes[number] for number in before), default=0.0)
     most = [number for number in before if sizes[number] >= TIED * largest]
@@ -135,12 +135,12 @@ def _last_layer(
     return number if number in sizes else None
 
 
-def _back(
+def _path_back(
     start: int, rows: Sequence[SignalRow], sizes: Mapping[int, float], depths: Sequence[int]
-) -> _Way:
+) -> _BackwardPath:
     number, end, variance, layers = start, start, 0.0, 0
     passed: set[str] = set()
-    # Where it is 0 it was lost before, or meets a weight of 0, which is meant so.
+    # Where it is 0 it was lost before, or meets a weight of 0, which is intended.
     while number is not None and sizes[number]:
         row, end = rows[number], number
         passed |= {row.kind, row.function}
@@ -148,4 +148,4 @@ def _back(
             variance, layers = variance + layer_variance(row.width), layers + 1
         number = _before(row, sizes, depths)
     change = math.log(sizes[end] / sizes[start]) if sizes[start] else 0.0
-    return _Way(start, end, layers, change, variance, passed)
+    return _BackwardPath(start, end, layers, change, variance, passed)

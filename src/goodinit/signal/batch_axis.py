@@ -19,20 +19,20 @@ CHANNELS = ("conv", "batch_norm", "instance_norm", "group_norm")
 
 
 class Keys:
-    """Names each call by its module, its function and which of those it is."""
+    """Names each call by its module, its function and the number of such calls before it."""
 
     def __init__(self) -> None:
-        self._seen: Counter[tuple[str, str]] = Counter()
+        self._counts: Counter[tuple[str, str]] = Counter()
 
-    def of(self, call: Call) -> str:
-        """Return the call's key; it counts as seen."""
-        self._seen[call.path, call.function] += 1
-        number = self._seen[call.path, call.function]
+    def next_key(self, call: Call) -> str:
+        """Return the call's key, and count the call."""
+        self._counts[call.path, call.function] += 1
+        number = self._counts[call.path, call.function]
         return f"{call.path}:{call.function}" + (f"#{number}" if number > 1 else "")
 
 
 def floating(value: object) -> Tensor | None:
-    """Return the first floating tensor of a nest that has elements; sparse ones are passed over."""
+    """Return the first floating tensor of a nest that has elements and isn't sparse."""
     for tensor in tensors_in(value):
         if not (tensor.is_floating_point() or tensor.is_complex()) or not tensor.numel():
             continue
@@ -50,12 +50,12 @@ def batch_of(inputs: Inputs) -> int:
 
 
 def untouched(inputs: Inputs) -> list[Tensor]:
-    """Return the inputs that ``differentiable`` hands on as they are, so that a model may write."""
+    """Return the inputs that ``differentiable`` doesn't copy, and a model may write to."""
     return [t for t in tensors_in(arguments(inputs)) if not t.is_floating_point()]
 
 
 def differentiable(value: Any, given: list[Tensor]) -> Any:
-    """Return a nest whose floating tensors can be differentiated by; these are put into a list."""
+    """Return a nest whose floating tensors require a gradient; these are appended to a list."""
     if isinstance(value, Tensor):
         if not value.is_floating_point():
             return value
@@ -79,13 +79,13 @@ class _Shapes(NullObserver):
     def call(self, call: Call) -> None:
         tensor = floating(call.result)
         if tensor is not None:
-            self.shapes[self.keys.of(call)] = tuple(tensor.shape)
+            self.shapes[self.keys.next_key(call)] = tuple(tensor.shape)
 
 
 def shapes_with_fewer(
     model: nn.Module, inputs: Inputs, batch: int, names: Mapping[int, str]
 ) -> Mapping[str, tuple[int, ...]]:
-    """Return the shape of each call's result with one sample fewer; nothing if that can't run."""
+    """Return the shape of each call's result with one sample fewer; empty without a meta run."""
     if batch < 2:
         return {}
 

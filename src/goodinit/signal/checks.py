@@ -1,4 +1,4 @@
-"""What a model, its inputs and its loss must be like to be measured, and the errors if not."""
+"""Checks of a model, its inputs and its loss before and while it is measured."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def check_runnable(model: nn.Module, inputs: Inputs) -> list[Slot]:
     given = list(tensors_in(arguments(inputs)))
     if any(t.is_meta for t in given):
         raise MetaModelError(
-            "an input is on the meta device: measuring needs values, torch.randn say"
+            "an input is on the meta device: measuring needs values, such as torch.randn's"
         )
     if any(t.is_nested for t in given):
         raise SignalError(

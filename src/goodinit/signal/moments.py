@@ -13,9 +13,11 @@ from goodinit.signal.rank import effective_rank
 
 __all__ = ["Axes", "Moments", "moments_of"]
 
-PLACES = 128  # positions of a sample that are compared, where there are many more
+POSITIONS = 128  # of a sample that are compared, if there are over 4 times as many
+# Squares of float32 numbers in norms beyond these may overflow, or underflow: 1e38, 1e-38.
+LEAST_NORM, LARGEST_NORM = 1e-15, 1e15
 GOLDEN = (math.sqrt(5) - 1) / 2
-MASK = -1e30  # what attention masks write is below this
+MASK = -1e30  # attention masks write smaller numbers: float32's minimum, or -inf
 
 
 class Axes(NamedTuple):
@@ -32,18 +34,18 @@ class Axes(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Moments:
-    """What is known of a signal at one place.
+    """The moments of a signal at one call.
 
     Attributes:
         mean: mean of all values.
         second: mean of their squares.
-        across_samples: mean cosine of two samples; None of one sample, or where they are merged.
-        across_positions: mean cosine of two positions of a sample; None where there are none. Of
-            more than 512 positions 128, spread evenly, are compared.
-        error: standard error of log(second), for so few samples were seen; None of one sample.
+        across_samples: mean cosine of two samples; None for one sample, or if they are merged.
+        across_positions: mean cosine of two positions of a sample; None without positions. Of
+            more than 512 positions, 128 are compared, spread evenly.
+        error: standard error of log(second) due to the finite batch; None for one sample.
         bad: how many values are NaN or infinite.
         idle: share of units that are dead (relu and its like) or of values that are saturated
-            (tanh, sigmoid); None elsewhere.
+            (tanh, sigmoid); None for other functions.
         rank: effective rank, (sum of lambda)^2 / sum of lambda^2 over the eigenvalues of the
             features' second moments, over samples and positions; None unless asked for.
     """
@@ -67,15 +69,15 @@ def moments_of(
     masks: bool = False,
     rank: bool = False,
 ) -> Moments:
-    """Return the moments of a tensor, which isn't kept.
+    """Return the moments of a tensor.
 
     Args:
         x: floating or complex, not empty.
         axes: of ``x``; the axis of samples may hold several rows of each, one sample's together.
         batch: number of samples.
-        idle: is passed on.
-        masks: whether values below -1e30, -inf too, are an attention mask's, and count as 0.
-        rank: whether to work out the effective rank.
+        idle: copied into the result.
+        masks: whether values below -1e30, and -inf, belong to an attention mask and count as 0.
+        rank: whether to compute the effective rank.
 
     Example:
         >>> x = torch.tensor([[1.0, 1.0], [1.0, -1.0], [1.0, 1.0]])
@@ -83,7 +85,7 @@ def moments_of(
         >>> round(found.mean, 4), round(found.second, 4), round(found.across_samples, 4)
         (0.6667, 1.0, 0.3333)
     """
-    # A caller's autocast would have the products of the cosines in half precision.
+    # A caller's autocast would compute the products of the cosines in half precision.
     with torch.no_grad(), torch.autocast(x.device.type, enabled=False):
         return _moments(x, axes, batch, idle, masks, rank)
 
@@ -97,13 +99,13 @@ def _moments(
     rows, features_last = _arranged(x, axes, batch)
     flat = rows.reshape(len(rows), -1)
     norms = cast("Tensor", torch.linalg.vector_norm(flat, dim=1))
-    if not (largest := norms.amax().item()) < 1e15:
+    if not (largest := norms.amax().item()) < LARGEST_NORM:
         if masks and bool((hidden := x < MASK).any()):
             return _moments(x.masked_fill(hidden, 0), axes, batch, idle, False, rank)
         bad = int(x.numel() - x.isfinite().sum().item())
         if bad:
             return Moments(math.nan, math.nan, bad=bad, idle=idle)
-    if x.dtype == torch.float32 and (largest > 1e15 or 0 < largest < 1e-15):  # squares leave it
+    if x.dtype == torch.float32 and (largest > LARGEST_NORM or 0 < largest < LEAST_NORM):
         return _moments(x.double(), axes, batch, idle, False, rank)
     each = norms.double().square() / flat.shape[1]
     second = each.mean().item()
@@ -129,7 +131,7 @@ def _rank(rows: Tensor, features_last: bool) -> float | None:
 def _arranged(x: Tensor, axes: Axes, batch: int) -> tuple[Tensor, bool]:
     """Return a view [samples, positions, features] or [samples, features, positions], and which.
 
-    Without an axis of features all is one position's.
+    Without an axis of features, all numbers belong to one position.
     """
     if axes.samples is None:
         rows, features = x.unsqueeze(0), None if axes.features is None else axes.features + 1
@@ -153,9 +155,9 @@ def _across_positions(rows: Tensor, features_last: bool) -> float | None:
     places, features = rows.shape[1:]
     if places < 2 or features < 2:
         return None
-    if places > 4 * PLACES:
+    if places > 4 * POSITIONS:
         # Multiples of the golden ratio keep step with no row of an image, and don't coincide.
-        steps = torch.arange(PLACES, dtype=torch.float64, device=rows.device) * GOLDEN % 1
+        steps = torch.arange(POSITIONS, dtype=torch.float64, device=rows.device) * GOLDEN % 1
         rows = rows[:, (steps * places).long()]
     if rows.stride(2) == 1:
         norms = cast("Tensor", torch.linalg.vector_norm(rows, dim=2))
@@ -165,7 +167,7 @@ def _across_positions(rows: Tensor, features_last: bool) -> float | None:
 
 
 def _cosine(rows: Tensor, norms: Tensor) -> float | None:
-    """Return the mean cosine of two vectors of a group, those that are 0 left out.
+    """Return the mean cosine of two vectors of a group, without those that are 0.
 
     |sum u|^2 = n + sum of the cosines of all pairs.
 

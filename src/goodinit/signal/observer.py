@@ -151,7 +151,7 @@ class MomentsObserver:
         if result is None:
             self._note_dependence(call)
             return
-        key = self._keys.of(call)
+        key = self._keys.next_key(call)
         takes = [number for t in tensors_in((call.args, dict(call.kwargs)))
                  if (number := self._number(t, call.path)) is not None]  # fmt: skip
         if takes:
@@ -237,7 +237,7 @@ class MomentsObserver:
         if floating(tensor) is None:
             return None
         call = Call(path, "unseen", False, (), {}, tensor)
-        key = self._keys.of(call)
+        key = self._keys.next_key(call)
         self.unseen.append(key)
         self._measure(call, key, tensor, (len(self.rows) - 1,))
         return len(self.rows) - 1

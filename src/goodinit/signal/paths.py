@@ -1,4 +1,4 @@
-"""The way of a signal from where its scale was last set, at an input or a norm, to each row."""
+"""The path of a signal to each row, from the input or norm where its scale was last set."""
 
 from __future__ import annotations
 
@@ -23,19 +23,20 @@ __all__ = [
 
 RESETS = frozenset(("norm", "softmax", "attention", "pick", "opaque", "source"))
 SIGMOIDS = frozenset(("sigmoid", "hardsigmoid"))
-POOLED = 16  # numbers that are made into one
+POOLED = 16  # numbers per average: with more, averages of noise are alike
+LEAST_SLOPE = 1e-3  # of an activation whose variance map is flat: its log stays finite
 
 
 @dataclass(slots=True)
 class Path:
-    """The way to one row.
+    """The path to one row.
 
     Attributes:
         start: number of the row where it begins.
-        layers: that were passed, on the longest way.
-        variance: of log(second) over seeds, for the layers' finite width.
-        slope: by how much an error in the variance would be multiplied with the right gains, on
-            the shortest way: a residual connection goes around.
+        layers: number of layers on the longest path.
+        variance: of log(second) over seeds, due to the layers' finite width.
+        slope: the factor by which an error in the variance grows with the right gains, on the
+            shortest path: a residual connection skips layers.
     """
 
     start: int
@@ -45,15 +46,15 @@ class Path:
 
 
 def paths_to_rows(rows: Sequence[SignalRow]) -> list[Path]:
-    """Return the way to each row."""
+    """Return the path to each row."""
     found: list[Path] = []
     for number, row in enumerate(rows):
         before = [found[n] for n in row.takes if n >= 0]
         if row.kind in RESETS or not before:
             path = Path(number, 0, 0.0, 1.0)
         else:
-            longest = max(before, key=lambda way: way.layers)
-            least = min(before, key=lambda way: abs(math.log(way.slope))).slope
+            longest = max(before, key=lambda path: path.layers)
+            least = min(before, key=lambda path: abs(math.log(path.slope))).slope
             path = Path(longest.start, longest.layers, longest.variance, least)
         if row.kind == "contract" and row.params:
             path.layers += 1
@@ -65,7 +66,7 @@ def paths_to_rows(rows: Sequence[SignalRow]) -> list[Path]:
 
 
 def last_outputs(rows: Sequence[SignalRow], outputs: Iterable[int]) -> list[int]:
-    """Return the outputs that no other output is made from; an encoder's, say, isn't one."""
+    """Return the outputs that no other output depends on; an encoder's state isn't one."""
     given = [number for number in outputs if number >= 0]
     inner = set[int]()
     for number in range(len(rows) - 1, -1, -1):
@@ -75,7 +76,7 @@ def last_outputs(rows: Sequence[SignalRow], outputs: Iterable[int]) -> list[int]
 
 
 def rows_of_averages(rows: Sequence[SignalRow]) -> list[bool]:
-    """Return which rows know averages over many numbers alone: of noise these are alike."""
+    """Return which rows depend only on averages over many numbers, which are alike for noise."""
     found: list[bool] = []
     for row in rows:
         before = [n for n in row.takes if n >= 0]
@@ -86,7 +87,7 @@ def rows_of_averages(rows: Sequence[SignalRow]) -> list[bool]:
 
 
 def kinds_that_follow(rows: Sequence[SignalRow]) -> list[set[str]]:
-    """Return kinds and functions of what comes after each row, up to the next layer.
+    """Return kinds and functions of the calls after each row, up to the next layer.
 
     A product of two signals is a "gate".
     """
@@ -108,6 +109,6 @@ def kinds_that_follow(rows: Sequence[SignalRow]) -> list[set[str]]:
 def _slope(function: str) -> float:
     """Return an activation's slope where the gain is right; 1 where that is unknown."""
     try:
-        return max(1e-3, slope(function))
-    except SchemeError:  # glu, say, which isn't elementwise
+        return max(LEAST_SLOPE, slope(function))
+    except SchemeError:  # not elementwise, such as glu
         return 1.0

@@ -9,8 +9,8 @@ from goodinit.streams import Law, Stream
 
 __all__ = ["effective_rank"]
 
-EXACT = 1024  # the smaller side up to which the Gram matrix is worked out
-PROBES = 64
+EXACT = 1024  # the smaller side up to which the Gram matrix is computed: 4 MB
+PROBES = 64  # of a sketch: a standard error of 18 % at most
 
 
 def effective_rank(x: Tensor) -> float | None:

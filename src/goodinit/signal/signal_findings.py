@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from torch import Tensor
 
+from goodinit._common.text import several
 from goodinit.findings import Finding
 from goodinit.findings.logits import blind_guess, loss_is_far_above_a_guess
 from goodinit.signal.activity import (
@@ -18,7 +19,7 @@ from goodinit.signal.activity import (
 from goodinit.signal.backward import find_explosion_in_time, find_lost_gradient
 from goodinit.signal.observer import Entropy, MomentsObserver
 from goodinit.signal.paths import Path
-from goodinit.signal.remedies import frozen, quieter, redrawn
+from goodinit.signal.remedies import freeze_line, redraw_line, smaller_head_line
 from goodinit.signal.rows import Signal
 from goodinit.signal.similarity import find_alike_outputs
 from goodinit.signal.size_over_depth import find_lost_signal, find_unstable_variance
@@ -31,23 +32,23 @@ EPSILON = "look for sqrt, log or a division at 0 in what follows: add an epsilon
 def find_in_signal(
     signal: Signal,
     observer: MomentsObserver,
-    ways: list[Path],
+    paths: list[Path],
     params: Mapping[str, Tensor],
     unset: bool = False,
 ) -> list[Finding]:
-    """Return what is wrong, the earliest cause first; none of a healthy model.
+    """Return what is wrong, the earliest cause first.
 
     Args:
         signal: what was measured.
         observer: what measured it.
-        ways: to each of its rows.
+        paths: to each of its rows.
         params: by name.
-        unset: whether norms divide by statistics that were never taken: what the signal does then
-            says nothing of how training starts.
+        unset: whether norms divide by statistics that were never computed: then the signal has
+            no meaning for training.
     """
     broken = list(_not_finite(signal, params, observer.bad_inputs))
-    if broken:  # of what came before it an explosion is the cause
-        grown = [f for f in find_lost_signal(signal, ways, observer.outputs) if f.code == "GI103"]
+    if broken:  # an explosion before it may be the cause
+        grown = [f for f in find_lost_signal(signal, paths, observer.outputs) if f.code == "GI103"]
         return [*broken, *grown]
     found = [
         *find_norm_around_zero(signal, params),
@@ -57,8 +58,8 @@ def find_in_signal(
     if unset:
         return found
     return [
-        *find_lost_signal(signal, ways, observer.outputs),
-        *find_unstable_variance(signal, ways),
+        *find_lost_signal(signal, paths, observer.outputs),
+        *find_unstable_variance(signal, paths),
         *find_alike_outputs(signal, params, observer),
         *find_idle_units(signal, params, observer.input_second),
         *find_dominating_biases(signal, params),
@@ -83,9 +84,9 @@ def _not_finite(signal: Signal, params: Mapping[str, Tensor], bad_inputs: int) -
                 row.key,
                 f"{row.forward.bad} of {math.prod(row.shape)} values are NaN or infinite, and no "
                 "earlier call's are",
-                redrawn([row], params, "LeCunNormal()", bad)
+                redraw_line([row], params, "LeCunNormal()", bad)
                 if bad
-                else "look for an overflow, or log, sqrt or a division of what came before",
+                else "look for an overflow, or for a log, sqrt or division of the call's inputs",
             )
             return
     for row in reversed(signal.rows):
@@ -109,13 +110,12 @@ def _not_finite(signal: Signal, params: Mapping[str, Tensor], bad_inputs: int) -
 def _without_gradient(signal: Signal) -> Iterator[Finding]:
     names = [gradient.name for gradient in signal.gradients if gradient.ratio is None]
     if names and len(names) < len(signal.gradients):
-        more = f" and {len(names) - 3} more" if len(names) > 3 else ""
         yield Finding(
             "GI109",
             "info",
-            ", ".join(names[:3]) + more,
-            "no gradient arrives: nothing that is returned (or the loss) depends on it",
-            frozen(names),
+            several(names),
+            "no gradient arrives: no output (or not the loss) depends on it",
+            freeze_line(names),
         )
 
 
@@ -133,5 +133,5 @@ def _first_loss(
             "loss",
             f"the first cross-entropy is {value:.3g}; a blind guess among {classes} classes has "
             f"{blind_guess(classes):.3g}: the logits are too large",
-            quieter(signal, params, number, classes),
+            smaller_head_line(signal, params, number, classes),
         )

@@ -35,7 +35,7 @@ def find_alike_outputs(
                 last.key,
                 "outputs hardly depend on the inputs: two samples have the cosine "
                 f"{cosine:.6f}{began}",
-                # A sigmoid's mean of 1/2 makes samples alike however its layers are drawn.
+                # A sigmoid's mean of 1/2 makes samples alike under any law of its layers.
                 AROUND if any(row.function in SIGMOIDS for row in signal.rows) else STANDARD,
             )
             break
@@ -58,7 +58,7 @@ def find_alike_outputs(
 
 
 def _lasts(signal: Signal, outputs: set[int]) -> list[SignalRow]:
-    """Return the last layer of each output that doesn't know averages alone, the latest first."""
+    """Return the last layer of each output that isn't made of averages alone, the latest first."""
     rows, averages = signal.rows, rows_of_averages(signal.rows)
     found: list[int | None] = []  # of each row, the last such layer that it came from
     for number, row in enumerate(rows):
@@ -73,6 +73,6 @@ def _lasts(signal: Signal, outputs: set[int]) -> list[SignalRow]:
 
 
 def _is_prior(row: SignalRow, params: Mapping[str, Tensor]) -> bool:
-    """Whether a layer is its bias, one number for all: a prior, such as focal loss starts from."""
+    """Return whether a layer is a prior: its bias, with one value, as focal loss starts from."""
     biases = [params[name] for name in row.params if params[name].dim() == 1]
     return any(is_level(bias) and is_bias(bias, row) for bias in biases)

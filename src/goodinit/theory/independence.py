@@ -1,4 +1,4 @@
-"""`independence`: whether weights and gradients are as independent as He's derivation takes them.
+"""`independence`: whether weights and gradients are as independent as He's derivation assumes.
 
 He et al. (2015), backward case: E|W^T g|^2 = |g|^2 |W|^2 / rows if the weights W and the gradient
 g at the layer's output are independent. With most losses g depends on W.
@@ -100,14 +100,14 @@ class Independence(Result[IndependenceRow]):
     """Whether He's assumption holds here. Iterate over it for its rows, one per layer.
 
     Attributes:
-        ratio: R = |dL/dx|^2 at the start (the floating inputs, or what the first embedding of the
-            inputs returned), over its mean when the backward pass uses redrawn weights: the same
-            forward pass, masks and output gradient.
-        interval: 95 %, for the redraws' number and for the weights' own chance.
+        ratio: R = |dL/dx|^2 at the start (the floating inputs, or the embedding of the inputs),
+            over its mean when the backward pass uses redrawn weights. Forward pass, masks and
+            output gradient are the same.
+        interval: 95 %, for the number of redraws and the chance of the weights themselves.
         rows: r and m of each layer, in execution order.
-        law: what the redrawn weights were drawn from.
-        skipped: keys of calls whose weights are inside of one function, as an LSTM's are: they
-            keep their own weights on the way back, and have no row.
+        law: the law of the redrawn weights.
+        skipped: keys of calls whose weights are inside of one function, such as an LSTM's. They
+            keep their weights in the backward pass, and have no row.
 
     Example:
         >>> import goodinit as gi
@@ -172,58 +172,61 @@ class Independence(Result[IndependenceRow]):
             return f"He's assumption holds here within {max(off, 0.01):.0%}."
         if self.holds:
             return (
-                "Nothing speaks against He's assumption here, which says little: with weights "
-                "drawn anew the gradient differs as much by chance. More redraws or wider layers "
-                "would tell."
+                "He's assumption is not refuted here, but the interval is wide: by chance alone, "
+                "other weights change the gradient as much. Use more redraws or wider layers."
             )
         small = abs(self.ratio - 1) <= SMALL_ERROR
-        said = f"is off by {abs(self.ratio - 1):.0%}, little but sure," if small else "doesn't hold"
+        size = (
+            f"is off by {abs(self.ratio - 1):.0%}, which is small but certain,"
+            if small
+            else "doesn't hold"
+        )
         return (
-            f"He's assumption {said} here: the squared gradient at the start is {self.ratio:.3g} "
-            f"times what independent weights would make of it. {_cause(self.rows)}"
+            f"He's assumption {size} here: the squared gradient at the start is {self.ratio:.3g} "
+            f"times that of independent weights. {_cause(self.rows)}"
         )
 
 
 def _cause(rows: Sequence[IndependenceRow]) -> str:
-    """Return where it breaks first on the way back, by r or by m, and why."""
+    """Return where it fails first in the backward pass, by r or by m, and why."""
     off = [(_off(row), row) for row in rows]
     clear = [row for size, row in reversed(off) if size > CLEAR_ERROR]
     size, row = max(off, key=lambda pair: pair[0])
     if not size:
-        return "At which layer isn't known: none has an r."
+        return "The layer isn't known: none has an r."
     row = clear[0] if clear else row
     uses = sum(other.weight == row.weight for other in rows)
     by_m = _log(row.m) > max(CLEAR_ERROR, _log(row.r))
     where = f"at the activation after {row.name}, m = {_three_places(row.m)}" if by_m else (
         f"at {row.name}, r = {_three_places(row.r)}"
     )  # fmt: skip
-    return f"On the way back it breaks first {where}: {_why(row, uses, by_m)}."
+    return f"In the backward pass it fails first {where}: {_why(row, uses, by_m)}."
 
 
 def _why(row: IndependenceRow, uses: int, by_m: bool) -> str:
     if uses > 1:
         return (
-            f"its weight {row.weight} is used {uses} times (tied), so that the gradient there has "
-            "to do with it"
+            f"its weight {row.weight} is used {uses} times (tied), so that the gradient there "
+            "depends on it"
         )
     known = row.own is not None and row.r is not None and row.own > MOST_OF_R * abs(row.r - 1)
     if known and row.sided is not None and row.sided > ONE_SIDED:
         return (
-            f"the readout above isn't zero-mean (the gradient that reaches the activation is to "
-            f"{row.sided:.0%} one number for all units), so that it goes along the layer's own "
-            "output"
+            f"the readout above isn't zero-mean ({row.sided:.0%} of the gradient that reaches the "
+            "activation is the same for all units), so that the gradient is parallel to the "
+            "layer's own output"
         )
     if by_m:
         more = "more" if (row.m or 0) > 1 else "less"
-        return f"the gradient is {more} where the activation lets it through than elsewhere"
+        return f"the gradient is {more} where the activation passes it than elsewhere"
     if known:
         return (
-            "the gradient goes along the layer's own output, as that of a loss that is curved in "
-            "it does (a squared error, cross-entropy with many classes)"
+            "the gradient is parallel to the layer's own output, as with a loss that is curved in "
+            "it (a squared error, cross-entropy with many classes)"
         )
     if row.own is None:
-        return "the gradient there depends on its weights; how isn't known but of linear layers"
-    return "its weights know more of the gradient than its output tells, as trained ones do"
+        return "the gradient there depends on its weights; the cause is known of linear layers only"
+    return "the gradient depends on its weights beyond its own output, as with trained weights"
 
 
 def _off(row: IndependenceRow) -> float:
@@ -241,24 +244,24 @@ def _three_places(value: float | None) -> str:
 def independence(
     model: nn.Module, inputs: Inputs, loss: Loss, plan: Plan | None = None, redraws: int = 8
 ) -> Independence:
-    """Measure whether weights and gradients are independent, as He's backward case takes them.
+    """Measure whether weights and gradients are independent, as He's backward case assumes.
 
-    The model is run once as it is, and once more for each redraw: the forward pass with its own
-    weights, the backward pass with others of the same law. Each use of a shared weight has one
-    of its own. Nothing of the model is changed.
+    The model runs once as it is, and once more for each redraw: the forward pass with its own
+    weights, the backward pass with others of the same law. Each use of a shared weight gets its
+    own. The model isn't changed.
 
     Args:
         model: with weights; unmodified.
         inputs: as for ``measure``.
         loss: called with the output; returns a scalar.
-        plan: says what the weights were drawn from. Without one, and for weights that it keeps
-            and that a parametrization makes, redrawn ones are iid normal with each weight's own
-            mean and std; the result says so.
-        redraws: how many; at least 2.
+        plan: the plan that drew the weights. Without one, and for weights that it keeps or that
+            are parametrized, redrawn weights are iid normal with each weight's own mean and std;
+            ``law`` of the result says which.
+        redraws: number of redraws, at least 2.
 
     Raises:
         SignalError: the model or the loss raised, fewer than 2 redraws, no layer with a gradient.
-        PlanError: what is passed as plan is none.
+        PlanError: ``plan`` is no Plan.
         MetaModelError: the model has no weights.
 
     Example:
@@ -281,7 +284,7 @@ def independence(
     params = {slot.name: slot.tensors for slot in found}
     taken = list(tensors_in(arguments(inputs)))
     if not all(bool(t.isfinite().all()) for t in taken if t.is_floating_point()):
-        raise SignalError("values of the inputs are NaN or infinite: look at the data")
+        raise SignalError("values of the inputs are NaN or infinite: check the data")
     laws = _laws(plan, found)
     observer = GradientObserver(params, taken)
     true = _squared_gradient(model, inputs, loss, names, observer)
@@ -318,9 +321,9 @@ def _row(layer: LayerGradients, mean: float) -> IndependenceRow:
 
 
 def _half_interval(drawn: list[float]) -> float:
-    """Return half of the interval of log R: one more draw falls into it 95 times of 100.
+    """Return half of the interval of log R, which one more draw falls into 95 times of 100.
 
-    Products of layers are log-normal, nearly (Hanin & Nica, 2020): so Student's t of the logs.
+    Products of layers are nearly log-normal (Hanin & Nica, 2020): hence Student's t of the logs.
     """
     n = len(drawn)
     t = STUDENT_T[n - 2] if n <= len(STUDENT_T) + 1 else NORMAL_95
@@ -366,8 +369,8 @@ def _squared_gradient(
         start = given if observer.start is None else [observer.start]
         if not start:
             raise SignalError(
-                "no input is floating, and no embedding looks one up, so that there is no start to "
-                "follow the gradient to: pass floating inputs, what the model makes of these"
+                "no input is floating, and no embedding looks one up, so that the gradient has no "
+                "start to go back to: pass floating inputs, such as the embedded tokens"
             )
         check_graph(total, output, "nothing that the model returns depends on the inputs")
         try:

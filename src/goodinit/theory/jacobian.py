@@ -25,14 +25,14 @@ def jacobian_spectrum(model: nn.Module, inputs: Inputs) -> Tensor:
     Dynamical isometry (Saxe et al., 2014; Pennington et al., 2017): if all are near 1, a gradient
     keeps its size in every direction. Their number is that of the smaller side.
 
-    The Jacobian is worked out row by row, in as many backward passes as a sample has outputs, and
-    one more a sample to see whether samples depend on each other (BatchNorm in training). Where
-    they do it is as many for each sample, the others held fixed. The model runs as in ``measure``,
-    and is as before afterwards.
+    The Jacobian is computed row by row, in as many backward passes as a sample has outputs, plus
+    one per sample to find out whether samples depend on each other (BatchNorm in training). If
+    they do, each sample takes as many passes, with the others fixed. The model runs as in
+    ``measure`` and isn't changed.
 
     Args:
         model: with weights; unmodified.
-        inputs: as for ``measure``; floating ones are what is differentiated by.
+        inputs: as for ``measure``; the Jacobian is with respect to the floating ones.
 
     Returns:
         float64, [samples, min(inputs, outputs of one sample)], the largest first.
@@ -81,7 +81,7 @@ def jacobian_spectrum(model: nn.Module, inputs: Inputs) -> Tensor:
 def _check(given: list[Tensor], outputs: list[Tensor], batch: int) -> None:
     if not given:
         raise SignalError(
-            "no input is floating: give the model what its embedding returns, to differentiate by"
+            "no input is floating: pass what the embedding returns to the rest of the model"
         )
     if not outputs:
         raise SignalError("no output depends on a floating input")
@@ -100,8 +100,8 @@ def _rows(y: Tensor, given: list[Tensor], batch: int) -> Tensor:
     """Return the Jacobians, [samples, outputs, inputs]."""
     rows = [_gradient(y[:, k].sum(), given, batch) for k in range(y.shape[1])]
     found = torch.stack(rows, 1)
-    # If samples don't see each other, the sum over them keeps their gradients apart.
-    if not any(_sees_others(y, sample, given, batch) for sample in range(batch)):
+    # If samples are independent, the gradient of their sum has each one's own in its place.
+    if not any(_depends_on_others(y, sample, given, batch) for sample in range(batch)):
         return found
     for sample in range(batch):
         for k in range(y.shape[1]):
@@ -109,8 +109,8 @@ def _rows(y: Tensor, given: list[Tensor], batch: int) -> Tensor:
     return found
 
 
-def _sees_others(y: Tensor, sample: int, given: list[Tensor], batch: int) -> bool:
-    """Whether a sample's outputs depend on other samples; all are asked, for one may be dead."""
+def _depends_on_others(y: Tensor, sample: int, given: list[Tensor], batch: int) -> bool:
+    """Return whether a sample's outputs depend on other samples."""
     # Outputs may add up to a constant, so they are weighted.
     weights = torch.linspace(1, 2, y.shape[1]).to(y)
     gradient = _gradient((y[sample] * weights).sum(), given, batch)

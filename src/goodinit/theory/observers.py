@@ -24,7 +24,9 @@ from goodinit.trace.calls import Call, tensors_in
 __all__ = ["GradientObserver", "LayerGradients", "RedrawnBackward", "squared_norm"]
 
 MULTIPLIES = frozenset(("contract", "attention", "opaque", "other"))
-PLUS = frozenset(("addmm", "baddbmm", "addbmm", "addmv"))  # the first is added
+ADD_FIRST = frozenset(("addmm", "baddbmm", "addbmm", "addmv"))  # their first argument is added
+CONSTANT = 1e-15  # a smaller std is rounding
+LEAST_SQUARE = 1e-300  # instead of 0 in a denominator
 WEIGHT_RIGHT = frozenset(("matmul", "mm", "bmm", "addmm", "baddbmm"))
 
 
@@ -58,9 +60,9 @@ class _Weight:
     """A tensor made from parameters alone.
 
     Attributes:
-        tensor: itself, kept alive, so that its id stays its own.
-        name: of the parameter.
-        view: of a tensor with the same values in another shape: what makes it from the other.
+        tensor: the tensor, kept alive, so that no other gets its id.
+        name: name of the parameter.
+        view: if it is a view or copy of another weight: makes it from that weight.
     """
 
     tensor: Tensor
@@ -72,9 +74,9 @@ class GradientObserver:
     """Runs calls as they are, and observes the gradients at layers and activations.
 
     Attributes:
-        rows: a row for each layer.
+        rows: one for each layer.
         skipped: keys of calls whose weights are inside of one function.
-        start: the first thing that an embedding returned for the inputs; None without one.
+        start: what the first embedding of the inputs returned; None without one.
     """
 
     def __init__(self, params: Mapping[str, Iterable[Tensor]], inputs: Iterable[Tensor]) -> None:
@@ -86,7 +88,7 @@ class GradientObserver:
         }
         self._inputs = {t.untyped_storage().data_ptr() for t in inputs if not t.is_floating_point()}
         self._keys = Keys()
-        self._gated: LayerGradients | None = None  # the last one that an activation followed
+        self._gated: LayerGradients | None = None  # the last one with an activation after it
 
     def source(self, original: Tensor, stand_in: Tensor) -> None: ...
     def enter(self, path: str, module: nn.Module, args: tuple[Any, ...]) -> None: ...
@@ -94,8 +96,8 @@ class GradientObserver:
     def call(self, call: Call) -> None: ...
 
     def change(self, func: Callable[..., Any], call: Call) -> object:
-        """Run a call; what it returns is what the model gets."""
-        key, role = self._keys.of(call), role_of(call.function)
+        """Run a call, and return what the model gets."""
+        key, role = self._keys.next_key(call), role_of(call.function)
         taken = list(tensors_in((call.args, dict(call.kwargs))))
         weights = [t for t in taken if id(t) in self._weights]
         matrices = [t for t in weights if t.dim() > 1]
@@ -103,7 +105,7 @@ class GradientObserver:
             return self._note_made_weight(func, call, weights, role)
         if role == "activation" and self.rows and not weights:
             return self._activation(func, call)
-        factors = taken[1:] if call.function in PLUS else taken
+        factors = taken[1:] if call.function in ADD_FIRST else taken
         signal = next(
             (t for t in factors if t.is_floating_point() and id(t) not in self._weights), None
         )
@@ -118,7 +120,7 @@ class GradientObserver:
         return result
 
     def _chosen(self, taken: Iterable[Tensor]) -> bool:
-        """Whether one of these tensors is an input's integers."""
+        """Return whether one of these tensors is an integer input."""
         return any(
             not t.is_floating_point() and t.untyped_storage().data_ptr() in self._inputs
             for t in taken
@@ -143,17 +145,17 @@ class GradientObserver:
     def _layer(
         self, func: Callable[..., Any], call: Call, key: str, weight: Tensor, signal: Tensor
     ) -> object:
-        x = _alias(signal)  # its own, so that its gradient is what came through this call alone
+        x = _alias(signal)  # so that its gradient is the part that came through this call
         row, sizes = LayerGradients(key, self._weights[id(weight)].name), dict[str, float]()
         self.rows.append(row)
         result = self._multiply(func, call, weight, {id(signal): x}, key)
 
-        def left(gradient: Tensor) -> None:
+        def note_leaving(gradient: Tensor) -> None:
             row.square = squared_norm(gradient)
             if sizes.get("y"):
                 row.r = row.square / sizes["y"]
 
-        _hook(x, left)
+        _hook(x, note_leaving)
         if isinstance(result, Tensor):
             self._arrival(call, row, weight, x, result, sizes)
         return result
@@ -178,19 +180,19 @@ class GradientObserver:
         sizes: dict[str, float],
         /,
     ) -> None:
-        """Note, when the gradient arrives at y, how large it would leave through x."""
+        """When the gradient arrives at y, note how large it would leave through x."""
         rows = _outputs(call, weight, y)
         factor = squared_norm(weight) / rows if rows else 0.0
         values = y.detach().clone() if call.function == "linear" and y.dim() == x.dim() else None
 
-        def arrived(gradient: Tensor) -> None:
+        def note_arriving(gradient: Tensor) -> None:
             sizes["y"] = size = squared_norm(gradient) * factor
             if values is not None and size:
                 along = (values * gradient).double().sum(-1).square()
-                lengths = x.detach().double().square().sum(-1).clamp_min(1e-300)
+                lengths = x.detach().double().square().sum(-1).clamp_min(LEAST_SQUARE)
                 row.own = (along / lengths).sum().item() / size
 
-        _hook(y, arrived)
+        _hook(y, note_arriving)
 
     def _activation(self, func: Callable[..., Any], call: Call) -> object:
         taken: object = call.args[0] if call.args else None
@@ -203,22 +205,22 @@ class GradientObserver:
             return result
         self._gated = row
 
-        def arrived(gradient: Tensor) -> None:
+        def note_arriving(gradient: Tensor) -> None:
             size, mean = squared_norm(gradient), slope.double().square().mean().item()
             row.m = squared_norm(gradient * slope) / (mean * size) if size and mean else None
             units = gradient.double().flatten(1) if gradient.dim() > 1 else gradient.double()[None]
             if size:
                 row.sided = units.sum(1).square().sum().item() / (units.shape[1] * size)
 
-        _hook(result, arrived)
+        _hook(result, note_arriving)
         return result
 
 
 class RedrawnBackward(GradientObserver):
-    """Multiplies by the weights forward, and by redrawn ones on the way back.
+    """Multiplies by the weights forward, and by redrawn weights backward.
 
     Attributes:
-        own: names of the weights that were drawn with their own mean and std.
+        own: names of the weights that were redrawn with their own mean and std.
     """
 
     def __init__(
@@ -246,22 +248,22 @@ class RedrawnBackward(GradientObserver):
         result = _run(func, call, {**other, id(weight): redrawn})
         assert isinstance(result, Tensor)
         assert isinstance(values, Tensor)
-        result.data.copy_(values)  # a product's backward pass needs what went in, not this
+        result.data.copy_(values)  # a product's backward pass needs its inputs, not its result
         return result
 
-    def _arrival(self, *_: object) -> None: ...  # only the true pass has an r
+    def _arrival(self, *_: object) -> None: ...  # only the true backward pass has an r
 
     def _activation(self, func: Callable[..., Any], call: Call) -> object:
         return func(*call.args, **call.kwargs)
 
     def _redrawn(self, tensor: Tensor, key: str) -> Tensor:
-        """Return another draw: each use of a shared weight has one of its own."""
+        """Return another draw; each use of a shared weight gets its own."""
         weight = self._weights[id(tensor)]
         if weight.view is not None:
             return weight.view(lambda base: self._redrawn(base, key))
         out = torch.empty_like(tensor.detach())
-        # With a number of its own in the key: else all networks met the same draws, and a mean over
-        # many of them kept the chance of these few.
+        # The key has a number of the weight: otherwise all networks get the same draws, and their
+        # mean doesn't average over them.
         first = float(tensor.detach().flatten()[0])
         stream = Stream(Stream(self._seed).key(f"{key} {first!r}", "independence").key0)
         law = self._laws.get(weight.name)
@@ -270,11 +272,11 @@ class RedrawnBackward(GradientObserver):
             return out
         self.own[weight.name] = None
         std, mean = (v.item() for v in torch.std_mean(tensor.detach().double(), correction=0))
-        return out.fill_(mean) if std < 1e-15 else stream.fill_(out, key, Law.normal(mean, std))
+        return out.fill_(mean) if std < CONSTANT else stream.fill_(out, key, Law.normal(mean, std))
 
 
 def _alias(tensor: Tensor) -> Tensor:
-    """Return the same numbers as a tensor of its own, which can be differentiated by."""
+    """Return the same values as a new tensor that requires a gradient."""
     return tensor.view_as(tensor) if tensor.requires_grad else tensor.detach().requires_grad_()
 
 
@@ -284,7 +286,7 @@ def squared_norm(tensor: Tensor) -> float:
 
 
 def _run(func: Callable[..., Any], call: Call, other: Mapping[int, Tensor]) -> object:
-    """Run a call with other tensors in the places of some."""
+    """Run a call with some of its tensors replaced."""
     return func(*_replace_tensors(call.args, other), **_replace_tensors(dict(call.kwargs), other))
 
 
@@ -306,15 +308,15 @@ def _view_of_redrawn(
     at: int,
     redraw: Callable[[Tensor], Tensor],
 ) -> Tensor:
-    """Return the view that a call made of a weight, of another draw of that weight."""
+    """Return the view that a call makes of another draw of a weight."""
     return list(tensors_in(_run(func, call, {id(base): redraw(base)})))[at]
 
 
 def _outputs(call: Call, weight: Tensor, y: Tensor) -> int | None:
-    """Return how many rows a weight has, one an output; None where that is unknown."""
+    """Return how many rows a weight has, one per output; None if unknown."""
     name, shape = call.function, tuple(weight.shape)
     if name.startswith("conv_transpose"):
-        # Of its taps each output sees one in stride ** axes.
+        # Each output gets one in stride ** axes of its taps.
         axes, stride = int(name[-2]), call.kwargs.get("stride", (*call.args[3:4], 1)[0])
         places = stride**axes if isinstance(stride, int) else math.prod(stride)
         return y.shape[-1 - axes] * places
@@ -331,7 +333,7 @@ def _outputs(call: Call, weight: Tensor, y: Tensor) -> int | None:
 
 
 def _einsum_outputs(call: Call, weight: Tensor) -> int | None:
-    """Return the product of the weight's sizes in an einsum that its result has."""
+    """Return the product of those of the weight's sizes in an einsum that its result has."""
     taken, _, made = call.args[0].replace(" ", "").partition("->")
     for letters, tensor in zip(taken.split(","), tensors_in(call.args[1:]), strict=False):
         if tensor is weight and "." not in letters and made:
@@ -356,5 +358,5 @@ def _hook(tensor: Tensor, function: Callable[[Tensor], None]) -> None:
 
 
 def _call_if_given(function: Callable[[Tensor], None], gradient: Tensor | None) -> None:
-    if gradient is not None:  # of several results this one may not be used
+    if gradient is not None:  # one of several results may be unused
         function(gradient.detach())
