@@ -1,4 +1,4 @@
-"""Findings of scales that don't fit: GI111, GI112, GI125 to GI128, GI132 to GI134."""
+"""Findings of scales that don't fit the model: GI111, GI112, GI125 to GI128, GI132 to GI134."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ HEAVY_BIAS = 100  # times what is left of the input's own part: then the cause n
 
 
 def scale_findings(context: Context) -> Iterator[Verdict]:
-    """Yield the findings of laws that are meant, and don't fit."""
+    """Yield the findings of laws that don't fit the model."""
     yield from _norms_around_zero(context)
     yield from _tied_too_large(context)
     flagged: set[str] = set()
@@ -83,7 +83,7 @@ def _tied_too_large(context: Context) -> Iterator[Verdict]:
 
 
 def _head(parameter: ParameterValues) -> str:
-    """Return the name under which a tied table multiplies."""
+    """Return the name under which a tied table is a projection."""
     names = [parameter.row.name, *parameter.row.tied]
     owners = [owner for owner, _ in parameter.slot.places]
     if len(names) != len(owners):
@@ -96,12 +96,12 @@ def _head(parameter: ParameterValues) -> str:
 
 
 def _known(context: Context, chain: Chain) -> bool:
-    """Whether its weights are drawn, so that arithmetic on their moments is worth something."""
+    """Return whether its weights follow laws, so that their moments determine the signal."""
     return all(context.identified(one).known and not one.constant for one in chain.weights)
 
 
 def _hidden(chain: Chain) -> Chain:
-    """Return a chain without a head or a gate at its end: those may be as small as they like."""
+    """Return a chain without a head or a gate at its end, which may be small."""
     facets = chain.links[-1].weight.row.facets
     if facets.part not in ("head", "gate", "router") and facets.activation not in GATES:
         return chain
@@ -128,7 +128,7 @@ def _over_depth(context: Context, whole: Chain) -> Iterator[Verdict]:
     if lost:
         code, severity = "GI125", lost
         heavy = q > HEAVY_BIAS * p
-        left = ": what is left is the biases, the same for every input" if heavy else ""
+        left = ": only the biases remain, the same for every input" if heavy else ""
         cause = f"{wide}: each passes {typical:.2g} of the second moment, together {p:.1g}{left}"
     else:
         code, severity = "GI126", explodes or "info"
@@ -137,7 +137,7 @@ def _over_depth(context: Context, whole: Chain) -> Iterator[Verdict]:
 
 
 def _gains(context: Context, flagged: set[str]) -> Iterator[Verdict]:
-    """A weight whose factor doesn't fit the activation before it, in a chain that isn't deep."""
+    """Weights whose gain doesn't fit the activation before them, in chains without a finding."""
     groups: dict[str, list[tuple[ParameterValues, float]]] = {}
     done: set[str] = set()
     for whole in context.chains:
@@ -159,7 +159,7 @@ def _gains(context: Context, flagged: set[str]) -> Iterator[Verdict]:
         ends = dict.fromkeys((f"{gains[0]:.2g}", f"{gains[-1]:.2g}"))
         between = " to ".join(ends)
         after = activation.partition("(")[0]
-        cause = f"gain {between} behind {after}, which wants {wanted**-0.5:.3g}"
+        cause = f"gain {between} after {after}, which needs {wanted**-0.5:.3g}"
         weights = [one for one, _ in rows]
         yield verdict("GI127", "info", weights, cause, context.redraw(weights))
 
@@ -184,7 +184,7 @@ def _off_center(context: Context) -> Iterator[Verdict]:
             "warning",
             bad,
             f"its values lie around {sample.mean:.2g} instead of 0 (std {sample.std:.2g}): "
-            f"inputs of one sign, such as those behind a relu, add up instead of averaging out",
+            f"inputs of one sign, such as those after a relu, add up instead of averaging out",
             context.redraw(bad),
         )
 
@@ -244,8 +244,8 @@ def _biases(context: Context) -> Iterator[Verdict]:
             "GI132",
             severity if context.identified(weight).known else "info",
             [one],
-            f"its second moment is {bias:.2g}, and what its weight makes of a unit signal "
-            f"{signal:.2g}: the layer starts by adding its bias and little else",
+            f"its second moment is {bias:.2g}, and that of its weight's output for a unit signal "
+            f"{signal:.2g}: the layer's output is almost only its bias",
             context.redraw([one], Zeros()),
         )
 

@@ -1,4 +1,4 @@
-"""Findings of values that can't be meant: GI120 to GI124, GI129 to GI131."""
+"""Findings of values that no law draws: GI120 to GI124, GI129 to GI131."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def _not_numbers(context: Context) -> Iterator[Verdict]:
             "GI120",
             "error",
             bad,
-            "NaN or infinite values: never initialised, or a training run that broke",
+            "NaN or infinite values: never initialized, or a training run that diverged",
             context.redraw(bad, again=True),
         )
 
@@ -68,7 +68,7 @@ def _bad_buffers(buffers: list[Slot]) -> Iterator[Verdict]:
             remedy = "build the model again: its module computes this buffer"
             if running:
                 remedy = f'model.get_submodule("{path}").reset_running_stats()'
-            cause = "a buffer holds NaN: never computed, or a training run that broke"
+            cause = "a buffer contains NaN: never computed, or a training run that diverged"
             yield Verdict(Finding("GI120", "error", slot.name, cause, remedy), ())
 
 
@@ -81,7 +81,7 @@ def _garbage(context: Context) -> Iterator[Verdict]:
             "GI121",
             garbage_severity(largest),
             bad,
-            f"values such as uninitialised memory holds: up to {largest:.3g}, and "
+            f"values that look like uninitialized memory: up to {largest:.3g}, and "
             f"{sample.tiny:.0%} between 0 and 1e-30",
             context.redraw(bad, again=True),
         )
@@ -122,7 +122,7 @@ def _alike(context: Context) -> Iterator[Verdict]:
         near = [*order[max(number - 1, 0) : number], *order[number + 1 : number + 2]]
         stuck = any(other.row.name in flat for other in near)
         code = "GI122" if one.row.name in zero else "GI123"
-        severity, why = _verdict(context, one, code, stuck, id(one) in followed)
+        severity, why = _severity_of_equal_units(context, one, code, stuck, id(one) in followed)
         severe.setdefault((code, severity, why), []).append(one)
     for (code, severity, why), rows in severe.items():
         what = "all zero" if code == "GI122" else "the same weights for every unit"
@@ -135,21 +135,21 @@ def _alike(context: Context) -> Iterator[Verdict]:
         )
 
 
-def _verdict(
+def _severity_of_equal_units(
     context: Context, parameter: ParameterValues, code: str, stuck: bool, followed: bool
 ) -> tuple[Severity, str]:
     if stuck:
-        return "error", "so is the weight next to it, and no gradient ever tells its units apart"
+        return "error", "so is the next weight, and no gradient ever makes its units different"
     if code == "GI123":
-        return "warning", "its units start as one, and only what follows can tell them apart"
+        return "warning", "its units start equal, and only later layers can make them different"
     if (parameter.row.facets.activation or "") in ("relu", "relu6") and not _has_bias(
         context, parameter
     ):
         return "error", "relu passes no gradient at 0, so that it stays zero"
     if followed:
-        return "warning", "nothing of the input gets past it before the first step"
-    told = "" if context.inputs else " (if it ends a residual branch it is; inputs= would tell)"
-    return "info", f"nothing gets past it at first, which may be meant{told}"
+        return "warning", "no input passes it before the first step"
+    hint = "" if context.inputs else " (as the end of a residual branch; pass inputs= to find out)"
+    return "info", f"no input passes it at first, which may be intended{hint}"
 
 
 def _may_be_zero(parameter: ParameterValues) -> bool:
@@ -166,7 +166,7 @@ def _has_bias(context: Context, parameter: ParameterValues) -> bool:
 
 
 def _rows_equal(parameter: ParameterValues) -> bool:
-    """Whether each unit has the weights of the first; of one unit, or one input each, no."""
+    """Return whether all units, of two or more, have the same weights."""
     assert parameter.whole is not None
     layout = parameter.row.facets.layout
     values = parameter.whole.values
@@ -242,7 +242,7 @@ def _padding(context: Context) -> Iterator[Verdict]:
             "GI129",
             "warning" if known else "info",
             [one],
-            f"row {rows} is the padding and isn't zero; no gradient will change it",
+            f"row {rows} is the padding and isn't zero; no gradient changes it",
             f'model.get_parameter("{one.row.name}").data[{bad[0]}].zero_()'
             if len(bad) == 1
             else f'model.get_parameter("{one.row.name}").data[[{rows}]] = 0',
@@ -260,8 +260,8 @@ def _lost_writes(context: Context) -> Iterator[Verdict]:
                 "GI130",
                 "warning",
                 [one],
-                f"its std is {attribute:.3g}, and at the next run weight_norm puts std "
-                f"{effective:.3g} there: what was written to it is lost",
+                f"its std is {attribute:.3g}, but the next run of weight_norm replaces it by "
+                f"values of std {effective:.3g}: what was written to it is lost",
                 context.redraw([one], Normal(_short(attribute))),
             )
         elif write_was_lost(stored, effective) and not constant_g:
@@ -269,8 +269,8 @@ def _lost_writes(context: Context) -> Iterator[Verdict]:
                 "GI130",
                 "warning",
                 [one],
-                f"it was drawn with std {stored:.3g}, and weight_norm divides that out: the layer "
-                f"sees std {effective:.3g}, from before",
+                f"it was drawn with std {stored:.3g}, but weight_norm divides by it: the layer "
+                f"uses the old std, {effective:.3g}",
                 context.redraw([one], Normal(_short(stored))),
             )
 
@@ -283,7 +283,7 @@ def _short(value: float) -> float:
 def _weight_norm_scales(
     parameter: ParameterValues,
 ) -> tuple[float, float, float | None, bool] | None:
-    """Return the scale of g v/|v|, of v, of the attribute that a hook keeps, and if g is one."""
+    """Return the scale of g v/|v|, of v, of a hook's attribute, and whether g is constant."""
     slot = parameter.slot
     if slot.how == "weight_norm":
         g, v = slot.tensors
@@ -362,6 +362,6 @@ def _cut(parameter: ParameterValues, level: float) -> str | None:
         return (
             f"{(low + high) / read:.1%} of the values lie at exactly {sample.low:g} and "
             f"{sample.high:g}: "
-            f"they were clamped, which is no truncated law"
+            f"they were clamped, which is not a truncated law"
         )
     return None

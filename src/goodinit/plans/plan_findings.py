@@ -1,4 +1,4 @@
-"""What is doubtful about a plan: the findings GI111 to GI115, GI117, GI118 and GI132."""
+"""The findings of a plan: GI111 to GI115, GI117, GI118 and GI132."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def find_in_plan(
     kept: Kept,
     anatomy: Anatomy,
 ) -> tuple[Finding, ...]:
-    """Return what a reader of the plan should know before applying it."""
+    """Return what is doubtful about a plan."""
     return (
         *_norms_around_zero(rows, anatomy),
         *_tied_too_large(rows, slots, anatomy),
@@ -141,22 +141,22 @@ def _needs_flow(rows: tuple[PlanRow, ...], recipe: Recipe, anatomy: Anatomy) -> 
             "GI113",
             "warning",
             "what only the data flow shows",
-            f"the model has no weights and asked for values ({anatomy.reason}), so that module "
-            f"types and shapes told instead",
-            "plan a small model of the same kind that has weights: it is run with them",
+            f"the model has no weights and needs values to run ({anatomy.reason}), so that module "
+            f"types and shapes were used instead",
+            "plan a small model of the same kind that has weights: it can run",
         )
         return
     weights = [row for row in rows if row.layout is not None and row.kind in ("linear", "conv")]
-    unseen = [row for row in weights if row.activation is None and row.ends_residual is None]
+    unclear = [row for row in weights if row.activation is None and row.ends_residual is None]
     shallow = [row for row in weights if row.ends_residual and row.depth is None]
     asked = any(_asks_flow(rule) for rule in recipe.rules)
-    if asked and (len(unseen) > 1 or shallow):  # a single layer is followed by nothing
+    if asked and (len(unclear) > 1 or shallow):  # nothing follows a single layer
         yield Finding(
             "GI113",
             "info",
             "rules by residual ends and by the activation that follows",
-            "no inputs were given, so that module types alone tell these, and the depth",
-            "pass inputs=, a batch such as the model will get",
+            "no inputs were given, so that these, and the depth, come from module types alone",
+            "pass inputs=, a batch like those that the model will get",
         )
 
 
@@ -174,7 +174,7 @@ def _never_won(recipe: Recipe, won: dict[int, int]) -> Iterator[Finding]:
                 "info",
                 rule.text,
                 "later rules win wherever it matches",
-                "move it behind them, or drop it",
+                "move it behind them, or remove it",
             )
 
 
@@ -186,26 +186,26 @@ def _extra_keys(kept: Kept, rows: tuple[PlanRow, ...]) -> Iterator[Finding]:
             "info",
             kept.extra[0],
             f"the state dict in keep has {len(kept.extra)} keys that the model doesn't",
-            f"check their names.{near}" if near else "nothing, if they belong to another part",
+            f"check their names.{near}" if near else "none, if they belong to another part",
         )
 
 
 def _left_alone(rows: tuple[PlanRow, ...]) -> Iterator[Finding]:
-    """A parameter kept for want of knowledge holds what its constructor left, or garbage."""
+    """A parameter that no rule knows keeps its constructor's value, which may be garbage."""
     bad = [row for row in rows if not row.buffer and row.why.startswith(WHY_LEFT)]
     if bad:
         yield Finding(
             "GI117",
             "info",
             several((row.name for row in bad), 1),
-            "kept as the constructor left it, for nothing here knows its law",
-            "if that was torch.empty, give it a rule: "
+            "left unchanged: goodinit has no rule for this kind of parameter",
+            "if its constructor calls torch.empty, give it a rule: "
             f"recipe.override(gi.Rule({bad[0].name!r}, gi.Zeros()))",
         )
 
 
 def _grown_apart(rows: tuple[PlanRow, ...], kept: Kept) -> Iterator[Finding]:
-    """New tokens that are fifty times as long as the old ones drown them."""
+    """New rows whose scale isn't that of the checkpoint's."""
     for row in rows:
         old = kept.grown[row.name].std if row.name in kept.grown else None
         for block, _, new in row.moments() if old else ():
@@ -214,9 +214,9 @@ def _grown_apart(rows: tuple[PlanRow, ...], kept: Kept) -> Iterator[Finding]:
                     "GI118",
                     "warning",
                     row.name,
-                    f"its {block} part is drawn with std {new:.3g}, and the checkpoint's values "
+                    f"its {block} part is drawn with std {new:.3g}; the checkpoint's values "
                     f"have {old:.3g}",
-                    f"draw on their scale: recipe.override(gi.Rule({row.name!r}, "
+                    f"draw it with their std: recipe.override(gi.Rule({row.name!r}, "
                     f"gi.Normal({old:.3g})))",
                 )
                 break
