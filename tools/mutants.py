@@ -22,6 +22,7 @@ import importlib
 import importlib.abc
 import importlib.util
 import json
+import math
 import os
 import random
 import re
@@ -78,7 +79,8 @@ LIMIT = (
 ANSWERS = (0, 1, 2, 3, -signal.SIGSEGV, -signal.SIGABRT)
 BROKEN = 99  # exit code of a child in which not the test, but this driver failed
 ENOUGH = 0.9  # of the faults killed
-THIRD_PARTY = {"torch", "numpy", "scipy", "hypothesis", "transformers", "safetensors", "sklearn"}
+# Imported once for all. Not transformers: it needs what tests/conftest.py does first.
+THIRD_PARTY = {"torch", "numpy", "scipy", "hypothesis", "sympy"}
 
 
 def operators() -> Iterator[str]:
@@ -109,18 +111,19 @@ def faults(rooms: tuple[str, ...]) -> list[MutationSpec]:
     return found
 
 
-def sampled(found: list[MutationSpec], size: int | None, seed: int) -> list[MutationSpec]:
-    """``size`` faults in different places, or all. A larger sample begins with a smaller one."""
-    found = found[:]
-    random.Random(seed).shuffle(found)
-    if size is None:
-        return [fault for fault in found if matters(fault)]
-    chosen: dict[tuple[Path, tuple[int, int]], MutationSpec] = {}
-    for fault in found:
+def shuffled(found: list[MutationSpec], seed: int, *, places: bool) -> Iterator[MutationSpec]:
+    """The faults in a random order, if asked for only one in each place of the code.
+
+    A larger sample begins with a smaller one.
+    """
+    order = found[:]
+    random.Random(seed).shuffle(order)
+    taken: set[tuple[Path, tuple[int, int]]] = set()
+    for fault in order:
         place = fault.module_path, fault.start_pos
-        if len(chosen) < size and place not in chosen and matters(fault):
-            chosen[place] = fault
-    return list(chosen.values())
+        if not (places and place in taken):
+            taken.add(place)
+            yield fault
 
 
 class Bare(ast.NodeTransformer):
@@ -172,6 +175,7 @@ class Replaced(importlib.abc.MetaPathFinder):
         parts = path.relative_to("src").with_suffix("").parts
         self.name = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
         self.path, self.text = str(ROOT / path), text
+        self.used = False
 
     def find_spec(self, name: str, path: object, target: object = None) -> ModuleSpec | None:
         if name != self.name:
@@ -180,6 +184,7 @@ class Replaced(importlib.abc.MetaPathFinder):
 
         class Loader(SourceFileLoader):
             def get_code(self, fullname: str) -> CodeType:
+                finder.used = True
                 return compile(finder.text, finder.path, "exec", dont_inherit=True)
 
         loader = Loader(name, self.path)
@@ -233,6 +238,10 @@ class Chosen:
     def pytest_sessionstart(self) -> None:
         # Before pytest's own finder, which imports the files that it is called with.
         sys.meta_path.insert(0, self.finder)
+
+    def pytest_sessionfinish(self) -> None:
+        if not self.finder.used:
+            pytest.exit(f"{self.finder.name} was imported from its file", BROKEN)
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
@@ -329,14 +338,17 @@ def function_at(path: Path, line: int) -> int | None:
     return best
 
 
-def run_against(text: str, fault: MutationSpec, record: Record) -> tuple[int | None, str]:
-    """Run the tests for a fault with this text of its file."""
-    tests = record.tests(fault)
+def run_against(
+    text: str, fault: MutationSpec, record: Record, most: int | None = None
+) -> tuple[int | None, str]:
+    """Run the tests for a fault, or the first few, with this text of its file."""
+    tests = record.tests(fault)[:most]
     files = list(dict.fromkeys(test.partition("::")[0] for test in tests))
 
     plugin = Chosen(tests, Replaced(fault.module_path, text))
 
     def act() -> int:
+        sys.meta_path.insert(0, plugin.finder)  # for what a conftest imports
         return run_tests(["-x", "--no-header", "--tb=line", *files], plugin)
 
     return in_child(act, LIMIT * sum(record.seconds[test] for test in tests) + 20)
@@ -357,12 +369,11 @@ def judged(fault: MutationSpec, record: Record) -> WorkResult:
     return WorkResult(WorkerOutcome.NORMAL, output[-2000:], outcome, diff)
 
 
-def check_driver(chosen: list[MutationSpec], record: Record) -> None:
-    """Stop unless the tests pass with files replaced by themselves, one in each room."""
-    for fault in {fault.module_path.parts[2]: fault for fault in chosen}.values():
-        code, output = run_against(texts(fault)[0], fault, record)
-        if code != 0:
-            raise RuntimeError(f"tests for {key(fault)} fail without it: {code}\n{output[-5000:]}")
+def check_driver(fault: MutationSpec, record: Record) -> None:
+    """Stop unless tests pass with a file replaced by itself."""
+    code, output = run_against(texts(fault)[0], fault, record, 30)
+    if code != 0:
+        raise RuntimeError(f"tests for {key(fault)} fail without it: {code}\n{output[-5000:]}")
 
 
 def digest() -> str:
@@ -412,21 +423,30 @@ def main() -> int:
         if code != 0:
             print(f"some tests fail without a fault, and are left out:\n{output[-3000:]}")
     record = Record()
-    size = None if options.sample == "all" else int(options.sample)
-    chosen = sampled(faults(tuple(options.rooms.split(","))), size, options.seed)
     for name in record.modules:  # into this process once, not into each child
         importlib.import_module(name)
-    check_driver(chosen, record)
+    size = math.inf if options.sample == "all" else int(options.sample)
+    found = faults(tuple(options.rooms.split(",")))
+    count, checked = 0, set[str]()
     with use_db(session) as db:
         done = {key(item.mutations[0]) for item, _ in db.completed_work_items}
-        for number, fault in enumerate(chosen, 1):
+        for fault in shuffled(found, options.seed, places=size < math.inf):
+            if count == size:
+                break
             if key(fault) in done:
+                count += 1
                 continue
-            item = WorkItem.single(key(fault), fault)
-            result = judged(fault, record)
+            if not matters(fault):
+                continue
+            room = fault.module_path.parts[2]
+            if room not in checked:
+                checked.add(room)
+                check_driver(fault, record)
+            item, result = WorkItem.single(key(fault), fault), judged(fault, record)
             db.add_work_item(item)
             db.set_result(item.job_id, result)
-            print(f"{number:4} of {len(chosen)}: {item.job_id} {result.test_outcome}", flush=True)
+            count += 1
+            print(f"{count:4} of {size}: {item.job_id} {result.test_outcome.value}", flush=True)
         return 0 if report(db) >= ENOUGH else 1
 
 

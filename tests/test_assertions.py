@@ -1,0 +1,81 @@
+"""An assertion accepts one answer: a check of the tests themselves.
+
+An ``or`` in an assertion lets a wrong value pass as well as the right one, and so does a literal
+list of the values that would do. What holds in some cases only is asserted in these cases only.
+"""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+TESTS = Path(__file__).parent
+FILES = sorted(TESTS.rglob("*.py"))
+
+# Where more than one answer is right: file, function, and why.
+EXCEPTIONS = {
+    ("nn/test_arguments.py", "test_what_is_no_tensor"): "torch's functions raise either of two",
+    ("streams/test_streams_dieharder.py", "test_dieharder"): "dieharder calls chance WEAK",
+}
+
+
+def two_answers(source: str) -> Iterator[tuple[str, str]]:
+    """(name of the test, what it accepts) of each assertion that accepts several answers."""
+    for function in ast.walk(ast.parse(source)):
+        if not isinstance(function, ast.FunctionDef):
+            continue
+        for node in ast.walk(function):
+            if isinstance(node, ast.Assert):
+                yield from ((function.name, ast.unparse(part)) for part in several(node.test))
+            elif isinstance(node, ast.Call) and ast.unparse(node.func) == "pytest.raises":
+                if any(isinstance(kind, ast.Tuple) for kind in node.args):
+                    yield function.name, ast.unparse(node)
+                for pattern in (keyword.value for keyword in node.keywords):
+                    if isinstance(pattern, ast.Constant) and "|" in str(pattern.value):
+                        yield function.name, ast.unparse(node)
+
+
+def several(test: ast.expr) -> Iterator[ast.expr]:
+    """The parts of an assertion that leave a choice."""
+    if isinstance(test, ast.BoolOp) and isinstance(test.op, ast.Or):
+        yield test
+    for node in ast.walk(test):
+        if isinstance(node, ast.BoolOp) and isinstance(node.op, ast.Or):
+            last = node.values[-1]
+            if node is not test and isinstance(last, ast.Constant) and last.value != "":
+                yield node  # `depth or 1`: None would do as well
+        elif isinstance(node, ast.Compare) and isinstance(node.ops[0], ast.In):
+            wanted = node.comparators[0]
+            if isinstance(wanted, ast.Tuple | ast.List | ast.Set):
+                yield node
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(TESTS).as_posix())
+def test_each_assertion_accepts_one_answer(path: Path) -> None:
+    name = path.relative_to(TESTS).as_posix()
+    found = [
+        (function, text)
+        for function, text in two_answers(path.read_text())
+        if (name, function) not in EXCEPTIONS
+    ]
+    assert not found
+
+
+@pytest.mark.parametrize(
+    ("line", "wrong"),
+    [
+        ("assert code == 1", False),
+        ("assert not (a or b)", False),
+        ("assert name in names", False),
+        ("assert '>>>' in (function.__doc__ or '')", False),
+        ("assert code in (0, 1)", True),
+        ("assert (row.depth or 1) == 1", True),
+        ("assert 'a' in text or 'b' in text", True),
+        ("with pytest.raises(ValueError, match='this|that'): pass", True),
+        ("with pytest.raises(ValueError, match='this'): pass", False),
+        ("with pytest.raises((ValueError, TypeError)): pass", True),
+    ],
+)
+def test_the_check_sees(line: str, wrong: bool) -> None:
+    assert bool(list(two_answers(f"def test():\n    {line}"))) == wrong
