@@ -434,8 +434,16 @@ def test_scales_that_are_small_beside_the_mean(dtype: torch.dtype) -> None:
     w = torch.empty(100_000, dtype=dtype)
     single = dtype == torch.float32
     for mean, std in [(1.0, 1e-9), (1000.0, 1e-6), (-3.0, 2e-8)]:
-        assert single or abs(init.normal_(w, mean, std, seeded()).std().item() / std - 1) < 0.01
-    init.uniform_(w, 0.1, 0.1000000001)
-    assert (w == torch.tensor(0.1)).all() if single else ((w >= 0.1) & (w <= 0.1000000001)).all()
-    init.uniform_(w, 1 + 1e-8, 1 + 2e-8)
-    assert single or (len(w.unique()) > 1000 and w.min() >= 1 + 1e-8 and w.max() <= 1 + 2e-8)
+        init.normal_(w, mean, std, seeded())
+        if single:
+            assert (w == mean).all()
+        else:
+            assert abs(w.std().item() / std - 1) < 0.01
+    for low, high in [(0.1, 0.1000000001), (1 + 1e-8, 1 + 2e-8)]:
+        init.uniform_(w, low, high)
+        if single:
+            assert (w == torch.tensor(low)).all()
+        else:
+            assert w.min() >= low
+            assert w.max() <= high
+            assert len(w.unique()) > 1000

@@ -117,7 +117,7 @@ def test_on_meta_module_types_tell_and_the_reason_is_given():
 
 
 def test_an_error_on_meta_that_is_the_models_own_is_told():
-    with pytest.raises(TraceError, match=r"shapes|size|mat1") as caught:
+    with pytest.raises(TraceError, match="same reduction dim") as caught:
         read(EagerMoE().to("meta"), torch.randn(32, 9))
     assert isinstance(caught.value, GoodinitError)
     assert caught.value.__cause__ is not None
@@ -126,7 +126,7 @@ def test_an_error_on_meta_that_is_the_models_own_is_told():
 
 
 def test_an_error_of_the_model_is_told_with_its_cause():
-    with pytest.raises(TraceError, match=r"shapes|size|mat1") as caught:
+    with pytest.raises(TraceError, match=r"mat1 and mat2 shapes") as caught:
         read(nn.Linear(3, 3), torch.randn(2, 5))
     assert isinstance(caught.value.__cause__, RuntimeError)
 
@@ -237,7 +237,7 @@ def test_attention_with_weights_returned_and_masks():
 def test_lazy_modules_are_an_error_that_says_how_to_mend_it():
     model = nn.Sequential(nn.LazyLinear(4), nn.ReLU(), nn.Linear(4, 2))
     for inputs in (torch.randn(2, 3), None):
-        with pytest.raises(GoodinitError, match=r"0\.weight|[Ll]azy"):
+        with pytest.raises(GoodinitError, match=r"0\.weight of LazyLinear"):
             read(model, inputs)
     assert isinstance(model[0].weight, nn.UninitializedParameter)
 
