@@ -47,7 +47,9 @@ def several(test: ast.expr) -> Iterator[ast.expr]:
                 yield node  # `depth or 1`: None would do as well
         elif isinstance(node, ast.Compare) and isinstance(node.ops[0], ast.In):
             wanted = node.comparators[0]
-            if isinstance(wanted, ast.Tuple | ast.List | ast.Set):
+            if isinstance(wanted, ast.Tuple | ast.List | ast.Set) and not any(
+                isinstance(item, ast.Starred) for item in wanted.elts
+            ):
                 yield node
 
 
