@@ -1,9 +1,10 @@
-"""For people's own tests: ``assert_healthy``."""
+"""For your own tests: ``assert_healthy``."""
 
 from __future__ import annotations
 
 from torch import nn
 
+from goodinit._common.text import count
 from goodinit.signal.checks import Loss
 from goodinit.signal.measure import measure
 from goodinit.trace.run import Inputs
@@ -12,16 +13,16 @@ __all__ = ["assert_healthy"]
 
 
 def assert_healthy(model: nn.Module, inputs: Inputs, loss: Loss | None = None) -> None:
-    """Fail unless signal and gradient survive in a model, as it is, on a batch.
+    """Fail unless signal and gradient survive in a model with its current weights.
 
     Args:
-        model: as for ``goodinit.measure``, which runs it; it is as before afterwards.
-        inputs: as for ``measure``; two samples or more.
-        loss: as for ``measure``; without one the first loss isn't judged.
+        model: as for ``goodinit.measure``, which runs it and leaves it unchanged.
+        inputs: as for ``measure``; at least two samples.
+        loss: as for ``measure``; without it the first loss isn't judged.
 
     Raises:
-        AssertionError: lists the findings that are warnings or errors, with causes and remedies.
-        GoodinitError: as for ``measure``: the model raises, say.
+        AssertionError: lists all warnings and errors, with causes and remedies.
+        GoodinitError: as for ``measure``, for example because the model raised.
 
     Example:
         >>> import torch
@@ -40,5 +41,5 @@ def assert_healthy(model: nn.Module, inputs: Inputs, loss: Loss | None = None) -
     __tracebackhide__ = True  # pytest shows the caller's line
     findings = [f for f in measure(model, inputs, loss).findings if f.severity != "info"]
     if findings:
-        count = f"{len(findings)} finding{'s' * (len(findings) > 1)}"
-        raise AssertionError("\n".join([count, *map(str, findings)]))
+        lines = [count(len(findings), "finding"), *map(str, findings)]
+        raise AssertionError("\n".join(lines))

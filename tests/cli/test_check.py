@@ -157,12 +157,12 @@ def test_the_page(call, folder):
     assert done.err == "page: mlp.html\n"
     text = (folder / "mlp.html").read_text()
     assert "<title>mlp: signal</title>" in text
-    assert "What each parameter was drawn from: he" in text
+    assert "How each parameter was initialized: he" in text
     done = call("compare", "demo:mlp", "--recipes", "he,xavier", "--seeds", "1", "--html", "c.html")
     assert done.code == 0
     text = (folder / "c.html").read_text()
-    assert "drawn from: he" in text
-    assert "drawn from: xavier" in text
+    assert "initialized: he" in text
+    assert "initialized: xavier" in text
 
 
 def test_names_of_modules_are_text(call, folder):

@@ -40,9 +40,13 @@ SUMMARY = (
     "findings",
 )
 LEGEND = (
-    "The line connects {}; dots are other calls. A band is one standard error, from the finite "
-    "number of samples and units. A cross is a value that is 0 (bottom) or not finite (top). Calls "
+    "The line connects {}. {} A cross is a value that is 0 (bottom) or not finite (top). Calls "
     "that only reshape or cast are omitted. docs/findings.md explains the codes."
+)
+SEEDS = "Thin lines are single seeds, the thick line is their median."
+ONE_SEED = (
+    "Dots are other calls. The band is one standard error, from the finite number of samples and "
+    "units."
 )
 # plotly's default bar has a button that uploads the figure.
 BUTTONS = [["zoom2d", "pan2d", "resetScale2d", "toImage"]]
@@ -100,9 +104,14 @@ def _page(comparison: Comparison, title: str) -> Iterator[str]:
         yield from _table(comparison, rows)
     yield from _plans(comparison)
     yield (
-        f"<footer><p>{escape(LEGEND.format(line_over_depth(comparison).along))}</p></footer>\n"
+        f"<footer><p>{escape(_legend(comparison))}</p></footer>\n"
         f"<script>\n{_file('page.js')}</script>\n</body>\n</html>\n"
     )
+
+
+def _legend(comparison: Comparison) -> str:
+    seeds = max((len(signals) for signals in comparison.signals.values()), default=0)
+    return LEGEND.format(line_over_depth(comparison).along, SEEDS if seeds > 1 else ONE_SEED)
 
 
 def _file(name: str) -> str:
