@@ -1,284 +1,290 @@
-"""Plans to JSON and back. What is read may come from anywhere: nothing in it is believed.
+"""Plans to JSON and back. A file may come from anywhere: everything in it is checked.
 
     {"goodinit_plan": 1, "recipe": "he", "how": "meta", "prefix": "", "seed": null,
      "rows": [{"name": "fc.weight", "shape": [10, 20], ...}], "findings": [...]}
 
-Every field is written; a field that is missing, unknown or of another type is refused, with its
-place in the file, ``rows[3].blocks[0].box``.
+Every field is written. A field that is missing, unknown, repeated or of another type is refused,
+and the error names its place: ``rows[3].blocks[0].box``, counted from 0 as in Python.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import json
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping
-from typing import NoReturn, TypeVar, cast
+from typing import Any, NoReturn, TypeVar, cast
 
 import torch
 
 from goodinit.anatomy.rows import KINDS, PARTS, Box
 from goodinit.anatomy.writable import check_range
 from goodinit.errors import PlanFileError, SchemeError
-from goodinit.findings import Finding, Severity
-from goodinit.plans import json_strict as strict
+from goodinit.findings import Finding
 from goodinit.plans.rows import PlanBlock, PlanRow, common
 from goodinit.schemes import Layout, Scheme, from_dict
 from goodinit.schemes.fields import short_repr
 
-__all__ = ["VERSION", "Fields", "dumps", "loads", "read_finding", "read_row", "write_row"]
+__all__ = ["dump", "parse", "read_plan", "write_plan", "write_row"]
 
 T = TypeVar("T")
+Reader = Callable[[object, str], T]
+"""Returns what a value in a file stands for; refuses it by its place, the second argument."""
+
 VERSION = 1
-SEVERITIES: tuple[Severity, ...] = ("info", "warning", "error")
-_BIG = 2**63  # no size, index or seed is larger
-_MOST_AXES = 64  # torch's own limit
-_LONGEST_NAME = 1000  # characters of a parameter's name
-_MOST_CUT = 8  # axes along which blocks are cut
-_LAYOUT_AXES = ("outputs", "inputs", "window", "batch")
+SEVERITIES = ("info", "warning", "error")
+# Bounds of what a hostile file can cost.
+LARGEST = 2**63  # no size, index or seed is larger
+MOST_DIGITS = 400  # of a whole number: reading one takes quadratic time
+MOST_AXES = 64  # torch's own limit
+LONGEST_NAME = 1000  # characters of a parameter's name
+MOST_CUT = 8  # axes along which blocks are cut: checking them takes 2**8 corners for each
 
 
-def dumps(data: object, *, canonical: bool = False) -> str:
+# writing
+
+
+def dump(data: object, *, canonical: bool = False) -> str:
     """Return JSON; the canonical form has sorted keys and no spaces, for digests."""
     if canonical:
         return json.dumps(data, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return json.dumps(data, indent=1, allow_nan=False)
 
 
-def loads(raw: bytes, source: str) -> object:
-    """Return the data in UTF-8 JSON; strict about duplicate keys, NaN and depth.
-
-    Raises:
-        PlanFileError: it is no such JSON.
-    """
-    try:
-        return strict.parsed(raw)
-    except ValueError as error:
-        message = f"{source} holds no plan: {error}. Save it again with plan.save"
-        raise PlanFileError(message) from error
+def write_plan(fields: Mapping[str, object]) -> dict[str, object]:
+    """Return a plan's fields as plain data."""
+    return {"goodinit_plan": VERSION} | {
+        key: _plain(fields[key]) for key in _PLAN if key != "goodinit_plan"
+    }
 
 
 def write_row(row: PlanRow) -> dict[str, object]:
     """Return a row as plain data."""
-    return {
-        "name": row.name,
-        "shape": list(row.shape),
-        "dtype": str(row.dtype).removeprefix("torch."),
-        "owner": row.owner,
-        "kind": row.kind,
-        "part": row.part,
-        "layer": row.layer,
-        "depth": row.depth,
-        "activation": row.activation,
-        "ends_residual": row.ends_residual,
-        "layout": None if row.layout is None else _write_layout(row.layout),
-        "fan_in": row.fan_in,
-        "fan_out": row.fan_out,
-        "scheme": None if row.blocks or row.scheme is None else row.scheme.to_dict(),
-        "blocks": [_write_block(block) for block in row.blocks],
-        "rule": row.rule,
-        "why": row.why,
-        "shadowed": list(row.shadowed),
-        "tied": list(row.tied),
-        "stored": list(row.stored),
-        "zero_rows": list(row.zero_rows),
-        "grown_from": list(row.grown_from),
-        "guessed": row.guessed,
-        "frozen": row.frozen,
-        "buffer": row.buffer,
-        "unresolved": row.unresolved,
-    }
+    data = {key: _plain(getattr(row, key)) for key in _ROW}
+    return data | {"scheme": None} if row.blocks else data  # each block has its own
 
 
-def read_row(data: object, path: str) -> PlanRow:
-    """Return the row that ``write_row`` wrote.
+def _plain(value: object) -> object:
+    match value:
+        case PlanRow():
+            return write_row(value)
+        case Scheme():
+            return value.to_dict()
+        case PlanBlock() | Layout() | Finding():
+            names = [field.name for field in dataclasses.fields(value)]
+            return {name: _plain(getattr(value, name)) for name in names}
+        case tuple():
+            return [_plain(item) for item in cast("tuple[object, ...]", value)]
+        case torch.dtype():
+            return str(value).removeprefix("torch.")
+        case _:
+            return value
+
+
+# reading
+
+
+def parse(raw: bytes) -> object:
+    """Return the data in UTF-8 JSON; what JSON has no numbers for is left to ``read_plan``.
 
     Raises:
-        PlanFileError: anything else.
+        PlanFileError: it is no JSON; the message has the line.
     """
-    f = Fields(data, path)
-    shape = f.ints("shape")
-    if len(shape) > _MOST_AXES:
-        f.refuse("shape", f"a tensor has at most {_MOST_AXES} axes")
-    blocks = tuple(_read_block(b, p, shape) for b, p in f.items("blocks"))
-    if blocks and not _covers([block.box for block in blocks], shape):
-        f.refuse("blocks", "they don't cover the shape once")
-    row = PlanRow(
-        name=f.text("name"),
-        shape=shape,
-        dtype=_read_dtype(f),
-        owner=f.text("owner"),
-        kind=f.choice("kind", KINDS),
-        part=f.choice("part", PARTS),
-        layer=f.maybe("layer", f.whole),
-        depth=f.maybe("depth", f.whole),
-        activation=f.maybe("activation", f.text),
-        ends_residual=f.maybe("ends_residual", f.flag),
-        layout=_read_layout(f, len(shape)),
-        fan_in=f.maybe("fan_in", f.number),
-        fan_out=f.maybe("fan_out", f.number),
-        scheme=_read_scheme(f, blocks),
-        blocks=blocks,
-        rule=f.text("rule"),
-        why=f.text("why"),
-        shadowed=f.texts("shadowed"),
-        tied=f.texts("tied"),
-        stored=f.texts("stored"),
-        zero_rows=f.ints("zero_rows"),
-        grown_from=f.ints("grown_from"),
-        guessed=f.flag("guessed"),
-        frozen=f.flag("frozen"),
-        buffer=f.flag("buffer"),
-        unresolved=f.flag("unresolved"),
-    )
-    f.close()
-    if any(not shape or row_number >= shape[0] for row_number in row.zero_rows):
-        f.refuse("zero_rows", f"not rows of shape {shape}")
-    _check_schemes(row, path)
-    if max(map(len, (row.name, *row.tied))) > _LONGEST_NAME:
-        f.refuse("name", f"no name has more than {_LONGEST_NAME} characters")
+    try:
+        return json.loads(
+            raw.decode("utf-8"),
+            object_pairs_hook=_unique,
+            parse_int=lambda text: int(text) if len(text) <= MOST_DIGITS else math.inf,
+        )
+    except UnicodeDecodeError as error:
+        line = raw.count(b"\n", 0, error.start) + 1
+        raise PlanFileError(f"no UTF-8 text: line {line}. {_SAVE_AGAIN}") from error
+    except ValueError as error:
+        raise PlanFileError(f"no JSON: {error}. {_SAVE_AGAIN}") from error
+    except RecursionError as error:
+        raise PlanFileError(f"nested too deeply. {_SAVE_AGAIN}") from error
+
+
+def read_plan(data: object) -> dict[str, Any]:
+    """Return the fields of a plan from plain data.
+
+    Raises:
+        PlanFileError: anything but what ``write_plan`` returns.
+    """
+    fields = _read_object(data, "", _PLAN)
+    del fields["goodinit_plan"]
+    names = [name for row in fields["rows"] for name in (row.name, *row.tied)]
+    if len(set(names)) != len(names):
+        _refuse("rows", "a name is there twice")
+    return fields
+
+
+class _Repeated(dict[str, object]):
+    """An object of which one key is there twice."""
+
+    key = ""
+
+
+def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    found = dict(pairs)
+    if len(found) == len(pairs):
+        return found
+    repeated = _Repeated(found)
+    counts = Counter(key for key, _ in pairs)
+    repeated.key = next(key for key, count in counts.items() if count > 1)
+    return repeated
+
+
+def _read_mapping(data: object, place: str) -> Mapping[object, object]:
+    if not isinstance(data, Mapping):
+        _expect("an object", data, place)
+    if isinstance(data, _Repeated):
+        _refuse(place, f"the key {data.key[:80]!r} is there twice")
+    return cast("Mapping[object, object]", data)
+
+
+def _read_object(data: object, place: str, readers: Mapping[str, Reader[Any]]) -> dict[str, Any]:
+    """Return an object of exactly these fields, each as its reader returns it."""
+    given = _read_mapping(data, place)
+    fields: dict[str, Any] = {}
+    for key, read in readers.items():
+        at = f"{place}.{key}" if place else key
+        if key not in given:
+            _refuse(at, "it is missing")
+        fields[key] = read(given[key], at)
+    unknown = [key for key in given if key not in fields]
+    if unknown:
+        _refuse(place, f"unknown: {', '.join(map(short_repr, unknown[:5]))}")
+    return fields
+
+
+def _read_version(value: object, place: str) -> int:
+    if value != VERSION or isinstance(value, bool):
+        _refuse(place, f"this goodinit reads version {VERSION}")
+    return VERSION
+
+
+def _read_text(value: object, place: str) -> str:
+    return value if isinstance(value, str) else _expect("a text", value, place)
+
+
+def _read_flag(value: object, place: str) -> bool:
+    return value if isinstance(value, bool) else _expect("true or false", value, place)
+
+
+def _read_whole(value: object, place: str) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < LARGEST:
+        _expect("a whole number from 0", value, place)
+    return value
+
+
+def _read_positive(value: object, place: str) -> int:
+    return _read_whole(value, place) or _expect("a whole number from 1", value, place)
+
+
+def _read_number(value: object, place: str) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        _expect("a finite number", value, place)
+    if not abs(value) < LARGEST:  # as it is for NaN
+        _expect("a finite number", value, place)
+    return value if value >= 0 else _expect("a number from 0", value, place)
+
+
+def _read_dtype(value: object, place: str) -> torch.dtype:
+    name = _read_text(value, place)
+    dtype: object = vars(torch).get(name)  # getattr would import, for a name such as "onnx"
+    return dtype if isinstance(dtype, torch.dtype) else _expect("a dtype", name, place)
+
+
+def _read_scheme(value: object, place: str) -> Scheme:
+    data = _read_mapping(value, place)
+    try:
+        return from_dict(data)
+    except (SchemeError, RecursionError) as error:
+        raise PlanFileError(f"{place}: {error}") from error
+
+
+def _choice(*known: str) -> Reader[str]:
+    def read(value: object, place: str) -> str:
+        text = _read_text(value, place)
+        return text if text in known else _expect(" or ".join(known), text, place)
+
+    return read
+
+
+def _optional(read: Reader[T]) -> Reader[T | None]:
+    return lambda value, place: None if value is None else read(value, place)
+
+
+def _tuple_of(read: Reader[T]) -> Reader[tuple[T, ...]]:
+    def read_all(value: object, place: str) -> tuple[T, ...]:
+        if not isinstance(value, (list, tuple)):
+            _expect("a list", value, place)
+        items = cast("list[object]", value)
+        return tuple(read(item, f"{place}[{number}]") for number, item in enumerate(items))
+
+    return read_all
+
+
+def _read_side(value: object, place: str) -> tuple[int, ...]:
+    side = _tuple_of(_read_whole)(value, place)
+    return side if len(side) == 2 else _expect("[start, stop]", value, place)
+
+
+def _read_layout(data: object, place: str) -> Layout:
+    return Layout(**_read_object(data, place, _LAYOUT))
+
+
+def _read_block(data: object, place: str) -> PlanBlock:
+    return PlanBlock(**_read_object(data, place, _BLOCK))
+
+
+def _read_finding(data: object, place: str) -> Finding:
+    return Finding(**_read_object(data, place, _FINDING))
+
+
+def _read_row(data: object, place: str) -> PlanRow:
+    row = PlanRow(**_read_object(data, place, _ROW))
+    if len(row.shape) > MOST_AXES:
+        _refuse(f"{place}.shape", f"a tensor has at most {MOST_AXES} axes")
+    if max(map(len, (row.name, *row.tied))) > LONGEST_NAME:
+        _refuse(f"{place}.name", f"no name has more than {LONGEST_NAME} characters")
+    if any(number >= (row.shape or (0,))[0] for number in row.zero_rows):
+        _refuse(f"{place}.zero_rows", f"not rows of shape {row.shape}")
+    if row.layout is not None:
+        axes = [axis for key in _AXES for axis in getattr(row.layout, key)]
+        if len(set(axes)) != len(axes) or any(axis >= len(row.shape) for axis in axes):
+            _refuse(f"{place}.layout", f"not each axis once of {len(row.shape)}: {axes}")
+    if not row.blocks and row.scheme is None:
+        _expect("a scheme", None, f"{place}.scheme")
+    if row.blocks:
+        if row.scheme is not None:
+            _refuse(f"{place}.scheme", "where there are blocks, each has its own and this is null")
+        _check_boxes(row, place)
+        row = dataclasses.replace(row, scheme=common([block.scheme for block in row.blocks]))
+    _check_schemes(row, place)
     return row
 
 
-def read_finding(data: object, path: str) -> Finding:
-    """Return a finding from plain data."""
-    f = Fields(data, path)
-    severity = SEVERITIES[SEVERITIES.index(cast("Severity", f.choice("severity", SEVERITIES)))]
-    texts = (f.text(key) for key in ("code", "where", "cause", "remedy"))
-    code, where, cause, remedy = texts
-    f.close()
-    return Finding(code, severity, where, cause, remedy)
-
-
-class Fields:
-    """The fields of a JSON object, taken one by one; what isn't taken is refused."""
-
-    def __init__(self, data: object, path: str) -> None:
-        if not isinstance(data, Mapping):
-            _refuse(path, f"an object is expected, not {_short(data)}")
-        self.left = dict(cast("Mapping[object, object]", data))
-        self.path = path
-
-    def take(self, key: str) -> object:
-        """Return a field of any type."""
-        if key not in self.left:
-            _refuse(self.at(key), "it is missing")
-        return self.left.pop(key)
-
-    def at(self, key: str) -> str:
-        """Return the path of a field."""
-        return ".".join(filter(None, (self.path, key)))
-
-    def refuse(self, key: str, wrong: str) -> NoReturn:
-        """Raise PlanFileError about a field."""
-        _refuse(self.at(key), wrong)
-
-    def close(self) -> None:
-        """Refuse what was not taken."""
-        if self.left:
-            names = ", ".join(map(short_repr, list(self.left)[:5]))
-            _refuse(self.path, f"unknown: {names}")
-
-    def text(self, key: str) -> str:
-        """Return a text."""
-        value = self.take(key)
-        return value if isinstance(value, str) else self.refuse(key, _not("a text", value))
-
-    def flag(self, key: str) -> bool:
-        """Return true or false."""
-        value = self.take(key)
-        return value if isinstance(value, bool) else self.refuse(key, _not("true or false", value))
-
-    def whole(self, key: str) -> int:
-        """Return a whole number from 0."""
-        return self._whole(key, self.take(key))
-
-    def number(self, key: str) -> float:
-        """Return a finite number from 0."""
-        value = self.take(key)
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or abs(value) >= _BIG:
-            self.refuse(key, _not("a finite number", value))
-        if math.isnan(value) or value < 0:
-            self.refuse(key, _not("a number from 0", value))
-        return value
-
-    def choice(self, key: str, known: tuple[str, ...]) -> str:
-        """Return a text that is one of the known."""
-        value = self.text(key)
-        return value if value in known else self.refuse(key, _not(" or ".join(known), value))
-
-    def maybe(self, key: str, read: Callable[[str], T]) -> T | None:
-        """Return None for null, else what ``read`` makes of it."""
-        if key in self.left and self.left[key] is None:
-            del self.left[key]
-            return None
-        return read(key)
-
-    def items(self, key: str) -> list[tuple[object, str]]:
-        """Return the items of a list, each with its path."""
-        value = self.take(key)
-        if not isinstance(value, (list, tuple)):
-            self.refuse(key, _not("a list", value))
-        given = cast("list[object]", value)
-        return [(item, f"{self.at(key)}[{i}]") for i, item in enumerate(given)]
-
-    def texts(self, key: str) -> tuple[str, ...]:
-        """Return a list of texts."""
-        return tuple(
-            item if isinstance(item, str) else _refuse(path, _not("a text", item))
-            for item, path in self.items(key)
+def _check_boxes(row: PlanRow, place: str) -> None:
+    for number, block in enumerate(row.blocks):
+        inside = len(block.box) == len(row.shape) and all(
+            start < stop <= size for (start, stop), size in zip(block.box, row.shape, strict=True)
         )
-
-    def ints(self, key: str) -> tuple[int, ...]:
-        """Return a list of whole numbers from 0."""
-        return tuple(self._whole(key, item, path) for item, path in self.items(key))
-
-    def _whole(self, key: str, value: object, path: str = "") -> int:
-        if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < _BIG:
-            _refuse(path or self.at(key), _not("a whole number from 0", value))
-        return value
-
-
-def _write_block(block: PlanBlock) -> dict[str, object]:
-    return {
-        "name": block.name,
-        "box": [list(side) for side in block.box],
-        "fan_in": block.fan_in,
-        "fan_out": block.fan_out,
-        "scheme": block.scheme.to_dict(),
-    }
-
-
-def _read_block(data: object, path: str, shape: tuple[int, ...]) -> PlanBlock:
-    f = Fields(data, path)
-    box = _read_box(f, shape)
-    fans = f.maybe("fan_in", f.number), f.maybe("fan_out", f.number)
-    block = PlanBlock(f.text("name"), box, *fans, _scheme(f.take("scheme"), f.at("scheme")))
-    f.close()
-    return block
-
-
-def _read_box(f: Fields, shape: tuple[int, ...]) -> Box:
-    box: list[tuple[int, int]] = []
-    for item, path in f.items("box"):
-        side = Fields({"": item}, path).ints("")
-        if len(side) != 2:
-            _refuse(path, _not("[start, stop]", item))
-        box.append((side[0], side[1]))
-    inside = len(box) == len(shape) and all(
-        start < stop <= size for (start, stop), size in zip(box, shape, strict=True)
-    )
-    if not inside:
-        f.refuse("box", f"{_short(box)} doesn't lie in shape {shape}")
-    return tuple(box)
+        if not inside:
+            what = f"{short_repr(block.box)} doesn't lie in shape {row.shape}"
+            _refuse(f"{place}.blocks[{number}].box", what)
+    if not _covers([block.box for block in row.blocks], row.shape):
+        _refuse(f"{place}.blocks", "they don't cover the shape once")
 
 
 def _covers(boxes: list[Box], shape: tuple[int, ...]) -> bool:
     """Return whether the boxes fill a shape, each element of it once.
 
     A box is a sum of quadrants, one from each of its corners, with signs that alternate. No
-    quadrant is a sum of others: so the boxes add up to the whole just where their corners do.
+    quadrant is a sum of others, so the boxes add up to the whole exactly if their corners do.
 
     >>> _covers([((0, 1), (0, 2)), ((1, 2), (0, 2))], (2, 2))
     True
@@ -287,7 +293,7 @@ def _covers(boxes: list[Box], shape: tuple[int, ...]) -> bool:
     """
     whole = tuple((0, size) for size in shape)
     cut = [axis for axis in range(len(shape)) if any(box[axis] != whole[axis] for box in boxes)]
-    if len(cut) > _MOST_CUT:
+    if len(cut) > MOST_CUT:
         return False
     total: Counter[tuple[int, ...]] = Counter()
     for number, box in enumerate((*boxes, whole)):
@@ -298,61 +304,10 @@ def _covers(boxes: list[Box], shape: tuple[int, ...]) -> bool:
     return not any(total.values())
 
 
-def _write_layout(layout: Layout) -> dict[str, object]:
-    axes: dict[str, object] = {key: list(getattr(layout, key)) for key in _LAYOUT_AXES}
-    return axes | {
-        "groups": layout.groups,
-        "stride": layout.stride,
-        "transposed": layout.transposed,
-        "lookup": layout.lookup,
-    }
-
-
-def _read_layout(row: Fields, axes: int) -> Layout | None:
-    data = row.take("layout")
-    if data is None:
-        return None
-    f = Fields(data, row.at("layout"))
-    outputs, inputs, window, batch = (f.ints(key) for key in _LAYOUT_AXES)
-    groups, stride = f.whole("groups"), f.whole("stride")
-    layout = Layout(
-        outputs, inputs, window, batch, groups, stride, f.flag("transposed"), f.flag("lookup")
-    )
-    f.close()
-    named = (*outputs, *inputs, *window, *batch)
-    if len(set(named)) != len(named) or any(axis >= axes for axis in named):
-        row.refuse("layout", f"not each axis once of {axes}: {named}")
-    if not groups or not stride:
-        row.refuse("layout", "groups and stride are at least 1")
-    return layout
-
-
-def _read_dtype(f: Fields) -> torch.dtype:
-    name = f.text("dtype")
-    dtype: object = vars(torch).get(name)  # getattr would import, for a name such as "onnx"
-    return dtype if isinstance(dtype, torch.dtype) else f.refuse("dtype", _not("a dtype", name))
-
-
-def _read_scheme(f: Fields, blocks: tuple[PlanBlock, ...]) -> Scheme | None:
-    data = f.take("scheme")
-    if not blocks:
-        return _scheme(data, f.at("scheme"))
-    if data is not None:
-        f.refuse("scheme", "where there are blocks, each has its own and this is null")
-    return common([block.scheme for block in blocks])
-
-
-def _scheme(data: object, path: str) -> Scheme:
-    try:
-        return from_dict(data)
-    except (SchemeError, RecursionError) as error:
-        raise PlanFileError(f"{path}: {error}") from error
-
-
-def _check_schemes(row: PlanRow, path: str) -> None:
+def _check_schemes(row: PlanRow, place: str) -> None:
     """Refuse schemes that don't fit where they stand: ``apply_`` could not draw them."""
     for number, block in enumerate(row.parts()):
-        where = f"{path}.blocks[{number}].scheme" if row.blocks else f"{path}.scheme"
+        where = f"{place}.blocks[{number}].scheme" if row.blocks else f"{place}.scheme"
         try:
             block.scheme.check(row.site(block))
             check_range(block.scheme, row.site(block), row.dtype)
@@ -360,16 +315,79 @@ def _check_schemes(row: PlanRow, path: str) -> None:
             raise PlanFileError(f"{where}: {error}") from error
 
 
-def _refuse(path: str, wrong: str) -> NoReturn:
-    raise PlanFileError(f"{path or 'plan'}: {wrong}. Save the plan again with plan.save")
+# The fields of each object, in the order in which they are written.
+_AXES = ("outputs", "inputs", "window", "batch")
+_LAYOUT: Mapping[str, Reader[Any]] = {
+    **dict.fromkeys(_AXES, _tuple_of(_read_whole)),
+    "groups": _read_positive,
+    "stride": _read_positive,
+    "transposed": _read_flag,
+    "lookup": _read_flag,
+}
+_BLOCK: Mapping[str, Reader[Any]] = {
+    "name": _read_text,
+    "box": _tuple_of(_read_side),
+    "fan_in": _optional(_read_number),
+    "fan_out": _optional(_read_number),
+    "scheme": _read_scheme,
+}
+_ROW: Mapping[str, Reader[Any]] = {
+    "name": _read_text,
+    "shape": _tuple_of(_read_whole),
+    "dtype": _read_dtype,
+    "owner": _read_text,
+    "kind": _choice(*KINDS),
+    "part": _choice(*PARTS),
+    "layer": _optional(_read_whole),
+    "depth": _optional(_read_whole),
+    "activation": _optional(_read_text),
+    "ends_residual": _optional(_read_flag),
+    "layout": _optional(_read_layout),
+    "fan_in": _optional(_read_number),
+    "fan_out": _optional(_read_number),
+    "scheme": _optional(_read_scheme),
+    "blocks": _tuple_of(_read_block),
+    "rule": _read_text,
+    "why": _read_text,
+    "shadowed": _tuple_of(_read_text),
+    "tied": _tuple_of(_read_text),
+    "stored": _tuple_of(_read_text),
+    "zero_rows": _tuple_of(_read_whole),
+    "grown_from": _tuple_of(_read_whole),
+    "guessed": _read_flag,
+    "frozen": _read_flag,
+    "buffer": _read_flag,
+    "unresolved": _read_flag,
+}
+_FINDING: Mapping[str, Reader[Any]] = {
+    "code": _read_text,
+    "severity": _choice(*SEVERITIES),
+    "where": _read_text,
+    "cause": _read_text,
+    "remedy": _read_text,
+}
+_PLAN: Mapping[str, Reader[Any]] = {
+    "goodinit_plan": _read_version,
+    "recipe": _read_text,
+    "how": _read_text,
+    "prefix": _read_text,
+    "seed": _optional(_read_whole),
+    "rows": _tuple_of(_read_row),
+    "findings": _tuple_of(_read_finding),
+}
+_SAVE_AGAIN = "Save the plan again with plan.save"
 
 
-def _not(expected: str, value: object) -> str:
-    return f"{expected} is expected, not {_short(value)}"
+def _refuse(place: str, wrong: str) -> NoReturn:
+    raise PlanFileError(f"{place or 'plan'}: {wrong}. {_SAVE_AGAIN}")
 
 
-def _short(value: object) -> str:
-    if isinstance(value, int) and abs(value) >= _BIG:
-        return "a huge number"
-    text = f"{value!r:.80}" if isinstance(value, (str, int, float, bool)) else ""
-    return text or ("null" if value is None else f"a {type(value).__name__}")
+def _expect(expected: str, value: object, place: str) -> NoReturn:
+    """Refuse a value of another type."""
+    if isinstance(value, int) and abs(value) >= LARGEST:
+        got = "a huge number"
+    elif isinstance(value, (str, int, float)):
+        got = f"{value!r:.80}"
+    else:
+        got = "null" if value is None else f"a {type(value).__name__}"
+    _refuse(place, f"{expected} is expected, not {got}")

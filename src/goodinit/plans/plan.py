@@ -24,7 +24,7 @@ from goodinit.anatomy import read
 from goodinit.anatomy.writable import check_module
 from goodinit.errors import PlanFileError, RecipeError, SchemeError
 from goodinit.findings import Finding
-from goodinit.plans import json_file as codec
+from goodinit.plans import json_file
 from goodinit.plans.keep import KeepLike, Kept
 from goodinit.plans.plan_findings import find_in_plan
 from goodinit.plans.plan_table import plan_html, plan_text
@@ -79,7 +79,7 @@ class Plan(Result[PlanRow]):
             SchemeError: the plan holds a ``Function``, which has no data to digest.
         """
         data = self.to_dict() | {"seed": None}
-        return hashlib.sha256(codec.dumps(data, canonical=True).encode()).hexdigest()[:12]
+        return hashlib.sha256(json_file.dump(data, canonical=True).encode()).hexdigest()[:12]
 
     def to_dict(self) -> dict[str, object]:
         """Return the plan as plain data, ready for JSON.
@@ -87,15 +87,7 @@ class Plan(Result[PlanRow]):
         Raises:
             SchemeError: the plan holds a ``Function``, which is code.
         """
-        return {
-            "goodinit_plan": codec.VERSION,
-            "recipe": self.recipe,
-            "how": self.how,
-            "prefix": self.prefix,
-            "seed": self.seed,
-            "rows": [codec.write_row(row) for row in self.rows],
-            "findings": [_finding_dict(finding) for finding in self.findings],
-        }
+        return json_file.write_plan(vars(self))
 
     @classmethod
     def from_dict(cls, data: object) -> Plan:
@@ -104,22 +96,7 @@ class Plan(Result[PlanRow]):
         Raises:
             PlanFileError: anything else; says what is wrong and where in the data.
         """
-        f = codec.Fields(data, "")
-        version = f.take("goodinit_plan")
-        if version != codec.VERSION or isinstance(version, bool):
-            f.refuse("goodinit_plan", f"this goodinit reads version {codec.VERSION}")
-        plan = cls(
-            recipe=f.text("recipe"),
-            how=f.text("how"),
-            prefix=f.text("prefix"),
-            seed=f.maybe("seed", f.whole),
-            rows=tuple(codec.read_row(row, path) for row, path in f.items("rows")),
-            findings=tuple(codec.read_finding(x, path) for x, path in f.items("findings")),
-        )
-        f.close()
-        if len(plan._by_name) != sum(1 + len(row.tied) for row in plan.rows):
-            f.refuse("rows", "a name is there twice")
-        return plan
+        return cls(**json_file.read_plan(data))
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write the plan as JSON; the file is replaced whole or not at all.
@@ -128,7 +105,7 @@ class Plan(Result[PlanRow]):
             SchemeError: the plan holds a ``Function``, which is code.
             OSError: the file can't be written.
         """
-        text = codec.dumps(self.to_dict()) + "\n"
+        text = json_file.dump(self.to_dict()) + "\n"
         with atomic_write(path) as new:
             new.write_text(text, encoding="utf-8")
 
@@ -140,15 +117,12 @@ class Plan(Result[PlanRow]):
             PlanFileError: the file holds no valid plan; says what is wrong and where.
             OSError: the file can't be read.
         """
-        source = Path(path)
         try:
-            return cls.from_dict(codec.loads(source.read_bytes(), str(source)))
+            return cls.from_dict(json_file.parse(Path(path).read_bytes()))
         except OSError as error:
-            raise PlanFileError(f"{source} can't be read: {error.strerror}") from error
+            raise PlanFileError(f"{path} can't be read: {error.strerror}") from error
         except PlanFileError as error:
-            if str(source) in str(error):
-                raise
-            raise PlanFileError(f"{source}: {error}") from error
+            raise PlanFileError(f"{path}: {error}") from error
 
     def __str__(self) -> str:
         return plan_text(self.rows, self._summary(), self.findings)
@@ -244,8 +218,3 @@ def uncollected() -> Generator[None]:
     finally:
         if enabled:
             gc.enable()
-
-
-def _finding_dict(finding: Finding) -> dict[str, object]:
-    keys = ("code", "severity", "where", "cause", "remedy")
-    return {key: getattr(finding, key) for key in keys}
