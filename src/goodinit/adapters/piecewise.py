@@ -10,7 +10,7 @@ from torch import nn
 
 from goodinit.anatomy.names import walk
 from goodinit.anatomy.writable import check_module
-from goodinit.applying.own import apply_own_
+from goodinit.applying.apply import apply_own_
 from goodinit.errors import ModelError
 from goodinit.plans.plan import Plan
 
@@ -41,6 +41,6 @@ def module_writer(
                 f"{named} isn't part of the {kind} that was planned: create the function after "
                 f"the model is complete"
             )
-        apply_own_(module, plan, path, seed, materialize)
+        apply_own_(module, plan, path, seed=seed, materialize=materialize)
 
     return write

@@ -1,11 +1,12 @@
-"""Plans onto models: all that can be checked is checked, then memory, copies and draws."""
+"""Plans written into models: everything is checked first, then memory, copies and draws."""
 
-# torch has no public way to a module's own tensors and hooks.
+# torch has no public way to a module's own tensors, children and hooks.
 # pyright: reportPrivateUsage=false
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from os import PathLike
 from typing import cast
@@ -18,13 +19,13 @@ from goodinit.anatomy.names import Slot, slots
 from goodinit.anatomy.rows import Facets, Row
 from goodinit.anatomy.writable import check_module, check_writable
 from goodinit.applying.materialize import materialize_
-from goodinit.applying.validate import check_match, check_memory, device_of, no_memory
+from goodinit.applying.validate import check_match, check_memory, device_of, no_memory_error
 from goodinit.applying.write import write_
 from goodinit.errors import CheckpointError, PlanError, RecipeError
-from goodinit.plans.checkpoint import copies, copy_, opened, without
+from goodinit.plans.checkpoint import copy_values_, find_values, open_checkpoint, remove_values
 from goodinit.plans.defaults import torch_default
 from goodinit.plans.keep import KeepLike
-from goodinit.plans.plan import Plan, plan, uncollected
+from goodinit.plans.plan import Plan, collector_paused, plan_and_slots
 from goodinit.plans.resolve import Matcher, resolve_row
 from goodinit.plans.rows import PlanRow
 from goodinit.recipes.recipe import Recipe
@@ -32,7 +33,7 @@ from goodinit.schemes import Layout, Scheme
 from goodinit.streams import Stream, fresh_seed, stream_of
 from goodinit.trace import Inputs
 
-__all__ = ["apply_", "init_", "init_module_", "load_"]
+__all__ = ["apply_", "apply_own_", "init_", "init_module_", "load_"]
 
 
 def apply_(
@@ -43,23 +44,23 @@ def apply_(
     materialize: str | torch.device | None = None,
     progress: Callable[[PlanRow], object] | None = None,
 ) -> Plan:
-    """Write what is planned; in place, with gradients, hooks and optimizers left alone.
+    """Draw the planned values, in place. Gradients, hooks and optimizers stay as they are.
 
     Args:
-        model: the model that the plan was made for, or one of the same parameters.
-        plan: what to write.
-        seed: a number from 0; the same one gives the same bits. None takes one from torch's
-            default CPU generator, so that ``torch.manual_seed`` rules.
+        model: the model that the plan was made for, or one with the same parameters.
+        plan: what to draw.
+        seed: a non-negative integer; equal seeds give identical values. If None, a seed is drawn
+            from torch's default CPU generator, so ``torch.manual_seed`` applies.
         materialize: a device such as "cpu" on which parameters and buffers on meta get memory.
-        progress: called with each row when it has been written.
+        progress: called with each row after it is written.
 
     Returns:
-        The plan with its seed, and with what only writing showed.
+        The plan with its seed, and with the findings that only writing can show.
 
     Raises:
-        PlanError: the plan is another model's.
+        PlanError: the plan was made for another model.
         ModelError: a parameter that can't be written, or has no memory.
-        WriteError: a write failed half-way; says what had been written.
+        WriteError: a write failed half-way; names what had been written.
 
     Example:
         >>> from goodinit.recipes.rule import Rule, sel
@@ -76,7 +77,63 @@ def apply_(
     check_module(model, "apply_")
     if not isinstance(plan, Plan):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise PlanError(f"apply_ takes a Plan, got {plan!r}; gi.init_ takes a recipe")
-    return _apply(model, plan, seed, materialize, progress=progress)
+    stream = stream_of(seed)
+    with collector_paused():
+        found = _by_name(slots(model, plan.prefix))
+        check_match(plan, found)
+    return _apply(model, plan, found, stream, materialize, progress=progress)
+
+
+def apply_own_(
+    module: nn.Module,
+    plan: Plan,
+    path: str,
+    *,
+    seed: int | None = None,
+    materialize: str | torch.device | None = None,
+) -> None:
+    """Draw one module's own parameters by a whole model's plan, and nothing of its children.
+
+    For frameworks that go through a model module by module.
+
+    Args:
+        module: a module of the planned model.
+        plan: the plan of the whole model. A tied parameter is drawn under its one name, in
+            whichever module it is reached.
+        path: where the module is in that model, as ``anatomy.names.walk`` has it.
+        seed: as for ``apply_``; one seed for all modules gives what ``apply_`` gives.
+        materialize: as for ``apply_``. With a device, only what is on meta is drawn: the rest
+            was there before.
+
+    Raises:
+        PlanError: the module isn't as planned.
+        ModelError: a parameter that can't be written, or has no memory.
+        WriteError: a write failed half-way.
+
+    Example:
+        >>> from goodinit.recipes.rule import Rule, sel
+        >>> from goodinit.plans.plan import plan
+        >>> from goodinit.schemes import Ones
+        >>> net = nn.Sequential(nn.Linear(2, 3), nn.Linear(3, 2))
+        >>> planned = plan(net, Recipe([Rule(sel.all(), Ones())]))
+        >>> apply_own_(net[1], planned, "1", seed=0)
+        >>> net[1].weight.sum().item(), bool((net[0].weight == 1).all())
+        (6.0, False)
+    """
+    stream = stream_of(seed)
+    with _children_removed(module):
+        own = slots(module, path)
+        for slot in own:
+            if slot.name not in plan:
+                raise PlanError(f"the plan has no row {slot.name!r}: plan the model as it is now")
+        found = {plan[slot.name].name: slot for slot in own}
+        if materialize is not None:
+            found = {name: s for name, s in found.items() if any(t.is_meta for t in s.tensors)}
+        # Ties to other modules can't be seen from here.
+        rows = (replace(plan[name], tied=s.tied, stored=s.stored) for name, s in found.items())
+        part = replace(plan, rows=tuple(rows))
+        check_match(part, found)
+        _apply(module, part, found, stream, materialize)
 
 
 def init_(
@@ -91,18 +148,19 @@ def init_(
 ) -> Plan:
     """Plan and apply; see ``plan`` and ``apply_`` for the arguments and errors.
 
-    A plain tensor is taken for a weight [out, in, *window]. Of ``keep``, only the old part of
-    what has grown is copied; the rest is in the model already.
+    A plain tensor is read as a weight [out, in, *window]. Of ``keep``, only the old part of a
+    parameter that has grown is copied; the rest is in the model already.
     """
     if isinstance(target, Tensor):
         if inputs is not None or materialize is not None or keep != ():
             raise RecipeError("inputs, keep and materialize are for modules, not for one tensor")
         return _init_tensor_(target, recipe, seed, prefix)
     check_module(target, "init_")
-    values = opened(keep)
+    values = open_checkpoint(keep)
     kept = keep if values is None else values
-    planned = plan(target, recipe, inputs=inputs, keep=kept, prefix=prefix)
-    return _apply(target, planned, seed, materialize, values or {}, grown_only=True)
+    planned, found = plan_and_slots(target, recipe, inputs=inputs, keep=kept, prefix=prefix)
+    copied = find_values(found, values or {}, prefix, grown_only=True)
+    return _apply(target, planned, _by_name(found), stream_of(seed), materialize, copied)
 
 
 def load_(
@@ -116,7 +174,7 @@ def load_(
     prefix: str = "",
     materialize: str | torch.device | None = None,
 ) -> Plan:
-    """Copy what a checkpoint has into a model, and draw what it lacks.
+    """Copy a checkpoint into a model, and draw what the checkpoint doesn't have.
 
     See ``plan`` and ``apply_`` for the other arguments and errors.
 
@@ -124,58 +182,79 @@ def load_(
         CheckpointError: it can't be read, or a value doesn't fit; before anything is written.
     """
     check_module(model, "load_")
-    values = opened(checkpoint)
+    values = open_checkpoint(checkpoint)
     if not values:
         raise CheckpointError(
             f"load_ takes a state dict or the path of a .safetensors file that hold something, "
             f"got {checkpoint!r:.200}"
         )
-    values = without(values, [draw] if isinstance(draw, str) else list(draw))
-    planned = plan(model, recipe, inputs=inputs, keep=values, prefix=prefix)
-    return _apply(model, planned, seed, materialize, values)
+    values = remove_values(values, [draw] if isinstance(draw, str) else list(draw))
+    planned, found = plan_and_slots(model, recipe, inputs=inputs, keep=values, prefix=prefix)
+    copied = find_values(found, values, prefix, grown_only=False)
+    return _apply(model, planned, _by_name(found), stream_of(seed), materialize, copied)
 
 
 def _apply(
-    model: nn.Module,
+    module: nn.Module,
     plan: Plan,
-    seed: int | None,
+    found: Mapping[str, Slot],
+    stream: Stream,
     materialize: str | torch.device | None,
-    values: Mapping[str, object] | None = None,
-    *,
-    grown_only: bool = False,
+    copied: Mapping[str, list[Tensor | None]] | None = None,
     progress: Callable[[PlanRow], object] | None = None,
 ) -> Plan:
-    """Check all that can be checked; then give memory, copy what is loaded, and draw."""
-    stream = stream_of(seed)
-    with uncollected():
-        slots_by_name = _slots(model, plan)
-        check_match(plan, slots_by_name)
+    """Write a plan that fits the module: check what is left to check; memory, copies, draws.
+
+    Args:
+        module: what holds the tensors.
+        plan: its rows are those of ``found``.
+        found: the module's slots by the names of the rows.
+        stream: of the seed.
+        materialize: the device for what is on meta.
+        copied: what a checkpoint brings, if planning has just looked at these slots: then the
+            rows that are drawn have been checked. None if the plan is older.
+        progress: called with each row after it is written.
+    """
     device = None if materialize is None else device_of(materialize)
-    copied = copies(slots_by_name.values(), values or {}, plan.prefix, grown_only=grown_only)
-    check_memory(plan, slots_by_name, device, set(copied))
+    check_memory(plan, found, device, set(copied or ()))
     for row in plan:
-        if not row.kept or row.name in copied:
-            check_writable(slots_by_name[row.name])
+        unchecked = copied is None or row.grown_from
+        if (unchecked and not row.kept) or (copied and row.name in copied):
+            check_writable(found[row.name])
     if device is not None:
-        materialize_(model, device)
-        slots_by_name = _slots(model, plan)
-    for name, pairs in copied.items():
-        copy_(slots_by_name[name], pairs)
-    written, findings = write_(plan.rows, slots_by_name, stream, progress)
+        materialize_(module, device)  # the tensors stay the same objects
+    for name, values in (copied or {}).items():
+        copy_values_(found[name], values)
+    written, findings = write_(plan.rows, found, stream, progress)
     return replace(plan, rows=written, findings=plan.findings + findings, seed=stream.seed)
 
 
-def _slots(model: nn.Module, plan: Plan) -> dict[str, Slot]:
-    return {slot.name: slot for slot in slots(model, plan.prefix)}
+def _by_name(found: Iterable[Slot]) -> dict[str, Slot]:
+    return {slot.name: slot for slot in found}
+
+
+@contextmanager
+def _children_removed(module: nn.Module) -> Generator[None]:
+    """Take a module's children away for a moment; parametrizations stay."""
+    children = module._modules
+    vars(module)["_modules"] = _parametrizations(module)
+    try:
+        yield
+    finally:
+        vars(module)["_modules"] = children
+
+
+def _parametrizations(module: nn.Module) -> dict[str, nn.Module | None]:
+    return {name: child for name, child in module._modules.items() if name == "parametrizations"}
 
 
 def init_module_(module: nn.Module, recipe: Recipe) -> None:
-    """Initialise a module's own parameters by its type; the function behind ``Recipe.each``."""
+    """Initialize a module's own parameters by its type; the function behind ``Recipe.each``."""
     alone = _without_children(module)
-    found = {slot.name: slot for slot in slots(alone) if not slot.buffer}
+    found = _by_name(slot for slot in slots(alone) if not slot.buffer)
     if not found:
         return
-    known = [row for row in read(alone).rows if row.name in found and not _unknown(row)]
+    known = [row for row in read(alone).rows if row.name in found and not _is_unknown(row)]
     matcher = Matcher(recipe)
 
     def default(slot: Slot) -> Scheme | None:
@@ -184,7 +263,7 @@ def init_module_(module: nn.Module, recipe: Recipe) -> None:
     rows = [resolve_row(row, found[row.name], matcher, default) for row in known]
     for row in rows:
         if not row.kept and found[row.name].tensor.is_meta:
-            raise no_memory(row.name)
+            raise no_memory_error(row.name)
     write_(tuple(rows), found, Stream(fresh_seed()))
 
 
@@ -194,7 +273,7 @@ def _init_tensor_(tensor: Tensor, recipe: Recipe, seed: int | None, prefix: str)
     slot = slots(holder)[0]
     slot.name = prefix or "tensor"
     if tensor.is_meta:
-        raise no_memory(slot.name)
+        raise no_memory_error(slot.name)
     row = _tensor_row(slot.name, tensor)
     matcher = Matcher(recipe)
     planned = resolve_row(row, slot, matcher, lambda _: None)
@@ -216,12 +295,11 @@ def _tensor_row(name: str, tensor: Tensor) -> Row:
 
 
 def _without_children(module: nn.Module) -> nn.Module:
-    """Return a module on the same tensors, but for its children; parametrizations stay."""
+    """Return a module that shares the tensors and has no children; parametrizations stay."""
     alone = object.__new__(type(module))
-    own = {name: m for name, m in module._modules.items() if name == "parametrizations"}
-    alone.__dict__.update(module.__dict__ | {"_modules": own})
+    alone.__dict__.update(module.__dict__ | {"_modules": _parametrizations(module)})
     return alone
 
 
-def _unknown(row: Row) -> bool:
+def _is_unknown(row: Row) -> bool:
     return row.facets.guessed or row.facets.kind == "other"

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import cast
 
 import torch
 
+from goodinit._common.text import several
 from goodinit.anatomy.names import Slot
 from goodinit.errors import MetaModelError, PlanError, UnresolvedError
 from goodinit.plans.plan import Plan
 from goodinit.plans.rows import PlanRow, needs_old
 
-__all__ = ["check_match", "check_memory", "device_of", "no_memory"]
+__all__ = ["check_match", "check_memory", "device_of", "no_memory_error"]
+
+MOST_SHOWN = 4  # differences, or names, in one message
 
 
-def check_match(plan: Plan, found: dict[str, Slot]) -> None:
+def check_match(plan: Plan, found: Mapping[str, Slot]) -> None:
     """Raise PlanError with the first few differences between plan and model."""
     planned = {row.name for row in plan}
     differences = [f"the model has no {row.name}" for row in plan if row.name not in found]
@@ -24,10 +28,10 @@ def check_match(plan: Plan, found: dict[str, Slot]) -> None:
         if slot is not None and not _matches(row, slot):
             differences += _differences(row, slot)
     if differences:
-        more = f"; and {len(differences) - 4} more" if len(differences) > 4 else ""
-        raise PlanError(
-            f"this plan isn't this model's: {'; '.join(differences[:4])}{more}. Plan this model"
-        )
+        count = len(differences) - MOST_SHOWN
+        more = f"; and {count} more" if count > 0 else ""
+        shown = "; ".join(differences[:MOST_SHOWN])
+        raise PlanError(f"this plan isn't this model's: {shown}{more}. Plan this model")
 
 
 def _matches(row: PlanRow, slot: Slot) -> bool:
@@ -49,13 +53,13 @@ def _differences(row: PlanRow, slot: Slot) -> list[str]:
         "stored tensors": (row.stored, slot.stored),
     }
     return [
-        f"{row.name}: {what} {_list(ours)} in the plan, {_list(theirs)} in the model"
-        for what, (ours, theirs) in pairs.items()
-        if ours != theirs
+        f"{row.name}: {what} {_show(in_plan)} in the plan, {_show(in_model)} in the model"
+        for what, (in_plan, in_model) in pairs.items()
+        if in_plan != in_model
     ]
 
 
-def _list(value: object) -> str:
+def _show(value: object) -> str:
     if isinstance(value, list):
         return ", ".join(map(str, cast("list[object]", value))) or "none"
     return str(value)
@@ -70,30 +74,35 @@ def _logical(slot: Slot) -> tuple[tuple[int, ...], torch.dtype]:
 
 
 def check_memory(
-    plan: Plan, found: dict[str, Slot], device: torch.device | None, copied: set[str]
+    plan: Plan, found: Mapping[str, Slot], device: torch.device | None, copied: set[str]
 ) -> None:
-    """Raise where there is no memory, or will be none of what is kept and isn't copied."""
+    """Raise where there is no memory, or a value is kept that exists nowhere.
+
+    Args:
+        plan: its rows are those of ``found``.
+        found: the model's slots by name.
+        device: where parameters on meta get memory; None if they don't.
+        copied: names of the rows that a checkpoint brings.
+    """
     on_meta = [row for row in plan if any(t.is_meta for t in found[row.name].tensors)]
     if device is None:
         drawn = [row for row in on_meta if not row.kept or row.name in copied]
         if drawn:
-            raise no_memory(drawn[0].name)
+            raise no_memory_error(drawn[0].name)
         return
-    lost = [row.name for row in on_meta if needs_old(row) and row.name not in copied]
+    lost = [row for row in on_meta if needs_old(row) and row.name not in copied]
     if lost:
-        buffers = [row.name for row in on_meta if row.buffer and row.name in lost]
-        mend = "build the model inside `with gi.skeleton():`, which computes buffers; " * bool(
-            buffers
-        )
+        skeleton = "build the model inside `with gi.skeleton():`, which computes buffers; "
+        fix = skeleton if any(row.buffer for row in lost) else ""
         raise UnresolvedError(
-            f"{', '.join(lost[:4])}{' and more' if len(lost) > 4 else ''}: no memory yet, and the "
-            f"plan keeps what isn't there: {mend}give a rule for it (gi.Function computes "
-            f"values), or bring it from a checkpoint with gi.load_"
+            f"{several((row.name for row in lost), MOST_SHOWN)}: these tensors are on meta and the "
+            f"plan keeps their current values, which do not exist: {fix}give them a rule "
+            f"(gi.Function computes values), or load them from a checkpoint with gi.load_"
         )
 
 
 def device_of(value: str | torch.device) -> torch.device:
-    """Return the device that ``materialize`` names, or say why it can't be had."""
+    """Return the device that ``materialize`` names, or raise why it isn't available."""
     try:
         device = torch.device(value)
     except (RuntimeError, TypeError) as error:
@@ -102,13 +111,13 @@ def device_of(value: str | torch.device) -> torch.device:
     try:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
-        raise MetaModelError(f"materialize={value!r} can't be had here: {error}") from error
+        raise MetaModelError(f"materialize={value!r} isn't available here: {error}") from error
     if device.type == "meta":
         raise MetaModelError("materialize='meta' gives no memory: pass 'cpu' or 'cuda'")
     return device
 
 
-def no_memory(name: str) -> MetaModelError:
+def no_memory_error(name: str) -> MetaModelError:
     """Return the error for a parameter on meta."""
     return MetaModelError(
         f"{name} is on meta, where there is no memory to write to: pass materialize='cpu' (or "

@@ -8,7 +8,7 @@ A plain tensor is drawn into its own memory; a parametrized one is drawn aside a
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, cast
 
@@ -36,7 +36,7 @@ POWER_ITERATIONS = 15  # as many as spectral_norm itself takes when it is made
 
 def write_(
     rows: tuple[PlanRow, ...],
-    found: dict[str, Slot],
+    found: Mapping[str, Slot],
     stream: Stream,
     progress: Callable[[PlanRow], object] | None = None,
 ) -> tuple[tuple[PlanRow, ...], tuple[Finding, ...]]:
@@ -57,7 +57,7 @@ def write_(
 
 def _write_all(
     rows: tuple[PlanRow, ...],
-    found: dict[str, Slot],
+    found: Mapping[str, Slot],
     stream: Stream,
     progress: Callable[[PlanRow], object] | None,
 ) -> tuple[tuple[PlanRow, ...], tuple[Finding, ...]]:

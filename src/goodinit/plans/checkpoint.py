@@ -13,12 +13,12 @@ from goodinit.anatomy.names import Slot
 from goodinit.errors import CheckpointError, nearest
 from goodinit.recipes.rule import glob_matches
 
-__all__ = ["copies", "copy_", "opened", "without"]
+__all__ = ["copy_values_", "find_values", "open_checkpoint", "remove_values"]
 
 SUFFIX = ".safetensors"
 
 
-def opened(keep: object) -> Mapping[str, object] | None:
+def open_checkpoint(keep: object) -> Mapping[str, object] | None:
     """Return a state dict, or what a safetensors file holds; None for names and globs.
 
     A file's tensors are mapped into memory, not read.
@@ -27,7 +27,7 @@ def opened(keep: object) -> Mapping[str, object] | None:
         CheckpointError: the file can't be read, is cut short, or isn't of that format.
 
     Example:
-        >>> opened({"weight": torch.ones(2)}), opened("*.bias")
+        >>> open_checkpoint({"weight": torch.ones(2)}), open_checkpoint("*.bias")
         ({'weight': tensor([1., 1.])}, None)
     """
     if isinstance(keep, Mapping):
@@ -59,14 +59,14 @@ def _read(path: str) -> Mapping[str, object]:
         raise CheckpointError(f"{path} is cut short or no safetensors file: {error}") from error
 
 
-def without(values: Mapping[str, object], globs: list[str]) -> Mapping[str, object]:
+def remove_values(values: Mapping[str, object], globs: list[str]) -> Mapping[str, object]:
     """Return a checkpoint without what is to be drawn all the same.
 
     Raises:
         CheckpointError: a name or glob that it has nothing of.
 
     Example:
-        >>> without({"body.weight": 1, "head.weight": 2}, ["head.*"])
+        >>> remove_values({"body.weight": 1, "head.weight": 2}, ["head.*"])
         {'body.weight': 1}
     """
     left = dict(values)
@@ -80,7 +80,7 @@ def without(values: Mapping[str, object], globs: list[str]) -> Mapping[str, obje
     return left
 
 
-def copies(
+def find_values(
     found: Iterable[Slot], values: Mapping[str, object], prefix: str, *, grown_only: bool
 ) -> dict[str, list[Tensor | None]]:
     """Return what a checkpoint has, by logical name, for each of the tensors that store it.
@@ -111,7 +111,7 @@ def copies(
 
 
 @torch.no_grad()
-def copy_(slot: Slot, sources: list[Tensor | None]) -> None:
+def copy_values_(slot: Slot, sources: list[Tensor | None]) -> None:
     """Write a checkpoint's values, cast to the model's own dtype and device.
 
     A grown tensor takes them in its corner, stacked matrices take one copy each.

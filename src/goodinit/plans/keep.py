@@ -12,7 +12,7 @@ from torch import Tensor
 from goodinit.anatomy.names import join
 from goodinit.anatomy.rows import Row
 from goodinit.errors import RecipeError, nearest
-from goodinit.plans.checkpoint import opened
+from goodinit.plans.checkpoint import open_checkpoint
 from goodinit.plans.resize import Grown, grown_from
 from goodinit.recipes.rule import glob_matches
 
@@ -45,7 +45,7 @@ class Kept:
         """
         if not isinstance(keep, (Iterable, PathLike)):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise RecipeError(f"keep takes names, globs or a state dict, got {keep!r}")
-        loaded = opened(keep)
+        loaded = open_checkpoint(keep)
         asked = [keep] if isinstance(keep, str) else list(cast("Iterable[str]", loaded or keep))
         for name in asked:
             if not isinstance(name, str):  # pyright: ignore[reportUnnecessaryIsInstance]
