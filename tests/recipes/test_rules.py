@@ -44,7 +44,7 @@ def test_selectors_compare_and_read_as_they_are_written() -> None:
         (lambda: gi.sel.part("bais"), "Did you mean 'bias'"),
         (gi.sel.kind, "needs a name"),
         (lambda: gi.sel.type(3), "module classes"),
-        (lambda: gi.sel.name(""), "isn't empty"),
+        (lambda: gi.sel.name(""), "nonempty string"),
         (lambda: gi.sel.when(3), "function"),
         (lambda: gi.Rule(3, gi.Zeros()), "selector"),
         (lambda: gi.Rule("*", gi.Zeros), "call it, Zeros"),

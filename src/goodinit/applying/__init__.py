@@ -1,1 +1,1 @@
-"""A plan written into a model: checks, memory, copies, draws. Nothing else writes a weight."""
+"""A plan written into a model: checks, memory, copies, draws. Nothing else writes a model."""

@@ -1,4 +1,4 @@
-"""Memory for models on meta, and models that never take any: ``skeleton``."""
+"""Memory for models on meta, and models built without any: ``skeleton``."""
 
 # torch has no public way to a module's own tensors, or to a storage's identity.
 # pyright: reportPrivateUsage=false
@@ -23,11 +23,11 @@ __all__ = ["materialize_", "skeleton"]
 def materialize_(model: nn.Module, device: torch.device) -> None:
     """Give every parameter and buffer on meta memory of its own; the values are undefined.
 
-    The content is swapped into the tensors (``torch.utils.swap_tensors``), which stay the same
-    objects: what is tied stays tied, and optimizers, hooks, attributes, lists of parameters and
-    an RNN's flat weights stay valid. Setting new parameters on the modules, as ``to_empty``
-    does, loses all of these. Tensors that share storage share it afterwards; strides, dtype and
-    ``requires_grad`` stay.
+    The memory is swapped into the tensors (``torch.utils.swap_tensors``), which stay the same
+    objects: ties stay, and optimizers, hooks, attributes, lists of parameters and an RNN's flat
+    weights stay valid. Setting new parameters on the modules, as ``to_empty`` does, would lose
+    all of these. Tensors that share storage still share it afterwards; strides, dtype and
+    ``requires_grad`` don't change.
 
     Raises:
         MetaModelError: a tensor that can't be swapped because something else refers to it.
@@ -48,7 +48,7 @@ def materialize_(model: nn.Module, device: torch.device) -> None:
 
 
 def _drop_weak_references(module: nn.Module) -> list[Tensor | None]:
-    """Take away an RNN's weak references, which forbid a swap; return what they refer to."""
+    """Remove an RNN's weak references, which prevent a swap; return what they refer to."""
     if not isinstance(module, nn.RNNBase):
         return []
     vars(module)["_flat_weight_refs"] = []
@@ -78,8 +78,8 @@ def _swap(tensor: Tensor, new: Tensor, name: str) -> None:
         torch.utils.swap_tensors(tensor, new)
     except RuntimeError as error:
         raise MetaModelError(
-            f"{name} can't be given memory: {error}. Drop what refers to it (the outputs of a "
-            f"run on meta, compiled code), or build the model anew"
+            f"{name} can't be given memory: {error}. Delete what refers to it (the outputs of a "
+            f"run on meta, compiled code), or build the model again"
         ) from error
 
 
@@ -87,12 +87,11 @@ def _swap(tensor: Tensor, new: Tensor, name: str) -> None:
 def skeleton() -> Generator[None]:
     """Build models with parameters on meta and buffers real.
 
-    ``torch.device("meta")`` puts buffers on meta as well, and a table computed in ``__init__``
-    (RoPE's frequencies, a causal mask) is then lost. Here parameters go to meta as modules
-    register them, so that a large model takes no memory (each is allocated for a moment, and
-    never touched), and ``gi.init_(model, recipe,
-    materialize="cpu")`` can finish it. Ties stay. Lazy parameters and other subclasses of
-    ``nn.Parameter`` are left as they are.
+    ``torch.device("meta")`` puts buffers on meta too, so that a table computed in ``__init__``
+    (RoPE's frequencies, a causal mask) is lost. Here parameters move to meta when modules
+    register them. A large model takes no memory (each parameter is allocated for a moment, and
+    never written), and ``gi.init_(model, recipe, materialize="cpu")`` completes it. Ties stay.
+    Lazy parameters and other subclasses of ``nn.Parameter`` are left alone.
 
     Example:
         >>> with skeleton():

@@ -1,6 +1,6 @@
-"""The one place that writes parameters: each row under its logical name, block by block.
+"""Writes the parameters of models: each row under its logical name, block by block.
 
-A plain tensor is drawn into its own memory; a parametrized one is drawn aside and assigned.
+A plain tensor is drawn into its own memory; a parametrized one is drawn separately and assigned.
 """
 
 # torch has no public way to a module's own hooks.
@@ -29,7 +29,7 @@ from goodinit.schemes import Draw, Keep, Site
 from goodinit.streams import Law, Stream
 from goodinit.streams.stream import DTYPES
 
-__all__ = ["fill", "write_"]
+__all__ = ["fill_row_", "write_"]
 
 POWER_ITERATIONS = 15  # as many as spectral_norm itself takes when it is made
 
@@ -40,16 +40,16 @@ def write_(
     stream: Stream,
     progress: Callable[[PlanRow], object] | None = None,
 ) -> tuple[tuple[PlanRow, ...], tuple[Finding, ...]]:
-    """Draw the rows that aren't kept; return all rows and findings, with what writing showed.
+    """Draw the rows that aren't kept; return all rows, and the findings that writing showed.
 
     Args:
         rows: of the plan.
         found: the model's slots by the rows' names; all have been checked.
         stream: of the seed.
-        progress: called with each row when it has been written.
+        progress: called with each row after it is written.
 
     Raises:
-        WriteError: a write failed half-way; says what had been written.
+        WriteError: a write failed half-way; names what had been written.
     """
     with torch.no_grad():
         return _write_all(rows, found, stream, progress)
@@ -80,22 +80,22 @@ def _write_all(
                 progress(row)
         if finding is not None:
             findings.append(finding)
-        done.append(row if finding is None else _noted(row, finding))
+        done.append(row if finding is None else _with_cause(row, finding))
     return tuple(done), tuple(findings)
 
 
-def _noted(row: PlanRow, finding: Finding) -> PlanRow:
+def _with_cause(row: PlanRow, finding: Finding) -> PlanRow:
     return replace(row, why="; ".join(filter(None, (row.why, finding.cause))))
 
 
 def _write_row(row: PlanRow, slot: Slot, stream: Stream) -> Finding | None:
     if slot.how == "plain":
-        fill(slot.tensor, row, stream)
+        fill_row_(slot.tensor, row, stream)
         return None
     value = torch.empty_like(slot.read())
     if row.std is None or needs_old(row):
         value.copy_(slot.read())  # some blocks may be kept
-    fill(value, row, stream)
+    fill_row_(value, row, stream)
     wanted = value.clone()  # assigning may take the memory over
     with one_thread():  # norms are sums, whose last bits change with the threads
         if slot.how == "parametrized":
@@ -106,7 +106,7 @@ def _write_row(row: PlanRow, slot: Slot, stream: Stream) -> Finding | None:
     return _read_back(row, slot, wanted)
 
 
-def fill(out: Tensor, row: PlanRow, stream: Stream) -> None:
+def fill_row_(out: Tensor, row: PlanRow, stream: Stream) -> None:
     """Draw each block into its part of a tensor of the row's shape."""
     target = out if out.dtype in DTYPES or not out.is_floating_point() else out.float()
     if not row.blocks and row.scheme is not None:
@@ -158,7 +158,7 @@ def _hooked_name(hook: WeightNorm | SpectralNorm | BasePruningMethod) -> str:
 
 
 def _settle_(slot: Slot) -> None:
-    """Let spectral_norm's estimate of the largest singular value catch up with a new weight."""
+    """Update spectral_norm's estimate of the largest singular value for a new weight."""
     lists = slot.owner.parametrizations
     assert isinstance(lists, nn.ModuleDict)
     entry = lists[slot.attr]
@@ -168,13 +168,13 @@ def _settle_(slot: Slot) -> None:
             norm._power_method(norm._reshape_weight_to_matrix(slot.tensor), POWER_ITERATIONS)
 
 
-def _read_back(row: PlanRow, slot: Slot, wanted: Tensor) -> Finding | None:
+def _read_back(row: PlanRow, slot: Slot, expected: Tensor) -> Finding | None:
     """Compare what the module sees with what was written."""
-    seen = slot.read().to(wanted.dtype)
-    if not seen.isfinite().all():
+    actual = slot.read().to(expected.dtype)
+    if not actual.isfinite().all():
         raise SchemeError("the parametrization made NaN or infinity of the values")
-    error = (seen - wanted).double().abs().max().item()
-    largest, spacing = wanted.double().abs().max().item(), torch.finfo(wanted.dtype).eps
+    error = (actual - expected).double().abs().max().item()
+    largest, spacing = expected.double().abs().max().item(), torch.finfo(expected.dtype).eps
     if fixes_scale(slot) or not write_was_changed(error, largest, spacing):
         return None
     return Finding(
@@ -182,7 +182,7 @@ def _read_back(row: PlanRow, slot: Slot, wanted: Tensor) -> Finding | None:
         "warning",
         row.name,
         f"its parametrization changed the values that were written: std "
-        f"{seen.double().std(correction=0).item():.3g} instead of "
-        f"{wanted.double().std(correction=0).item():.3g}",
+        f"{actual.double().std(correction=0).item():.3g} instead of "
+        f"{expected.double().std(correction=0).item():.3g}",
         "initialize before parametrizing, or fix its right_inverse",
     )

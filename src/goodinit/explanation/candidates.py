@@ -12,7 +12,7 @@ from goodinit.explanation.common_practice import common_practice
 from goodinit.explanation.laws import fit
 from goodinit.explanation.reading import ParameterValues
 from goodinit.explanation.statistics import LEVEL
-from goodinit.plans.resolve import Matcher, own_laws, resolve_row
+from goodinit.plans.resolve import Matcher, resolve_row, torch_laws
 from goodinit.plans.rows import PlanRow
 from goodinit.recipes import names, recipe
 from goodinit.recipes.recipe import Recipe
@@ -122,7 +122,7 @@ def _option(value: object) -> str:
 def _candidate(
     made: Recipe, call: str, model: nn.Module, parameters: list[ParameterValues]
 ) -> Candidate:
-    matcher, default, level = Matcher(made), own_laws(model), level_of(parameters)
+    matcher, default, level = Matcher(made), torch_laws(model), level_of(parameters)
     rows: dict[str, PlanRow] = {}
     holds: dict[str, bool] = {}
     matrices, score = 0, 0.0

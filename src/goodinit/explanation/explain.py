@@ -17,7 +17,7 @@ from goodinit.explanation.recognition import TRAINED, Identification, identify
 from goodinit.explanation.rows import ExplainedRow, explained_row
 from goodinit.explanation.scale_findings import scale_findings
 from goodinit.explanation.value_findings import value_findings
-from goodinit.plans.resolve import own_laws
+from goodinit.plans.resolve import torch_laws
 from goodinit.schemes import Scheme
 from goodinit.trace import Inputs
 
@@ -91,7 +91,7 @@ def _context(
     best: Candidate | None,
 ) -> Context:
     level = level_of(parameters)
-    own = own_laws(model)
+    own = torch_laws(model)
     graph = anatomy.graph
     by_name = {one.row.name: one for one in parameters}
     by_number = {

@@ -1,1 +1,1 @@
-"""A recipe resolved on a model: a row for each parameter and buffer. Touches no weight."""
+"""A recipe resolved on a model: one row per parameter and buffer. Writes nothing."""

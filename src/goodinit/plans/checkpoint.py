@@ -1,4 +1,4 @@
-"""Checkpoints: what is loaded already, as a state dict or a safetensors file."""
+"""Checkpoints: state dicts and safetensors files, and the values they have for a model."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SUFFIX = ".safetensors"
 
 
 def open_checkpoint(keep: object) -> Mapping[str, object] | None:
-    """Return a state dict, or what a safetensors file holds; None for names and globs.
+    """Return a state dict, or the content of a safetensors file; None for names and globs.
 
     A file's tensors are mapped into memory, not read.
 
@@ -40,14 +40,14 @@ def open_checkpoint(keep: object) -> Mapping[str, object] | None:
 def _read(path: str) -> Mapping[str, object]:
     if not path.endswith(SUFFIX):
         raise CheckpointError(
-            f"{path} is no safetensors file by its name. Read it yourself, "
+            f"{path}: only .safetensors files can be read. Load it yourself, "
             f"torch.load(path, weights_only=True), and pass the state dict"
         )
     try:
         from safetensors import SafetensorError
         from safetensors import torch as files
     except ImportError as error:
-        message = f"reading {path} takes safetensors: pip install safetensors"
+        message = f"reading {path} needs safetensors: pip install safetensors"
         raise CheckpointError(message) from error
     try:
         load: Callable[[str], Mapping[str, object]] = files.load_file  # pyright: ignore[reportUnknownVariableType]
@@ -60,10 +60,10 @@ def _read(path: str) -> Mapping[str, object]:
 
 
 def remove_values(values: Mapping[str, object], globs: list[str]) -> Mapping[str, object]:
-    """Return a checkpoint without what is to be drawn all the same.
+    """Return a checkpoint without the values that will be drawn anyway.
 
     Raises:
-        CheckpointError: a name or glob that it has nothing of.
+        CheckpointError: a name or glob that matches nothing in it.
 
     Example:
         >>> remove_values({"body.weight": 1, "head.weight": 2}, ["head.*"])
@@ -74,7 +74,7 @@ def remove_values(values: Mapping[str, object], globs: list[str]) -> Mapping[str
         found = [key for key in values if glob_matches(glob, key)]
         if not found:
             near = nearest(glob, values)
-            raise CheckpointError(f"draw={glob!r} names nothing that the checkpoint has.{near}")
+            raise CheckpointError(f"draw={glob!r} matches nothing in the checkpoint.{near}")
         for key in found:
             left.pop(key, None)
     return left
@@ -83,13 +83,13 @@ def remove_values(values: Mapping[str, object], globs: list[str]) -> Mapping[str
 def find_values(
     found: Iterable[Slot], values: Mapping[str, object], prefix: str, *, grown_only: bool
 ) -> dict[str, list[Tensor | None]]:
-    """Return what a checkpoint has, by logical name, for each of the tensors that store it.
+    """Return a checkpoint's values by logical name, one for each tensor that stores it.
 
     Args:
-        found: the model's slots, of which none is written.
-        values: the checkpoint; what isn't a tensor counts as absent.
-        prefix: that of the slots' names; the checkpoint's may lack it.
-        grown_only: leave out what has the shape of the checkpoint's.
+        found: the model's slots; they are not written.
+        values: the checkpoint; values that aren't tensors count as absent.
+        prefix: the prefix of the slots' names; the checkpoint's names may omit it.
+        grown_only: leave out parameters that have the same shape in the checkpoint.
 
     Raises:
         CheckpointError: a value of a shape that doesn't fit, or two for one tied parameter.
@@ -114,7 +114,7 @@ def find_values(
 def copy_values_(slot: Slot, sources: list[Tensor | None]) -> None:
     """Write a checkpoint's values, cast to the model's own dtype and device.
 
-    A grown tensor takes them in its corner, stacked matrices take one copy each.
+    In a grown tensor they fill the corner; stacked matrices get one copy each.
     """
     for tensor, source in zip(slot.tensors, sources, strict=True):
         if source is not None:
@@ -126,7 +126,7 @@ def copy_values_(slot: Slot, sources: list[Tensor | None]) -> None:
 def _source(
     name: str, aliases: tuple[str, ...], values: Mapping[str, object], prefix: str
 ) -> Tensor | None:
-    """Return the value that a checkpoint has for a parameter, under whichever of its names."""
+    """Return the value that a checkpoint has for a parameter, under any of its names."""
     sources: dict[str, Tensor] = {}
     for alias in aliases:
         for key in (alias, alias.removeprefix(f"{prefix}.")):
@@ -146,7 +146,7 @@ def _source(
 
 
 def _check(slot: Slot, number: int, source: Tensor) -> None:
-    """Raise where a value can't be copied; how a plain one has grown is the plan's to judge."""
+    """Raise if a value can't be copied; planning checks how a plain one has grown."""
     name = slot.stored[number] if slot.stored else slot.name
     if source.is_meta:
         raise CheckpointError(f"{name} has no values in the checkpoint, it is on meta: load it")

@@ -1,8 +1,8 @@
 """PyTorch's own initialization, type by type, as schemes with numbers.
 
-These are the laws that ``reset_parameters`` draws from in ``torch/nn/modules/*.py``, as of torch
-2.13, with torch's own fans, where they are wrong too: a transposed convolution goes by its
-output channels, ``in_proj_weight`` by its three matrices as one.
+These are the laws of ``reset_parameters`` in ``torch/nn/modules/*.py``, as of torch 2.13, with
+torch's own fans, even where they are wrong: a transposed convolution uses its output channels,
+``in_proj_weight`` its three matrices as one.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ _Conv = (
 
 
 def torch_default(module: nn.Module, attr: str, above: Iterable[nn.Module] = ()) -> Scheme | None:
-    r"""Return the law that PyTorch itself draws a module's parameter or buffer from.
+    r"""Return the law from which PyTorch itself draws a module's parameter or buffer.
 
     ====================================  ===================================================
     Linear, Conv, ConvTranspose           U(+-1/sqrt(n)), weight and bias;
-                                          n = weight.shape[1] * window. It is what
-                                          ``kaiming_uniform_(a=sqrt(5))`` comes to
+                                          n = weight.shape[1] * window: the same as
+                                          ``kaiming_uniform_(a=sqrt(5))``
     Bilinear                              the same, n = in1_features
     Embedding, EmbeddingBag               N(0, 1); ``padding_idx`` is zeroed afterwards
     RNN, LSTM, GRU and their cells        U(+-1/sqrt(hidden_size)), all weights and biases
@@ -47,15 +47,15 @@ def torch_default(module: nn.Module, attr: str, above: Iterable[nn.Module] = ())
     ====================================  ===================================================
 
     Args:
-        module: the module that holds the parameter. Neither it nor any value is touched.
+        module: the module that holds the parameter; it is not changed.
         attr: attribute name of one of its own parameters or buffers.
-        above: the modules that it lies in, in any order; only an ``nn.Transformer`` counts.
+        above: the modules that contain it, in any order; only an ``nn.Transformer`` matters.
 
     Returns:
-        The scheme; None where torch has no law: a parameter of an unknown module, one that a
+        The scheme; None if torch has no law: a parameter of an unknown module, one that a
         subclass added, a lazy module (whose shapes aren't known), a convolution without
-        inputs (torch leaves its bias as it finds it). A parameter passed in from outside
-        (``Embedding.from_pretrained``) can't be told from torch's own.
+        inputs (torch leaves its bias alone). A parameter passed in from outside
+        (``Embedding.from_pretrained``) can't be distinguished from torch's own.
 
     Example:
         >>> torch_default(nn.Linear(16, 5), "bias")
@@ -68,22 +68,22 @@ def torch_default(module: nn.Module, attr: str, above: Iterable[nn.Module] = ())
     if isinstance(module, LazyModuleMixin):
         return None
     if any(isinstance(m, nn.Transformer) for m in above):
-        shape = _shape(module, attr)
+        shape = _shape_of(module, attr)
         if len(shape) > 1:
             return _xavier_uniform(shape)
-    return _own_law(module, attr) if attr in describe(module) else None
+    return _law_of(module, attr) if attr in describe(module) else None
 
 
-def _own_law(module: nn.Module, attr: str) -> Scheme | None:
+def _law_of(module: nn.Module, attr: str) -> Scheme | None:
     match module:
         case NonDynamicallyQuantizableLinear() if attr == "bias":
-            return Constant(0.0)  # MultiheadAttention does so to its out_proj, of that class
+            return Constant(0.0)  # MultiheadAttention zeroes it in its out_proj, of that class
         case nn.Linear():
-            return _within(module.in_features)
+            return _uniform_within(module.in_features)
         case nn.Bilinear():
-            return _within(module.in1_features)
+            return _uniform_within(module.in1_features)
         case nn.RNNBase() | nn.RNNCellBase():
-            return _within(module.hidden_size)
+            return _uniform_within(module.hidden_size)
         case nn.Embedding() | nn.EmbeddingBag():
             return Normal(1.0)
         case nn.MultiheadAttention():
@@ -115,11 +115,11 @@ def _attention(module: Any, attr: str) -> Scheme:  # kdim and vdim have no types
 
 def _conv(module: _Conv, channels: int) -> Scheme | None:
     fan = channels // module.groups * math.prod(module.kernel_size)
-    return _within(fan) if fan else None
+    return _uniform_within(fan) if fan else None
 
 
 @cache
-def _within(fan: float) -> Scheme:
+def _uniform_within(fan: float) -> Scheme:
     """Return U(+-1/sqrt(fan)); 0 where there is no input."""
     return Uniform(-1 / math.sqrt(fan), 1 / math.sqrt(fan)) if fan else Constant(0.0)
 
@@ -132,7 +132,7 @@ def _xavier_uniform(shape: tuple[int, ...]) -> Scheme:
     return Uniform(-bound, bound) if bound else Constant(0.0)
 
 
-def _shape(module: nn.Module, attr: str) -> tuple[int, ...]:
+def _shape_of(module: nn.Module, attr: str) -> tuple[int, ...]:
     """Return a parameter's shape, without computing what a parametrization would."""
     plain = dict(module.named_parameters(recurse=False, remove_duplicate=False)).get(attr)
     if plain is not None:

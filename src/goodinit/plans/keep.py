@@ -1,4 +1,4 @@
-"""What ``keep`` names: parameters that are loaded already, and those that have grown since."""
+"""What ``keep`` means: parameters that are already loaded, and those that have grown since."""
 
 from __future__ import annotations
 
@@ -13,74 +13,76 @@ from goodinit.anatomy.names import join
 from goodinit.anatomy.rows import Row
 from goodinit.errors import RecipeError, nearest
 from goodinit.plans.checkpoint import open_checkpoint
-from goodinit.plans.resize import Grown, grown_from
+from goodinit.plans.resize import Growth, find_growth
 from goodinit.recipes.rule import glob_matches
 
-__all__ = ["KeepLike", "Kept"]
+__all__ = ["KeepLike", "KeptRows", "find_kept_rows"]
 
 KeepLike = str | PathLike[str] | Iterable[str] | Mapping[str, object]
 """Names or globs; or a state dict, or the path of a safetensors file."""
 
 
 @dataclass(frozen=True)
-class Kept:
-    """Names of rows that are never written, or in part.
+class KeptRows:
+    """Rows of which nothing, or only a part, is written.
 
     Attributes:
-        names: logical names of what is kept whole.
-        grown: what is kept in part, by logical name.
+        names: logical names of rows that are kept whole.
+        grown: rows that are kept in part, by logical name.
         extra: keys of a state dict that the model doesn't have.
     """
 
     names: frozenset[str] = frozenset()
-    grown: Mapping[str, Grown] = field(default_factory=dict[str, Grown])
+    grown: Mapping[str, Growth] = field(default_factory=dict[str, Growth])
     extra: tuple[str, ...] = ()
 
-    @classmethod
-    def of(cls, keep: KeepLike, rows: tuple[Row, ...], prefix: str) -> Kept:
-        """Return which rows are meant.
 
-        A name or glob that matches nothing is an error. A state dict may hold more than the
-        model (a checkpoint of a larger one), but not nothing of it.
-        """
-        if not isinstance(keep, (Iterable, PathLike)):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise RecipeError(f"keep takes names, globs or a state dict, got {keep!r}")
-        loaded = open_checkpoint(keep)
-        asked = [keep] if isinstance(keep, str) else list(cast("Iterable[str]", loaded or keep))
-        for name in asked:
-            if not isinstance(name, str):  # pyright: ignore[reportUnnecessaryIsInstance]
-                raise RecipeError(f"keep takes names, globs or a state dict, got {name!r}")
-        if not asked:
-            return cls()
-        if loaded is not None:
-            return _loaded(loaded, rows, prefix)
-        names: set[str] = set()
-        for glob in asked:
-            found = {row.name for row in rows if any(glob_matches(glob, n) for n in _called(row))}
-            if not found:
-                known = [name for row in rows for name in _called(row)]
-                near = nearest(glob, known)
-                raise RecipeError(f"keep={glob!r} names nothing that the model has.{near}")
-            names |= found
-        return cls(frozenset(names))
+def find_kept_rows(keep: KeepLike, rows: tuple[Row, ...], prefix: str) -> KeptRows:
+    """Return which rows ``keep`` means.
+
+    A name or glob that matches nothing is an error. A state dict may hold more than the model (a
+    checkpoint of a larger one), but at least one of its parameters.
+    """
+    if not isinstance(keep, (Iterable, PathLike)):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise RecipeError(f"keep takes names, globs or a state dict, got {keep!r}")
+    values = open_checkpoint(keep)
+    asked = [keep] if isinstance(keep, str) else list(cast("Iterable[str]", values or keep))
+    for name in asked:
+        if not isinstance(name, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise RecipeError(f"keep takes names, globs or a state dict, got {name!r}")
+    if not asked:
+        return KeptRows()
+    if values is not None:
+        return _find_in_state_dict(values, rows, prefix)
+    names: set[str] = set()
+    for glob in asked:
+        found = {row.name for row in rows if any(glob_matches(glob, n) for n in _names_of(row))}
+        if not found:
+            known = [name for row in rows for name in _names_of(row)]
+            near = nearest(glob, known)
+            raise RecipeError(f"keep={glob!r} names nothing that the model has.{near}")
+        names |= found
+    return KeptRows(frozenset(names))
 
 
-def _loaded(values: Mapping[str, object], rows: tuple[Row, ...], prefix: str) -> Kept:
-    """Return which rows a state dict has; with a prefix, its keys may have it or not."""
+def _find_in_state_dict(
+    values: Mapping[str, object], rows: tuple[Row, ...], prefix: str
+) -> KeptRows:
+    """Return which rows a state dict has; its keys may have the prefix or not."""
     given = {join(prefix, key): key for key in values} | {key: key for key in values}
     names: set[str] = set()
-    grown: dict[str, Grown] = {}
+    grown: dict[str, Growth] = {}
     used: set[str] = set()
     for row in rows:
-        here = [name for name in _called(row) if name in given]
+        here = [name for name in _names_of(row) if name in given]
         if not here:
             continue
         if row.stored and not set(row.stored) <= given.keys():
             missing = sorted(set(row.stored) - given.keys())
             if len(missing) < len(row.stored):
                 raise RecipeError(
-                    f"{row.name} is half in the state dict: {missing[0]} is missing. Load both, "
-                    f"or leave both out"
+                    f"{row.name} is only partly in the state dict: {missing[0]} is missing. "
+                    f"Include both, or leave both out"
                 )
         growth = _growth(row, [values[given[name]] for name in here])
         if growth is None:
@@ -89,30 +91,30 @@ def _loaded(values: Mapping[str, object], rows: tuple[Row, ...], prefix: str) ->
             grown[row.name] = growth
         used.update(given[name] for name in here)
     if not used:
-        known = [name for row in rows for name in _called(row)]
+        known = [name for row in rows for name in _names_of(row)]
         first = next(iter(values))
         raise RecipeError(
-            f"the state dict in keep has nothing of this model; its first key is "
+            f"the state dict in keep has no parameter of this model; its first key is "
             f"{first!r}.{nearest(first, known)} Check the prefix of its keys"
         )
-    return Kept(frozenset(names), grown, tuple(key for key in values if key not in used))
+    return KeptRows(frozenset(names), grown, tuple(key for key in values if key not in used))
 
 
-def _growth(row: Row, values: list[object]) -> Grown | None:
+def _growth(row: Row, values: list[object]) -> Growth | None:
     """Return how a row has grown from what a state dict holds under its names, or None."""
-    for value in values if not row.stored else []:  # those have shapes of their own
+    for value in values if not row.stored else []:  # stored tensors have other shapes
         shape = getattr(value, "shape", None)
-        grown = None if shape is None else grown_from(row, tuple(shape))
+        grown = None if shape is None else find_growth(row, tuple(shape))
         if grown is not None:
-            return replace(grown, std=_std(value))
+            return replace(grown, std=_std_of(value))
     return None
 
 
-def _std(value: object) -> float | None:
+def _std_of(value: object) -> float | None:
     if not isinstance(value, Tensor) or value.is_meta or not value.is_floating_point():
         return None
     return value.float().std(correction=0).item() if value.numel() else None
 
 
-def _called(row: Row) -> tuple[str, ...]:
+def _names_of(row: Row) -> tuple[str, ...]:
     return (row.name, *row.tied, *row.stored)

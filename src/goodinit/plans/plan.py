@@ -1,7 +1,7 @@
-"""A plan: a recipe worked out on a model, a row for each parameter and buffer.
+"""A plan: a recipe resolved on a model, one row per parameter and buffer.
 
-Planning touches no value, so that it works on a model without memory. What is planned can be
-read, compared, saved and applied.
+Planning reads and writes no values, so it works on models on meta. A plan can be printed,
+compared, saved and applied.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from goodinit.anatomy.writable import check_module
 from goodinit.errors import PlanFileError, RecipeError, SchemeError
 from goodinit.findings import Finding
 from goodinit.plans import json_file
-from goodinit.plans.keep import KeepLike, Kept
+from goodinit.plans.keep import KeepLike, find_kept_rows
 from goodinit.plans.plan_findings import find_in_plan
 from goodinit.plans.plan_table import plan_html, plan_text
 from goodinit.plans.resolve import resolve
@@ -71,9 +71,9 @@ class Plan(Result[PlanRow]):
 
     @cached_property
     def digest(self) -> str:
-        """Twelve hexadecimal digits that change when anything planned does; for logs.
+        """Twelve hexadecimal digits that change if anything planned changes; for logs.
 
-        SHA-256 of the plan as canonical JSON, without the seed: the same in each process and
+        SHA-256 of the plan as canonical JSON, without the seed: equal in every process, and
         after saving and loading.
 
         Raises:
@@ -95,7 +95,7 @@ class Plan(Result[PlanRow]):
         """Return the plan that ``to_dict`` wrote.
 
         Raises:
-            PlanFileError: anything else; says what is wrong and where in the data.
+            PlanFileError: anything else; names the place and what is wrong there.
         """
         return cls(**json_file.read_plan(data))
 
@@ -115,8 +115,7 @@ class Plan(Result[PlanRow]):
         """Read a plan that ``save`` wrote.
 
         Raises:
-            PlanFileError: the file holds no valid plan; says what is wrong and where.
-            OSError: the file can't be read.
+            PlanFileError: the file can't be read, or holds no valid plan; names the place.
         """
         try:
             return cls.from_dict(json_file.parse(Path(path).read_bytes()))
@@ -163,23 +162,24 @@ def plan(
     keep: KeepLike = (),
     prefix: str = "",
 ) -> Plan:
-    """Return what a recipe would do to a model; nothing is written.
+    """Return what a recipe would do to a model. Writes nothing.
 
     Args:
-        model: any module, also on meta.
-        recipe: what to draw where; it must cover each parameter.
-        inputs: a tensor, a tuple, or a dict of keyword arguments, to see the model run: tells
-            kinds, fans, activations and residual ends. Without, module types do.
-        keep: names, globs, a state dict or a safetensors file of what is loaded already: never
-            written. Of a parameter that has grown since, the old part is kept and the rest drawn.
-        prefix: put before each name, for a part of a larger model.
+        model: any module; it may be on meta.
+        recipe: what to draw where; it must cover every parameter.
+        inputs: a tensor, a tuple of positional arguments or a dict of keyword arguments. If
+            given, the model is run once, and the data flow determines kinds, fans, activations
+            and residual ends. If None, module types do.
+        keep: names, globs, a state dict or a safetensors file: parameters that are already
+            loaded and must not be written. If a parameter has grown since, the old part is kept
+            and the rest is drawn.
+        prefix: prepended to each name, if ``model`` is a part of a larger model.
 
     Raises:
-        RecipeError: a rule that matches nothing, a parameter that none covers, a name in
-            ``keep`` that the model doesn't have, or one of another shape.
+        RecipeError: a rule that matches nothing, a parameter that no rule covers, a name in
+            ``keep`` that the model doesn't have, or a shape that doesn't fit.
         CheckpointError: a file in ``keep`` that can't be read.
-        SchemeError: a scheme that doesn't fit the parameter it is for, such as a fan-based one
-            on a bias.
+        SchemeError: a scheme that doesn't fit its parameter, such as a fan-based one on a bias.
         ModelError: a parameter that can't be written: lazy, of size 0, expanded, not floating,
             behind a parametrization without ``right_inverse``.
         TraceError: the model raised on these inputs.
@@ -207,17 +207,17 @@ def plan_and_slots(
     with collector_paused():
         anatomy = read(model, inputs, prefix)
         found = list(anatomy.slots)
-        kept = Kept.of(keep, anatomy.rows, prefix)
-        rows, won = resolve(model, anatomy.rows, found, recipe, kept, anatomy.how)
-        findings = find_in_plan(rows, found, recipe, won, kept, anatomy)
+        kept = find_kept_rows(keep, anatomy.rows, prefix)
+        rows, wins = resolve(model, anatomy.rows, found, recipe, kept, anatomy.how)
+        findings = find_in_plan(rows, found, recipe, wins, kept, anatomy)
     return Plan(rows, recipe.name, anatomy.how, prefix, findings), anatomy.slots
 
 
 @contextmanager
 def collector_paused() -> Generator[None]:
-    """Keep the garbage collector from walking 100,000 new objects, none of them garbage.
+    """Pause the garbage collector, which would traverse 100,000 new objects, none of them garbage.
 
-    That is a third of the time that a plan of 10,000 rows takes.
+    It took a third of the time of a plan of 10,000 rows.
     """
     enabled = gc.isenabled()
     gc.disable()

@@ -14,7 +14,7 @@ from goodinit.findings.biases import BIAS_SHARE, bias_dominates, bias_severity
 from goodinit.findings.logits import tied_table_is_too_large
 from goodinit.findings.norms import around_zero, norm_lies_around_zero
 from goodinit.findings.scales import grew_on_another_scale
-from goodinit.plans.keep import Kept
+from goodinit.plans.keep import KeptRows
 from goodinit.plans.rows import PlanRow
 from goodinit.recipes.deferred import ReluGain
 from goodinit.recipes.reasons import WHY_LEFT
@@ -28,8 +28,8 @@ def find_in_plan(
     rows: tuple[PlanRow, ...],
     slots: list[Slot],
     recipe: Recipe,
-    won: dict[int, int],
-    kept: Kept,
+    wins: dict[int, int],
+    kept: KeptRows,
     anatomy: Anatomy,
 ) -> tuple[Finding, ...]:
     """Return what is doubtful about a plan."""
@@ -38,7 +38,7 @@ def find_in_plan(
         *_tied_too_large(rows, slots, anatomy),
         *_biases_dominate(rows, slots),
         *_needs_flow(rows, recipe, anatomy),
-        *_never_won(recipe, won),
+        *_never_won(recipe, wins),
         *_extra_keys(kept, rows),
         *_left_alone(rows),
         *_grown_apart(rows, kept),
@@ -166,9 +166,9 @@ def _asks_flow(rule: Rule) -> bool:
     )
 
 
-def _never_won(recipe: Recipe, won: dict[int, int]) -> Iterator[Finding]:
+def _never_won(recipe: Recipe, wins: dict[int, int]) -> Iterator[Finding]:
     for number, rule in enumerate(recipe.rules):
-        if not rule.optional and won.get(number) == 0:
+        if not rule.optional and wins.get(number) == 0:
             yield Finding(
                 "GI114",
                 "info",
@@ -178,7 +178,7 @@ def _never_won(recipe: Recipe, won: dict[int, int]) -> Iterator[Finding]:
             )
 
 
-def _extra_keys(kept: Kept, rows: tuple[PlanRow, ...]) -> Iterator[Finding]:
+def _extra_keys(kept: KeptRows, rows: tuple[PlanRow, ...]) -> Iterator[Finding]:
     if kept.extra:
         near = nearest(kept.extra[0], [row.name for row in rows])
         yield Finding(
@@ -204,7 +204,7 @@ def _left_alone(rows: tuple[PlanRow, ...]) -> Iterator[Finding]:
         )
 
 
-def _grown_apart(rows: tuple[PlanRow, ...], kept: Kept) -> Iterator[Finding]:
+def _grown_apart(rows: tuple[PlanRow, ...], kept: KeptRows) -> Iterator[Finding]:
     """New rows whose scale isn't that of the checkpoint's."""
     for row in rows:
         old = kept.grown[row.name].std if row.name in kept.grown else None

@@ -1,27 +1,28 @@
-"""Parameters that are larger than a checkpoint's: what is kept of them, and what is drawn."""
+"""Parameters that are larger than in the checkpoint: which part is kept, and which is drawn."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+from goodinit._common.text import several
 from goodinit.anatomy.rows import Box, Row
 from goodinit.errors import RecipeError
 from goodinit.plans.rows import PlanBlock
 from goodinit.schemes import AddNoise, Keep
 
-__all__ = ["Grown", "grow", "grown_from"]
+__all__ = ["Growth", "find_growth", "grow_blocks"]
 
 
 @dataclass(frozen=True, slots=True)
-class Grown:
+class Growth:
     """What a checkpoint holds of a parameter that is larger.
 
     Attributes:
         shape: the shape there: the corner of the parameter that is kept; or, for ``copies``,
             the shape of each of the stacked matrices.
-        copies: whether each of the stacked matrices is a copy of the checkpoint's one.
-        std: standard deviation of the values there; None where they aren't at hand.
+        copies: whether each of the stacked matrices is a copy of the checkpoint's only one.
+        std: standard deviation of the values there; None if there are no values.
     """
 
     shape: tuple[int, ...]
@@ -29,31 +30,31 @@ class Grown:
     std: float | None = None
 
 
-def grown_from(row: Row, old: tuple[int, ...]) -> Grown | None:
-    """Return how a row has grown from an older shape; None where it has that shape.
+def find_growth(row: Row, old: tuple[int, ...]) -> Growth | None:
+    """Return how a row has grown from an older shape; None if it has that shape.
 
     Raises:
-        RecipeError: it can't have grown from that.
+        RecipeError: it can't have grown from that shape.
     """
     if old == row.shape:
         return None
-    if old and old == row.shape[1:] and _stacked(row):
-        return Grown(old, copies=True)
+    if old and old == row.shape[1:] and _stacks_matrices(row):
+        return Growth(old, copies=True)
     same = 0 < len(old) == len(row.shape)
     if not same or any(not 0 < n <= m for n, m in zip(old, row.shape, strict=True)):
         raise RecipeError(
             f"{row.name} has shape {row.shape}, but {old} in the state dict of keep: it can't "
-            f"have been loaded, nor has it grown from that. Leave it out of the state dict to "
-            f"draw it, gi.load_(..., draw={row.name!r})"
+            f"have been loaded, and it can't have grown from that shape. To draw it, leave it "
+            f"out of the state dict: gi.load_(..., draw={row.name!r})"
         )
     _check_packed(row, old)
-    return Grown(old, copies=False)
+    return Growth(old, copies=False)
 
 
-def grow(blocks: list[PlanBlock], grown: Grown) -> list[PlanBlock]:
+def grow_blocks(blocks: list[PlanBlock], grown: Growth) -> list[PlanBlock]:
     """Return the blocks, split where the checkpoint's values end.
 
-    A copy gets noise, so that the copies differ: that of an ``AddNoise`` rule, or the default.
+    Copies get noise, so that they differ: that of an ``AddNoise`` rule, or the default.
     """
     if grown.copies:
         noisy = [b.scheme if isinstance(b.scheme, AddNoise) else AddNoise() for b in blocks]
@@ -71,15 +72,15 @@ def _split(block: PlanBlock, old: tuple[int, ...]) -> Iterator[PlanBlock]:
             new.append((*left[:axis], (cut, stop), *left[axis + 1 :]))
             left = (*left[:axis], (start, cut), *left[axis + 1 :])
     if all(start < stop for start, stop in left):
-        yield replace(block, name=_dotted(block.name, "old"), box=left, scheme=Keep())
+        yield replace(block, name=_join_names(block.name, "old"), box=left, scheme=Keep())
     filled = [box for box in new if all(start < stop for start, stop in box)]
     for number, box in enumerate(filled):
         name = "new" if len(filled) == 1 else f"new{number}"
-        yield replace(block, name=_dotted(block.name, name), box=box)
+        yield replace(block, name=_join_names(block.name, name), box=box)
 
 
-def _stacked(row: Row) -> bool:
-    """Whether the first axis counts matrices, or biases, of one sort: experts."""
+def _stacks_matrices(row: Row) -> bool:
+    """Return whether the first axis stacks equal matrices or biases: experts."""
     layout, axes = row.facets.layout, len(row.shape)
     matrices = axes > 2 and not (layout and layout.window)
     biases = axes == 2 and layout is None and row.facets.part == "bias"
@@ -87,18 +88,18 @@ def _stacked(row: Row) -> bool:
 
 
 def _check_packed(row: Row, old: tuple[int, ...]) -> None:
-    """Refuse a growth along the axis in which q, k and v lie: what was where isn't known."""
+    """Refuse growth along the axis that q, k and v share: the old layout isn't known."""
     batch = row.facets.layout.batch if row.facets.layout else ()
     for axis, (before, now) in enumerate(zip(old, row.shape, strict=True)):
         sides = {block.box[axis] for block in row.facets.blocks}
         if before < now and len(sides) > 1 and axis not in batch:
-            names = ", ".join(block.name for block in row.facets.blocks[:4])
+            names = several(block.name for block in row.facets.blocks)
             raise RecipeError(
                 f"{row.name} packs {names} along axis {axis}, which has grown from {before} to "
-                f"{now}: which of the old values is whose can't be known. Put them where they "
-                f"belong yourself, and name it in keep"
+                f"{now}: goodinit can't know which of the old values belong to which. Copy them "
+                f"yourself, and name the parameter in keep"
             )
 
 
-def _dotted(name: str, end: str) -> str:
+def _join_names(name: str, end: str) -> str:
     return f"{name}.{end}" if name else end

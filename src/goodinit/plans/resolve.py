@@ -1,4 +1,4 @@
-"""Rules against rows: which rule wins, and what its scheme comes to there."""
+"""Rules against rows: which rule wins, and its scheme with numbers for that row."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ from goodinit.errors import (
     UnusedRuleError,
 )
 from goodinit.plans.defaults import torch_default
-from goodinit.plans.keep import Kept
-from goodinit.plans.resize import Grown, grow
+from goodinit.plans.keep import KeptRows
+from goodinit.plans.resize import Growth, grow_blocks
 from goodinit.plans.rows import PlanBlock, PlanRow, common
 from goodinit.recipes.deferred import Deferred
 from goodinit.recipes.reasons import NO_LAW
@@ -35,15 +35,15 @@ from goodinit.recipes.recipe import Recipe
 from goodinit.recipes.rule import Rule, Selector
 from goodinit.schemes import Keep, Ones, Scaled, Scheme, Site, TorchDefault, Zeros
 
-__all__ = ["Matcher", "Won", "own_laws", "resolve", "resolve_row"]
+__all__ = ["Matcher", "Wins", "resolve", "resolve_row", "torch_laws"]
 
 RUNNING: dict[str, Scheme] = {
     "running_mean": Zeros(),
     "running_var": Ones(),
     "num_batches_tracked": Zeros(),
 }
-Won = dict[int, int]
-"""How many blocks each rule won, by its number; absent where it matched none."""
+Wins = dict[int, int]
+"""How many blocks each rule won, by its number; a rule that matched none is absent."""
 
 Default = Callable[[Slot], Scheme | None]
 
@@ -53,9 +53,9 @@ def resolve(
     rows: tuple[Row, ...],
     slots: list[Slot],
     recipe: Recipe,
-    kept: Kept,
+    kept: KeptRows,
     how: str,
-) -> tuple[tuple[PlanRow, ...], Won]:
+) -> tuple[tuple[PlanRow, ...], Wins]:
     """Return the planned rows, and how many blocks each rule won.
 
     Raises:
@@ -65,7 +65,7 @@ def resolve(
     """
     by_name = {slot.name: slot for slot in slots}
     matcher = Matcher(recipe)
-    default = own_laws(model)
+    default = torch_laws(model)
     planned = tuple(
         resolve_row(
             row,
@@ -78,21 +78,21 @@ def resolve(
         for row in rows
     )
     for number, rule in enumerate(recipe.rules):
-        if not rule.optional and number not in matcher.won:
-            raise UnusedRuleError(_unused(rule, rows, how))
-    return planned, matcher.won
+        if not rule.optional and number not in matcher.wins:
+            raise UnusedRuleError(_unused_message(rule, rows, how))
+    return planned, matcher.wins
 
 
 class Matcher:
     """Finds the rules that match, and counts those that win.
 
-    What a rule answers by type, kind, part or block is remembered for all rows alike in these,
-    so that each row costs only the rules that go by name.
+    The rules that match by type, kind, part or block are remembered for all rows equal in these,
+    so that a row costs only the rules that match by name.
     """
 
     def __init__(self, recipe: Recipe) -> None:
         self.rules = recipe.rules
-        self.won: Won = {}
+        self.wins: Wins = {}
         self._by_name: list[tuple[int, Selector]] = []
         self._by_facets: list[int] = []
         for number, rule in enumerate(self.rules):
@@ -118,25 +118,25 @@ class Matcher:
         )
         found = self._known.get(key)
         if found is None:
-            found = self._known[key] = [n for n in self._by_facets if self._hit(n, row, block)]
+            found = self._known[key] = [n for n in self._by_facets if self._matches(n, row, block)]
         named = [n for n, where in self._by_name if where.matches(row, block)]
         if named and row.buffer:
             named = [n for n in named if self.rules[n].where.reaches_buffers]
         matched = sorted(found + named) if named else found
         for number in matched:
-            self.won.setdefault(number, 0)
+            self.wins.setdefault(number, 0)
         if matched:
-            self.won[matched[-1]] += 1
+            self.wins[matched[-1]] += 1
         return matched
 
     def check(self, scheme: Scheme, site: Site, dtype: torch.dtype) -> None:
-        """Raise where a scheme doesn't fit; layers that are alike are checked once."""
+        """Raise if a scheme doesn't fit; equal layers are checked once."""
         if (scheme, site, dtype) not in self._fit:
             scheme.check(site)
             check_range(scheme, site, dtype)
             self._fit.add((scheme, site, dtype))
 
-    def _hit(self, number: int, row: Row, block: Block) -> bool:
+    def _matches(self, number: int, row: Row, block: Block) -> bool:
         where = self.rules[number].where
         return (not row.buffer or where.reaches_buffers) and where.matches(row, block)
 
@@ -148,9 +148,9 @@ def resolve_row(
     default: Default,
     *,
     loaded: bool = False,
-    grown: Grown | None = None,
+    grown: Growth | None = None,
 ) -> PlanRow:
-    """Return what is planned for one row, of which a checkpoint may bring all or a part."""
+    """Return the plan for one row; a checkpoint may have all or part of it."""
     sites = row.sites()
     matched = [matcher.match(row, block) for block, _ in sites]
     rules = [matcher.rules[numbers[-1]] if numbers else None for numbers in matched]
@@ -161,7 +161,7 @@ def resolve_row(
         check_writable(slot)
         if not is_real(row.dtype) and not row.buffer:
             raise DtypeError(
-                f"{row.name} is {row.dtype}, which has no law of real numbers: keep={row.name!r} "
+                f"{row.name} is {row.dtype}, which has no real values to draw: keep={row.name!r} "
                 f"leaves it alone, or give it a rule with gi.Keep()"
             )
     blocks: list[PlanBlock] = []
@@ -169,13 +169,13 @@ def resolve_row(
     for (block, site), (scheme, why), rule in zip(sites, chosen, rules, strict=True):
         law, because = scheme, why
         if isinstance(scheme, TorchDefault):
-            law, because = _torchs_own(slot, default, why)
+            law, because = _torch_law(slot, default, why)
         library = rule is not None and rule.optional
-        numbers, more = _in_numbers(row, block, site, law, library, matcher)
+        numbers, more = _numbers_for(row, block, site, law, library, matcher)
         blocks.append(PlanBlock(block.name, block.box, block.fan_in, block.fan_out, numbers))
         whys += [because, more]
     if grown is not None:
-        blocks = grow(blocks, grown)
+        blocks = grow_blocks(blocks, grown)
         for b in blocks:
             matcher.check(
                 b.scheme, Site(b.shape, row.facets.layout, b.fan_in, b.fan_out), row.dtype
@@ -189,7 +189,7 @@ def resolve_row(
     planned = _plan_row(row, slot, blocks, tuple(lost), list(texts), whys)
     if grown is None:
         return planned
-    kept = 0 if grown.copies else grown.shape[0]  # what the checkpoint has there stays
+    kept = 0 if grown.copies else grown.shape[0]  # the checkpoint's rows stay
     zero_rows = tuple(number for number in planned.zero_rows if number >= kept)
     return replace(planned, zero_rows=zero_rows, grown_from=grown.shape)
 
@@ -213,7 +213,7 @@ def _plan_row(
         kind=f.kind,
         part=f.part,
         scheme=scheme,
-        blocks=tuple(blocks) if len(blocks) > 1 else (),  # one states the fans of the whole
+        blocks=tuple(blocks) if len(blocks) > 1 else (),  # a single block has the fans of the whole
         layout=f.layout,
         fan_in=fans_in.pop() if len(fans_in) == 1 else None,
         fan_out=fans_out.pop() if len(fans_out) == 1 else None,
@@ -235,13 +235,13 @@ def _plan_row(
 
 
 def _choose(row: Row, slot: Slot, rule: Rule | None, loaded: bool) -> tuple[Scheme, str]:
-    """Return the scheme for a block, before it is worked out, and why."""
+    """Return the scheme for a block, as the rule has it, and why."""
     if loaded:
         return Keep(), "loaded already"
     if rule is not None:
         if is_real(row.dtype) or row.buffer or not rule.optional:
             return rule.scheme, rule.why
-        return Keep(), f"{row.dtype} isn't floating, so no law is drawn"
+        return Keep(), f"{row.dtype} isn't floating, so nothing is drawn"
     if row.buffer:
         scheme = RUNNING.get(slot.attr) if row.facets.kind == "norm" else None
         if scheme is not None:
@@ -254,23 +254,23 @@ def _choose(row: Row, slot: Slot, rule: Rule | None, loaded: bool) -> tuple[Sche
     )
 
 
-def _torchs_own(slot: Slot, default: Default, why: str) -> tuple[Scheme, str]:
+def _torch_law(slot: Slot, default: Default, why: str) -> tuple[Scheme, str]:
     law = default(slot)
     if law is None:
         return Keep(), f"{NO_LAW} in {type_of(slot.owner).__name__}"
     return law, why
 
 
-def _in_numbers(
+def _numbers_for(
     row: Row, block: Block, site: Site, scheme: Scheme, library: bool, matcher: Matcher
 ) -> tuple[Scheme, str]:
-    """Return a scheme without anything left to ask, and what there is to say about it."""
+    """Return the scheme with numbers for this row, and remarks about it."""
     why = ""
     if isinstance(scheme, Deferred):
         scheme, why = scheme.on(row)
     facts = _facts(row, site)
     if library and row.facets.ends_residual and facts["depth"] is None:
-        facts["depth"] = 1.0  # there is one branch at least
+        facts["depth"] = 1.0  # there is at least one branch
         why = "depth unknown, taken as 1"
     try:
         if isinstance(scheme, Scaled):
@@ -301,13 +301,13 @@ def _check_norm(
     for block, (_, site) in zip(blocks, sites, strict=True):
         if block.scheme.moments(site) == (0.0, 0.0):
             raise ParametrizationError(
-                f"{row.name} is divided by its own norm, and {block.scheme!r} would make that "
-                f"0/0: draw it from a law, or put 0 into what scales it"
+                f"{row.name} is divided by its own norm, and with {block.scheme!r} that is 0/0: "
+                f"draw it from a distribution, or set the factor that scales it to 0"
             )
 
 
-def own_laws(model: nn.Module) -> Default:
-    """Return torch's own law by slot; only an ``nn.Transformer`` above changes one."""
+def torch_laws(model: nn.Module) -> Default:
+    """Return a function from a slot to torch's own law; an ``nn.Transformer`` above changes it."""
     tops = [m for m in model.modules() if isinstance(m, nn.Transformer)]
     inside = {id(m): top for top in tops for m in top.modules()}
 
@@ -318,20 +318,20 @@ def own_laws(model: nn.Module) -> Default:
     return default
 
 
-def _unused(rule: Rule, rows: tuple[Row, ...], how: str) -> str:
+def _unused_message(rule: Rule, rows: tuple[Row, ...], how: str) -> str:
     buffers = [
         row.name
         for row in rows
         if row.buffer and any(rule.where.matches(row, block) for block, _ in row.sites())
     ]
     if buffers:
-        mend = (
-            f"it fits the buffer {buffers[0]}, and rules reach buffers only in so many words: "
-            f"where & sel.part('buffer')"
+        fix = (
+            f"it matches only the buffer {buffers[0]}; rules apply to buffers only if they say "
+            f"`& sel.part('buffer')`"
         )
     elif how == "module types" and rule.where.aspects & {"residual", "activation"}:
-        mend = "without inputs= nobody knows which weights end a residual branch; pass them"
+        fix = "without inputs= it isn't known which weights end a residual branch; pass them"
     else:
         names = ", ".join(row.name for row in rows[:3])
-        mend = f"the model has {names}, ...; correct it, or make it optional=True"
-    return f"the rule {rule.text} matches nothing: {mend}"
+        fix = f"the model has {names}, ...; correct the rule, or make it optional=True"
+    return f"the rule {rule.text} matches nothing: {fix}"

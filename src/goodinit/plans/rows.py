@@ -1,4 +1,4 @@
-"""The rows of a plan: what is to be done with one parameter or buffer, and why."""
+"""The rows of a plan: what will be done with one parameter or buffer, and why."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ class PlanBlock:
     Attributes:
         name: "q", "forget", "expert3".
         box: (start, stop) along each axis of the parameter.
-        fan_in: of this block alone; None where there is no sum over inputs.
-        fan_out: likewise.
+        fan_in: of this block alone; None if there is no sum over inputs.
+        fan_out: of this block alone; None as for ``fan_in``.
         scheme: how it is drawn.
     """
 
@@ -43,7 +43,7 @@ class PlanRow:
     """What is planned for one parameter or buffer.
 
     Attributes:
-        name: logical dotted name, prefix included; the key of its random numbers.
+        name: logical dotted name with the prefix; the key of its random numbers.
         shape: its shape.
         dtype: its dtype.
         owner: class name of the module that holds it.
@@ -53,23 +53,24 @@ class PlanRow:
         depth: how many layers there are.
         activation: the function that follows.
         ends_residual: whether its output is added to a residual stream; None if unknown.
-        layout: which axis is which; None where there are no fans.
-        fan_in: how many products one output adds up; None where blocks differ or there is none.
-        fan_out: likewise backward.
-        scheme: how it is drawn; None where blocks differ.
-        blocks: the logical matrices of a packed parameter; empty where it is one.
-        rule: the rule that won, as text; several lines where blocks differ.
+        layout: which axis is which; None if there are no fans.
+        fan_in: how many products are summed into one output; None if blocks differ or there is
+            no sum.
+        fan_out: the same for the gradient.
+        scheme: how it is drawn; None if blocks differ.
+        blocks: the logical matrices of a packed parameter; empty if it is a single one.
+        rule: the rule that won, as text; several lines if blocks differ.
         why: the reason.
-        shadowed: rules that matched as well, and lost to a later one.
+        shadowed: rules that matched too, and lost to a later one.
         tied: its other names.
-        stored: names of the tensors that hold it, where not ``name`` itself.
+        stored: names of the tensors that hold it, if not ``name`` itself.
         zero_rows: rows that stay zero (``padding_idx``).
-        grown_from: its shape in the checkpoint, where that is smaller: the corner that is kept,
-            or, with an axis less, what each of the stacked matrices is a copy of.
-        guessed: whether the shape alone told what it is.
+        grown_from: its shape in the checkpoint if that is smaller: the shape of the corner that
+            is kept or, with one axis less, of the matrix that each stacked one is a copy of.
+        guessed: whether its kind was guessed from the shape alone.
         frozen: whether ``requires_grad`` is off.
         buffer: whether it is a buffer.
-        unresolved: whether it has no memory yet and nothing here can compute it.
+        unresolved: whether it is on meta and no rule computes it.
 
     Example:
         >>> from goodinit.schemes import Normal
@@ -108,33 +109,33 @@ class PlanRow:
 
     @property
     def size(self) -> int:
-        """How many elements it has."""
+        """The number of elements."""
         return math.prod(self.shape)
 
     @property
     def kept(self) -> bool:
-        """Whether nothing is written."""
+        """True if nothing is written."""
         if not self.blocks:
             return type(self.scheme) is Keep  # isinstance is slow for an abstract class
         return all(isinstance(block.scheme, Keep) for block in self.blocks)
 
     @property
     def mean(self) -> float | None:
-        """Planned mean, by formula; None where it is kept or blocks differ."""
+        """Planned mean, by formula; None if it is kept or blocks differ."""
         return self._moments[0]
 
     @property
     def std(self) -> float | None:
-        """Planned standard deviation, by formula; None where it is kept or blocks differ."""
+        """Planned standard deviation, by formula; None if it is kept or blocks differ."""
         return self._moments[1]
 
     def moments(self) -> tuple[tuple[str, float, float], ...]:
-        """Return (block name, mean, standard deviation) of what is drawn; not of what was there."""
+        """Return (block name, mean, standard deviation) of each block that is drawn, not kept."""
         drawn = [b for b in self.parts() if not isinstance(b.scheme, (Keep, AddNoise))]
         return tuple((b.name, *b.scheme.moments(self.site(b))) for b in drawn)
 
     def parts(self) -> tuple[PlanBlock, ...]:
-        """Return the blocks; the whole is one where it isn't packed."""
+        """Return the blocks; the whole parameter is one if it isn't packed."""
         if self.blocks:
             return self.blocks
         assert self.scheme is not None  # only blocks can differ
@@ -152,12 +153,12 @@ class PlanRow:
 
 
 def needs_old(row: PlanRow) -> bool:
-    """Return whether some of what was there before stays: kept, or with noise on it."""
+    """Return whether old values stay in some of its blocks: kept, or with noise added."""
     return any(isinstance(block.scheme, (Keep, AddNoise)) for block in row.parts())
 
 
 def common(schemes: list[Scheme]) -> Scheme | None:
-    """Return the one scheme that they all are, or None.
+    """Return the scheme that all of these are equal to, or None.
 
     >>> from goodinit.schemes import Ones, Zeros
     >>> common([Ones(), Ones()]), common([Ones(), Zeros()])

@@ -1,10 +1,10 @@
-"""Recipes by name: the initializations of papers and of their code, each as short as its law.
+"""Recipes by name: the initializations of papers and of their code.
 
 ==================  ======================================================================
 name                what
 ==================  ======================================================================
 standard            goodinit's own default
-torch_default       what PyTorch draws by itself
+torch_default       what PyTorch itself draws
 he, kaiming         Var(w) = 2/fan_in, or the gain of the function that follows
 xavier, glorot      Var(w) = 2/(fan_in + fan_out)
 lecun               Var(w) = 1/fan_in
@@ -77,11 +77,11 @@ def recipe(name: str, **options: object) -> Recipe:
 
     Args:
         name: one of ``names()``.
-        options: those of the recipe, such as ``distribution="uniform"`` for he.
+        options: the recipe's options, such as ``distribution="uniform"`` for he.
 
     Raises:
         UnknownRecipeError: no recipe of that name; the nearest are suggested.
-        RecipeError: an option that the recipe doesn't have, or a value that it doesn't take.
+        RecipeError: an option that the recipe doesn't have, or a value that it doesn't accept.
 
     Example:
         >>> recipe("he", distribution="uniform").name
@@ -127,13 +127,13 @@ def names() -> tuple[str, ...]:
 
 
 def as_recipe(value: object) -> Recipe:
-    """Return what a person means by a recipe.
+    """Return the recipe that a value stands for.
 
     Args:
         value: a Recipe; its name; its file, a path or a text that ends in ".toml"; a scheme,
             for the weights of linear layers, convolutions and RNNs, with everything else as in
-            ``standard``; or a mapping from a module type or a glob to a scheme, which changes
-            only what it names (a type's scheme goes to its weights, not to its biases). The last
+            ``standard``; or a mapping from module types or globs to schemes, which changes only
+            what it names (a type's scheme is for its weights, not for its biases). The last
             entry that matches wins.
 
     Raises:
@@ -159,7 +159,7 @@ def as_recipe(value: object) -> Recipe:
         case Scheme():
             return by_scheme(repr(value), value)
         case Mapping():
-            return _mapping(cast("Mapping[object, object]", value))
+            return _from_mapping(cast("Mapping[object, object]", value))
         case _:
             raise RecipeError(
                 f"a recipe is a gi.Recipe, a name such as 'he', a file such as 'mine.toml', a "
@@ -168,7 +168,7 @@ def as_recipe(value: object) -> Recipe:
             )
 
 
-def _mapping(mapping: Mapping[object, object]) -> Recipe:
+def _from_mapping(mapping: Mapping[object, object]) -> Recipe:
     if not mapping:
         raise RecipeError("the mapping is empty: it would change nothing")
     kept = Rule(sel.all() | sel.part("buffer"), Keep(), "the mapping doesn't name it", True)

@@ -1,6 +1,6 @@
-"""Schemes that ask the row: what they draw is known once a model is. A plan holds none."""
+"""Schemes that depend on the row: planning replaces them, so that no plan contains one."""
 
-# The base class documents the methods; not each scheme needs each argument.
+# The base class documents the methods; not every scheme uses every argument.
 # ruff: noqa: ARG002, D102
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from torch import Tensor
 
 from goodinit.anatomy.rows import Row
 from goodinit.errors import SchemeError
-from goodinit.recipes.reasons import BENT
+from goodinit.recipes.reasons import BEHIND_FUNCTION
 from goodinit.schemes import (
     Constant,
     Draw,
@@ -33,7 +33,7 @@ __all__ = ["DEFERRED", "Deferred", "Neutral", "ReluGain"]
 
 @dataclass(frozen=True, repr=False)
 class Deferred(Scheme):
-    """A scheme that becomes another one when it is planned on a row."""
+    """A scheme that planning replaces with another one, depending on the row."""
 
     @abstractmethod
     def on(self, row: Row) -> tuple[Scheme, str]:
@@ -55,8 +55,8 @@ class Deferred(Scheme):
 class Neutral(Deferred):
     """The value at which a scale or an offset changes nothing.
 
-    1 for ``x * w``, 0 for ``x * (1 + w)`` (Gemma's norms) and for ``x + b``. What goes through
-    a function first (CLIP's ``exp(logit_scale)``) is kept.
+    1 for ``x * w``, 0 for ``x * (1 + w)`` (Gemma's norms) and for ``x + b``. A parameter that
+    goes through a function first (CLIP's ``exp(logit_scale)``) is kept.
     """
 
     def on(self, row: Row) -> tuple[Scheme, str]:
@@ -64,7 +64,7 @@ class Neutral(Deferred):
             return Zeros(), ""
         match row.facets.neutral:
             case None:
-                return Keep(), BENT
+                return Keep(), BEHIND_FUNCTION
             case 1.0:
                 return Ones(), ""
             case 0.0:
@@ -77,11 +77,11 @@ class Neutral(Deferred):
 class ReluGain(Deferred):
     """He's law with the exact gain of the relu-like function that follows, else ``otherwise``.
 
-    Relu-like are relu, leaky_relu, prelu, rrelu and relu6: their outputs grow with their inputs
-    (the slope of the variance map is 1), so that matching the second moment is stable.
+    The relu-like functions are relu, leaky_relu, prelu, rrelu and relu6: their outputs grow with
+    their inputs (the slope of the variance map is 1), so matching the second moment is stable.
 
     Raises:
-        SchemeError: ``he`` isn't He's law, or ``otherwise`` no scheme that draws.
+        SchemeError: ``he`` isn't He's law, or ``otherwise`` is no scheme, or depends on the row.
     """
 
     he: HeNormal | HeUniform
@@ -91,11 +91,11 @@ class ReluGain(Deferred):
         if not isinstance(self.he, (HeNormal, HeUniform)):  # pyright: ignore[reportUnnecessaryIsInstance]
             refuse(self, "he", self.he, "he must be a HeNormal or a HeUniform")
         if not isinstance(self.otherwise, Scheme) or isinstance(self.otherwise, Deferred):  # pyright: ignore[reportUnnecessaryIsInstance]
-            mend = "otherwise must be a scheme, and not one that asks the row"
-            refuse(self, "otherwise", self.otherwise, mend)
+            expected = "otherwise must be a scheme that does not depend on the row"
+            refuse(self, "otherwise", self.otherwise, expected)
 
     def on(self, row: Row) -> tuple[Scheme, str]:
-        name, slope = _split(row.facets.activation or "")
+        name, slope = _split_activation(row.facets.activation or "")
         match name:
             case "relu" | "relu6" | "rrelu":
                 scheme = replace(self.he, nonlinearity=name, a=0.0)
@@ -115,7 +115,7 @@ DEFERRED: Mapping[str, type[Scheme]] = {"Neutral": Neutral, "ReluGain": ReluGain
 """By name, for ``schemes.from_dict``: a recipe's file may hold them, a plan's may not."""
 
 
-def _split(activation: str) -> tuple[str, float | None]:
+def _split_activation(activation: str) -> tuple[str, float | None]:
     """Return a function's name and its first argument: ``leaky_relu(0.2)``."""
     found = re.fullmatch(r"(\w+)(?:\(([-+.\deE]+)[^)]*\))?", activation)
     if not found:

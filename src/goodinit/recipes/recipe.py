@@ -65,15 +65,15 @@ class Recipe:
 
     @property
     def each(self) -> Callable[[nn.Module], None]:
-        """A function for ``net.apply``: initialises a module's own parameters by its type.
+        """A function for ``net.apply``: initializes a module's own parameters by its type.
 
-        It sees one module at a time, so that only rules count that a module's type decides:
-        ``sel.all``, ``type``, ``kind``, ``part``, ``block`` and ``attr``. What follows a weight
-        can't be seen, nor what ends a residual branch: the library's recipes draw such weights
-        like others (`standard` and `gpt2` lose their scaling by depth). A weight tied to
-        another is drawn twice, and a module of unknown type keeps its own raw parameters. Each
-        call takes a fresh seed from torch's default CPU generator. Buffers are left alone.
-        ``gi.init_`` has none of these limits.
+        The function sees one module at a time, so it can only follow rules that depend on a
+        module's type: ``sel.all``, ``type``, ``kind``, ``part``, ``block`` and ``attr``. It sees
+        neither what follows a weight nor what ends a residual branch: the library's recipes
+        draw such weights like others (`standard` and `gpt2` lose their scaling by depth). A
+        weight tied to another is drawn twice, and a module of unknown type keeps its own raw
+        parameters. Each call draws a fresh seed from torch's default CPU generator. Buffers are
+        left alone. ``gi.init_`` has none of these limits.
 
         Raises:
             UncoveredError: (when called) a parameter that no rule covers.
@@ -93,19 +93,19 @@ class Recipe:
             reason = _beyond_one_module(rule)
             if reason:
                 raise RecipeError(
-                    f"the rule {rule.text} of recipe {self.name!r} {reason}, which a module "
-                    f"by itself doesn't show: use gi.init_(net, recipe) instead of "
+                    f"the rule {rule.text} of recipe {self.name!r} {reason}, which can't be "
+                    f"known from one module: use gi.init_(net, recipe) instead of "
                     f"net.apply(recipe.each)"
                 )
         init_module_ = late("goodinit.applying.apply:init_module_")
         return lambda module: init_module_(module, self)
 
     def to_toml(self) -> str:
-        """Return the recipe as TOML, to be kept in a file; ``from_toml`` reads it back.
+        """Return the recipe as TOML, for a file; ``from_toml`` reads it back.
 
         Raises:
-            RecipeError: a rule that can't be written down: ``sel.when`` and ``Function`` hold
-                code, and a class must be found by its name. Says which rule, and what to do.
+            RecipeError: a rule that can't be written: ``sel.when`` and ``Function`` hold code,
+                and a class must be importable by its name. Names the rule, and what to do.
 
         Example:
             >>> from goodinit.schemes import Zeros
@@ -143,7 +143,7 @@ class Recipe:
         """Write the recipe as TOML; the file is replaced whole or not at all.
 
         Raises:
-            RecipeError: a rule that can't be written down, as for ``to_toml``.
+            RecipeError: a rule that can't be written, as for ``to_toml``.
             OSError: the file can't be written.
         """
         text = self.to_toml()
@@ -165,7 +165,7 @@ class Recipe:
 
 
 def _beyond_one_module(rule: Rule) -> str:
-    """Return what a rule asks for that no module shows by itself, or ""."""
+    """Return what a rule needs that can't be known from one module, or ""."""
     aspects = rule.where.aspects
     if "residual" in aspects and rule.optional:
         return ""  # a library's refinement of the rules before it, which hold without it

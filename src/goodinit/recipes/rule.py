@@ -1,10 +1,10 @@
 """Selectors and rules: which parameters, by which scheme, and why.
 
-A selector answers for one block of one parameter. It is plain data (but for ``when``): two equal
-selectors compare equal, print as they are written, and can be stored.
+A selector decides for one block of one parameter. It is plain data (except ``when``): selectors
+with equal fields are equal, print as they are written, and can be saved.
 """
 
-# The base class documents the methods; not each selector looks at each argument.
+# The base class documents the methods; not every selector uses every argument.
 # ruff: noqa: ARG002
 
 from __future__ import annotations
@@ -26,28 +26,28 @@ from goodinit.schemes import Scheme
 __all__ = ["Aspect", "Rule", "Selector", "glob_matches", "sel"]
 
 Aspect = Literal["type", "attr", "name", "activation", "residual", "row"]
-"""What a selector looks at. The first two are known of a module by itself."""
+"""What a selector looks at. The first two can be seen in a module by itself."""
 
 
 @dataclass(frozen=True)
 class Selector(ABC):
-    """Says of one block of one parameter whether a rule is meant for it.
+    """Decides whether a rule applies to one block of one parameter.
 
     Combine selectors with ``&``, ``|`` and ``~``; ``sel`` makes them.
     """
 
     @abstractmethod
     def matches(self, row: Row, block: Block) -> bool:
-        """Return whether this block of this parameter is meant."""
+        """Return whether the rule applies to this block of this parameter."""
 
     @property
     def aspects(self) -> frozenset[Aspect]:
-        """What of a row the answer depends on."""
+        """The properties of a row that the answer depends on."""
         return frozenset({"type"})
 
     @property
     def reaches_buffers(self) -> bool:
-        """Whether the selector asks for buffers in so many words: ``sel.part("buffer")``."""
+        """Whether the selector names buffers explicitly: ``sel.part("buffer")``."""
         return False
 
     def __and__(self, other: Selector) -> Selector:
@@ -57,7 +57,7 @@ class Selector(ABC):
         return Either(self, _selector(other))
 
     def __invert__(self) -> Selector:
-        return self.of if isinstance(self, Not) else Not(self)
+        return self.inner if isinstance(self, Not) else Not(self)
 
 
 @dataclass(frozen=True, repr=False)
@@ -135,7 +135,7 @@ class Part(Selector):
     def matches(self, row: Row, block: Block) -> bool:
         if row.facets.part in self.parts:
             return True
-        # An LSTM's gates are called in and out, which are parts of another sort.
+        # An LSTM has gates named in and out, which aren't the parts of those names.
         return block.name in self.parts and row.facets.kind != "recurrent"
 
     @property
@@ -223,7 +223,7 @@ class Both(Selector):
         return self.left.reaches_buffers or self.right.reaches_buffers
 
     def __repr__(self) -> str:
-        return f"{_inside(self.left, Either)} & {_inside(self.right, Either)}"
+        return f"{_parenthesized(self.left, Either)} & {_parenthesized(self.right, Either)}"
 
 
 @dataclass(frozen=True, repr=False)
@@ -248,21 +248,21 @@ class Either(Selector):
 
 @dataclass(frozen=True, repr=False)
 class Not(Selector):
-    of: Selector
+    inner: Selector
 
     def matches(self, row: Row, block: Block) -> bool:
-        return not self.of.matches(row, block)
+        return not self.inner.matches(row, block)
 
     @property
     def aspects(self) -> frozenset[Aspect]:
-        return self.of.aspects
+        return self.inner.aspects
 
     def __repr__(self) -> str:
-        return f"~{_inside(self.of, (Both, Either))}"
+        return f"~{_parenthesized(self.inner, (Both, Either))}"
 
 
 class sel:  # noqa: N801 - a namespace, read as a word: gi.sel.kind("norm")
-    """Makes selectors: ``gi.sel.kind("norm") & ~gi.sel.part("bias")``.
+    """Functions that make selectors: ``gi.sel.kind("norm") & ~gi.sel.part("bias")``.
 
     Selectors are combined with ``&`` (both), ``|`` (either) and ``~`` (not).
 
@@ -282,12 +282,12 @@ class sel:  # noqa: N801 - a namespace, read as a word: gi.sel.kind("norm")
 
         Case counts, ``*`` crosses dots, and ``*.bias`` also matches a ``bias`` at the root.
         """
-        return Name(_text("name", glob))
+        return Name(_require_text("name", glob))
 
     @staticmethod
     def attr(glob: str) -> Selector:
-        """Parameters whose own attribute name matches, whatever module holds them."""
-        return Attr(_text("attr", glob))
+        """Parameters whose own attribute name matches a glob, in any module."""
+        return Attr(_require_text("attr", glob))
 
     @staticmethod
     def type(*classes: type[nn.Module]) -> Selector:
@@ -302,7 +302,7 @@ class sel:  # noqa: N801 - a namespace, read as a word: gi.sel.kind("norm")
 
         ``goodinit.anatomy.rows.KINDS`` lists them.
         """
-        return Kind(_known("kind", kinds, KINDS))
+        return Kind(_require_known("kind", kinds, KINDS))
 
     @staticmethod
     def part(*parts: str) -> Selector:
@@ -310,12 +310,12 @@ class sel:  # noqa: N801 - a namespace, read as a word: gi.sel.kind("norm")
 
         ``goodinit.anatomy.rows.PARTS`` lists them.
         """
-        return Part(_known("part", parts, PARTS))
+        return Part(_require_known("part", parts, PARTS))
 
     @staticmethod
     def block(block: str) -> Selector:
         """Blocks of packed parameters by name or glob: ``"forget"``, ``"expert*"``."""
-        return BlockNamed(_text("block", block))
+        return BlockNamed(_require_text("block", block))
 
     @staticmethod
     def ends_residual() -> Selector:
@@ -327,11 +327,11 @@ class sel:  # noqa: N801 - a namespace, read as a word: gi.sel.kind("norm")
         """Parameters whose output goes into one of these functions: ``"relu"``, ``"gelu"``."""
         if not activations:
             raise RecipeError("sel.followed_by takes names of functions, such as 'relu'")
-        return FollowedBy(tuple(_text("followed_by", name) for name in activations))
+        return FollowedBy(tuple(_require_text("followed_by", name) for name in activations))
 
     @staticmethod
     def when(function: Callable[[Row], bool]) -> Selector:
-        """Parameters for whose ``goodinit.anatomy.Row`` a function of yours says True."""
+        """Parameters for whose ``goodinit.anatomy.Row`` your function returns True."""
         if not callable(function):
             raise RecipeError(f"sel.when takes a function of a row, got {function!r}")
         return When(function)
@@ -342,12 +342,12 @@ class Rule:
     """A selector, the scheme for what it selects, and the reason.
 
     Attributes:
-        where: a selector; or a glob over dotted names; or a module type, which means its
-            weights and not its biases.
+        where: a selector; or a glob over dotted names; or a module type, which selects the
+            weights of such modules and not their biases.
         scheme: how the selected values are drawn.
         why: the reason, shown in plans.
-        optional: whether it is all right that nothing matches. Rules of library recipes are
-            optional; yours aren't, so that a misspelt one is an error.
+        optional: whether the rule may match nothing. Rules of library recipes are optional;
+            yours are not by default, so that a misspelled one is an error.
 
     Example:
         >>> from goodinit.schemes import Constant
@@ -370,7 +370,7 @@ class Rule:
         if not isinstance(scheme, Scheme):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise RecipeError(
                 f"the rule for {where!r} needs a scheme such as gi.XavierUniform(), got "
-                f"{_called(scheme)}"
+                f"{_describe(scheme)}"
             )
         if not isinstance(why, str):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise RecipeError(f"the rule for {where!r}: why is a text, got {why!r}")
@@ -411,7 +411,7 @@ def _selector(where: object) -> Selector:
         return Type((cast("type[nn.Module]", where),)) & ~Part(("bias",))
     raise RecipeError(
         f"a rule's where is a selector (gi.sel), a glob such as '*.bias' or a module type such "
-        f"as nn.Linear, got {_called(where)}"
+        f"as nn.Linear, got {_describe(where)}"
     )
 
 
@@ -419,11 +419,13 @@ def _is_module_type(value: object) -> bool:
     return isinstance(value, type) and issubclass(value, nn.Module)
 
 
-def _inside(selector: Selector, looser: type[Selector] | tuple[type[Selector], ...]) -> str:
+def _parenthesized(selector: Selector, looser: type[Selector] | tuple[type[Selector], ...]) -> str:
     return f"({selector!r})" if isinstance(selector, looser) else repr(selector)
 
 
-def _known(what: str, values: tuple[object, ...], known: tuple[str, ...]) -> tuple[str, ...]:
+def _require_known(
+    what: str, values: tuple[object, ...], known: tuple[str, ...]
+) -> tuple[str, ...]:
     if not values:
         raise RecipeError(f"sel.{what}() needs a name; known are {', '.join(known)}")
     for value in values:
@@ -433,13 +435,13 @@ def _known(what: str, values: tuple[object, ...], known: tuple[str, ...]) -> tup
     return cast("tuple[str, ...]", values)
 
 
-def _text(what: str, value: object) -> str:
+def _require_text(what: str, value: object) -> str:
     if isinstance(value, str) and value:
         return value
-    raise RecipeError(f"sel.{what} takes a text that isn't empty, got {value!r}")
+    raise RecipeError(f"sel.{what} takes a nonempty string, got {value!r}")
 
 
-def _called(value: object) -> str:
+def _describe(value: object) -> str:
     if isinstance(value, type):
         return f"the class {value.__name__}: call it, {value.__name__}(...)"
     return repr(value)

@@ -379,17 +379,17 @@ def _where_data(where: Selector) -> str | dict[str, object]:
     """Return a glob, or a table that is read as the same tree of selectors."""
     if isinstance(where, rules.Name):
         return where.glob
-    chain = _chain(where, rules.Both)
+    chain = _operands(where, rules.Both)
     table: dict[str, object] = {}
     for number, selector in enumerate(chain):
-        key, value = _pair(selector)
+        key, value = _condition_data(selector)
         if key in table:  # no key stands twice in one table
             return {"every": [table, *map(_where_data, chain[number:])]}
         table[key] = value
     return table
 
 
-def _chain(where: Selector, joint: type[rules.Both | rules.Either]) -> list[Selector]:
+def _operands(where: Selector, joint: type[rules.Both | rules.Either]) -> list[Selector]:
     """Return [a, b, c] of ``(a & b) & c``."""
     chain: list[Selector] = []
     while isinstance(where, joint):
@@ -398,7 +398,7 @@ def _chain(where: Selector, joint: type[rules.Both | rules.Either]) -> list[Sele
     return [where, *reversed(chain)]
 
 
-def _pair(where: Selector) -> tuple[str, object]:
+def _condition_data(where: Selector) -> tuple[str, object]:
     match where:
         case rules.All():
             return "all", True
@@ -419,11 +419,11 @@ def _pair(where: Selector) -> tuple[str, object]:
         case rules.FollowedBy():
             return "followed_by", _one_or_list(where.activations)
         case rules.Not():
-            return "not", _where_data(where.of)
+            return "not", _where_data(where.inner)
         case rules.Either():
-            return "any", list(map(_where_data, _chain(where, rules.Either)))
+            return "any", list(map(_where_data, _operands(where, rules.Either)))
         case rules.Both():
-            return "every", list(map(_where_data, _chain(where, rules.Both)))
+            return "every", list(map(_where_data, _operands(where, rules.Both)))
         case rules.When():
             raise RecipeError("sel.when holds code, which can't be written to a file")
         case _:
@@ -435,13 +435,13 @@ def _one_or_list(texts: tuple[str, ...]) -> str | list[str]:
 
 
 def _table_lines(table: Mapping[str, object]) -> str:
-    return "".join(f"{key} = {_value(value)}\n" for key, value in table.items())
+    return "".join(f"{key} = {_toml_value(value)}\n" for key, value in table.items())
 
 
-def _value(value: object) -> str:
+def _toml_value(value: object) -> str:
     """Return a value as TOML, on one line.
 
-    >>> _value({"kind": ["linear", "conv"], "std": 1e-06, "optional": True})
+    >>> _toml_value({"kind": ["linear", "conv"], "std": 1e-06, "optional": True})
     '{ kind = ["linear", "conv"], std = 1e-06, optional = true }'
     """
     match value:
@@ -456,10 +456,10 @@ def _value(value: object) -> str:
         case float() if math.isfinite(value):
             return repr(value)
         case list():
-            return f"[{', '.join(map(_value, cast('list[object]', value)))}]"
+            return f"[{', '.join(map(_toml_value, cast('list[object]', value)))}]"
         case dict():
             table = cast("dict[str, object]", value)
-            pairs = ", ".join(f"{key} = {_value(item)}" for key, item in table.items())
+            pairs = ", ".join(f"{key} = {_toml_value(item)}" for key, item in table.items())
             return f"{{ {pairs} }}" if pairs else "{}"
         case _:
             raise RecipeError(f"{short_repr(value)} can't be written to a file")

@@ -14,7 +14,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from goodinit.applying.write import fill
+from goodinit.applying.write import fill_row_
 from goodinit.dataflow.functions import role_of
 from goodinit.plans.rows import PlanRow
 from goodinit.signal.batch_axis import Keys
@@ -268,7 +268,7 @@ class RedrawnBackward(GradientObserver):
         stream = Stream(Stream(self._seed).key(f"{key} {first!r}", "independence").key0)
         law = self._laws.get(weight.name)
         if law is not None and tuple(law.shape) == tuple(tensor.shape):
-            fill(out, law, stream)
+            fill_row_(out, law, stream)
             return out
         self.own[weight.name] = None
         std, mean = (v.item() for v in torch.std_mean(tensor.detach().double(), correction=0))
