@@ -1,21 +1,25 @@
-"""Threads: what can't be cut into pieces that don't depend on their number gets one."""
+"""Run code single-threaded where its result would depend on the thread count."""
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Generator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import torch
 
-__all__ = ["one_thread"]
+__all__ = ["one_thread", "use_one_thread"]
+
+_LOCK = threading.Lock()
 
 
 @contextmanager
 def one_thread() -> Generator[None]:
-    """Let torch compute with one thread, of its own and of LAPACK's.
+    """Let torch, and LAPACK, compute with one thread for the calling thread alone.
 
-    Sums and matrix decompositions are cut into as many pieces as there are threads, so that their
-    last bits change with the number.
+    Sums and matrix decompositions are split by the number of threads, so the last bits of their
+    results depend on it. Workers started inside need ``use_one_thread`` as their initializer.
 
     Example:
         >>> with one_thread():
@@ -23,11 +27,27 @@ def one_thread() -> Generator[None]:
         1
     """
     before = torch.get_num_threads()
-    if before == 1:
-        yield
-        return
-    torch.set_num_threads(1)
+    use_one_thread()
     try:
         yield
     finally:
-        torch.set_num_threads(before)
+        if before != 1:
+            _set_own_number(before)
+
+
+def use_one_thread() -> None:
+    """Let torch compute with one thread for the calling thread from now on."""
+    if torch.get_num_threads() != 1:
+        _set_own_number(1)
+
+
+def _set_own_number(number: int) -> None:
+    """Set the calling thread's number of threads and no other's.
+
+    ``torch.set_num_threads`` sets it for the calling thread and for all that use torch for the
+    first time later, for good. A second thread takes the latter back.
+    """
+    with _LOCK, ThreadPoolExecutor(1) as other:
+        later = other.submit(torch.get_num_threads).result()
+        torch.set_num_threads(number)
+        other.submit(torch.set_num_threads, later).result()

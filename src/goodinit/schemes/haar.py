@@ -9,7 +9,7 @@ from typing import NamedTuple, cast
 import torch
 from torch import Tensor
 
-from goodinit._common.threads import one_thread
+from goodinit._common.threads import one_thread, use_one_thread
 
 __all__ = ["haar"]
 
@@ -66,7 +66,7 @@ def haar(gauss: Tensor) -> Tensor:
             for task in tasks:
                 work(task)
         else:
-            with ThreadPoolExecutor(threads) as pool:
+            with ThreadPoolExecutor(threads, initializer=use_one_thread) as pool:
                 list(pool.map(work, tasks))
     return out
 

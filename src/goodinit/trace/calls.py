@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from torch import Tensor, nn
 
-__all__ = ["Call", "NullObserver", "Observer", "name_of", "tensors_in"]
+__all__ = ["Call", "GuardedObserver", "NullObserver", "Observer", "name_of", "tensors_in"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +60,45 @@ class NullObserver:
     def enter(self, path: str, module: nn.Module, args: tuple[Any, ...]) -> None: ...
     def leave(self, path: str, module: nn.Module, result: object) -> None: ...
     def call(self, call: Call) -> None: ...
+
+
+class GuardedObserver:
+    """Passes everything on to an observer, and keeps the first exception that it raises.
+
+    A model may catch what is raised inside it, and whoever runs the model takes an exception for
+    the model's own. ``check`` raises it again: a bug of the observer is no reason to run the
+    model in another way, or to blame it.
+    """
+
+    def __init__(self, observer: Observer) -> None:
+        self._observer = observer
+        self._error: Exception | None = None
+
+    def check(self) -> None:
+        """Raise what the observer raised."""
+        if self._error is not None:
+            raise self._error
+
+    def source(self, original: Tensor, stand_in: Tensor) -> None:
+        self._pass_on(self._observer.source, original, stand_in)
+
+    def enter(self, path: str, module: nn.Module, args: tuple[Any, ...]) -> None:
+        self._pass_on(self._observer.enter, path, module, args)
+
+    def leave(self, path: str, module: nn.Module, result: object) -> None:
+        self._pass_on(self._observer.leave, path, module, result)
+
+    def call(self, call: Call) -> None:
+        self._pass_on(self._observer.call, call)
+
+    def _pass_on(self, method: Callable[..., None], *args: object) -> None:
+        if self._error is not None:
+            return  # the model went on, and the observer doesn't know what it missed
+        try:
+            method(*args)
+        except Exception as error:
+            self._error = error
+            raise
 
 
 # What operators and aliases are called among functions.

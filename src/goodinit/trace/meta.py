@@ -18,8 +18,9 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from goodinit.trace.calls import Call, Observer, name_of, tensors_in
+from goodinit.trace.process import RandomNumbers
 
-__all__ = ["QUERIES", "MetaTracer"]
+__all__ = ["FAST_PATH", "QUERIES", "MetaTracer"]
 
 # Getters and queries that make no tensor: passed on, not shown.
 QUERIES = frozenset(
@@ -30,6 +31,9 @@ QUERIES = frozenset(
     "is_tensor is_storage _base is_neg is_conj is_signed untyped_storage storage data_ptr "
     "__dir__ __reduce_ex__ __deepcopy__ register_hook result_type can_cast broadcast_shapes".split()
 )
+FAST_PATH = "_nested_tensor_from_mask_left_aligned"
+"""Asked by nn.TransformerEncoder whether it may leave padding out, in one fused call that shows
+nothing. Its other fused calls are not made under a mode."""
 _PLACE = frozenset(("is_meta", "is_cuda", "is_cpu", "is_xpu", "is_mps"))
 _MOVES = frozenset(("to", "cuda", "cpu", "xpu", "type_as", "as_tensor", "asarray", "tensor"))
 
@@ -42,10 +46,16 @@ class MetaTracer(TorchFunctionMode):
         inputs: the model's inputs; floating ones go to meta.
         home: the device that the model is told of.
         real: compute everything for real, with the model's own weights.
+        numbers: how the run draws random numbers.
     """
 
     def __init__(
-        self, observer: Observer, inputs: Iterable[Tensor], home: torch.device, real: bool
+        self,
+        observer: Observer,
+        inputs: Iterable[Tensor],
+        home: torch.device,
+        real: bool,
+        numbers: RandomNumbers,
     ) -> None:
         super().__init__()
         self.path: list[str] = [""]
@@ -53,6 +63,7 @@ class MetaTracer(TorchFunctionMode):
         self._inputs = {id(tensor) for tensor in inputs}
         self._home = home
         self._real = real
+        self._numbers = numbers
         self._made: dict[int, weakref.ref[Tensor]] = {}
         self._stand_ins: dict[int, tuple[Tensor, Tensor]] = {}
 
@@ -102,6 +113,8 @@ class MetaTracer(TorchFunctionMode):
             return args[0]  # nothing that is set on a tensor may outlive the trace
         if name in QUERIES:
             return func(*args, **kwargs)
+        if name == FAST_PATH:
+            return False
         if name in ("device", "get_device") or name in _PLACE:
             return self._whereabouts(name)
         args, kwargs = _map((args, kwargs), self.stand_in)
@@ -123,7 +136,7 @@ class MetaTracer(TorchFunctionMode):
             as_tuple = name == "where" or kwargs.get("as_tuple", False)
             result = result if as_tuple else torch.stack(result, -1)
         if result is None:
-            result = func(*args, **kwargs)
+            result = self._numbers.drawn_apart(name, func, args, kwargs)
         self._remember(result)
         self._observer.call(Call(self.path[-1], name, inplace, given, given_kwargs, result))
         return result

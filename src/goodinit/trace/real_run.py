@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from goodinit.trace.calls import Call, Observer, name_of
-from goodinit.trace.meta import QUERIES
+from goodinit.trace.calls import Call, GuardedObserver, Observer, name_of
+from goodinit.trace.meta import FAST_PATH, QUERIES
+from goodinit.trace.process import ONE_RUN, RandomNumbers
 from goodinit.trace.run import module_stack, state_restored
 from goodinit.trace.snapshot import Snapshot
 
@@ -23,12 +24,15 @@ Change = Callable[[Callable[..., Any], Call], object]
 class _Listener(TorchFunctionMode):
     """Shows each call of a public torch function to an observer, and lets it run."""
 
-    def __init__(self, observer: Observer, change: Change | None, originals: Snapshot) -> None:
+    def __init__(
+        self, observer: Observer, change: Change | None, originals: Snapshot, numbers: RandomNumbers
+    ) -> None:
         super().__init__()
         self.path: list[str] = [""]
         self._observer = observer
         self._change = change
         self._originals = originals
+        self._numbers = numbers
 
     def __torch_function__(
         self,
@@ -41,11 +45,14 @@ class _Listener(TorchFunctionMode):
         name, inplace = name_of(func)
         if name in QUERIES:
             return func(*args, **kwargs)
+        if name == FAST_PATH:
+            return False
         self._originals.before(func, name, inplace, args, kwargs)
-        if self._change is None:
-            result = func(*args, **kwargs)
-        else:
-            result = self._change(func, Call(self.path[-1], name, inplace, args, kwargs, None))
+        with self._numbers.noticed(name, args, kwargs):
+            if self._change is None:
+                result = func(*args, **kwargs)
+            else:
+                result = self._change(func, Call(self.path[-1], name, inplace, args, kwargs, None))
         self._observer.call(Call(self.path[-1], name, inplace, args, kwargs, result))
         return result
 
@@ -81,34 +88,41 @@ def real_run(
         call: Callable[[], object],
         change: Change | None = None,
     ) -> object:
-        listener = _Listener(observer, change, originals)
-        with module_stack(listener.path, observer, names), listener:
+        guard = GuardedObserver(observer)
+        guards.append(guard)
+        listener = _Listener(guard, change, originals, numbers)
+        with module_stack(listener.path, guard, names), listener:
             return call()
 
     devices = sorted({t.device for t in model.parameters() if t.is_cuda}, key=str)
     given = list(inputs)
+    guards: list[GuardedObserver] = []
     with (
-        state_restored(model),
+        state_restored(model, devices) as numbers,
         gradients_restored([*model.parameters(), *given]),
         tensors_restored(model, given) as originals,
-        torch.random.fork_rng(devices=devices),  # pyright: ignore[reportUnknownArgumentType]
         torch.set_grad_enabled(grad),
     ):
-        yield run
+        try:
+            yield run
+        finally:
+            for guard in guards:
+                guard.check()
 
 
 @contextmanager
 def tensors_restored(model: nn.Module, inputs: Iterable[Tensor]) -> Generator[Snapshot]:
     """Put back what a model writes into its tensors and its inputs, and the flags that it sets."""
-    given, buffers = list(inputs), list(model.buffers())
-    at_once = [*buffers, *(t for t in given if t.layout is torch.strided)]
-    several = [*model.parameters(), *buffers, *_attributes(model), *given]
-    with torch.no_grad():
-        originals = Snapshot(several, at_once)
-    try:
-        yield originals
-    finally:
-        originals.put_back()
+    with ONE_RUN:
+        given, buffers = list(inputs), list(model.buffers())
+        at_once = [*buffers, *(t for t in given if t.layout is torch.strided)]
+        several = [*model.parameters(), *buffers, *_attributes(model), *given]
+        with torch.no_grad():
+            originals = Snapshot(several, at_once)
+        try:
+            yield originals
+        finally:
+            originals.put_back()
 
 
 def _attributes(model: nn.Module) -> Iterator[Tensor]:

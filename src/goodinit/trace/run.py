@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import random
-import sys
-import warnings
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from threading import get_ident
 from typing import Any, TypeVar
 
 import torch
@@ -15,9 +13,9 @@ from torch import Tensor, nn
 from torch.nn.modules import module as hooks
 
 from goodinit.errors import TraceError
-from goodinit.trace.calls import Observer, tensors_in
-from goodinit.trace.generators import generators_restored
+from goodinit.trace.calls import GuardedObserver, Observer, tensors_in
 from goodinit.trace.meta import MetaTracer
+from goodinit.trace.process import ONE_RUN, RandomNumbers, process_restored
 
 __all__ = ["Inputs", "Trace", "arguments", "module_stack", "state_restored", "trace"]
 
@@ -31,7 +29,7 @@ class Trace:
 
     Attributes:
         how: "meta" (without weights), "real" (with the model's own) or "not run".
-        reason: why not the way before, if so.
+        reason: why it was not run on meta, if so.
         output: what the model returned.
     """
 
@@ -50,45 +48,41 @@ def trace(
 ) -> tuple[Trace, ObserverT]:
     """Run a model once and show each of its calls to an observer.
 
-    On meta first; where the model asks for values that aren't there (how many tokens go to each
+    On meta first. If the model asks for values that aren't there (how many tokens go to each
     expert), with its own weights, if it has any. Parameters, buffers, inputs, attributes, mode,
-    grads and random state are as before afterwards.
+    gradients and random state are restored.
 
     Args:
         model: any module; not changed.
         inputs: a tensor, a tuple of positional or a mapping of keyword arguments.
         make_observer: makes a fresh observer for each attempt.
         names: id of a module -> its dotted path.
-        meta_only: whether to leave it at that where the model can't run on meta.
+        meta_only: whether not to run the model for real if it can't run on meta.
 
     Returns:
         How it was run, and the observer of that run.
 
     Raises:
-        TraceError: the model raised, and not because it lacked values.
+        TraceError: the model raised, and not because values were missing.
     """
     args, kwargs = arguments(inputs)
-    observer = make_observer()
-    try:
-        return Trace("meta", "", _run(model, args, kwargs, observer, names, real=False)), observer
-    except Exception as error:
-        first = error
-    reason = _line(first)
+    observer, output, error = _attempt(model, args, kwargs, make_observer, names, real=False)
+    if error is None:
+        return Trace("meta", "", output), observer
+    reason = _line(error)
     if meta_only:
-        return Trace("not run", reason, None), make_observer()
+        return Trace(\"not run\", reason, None), make_observer()
     if not any(p.is_meta for p in model.parameters()):
-        observer = make_observer()
-        try:
-            output = _run(model, args, kwargs, observer, names, real=True)
+        observer, output, error = _attempt(model, args, kwargs, make_observer, names, real=True)
+        if error is None:
             return Trace("real", reason, output), observer
-        except Exception as error:
-            reason, first = _line(error), error
-    elif _lacks_values(first):
+        reason = _line(error)
+    elif _lacks_values(error):
         return Trace("not run", reason, None), make_observer()
     raise TraceError(
         f"the model raised on these inputs: {reason}. Check that model(inputs) runs, or leave "
-        f"inputs out: then module types and shapes tell what they can"
-    ) from first
+        f"inputs out: then goodinit uses module types and shapes"
+    ) from error
 
 
 def _line(error: Exception) -> str:
@@ -97,22 +91,32 @@ def _line(error: Exception) -> str:
 
 
 def _lacks_values(error: Exception) -> bool:
-    """Whether a model on meta failed because it asked for values: torch says so in words."""
+    """Whether a model on meta failed because it asked for values, by torch's message."""
     return isinstance(error, NotImplementedError) or "meta tensor" in str(error).lower()
 
 
-def _run(
+def _attempt(
     model: nn.Module,
     args: tuple[Any, ...],
     kwargs: Mapping[str, Any],
-    observer: Observer,
+    make_observer: Callable[[], ObserverT],
     names: Mapping[int, str],
     real: bool,
-) -> object:
+) -> tuple[ObserverT, object, Exception | None]:
+    """Run a model once; return its observer, and what the model returned or raised."""
+    observer = make_observer()
+    guard = GuardedObserver(observer)
     home = next((p.device for p in model.parameters() if not p.is_meta), torch.device("cpu"))
-    ghost = MetaTracer(observer, tensors_in((args, dict(kwargs))), home, real)
-    with state_restored(model), module_stack(ghost.path, observer, names), torch.no_grad(), ghost:
-        return model(*args, **kwargs)
+    output, raised = None, None
+    with state_restored(model) as numbers, torch.no_grad():
+        tracer = MetaTracer(guard, tensors_in((args, dict(kwargs))), home, real, numbers)
+        try:
+            with module_stack(tracer.path, guard, names), tracer:
+                output = model(*args, **kwargs)
+        except Exception as error:
+            raised = error
+    guard.check()
+    return observer, output, raised
 
 
 def arguments(inputs: Inputs) -> tuple[tuple[Any, ...], Mapping[str, Any]]:
@@ -128,15 +132,22 @@ def arguments(inputs: Inputs) -> tuple[tuple[Any, ...], Mapping[str, Any]]:
 def module_stack(
     running: list[str], observer: Observer, names: Mapping[int, str]
 ) -> Generator[None]:
-    """Follow which module is running, by global hooks: no module is touched."""
+    """Follow which module is running, by global hooks: no module is changed.
+
+    The hooks see every thread's modules; those of other threads are left out.
+    """
+    thread = get_ident()
 
     def enter(module: nn.Module, args: tuple[Any, ...]) -> None:
+        if get_ident() != thread:
+            return
         path = names.get(id(module), running[-1])
         running.append(path)
         observer.enter(path, module, args)
 
     def leave(module: nn.Module, _: tuple[Any, ...], result: object) -> None:
-        observer.leave(running.pop(), module, result)
+        if get_ident() == thread:
+            observer.leave(running.pop(), module, result)
 
     with ExitStack() as stack:
         for handle in (
@@ -148,43 +159,28 @@ def module_stack(
 
 
 @contextmanager
-def state_restored(model: nn.Module) -> Generator[None]:
-    """Put back the attributes of every module, and random states, also of generators there.
+def state_restored(
+    model: nn.Module, devices: Iterable[torch.device] = ()
+) -> Generator[RandomNumbers]:
+    """Put back the attributes of every module, the process's state and random generators.
 
     Models keep things on themselves while they run: a cached mask, the last attention map.
-    What a ghostly run kept would break the next real one.
+    What a run on meta kept would break the next real one.
+
+    Args:
+        model: what is run.
+        devices: those whose default generators the run draws from.
     """
-    saved = [(vars(module), vars(module).copy()) for module in model.modules()]
-    held = [
-        (value, value.copy())
-        for attributes, _ in saved
-        for value in attributes.values()
-        if type(value) in (dict, list, set)
-    ]
-    state = random.getstate()
-    numpy: Any = sys.modules.get("numpy")
-    numpy_state = numpy.random.get_state() if numpy else None
-    fast = torch.backends.mha.get_fastpath_enabled()
-    with ExitStack() as stack:
-        # A rehearsal: what a model warns of, it says again when it runs in earnest.
-        stack.enter_context(warnings.catch_warnings())
-        warnings.simplefilter("ignore")
-        stack.enter_context(torch.random.fork_rng(devices=[]))  # pyright: ignore[reportUnknownArgumentType]
-        own = [value for attributes, _ in saved for value in attributes.values()]
-        stack.enter_context(generators_restored(own))
-        if "torch._dynamo" in sys.modules:
-            stack.enter_context(torch.compiler.set_stance("force_eager"))
-        # The fast path of nn.MultiheadAttention is one fused call that shows nothing.
-        torch.backends.mha.set_fastpath_enabled(False)
-        try:
-            yield
-        finally:
-            torch.backends.mha.set_fastpath_enabled(fast)
-            random.setstate(state)
-            if numpy:
-                numpy.random.set_state(numpy_state)
-            for container, content in [*held, *saved]:
-                _refill(container, content)
+    with ONE_RUN:
+        saved = [(vars(module), vars(module).copy()) for module in model.modules()]
+        owned = [value for attributes, _ in saved for value in attributes.values()]
+        held = [(value, value.copy()) for value in owned if type(value) in (dict, list, set)]
+        with process_restored(owned, devices) as numbers:
+            try:
+                yield numbers
+            finally:
+                for container, content in [*held, *saved]:
+                    _refill(container, content)
 
 
 def _refill(container: Any, content: Any) -> None:
