@@ -10,7 +10,7 @@ from torch import nn
 
 import goodinit as gi
 from goodinit.errors import SignalError
-from goodinit.signal.meter import Meter
+from goodinit.signal.observer import MomentsObserver
 from goodinit.trace import trace
 from goodinit.trace.calls import NullObserver
 from goodinit.trace.real_run import real_run
@@ -86,7 +86,7 @@ def test_a_real_run_raises_an_observers_bug(model, method):
 
 @pytest.mark.parametrize("method", ["enter", "leave", "call"])
 def test_measure_does_not_blame_the_model_for_it(method, monkeypatch):
-    monkeypatch.setattr(Meter, method, index_out_of_range)
+    monkeypatch.setattr(MomentsObserver, method, index_out_of_range)
     with pytest.raises(IndexError):
         gi.measure(nn.Linear(4, 4), torch.randn(2, 4))
 

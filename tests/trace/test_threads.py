@@ -120,6 +120,12 @@ class Others(threading.Thread):
             self.error = error
 
 
+def settle(together: threading.Barrier) -> None:
+    """Use torch before another thread sets torch's number of threads, and sums' last bits."""
+    torch.get_num_threads()
+    together.wait()
+
+
 def switches() -> list[object]:
     hooks = nn.modules.module
     return [
@@ -143,7 +149,7 @@ def test_eight_threads_get_what_one_gets_and_a_ninth_notices_nothing():
         ninth = Others()
         torch.manual_seed(11)
         ninth.start()
-        with ThreadPoolExecutor(8) as pool:
+        with ThreadPoolExecutor(8, initializer=settle, initargs=(threading.Barrier(8),)) as pool:
             rounds = [list(pool.map(results, range(8), each)) for each in models]
         ninth.stop.set()
         ninth.join()

@@ -1,4 +1,4 @@
-"""What a data flow says of every parameter: the last word on what it is."""
+"""What the data flow says about every parameter; it overrides module types and shapes."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ from dataclasses import dataclass, replace
 from itertools import product
 from math import prod
 
-from goodinit.anatomy.roles import Roles, activation_after, is_normalised, roles_of
+from goodinit.anatomy.next_activation import activation_after
+from goodinit.anatomy.parts import find_roles
+from goodinit.anatomy.roles import Roles
 from goodinit.anatomy.rows import Block, Facets
 from goodinit.dataflow.graph import Graph
 from goodinit.dataflow.nodes import Node, Use
-from goodinit.dataflow.traversal import back, is_pass, root
+from goodinit.dataflow.traversal import is_normalized, is_pass, root, signals_of, walk_back
 from goodinit.schemes.fans import Layout
 
 __all__ = ["Flow", "facets_from"]
@@ -20,10 +22,14 @@ __all__ = ["Flow", "facets_from"]
 _CONV = ("conv1d", "conv2d", "conv3d", "deform_conv2d")
 _UNNAMED = ("weight", "bias", "table")
 
+# A weight used more often is shared by layers or time steps, and the same activation follows each
+# time. Later uses are not looked at.
+USES_ASKED = 4
+
 
 @dataclass(frozen=True, slots=True)
 class Flow:
-    """What a data flow tells.
+    """What the data flow of a model says.
 
     Attributes:
         facets: of each parameter, by its number.
@@ -36,40 +42,40 @@ class Flow:
     width: int | None
 
 
-def facets_from(graph: Graph, outputs: Iterable[int], told: Sequence[Facets]) -> Flow:
-    """Return what the flow says of every parameter.
+def facets_from(graph: Graph, outputs: Iterable[int], from_types: Sequence[Facets]) -> Flow:
+    """Return what the flow says about every parameter.
 
     Args:
         graph: of one run.
         outputs: the nodes whose results the model returned.
-        told: what types and shapes told of each; kept where the flow saw no use.
+        from_types: the facets of each by types and shapes; kept if the flow has no use of it.
     """
-    roles = roles_of(graph, outputs)
+    roles = find_roles(graph, outputs)
     by_param: defaultdict[int, list[Use]] = defaultdict(list)
     for node in graph.nodes:
         for use in node.uses:
             by_param[use.param].append(use)
     deltas = _ssm_biases(graph, by_param)
     found: list[Facets] = []
-    for number, before in enumerate(told):
+    for number, before in enumerate(from_types):
         uses = by_param.get(number, [])
-        facets = _facets(graph, roles, uses, before, graph.shapes.get(number, ()))
+        facets = _facets_of_uses(graph, roles, uses, before, graph.shapes.get(number, ()))
         if number in deltas:
             facets = replace(facets, kind="ssm")
         found.append(facets)
     return Flow(found, roles.streams, _width(graph, roles))
 
 
-def _facets(
-    graph: Graph, roles: Roles, uses: list[Use], told: Facets, shape: tuple[int, ...]
+def _facets_of_uses(
+    graph: Graph, roles: Roles, uses: list[Use], from_types: Facets, shape: tuple[int, ...]
 ) -> Facets:
     """Return what the uses of one parameter make of it; the strongest use decides."""
-    of = {role: [use for use in uses if use.role == role] for role in {u.role for u in uses}}
-    if told.kind == "recurrent" or told.part == "buffer" or not uses:
-        return told
-    if "contract" in of:
-        facets = _weight(graph, roles, of["contract"], told, shape)
-        if "lookup" in of and len(shape) == 2:
+    by_role = {role: [use for use in uses if use.role == role] for role in {u.role for u in uses}}
+    if from_types.kind == "recurrent" or from_types.part == "buffer" or not uses:
+        return from_types
+    if "contract" in by_role:
+        facets = _weight_facets(graph, roles, by_role["contract"], from_types, shape)
+        if "lookup" in by_role and len(shape) == 2:
             table = Layout(outputs=(1,), inputs=(0,), lookup=True)
             facets = replace(
                 facets,
@@ -78,46 +84,52 @@ def _facets(
                 layout=table,
                 blocks=(),
                 evidence=f"looked up, and {facets.evidence}",
-                zero_rows=told.zero_rows,
+                zero_rows=from_types.zero_rows,
             )
         return facets
-    if "opaque" in of and told.kind != "other":
-        return replace(told, ends_residual=told.ends_residual or False)
-    if "lookup" in of:
-        return _table(graph, of["lookup"], told, shape)
-    for role, read in (("norm", _norm), ("norm_bias", _norm), ("add", _added), ("mul", _scale)):
-        if role in of:
-            bent = next((use for use in of[role] if use.origin.bent), of[role][0])
-            return read(graph, bent, told, shape)
-    if "join" in of or "feed" in of:
-        use = (of.get("join") or of["feed"])[0]
-        kind = "position" if told.kind == "embedding" else "token"  # a table used as a whole
-        return _known(
-            told,
+    if "opaque" in by_role and from_types.kind != "other":
+        return replace(from_types, ends_residual=from_types.ends_residual or False)
+    if "lookup" in by_role:
+        return _table_facets(graph, by_role["lookup"], from_types, shape)
+    for role, facets_of in (
+        ("norm", _norm_facets),
+        ("norm_bias", _norm_facets),
+        ("add", _offset_facets),
+        ("mul", _scale_facets),
+    ):
+        if role in by_role:
+            uses = by_role[role]
+            use = next((use for use in uses if use.origin.bent), uses[0])
+            return facets_of(graph, use, from_types, shape)
+    if "join" in by_role or "feed" in by_role:
+        use = (by_role.get("join") or by_role["feed"])[0]
+        kind = "position" if from_types.kind == "embedding" else "token"  # a table used as a whole
+        return _certain(
+            from_types,
             kind=kind,
             part="weight",
             layout=None,
             neutral=None,
-            evidence=_text(graph, use, "x, p"),
+            evidence=_call_text(graph, use, "x, p"),
         )
-    return told
+    return from_types
 
 
-def _known(told: Facets, **changes: object) -> Facets:
-    """Return facets that no shape had to tell; what only a guess said is dropped."""
-    start = Facets(zero_rows=told.zero_rows) if told.guessed else told
+def _certain(from_types: Facets, **changes: object) -> Facets:
+    """Return facets that are not guessed; what was only guessed before is dropped."""
+    start = Facets(zero_rows=from_types.zero_rows) if from_types.guessed else from_types
     return replace(start, guessed=False, **changes)
 
 
-def _text(graph: Graph, use: Use, arguments: str) -> str:
+def _call_text(graph: Graph, use: Use, arguments: str) -> str:
     return f"{graph.nodes[use.node].function}({arguments})"
 
 
 # Weights.
 
 
-def _weight(
-    graph: Graph, roles: Roles, uses: list[Use], told: Facets, shape: tuple[int, ...]
+def _weight_facets(
+    graph: Graph, roles: Roles, uses: list[Use], from_types: Facets, shape: tuple[int, ...]
 ) -> Facets:
     use = max(uses, key=lambda u: (graph.nodes[u.node].live, -u.node))
     node = graph.nodes[use.node]
@@ -129,11 +141,16 @@ def _weight(
         kind = "router"
     elif any(u.node in roles.adapters for u in uses):
         kind = "adapter"
-    blocks = _blocks(roles, uses, use, told, shape)
+    blocks = _blocks(roles, uses, use, from_types, shape)
     if len({block.name.rpartition(".")[2] for block in blocks} - _experts(blocks)) > 1:
         part = "weight"  # several parts in one
-    elif part == "weight" and not blocks and told.part not in _UNNAMED and not told.guessed:
-        part = told.part
+    elif (
+        part == "weight"
+        and not blocks
+        and from_types.part not in _UNNAMED
+        and not from_types.guessed
+    ):
+        part = from_types.part
     own = Layout(
         outputs=use.outputs,
         inputs=use.inputs,
@@ -143,27 +160,29 @@ def _weight(
         stride=use.stride,
         transposed=use.transposed,
     )
-    same = told.layout is not None and not told.guessed and told.kind == kind
+    same = from_types.layout is not None and not from_types.guessed and from_types.kind == kind
     if not blocks and not same and own.fans(shape) != (use.fan_in, use.fan_out):
-        # The axes alone don't tell: part of one is summed over, as in x @ w.reshape(8, 12).
+        # The axes are not enough: part of one is summed over, as in x @ w.reshape(8, 12).
         blocks = (Block("", tuple((0, n) for n in shape), use.fan_in, use.fan_out),)
     ends = any(u.node in roles.ends for u in uses)
-    after = [activation_after(graph, u.node, roles.adapted) for u in uses[:4]]
-    return _known(
-        told,
+    after = [activation_after(graph, u.node, roles.adapted) for u in uses[:USES_ASKED]]
+    return _certain(
+        from_types,
         kind=kind,
         part=part,
-        layout=told.layout if same else own,
-        blocks=blocks or (told.blocks if same else ()),
+        layout=from_types.layout if same else own,
+        blocks=blocks or (from_types.blocks if same else ()),
         activation=next((name for name in after if name), None) if kind != "router" else None,
         ends_residual=ends,
         neutral=None,
-        evidence=told.evidence if same and told.evidence else _text(graph, use, "x, W"),
+        evidence=from_types.evidence
+        if same and from_types.evidence
+        else _call_text(graph, use, "x, W"),
     )
 
 
 def _stacked(use: Use, node: Node, shape: tuple[int, ...]) -> Use:
-    """Return a use with the output axes that only tell experts apart as batch axes."""
+    """Return a use whose output axes that number the experts are batch axes."""
     batch = {axis for axis, place in use.places if place in node.stacked and axis == 0}
     if not batch or len(use.outputs) - len(batch) < 1:
         return use
@@ -176,12 +195,12 @@ def _stacked(use: Use, node: Node, shape: tuple[int, ...]) -> Use:
 
 
 def _blocks(
-    roles: Roles, uses: list[Use], use: Use, told: Facets, shape: tuple[int, ...]
+    roles: Roles, uses: list[Use], use: Use, from_types: Facets, shape: tuple[int, ...]
 ) -> tuple[Block, ...]:
     """Return the matrices that a packed weight holds: stacked ones, parts of its output."""
-    if told.blocks and not told.guessed and not use.batch:
-        return told.blocks
-    tiles = _tiles(_ranges(roles, uses, use, shape), use, shape)
+    if from_types.blocks and not from_types.guessed and not use.batch:
+        return from_types.blocks
+    tiles = _tiles(_part_ranges(roles, uses, use, shape), use, shape)
     if not use.batch:
         return tiles
     whole = tiles or (Block("", tuple((0, n) for n in shape), use.fan_in, use.fan_out),)
@@ -199,10 +218,10 @@ def _experts(blocks: Iterable[Block]) -> set[str]:
     return {block.name for block in blocks if "." not in block.name and block.name[-1:].isdigit()}
 
 
-def _ranges(
+def _part_ranges(
     roles: Roles, uses: list[Use], use: Use, shape: tuple[int, ...]
 ) -> dict[str, tuple[int, int]]:
-    """Return part -> range along the output axis, as the uses tell it."""
+    """Return part -> range along the output axis, according to the uses."""
     found: dict[str, tuple[int, int]] = {}
     if len(use.outputs) != 1:
         return found
@@ -220,7 +239,7 @@ def _ranges(
 def _tiles(
     ranges: Mapping[str, tuple[int, int]], use: Use, shape: tuple[int, ...]
 ) -> tuple[Block, ...]:
-    """Return blocks that tile the output axis; none where ranges overlap or are the whole."""
+    """Return blocks that tile the output axis; none if ranges overlap or are the whole."""
     if not ranges:
         return ()
     axis = use.outputs[0]
@@ -251,46 +270,55 @@ def _tiles(
 # Tables, norms, offsets, scales.
 
 
-def _table(graph: Graph, uses: list[Use], told: Facets, shape: tuple[int, ...]) -> Facets:
+def _table_facets(
+    graph: Graph, uses: list[Use], from_types: Facets, shape: tuple[int, ...]
+) -> Facets:
     """Rows looked up by a count of positions are positions, by anything else an embedding."""
     kind = "position" if all(use.counted for use in uses) else "embedding"
-    layout = told.layout if told.kind == "embedding" else None
+    layout = from_types.layout if from_types.kind == "embedding" else None
     if layout is None and len(shape) == 2:
         layout = Layout(outputs=(1,), inputs=(0,), lookup=True)
-    evidence = (
-        told.evidence if told.evidence and not told.guessed else _text(graph, uses[0], "i, W")
-    )
-    return _known(
-        told, kind=kind, part="table", layout=layout, blocks=(), neutral=None, evidence=evidence
+    known = "" if from_types.guessed else from_types.evidence
+    evidence = known or _call_text(graph, uses[0], "i, W")
+    return _certain(
+        from_types,
+        kind=kind,
+        part="table",
+        layout=layout,
+        blocks=(),
+        neutral=None,
+        evidence=evidence,
     )
 
 
-def _norm(graph: Graph, use: Use, told: Facets, _: tuple[int, ...]) -> Facets:
-    if told.kind == "norm" and not told.guessed and told.neutral is not None:
-        return told
+def _norm_facets(graph: Graph, use: Use, from_types: Facets, _: tuple[int, ...]) -> Facets:
+    if from_types.kind == "norm" and not from_types.guessed and from_types.neutral is not None:
+        return from_types
     bias = use.role == "norm_bias"
-    return _known(
-        told,
+    return _certain(
+        from_types,
         kind="norm",
         part="bias" if bias else "weight",
         layout=None,
         neutral=(0.0 if bias else 1.0) - use.origin.shift,
-        evidence=_text(graph, use, "x, p"),
+        evidence=_call_text(graph, use, "x, p"),
     )
 
 
-def _added(graph: Graph, use: Use, told: Facets, shape: tuple[int, ...]) -> Facets:
+def _offset_facets(graph: Graph, use: Use, from_types: Facets, shape: tuple[int, ...]) -> Facets:
     """``x + p``: a bias where p varies with the feature only, else positions."""
-    if told.part == "bias" and not told.guessed:
-        return told
+    if from_types.part == "bias" and not from_types.guessed:
+        return from_types
     node = graph.nodes[use.node]
-    evidence = "x + p" if node.role == "add" else _text(graph, use, "x, W, p")
+    evidence = "x + p" if node.role == "add" else _call_text(graph, use, "x, W, p")
     if "exp" in use.origin.bent and sum(shape) > len(shape):
-        return _known(told, kind="ssm", part="weight", layout=None, blocks=(), evidence="exp(p)")
+        return _certain(
+            from_types, kind="ssm", part="weight", layout=None, blocks=(), evidence="exp(p)"
+        )
     wide = tuple(size for size in shape if size > 1)
-    if len(wide) > 1 and node.role == "add" and prod(wide) != prod(_features(graph, node)):
-        return _known(
-            told, kind="position", part="weight", layout=None, blocks=(), evidence=evidence
+    if len(wide) > 1 and node.role == "add" and prod(wide) != prod(_output_sizes(graph, node)):
+        return _certain(
+            from_types, kind="position", part="weight", layout=None, blocks=(), evidence=evidence
         )
     kind = "other"
     if node.role == "contract":
@@ -303,12 +331,12 @@ def _added(graph: Graph, use: Use, told: Facets, shape: tuple[int, ...]) -> Face
             kind = "norm"
         elif any(u.role == "mul" for u in graph.nodes[live[0].node].uses):
             kind = "scale"  # x * p + q
-    return _known(
-        told, kind=kind, part="bias", layout=None, blocks=(), neutral=0.0, evidence=evidence
+    return _certain(
+        from_types, kind=kind, part="bias", layout=None, blocks=(), neutral=0.0, evidence=evidence
     )
 
 
-def _features(graph: Graph, node: Node) -> tuple[int, ...]:
+def _output_sizes(graph: Graph, node: Node) -> tuple[int, ...]:
     """Return the sizes of the output axes of the weight that a signal came from."""
     live = node.signals
     before = graph.nodes[root(graph, live[0].node)] if live else node
@@ -316,20 +344,22 @@ def _features(graph: Graph, node: Node) -> tuple[int, ...]:
     return tuple(graph.shapes[use.param][a] for use in used[:1] for a in use.outputs)
 
 
-def _scale(graph: Graph, use: Use, told: Facets, shape: tuple[int, ...]) -> Facets:
+def _scale_facets(graph: Graph, use: Use, from_types: Facets, shape: tuple[int, ...]) -> Facets:
     """``x * p``: a norm's weight behind a norm, else a scale."""
     node = graph.nodes[use.node]
     bent, shift = use.origin.bent, use.origin.shift
-    if told.kind == "norm" and told.part == "weight" and not told.guessed:
-        return told
+    if from_types.kind == "norm" and from_types.part == "weight" and not from_types.guessed:
+        return from_types
     if "exp" in bent and sum(shape) > len(shape):
-        return _known(told, kind="ssm", part="weight", layout=None, blocks=(), evidence="exp(p)")
+        return _certain(
+            from_types, kind="ssm", part="weight", layout=None, blocks=(), evidence="exp(p)"
+        )
     live = node.signals
-    norm = bool(live) and is_normalised(graph, live[0].node)
+    norm = bool(live) and is_normalized(graph, live[0].node)
     text = f"x * ({shift:g} + p)" if shift else "x * p"
     text = f"{node.function}(x, p)" if node.role == "activation" else text
-    return _known(
-        told,
+    return _certain(
+        from_types,
         kind="norm" if norm else "scale",
         part="weight",
         layout=None,
@@ -342,9 +372,9 @@ def _scale(graph: Graph, use: Use, told: Facets, shape: tuple[int, ...]) -> Face
 def _scales_a_norm(graph: Graph, index: int) -> bool:
     node = graph.nodes[index]
     if not any(use.role == "mul" for use in node.uses):
-        return is_normalised(graph, index)
+        return is_normalized(graph, index)
     live = node.signals
-    return bool(live) and is_normalised(graph, live[0].node)
+    return bool(live) and is_normalized(graph, live[0].node)
 
 
 # State space models and the residual stream.
@@ -367,10 +397,10 @@ def _step_biases(graph: Graph, index: int) -> set[int]:
     if squash.function != "softplus":
         return set()
 
-    def go(node: Node) -> Iterable[int]:
-        return (v.node for v in node.signals) if is_pass(node) else ()
+    def follow(node: Node) -> Iterable[int]:
+        return signals_of(node) if is_pass(node) else ()
 
-    nodes = back(graph, squash.inputs, go)
+    nodes = walk_back(graph, squash.inputs, follow)
     return {use.param for node in nodes for use in node.uses if use.role == "add"}
 
 

@@ -23,7 +23,10 @@ __all__ = ["Layers", "layers_by_flow", "layers_by_type"]
 
 _ROWS = (nn.Sequential, nn.ModuleList)
 _CONTAINERS = (*_ROWS, nn.ModuleDict)
-_LOOK_BACK = 8  # how many of the layers before are tried as a layer's predecessor
+# How many of the layers before are tried as a layer's predecessor. In a stack it is the last one;
+# between an encoder's and a decoder's or between parallel branches a few more. A layer whose input
+# comes from further back starts a stack of its own.
+LOOK_BACK = 8
 
 Place = tuple[int | None, int | None]
 
@@ -42,7 +45,7 @@ class Layers:
     params: Mapping[int, Place] = field(default_factory=dict[int, Place])
     depth: int | None = None
 
-    def of(self, param: int, path: str) -> Place:
+    def place_of(self, param: int, path: str) -> Place:
         """Return (layer, depth) of a parameter held by the module at this path."""
         if param in self.params:
             return self.params[param]
@@ -88,7 +91,7 @@ def layers_by_flow(graph: Graph, modules: Mapping[str, nn.Module], sums: Sequenc
 
 
 def layers_by_type(modules: Mapping[str, nn.Module]) -> Layers:
-    """Return the layers as the tree of modules lets one expect: siblings in a container."""
+    """Return the layers that the tree of modules suggests: siblings in a container."""
     order = list(modules)
     members = {
         path
@@ -148,7 +151,7 @@ def _numbered(layers: Sequence[str], follows: Callable[[str, str], bool]) -> Lay
     number: dict[str, int] = {}
     stack: dict[str, str] = {}
     for at, path in enumerate(layers):
-        recent = reversed(layers[max(0, at - _LOOK_BACK) : at])
+        recent = reversed(layers[max(0, at - LOOK_BACK) : at])
         before = next((other for other in recent if follows(path, other)), None)
         number[path] = 0 if before is None else number[before] + 1
         stack[path] = path if before is None else stack[before]

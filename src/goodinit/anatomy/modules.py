@@ -1,4 +1,4 @@
-"""What module types say of parameters, and what a shape lets one guess.
+"""What module types say about parameters, and what can be guessed from a shape.
 
 Three sources, each weaker than the next above it in the model: a module's own type
 (``describe``), the type of a module above it (``describe_children``), and, where no type is
@@ -32,11 +32,15 @@ GATES = (
     ((nn.GRU, nn.GRUCell), ("reset", "update", "new")),
 )
 QKV = ("q", "k", "v")
-WINDOW_1D, WINDOW = 7, 32  # a raw tensor's trailing axes up to here pass for a kernel's window
+
+# Up to these sizes the trailing axes of a raw tensor are taken for a kernel's window. Published
+# kernels reach 7 along one axis (of three axes, stacked matrices are the rule) and 31 along two
+# (RepLKNet, Ding et al., 2022). What is larger is a stack of matrices, or unknown.
+WINDOW_1D, WINDOW = 7, 32
 
 
 class ChildFacts(TypedDict, total=False):
-    """What a module says of a parameter further down: the fields of ``Facets`` to replace."""
+    """What a module says about a parameter below it: the fields of ``Facets`` to replace."""
 
     part: str
     activation: str
@@ -44,11 +48,11 @@ class ChildFacts(TypedDict, total=False):
 
 
 def describe(module: nn.Module) -> dict[str, Facets]:
-    """Return what a module's type says of its own parameters and buffers, by attribute name.
+    """Return what a module's type says about its own parameters and buffers, by attribute name.
 
     Subclasses count as the torch class they derive from, which ``evidence`` names. Parametrized
-    weights go by their logical name. Absent are: attributes that are None, parameters that a
-    subclass added, and those that it replaced by something of another rank or dtype.
+    weights have their logical name. Attributes that are None are left out, and so are parameters
+    that a subclass added or replaced by something of another rank or dtype.
 
     Args:
         module: any module; children are not looked at. Meta and lazy ones are fine.
@@ -57,28 +61,28 @@ def describe(module: nn.Module) -> dict[str, Facets]:
         Attribute name -> facets; empty for a type that isn't known.
 
     Example:
-        >>> told = describe(nn.Conv2d(64, 128, 3, groups=4))
-        >>> list(told), told["weight"].kind, told["weight"].evidence
+        >>> facets = describe(nn.Conv2d(64, 128, 3, groups=4))
+        >>> list(facets), facets["weight"].kind, facets["weight"].evidence
         (['weight', 'bias'], 'conv', 'nn.Conv2d')
-        >>> told["weight"].layout.fans((128, 16, 3, 3))  # torch says (144, 1152)
+        >>> facets["weight"].layout.fans((128, 16, 3, 3))  # torch says (144, 1152)
         (144, 288)
         >>> [block.name for block in describe(nn.GRUCell(3, 5))["weight_hh"].blocks]
         ['reset', 'update', 'new']
     """
-    cls = _known(module, _OWN)
+    cls = _nearest_class(module, _OWN)
     if cls is None:
         return {}
     tensors = dict[str, Tensor](module.named_parameters(recurse=False, remove_duplicate=False))
     tensors.update(module.named_buffers(recurse=False))
     return {
         attr: facets
-        for attr, facets in _own(module, cls).items()
-        if _holds(module, attr, tensors.get(attr), facets)
+        for attr, facets in _own_facets(module, cls).items()
+        if _is_as_described(module, attr, tensors.get(attr), facets)
     }
 
 
 def describe_children(module: nn.Module) -> dict[str, ChildFacts]:
-    """Return what a module's type says of parameters of the modules below it.
+    """Return what a module's type says about parameters of the modules below it.
 
     - ``MultiheadAttention``: its output projection is one.
     - ``TransformerEncoderLayer``, ``TransformerDecoderLayer``: what ends a residual branch,
@@ -92,20 +96,20 @@ def describe_children(module: nn.Module) -> dict[str, ChildFacts]:
 
     Returns:
         Dotted parameter name, relative to the module -> the facets to replace, for
-        ``dataclasses.replace(facets, **told)``. Where several modules speak of one parameter,
-        the outermost sees furthest and should be heard last. A subclass may lack a parameter
+        ``dataclasses.replace(facets, **changes)``. If several modules name one parameter, apply
+        the outermost last: it sees more of the model. A subclass may not have every parameter
         that is named here.
 
     Example:
         >>> describe_children(nn.Sequential(nn.Linear(2, 3), nn.Dropout(), nn.LeakyReLU(0.2)))
         {'0.weight': {'activation': 'leaky_relu(0.2)'}}
     """
-    cls = _known(module, _CHILDREN)
+    cls = _nearest_class(module, _CHILDREN)
     return {} if cls is None else _CHILDREN[cls](module)
 
 
 def guess(module: nn.Module, attr: str, tensor: Tensor, siblings: Mapping[str, Tensor]) -> Facets:
-    """Return what a raw parameter of an unknown module looks like, by its shape: a guess.
+    """Guess what a raw parameter of an unknown module is, by its shape.
 
     ====================  =================================================================
     shape                 taken for
@@ -123,13 +127,13 @@ def guess(module: nn.Module, attr: str, tensor: Tensor, siblings: Mapping[str, T
     ====================  =================================================================
 
     Matrices are stored in both orders: [out, in] for ``F.linear``, [in, out] for ``x @ w``,
-    ``bmm`` and Hugging Face's Conv1D. The first is assumed unless a sibling speaks against it:
+    ``bmm`` and Hugging Face's Conv1D. The first is assumed unless a sibling contradicts it:
 
     - of two stacked matrices [e, d, 2h] and [e, h, d], the first has two projections side by
       side (gate and value), so that 2h is its output and the order is [in, out];
     - a bias, those registered next after the matrix first, that fits the last axis only.
 
-    Inputs (the data flow) tell better; a plan marks what was guessed.
+    A plan marks what was guessed. With inputs the data flow decides instead.
 
     Args:
         module: the module that holds it; only the name of its class is looked at.
@@ -197,25 +201,25 @@ def _conv(module: nn.Conv1d | nn.Conv2d | nn.Conv3d) -> dict[str, Facets]:
 
 
 def _embedding(module: nn.Embedding | nn.EmbeddingBag) -> dict[str, Facets]:
-    """One row is looked up: fan_in 1. A bag of n that sums has n, which no type tells."""
+    """One row is looked up: fan_in 1. A bag of n that sums has n, which the type doesn't say."""
     zero = () if module.padding_idx is None else (module.padding_idx,)
     return {"weight": Facets("embedding", "table", layout=TABLE, zero_rows=zero)}
 
 
 def _rnn(module: nn.RNNBase) -> dict[str, Facets]:
-    """Rows are those of a cell, for each layer and direction; with proj_size a projection."""
+    """A cell's rows for each layer and direction, and with proj_size a projection."""
     hidden, projected = module.hidden_size, module.proj_size
     state = projected or hidden
     directions = ("", "_reverse") if module.bidirectional else ("",)
-    told: dict[str, Facets] = {}
+    found: dict[str, Facets] = {}
     for layer in range(module.num_layers):
         inputs = state * len(directions) if layer else module.input_size
         own = _gated(module, inputs, state)
         if projected:
             own["weight_hr"] = Facets("recurrent", "out", layout=MATRIX)
         for direction in directions:
-            told |= {f"{attr}_l{layer}{direction}": facets for attr, facets in own.items()}
-    return told
+            found |= {f"{attr}_l{layer}{direction}": facets for attr, facets in own.items()}
+    return found
 
 
 def _cell(module: nn.RNNCellBase) -> dict[str, Facets]:
@@ -228,11 +232,11 @@ def _gated(module: nn.RNNBase | nn.RNNCellBase, inputs: int, state: int) -> dict
     hidden = module.hidden_size
     f: str | None = getattr(module, "nonlinearity", None)  # RNN and RNNCell have one
     bias = Facets("recurrent", "bias", blocks=_stacked(gates, hidden))
-    told = {"bias_ih": bias, "bias_hh": bias}
+    found = {"bias_ih": bias, "bias_hh": bias}
     for attr, part, width in (("weight_ih", "in", inputs), ("weight_hh", "recurrent", state)):
         blocks = _stacked(gates, hidden, width)
-        told[attr] = Facets("recurrent", part, layout=MATRIX, blocks=blocks, activation=f)
-    return told
+        found[attr] = Facets("recurrent", part, layout=MATRIX, blocks=blocks, activation=f)
+    return found
 
 
 def _attention(module: nn.MultiheadAttention) -> dict[str, Facets]:
@@ -269,22 +273,26 @@ _OWN: Mapping[type[nn.Module], dict[str, Facets] | Callable[[Any], dict[str, Fac
 }
 
 
-def _own(module: nn.Module, cls: type[nn.Module]) -> dict[str, Facets]:
-    told = _OWN[cls]
-    return _named(told(module), cls) if callable(told) else _fixed(cls)
+def _own_facets(module: nn.Module, cls: type[nn.Module]) -> dict[str, Facets]:
+    facets = _OWN[cls]
+    return _with_evidence(facets(module), cls) if callable(facets) else _constant_facets(cls)
 
 
 @cache
-def _fixed(cls: type[nn.Module]) -> dict[str, Facets]:
-    told = _OWN[cls]
-    return {} if callable(told) else _named(told, cls)
+def _constant_facets(cls: type[nn.Module]) -> dict[str, Facets]:
+    facets = _OWN[cls]
+    return {} if callable(facets) else _with_evidence(facets, cls)
 
 
-def _named(told: Mapping[str, Facets], cls: type[nn.Module]) -> dict[str, Facets]:
-    return {attr: replace(facets, evidence=f"nn.{cls.__name__}") for attr, facets in told.items()}
+def _with_evidence(described: Mapping[str, Facets], cls: type[nn.Module]) -> dict[str, Facets]:
+    return {
+        attr: replace(facets, evidence=f"nn.{cls.__name__}") for attr, facets in described.items()
+    }
 
 
-def _known(module: nn.Module, table: Mapping[type[nn.Module], object]) -> type[nn.Module] | None:
+def _nearest_class(
+    module: nn.Module, table: Mapping[type[nn.Module], object]
+) -> type[nn.Module] | None:
     """Return the nearest class of a table that a module is an instance of."""
     return next((cls for cls in type(module).__mro__ if cls in table), None)
 
@@ -297,8 +305,8 @@ def _stacked(names: tuple[str, ...], rows: int, columns: int | None = None) -> t
     return tuple(Block(name, (box, (0, columns)), columns, rows) for name, box in starts)
 
 
-def _holds(module: nn.Module, attr: str, tensor: Tensor | None, facets: Facets) -> bool:
-    """Whether a module has this parameter, and it is what its type makes one expect."""
+def _is_as_described(module: nn.Module, attr: str, tensor: Tensor | None, facets: Facets) -> bool:
+    """Whether a module has this parameter, and it is as its type makes it."""
     if tensor is None:  # the old hooks leave the weight they computed in the module's dict
         computed = isinstance(vars(module).get(attr), Tensor)
         return computed or parametrize.is_parametrized(module, attr)
@@ -318,35 +326,35 @@ def _holds(module: nn.Module, attr: str, tensor: Tensor | None, facets: Facets) 
 
 def _layer_children(module: nn.Module) -> dict[str, ChildFacts]:
     """Of one layer of ``torch/nn/modules/transformer.py``, norm first or last."""
-    told: dict[str, ChildFacts] = {
+    found: dict[str, ChildFacts] = {
         "linear1.weight": {"part": "in", "ends_residual": False},
         "linear2.weight": {"part": "out", "ends_residual": True},
     }
     name = activation_name(getattr(module, "activation", None))
     if name is not None:
-        told["linear1.weight"]["activation"] = name
+        found["linear1.weight"]["activation"] = name
     for path in ("self_attn", "multihead_attn"):
         attention = getattr(module, path, None)
         if isinstance(attention, nn.MultiheadAttention):
             for attr, facets in describe(attention).items():
                 if facets.layout is not None:
-                    told[f"{path}.{attr}"] = {"ends_residual": False}
-            told[f"{path}.out_proj.weight"] = {"part": "out", "ends_residual": True}
-    return told
+                    found[f"{path}.{attr}"] = {"ends_residual": False}
+            found[f"{path}.out_proj.weight"] = {"part": "out", "ends_residual": True}
+    return found
 
 
 def _sequential_children(module: nn.Sequential) -> dict[str, ChildFacts]:
-    told: dict[str, ChildFacts] = {}
+    found: dict[str, ChildFacts] = {}
     waiting: str | None = None  # the weight whose activation hasn't come yet
     for path, child in flattened(module, ""):
         name = activation_name(child)
         if waiting is not None and name is not None:
-            told[waiting] = {"activation": name}
+            found[waiting] = {"activation": name}
         if isinstance(child, _WEIGHTED):
             waiting = f"{path}.weight"
         elif not _is_transparent(child):
             waiting = None
-    return told
+    return found
 
 
 def _is_transparent(module: nn.Module) -> bool:
@@ -420,7 +428,7 @@ def _guess(owner: str, attr: str, shapes: Mapping[str, tuple[int, ...]]) -> Face
 
 
 def _guess_layout(name: str, shapes: Mapping[str, tuple[int, ...]]) -> Layout | None:
-    """Return the axes of what looks like a weight, None for anything else."""
+    """Return the axes of a tensor whose shape is that of a weight, None for any other."""
     shape = shapes[name]
     if len(shape) < 2 or shape[0] == 1:
         return None
@@ -438,7 +446,7 @@ def _guess_layout(name: str, shapes: Mapping[str, tuple[int, ...]]) -> Layout | 
 
 
 def _is_reversed(shape: tuple[int, ...], others: list[tuple[int, ...]]) -> bool:
-    """Whether the siblings of a matrix, or stack of them, tell that it is [in, out]."""
+    """Whether the siblings of a matrix, or stack of them, show that it is [in, out]."""
     *stack, n, m = shape
     for other in others if stack else ():
         if len(other) == len(shape) and other[0] == shape[0]:

@@ -45,7 +45,7 @@ def read(model: nn.Module, inputs: Inputs | None = None, prefix: str = "") -> An
     Args:
         model: any module, on any device, meta too.
         inputs: what the model is called with: a tensor, a tuple of positional arguments or a
-            mapping of keyword arguments. With them the data flow tells what each parameter is.
+            mapping of keyword arguments. With them the data flow decides what each parameter is.
         prefix: put before each name, with a dot.
 
     Raises:
@@ -61,16 +61,16 @@ def read(model: nn.Module, inputs: Inputs | None = None, prefix: str = "") -> An
     found = slots(model, prefix)
     modules = dict(walk(model, prefix))
     paths = {id(module): path for path, module in reversed(modules.items())}
-    told = _from_types(found, modules)
+    from_types = _from_types(found, modules)
     if inputs is None:
-        return _by_type(found, told, modules, paths)
+        return _by_type(found, from_types, modules, paths)
     params = {id(t): number for number, slot in enumerate(found) for t in slot.tensors}
     entering = frozenset(id(t) for t in tensors_in(inputs))
     run, graph = trace(model, inputs, lambda: Graph(params, entering), paths)
     if run.how == "not run":
-        return _by_type(found, told, modules, paths, run.reason)
+        return _by_type(found, from_types, modules, paths, run.reason)
     outputs = [graph.value(t).node for t in tensors_in(run.output)]
-    flow = facets_from(graph, outputs, told)
+    flow = facets_from(graph, outputs, from_types)
     layers = layers_by_flow(graph, modules, flow.sums)
     placed = _placed(found, _expert_biases(found, flow.facets), layers, paths, flow.width)
     return Anatomy(_rows(found, placed), tuple(found), run.how, run.reason, graph)
@@ -78,17 +78,17 @@ def read(model: nn.Module, inputs: Inputs | None = None, prefix: str = "") -> An
 
 def _by_type(
     found: list[Slot],
-    told: list[Facets],
+    from_types: list[Facets],
     modules: Mapping[str, nn.Module],
     paths: Mapping[int, str],
     reason: str = "",
 ) -> Anatomy:
-    facets = _placed(found, told, layers_by_type(modules), paths)
+    facets = _placed(found, from_types, layers_by_type(modules), paths)
     return Anatomy(_rows(found, facets), tuple(found), "module types", reason)
 
 
 def _from_types(found: list[Slot], modules: Mapping[str, nn.Module]) -> list[Facets]:
-    """Return what types and shapes tell of each slot, what is said from above included."""
+    """Return each slot's facets by its module, the modules above it, or else its shape."""
     described: dict[int, dict[str, Facets]] = {}
     siblings: defaultdict[int, dict[str, Tensor]] = defaultdict(dict)
     for slot in found:
@@ -117,7 +117,7 @@ def _from_types(found: list[Slot], modules: Mapping[str, nn.Module]) -> list[Fac
 
 
 def _expert_biases(found: list[Slot], facets: list[Facets]) -> list[Facets]:
-    """Tell the biases of stacked experts, looked up by the expert's number, from embeddings.
+    """Mark the biases of stacked experts, which are looked up as embeddings are.
 
     They have a row for each matrix that the same module stacks, as long as its outputs.
     """
@@ -150,7 +150,7 @@ def _placed(
 ) -> list[Facets]:
     placed: list[Facets] = []
     for number, (slot, one) in enumerate(zip(found, facets, strict=True)):
-        layer, depth = layers.of(number, paths[id(slot.owner)])
+        layer, depth = layers.place_of(number, paths[id(slot.owner)])
         known = layer is None and depth is None and width is None
         placed.append(one if known else replace(one, layer=layer, depth=depth, width=width))
     return placed

@@ -3,8 +3,8 @@
 ``Graph`` is the observer of a trace that anatomy needs. It keeps numbers and shapes, no tensor.
 Two kinds of origin are followed through views, copies and elementwise functions: a parameter
 (until it is used on an activation) and the output of a contraction (until it is mixed with
-another), so that of any operand it can be told which axes of which parameter, or which part of
-which projection's output, it is.
+another). So the graph knows of any operand which axes of which parameter it is, or which part of
+which projection's output.
 """
 
 from __future__ import annotations
@@ -37,6 +37,15 @@ _COMPARISONS = frozenset(
     "eq ne lt le gt ge isin isnan isinf logical_and logical_or logical_not bitwise_and "
     "bitwise_or bitwise_not less greater not_equal bool".split()
 )
+
+
+# A tensor put together from more parameters or projections (a long concatenation) counts as made
+# of the first few alone, so that each later call costs the same. Uses of the others are not seen.
+ORIGINS_KEPT = 8
+
+# Only whether a parameter went through a nonlinear function, and through exp, is ever asked: a loop
+# that applies one again and again need not be written down in full.
+FUNCTIONS_KEPT = 6
 
 
 @dataclass(slots=True)
@@ -85,7 +94,7 @@ class Graph:
 
     def enter(self, path: str, module: nn.Module, args: tuple[Any, ...]) -> None:  # noqa: ARG002
         """Open a span at the first tensor that goes in."""
-        first = next((self.value(t).node for t in tensors_in(args) if self._known(t)), -1)
+        first = next((self.value(t).node for t in tensors_in(args) if self._is_known(t)), -1)
         span = Span(path, len(self.nodes), first)
         self._open.append(span)
         self.spans.append(span)
@@ -94,7 +103,7 @@ class Graph:
         """Close the innermost span."""
         span = self._open.pop()
         span.stop = len(self.nodes)
-        span.gives = tuple({self.value(t).node for t in tensors_in(result) if self._known(t)})
+        span.gives = tuple({self.value(t).node for t in tensors_in(result) if self._is_known(t)})
 
     def call(self, call: Call) -> None:
         """Add a node, read its uses of parameters, and follow the origins through it."""
@@ -128,7 +137,7 @@ class Graph:
     # Looking things up.
 
     def value(self, tensor: Tensor) -> Value:
-        """Return what is known of a tensor; of a stranger, that it comes from nowhere."""
+        """Return what is known about a tensor; an unseen one comes from nowhere."""
         entry = self._values.get(id(tensor))
         if entry is not None and entry[0]() is tensor:
             value = entry[1]
@@ -140,7 +149,7 @@ class Graph:
         return self._bind(tensor, Value(node.index))
 
     def _is_relu(self, node: Node, call: Call) -> bool:
-        """Whether a clamp or maximum cuts off what is below 0."""
+        """Whether a clamp or maximum cuts off values below 0."""
         if node.function in ("clamp", "clip", "clamp_min"):
             bounds = [*call.args[1:], *call.kwargs.values()]
             low = call.kwargs.get("min", call.args[1] if len(call.args) > 1 else None)
@@ -156,10 +165,10 @@ class Graph:
         if node.function in _COMPARISONS:
             return ""
         kept = node.inputs[:1] if node.role == "pick" else node.inputs  # not by the indices
-        told = {self.nodes[index].tally for index in kept}
-        return next((tally for tally in ("ids", "count", "unknown") if tally in told), "")
+        tallies = {self.nodes[index].tally for index in kept}
+        return next((tally for tally in ("ids", "count", "unknown") if tally in tallies), "")
 
-    def _known(self, tensor: Tensor) -> bool:
+    def _is_known(self, tensor: Tensor) -> bool:
         entry = self._values.get(id(tensor))
         return entry is not None and entry[0]() is tensor
 
@@ -246,7 +255,7 @@ class Graph:
         made = [origin for _, origin in found.values()]
         if sum(origin.param is None for origin in made) > 1:
             made = [origin for origin in made if origin.param is not None]
-        return tuple(made[:8])
+        return tuple(made[:ORIGINS_KEPT])
 
 
 def _storage(tensor: Tensor) -> int:
@@ -368,7 +377,7 @@ def _moved(
         shift += node.number or 0.0
     elif node.role in ("activation", "bend"):
         bent = (*bent, call.function)
-    return replace(origin, axes=axes, shift=shift, bent=bent[:6])
+    return replace(origin, axes=axes, shift=shift, bent=bent[:FUNCTIONS_KEPT])
 
 
 def _picked(axes: geometry.Dims, old: tuple[int, ...], new: tuple[int, ...]) -> geometry.Dims:

@@ -1,4 +1,4 @@
-"""Walking a data-flow graph: what a signal passes on its way, forth and back."""
+"""Traversal of a data-flow graph: what a signal passes on its way, forward and backward."""
 
 from __future__ import annotations
 
@@ -8,25 +8,37 @@ from goodinit.dataflow.graph import Graph
 from goodinit.dataflow.nodes import Node
 
 __all__ = [
-    "back",
     "back_to_contractions",
-    "forth",
+    "is_normalized",
     "is_pass",
     "leads_to",
     "reaches",
     "root",
+    "share_input",
+    "signals_of",
+    "walk_back",
+    "walk_forward",
 ]
 
 _PASS = frozenset(("view", "cast", "pointwise", "norm", "pool"))
 
+# x.pow(2).mean(-1).add(eps).rsqrt() is four calls, and casts between them four more. A factor that
+# took more is not recognized as one over a norm, so its parameter is a scale instead of a norm's.
+CALLS_IN_A_NORM = 8
+
 
 def is_pass(node: Node) -> bool:
-    """Whether one signal goes through: reshaped, normalised, pooled, shifted or scaled."""
+    """Whether one signal goes through: reshaped, normalized, pooled, shifted or scaled."""
     if node.role in _PASS:
         return True
     if node.role in ("add", "mul"):
         return len({value.node for value in node.signals}) == 1
     return False
+
+
+def signals_of(node: Node) -> Iterable[int]:
+    """Return the nodes of a node's activations."""
+    return (value.node for value in node.signals)
 
 
 def root(graph: Graph, index: int) -> int:
@@ -40,38 +52,44 @@ def root(graph: Graph, index: int) -> int:
     return node.index
 
 
-def back(
-    graph: Graph, start: Iterable[int], go: Callable[[Node], Iterable[int]], floor: int = -1
+def share_input(graph: Graph, a: int, b: int) -> bool:
+    """Whether two nodes work on the same signal."""
+    roots = [{root(graph, v.node) for v in graph.nodes[i].signals} for i in (a, b)]
+    return not roots[0].isdisjoint(roots[1])
+
+
+def walk_back(
+    graph: Graph, start: Iterable[int], follow: Callable[[Node], Iterable[int]], floor: int = -1
 ) -> Iterator[Node]:
-    """Yield nodes backwards from some, each once; ``go`` says where to go on from each."""
-    stack, seen = list(start), set[int]()
+    """Yield nodes backward, each once, down to ``floor``; ``follow`` returns the next of each."""
+    stack, visited = list(start), set[int]()
     while stack:
         index = stack.pop()
-        if index in seen or index <= floor:
+        if index in visited or index <= floor:
             continue
-        seen.add(index)
+        visited.add(index)
         node = graph.nodes[index]
         yield node
-        stack.extend(go(node))
+        stack.extend(follow(node))
 
 
-def forth(graph: Graph, start: int, go: Callable[[Node], bool]) -> Iterator[Node]:
-    """Yield what consumes a node's result, and what consumes that where ``go`` lets through."""
-    stack, seen = list(reversed(graph.nodes[start].consumers)), set[int]()
+def walk_forward(graph: Graph, start: int, follow: Callable[[Node], bool]) -> Iterator[Node]:
+    """Yield what consumes a node's result, and what consumes that where ``follow`` is true."""
+    stack, visited = list(reversed(graph.nodes[start].consumers)), set[int]()
     while stack:
         index = stack.pop()
-        if index in seen:
+        if index in visited:
             continue
-        seen.add(index)
+        visited.add(index)
         node = graph.nodes[index]
         yield node
-        if go(node):
+        if follow(node):
             stack.extend(reversed(node.consumers))
 
 
 def reaches(graph: Graph, source: int, target: int) -> bool:
     """Whether a path of activations leads from one node to a later one."""
-    return leads_to(lambda n: (value.node for value in graph.nodes[n].signals), source, target)
+    return leads_to(lambda number: signals_of(graph.nodes[number]), source, target)
 
 
 def leads_to(taken_by: Callable[[int], Iterable[int]], source: int, target: int) -> bool:
@@ -100,10 +118,10 @@ def back_to_contractions(graph: Graph, index: int, floor: int = -1) -> list[Node
     all are.
     """
 
-    def go(node: Node) -> Iterable[int]:
+    def follow(node: Node) -> Iterable[int]:
         if node.weights or node.role in ("opaque", "softmax", "choose"):
             return ()
-        before = [value.node for value in node.signals]
+        before = list(signals_of(node))
         if node.role == "attention":
             return before[2:3] or before
         if node.role in ("mul", "contract") and len(before) > 1:
@@ -112,19 +130,48 @@ def back_to_contractions(graph: Graph, index: int, floor: int = -1) -> list[Node
             return before[:1]
         return before
 
-    return [node for node in back(graph, [index], go, floor) if node.weights]
+    return [node for node in walk_back(graph, [index], follow, floor) if node.weights]
 
 
 def _is_gate(graph: Graph, index: int) -> bool:
     """Whether a factor is a score: picked, placed and summed, but with no weight behind it."""
     ends = ("activation", "softmax", "choose")
 
-    def go(node: Node) -> Iterable[int]:
+    def follow(node: Node) -> Iterable[int]:
         if node.role in ends or node.weights:
             return ()
         if is_pass(node) or node.role in ("join", "pick", "reduce"):
-            return (value.node for value in node.signals)
+            return signals_of(node)
         return ()
 
-    nodes = list(back(graph, [index], go))
+    nodes = list(walk_back(graph, [index], follow))
     return any(node.role in ends for node in nodes) and not any(node.weights for node in nodes)
+
+
+def is_normalized(graph: Graph, index: int) -> bool:
+    """Whether a signal was divided by its own norm, by a call or by hand (RMSNorm)."""
+    node = graph.nodes[index]
+    while node.role in ("view", "cast") and node.signals:
+        node = graph.nodes[node.signals[0].node]
+    if node.role == "norm":
+        return not any(use.role == "norm" for use in node.uses)  # else it has its weight
+    if node.role != "mul":
+        return False
+    return any(_is_norm(graph, value.node) for value in node.signals)
+
+
+def _is_norm(graph: Graph, index: int) -> bool:
+    """Whether a number is (one over) a root of a mean or sum."""
+    bends = False
+    node = graph.nodes[index]
+    for _ in range(CALLS_IN_A_NORM):
+        if node.role == "reduce":
+            return bends or node.function in ("std", "norm", "vector_norm", "linalg_vector_norm")
+        if node.role not in ("view", "cast", "pointwise", "bend", "add", "mul"):
+            return False
+        bends = bends or node.function in ("rsqrt", "sqrt", "pow")
+        before = node.signals
+        if len({v.node for v in before}) != 1:
+            return False
+        node = graph.nodes[before[0].node]
+    return False

@@ -71,7 +71,7 @@ def trace(
         return Trace("meta", "", output), observer
     reason = _line(error)
     if meta_only:
-        return Trace(\"not run\", reason, None), make_observer()
+        return Trace("not run", reason, None), make_observer()
     if not any(p.is_meta for p in model.parameters()):
         observer, output, error = _attempt(model, args, kwargs, make_observer, names, real=True)
         if error is None:

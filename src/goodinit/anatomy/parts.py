@@ -1,0 +1,77 @@
+"""Which part each weight plays: residual ends, q, k and v, gates, adapters, heads, routers.
+
+Only the graph is read, no name of a module or an attribute. The order of the steps matters: an
+end of a residual branch is never renamed to q, k or v, and a router is a router whatever else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from math import prod
+
+from goodinit.anatomy.attention import attentions, mark_projections, weights_after
+from goodinit.anatomy.feed_forward import mark_feed_forward
+from goodinit.anatomy.low_rank import mark_adapters
+from goodinit.anatomy.residuals import mark_residual_ends
+from goodinit.anatomy.roles import Roles
+from goodinit.dataflow.graph import Graph
+from goodinit.dataflow.nodes import Node
+from goodinit.dataflow.traversal import is_pass, root, walk_forward
+
+__all__ = ["find_roles"]
+
+
+def find_roles(graph: Graph, outputs: Iterable[int]) -> Roles:
+    """Return the roles of all weights of a graph.
+
+    Args:
+        graph: of one run.
+        outputs: the nodes whose results the model returned.
+    """
+    roles = Roles()
+    users = [node for node in graph.nodes if node.weights]
+    returned = set(outputs)
+    mark_adapters(graph, roles)
+    for node in users:
+        if _is_patch(graph, node):
+            roles.parts[node.index] = "patch"
+        elif _is_head(graph, node, returned):
+            roles.parts[node.index] = "head"
+    mark_residual_ends(graph, roles)
+    for node in users:
+        if node.index in roles.ends:
+            roles.parts[node.index] = "out"
+    mark_feed_forward(graph, roles)
+    for attention in attentions(graph):
+        mark_projections(graph, roles, attention)
+        for node in weights_after(graph, attention.result):
+            roles.parts.setdefault(node.index, "out")
+    for node in users:
+        if _is_router(graph, node):
+            roles.parts[node.index] = "router"
+    return roles
+
+
+def _is_router(graph: Graph, node: Node) -> bool:
+    def follow(other: Node) -> bool:
+        return is_pass(other) or other.role in ("softmax", "activation")
+
+    return any(other.role == "choose" for other in walk_forward(graph, node.index, follow))
+
+
+def _is_head(graph: Graph, node: Node, outputs: set[int]) -> bool:
+    if node.index in outputs:
+        return True
+    onward = walk_forward(graph, node.index, is_pass)
+    return any(other.index in outputs and is_pass(other) for other in onward)
+
+
+def _is_patch(graph: Graph, node: Node) -> bool:
+    """Whether a weight is the first on the input and cuts it into patches that don't overlap."""
+    before = node.signals
+    if not before or graph.nodes[root(graph, before[0].node)].role != "source":
+        return False
+    use = node.weights[0]
+    kernel = [stop - start for a, (start, stop) in enumerate(use.origin.box) if a in use.window]
+    taps = prod(kernel)
+    return taps > 1 and taps == use.stride and not use.transposed
