@@ -1,4 +1,4 @@
-"""What must hold of a tensor before anything is written to it."""
+"""What must be true of a tensor before anything is written to it."""
 
 from __future__ import annotations
 
@@ -14,41 +14,32 @@ from goodinit.errors import (
     MetaModelError,
     ModelError,
     ParametrizationError,
-    SchemeError,
 )
-from goodinit.schemes import Scheme, Site
-from goodinit.schemes.values import Drawn
-from goodinit.streams.spec import REACH, float32_bounds
-from goodinit.streams.stream import FLOAT8
 
 __all__ = [
     "check_module",
-    "check_range",
     "check_writable",
     "fixes_scale",
     "is_real",
     "is_shard",
-    "normalises",
+    "normalizes",
 ]
 
-# They keep only the direction or the factor of what is written through them.
+# These parametrizations keep only the direction or a factor of what is written through them.
 _FIXING = {
     "_SpectralNorm": "spectral_norm divides the weight by its largest singular value",
     "_Orthogonal": "orthogonal makes the weight orthogonal",
 }
 
-
 _PLAIN = (Tensor, nn.Parameter)
-
-SMALL = (torch.float16, *FLOAT8)
 
 
 def check_module(model: object, what: str) -> nn.Module:
-    """Return the model, or say that it is none."""
+    """Return the model; raise ModelError if it isn't a module."""
     if isinstance(model, nn.Module):
         return model
-    called = f"the class {model.__name__}: call it" if isinstance(model, type) else repr(model)
-    raise ModelError(f"{what} takes a torch.nn.Module, got {called[:200]}")
+    given = f"the class {model.__name__}: call it" if isinstance(model, type) else repr(model)
+    raise ModelError(f"{what} takes a torch.nn.Module, got {given[:200]}")
 
 
 def check_writable(slot: Slot) -> None:
@@ -59,18 +50,18 @@ def check_writable(slot: Slot) -> None:
         _check_kind(slot.name, tensor)
         if not is_writable(tensor):
             raise ModelError(
-                f"{slot.name} lies in memory that is read-only, a mapped file say: give the module "
+                f"{slot.name} lies in read-only memory, such as a mapped file: give the module "
                 f"a copy, nn.Parameter(p.detach().clone()), or name it in keep="
             )
         if tensor.is_inference() and not torch.is_inference_mode_enabled():
             raise ModelError(
                 f"{slot.name} was made in torch.inference_mode and can't be written outside of "
-                f"it: build the model without, or initialise it inside"
+                f"it: build the model outside, or initialize it inside"
             )
         if is_shard(slot):
             raise EmptyParameterError(
                 f"{slot.name} has size 0, shape {tuple(tensor.shape)}: a write to it would be "
-                f"lost. Under ZeRO-3, initialise inside deepspeed.zero.GatheredParameters or "
+                f"lost. Under ZeRO-3, initialize inside deepspeed.zero.GatheredParameters or "
                 f"before sharding; else name it in keep="
             )
         if overlaps(tensor):
@@ -83,37 +74,10 @@ def check_writable(slot: Slot) -> None:
         _check_parametrization(slot)
 
 
-def check_range(scheme: Scheme, site: Site, dtype: torch.dtype) -> None:
-    """Raise where a scheme's values would be infinite in a dtype, or all of them 0.
-
-    Half precision and smaller: float16 ends at 65504, and rounds what is below 3e-8 to 0.
-    """
-    if dtype not in SMALL:
-        return
-    mean, std = scheme.moments(site)
-    reach = abs(mean) + REACH * std
-    if isinstance(scheme, Drawn) and std > 0:
-        law = scheme.law(site)
-        low, high = float32_bounds(law)
-        least, greatest = law.loc - REACH * law.scale, law.loc + REACH * law.scale
-        reach = max(abs(max(low, least)), abs(min(high, greatest)))
-    limits = torch.finfo(dtype)
-    if reach > limits.max:
-        raise SchemeError(
-            f"{scheme!r} has values up to {reach:.3g}, and {dtype} ends at {limits.max:.5g}: pass "
-            "a smaller one, or keep the parameter in float32"
-        )
-    if 0 < reach < limits.smallest_normal * limits.eps / 2:
-        raise SchemeError(
-            f"{scheme!r} has values up to {reach:.3g}, which are all 0 in {dtype}: pass a larger "
-            "one, or keep the parameter in float32"
-        )
-
-
 def is_shard(slot: Slot) -> bool:
-    """Whether a parameter of size 0 stands for one that is elsewhere (ZeRO-3 leaves shape (0,)).
+    """Whether a parameter of size 0 is a shard of one elsewhere (ZeRO-3 leaves shape (0,)).
 
-    Others were made so: DINOv3 without register tokens, a layer of no outputs and its bias.
+    Others have size 0 by design: DINOv3 without register tokens, a layer of no outputs.
     """
     if slot.tensor.shape != (0,):
         return False
@@ -136,7 +100,7 @@ def fixes_scale(slot: Slot) -> str:
     return next((_FIXING[name] for name in names if name in _FIXING), "")
 
 
-def normalises(slot: Slot) -> bool:
+def normalizes(slot: Slot) -> bool:
     """Whether the weight is divided by its own norm, so that it can't be 0."""
     if slot.how in ("weight_norm", "spectral_norm"):
         return True
@@ -144,7 +108,7 @@ def normalises(slot: Slot) -> bool:
 
 
 def _is_ordinary(tensor: Tensor) -> bool:
-    """Whether nothing is the matter with a tensor, at a glance: most of thousands are such."""
+    """Whether a tensor needs no further check: nearly all of a model's thousands don't."""
     return (
         type(tensor) in _PLAIN
         and tensor.layout is torch.strided
@@ -159,12 +123,12 @@ def _check_kind(name: str, tensor: Tensor) -> None:
     cls = type(tensor).__name__
     if cls in ("FakeTensor", "DTensor"):
         raise MetaModelError(
-            f"{name} is a {cls}, which goodinit doesn't write to yet: initialise the plain "
+            f"{name} is a {cls}, which goodinit doesn't write to yet: initialize the plain "
             f"model before it is converted, or name it in keep="
         )
     if tensor.layout != torch.strided:
         raise DtypeError(
-            f"{name} is sparse ({tensor.layout}): initialise it dense and convert it, or name "
+            f"{name} is sparse ({tensor.layout}): initialize it dense and convert it, or name "
             f"it in keep="
         )
 
@@ -177,7 +141,7 @@ def _check_parametrization(slot: Slot) -> None:
         if frozen_map or not hasattr(step, "right_inverse"):
             raise ParametrizationError(
                 f"{slot.name} goes through {name}, which has no right_inverse to write "
-                f"through: give it one, initialise before parametrizing, or name it in keep="
+                f"through: give it one, initialize before parametrizing, or name it in keep="
             )
 
 

@@ -20,11 +20,11 @@ from typing import Any, NoReturn, TypeVar, cast
 import torch
 
 from goodinit.anatomy.rows import KINDS, PARTS, Box
-from goodinit.anatomy.writable import check_range
 from goodinit.errors import PlanFileError, SchemeError
 from goodinit.findings import Finding
 from goodinit.plans.rows import PlanBlock, PlanRow, common
 from goodinit.schemes import Layout, Scheme, from_dict
+from goodinit.schemes.dtype_range import check_range
 from goodinit.schemes.fields import short_repr
 
 __all__ = ["dump", "parse", "read_plan", "write_plan", "write_row"]

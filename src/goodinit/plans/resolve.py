@@ -11,12 +11,11 @@ from torch import nn
 from goodinit.anatomy.names import Slot, type_of
 from goodinit.anatomy.rows import Block, Row
 from goodinit.anatomy.writable import (
-    check_range,
     check_writable,
     fixes_scale,
     is_real,
     is_shard,
-    normalises,
+    normalizes,
 )
 from goodinit.errors import (
     DtypeError,
@@ -34,6 +33,7 @@ from goodinit.recipes.reasons import NO_LAW
 from goodinit.recipes.recipe import Recipe
 from goodinit.recipes.rule import Rule, Selector
 from goodinit.schemes import Keep, Ones, Scaled, Scheme, Site, TorchDefault, Zeros
+from goodinit.schemes.dtype_range import check_range
 
 __all__ = ["Matcher", "Wins", "resolve", "resolve_row", "torch_laws"]
 
@@ -296,7 +296,7 @@ def _facts(row: Row, site: Site) -> dict[str, float | None]:
 def _check_norm(
     row: Row, slot: Slot, blocks: list[PlanBlock], sites: tuple[tuple[Block, Site], ...]
 ) -> None:
-    if not normalises(slot):
+    if not normalizes(slot):
         return
     for block, (_, site) in zip(blocks, sites, strict=True):
         if block.scheme.moments(site) == (0.0, 0.0):
