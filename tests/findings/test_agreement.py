@@ -225,3 +225,15 @@ def test_the_bias_of_a_head_is_a_prior(size: float) -> None:
     recipe = {nn.Linear: gi.LeCunNormal(), "*.bias": gi.Zeros(), "2.bias": gi.Constant(-size)}
     found = verdicts(net, recipe, X, "GI132")
     assert found == dict.fromkeys(found, False)
+
+
+@pytest.mark.parametrize("size", [1.0, 30.0])
+@pytest.mark.parametrize("constant", [False, True])
+def test_a_norm_subtracts_a_bias(size: float, constant: bool) -> None:
+    net = nn.Sequential(nn.Linear(N, N), nn.BatchNorm1d(N), nn.ReLU(), nn.Linear(N, 10))
+    law = gi.Constant(size) if constant else gi.Normal(size)
+    recipe = {nn.Linear: gi.LeCunNormal(), "*.bias": gi.Zeros(), "0.bias": law}
+    plan = gi.init_(net, recipe, inputs=X, seed=0)
+    assert not ill(plan.findings, "GI132")
+    assert not ill(gi.explain(net, X).findings, "GI132")
+    assert not ill(gi.measure(net, X).findings, "GI132")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import NamedTuple
@@ -50,6 +50,7 @@ class Context:
         standard: the plan of the recipe ``standard``, the source of remedies.
         chains: weights that follow one another.
         heads: by name, the constant factor that an embedding tied to the head is scaled with.
+        subtracted: names of biases that the next norm subtracts.
         inputs: whether inputs were given, so that the data flow is known.
         level: of each test.
     """
@@ -61,6 +62,7 @@ class Context:
     standard: Candidate
     chains: list[Chain]
     heads: Mapping[str, float]
+    subtracted: Collection[str]
     inputs: bool
     level: float
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import nn
 
 from goodinit.anatomy import Anatomy, read
+from goodinit.anatomy.centering import subtracted_biases
 from goodinit.anatomy.heads import head_factors
 from goodinit.anatomy.writable import check_module
 from goodinit.explanation.candidates import Candidate, candidates, level_of
@@ -110,6 +111,7 @@ def _context(
         standard=next(c for c in ranked if c.call == '"standard"'),
         chains=chains,
         heads=head_factors(anatomy),
+        subtracted=subtracted_biases(anatomy),
         inputs=inputs,
         level=level,
     )

@@ -234,6 +234,8 @@ def _biases(context: Context) -> Iterator[Verdict]:
         signal = (part.site.fan_in or 0.0) * part.sample.second
         if not (signal > 0 and bias_dominates(bias, bias + signal)):
             continue
+        if one.row.name in context.subtracted:
+            continue
         sample = one.whole.sample
         severity = bias_severity(
             drawn=abs(sample.mean) < sample.std,

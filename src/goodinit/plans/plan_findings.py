@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from goodinit._common.text import several
 from goodinit.anatomy import Anatomy
+from goodinit.anatomy.centering import subtracted_biases
 from goodinit.anatomy.heads import head_factors, multiplies
 from goodinit.anatomy.names import Slot
 from goodinit.errors import nearest
@@ -36,7 +37,7 @@ def find_in_plan(
     return (
         *_norms_around_zero(rows, anatomy),
         *_tied_too_large(rows, slots, anatomy),
-        *_biases_dominate(rows, slots),
+        *_biases_dominate(rows, slots, anatomy),
         *_needs_flow(rows, recipe, anatomy),
         *_never_won(recipe, wins),
         *_extra_keys(kept, rows),
@@ -92,7 +93,9 @@ def _tied_too_large(
             )
 
 
-def _biases_dominate(rows: tuple[PlanRow, ...], slots: list[Slot]) -> Iterator[Finding]:
+def _biases_dominate(
+    rows: tuple[PlanRow, ...], slots: list[Slot], anatomy: Anatomy
+) -> Iterator[Finding]:
     """A bias that is larger than what its weight passes on of a signal of second moment 1."""
     weights = {
         id(slot.owner): row
@@ -111,7 +114,8 @@ def _biases_dominate(rows: tuple[PlanRow, ...], slots: list[Slot]) -> Iterator[F
                 activation=weight.activation,
                 head=weight.part == "head",
             )
-            found.setdefault(severity, []).append(row)
+            if row.name not in subtracted_biases(anatomy):
+                found.setdefault(severity, []).append(row)
     for severity, bad in found.items():
         names = several((row.name for row in bad), 1)
         cause = (

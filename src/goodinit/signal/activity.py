@@ -9,6 +9,7 @@ from typing import cast
 import torch
 from torch import Tensor
 
+from goodinit.anatomy.centering import CENTERING
 from goodinit.findings import Finding
 from goodinit.findings.biases import BIAS_SHARE, GATES, bias_dominates
 from goodinit.findings.clones import (
@@ -39,7 +40,6 @@ __all__ = [
     "is_level",
 ]
 
-CENTERED = frozenset(("batch_norm", "instance_norm"))  # a bias before them is subtracted
 ROOTS = frozenset(("rsqrt", "sqrt", "reciprocal", "pow", "std", "norm", "vector_norm"))
 SHUT_ON_PURPOSE = GATES | {"gate"}  # a product of two signals is a "gate"
 MULTIPLIED = 2.0  # two second moments that differ by less are one: rounding, an epsilon
@@ -110,7 +110,7 @@ def find_dominating_biases(signal: Signal, params: Mapping[str, Tensor]) -> Iter
         # A branch that starts at 0 has nothing but its bias at first.
         if not taken or "contract" not in following or SHUT_ON_PURPOSE & following:
             continue
-        subtracted = CENTERED & following or ("layer_norm" in following and is_level(bias))
+        subtracted = CENTERING & following or ("layer_norm" in following and is_level(bias))
         if is_bias(bias, row) and not subtracted:
             found.append(row)
     if found:
