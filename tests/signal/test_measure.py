@@ -399,7 +399,7 @@ def test_what_can_t_be_measured() -> None:
         gi.measure(nn.Linear(8, 8, device="meta"), inputs(2, 8))
     with pytest.raises(SignalError, match=r"raised.*shapes cannot be multiplied"):
         gi.measure(net, inputs(2, 9))
-    with pytest.raises(SignalError, match="scalar, and returned \\(2, 8\\)"):
+    with pytest.raises(SignalError, match="scalar, but returned \\(2, 8\\)"):
         gi.measure(net, inputs(2, 8), loss=lambda out: out)
     with pytest.raises(SignalError, match=r"backward pass raised.*backward=False"):
         gi.measure(net, inputs(2, 8), loss=_writes_over)

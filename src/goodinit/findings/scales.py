@@ -14,7 +14,7 @@ ROUNDINGS = 8.0  # of the dtype: what writing through a parametrization and back
 SMALLEST = 1e-30  # what is no change where all that was written is 0
 GROWN_FACTOR = 3.0  # of a std: new tokens that are longer by more drown the old ones
 WRITTEN_FACTOR = 1.25  # of a std: more than the chance of a few dozen values
-FANS_FACTOR = 1.1  # of a std: two scales that are told apart at the size of any matrix
+FANS_FACTOR = 1.1  # of a std: more than the chance of a hundred values or more
 CENTER_IN_STDS = 0.25  # n inputs of one sign then add up to sqrt(n) / 4 standard deviations
 CENTER_IN_ERRORS = 6.0  # standard errors of a mean: one of 500 million by chance
 

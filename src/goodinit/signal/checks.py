@@ -85,8 +85,8 @@ def check_runnable(model: nn.Module, inputs: Inputs) -> list[Slot]:
 def check_scalar(total: object) -> Tensor:
     """Return the loss; raise SignalError unless it is one number."""
     if not isinstance(total, Tensor) or total.numel() != 1:
-        said = tuple(total.shape) if isinstance(total, Tensor) else type(total).__name__
-        raise SignalError(f"loss must return a scalar, and returned {said}: take its mean")
+        returned = tuple(total.shape) if isinstance(total, Tensor) else type(total).__name__
+        raise SignalError(f"loss must return a scalar, but returned {returned}: take its mean")
     return total
 
 
@@ -114,11 +114,11 @@ def check_graph(total: Tensor, output: object, otherwise: str) -> None:
 
 
 def backward_error(error: Exception, do: str = "") -> SignalError:
-    """Return what is said of an error that a model's backward pass raised, and what to do."""
-    said = first_line(error)
+    """Return the error to raise when a model's backward pass raised one, with what to do."""
+    line = first_line(error)
     if "checkpoint" in f"{type(error).__name__} {error}".lower():
         do = "gradient checkpointing must be off"
-    return SignalError(f"the backward pass raised: {said}" + (f"; {do}" if do else ""))
+    return SignalError(f"the backward pass raised: {line}" + (f"; {do}" if do else ""))
 
 
 def first_line(error: Exception) -> str:

@@ -85,7 +85,7 @@ class Comparison(Result[ComparisonRow]):
         rows = tuple(_row(name, drawn) for name, drawn in signals.items())
         findings = tuple(f for name, drawn in signals.items() for f in _gravest(name, drawn))
         values = {"signals": signals, "rows": rows, "findings": findings}
-        for name, value in values.items():  # the way that a frozen dataclass has
+        for name, value in values.items():  # as a frozen dataclass does itself
             object.__setattr__(self, name, value)
 
     def to_dict(self) -> dict[str, object]:

@@ -205,7 +205,7 @@ def _gradients(total: Tensor, found: Iterable[Slot], given: list[Tensor]) -> lis
 
 
 def _is_reentrant(total: Tensor) -> bool:
-    """Whether a reentrant checkpoint is on the way back, which ``autograd.grad`` refuses."""
+    """Return whether the graph has a reentrant checkpoint, which ``autograd.grad`` refuses."""
     return any("Checkpoint" in node.name() for node in _nodes(total))
 
 
@@ -223,7 +223,7 @@ def _nodes(total: Tensor) -> Iterator[Any]:
 def _by_backward(
     total: Tensor, tensors: list[Tensor], inputs: list[Tensor]
 ) -> tuple[Tensor | None, ...]:
-    """Return gradients as ``backward()`` leaves them: reentrant checkpoints know no other way."""
+    """Return gradients by ``backward()``, the only way that reentrant checkpoints support."""
     # What an input was made from gets a gradient too, by a graph that is the caller's.
     leaves = [node.variable for node in _nodes(total) if hasattr(node, "variable")]
     touched = [*tensors, *inputs, *leaves]

@@ -58,7 +58,7 @@ class Entropy(NamedTuple):
 
 
 class MomentsObserver:
-    """Observes a run: a row for each floating call on the way from the inputs."""
+    """Observes a run: makes a row for each floating call that depends on the inputs."""
 
     def __init__(
         self,

@@ -23,7 +23,7 @@ MOVES_VALUES = ("view", "cast")  # kinds of calls that a text leaves out: nothin
 
 @dataclass(frozen=True, slots=True)
 class SignalRow:
-    """One call of a torch function on the way from the inputs.
+    """One call of a torch function that depends on the inputs.
 
     Attributes:
         key: "path:function"; from the second such call on "path:function#2". The same in any run.

@@ -162,7 +162,7 @@ class Independence(Result[IndependenceRow]):
         if self.skipped:
             texts.append(
                 f"Left out: {several(self.skipped)}. Their weights are inside of one function, and "
-                "stay the same on the way back."
+                "stay the same in the backward pass."
             )
         return texts
 

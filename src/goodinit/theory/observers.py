@@ -1,4 +1,4 @@
-"""Observers of the backward pass: as it is, and with weights redrawn on the way back only."""
+"""Observers of the backward pass: as it is, and with redrawn weights."""
 
 # Methods that an observer has are documented in trace.calls.
 # ruff: noqa: ARG002, D102
