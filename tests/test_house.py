@@ -6,6 +6,7 @@ import importlib
 import importlib.util
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -215,6 +216,15 @@ def test_what_late_names_is_there(place: str) -> None:
 def test_files_that_share_a_name_are_listed() -> None:
     names = [path.name for path in FILES]
     assert {n for n in names if names.count(n) > 1} == SHARED_NAMES.keys()
+
+
+def test_architecture_names_paths_that_exist() -> None:
+    text = (Path(__file__).parents[1] / "ARCHITECTURE.md").read_text()
+    paths = re.findall(r"`([\w./]+(?:/|\.py|\.md))`", text)
+    roots = (SOURCE, SOURCE.parent, Path(__file__).parents[1])
+    missing = [path for path in paths if not any((root / path).exists() for root in roots)]
+    assert len(paths) > 40
+    assert not missing
 
 
 @pytest.mark.parametrize("path", FILES, ids=name)
