@@ -1,8 +1,8 @@
-"""`make gpu-check`: the kernels of the GPU draw the CPU's bits, and how fast.
+"""`make gpu-check`: check that the GPU kernels draw the CPU's bits, and measure their speed.
 
 Needs a CUDA GPU, and triton, which comes with torch there. Bits: COUNT values of each law in each
-dtype, whole, as a box and through a transposed view. Times: medians of what CUDA's events say, on
-warm memory, beside torch's own fill of the same tensor. Ends with 1 if a bit differs.
+dtype, whole, as a box and through a transposed view. Times: medians from CUDA events on warm
+memory, compared with torch's own fill of the same tensor. The exit code is 1 if a bit differs.
 """
 
 from __future__ import annotations
@@ -32,21 +32,21 @@ LAWS: dict[str, tuple[Law, Callable[[Tensor], object]]] = {
 
 
 def main() -> int:
-    """Print what was found."""
+    """Print the results; return the exit code."""
     if not torch.cuda.is_available():
         print("make gpu-check needs a CUDA GPU, and torch sees none.")
         return 1
     print(f"{torch.cuda.get_device_name()}, torch {torch.__version__}\n")
     found = [same_bits(name, law, dtype) for name, (law, _) in LAWS.items() for dtype in DTYPES]
     print()
-    for name, (law, theirs) in LAWS.items():
+    for name, (law, torch_fill) in LAWS.items():
         for dtype in (torch.float32, torch.bfloat16):
-            compare(name, law, theirs, dtype)
+            compare(name, law, torch_fill, dtype)
     return 0 if all(found) else 1
 
 
 def same_bits(name: str, law: Law, dtype: torch.dtype) -> bool:
-    """Draw on both, by the kernel on the GPU and not by a copy; print and return whether alike."""
+    """Draw on both, with the kernel on the GPU; print and return whether the values are equal."""
     stream, key = Stream(1), key_bytes(1, "w", "")
     whole = torch.empty(COUNT, dtype=dtype, device="cuda")
     table = torch.empty(COLUMNS, ROWS, dtype=dtype, device="cuda").t()
@@ -56,18 +56,20 @@ def same_bits(name: str, law: Law, dtype: torch.dtype) -> bool:
         gpu.fill_box(out, key, law, shape, box)
         for out, shape, box in ((whole, (COUNT,), ((0, COUNT),)), (table, wide, edges))
     )
-    alike = torch.equal(whole.cpu(), stream.draw("w", law, (COUNT,), dtype=dtype))
+    equal = torch.equal(whole.cpu(), stream.draw("w", law, (COUNT,), dtype=dtype))
     boxed = stream.draw("w", law, wide, box=edges, dtype=dtype)
-    alike = alike and torch.equal(table.cpu(), boxed)
-    said = "the CPU's bits" if kernel and alike else "OTHER BITS" if kernel else "NO KERNEL"
-    print(f"{name:22} {str(dtype).removeprefix('torch.'):10} {COUNT:,} values: {said}")
-    return kernel and alike
+    equal = equal and torch.equal(table.cpu(), boxed)
+    verdict = "the CPU's bits" if kernel and equal else "OTHER BITS" if kernel else "NO KERNEL"
+    print(f"{name:22} {str(dtype).removeprefix('torch.'):10} {COUNT:,} values: {verdict}")
+    return kernel and equal
 
 
-def compare(name: str, law: Law, theirs: Callable[[Tensor], object], dtype: torch.dtype) -> None:
-    """Print values a second, ours and torch's, and the bytes a second that fill_ writes."""
+def compare(
+    name: str, law: Law, torch_fill: Callable[[Tensor], object], dtype: torch.dtype
+) -> None:
+    """Print the values per second of goodinit, torch and fill_."""
     out, stream = torch.empty(TIMED, dtype=dtype, device="cuda"), Stream(0)
-    calls = (lambda: stream.fill_(out, "w", law), lambda: theirs(out), lambda: out.fill_(1.0))
+    calls = (lambda: stream.fill_(out, "w", law), lambda: torch_fill(out), lambda: out.fill_(1.0))
     ours, torchs, fill = (statistics.median(column) for column in zip(*rounds(calls), strict=True))
     size = str(dtype).removeprefix("torch.")
     rates = " ".join(
@@ -78,7 +80,7 @@ def compare(name: str, law: Law, theirs: Callable[[Tensor], object], dtype: torc
 
 
 def rounds(calls: tuple[Callable[[], object], ...], times: int = 11) -> list[list[float]]:
-    """Milliseconds of each call, one after the other; the first round compiles and isn't kept."""
+    """Return milliseconds of each call, alternating; the first round compiles and is dropped."""
     return [[milliseconds(call) for call in calls] for _ in range(times + 1)][1:]
 
 

@@ -1,4 +1,4 @@
-"""Files replaced whole: a reader sees the old content or the new, never half of either."""
+"""Atomic writes: a reader sees the old content or the new, never a part of either."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ __all__ = ["atomic_write"]
 
 @contextmanager
 def atomic_write(path: str | os.PathLike[str]) -> Generator[Path]:
-    """Give the path of a new file beside ``path``, which takes its place when all went well.
+    """Yield the path of a new file beside ``path``, which replaces it if nothing is raised.
 
-    If anything is raised (a full disk, Ctrl-C) the new file is removed and the old one stays.
+    After an error (a full disk, Ctrl-C) the new file is removed and the old one stays.
 
     Args:
-        path: where the content shall be. A link is followed, so that it stays one.
+        path: the file to write. A link is followed and stays a link.
 
     Raises:
         OSError: the folder doesn't exist or can't be written, or the disk is full.

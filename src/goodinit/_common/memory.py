@@ -1,4 +1,4 @@
-"""Which tensors are plain memory, so that a kernel may write them behind torch's back."""
+"""Which tensors a kernel may write directly, without a call of torch."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ _dispatch_keys = _C._dispatch_keys
 
 
 def kernel_may_write(out: Tensor) -> bool:
-    """Return whether the tensor has memory of its own, and nobody has to see what is written.
+    """Return whether the tensor has memory of its own, and nothing has to observe the write.
 
-    That is: no subclass, no fake, meta, sparse, quantised or lazily negated tensor; no mode,
-    transform, tracer or compiler at work. An inference tensor is plain in inference mode only.
+    False for a subclass, for a fake, meta, sparse, quantized or lazily negated tensor, and under a
+    mode, transform, tracer or compiler. An inference tensor may be written in inference mode only.
 
     >>> kernel_may_write(torch.empty(2)), kernel_may_write(torch.empty(2, device="meta"))
     (True, False)
@@ -43,7 +43,7 @@ def kernel_may_write(out: Tensor) -> bool:
 
 
 def under_transform() -> bool:
-    """Return whether a transform of torch.func or a tracer is at work.
+    """Return whether a transform of torch.func or a tracer is active.
 
     >>> under_transform(), torch.func.vmap(lambda x: x + under_transform())(torch.zeros(2))
     (False, tensor([1., 1.]))
@@ -52,11 +52,11 @@ def under_transform() -> bool:
 
 
 def is_writable(out: Tensor) -> bool:
-    """Return whether memory may be written: a file that is mapped for reading may not.
+    """Return whether memory may be written: a file mapped for reading may not.
 
-    torch doesn't know, and a write would end the process. What torch has allocated is resizable;
-    of other memory the first and the last byte are written anew by a system call, for that
-    returns an error. Where there is no such call the answer is yes.
+    torch doesn't know, and a write would end the process. Memory that torch allocated is
+    resizable. In other memory the first and the last byte are rewritten by a system call, which
+    returns an error instead. Without such a call (Windows) the answer is yes.
 
     >>> is_writable(torch.empty(2)), is_writable(torch.frombuffer(bytearray(8), dtype=torch.int32))
     (True, True)
@@ -106,7 +106,7 @@ def overlaps(out: Tensor) -> bool:
 
 
 def bump_version(out: Tensor) -> None:
-    """Tell autograd that the tensor was written; an inference tensor has no version counter.
+    """Increment the version counter for autograd; an inference tensor has none.
 
     >>> weight = torch.empty(2)
     >>> bump_version(weight)
@@ -118,7 +118,7 @@ def bump_version(out: Tensor) -> None:
 
 
 def _only_devices() -> bool:
-    """`with torch.device(...)` and torch.set_default_device only say where new tensors go."""
+    """Return whether all modes are `torch.device` contexts, which affect new tensors only."""
     modes = (_C._get_function_stack_at(i) for i in range(_function_modes()))
     return all(isinstance(mode, DeviceContext) for mode in modes)
 

@@ -1,6 +1,6 @@
 """Schemes: how one tensor's values are drawn, as frozen dataclasses.
 
-``Scheme`` says what each can do. Which to use where is a recipe's business.
+``Scheme`` defines what each can do. Recipes decide which to use where.
 """
 
 from __future__ import annotations

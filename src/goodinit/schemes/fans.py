@@ -1,9 +1,9 @@
-"""Axes to fan_in and fan_out: what one output adds up, and what one input feeds.
+"""Axes to fan_in and fan_out: the terms that an output sums, the outputs that an input feeds.
 
-Torch reads fans off a weight's shape, ``shape[1] * window`` and ``shape[0] * window``, and so
-is wrong for transposed, grouped and packed weights, for bilinear ones and for tables. Here the
-axes are named first (by the module's type or by the data flow) and the fans follow. Torch's
-numbers are at the end, for ``goodinit.nn.init`` and whoever has to know what torch drew.
+Torch reads fans off a weight's shape, ``shape[1] * window`` and ``shape[0] * window``. They are
+wrong for transposed, grouped, packed and bilinear weights and for embeddings. Here the module's
+type or the data flow names the axes first, and the fans follow. Torch's numbers are at the end, for
+``goodinit.nn.init`` and to recognize what torch drew.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ class Layout:
     """Which axis of a weight is which.
 
     Attributes:
-        outputs: axes that index what comes out.
-        inputs: axes that are summed over, one element of the input each.
-        window: axes of a convolution's kernel, summed over as well.
+        outputs: axes that index the output.
+        inputs: axes that are summed over, with one element of the input each.
+        window: axes of a convolution's kernel, summed over too.
         batch: axes along which independent matrices are stacked (experts, heads).
-        groups: groups of a convolution. Which axis holds one group's share only depends on
-            ``transposed``: the inputs of a convolution, the outputs of a transposed one.
+        groups: groups of a convolution. Only one group's share is on the axis of the inputs, or of
+            the outputs if the convolution is ``transposed``.
         stride: product of the strides over all window axes.
         transposed: whether the convolution is transposed.
         lookup: whether rows are looked up rather than summed (an embedding): fan_in is 1.
@@ -64,7 +64,7 @@ class Layout:
             shape: the shape of the weight, or of one block of it.
 
         Returns:
-            The two fans, as int where they are whole.
+            The two fans, as int if they are whole numbers.
 
         Example:
             >>> conv = Layout(outputs=(0,), inputs=(1,), window=(2, 3), groups=4)
@@ -86,8 +86,8 @@ class Layout:
     def unfold(self, weight: Tensor) -> Tensor:
         """Return a view of shape [batch..., groups, outputs..., inputs..., window...].
 
-        The groups of a convolution lie one after the other along its outputs, those of a
-        transposed one along its inputs; splitting an axis is a view whatever the strides.
+        The groups of a convolution follow one another along its outputs, those of a transposed one
+        along its inputs. Splitting an axis is a view for any strides.
 
         Example:
             >>> import torch
@@ -108,13 +108,13 @@ class Layout:
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """Where a scheme is put to use: one tensor or block, and its fans.
+    """Where a scheme is used: one tensor or block, and its fans.
 
     Attributes:
         shape: shape of the tensor or block.
-        layout: its axes; None where they mean nothing (a bias, a scale).
-        fan_in: None where there is no sum over inputs.
-        fan_out: None likewise.
+        layout: its axes; None if they are neither inputs nor outputs (a bias, a scale).
+        fan_in: None if there is no sum over inputs.
+        fan_out: likewise.
     """
 
     shape: tuple[int, ...]

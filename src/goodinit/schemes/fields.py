@@ -1,4 +1,4 @@
-"""The fields of a scheme, checked and made plain when it is constructed."""
+"""Checks of a scheme's fields, when it is constructed."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ __all__ = [
 
 
 def short_repr(value: object) -> str:
-    """Return a short repr that can't fail, whatever the value: it came from outside.
+    """Return a short repr that never raises, for any value from outside.
 
     >>> short_repr([[[[[[[[1]]]]]]]])
     '[[[[[[...]]]]]]'
@@ -36,10 +36,10 @@ def short_repr(value: object) -> str:
         return f"<{type(value).__name__}>"
 
 
-def refuse(of: object, field: str, value: object, mend: str) -> NoReturn:
-    """Raise the SchemeError that names the scheme, its field, the value and the mend."""
+def refuse(of: object, field: str, value: object, fix: str) -> NoReturn:
+    """Raise the SchemeError that names the scheme, its field, the value and the fix."""
     name = of if isinstance(of, str) else type(of).__name__
-    raise SchemeError(f"{name}({field}={short_repr(value)}): {mend}", (field,))
+    raise SchemeError(f"{name}({field}={short_repr(value)}): {fix}", (field,))
 
 
 def as_float(of: object, field: str, value: object, least: float = -math.inf) -> float:
@@ -58,12 +58,12 @@ def as_float(of: object, field: str, value: object, least: float = -math.inf) ->
 
 
 def set_float(of: object, field: str, least: float = -math.inf) -> None:
-    """Make the field a finite float that is at least ``least``, or refuse it."""
+    """Convert the field to a finite float that is at least ``least``, or refuse it."""
     object.__setattr__(of, field, as_float(of, field, getattr(of, field), least))
 
 
 def check_count(of: object, field: str) -> None:
-    """Refuse a field that isn't a whole number from 1, or is larger than any size."""
+    """Refuse a field that isn't an int from 1, or is larger than any size."""
     value: object = getattr(of, field)
     if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value < 2**63:
         refuse(of, field, value, f"{field} must be a whole number from 1")

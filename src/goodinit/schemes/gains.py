@@ -38,6 +38,13 @@ __all__ = [
 
 Nonlinearity = str | Callable[[Tensor], Tensor]
 
+END = 38
+"""Beyond it the Gaussian density is 0 in float64. Edges at every quarter up to it include the kinks
+of all functions in NONLINEARITIES."""
+
+NEGLIGIBLE = 1e-9
+"""An integrand larger than this share of the integral at END has not vanished there."""
+
 
 def _identity(z: Tensor) -> Tensor:
     return z
@@ -100,14 +107,14 @@ def gain(nonlinearity: Nonlinearity, **params: float | str) -> float:
     r"""Return 1/sqrt(E[f(z)^2]), z ~ N(0, 1): the gain that keeps the second moment at 1.
 
     Args:
-        nonlinearity: a name of ``NONLINEARITIES``, or any callable that acts element by element
-            on float64 tensors (a module too). Results for names are cached; those for callables
-            are not, since a callable may hold state.
+        nonlinearity: a name of ``NONLINEARITIES``, or any elementwise callable on float64 tensors
+            (a module too). Results for names are cached; those for callables are not, because a
+            callable may have state.
         params: the function's own keyword arguments (``negative_slope``, ``alpha``, ...).
 
     Raises:
         SchemeError: an unknown name; a callable that raises, mixes elements, is random, or is
-            NaN or infinite somewhere; an f that is 0 everywhere.
+            NaN or infinite somewhere; a function that is 0 everywhere.
 
     Example:
         >>> round(gain("relu"), 6), round(gain("gelu"), 3), round(gain("tanh"), 3)
@@ -132,9 +139,9 @@ def second_moment(nonlinearity: Nonlinearity, **params: float | str) -> float:
 def slope(nonlinearity: Nonlinearity, **params: float | str) -> float:
     r"""Return the slope at q = 1 of the variance map q -> gain^2 E[f(sqrt(q) z)^2].
 
-    By Price's theorem it is E[(z^2 - 1) f(z)^2] / (2 E[f(z)^2]), which asks for no derivative
-    and so holds for functions with jumps. Below 1 the fixed point is stable, above 1 it is not:
-    gelu and silu are unstable even with the right gain. Arguments and errors as for ``gain``.
+    By Price's theorem it is E[(z^2 - 1) f(z)^2] / (2 E[f(z)^2]), which needs no derivative and so
+    holds for functions with jumps. Below 1 the fixed point is stable, above 1 it is not: gelu and
+    silu are unstable even with the right gain. Arguments and errors as for ``gain``.
 
     Example:
         >>> [round(slope(f), 3) for f in ("relu", "gelu", "silu", "hardswish", "tanh")]
@@ -144,7 +151,7 @@ def slope(nonlinearity: Nonlinearity, **params: float | str) -> float:
 
 
 def derivative_second_moment(nonlinearity: Nonlinearity, **params: float | str) -> float:
-    """Return E[f'(z)^2], z ~ N(0, 1), with the f' that autograd sees.
+    """Return E[f'(z)^2], z ~ N(0, 1), with the f' that autograd computes.
 
     Arguments and errors as for ``gain``. With weights of variance gain^2/fan, one layer
     multiplies the gradient's second moment by ``gain(f)**2 * derivative_second_moment(f)``.
@@ -174,23 +181,24 @@ def calculate_gain(
     a callable                     1/sqrt(E[f(z)^2]), by quadrature
     =============================  ==============================================
 
-    The true gain keeps the second moment of a signal (He et al., 2015). Torch's are not all
-    true: tanh is 1.593, selu 1.000 and sigmoid 1.846; ``goodinit.gain`` gives those, and so does
-    a callable: ``calculate_gain(torch.tanh)``. For self-normalizing networks take ``"linear"``.
+    The true gain keeps the second moment of a signal (He et al., 2015). Some of torch's differ:
+    the true gain of tanh is 1.593, of selu 1.000, of sigmoid 1.846. ``goodinit.gain`` returns
+    those, and so does a callable: ``calculate_gain(torch.tanh)``. Use ``"linear"`` for
+    self-normalizing networks.
 
-    glu halves its inputs, z1 * sigmoid(z2). Its gain is meant for the weights of the half z1, with
-    the gate's at gain 1, so that z2 ~ N(0, 1). Likewise for its relatives: ``"gelu"`` is the gain
+    glu halves its inputs, z1 * sigmoid(z2). Its gain is for the weights of the half z1, with gain
+    1 for the gate's, so that z2 ~ N(0, 1). The same applies to its variants: ``"gelu"`` is the gain
     of z1 * gelu(z2), ``"silu"`` that of swiglu.
 
     Args:
-        nonlinearity: a name of ``torch.nn.functional``, or a callable that acts element by
-            element on float64 tensors; a module will do.
-        param: ``negative_slope`` of leaky_relu, .01 if None. As in torch it is ignored by the
-            other names that torch knows; for what it doesn't know it must be None.
+        nonlinearity: a name of ``torch.nn.functional``, or an elementwise callable on float64
+            tensors, such as a module.
+        param: ``negative_slope`` of leaky_relu, .01 if None. As in torch it is ignored with the
+            other names that torch knows; with any other nonlinearity it must be None.
 
     Raises:
-        SchemeError: a ValueError: an unknown name, a slope that is no number, a param with a
-            name of ours, a callable that has no gain.
+        SchemeError: a ValueError: an unknown name, a slope that is not a number, a param with a
+            nonlinearity that torch doesn't know, a callable that has no gain.
 
     Example:
         >>> calculate_gain("relu") == 2**0.5, round(calculate_gain("leaky_relu", 0.2), 6)
@@ -228,7 +236,7 @@ def _unsupported(nonlinearity: object) -> str:
     name = _unquoted(nonlinearity)
     known = [*TORCH_GAINS, *NONLINEARITIES, "glu"]
     return (
-        f"Unsupported nonlinearity {name}.{nearest(name, known)} A callable will do as well: "
+        f"Unsupported nonlinearity {name}.{nearest(name, known)} A callable works too: "
         "calculate_gain(lambda z: z * z.sigmoid())"
     )
 
@@ -291,15 +299,12 @@ def _backward_of(f: Callable[[Tensor], Tensor], name: object) -> float:
 
 
 def _expectations(integrands: Callable[[Tensor], Tensor], name: object) -> list[float]:
-    """Integrate over z in [-38, 38], where the Gaussian density ends in float64.
-
-    The edges, every quarter, take in the kinks of all functions in ``NONLINEARITIES``.
-    """
-    edges = torch.arange(-152, 153, dtype=torch.float64, device="cpu") / 4
+    """Integrate over z in [-END, END]."""
+    edges = torch.arange(-4 * END, 4 * END + 1, dtype=torch.float64, device="cpu") / 4
     try:
         totals = integrate(integrands, edges)
-        if (integrands(edges[[0, -1]]).abs() > 1e-9 * totals.abs()[:, None]).any():
-            raise ArithmeticError("the integral grows beyond z = 38; is it infinite?")
+        if (integrands(edges[[0, -1]]).abs() > NEGLIGIBLE * totals.abs()[:, None]).any():
+            raise ArithmeticError(f"the integral grows beyond z = {END}; is it infinite?")
         return [total.item() for total in totals]
     except ArithmeticError as error:
         raise SchemeError(f"the second moment of {_label(name)} on N(0, 1): {error}") from error
@@ -310,7 +315,7 @@ def _root_density(z: Tensor) -> Tensor:
 
 
 def _evaluate(f: Callable[[Tensor], Tensor], z: Tensor, name: object) -> Tensor:
-    """Return f(z) as float64; ``z`` itself is safe from functions that act in place."""
+    """Return f(z) as float64; a function that acts in place gets a copy of ``z``."""
     try:
         values = cast("object", f(z.clone()))
     except Exception as error:
@@ -335,12 +340,12 @@ def _refuse_infinite(values: Tensor, z: Tensor, name: str) -> None:
         at = (~finite).nonzero()[0, 0]
         raise SchemeError(
             f"{name} is {values[at].item()} at z = {z[at].item():.6g}: "
-            f"its second moment on N(0, 1) can't be had"
+            f"its second moment on N(0, 1) does not exist"
         )
 
 
 def _refuse_mixing(f: Callable[[Tensor], Tensor], name: object) -> None:
-    """Raise where values depend on other elements (softmax, sort) or on chance (dropout)."""
+    """Raise if values depend on other elements (softmax, sort) or are random (dropout)."""
     probe = torch.arange(17, dtype=torch.float64, device="cpu").mul(7).remainder(17) / 2.5 - 3.3
     with torch.no_grad():
         whole = _evaluate(f, probe, name)
@@ -348,7 +353,7 @@ def _refuse_mixing(f: Callable[[Tensor], Tensor], name: object) -> None:
     if not torch.allclose(whole, parts, rtol=1e-6, atol=1e-9):
         raise SchemeError(
             f"{_label(name)} does not act element by element: its value at one number depends "
-            f"on other numbers or on chance. A gain is defined for f(z) of one number"
+            f"on other numbers or is random. A gain is defined for f(z) of one number"
         )
 
 
@@ -361,7 +366,7 @@ def _function_named(name: str) -> Callable[..., Tensor]:
     if name not in NONLINEARITIES:
         raise SchemeError(
             f"no nonlinearity is called {_label(name)}.{nearest(name, NONLINEARITIES)} "
-            f"A function will do as well: gain(lambda z: z * z.sigmoid())"
+            f"A function works too: gain(lambda z: z * z.sigmoid())"
         )
     return NONLINEARITIES[name]
 

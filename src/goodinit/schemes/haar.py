@@ -14,26 +14,26 @@ from goodinit._common.threads import one_thread, use_one_thread
 __all__ = ["haar"]
 
 COLUMNS = 512
-"""Columns of a matrix that one thread works out."""
+"""Columns of a matrix that one thread computes: enough for BLAS to be fast."""
 
 PANEL = 128
-"""Reflections that are applied together; part of what the bits are."""
+"""Reflections that are applied together. A change of it changes the last bits."""
 
 
 def haar(gauss: Tensor) -> Tensor:
-    """Return Haar-distributed orthogonal matrices made of Gaussian ones, [count, rows, columns].
+    """Return Haar-distributed orthogonal matrices from Gaussian ones, [count, rows, columns].
 
     Rows or columns are orthonormal, whichever are fewer. Stewart's method (1980): column k of the
-    Gaussian matrix, from its diagonal down, is the vector whose reflection H_k a QR decomposition
-    would meet there, for what lies right of it is independent of it and stays Gaussian. So
-    Q = H_1 ... H_n D needs no decomposition; D holds the signs that make R's diagonal positive,
-    without which Q is not Haar (Mezzadri, 2007).
+    Gaussian matrix, from its diagonal down, is the vector of the reflection H_k that a QR
+    decomposition would find, because the columns right of it are independent and stay Gaussian.
+    So Q = H_1 ... H_n D needs no decomposition. D has the signs that make R's diagonal positive;
+    without it Q is not Haar-distributed (Mezzadri, 2007).
 
-    On a CPU blocks of columns are worked out side by side, with one thread each, so that the bits
-    don't depend on how many threads there are.
+    On a CPU blocks of columns are computed in parallel, with one thread each, so that the bits
+    don't depend on the number of threads.
 
     Args:
-        gauss: is worked on in place: its values are lost.
+        gauss: overwritten.
     """
     if gauss.dim() == 2:
         return haar(gauss.unsqueeze(0)).squeeze(0)
@@ -72,10 +72,10 @@ def haar(gauss: Tensor) -> Tensor:
 
 
 def _tasks(shape: torch.Size, threads: int) -> Iterator[tuple[slice, int, int]]:
-    """Yield (matrices, first column, last column + 1), the dearest first."""
+    """Yield (matrices, first column, last column + 1), the slowest first."""
     count, _, columns = shape
     starts = range(0, columns, COLUMNS)[::-1]
-    # Of small matrices each task takes many: what a task holds isn't part of the bits.
+    # A task takes many small matrices; how many doesn't change the bits.
     step = 1 if len(starts) > 1 else -(-count // threads) or 1
     for start in starts:
         for one in range(0, count, step):
@@ -87,10 +87,10 @@ def _product(vectors: Tensor, factors: Tensor) -> Tensor:
 
 
 class _Panel(NamedTuple):
-    """Neighbouring reflections as one: H_first ... H_last-1 = I - V T V^T (Schreiber, Van Loan).
+    """Consecutive reflections as one: H_first ... H_last-1 = I - V T V^T (Schreiber, Van Loan).
 
     Attributes:
-        first: number of the first.
+        first: index of the first.
         vectors: V, from row ``first`` down.
         inverse: of T, upper triangular: V^T V above the diagonal, 1 / factor on it.
     """
@@ -113,7 +113,7 @@ def _columns_(out: Tensor, panels: list[_Panel], start: int) -> None:
     out.zero_()
     out[start:].diagonal().fill_(1)
     for first, v, inverse in reversed(panels):
-        # What is left of column ``first`` is 0 where these reflect, and stays so.
+        # Columns left of ``first`` are 0 where these reflections act, and stay 0.
         some = out[first:, max(0, first - start) :]
         if some.shape[1]:
             some.addmm_(v, _solve(inverse, v.mT @ some), alpha=-1)
@@ -128,7 +128,7 @@ def _reflections_(gauss: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     vectors = gauss.tril_()
     diagonal = vectors.diagonal(dim1=-2, dim2=-1)
     first = diagonal.clone()
-    # R's diagonal, of the sign that loses no digits.
+    # R's diagonal, with the sign that loses no digits.
     norms = cast("Tensor", torch.linalg.vector_norm(vectors, dim=-2)).copysign_(-first)
     vectors.div_((first - norms).unsqueeze(-2))
     diagonal.fill_(1)

@@ -1,11 +1,11 @@
 """Schemes that draw a whole matrix: orthogonal, identity and sparse ones.
 
 The matrix is the one that the layer multiplies by, y = W x: its rows are the outputs and its
-columns the inputs (times the window of a convolution), wherever the weight keeps them. Stacked
-matrices and the groups of a convolution are so many matrices, each drawn on its own.
+columns the inputs (times the window of a convolution), whatever the weight's axes are. Stacked
+matrices and the groups of a convolution are separate matrices.
 """
 
-# Methods that implement those of Scheme are documented there and take what it hands them.
+# Methods that implement those of Scheme are documented there and have its arguments.
 # ruff: noqa: ARG002, D102
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ STRIP = 1 << 22
 
 
 class _Size(NamedTuple):
-    """How many matrices, of how many rows, columns and taps of the window each."""
+    """The number of matrices, and the rows, columns and taps of the window of each."""
 
     matrices: int
     rows: int
@@ -120,14 +120,14 @@ class Orthogonal(_Matrix):
 
     The Gaussian numbers are the same everywhere; the product goes through LAPACK (cuSOLVER on a
     GPU), so the last bits hold for machines of one class only, with any number of threads.
-    Worked out in float32, cast once.
+    Computed in float32, cast once.
 
     Args:
         gain: factor on the values.
 
     Raises:
         SchemeError: a gain that is negative or not finite.
-        FanError: (when used) the tensor is no matrix, a bias say.
+        FanError: (when used) the tensor is no matrix, such as a bias.
 
     Example:
         >>> from goodinit.schemes import Layout, Site
@@ -162,9 +162,9 @@ class Orthogonal(_Matrix):
 
 @dataclass(frozen=True, repr=False)
 class DeltaOrthogonal(_AtCenter):
-    """A convolution that keeps norms: orthogonal at the centre tap, 0 elsewhere.
+    """A convolution that keeps norms: orthogonal at the center tap, 0 elsewhere.
 
-    Xiao et al., 2018 (10,000-layer CNNs). The centre of a window of k taps is k // 2. With
+    Xiao et al., 2018 (10,000-layer CNNs). The center of a window of k taps is k // 2. With
     stride 1 and enough padding |y| = gain |x|. Over all taps the std is
     gain / sqrt(outputs * taps).
 
@@ -174,7 +174,7 @@ class DeltaOrthogonal(_AtCenter):
     Raises:
         SchemeError: a gain that is negative or not finite; (when used) a weight without a
             window, or with fewer outputs than inputs (in a group).
-        FanError: (when used) the tensor is no matrix, a bias say.
+        FanError: (when used) the tensor is no matrix, such as a bias.
 
     Example:
         >>> from goodinit.schemes import Layout, Site
@@ -218,14 +218,14 @@ class DeltaOrthogonal(_AtCenter):
 
 @dataclass(frozen=True, repr=False)
 class Identity(_AtCenter):
-    """The identity matrix, with rows or columns of 0 to fill an oblong; for linear layers.
+    """The identity matrix, with rows or columns of 0 beside it; for linear layers.
 
     Args:
         gain: factor on the ones (Le et al., 2015, for recurrent relu networks).
 
     Raises:
         SchemeError: a gain that is negative or not finite; (when used) a kernel with a window.
-        FanError: (when used) the tensor is no matrix, a bias say.
+        FanError: (when used) the tensor is no matrix, such as a bias.
 
     Example:
         >>> from goodinit.schemes import Layout, Site
@@ -262,19 +262,19 @@ class Identity(_AtCenter):
 
 @dataclass(frozen=True, repr=False)
 class Dirac(_AtCenter):
-    """A convolution that returns its input, as far as channels go: 1 at the centre tap.
+    """A convolution that returns its input, as far as channels go: 1 at the center tap.
 
-    Zagoruyko & Komodakis, 2017. The centre of a window of k taps is k // 2.
+    Zagoruyko & Komodakis, 2017. The center of a window of k taps is k // 2.
 
     Args:
-        groups: of how many groups of outputs each starts with the identity again, as in
-            ``torch.nn.init.dirac_``. 1 means the layer's own groups, where they are known.
+        groups: number of groups of outputs that each start with the identity again, as in
+            ``torch.nn.init.dirac_``. 1 means the layer's own groups, if they are known.
         gain: factor on the ones.
 
     Raises:
         SchemeError: groups that aren't a whole number from 1; (when used) a weight without a
             window, groups that aren't the layer's or don't divide the channels.
-        FanError: (when used) the tensor is no matrix, a bias say.
+        FanError: (when used) the tensor is no matrix, such as a bias.
 
     Example:
         >>> from goodinit.schemes import Layout, Site
@@ -334,7 +334,7 @@ class Sparse(_Matrix):
 
     Raises:
         SchemeError: a sparsity outside of [0, 1], a std that is negative or not finite.
-        FanError: (when used) the tensor is no matrix, a bias say.
+        FanError: (when used) the tensor is no matrix, such as a bias.
 
     Example:
         >>> from goodinit.schemes import Layout, Site
@@ -431,9 +431,9 @@ def smallest(numbers: Tensor, count: int) -> Tensor:
 
 
 def _gauss(out: Tensor, draw: Draw, layout: Layout) -> Tensor:
-    """Return N(0, 1) numbers, float32, as a view unfolded like the weight's.
+    """Return N(0, 1) numbers, float32, as a view unfolded like the weight.
 
-    They are drawn in the weight's own shape, so that a number belongs to an element.
+    They are drawn in the weight's own shape, so that each number belongs to an element.
     """
     numbers = torch.empty(out.shape, dtype=torch.float32, device=out.device)
     draw(numbers, Law.normal(0.0, 1.0))

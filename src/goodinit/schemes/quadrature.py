@@ -1,4 +1,4 @@
-"""Integrals in float64: Gauss-Legendre panels, halved until they settle."""
+"""Integrals in float64: Gauss-Legendre panels, halved until they converge."""
 
 from __future__ import annotations
 
@@ -15,9 +15,12 @@ if TYPE_CHECKING:
 __all__ = ["integrate", "legendre", "ten_digits", "truncated_moments"]
 
 POINTS = 16  # in a panel: exact for polynomials up to degree 31
-SETTLED = 1e-13  # a panel's disagreement with its halves, as a share of the whole
-USABLE = 1e-7  # the same summed over the panels that never settle
-ROUNDS, PANELS = 60, 2000
+CONVERGED = (
+    1e-13  # a panel's difference from its halves, as a share of the whole: near float64's eps
+)
+USABLE = 1e-7  # the same summed over the panels that never converge: float32's eps, as of a cast
+ROUNDS = 60  # of halving: a panel is then as narrow as float64 resolves
+PANELS = 2000  # at once: kinks and jumps need tens, noise would need more and more
 
 
 @functools.cache
@@ -35,7 +38,7 @@ def legendre(points: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
     for i in range(points):
         x = math.cos(math.pi * (i + 0.75) / (points + 0.5))
         slope = 1.0
-        for _ in range(10):  # quadratic convergence from a good start: five are enough
+        for _ in range(10):  # quadratic convergence from a good start: 5 steps are enough
             previous, value = 1.0, x
             for n in range(2, points + 1):
                 previous, value = value, ((2 * n - 1) * x * value - (n - 1) * previous) / n
@@ -49,8 +52,8 @@ def legendre(points: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
 def integrate(f: Callable[[Tensor], Tensor], edges: Tensor) -> Tensor:
     """Return the integrals of ``f`` from the first edge to the last.
 
-    A panel that disagrees with its two halves is halved again, so that kinks and jumps cost
-    panels and not accuracy. Edges belong where kinks are expected.
+    A panel that differs from its two halves is halved again, so that kinks and jumps cost panels,
+    not accuracy. Put edges where kinks are expected.
 
     Args:
         f: maps points of shape [n] to k integrands, shape [k, n], both float64.
@@ -60,7 +63,7 @@ def integrate(f: Callable[[Tensor], Tensor], edges: Tensor) -> Tensor:
         Shape [k].
 
     Raises:
-        ArithmeticError: the panels do not settle, as where an integral is infinite.
+        ArithmeticError: the panels do not converge, for example if the integral is infinite.
 
     Example:
         >>> edges = torch.tensor([0.0, 1.0], dtype=torch.float64)
@@ -76,12 +79,12 @@ def integrate(f: Callable[[Tensor], Tensor], edges: Tensor) -> Tensor:
         middle = (left + right) / 2
         first, second = _panels(f, left, middle), _panels(f, middle, right)
         error = (first + second - whole).abs()
-        rough = (error > SETTLED * scale).any(dim=0)
+        rough = (error > CONVERGED * scale).any(dim=0)
         rounds += 1
         if rounds == ROUNDS or rough.sum() > PANELS:
             if (error.sum(dim=1, keepdim=True) > USABLE * scale).any():
-                raise ArithmeticError("the integral does not settle; is it infinite?")
-            rough = torch.zeros_like(rough)  # noise of float32: as good as it will get
+                raise ArithmeticError("the integral does not converge; is it infinite?")
+            rough = torch.zeros_like(rough)  # float32 noise: no halving improves it
         total += (first + second)[:, ~rough].sum(dim=1)
         left = torch.cat([left[rough], middle[rough]])
         right = torch.cat([middle[rough], right[rough]])
@@ -90,7 +93,7 @@ def integrate(f: Callable[[Tensor], Tensor], edges: Tensor) -> Tensor:
 
 
 def ten_digits(value: float) -> float:
-    """Return the value to ten digits, the same on machines whose last bits differ.
+    """Return the value rounded to ten digits, the same on machines whose last bits differ.
 
     >>> ten_digits(0.49999999999999994)
     0.5
@@ -112,8 +115,8 @@ def truncated_moments(low: float, high: float) -> tuple[float, float]:
     """Return (mean, standard deviation) of z ~ N(0, 1) given that low < z < high.
 
     By quadrature of exp(-(z^2 - nearest^2)/2), where ``nearest`` is the point of the interval
-    nearest to 0: unlike the formula with the error function, it loses no digits in narrow
-    intervals or far out in a tail. To ten digits, as on every machine.
+    nearest to 0. Unlike the formula with the error function, it loses no digits in narrow intervals
+    or far tails. Rounded to ten digits, which are the same on every machine.
 
     >>> truncated_moments(-2.0, 2.0)
     (0.0, 0.879625661)
@@ -124,7 +127,7 @@ def truncated_moments(low: float, high: float) -> tuple[float, float]:
         mean, std = truncated_moments(-high, -low)
         return (0.0 if low == -high else -mean), std
     nearest = max(low, 0.0)
-    reach = min(13.0, 80 / nearest) if nearest else 13.0  # exp(-80) of the density lies beyond
+    reach = min(13.0, 80 / nearest) if nearest else 13.0  # beyond it: exp(-80) of the density
     start, end = max(low - nearest, -reach), min(high - nearest, reach)
     nodes, weights = legendre(16)
     half = (end - start) / 128

@@ -1,4 +1,4 @@
-"""Reads schemes back from plain data, which may come from anywhere."""
+"""Read schemes from plain data, which may come from any source."""
 
 from __future__ import annotations
 
@@ -48,14 +48,14 @@ def from_dict(
     """Return the scheme that ``Scheme.to_dict`` wrote.
 
     Args:
-        data: a mapping with ``"scheme"``, its name, the fields that aren't the default's, and
+        data: a mapping with ``"scheme"``, its name, the fields that differ from the defaults, and
             ``"scaled"``, the powers of a ``Scaled``.
         where: named first in errors (a rule's number, a parameter).
-        more: further schemes by name. Their fields may be schemes, of those known here.
+        more: more schemes by name. Their fields may be schemes known here.
 
     Raises:
-        SchemeError: anything but that: an unknown scheme or field, one that is missing, of the
-            wrong type, or refused by the scheme itself.
+        SchemeError: an unknown scheme; a field that is unknown, missing, of the wrong type or
+            refused by the scheme itself.
 
     Example:
         >>> from_dict({"scheme": "TruncatedNormal", "std": 0.02, "cut": [-2, 3]})
@@ -106,7 +106,7 @@ def _scheme_class(name: object, known: Mapping[str, type[Scheme]]) -> type[Schem
 
 
 def _read_inner(name: str, value: object) -> object:
-    """Return the scheme that stands in a field."""
+    """Return the scheme in a field, or the value if it is none."""
     if not isinstance(value, Mapping):
         return value
     try:
@@ -129,7 +129,7 @@ def _read_powers(data: object) -> tuple[tuple[str, float], ...]:
 def _check_fields(
     name: str, given: dict[object, object], known: list[str], needed: list[str]
 ) -> dict[str, object]:
-    """Return the arguments, with names that the scheme knows and none missing."""
+    """Return the arguments, or raise if a name is unknown or missing."""
     arguments: dict[str, object] = {}
     for key, value in given.items():
         if not isinstance(key, str) or key not in known:

@@ -1,6 +1,6 @@
-"""What every scheme can do."""
+"""The methods of every scheme, and ``Scaled``."""
 
-# Methods that implement those of Scheme are documented there and take what it hands them.
+# Methods that implement those of Scheme are documented there and have its arguments.
 # ruff: noqa: ARG002, D102
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ class Scheme(ABC):
         fan_in: float = 0.0,
         fan_out: float = 0.0,
     ) -> Scaled:
-        """Return this scheme times powers of facts of the model, worked out at plan time.
+        """Return this scheme times powers of facts of the model, computed at plan time.
 
         The factor is ``depth**a * (layer + 1)**b * width**c * fan_in**d * fan_out**e``.
 
@@ -122,8 +122,8 @@ class Scheme(ABC):
 class Scaled(Scheme):
     """A scheme times powers of facts of the model; ``Scheme.scaled`` makes one.
 
-    A plan holds none: planning resolves it into a scheme with numbers. One of a ``Scaled`` adds
-    the powers up.
+    Plans contain no ``Scaled``: planning resolves it into a scheme with numbers. Scaling a
+    ``Scaled`` adds the powers.
 
     >>> from goodinit.schemes import Normal
     >>> Normal(0.02).scaled(depth=-0.5).scaled(depth=-0.5, width=1)
@@ -154,7 +154,7 @@ class Scaled(Scheme):
 
         Args:
             facts: ``depth``, ``layer`` (from zero, as plans number them), ``width``, ``fan_in``
-                and ``fan_out``, as far as they are known.
+                and ``fan_out``, if they are known.
 
         Raises:
             SchemeError: a fact that is asked for isn't known of this model, or isn't positive.
@@ -170,7 +170,7 @@ class Scaled(Scheme):
             if value is None:
                 raise SchemeError(
                     f"{self!r} needs the {fact} of the model, which isn't known here: pass "
-                    f"inputs= so that the data flow tells it, or give the number yourself"
+                    f"inputs= so that the data flow determines it, or pass the number yourself"
                 )
             value = value + 1 if fact == "layer" else value
             if not 0 < value < math.inf:

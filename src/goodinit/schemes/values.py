@@ -1,6 +1,6 @@
-"""Schemes whose elements are independent of one another, and those that draw nothing."""
+"""Schemes whose elements are independent, and schemes that draw nothing."""
 
-# Methods that implement those of Scheme are documented there and take what it hands them.
+# Methods that implement those of Scheme are documented there and have its arguments.
 # ruff: noqa: ARG002, D102
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ __all__ = [
     "Zeros",
 ]
 
-_NO_SITE = Site(())  # for laws that depend on no site
+_NO_SITE = Site(())  # for laws that don't depend on the site
 
 
 class Drawn(Scheme):
@@ -50,7 +50,7 @@ class Drawn(Scheme):
 
         Raises:
             FanError: the scheme needs fans and the site has none.
-            StreamError: numbers that no stream draws (a std of 1e-30, say).
+            StreamError: numbers that no stream draws, such as a std of 1e-30.
         """
 
     def check(self, site: Site) -> None:
@@ -78,7 +78,7 @@ class Drawn(Scheme):
 
 @functools.lru_cache(maxsize=4096)
 def _law_or_constant(scheme: Drawn, site: Site) -> Law | float:
-    """Return what is drawn; layers alike have it worked out once."""
+    """Return the law, or the constant if there is nothing to draw; cached for equal layers."""
     mean, std = scheme.moments(site)
     return scheme.law(site) if std > 0 else mean
 
@@ -142,8 +142,8 @@ class Uniform(Drawn):
         fields.set_float(self, "low")
         fields.set_float(self, "high")
         if self.low == self.high:
-            mend = f"nothing lies between equal bounds; use Constant({self.low:g})"
-            fields.refuse(self, "low", self.low, mend)
+            fix = f"nothing lies between equal bounds; use Constant({self.low:g})"
+            fields.refuse(self, "low", self.low, fix)
         if self.low > self.high:
             fields.refuse(self, "low", self.low, f"low must be below high, {self.high:g}")
         self._check_law(_NO_SITE)
@@ -163,16 +163,16 @@ class Uniform(Drawn):
 class TruncatedNormal(Drawn):
     """A normal law conditioned on lying within ``cut`` standard deviations of its mean.
 
-    Cutting narrows: at the usual cut of 2 sigma, what is left has .880 of the std (and timm's
-    and torch's ``trunc_normal_``, whose bounds are absolute, cut a std of .02 at 100 sigma,
-    which is to say nowhere). ``corrected=True`` widens the law first.
+    Cutting narrows: the usual cut at 2 sigma leaves .880 of the std. (The bounds of timm's and
+    torch's ``trunc_normal_`` are absolute; they cut a std of .02 at 100 sigma, which cuts nothing.)
+    ``corrected=True`` widens the law first.
 
     Args:
-        std: standard deviation before the cut; after it, where ``corrected``.
+        std: standard deviation before the cut; after it if ``corrected``.
         mean: mean before the cut (after it as well, if the cut is symmetric).
         cut: c for [-c, c], or (low, high); in units of the standard deviation of the law that
             is cut, so a corrected law's bounds are wider.
-        corrected: whether ``std`` is meant after the cut.
+        corrected: whether ``std`` holds after the cut.
 
     Raises:
         SchemeError: a number that isn't finite, a negative std, an empty cut.
@@ -211,8 +211,8 @@ class TruncatedNormal(Drawn):
             fields.set_float(self, "cut")
         low, high = self._bounds()
         if low >= high or (self.corrected and truncated_moments(low, high)[1] == 0):
-            mend = "nothing lies within it; cut must be positive, or a pair low < high"
-            fields.refuse(self, "cut", cut, f"{mend}, in units of std")
+            fix = "nothing lies within it; cut must be positive, or a pair low < high"
+            fields.refuse(self, "cut", cut, f"{fix}, in units of std")
 
     def _bounds(self) -> tuple[float, float]:
         return self.cut if isinstance(self.cut, tuple) else (-self.cut, self.cut)
@@ -327,7 +327,7 @@ class TorchDefault(Scheme):
 
 @dataclass(frozen=True, repr=False)
 class Keep(Scheme):
-    """The values that are there already: nothing is written and nothing known of them.
+    """The tensor's current values: nothing is written, and nothing is known about them.
 
     >>> Keep().moments(Site((10,)))
     (nan, nan)
@@ -347,10 +347,10 @@ class Keep(Scheme):
 
 @dataclass(frozen=True, repr=False)
 class AddNoise(Scheme):
-    """The values that are there, plus normal noise of a share of their standard deviation.
+    """The current values plus normal noise, a share of their standard deviation.
 
-    It tells apart what was copied: experts made of one feed-forward layer (sparse upcycling,
-    Komatsuzaki et al. 2023). Written twice, it adds twice.
+    It makes copies differ: experts made from one feed-forward layer (sparse upcycling, Komatsuzaki
+    et al. 2023). Applied twice, it adds noise twice.
 
     Args:
         share: standard deviation of the noise over that of the tensor's (or block's) values.
@@ -385,7 +385,7 @@ class AddNoise(Scheme):
     def times(self, factor: float) -> Scheme:
         if fields.as_factor(self, factor) == 1:
             return self
-        raise SchemeError("AddNoise adds to what is there: say the share that you mean")
+        raise SchemeError("AddNoise adds to the current values: pass another share instead")
 
 
 @dataclass(frozen=True, repr=False)
@@ -394,7 +394,7 @@ class Function(Scheme):
 
     Args:
         f: given the site, returns a real tensor of ``site.shape`` or one that broadcasts to it.
-            It draws nothing: random numbers of its own would not be keyed by seed and name.
+            It must not draw: its own random numbers would not depend on the seed and the name.
         factor: multiplies the values; ``times`` sets it.
 
     Raises:
@@ -466,7 +466,7 @@ def _rounded_std(values: Tensor) -> float:
 
 
 def _copy_(out: Tensor, values: Tensor | float) -> None:
-    if torch.is_grad_enabled():  # entering no_grad costs more than a small fill
+    if torch.is_grad_enabled():  # entering no_grad takes longer than a small fill
         with torch.no_grad():
             _copy_(out, values)
     elif isinstance(values, Tensor):

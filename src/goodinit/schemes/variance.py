@@ -1,6 +1,6 @@
 """Schemes whose variance follows from the fans: VarianceScaling and its one-line names."""
 
-# Methods that implement those of Scheme are documented there and take what it hands them.
+# Methods that implement those of Scheme are documented there and have its arguments.
 # ruff: noqa: D102
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class _ByFan(Drawn):
     def _std(self, site: Site) -> float:
         """Return sqrt(scale / fan).
 
-        The name in the message is that of the scheme which was asked for, not VarianceScaling.
+        Errors name the scheme that was used, not VarianceScaling.
         """
         scaling = self.scaling()
         fans = {
@@ -101,7 +101,7 @@ _FAN_NAMES = {"fan_in": "fan_in", "fan_out": "fan_out", "fan_avg": "fan_in and f
 
 @dataclass(frozen=True, repr=False)
 class VarianceScaling(_ByFan):
-    """Mean 0 and variance scale/fan, whatever the distribution.
+    """Mean 0 and variance scale/fan, for any distribution.
 
     With fans as in ``Layout``, E[y^2] = scale * E[x^2] through the module for ``fan_in``, and
     E[g_x^2] = scale * E[g_y^2] for ``fan_out``.
@@ -209,11 +209,11 @@ class _He(_ByFan):
         fields.check_choice(self, "mode", MODES)
         name = self.nonlinearity
         if not isinstance(cast("object", name), str):
-            mend = "nonlinearity must be a name; for a callable f: VarianceScaling(gain(f) ** 2)"
-            fields.refuse(self, "nonlinearity", name, mend)
+            fix = "nonlinearity must be a name; for a callable f: VarianceScaling(gain(f) ** 2)"
+            fields.refuse(self, "nonlinearity", name, fix)
         if self.a and name != "leaky_relu":
-            mend = f"a is the negative slope of leaky_relu, and {name} has none"
-            fields.refuse(self, "a", self.a, f"{mend}; say nonlinearity='leaky_relu', or drop it")
+            fix = f"a is the negative slope of leaky_relu, and {name} has none"
+            fields.refuse(self, "a", self.a, f"{fix}; pass nonlinearity='leaky_relu', or omit a")
         self.scaling()  # refuses an unknown nonlinearity
 
     def _scaling(self, distribution: str) -> VarianceScaling:
@@ -232,10 +232,10 @@ class HeUniform(_He):
         a: negative slope of leaky_relu, for which the gain is sqrt(2 / (1 + a^2)); 0 gives relu.
         mode: ``"fan_in"`` keeps the signal, ``"fan_out"`` the gradient.
 
-    Two slopes that are nobody's slope: ``HeUniform("leaky_relu", a=math.sqrt(5))`` is torch's
+    Two values of ``a`` are no real slopes: ``HeUniform("leaky_relu", a=math.sqrt(5))`` is torch's
     default law, U(+-1/sqrt(fan_in)), a third of LeCun's variance; ``a=math.sqrt(3)`` gives
-    U(+-sqrt(1.5 / fan_in)), half of it. ``VarianceScaling(1/3, "fan_in", "uniform")`` says the
-    former without the riddle.
+    U(+-sqrt(1.5 / fan_in)), half of it. ``VarianceScaling(1/3, "fan_in", "uniform")`` states the
+    first directly.
 
     Raises:
         SchemeError: an unknown nonlinearity or mode; an ``a`` with another nonlinearity.

@@ -1,7 +1,7 @@
-"""Where random numbers come from: a function of (seed, name, element index).
+"""Random numbers as a function of (seed, name, element index).
 
-``spec`` is the frozen definition, ``stream`` draws parameters and boxes of them with it, on the
-CPU by the kernels of ``native`` where they are built, on a GPU by those of ``gpu``.
+``spec`` is the frozen definition. ``stream`` draws parameters and boxes of them, with the kernels
+of ``native`` on the CPU if they are compiled, and with those of ``gpu`` on a GPU.
 """
 
 from goodinit.streams.spec import VERSION, Key, Law, make_key

@@ -1,8 +1,8 @@
 """Philox for a few blocks, in Python's own integers.
 
-On a tiny parameter nearly all time goes into calling torch a hundred times. One long Python
-integer holds a word of every block in lanes of 64 bits: a product with a 32-bit multiplier
-stays within its lane, so that each step of Philox is one operation for all blocks.
+For a tiny parameter, nearly all time is the overhead of a hundred calls of torch. One long Python
+integer holds a word of every block in lanes of 64 bits. A product with a 32-bit multiplier stays
+within its lane, so each step of Philox is one operation for all blocks.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["MOST_BLOCKS", "philox_words"]
 
 MOST_BLOCKS = 256
-"""Up to about so many blocks this is faster than torch. No value depends on it."""
+"""Up to about this many blocks it is faster than torch, as measured. No value depends on it."""
 
 
 @lru_cache(maxsize=MOST_BLOCKS)

@@ -1,24 +1,24 @@
 """The frozen definition of goodinit's random numbers, version v0, in plain torch.
 
-This file is the slow oracle: every faster kernel must return the same bits.
+This file is the slow reference: every faster kernel must return the same bits.
 
 - A *key* is the first 16 bytes of SHA-256 over (version, seed, name, purpose).
-- The tensor's element with row-major index i takes word ``i % 4`` of Philox4x32-10's block
-  ``i // 4``. Nothing else goes in: no order of drawing, no chunk, thread, device or shard.
+- The tensor's element with row-major index i uses word ``i % 4`` of Philox4x32-10's block
+  ``i // 4``. It depends on nothing else: no order of drawing, chunk, thread, device or shard.
 - A *sampler* turns that one uint32 word into a standard value, float32.
 - A *law* scales and shifts it: ``loc + scale * z``, rounded to float32 after the product and
   again after the sum. Any other dtype is one cast of that float32.
 
 The samplers use only IEEE float32 sums and products, int-to-float conversions (to nearest,
 ties to even) and integer operations: no libm, square root, division or branch. These round
-alike everywhere, as long as no compiler contracts a product and a sum to one fused operation:
-contraction changes about half of the bits, so a kernel must be built without it
+the same everywhere if no compiler contracts a product and a sum to one fused operation:
+contraction changes about half of the values, so a kernel must be built without it
 (``-ffp-contract=off``; in Triton ``enable_fp_fusion=False``).
 
-Why a float polynomial, and not integers throughout, which would have no such trap? Speed:
-each step is an elementary vector instruction without a table, and that design alone was
-measured at 2.6 times torch's own ``normal_`` on a single thread (a table of integer cubics
-reached 1.1). A later native kernel needs that.
+The sampler is a float polynomial, and not integers throughout, which would have no such trap,
+because of speed: each step is one vector instruction without a table. This design was measured
+at 2.6 times the speed of torch's ``normal_`` on a single thread; a table of integer cubics
+reached 1.1.
 """
 
 from __future__ import annotations
@@ -63,10 +63,10 @@ REACH = 6.2306
 """No standard normal value is larger: a tight bound."""
 
 LEAST_SCALE = 2.0**-64
-"""With a smaller scale subnormal numbers could arise, which some machines flush to zero."""
+"""A smaller scale could produce subnormal numbers, which some machines flush to zero."""
 
 LEAST_SHARE = 2.0**-20
-"""Of loc; with a smaller scale float32 has fewer than 8 values in it, and none at last."""
+"""Of loc; within a smaller scale float32 has fewer than 8 values, and finally none."""
 
 LEAST_MASS = 2.0**-16
 """A truncation that keeps less than this would have too few distinct values."""
@@ -108,7 +108,7 @@ QUANTILE = (
     3.8423852920532227,  # 1
 )
 
-# Tensors of no dimension: torch takes them as operands about three times faster than numbers.
+# Zero-dimensional tensors: as operands they are about three times faster than Python numbers.
 _LOG2 = torch.tensor(LOG2, dtype=torch.float32, device="cpu").unbind()
 _QUANTILE = torch.tensor(QUANTILE, dtype=torch.float32, device="cpu").unbind()
 _UNIT, _TWO, _MINUS_ONE = torch.tensor(
@@ -155,10 +155,10 @@ def make_key(seed: int, name: str, purpose: str = "") -> Key:
     Args:
         seed: an int in [0, 2**64).
         name: the parameter's name.
-        purpose: tells apart several draws for one parameter, such as its blocks.
+        purpose: distinguishes several draws for one parameter.
 
     Raises:
-        StreamError: the seed is no such int, or a text has no UTF-8 form.
+        StreamError: the seed is not such an int, or a string has no UTF-8 form.
 
     >>> make_key(0, "fc.weight") == make_key(0, "fc.weight")
     True
@@ -170,7 +170,7 @@ def make_key(seed: int, name: str, purpose: str = "") -> Key:
 
 
 def key_bytes(seed: int, name: str, purpose: str) -> bytes:
-    """Return the 16 bytes of make_key's key; the seed is known to be good."""
+    """Return the 16 bytes of make_key's key, for a seed that was checked."""
     if not (isinstance(name, str) and isinstance(purpose, str)):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise StreamError(f"a name is {name!r} and its purpose {purpose!r}: pass texts")
     try:
@@ -303,7 +303,7 @@ def cdf_word(bound: float) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Law:
-    """What is drawn: value = loc + scale * z, each of the two operations rounded to float32.
+    """A distribution: value = loc + scale * z, each of the two operations rounded to float32.
 
     Values of a uniform or truncated law are then clamped to the law's bounds, rounded inward to
     float32; a cast to a smaller dtype afterwards may round onto or over a bound.
@@ -314,10 +314,10 @@ class Law:
         loc: the middle, finite.
         scale: zero, or at least 2**-64 and 2**-20 of loc.
         low, high: of a truncated law, in units of scale around loc. No value of z lies beyond
-            6.2, so that a bound out there is no bound.
+            6.2, so a bound beyond it has no effect.
 
     Raises:
-        StreamError: numbers that define no such law; the message says how to mend it.
+        StreamError: numbers that define no such law; the message says how to fix it.
 
     >>> Law.truncated(mean=0.0, std=0.02, low=-2.0, high=2.0)
     Law(kind='truncated', loc=0.0, scale=0.02, low=-2.0, high=2.0)
@@ -435,7 +435,7 @@ def float32_bounds(law: Law) -> tuple[float, float]:
     low, high = (-1.0, 1.0) if law.kind == "uniform" else (law.low, law.high)
     least = -_float32_below(-law.loc - law.scale * low)
     greatest = _float32_below(law.loc + law.scale * high)
-    # No zero has a sign: of 0.0 and -0.0 each machine calls another one the greater.
+    # No zero has a sign: machines differ in which of 0.0 and -0.0 is the greater.
     return least + 0.0, greatest + 0.0
 
 
@@ -454,7 +454,7 @@ def values(law: Law, words: Tensor) -> Tensor:
     lo + width are 2**32 Phi(low) and 2**32 Phi(high), rounded; its quantile is the value.
 
     Args:
-        law: what to draw.
+        law: the distribution.
         words: int64 of any shape, in [0, 2**32).
 
     Returns:

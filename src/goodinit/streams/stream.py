@@ -38,23 +38,23 @@ __all__ = ["Stream", "fresh_seed"]
 Box = tuple[tuple[int, int], ...]
 
 CHUNK = 1 << 18
-"""Elements drawn at a time, so that temporaries stay at a few MB. No value depends on it."""
+"""Elements drawn at a time, so that temporaries take a few MB. No value depends on it."""
 
 DTYPES = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
 
-# Drawn in float32 and cast by whoever wants them. e8m0 has neither sign nor zero.
+# Callers draw these in float32 and cast. e8m0 is missing: it has neither sign nor zero.
 FLOAT8 = (torch.float8_e4m3fn, torch.float8_e5m2, torch.float8_e4m3fnuz, torch.float8_e5m2fnuz)
 
 
 @dataclass(frozen=True, slots=True)
 class Stream:
-    """Random numbers as a function of (seed, name, element index), of nothing else.
+    """Random numbers as a function of (seed, name, element index) and of nothing else.
 
     Args:
         seed: an int in [0, 2**64).
 
     Raises:
-        StreamError: the seed is no such int.
+        StreamError: the seed is not such an int.
 
     >>> stream = Stream(seed=0)
     >>> law = Law.normal(0.0, 0.02)
@@ -95,7 +95,7 @@ class Stream:
             shape: the parameter's global shape.
             box: (start, stop) along each axis of ``shape``; the whole if None.
             dtype: float32, bfloat16, float16 or float64; each is one cast of the float32.
-            purpose: tells apart several draws for one parameter.
+            purpose: distinguishes several draws for one parameter.
 
         Returns:
             A contiguous tensor of the box's shape.
@@ -125,13 +125,13 @@ class Stream:
         """Write the parameter's values into ``out`` and return it.
 
         Args:
-            out: float32, bfloat16, float16 or float64, on any device, with any strides; of the
-                box's shape. Its version counter is bumped.
+            out: float32, bfloat16, float16 or float64, on any device, with any strides and the
+                box's shape. Its version counter is incremented.
             name: the parameter's name.
             law: what to draw.
             shape: the parameter's global shape; that of ``out`` if None.
             box: (start, stop) along each axis of ``shape``; the whole if None.
-            purpose: tells apart several draws for one parameter.
+            purpose: distinguishes several draws for one parameter.
 
         Raises:
             StreamError: before anything is written: another dtype, no memory, elements that
@@ -167,8 +167,8 @@ def fresh_seed(generator: torch.Generator | None = None) -> int:
     """Return one number of a torch generator, and advance it: a seed for a stream.
 
     Args:
-        generator: on any device; None is torch's default CPU generator, so that
-            ``torch.manual_seed`` rules.
+        generator: on any device; None is torch's default CPU generator, so
+            ``torch.manual_seed`` applies.
 
     >>> fresh_seed(torch.Generator().manual_seed(0)) == fresh_seed(torch.Generator().manual_seed(0))
     True
@@ -181,7 +181,7 @@ def fresh_seed(generator: torch.Generator | None = None) -> int:
 def stream_of(seed: int | None) -> Stream:
     """Return the stream of a seed; None takes a fresh one.
 
-    Anything that counts as an int will do, numpy's numbers too.
+    Any object with ``__index__`` is an int here, numpy's numbers too.
 
     >>> stream_of(3)
     Stream(seed=3)
@@ -231,14 +231,14 @@ def _check_box(
             "of pairs (start, stop)"
         ) from error
     if any(size < 0 for size in full) or math.prod(full) >= 2**63:
-        raise StreamError(f"{name}: no tensor has the shape {full}: pass sizes from 0 on")
+        raise StreamError(f"{name}: no tensor has the shape {full}: pass sizes of at least 0")
     if given is None:
         return full, tuple((0, size) for size in full)
     if len(given) != len(full) or not all(
         0 <= start <= stop <= size for (start, stop), size in zip(given, full, strict=True)
     ):
         raise StreamError(
-            f"{name}: the box {given} isn't inside of the shape {full}: "
+            f"{name}: the box {given} isn't inside the shape {full}: "
             "pass 0 <= start <= stop <= size for each axis"
         )
     return full, given
@@ -284,7 +284,7 @@ def _region_words(key: Key, shape: tuple[int, ...], region: Box) -> Tensor:
     """Return the random word of each element of the region, in row-major order, int64 [n].
 
     The region's elements lie in runs of consecutive global indices. A single run is a range of
-    blocks; of several, equally long ones, each takes the blocks it touches, all at once.
+    blocks. Several runs have equal lengths; the blocks that each touches are computed together.
     """
     axis, run, stride, index = len(shape), 1, 1, 0
     whole = True  # all axes after this one are in the region from end to end

@@ -1,7 +1,7 @@
 """The GPU kernel in Triton: the same bits as spec.py, without a copy from the CPU.
 
-``kernels`` holds it, ``fill`` hands it a tensor. Triton comes with torch's CUDA builds; without
-it, or where the kernel draws other bits, values are drawn on the CPU and copied.
+``kernels`` defines it, ``fill`` passes it a tensor. Triton comes with torch's CUDA builds; without
+it, or if the kernel draws other bits, values are drawn on the CPU and copied.
 """
 
 from goodinit.streams.gpu.fill import fill_box

@@ -1,4 +1,4 @@
-"""Fill a tensor on a GPU, where the kernel can be trusted."""
+"""Fill a tensor on a GPU, if the kernel draws the right values."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from goodinit.streams.spec import Law, key_from_bytes, philox, values
 __all__ = ["fill_box"]
 
 LEAST_CAPABILITY = (8, 0)
-"""Triton supports older GPUs no more."""
+"""Triton no longer supports older GPUs."""
 
 COUNT = 300
 FIRST = 4 * (2**32 - 32)  # so that the counter's second word changes on the way
@@ -69,7 +69,7 @@ def fill_box(
 
 @cache
 def _load_kernel() -> Launch | None:
-    """Return ``kernels.launch``; None without triton. One that can't be imported is warned of."""
+    """Return ``kernels.launch``; None without triton, or with a warning if importing it fails."""
     if find_spec("triton") is None:
         return None
     try:
@@ -81,7 +81,7 @@ def _load_kernel() -> Launch | None:
 
 @cache
 def _is_trusted(launch: Launch, device: torch.device, kind: str, dtype: torch.dtype) -> bool:
-    """Draw a few values: a compiler that fuses products and sums draws others."""
+    """Return whether a few values are right: a compiler that fuses operations changes them."""
     if torch.cuda.get_device_capability(device) < LEAST_CAPABILITY:
         return False
     return _agrees(launch, device, kind, dtype)

@@ -1,8 +1,7 @@
 """The kernel in Triton, and its launch. Importing this module imports triton.
 
-It holds by itself to what spec.py asks for: each product and each sum is rounded (the launch
-switches contraction off), and bfloat16 is rounded in integers, because Triton's interpreter cuts
-the digits off.
+It follows spec.py: each product and each sum is rounded (the launch disables contraction), and
+bfloat16 is rounded in integers, because Triton's interpreter truncates instead.
 """
 
 # triton has no types, and is absent from most machines.
@@ -27,7 +26,7 @@ from goodinit.streams.spec import Law
 __all__ = ["draw_kernel", "launch", "launch_arguments"]
 
 TILE = 256
-"""Lanes in a program; each takes one of Philox's blocks."""
+"""Lanes in a program; each computes one of Philox's blocks."""
 
 LOG2 = tl.constexpr(spec.LOG2)
 QUANTILE = tl.constexpr(spec.QUANTILE)
@@ -37,13 +36,13 @@ UNIFORM = tl.constexpr(library.KINDS["uniform"])
 TRUNCATED = tl.constexpr(library.KINDS["truncated"])
 
 AXES = 4
-"""Axes, besides the run's own, that one launch walks; more of them take several launches."""
+"""Axes, besides the run's own, that one launch covers; more axes need several launches."""
 
 NUMBERS = (
     "key0 key1 high0 high1 scale loc low high lo width first run stride blocks lanes "
     "size0 step0 stride0 size1 step1 stride1 size2 step2 stride2 size3 step3 stride3"
 ).split()
-"""No value of these compiles anew. Numbers in a tuple would: they can't be listed here."""
+"""A new value of these compiles no new kernel. Numbers in a tuple would: they can't be listed."""
 
 
 @triton.jit
@@ -157,7 +156,7 @@ def draw_kernel(
     axes there are several runs; one step leads ``step`` indices and ``stride`` elements on. The
     numbers of the key and of the law are int32 with the bits of what they stand for.
 
-    What is known when compiling: ``kind`` of the law; ``count`` of axes; ``aligned``: each run
+    Compile-time constants: ``kind`` of the law; ``count`` of axes; ``aligned``: each run
     begins and ends with a block; ``adjacent``: the stride is 1; ``across``: neighbouring lanes
     are in neighbouring runs, not in one; ``wide``: the lanes need 64 bits; ``tile``: lanes in a
     program.

@@ -1,7 +1,7 @@
 """The CPU kernels in C++: the same bits as spec.py, many times faster.
 
-``build`` compiles them, ``library`` loads and checks them, ``fill`` hands them a tensor. Without
-a compiler there are none, and the torch code draws the same values.
+``build`` compiles them, ``library`` loads and checks them, ``fill`` passes them a tensor. Without a
+compiler there are none, and the torch code draws the same values.
 """
 
 from goodinit.streams.native.fill import fill_box, fill_whole

@@ -1,4 +1,4 @@
-"""Compile the library, with whatever C++ compiler there is.
+"""Compile the library with any C++ compiler.
 
 Standard library only: the package's build runs this file before the package can be imported.
 ``python build.py`` compiles into the folder of the sources.
@@ -22,15 +22,15 @@ SOURCES = Path(__file__).parent
 
 NAME = "libgoodinit_streams" + (".dylib" if sys.platform == "darwin" else ".so")
 
-# A product and a sum fused to one operation would change about half of the bits, and so would
-# arithmetic that is "fast". The library is checked when it is loaded, all the same.
+# Fusing a product and a sum would change about half of the values, as would "fast" arithmetic.
+# The library is checked when it is loaded, too.
 FLAGS = (
     "-std=c++17 -O3 -fPIC -pthread -fvisibility=hidden -fno-exceptions -fno-rtti "
     "-ffp-contract=off -fno-fast-math -fno-math-errno"
 ).split()
 
-# Of each source: what may be used beyond the machine's base. Which of them runs is decided when
-# it runs. avx2.cpp gets no FMA, so that nothing there can be fused.
+# Each source with the instructions it may use beyond the machine's base. Which kernel is used is
+# decided at run time. avx2.cpp gets no FMA, so that nothing in it can be fused.
 UNITS = {
     "fill.cpp": (),
     "portable.cpp": (),
@@ -38,6 +38,9 @@ UNITS = {
     "avx512.cpp": ("-mavx512f",),
 }
 X86 = ("x86_64", "amd64")
+
+LONGEST_OUTPUT = 2000
+"""Characters of a compiler's output in an error: its last messages name the cause."""
 
 
 class BuildError(Exception):
@@ -58,11 +61,11 @@ def find_compiler() -> list[str]:
 
 
 def compile_library(target: Path, extra: Sequence[str] = ()) -> None:
-    """Compile the library to the file ``target``; a file that is there is replaced at the end.
+    """Compile the library to the file ``target``; an existing file is replaced at the end.
 
     Args:
-        target: where to.
-        extra: flags that come last, and so win over the others.
+        target: path of the library.
+        extra: flags that come last and so override the others.
 
     Raises:
         BuildError: no compiler, or it fails; nothing is written then.
@@ -75,11 +78,11 @@ def compile_library(target: Path, extra: Sequence[str] = ()) -> None:
             for command, o in zip(_commands(compiler), objects, strict=True)
         )
         built = Path(folder, target.name)
-        # What no unit asks for, such as the C++ library, need not be there when it runs.
+        # Libraries that no unit uses, such as the C++ library, are not needed at run time.
         linking = () if sys.platform == "darwin" else ("-Wl,--as-needed",)
         _run([[*compiler, *FLAGS, *extra, "-shared", *linking, *objects, "-o", str(built)]])
         target.parent.mkdir(parents=True, exist_ok=True)
-        # A process that has the old file mapped keeps it: it is replaced, not written over.
+        # A process that has the old file mapped keeps it: the file is replaced, not overwritten.
         beside = target.with_name(f"{target.name}.{os.getpid()}")
         shutil.copy(built, beside)
         beside.replace(target)
@@ -96,7 +99,7 @@ def _commands(compiler: Sequence[str]) -> Iterator[list[str]]:
 
 
 def _run(commands: Iterator[list[str]] | list[list[str]]) -> None:
-    """Run commands side by side; raise BuildError if one fails."""
+    """Run commands in parallel; raise BuildError if one fails."""
     running: list[tuple[list[str], subprocess.Popen[str]]] = []
     try:
         running.extend(
@@ -106,10 +109,10 @@ def _run(commands: Iterator[list[str]] | list[list[str]]) -> None:
     except OSError as error:
         raise BuildError(f"the compiler can't be started: {error}") from error
     finally:
-        said = [process.communicate()[0] for _, process in running]
-    for (command, process), text in zip(running, said, strict=True):
+        outputs = [process.communicate()[0] for _, process in running]
+    for (command, process), text in zip(running, outputs, strict=True):
         if process.returncode:
-            raise BuildError(f"{shlex.join(command)}\nfailed: {text.strip()[-2000:]}")
+            raise BuildError(f"{shlex.join(command)}\nfailed: {text.strip()[-LONGEST_OUTPUT:]}")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Fill a tensor with the library, where that is as good as torch's own writing."""
+"""Fill a tensor with the library, if it is plain CPU memory."""
 
 from __future__ import annotations
 
@@ -17,18 +17,19 @@ INSTRUCTION_SET = 0
 """The number of an instruction set (portable 1, AVX2 2, AVX-512 3); 0 is the best there is."""
 
 LONGEST_RUN = 64
-"""Longest run that is written across the memory; longer ones are cut into pieces of PIECE."""
+"""Longest strided run written at once; longer runs are split into PIECEs. 64 cache lines of 64
+bytes fit into a first-level cache many times over."""
 
 PIECE = 8
+"""Elements of a piece; the neighboring runs then reuse the cache lines that it touched."""
 
 Axes = tuple[tuple[int, int, int], ...]
 
 
 def fill_whole(out: Tensor, key: bytes, law: Law) -> bool:
-    """Write all values of a contiguous tensor of any dtype that can be drawn.
+    """Write all values of a contiguous tensor, if a kernel may write it and its dtype is known.
 
-    Only if the tensor is plain memory and nobody watches torch's calls: returns whether it was
-    done. If not, nothing was written.
+    Returns whether it did; if not, nothing was written.
 
     Args:
         out: any tensor.
@@ -55,7 +56,7 @@ def fill_box(
     shape: Sequence[int],
     box: Sequence[tuple[int, int]],
 ) -> bool:
-    """Write the values of a box, as fill_whole does.
+    """Write the values of a box, if a kernel may write the tensor, and return whether it did.
 
     Args:
         out: of the box's shape and one of the dtypes; no two elements share memory.
@@ -102,9 +103,9 @@ def box_axes(
 ) -> tuple[int, Axes]:
     """Return the row-major index of the box's first element, and the box's axes.
 
-    An axis is (size, step, stride): how many elements there are along it, and how far one step
-    leads in row-major order and in memory. Axes of size 1 are left out, and neighbours that one
-    step joins are one axis. The last one's step is 1.
+    An axis is (size, step, stride): the number of its elements, and how far one step goes in
+    row-major order and in memory. Axes of size 1 are omitted, and adjacent axes that one step
+    joins are merged. The last axis has step 1.
 
     >>> box_axes((4, 6, 5), ((1, 3), (0, 6), (0, 5)), (30, 5, 1))
     (30, ((60, 1, 1),))
@@ -130,11 +131,10 @@ def box_axes(
 
 
 def in_cache_order(axes: Axes) -> Iterator[tuple[int, int, Axes]]:
-    """Yield (index, offset, axes) of parts that are quick to write, in any order.
+    """Yield (index, offset, axes) of parts in an order that uses the cache well.
 
-    Long runs that step over memory, as in a transposed matrix, would touch a line of the cache
-    for each element: they are cut into short pieces, and neighbours in memory come one after
-    the other.
+    Long strided runs, as in a transposed matrix, would touch a cache line for each element. They
+    are split into short pieces, and pieces that are neighbors in memory follow one another.
     """
     size, step, stride = axes[-1]
     if stride == 1 or len(axes) == 1:

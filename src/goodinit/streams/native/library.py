@@ -19,15 +19,15 @@ from goodinit.streams.spec import Law, cdf_word, float32_bounds
 __all__ = ["AXIS", "REQUEST", "TYPES", "Library", "load", "open_library", "pack_law"]
 
 INTERFACE = 2
-"""Of fill.cpp's function of that name: a library of another number is an old one."""
+"""The number that fill.cpp's goodinit_interface returns; a library with another one is old."""
 
 TYPES = {torch.float32: 0, torch.bfloat16: 1, torch.float16: 2, torch.float64: 3}
 KINDS = {"normal": 0, "uniform": 1, "truncated": 2}
-BOUNDED = 3  # truncated where nothing is cut off but by the bounds
+BOUNDED = 3  # truncated, but the cut keeps every word: only the bounds apply
 SIZES = (4, 2, 2, 8)  # bytes of each type
 
-# SHA-256 of 300 values of each law in each type, from spec.py. 37 to 55 % of the values change
-# in a library whose compiler fused products and sums.
+# GOLDEN is the SHA-256 of 300 values of each law in each type, from spec.py. If a compiler fuses
+# products and sums, 37 to 55 % of the values change.
 GOLDEN_LAWS = (
     Law.normal(0.5, 0.02),
     Law.uniform(-0.1, 0.3),
@@ -47,10 +47,10 @@ Fill = Callable[[bytes], int]
 
 @dataclass(frozen=True, slots=True)
 class Library:
-    """What became of the library.
+    """The library as loaded, or why it is not used.
 
     Attributes:
-        fill: the C function ``goodinit_fill``; None if the torch code has to do.
+        fill: the C function ``goodinit_fill``; None if the torch code is used.
         found: the instruction set in use, or why there is none.
         refused: whether there is a library that can't be used.
     """
@@ -62,7 +62,7 @@ class Library:
 
 @cache
 def load() -> Library:
-    """Return the package's library. One that can't be used is warned of, once."""
+    """Return the package's library; warn once if there is one that can't be used."""
     path = Path(__file__).with_name(NAME)
     if not path.exists():
         return Library(None, "plain torch code: install a C++ compiler and reinstall goodinit")
@@ -96,7 +96,7 @@ def open_library(path: Path) -> Library:
 
 
 def golden_digest(fill: Fill) -> str:
-    """Return the SHA-256 of the values that the library is judged by."""
+    """Return the SHA-256 of the values that identify a correct library."""
     found = hashlib.sha256()
     key = struct.pack("=4I", 1, 2, 3, 4)
     for law in GOLDEN_LAWS:
