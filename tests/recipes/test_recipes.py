@@ -141,12 +141,18 @@ def test_gpt2_flavours() -> None:
     hf = gi.plan(net, "gpt2")
     openai = gi.plan(net, gi.recipe("gpt2", flavour="openai"))
     end, start = "layers.1.linear2.weight", "layers.1.linear1.weight"
-    depth = hf[end].depth or 1
-    assert hf[end].std == pytest.approx(0.02 / math.sqrt(2 * depth))
+    assert hf[end].depth == 4
+    assert hf[end].std == pytest.approx(0.02 / math.sqrt(8))
     assert openai[end].std == hf[start].std == 0.02
-    if hf[end].depth is None:
-        assert "depth unknown" in hf[end].why
-        assert "GI113" in {finding.code for finding in hf.findings}
+
+
+def test_an_unknown_depth_is_taken_as_one_layer() -> None:
+    plan = gi.plan(nn.TransformerEncoderLayer(8, 2), "gpt2")
+    for end in ("linear2.weight", "self_attn.out_proj.weight"):
+        assert plan[end].depth is None
+        assert plan[end].std == pytest.approx(0.02 / math.sqrt(2))
+        assert "depth unknown" in plan[end].why
+    assert [finding.code for finding in plan.findings] == ["GI113"]
 
 
 def test_a_new_adapter_changes_nothing_at_first() -> None:
