@@ -75,6 +75,7 @@ BUDGET = 40.0  # seconds of tests for one fault, by their times without it; chea
 LIMIT = (
     3.0  # times what its tests take without the fault, plus 20 s: then it counts as an endless loop
 )
+USAGE = 4  # pytest's exit code where a conftest can't be imported, or a file isn't there
 # pytest's exit codes: passed, failed, stopped by an error at import, internal error; a crash.
 ANSWERS = (0, 1, 2, 3, -signal.SIGSEGV, -signal.SIGABRT)
 BROKEN = 99  # exit code of a child in which not the test, but this driver failed
@@ -363,7 +364,8 @@ def judged(fault: MutationSpec, record: Record) -> WorkResult:
     code, output = run_against(after, fault, record)
     if code is None:
         return WorkResult(WorkerOutcome.NORMAL, "timeout", TestOutcome.KILLED, diff)
-    if code not in ANSWERS:
+    at_import = code == USAGE and "while loading conftest" in output
+    if code not in ANSWERS and not at_import:
         raise RuntimeError(f"pytest ended with {code}:\n{output}")
     outcome = TestOutcome.SURVIVED if code == 0 else TestOutcome.KILLED
     return WorkResult(WorkerOutcome.NORMAL, output[-2000:], outcome, diff)

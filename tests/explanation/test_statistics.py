@@ -127,7 +127,10 @@ def test_one_outlier_in_a_million_is_noticed() -> None:
     assert p_value(read_sample(values), Law.normal(0.0, 1.0)) < 1e-11
 
 
-@pytest.mark.parametrize("shape", [(8, 32), (32, 32), (40, 8, 3, 3), (300, 200)])
+@pytest.mark.parametrize(
+    "shape",
+    [(8, 32), (32, 32), (40, 8, 3, 3), pytest.param((300, 200), marks=pytest.mark.battery)],
+)
 @pytest.mark.parametrize("name", ["normal", "around one", "uniform", "cut"])
 def test_rows_and_columns_of_true_laws_are_alike(name: str, shape: tuple[int, ...]) -> None:
     law, trials = LAWS[name], 200

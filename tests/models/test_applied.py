@@ -16,6 +16,14 @@ from .test_anatomy import NAMES, build
 # Kurtosis of each law; a matrix scheme's elements are weakly dependent, and no more spread.
 KURTOSIS = {"uniform": 1.8, "normal": 3.0}
 RECIPES = ["standard", "he", "xavier", "torch_default", "gpt2", "orthogonal"]
+BATTERY = pytest.mark.battery
+# Each model with `standard` and one more recipe; all pairs in the battery.
+PAIRS = [
+    pytest.param(name, recipe, marks=() if recipe in ("standard", more) else BATTERY)
+    for number, name in enumerate(NAMES)
+    for more in [RECIPES[1 + number % 5]]
+    for recipe in RECIPES
+]
 
 
 def z_scores(row, values):
@@ -39,8 +47,7 @@ def z_scores(row, values):
         )
 
 
-@pytest.mark.parametrize("recipe", RECIPES)
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(("name", "recipe"), PAIRS)
 def test_moments_are_the_planned_ones(name, recipe):
     model, inputs = build(name)
     plan = gi.init_(model, recipe, inputs=inputs, seed=3)
@@ -69,12 +76,15 @@ def test_a_wrong_std_is_noticed():
     assert max(abs(z) for _, _, z in z_scores(wide, values)) > 5
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=BATTERY if number % 3 else ()) for number, name in enumerate(NAMES)],
+)
 def test_the_same_bits_from_a_skeleton_on_another_thread_count(name):
     model, inputs = build(name)
     gi.init_(model, "standard", inputs=inputs, seed=5)
     threads = torch.get_num_threads()
-    torch.set_num_threads(1)
+    torch.set_num_threads(2 if threads == 1 else 1)
     try:
         with gi.skeleton():
             ghost, _ = build(name)

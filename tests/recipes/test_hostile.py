@@ -1,9 +1,9 @@
-"""10,000 random and hostile files of recipes and plans: each is read, or refused with its place.
+"""Random and hostile files of recipes and plans: each is read, or refused with its place.
 
-5,000 of each: valid files with bytes, words and lines changed; files of the right shape with
-wrong things in them. While one is read, nothing is imported, compiled, run or opened. What is
-read must be of use: a recipe can be planned with, a plan shown and saved. ``test_costly.py`` has
-the files that are made to cost much.
+1,000 of each, and 5,000 in the battery: valid files with bytes, words and lines changed; files of
+the right shape with wrong things in them. While one is read, nothing is imported, compiled, run or
+opened. What is read must be of use: a recipe can be planned with, a plan shown and saved.
+``test_costly.py`` has the files that are made to cost much.
 """
 
 from __future__ import annotations
@@ -31,8 +31,10 @@ from goodinit.anatomy.rows import KINDS, PARTS
 from goodinit.errors import PlanFileError, RecipeFileError
 from goodinit.recipes.deferred import ReluGain
 
-CHANGED = settings(max_examples=3500)  # of each sort; seeds, which draw cheaply
-WRONG = settings(max_examples=1500)
+BATTERY = pytest.mark.battery
+# Examples of each sort, by seeds, which draw cheaply.
+CHANGED = pytest.mark.parametrize("examples", [700, pytest.param(3500, marks=BATTERY)])
+WRONG = pytest.mark.parametrize("examples", [300, pytest.param(1500, marks=BATTERY)])
 IDS = ["recipes", "plans"]
 SECONDS = 0.5  # of the processor, for a file of some kilobytes; a hundredth is usual
 
@@ -221,15 +223,16 @@ def run(each: Callable[[], None], outcomes: list[str]) -> None:
     """Run a Hypothesis test, and see that it tried both what is valid and what isn't."""
     each()
     valid = outcomes.count("")
-    assert min(valid, len(outcomes) - valid) > len(outcomes) / 50, (valid, len(outcomes))
+    assert min(valid, len(outcomes) - valid) > len(outcomes) / 100, (valid, len(outcomes))
 
 
+@CHANGED
 @pytest.mark.parametrize(("bases", "use"), [(RECIPES, use_recipe), (PLANS, use_plan)], ids=IDS)
-def test_valid_files_changed(bases: list[str], use: Callable[[bytes], str]) -> None:
+def test_valid_files_changed(bases: list[str], use: Callable[[bytes], str], examples: int) -> None:
     outcomes: list[str] = []
 
     @given(st.integers(0, len(bases) - 1), st.integers(0, 2**64 - 1))
-    @CHANGED
+    @settings(max_examples=examples)
     def each(base: int, seed: int) -> None:
         raw = changed(bases[base], seed)
         note(repr(raw))
@@ -379,14 +382,15 @@ def any_plan(chance: random.Random) -> bytes:
     return json.dumps(data).encode()
 
 
+@WRONG
 @pytest.mark.parametrize(("make", "use"), [(any_recipe, use_recipe), (any_plan, use_plan)], ids=IDS)
 def test_wrong_things_in_the_right_shape(
-    make: Callable[[random.Random], bytes], use: Callable[[bytes], str]
+    make: Callable[[random.Random], bytes], use: Callable[[bytes], str], examples: int
 ) -> None:
     outcomes: list[str] = []
 
     @given(st.integers(0, 2**64 - 1))
-    @WRONG
+    @settings(max_examples=examples)
     def each(seed: int) -> None:
         raw = make(random.Random(seed))
         note(repr(raw))
