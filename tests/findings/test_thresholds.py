@@ -11,6 +11,10 @@ import torch
 from torch import nn
 
 import goodinit as gi
+from goodinit.anatomy.rows import Block
+from goodinit.explanation.outliers import without_outliers
+from goodinit.explanation.reading import Part
+from goodinit.explanation.statistics import read_sample
 from goodinit.findings import (
     biases,
     broken,
@@ -24,6 +28,7 @@ from goodinit.findings import (
     scales,
     units,
 )
+from goodinit.schemes import Site
 
 LN_1E4, LN_1E6, LN_1E12 = math.log(1e4), math.log(1e6), math.log(1e12)
 
@@ -122,9 +127,9 @@ def test_chance_is_hanin_and_nica_s() -> None:
 @pytest.mark.parametrize(
     ("severity", "mild", "grave"),
     [
-        (depth.signal_severity, (0.99 * LN_1E12, "warning"), (1.01 * LN_1E12, "error")),
-        (depth.signal_severity, (-0.99 * LN_1E12, "warning"), (-1.01 * LN_1E12, "error")),
-        (gradients.gradient_severity, (0.99 * LN_1E12, "warning"), (1.01 * LN_1E12, "error")),
+        (depth.signal_severity, (LN_1E12 - 0.1, "warning"), (LN_1E12 + 0.1, "error")),
+        (depth.signal_severity, (-LN_1E12 + 0.1, "warning"), (-LN_1E12 - 0.1, "error")),
+        (gradients.gradient_severity, (LN_1E12 - 0.1, "warning"), (LN_1E12 + 0.1, "error")),
         (depth.chain_severity, (1.01e-3, None), (0.99e-3, "info")),
         (depth.chain_severity, (1.01e-6, "info"), (0.99e-6, "warning")),
         (broken.garbage_severity, (0.99e8, "warning"), (1.01e8, "error")),
@@ -133,6 +138,21 @@ def test_chance_is_hanin_and_nica_s() -> None:
 def test_severities(severity: Callable[[float], str], mild: Any, grave: Any) -> None:
     for value, expected in (mild, grave):
         assert severity(value) == expected
+
+
+def test_a_copy_of_a_module_has_two_equal_weights_or_more() -> None:
+    pairs = [clones.Clone(f"online.{n}.weight", f"target.{n}.weight") for n in (0, 2)]
+    assert clones.find_copies(pairs) == pairs
+    assert clones.find_copies(pairs[:1]) == []
+
+
+@pytest.mark.parametrize(("far", "found"), [(7.8, False), (8.2, True)])
+def test_outliers_lie_eight_standard_deviations_out(far: float, found: bool) -> None:
+    """Of 100 normal numbers, whose ends are at 2.58 and leave a gap from 7.73 on."""
+    even = torch.special.ndtri((torch.arange(100, dtype=torch.float64) + 0.5) / 100)
+    values = torch.cat([even, torch.tensor([far], dtype=torch.float64)])
+    part = Part(Block("", ((0, 101),)), Site((101,), None, None, None), values, read_sample(values))
+    assert (without_outliers(part, 1e-5) is not None) is found
 
 
 def test_a_number_that_is_none_has_no_severity() -> None:
