@@ -102,7 +102,7 @@ def check_all() -> None:
         largest, last = max(largest, float(z.max())), float(z[-1])
     print(f"max relative error {worst:.3g}, variance - 1 = {second - 1:.3g}")
     print(f"fourth moment - 3 = {fourth - 3:.3g}, max |z| = {largest:.6f}")
-    print(f"largest relative step down between neighbours {drop:.3g}")
+    print(f"largest relative step down between neighbors {drop:.3g}")
 
 
 def main() -> None:

@@ -70,13 +70,14 @@ def compare(
     """Print the values per second of goodinit, torch and fill_."""
     out, stream = torch.empty(TIMED, dtype=dtype, device="cuda"), Stream(0)
     calls = (lambda: stream.fill_(out, "w", law), lambda: torch_fill(out), lambda: out.fill_(1.0))
-    ours, torchs, fill = (statistics.median(column) for column in zip(*rounds(calls), strict=True))
+    columns = zip(*rounds(calls), strict=True)
+    goodinit, theirs, fill = (statistics.median(column) for column in columns)
     size = str(dtype).removeprefix("torch.")
     rates = " ".join(
         f"{what} {TIMED / ms / 1e6:7.1f}"
-        for what, ms in (("goodinit", ours), ("torch", torchs), ("fill_", fill))
+        for what, ms in (("goodinit", goodinit), ("torch", theirs), ("fill_", fill))
     )
-    print(f"{name:22} {size:10} G values/s: {rates}   ratio {torchs / ours:.2f}")
+    print(f"{name:22} {size:10} G values/s: {rates}   ratio {theirs / goodinit:.2f}")
 
 
 def rounds(calls: tuple[Callable[[], object], ...], times: int = 11) -> list[list[float]]:

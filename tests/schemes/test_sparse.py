@@ -34,7 +34,7 @@ def by_sorting(numbers: Tensor, count: int) -> Tensor:
 def test_the_same_places_with_ties(
     rows: int, columns: int, share: float, levels: int, strip: int, seed: int
 ) -> None:
-    """Few levels make many equal numbers, of which the first rows are taken."""
+    """Few levels make many equal numbers; of these the first rows are chosen."""
     generator = torch.Generator().manual_seed(seed)
     chance = (torch.randint(levels + 1, (rows, columns), generator=generator) / levels).float()
     zeros = max(1, round(share * rows))

@@ -157,8 +157,8 @@ def draw_kernel(
     numbers of the key and of the law are int32 with the bits of what they stand for.
 
     Compile-time constants: ``kind`` of the law; ``count`` of axes; ``aligned``: each run
-    begins and ends with a block; ``adjacent``: the stride is 1; ``across``: neighbouring lanes
-    are in neighbouring runs, not in one; ``wide``: the lanes need 64 bits; ``tile``: lanes in a
+    begins and ends with a block; ``adjacent``: the stride is 1; ``across``: neighboring lanes
+    are in neighboring runs, not in one; ``wide``: the lanes need 64 bits; ``tile``: lanes in a
     program.
     """
     program = tl.program_id(0)
@@ -212,7 +212,7 @@ def launch_arguments(
     """
     kind, *numbers = struct.unpack("=I6i", library.pack_law(law))
     first, (*outer, (run, _, stride)) = box_axes(shape, box, out.stride())
-    outer.sort(key=lambda axis: -axis[2])  # so that neighbouring lanes write side by side
+    outer.sort(key=lambda axis: -axis[2])  # so that neighboring lanes write side by side
     aligned = not any(number % 4 for number in (first, run, *(step for _, step, _ in outer)))
     blocks = run // 4 if aligned else (run + 6) // 4
     far, near = outer[:-AXES], outer[-AXES:]
