@@ -19,6 +19,7 @@ from typing import Any, NoReturn, TypeVar, cast
 
 import torch
 
+from goodinit._common.text import several
 from goodinit.anatomy.rows import KINDS, PARTS, Box
 from goodinit.errors import PlanFileError, SchemeError
 from goodinit.findings import Finding
@@ -141,7 +142,7 @@ def _read_mapping(data: object, place: str) -> Mapping[object, object]:
     if not isinstance(data, Mapping):
         _expect("an object", data, place)
     if isinstance(data, _Repeated):
-        _refuse(place, f"the key {data.key[:80]!r} is there twice")
+        _refuse(place, f"the key {short_repr(data.key)} is there twice")
     return cast("Mapping[object, object]", data)
 
 
@@ -156,7 +157,7 @@ def _read_object(data: object, place: str, readers: Mapping[str, Reader[Any]]) -
         fields[key] = read(given[key], at)
     unknown = [key for key in given if key not in fields]
     if unknown:
-        _refuse(place, f"unknown: {', '.join(map(short_repr, unknown[:5]))}")
+        _refuse(place, f"unknown: {several(map(short_repr, unknown))}")
     return fields
 
 

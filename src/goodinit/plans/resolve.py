@@ -8,6 +8,7 @@ from dataclasses import replace
 import torch
 from torch import nn
 
+from goodinit._common.text import several
 from goodinit.anatomy.names import Slot, type_of
 from goodinit.anatomy.rows import Block, Row
 from goodinit.anatomy.writable import (
@@ -332,6 +333,6 @@ def _unused_message(rule: Rule, rows: tuple[Row, ...], how: str) -> str:
     elif how == "module types" and rule.where.aspects & {"residual", "activation"}:
         fix = "without inputs= it isn't known which weights end a residual branch; pass them"
     else:
-        names = ", ".join(row.name for row in rows[:3])
-        fix = f"the model has {names}, ...; correct the rule, or make it optional=True"
+        names = several(row.name for row in rows)
+        fix = f"the model has {names}; correct the rule, or make it optional=True"
     return f"the rule {rule.text} matches nothing: {fix}"

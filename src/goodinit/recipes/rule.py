@@ -25,6 +25,8 @@ from goodinit.schemes import Scheme
 
 __all__ = ["Aspect", "Rule", "Selector", "glob_matches", "sel"]
 
+MOST_GLOBS = 4096  # compiled globs that are remembered: far more than a recipe has
+
 Aspect = Literal["type", "attr", "name", "activation", "residual", "row"]
 """What a selector looks at. The first two can be seen in a module by itself."""
 
@@ -394,7 +396,7 @@ def glob_matches(glob: str, name: str) -> bool:
     return glob == name or _compiled(glob)(name) is not None
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=MOST_GLOBS)
 def _compiled(glob: str) -> Callable[[str], object]:
     pattern = fnmatch.translate(glob)
     if glob.startswith("*."):  # a root parameter has no module before its dot
