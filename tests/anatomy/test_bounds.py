@@ -5,6 +5,7 @@ import torch
 from torch import Tensor, nn
 
 import goodinit as gi
+from goodinit.anatomy import read
 
 
 @pytest.mark.parametrize(
@@ -63,3 +64,21 @@ def test_a_signal_scaled_by_a_share_of_itself_is_gated(squash, part: str) -> Non
 
     plan = gi.plan(Net(), "standard", inputs=torch.ones(2, 4, 9))
     assert plan["excite.weight"].part == part
+
+
+@pytest.mark.parametrize(("normalize", "evidence"), [(True, "norm(x) * p"), (False, "x * p")])
+def test_a_scale_says_whether_it_follows_a_norm(normalize: bool, evidence: str) -> None:
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.last = nn.Linear(8, 8), nn.Linear(8, 8)
+            self.scale = nn.Parameter(torch.ones(8))
+
+        def forward(self, x: Tensor) -> Tensor:
+            x = self.first(x)
+            if normalize:
+                x = x * torch.rsqrt(x.square().mean(-1, keepdim=True) + 1e-6)
+            return self.last(x * self.scale)
+
+    row = next(row for row in read(Net(), torch.ones(2, 8)).rows if row.name == "scale")
+    assert row.facets.evidence == evidence
