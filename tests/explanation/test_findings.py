@@ -277,7 +277,7 @@ def codes(found: gi.Explanation) -> dict[str, str]:
 
 @pytest.mark.parametrize("tail", ["exponential", "laplace", "student"])
 def test_heavy_tails_are_not_called_clamped(tail: str) -> None:
-    """Trained weights, say: an end that occurs once, and a tail that no normal law has."""
+    """As in trained weights: each extreme occurs once, and the tail is no normal law's."""
     torch.manual_seed(0)
     student = torch.distributions.StudentT(3.0)
     laplace = torch.distributions.Laplace(0.0, 1.0)

@@ -17,7 +17,7 @@ from goodinit.plans.rows import PlanRow
 from goodinit.recipes import names, recipe
 from goodinit.recipes.recipe import Recipe
 
-__all__ = ["Candidate", "candidates", "level_of", "library_recipes"]
+__all__ = ["Candidate", "level_of", "library_recipes", "rank_candidates"]
 
 _OPTIONS: Mapping[str, tuple[Mapping[str, object], ...]] = {
     "he": (
@@ -83,7 +83,7 @@ class Candidate:
         return self.call or '"standard"'
 
 
-def candidates(model: nn.Module, parameters: list[ParameterValues]) -> list[Candidate]:
+def rank_candidates(model: nn.Module, parameters: list[ParameterValues]) -> list[Candidate]:
     """Return all recipes of the library and common practice, the best first.
 
     Args:

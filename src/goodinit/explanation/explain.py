@@ -8,7 +8,7 @@ from goodinit.anatomy import Anatomy, read
 from goodinit.anatomy.centering import subtracted_biases
 from goodinit.anatomy.heads import head_factors
 from goodinit.anatomy.writable import check_module
-from goodinit.explanation.candidates import Candidate, candidates, level_of
+from goodinit.explanation.candidates import Candidate, level_of, rank_candidates
 from goodinit.explanation.chains import chains_by_flow, chains_by_type
 from goodinit.explanation.common_practice import scheme_by_shape
 from goodinit.explanation.context import Context, Verdict
@@ -63,7 +63,7 @@ def explain(model: nn.Module, inputs: Inputs | None = None) -> Explanation:
     anatomy = read(model, inputs)
     check_memory(anatomy)
     parameters = read_values(anatomy)
-    ranked = candidates(model, parameters)
+    ranked = rank_candidates(model, parameters)
     best = _best(ranked, parameters)
     context = _context(model, inputs is not None, anatomy, parameters, ranked, best)
     buffers = [slot for slot in anatomy.slots if slot.buffer]

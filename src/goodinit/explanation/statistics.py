@@ -44,7 +44,7 @@ FEWEST = 2**12  # elements read of each block of a packed parameter: a std withi
 CHUNK = 2**24  # elements scanned for extremes at once: 64 MiB in float32
 TESTS = 6
 GRID = 256  # rows and columns compared: 65,536 values, about as many as MOMENTS
-LEAST_ROWS = 8  # fewer mean squares say little of how they spread
+LEAST_ROWS = 8  # the spread of fewer mean squares is too uncertain
 LEAST_VALUES = 32  # a mean square of fewer values is too skewed for the chi-square
 TINY = 1e-30  # initializers draw nothing this small; memory read as floats is full of it
 EMPTY_TAIL = 1e-6  # of less mass than this the moments cancel in float64
@@ -268,7 +268,7 @@ def cdf(law: Law, values: Tensor) -> Tensor:
 
 
 def _tails(law: Law, value: float) -> tuple[float, float]:
-    """Return (P(x < value), P(x > value)), each precise where it is small."""
+    """Return (P(x < value), P(x > value)), each precise when small."""
     z = (value - law.loc) / law.scale
     if law.kind == "uniform":
         below = min(max((z + 1) / 2, 0.0), 1.0)

@@ -14,7 +14,7 @@ __all__ = ["MARKERS", "legend", "text_plot"]
 
 TICKS = 5  # labels along the y axis, at most: plots are about 13 lines high
 MOST_LAYERS = 8  # labels along the x axis, at most
-# Curves are told apart by marker; the terminal's colors only help.
+# Curves differ by marker; the terminal's colors only help.
 MARKERS = (
     ("●", "blue"),
     ("x", "red"),
