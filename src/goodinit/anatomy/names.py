@@ -107,7 +107,7 @@ def slots(model: nn.Module, prefix: str = "") -> list[Slot]:
             if not address and any(map(is_lazy, slot.tensors)):
                 raise LazyParameterError(
                     f"{slot.name} of {type(module).__name__} has no shape yet: run the model "
-                    f"once on an input, then initialise it"
+                    f"once on an input, then initialize it"
                 )
             first = found.setdefault(address or _identity(slot), slot)
             if first is not slot and address and not _alike(first.tensor, slot.tensor):
@@ -218,7 +218,7 @@ def _hooks(module: nn.Module) -> dict[str, tuple[tuple[str, ...], How]]:
 
 
 def _address(slot: Slot) -> int:
-    """Return where a plain tensor's memory begins, which mostly tells it from all others; or 0."""
+    """Return where a plain tensor's memory begins, which nearly always identifies it; or 0."""
     tensor = slot.tensors[0]
     plain = len(slot.tensors) == 1 and type(tensor) in _PLAIN and tensor.layout is torch.strided
     return tensor.data_ptr() if plain else 0

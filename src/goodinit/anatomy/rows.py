@@ -90,7 +90,7 @@ class Facets:
         neutral: the value at which a scale or an offset changes nothing: 1 for ``x * p``,
             0 for ``x * (1 + p)`` and ``x + p``.
         zero_rows: rows that stay zero (``padding_idx``).
-        guessed: whether the shape alone told.
+        guessed: whether only the shape was known.
         evidence: how it is known, for the plan's ``why``: "linear(x, W)", "nn.Conv2d", "shape".
     """
 

@@ -1,6 +1,6 @@
 """Where the elements of a tensor lie in the one it was made from.
 
-A view shares its base's memory, so its strides tell which axes of the base each of its axes
+A view shares its base's memory, so its strides show which axes of the base each of its axes
 runs over, and over which range: no list of view functions is needed.
 """
 

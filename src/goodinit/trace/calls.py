@@ -1,4 +1,4 @@
-"""What a trace tells: one call of a public torch function, and where it happened."""
+"""What a trace reports: one call of a public torch function, and where it happened."""
 
 # Methods that an observer has are documented in Observer.
 # ruff: noqa: D102
@@ -38,7 +38,7 @@ class Call:
 
 
 class Observer(Protocol):
-    """Listens to a trace. No tensor may be kept longer than the call that brought it."""
+    """Listens to a trace. It may keep no tensor longer than the call that passed it."""
 
     def source(self, original: Tensor, stand_in: Tensor) -> None:
         """A tensor that no call made (a parameter, an input) enters as ``stand_in``."""
@@ -54,7 +54,7 @@ class Observer(Protocol):
 
 
 class NullObserver:
-    """An observer that takes note of nothing."""
+    """An observer that ignores everything."""
 
     def source(self, original: Tensor, stand_in: Tensor) -> None: ...
     def enter(self, path: str, module: nn.Module, args: tuple[Any, ...]) -> None: ...
@@ -101,7 +101,12 @@ class GuardedObserver:
             raise
 
 
-# What operators and aliases are called among functions.
+# How deep results and arguments are searched for tensors. Models nest three or four levels (a cache
+# of layers of pairs). The bound stops at structures that contain themselves; deeper tensors are
+# missed.
+NESTING = 8
+
+# The plain names of operators and aliases.
 _SAME = {
     "__getitem__": "getitem",
     "__setitem__": "setitem",
@@ -173,7 +178,7 @@ def tensors_in(value: object, depth: int = 0) -> Iterator[Tensor]:
     """
     if isinstance(value, Tensor):
         yield value
-    elif isinstance(value, (str, bytes, int, float, type(None))) or depth > 8:
+    elif isinstance(value, (str, bytes, int, float, type(None))) or depth > NESTING:
         return
     elif isinstance(value, Mapping):
         for item in value.values():  # pyright: ignore[reportUnknownVariableType]

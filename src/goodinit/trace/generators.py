@@ -17,16 +17,16 @@ __all__ = ["generators_restored"]
 @contextmanager
 def generators_restored(values: Iterable[object]) -> Generator[None]:
     """Put back the state of each value that is a generator: torch's, Python's or numpy's."""
-    back = [again for value in values if (again := _again(value)) is not None]
+    restorers = [restore for value in values if (restore := _restorer(value)) is not None]
     try:
         yield
     finally:
-        for again in back:
-            again()
+        for restore in restorers:
+            restore()
 
 
-def _again(value: object) -> Callable[[], object] | None:
-    """Return what puts the state back; None of what is no generator."""
+def _restorer(value: object) -> Callable[[], object] | None:
+    """Return a function that restores the state; None if the value is no generator."""
     numpy: Any = sys.modules.get("numpy")
     kept: Any = value
     if isinstance(value, torch.Generator):

@@ -3,8 +3,8 @@
 A parameter or a floating input enters as a tensor on the meta device, so whatever depends on
 one costs no memory. Integers, masks and tables that depend on neither (position ids, causal
 masks, rotary tables) are computed for real, so that a model may ask ``mask.all()`` or
-``lengths.tolist()``. The model is told that all of it lives where it lives itself. Nothing that
-came from outside is ever written to: it enters as a stand-in.
+``lengths.tolist()``. Every tensor claims to be on the model's device. Nothing that came from
+outside is ever written to: a stand-in enters instead.
 """
 
 from __future__ import annotations
@@ -34,6 +34,11 @@ QUERIES = frozenset(
 FAST_PATH = "_nested_tensor_from_mask_left_aligned"
 """Asked by nn.TransformerEncoder whether it may leave padding out, in one fused call that shows
 nothing. Its other fused calls are not made under a mode."""
+
+# torch's functions nest their arguments two levels at most (indices in a tuple, a state in a list).
+# Tensors deeper than this are passed on as they are.
+NESTED_ARGUMENTS = 5
+
 _PLACE = frozenset(("is_meta", "is_cuda", "is_cpu", "is_xpu", "is_mps"))
 _MOVES = frozenset(("to", "cuda", "cpu", "xpu", "type_as", "as_tensor", "asarray", "tensor"))
 
@@ -44,7 +49,7 @@ class MetaTracer(TorchFunctionMode):
     Args:
         observer: what listens.
         inputs: the model's inputs; floating ones go to meta.
-        home: the device that the model is told of.
+        home: the device that every tensor claims to be on.
         real: compute everything for real, with the model's own weights.
         numbers: how the run draws random numbers.
     """
@@ -68,7 +73,7 @@ class MetaTracer(TorchFunctionMode):
         self._stand_ins: dict[int, tuple[Tensor, Tensor]] = {}
 
     def stand_in(self, tensor: Tensor) -> Tensor:
-        """Return what takes a tensor's place: itself, where the trace made it."""
+        """Return what takes a tensor's place: itself if the trace made it."""
         pair = self._stand_ins.get(id(tensor))
         if pair is not None and pair[0] is tensor:
             return pair[1]
@@ -78,9 +83,9 @@ class MetaTracer(TorchFunctionMode):
         return self._replace(tensor, self._enter(tensor))
 
     def _enter(self, tensor: Tensor) -> Tensor:
-        ours = isinstance(tensor, nn.Parameter) or id(tensor) in self._inputs
-        ghostly = ours and (tensor.is_floating_point() or tensor.is_complex())
-        if tensor.is_meta or (ghostly and not self._real):
+        followed = isinstance(tensor, nn.Parameter) or id(tensor) in self._inputs
+        valueless = followed and (tensor.is_floating_point() or tensor.is_complex())
+        if tensor.is_meta or (valueless and not self._real):
             twin = _on_meta(tensor)
         else:
             twin = tensor.detach().clone()
@@ -103,9 +108,9 @@ class MetaTracer(TorchFunctionMode):
         args: tuple[Any, ...] = (),
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
-        return self._called(func, args, kwargs or {})
+        return self._run_call(func, args, kwargs or {})
 
-    def _called(
+    def _run_call(
         self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Any:
         name, inplace = name_of(func)
@@ -116,21 +121,21 @@ class MetaTracer(TorchFunctionMode):
         if name == FAST_PATH:
             return False
         if name in ("device", "get_device") or name in _PLACE:
-            return self._whereabouts(name)
+            return self._claimed_place(name)
         args, kwargs = _map((args, kwargs), self.stand_in)
         given, given_kwargs = args, kwargs
         if not self._real and any(t.is_meta for t in tensors_in((args, kwargs))):
             if inplace and args and isinstance(args[0], Tensor) and not args[0].is_meta:
                 self._replace(args[0], _on_meta(args[0]))
             if name in ("getitem", "setitem", "masked_select") and len(args) > 1:
-                args = (args[0], _counted(args[1]), *args[2:])
+                args = (args[0], _with_positions(args[1]), *args[2:])
                 func = Tensor.__getitem__ if name == "masked_select" else func
             args, kwargs = _map((args, kwargs), self._to_meta)
         if name in _MOVES:
-            args, kwargs = _stay(args, kwargs)
+            args, kwargs = _without_devices(args, kwargs)
             if name in ("cuda", "cpu", "xpu"):
                 func, args, kwargs = Tensor.view_as, (args[0], args[0]), {}
-        result = _shaped(name, args, kwargs)
+        result = _quick_result(name, args, kwargs)
         if name in ("nonzero", "where", "argwhere") and len(args) == 1 and args[0].is_meta:
             result = _positions(args[0])
             as_tuple = name == "where" or kwargs.get("as_tuple", False)
@@ -141,7 +146,7 @@ class MetaTracer(TorchFunctionMode):
         self._observer.call(Call(self.path[-1], name, inplace, given, given_kwargs, result))
         return result
 
-    def _whereabouts(self, name: str) -> object:
+    def _claimed_place(self, name: str) -> object:
         if name == "device":
             return self._home
         if name == "get_device":
@@ -164,7 +169,7 @@ def _on_meta(tensor: Tensor) -> Tensor:
         return torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device="meta")
 
 
-def _counted(index: Any) -> Any:
+def _with_positions(index: Any) -> Any:
     """Return an index with masks as positions, so that their number is known."""
     if isinstance(index, Tensor) and index.dtype is torch.bool:
         where = _positions(index)
@@ -173,25 +178,25 @@ def _counted(index: Any) -> Any:
         return index
     places: list[Any] = []
     for item in cast("tuple[Any, ...]", index):
-        place = _counted(item)
+        place = _with_positions(item)
         places.extend(cast("tuple[Any, ...]", place) if isinstance(place, tuple) else (place,))
     return tuple(places)
 
 
 def _positions(mask: Tensor) -> tuple[Tensor, ...]:
-    """Return where a mask is true; one of unknown values is taken to be true everywhere.
+    """Return where a mask is true; a mask of unknown values counts as true everywhere.
 
-    So the experts that a token may choose are all seen, each with all tokens.
+    So every expert that a token may choose runs, each with all tokens.
     """
     with torch._C.DisableTorchFunction():
         known = torch.ones(mask.shape, dtype=torch.bool) if mask.is_meta else mask
         return known.nonzero(as_tuple=True)
 
 
-def _shaped(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor | None:
-    """Return the result's shape where torch's meta kernel is narrow or slow; None elsewhere.
+def _quick_result(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor | None:
+    """Return a result on meta if torch's own kernel is limited or slow; else None.
 
-    That of ``grouped_mm`` knows bfloat16 only; those of ``linear`` and ``batch_norm`` take
+    That of ``grouped_mm`` takes bfloat16 only; those of ``linear`` and ``batch_norm`` take
     milliseconds in Python, that of ``linear`` seconds the first time.
     """
     if name == "batch_norm" and args and _channels_fit((*args, *kwargs.values())):
@@ -219,7 +224,9 @@ def _channels_fit(given: tuple[Any, ...]) -> bool:
     return channels > 0 and fits and x.numel() > channels
 
 
-def _stay(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+def _without_devices(
+    args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """Drop the devices from the arguments of a function that moves a tensor."""
     kept = args[:1] + tuple(a for a in args[1:] if not isinstance(a, (torch.device, str)))
     return kept, {k: v for k, v in kwargs.items() if k not in ("device", "non_blocking")}
@@ -229,7 +236,7 @@ def _map(value: Any, change: Callable[[Tensor], Tensor], depth: int = 0) -> Any:
     """Return a nest of tuples, lists and dicts with its tensors changed."""
     if isinstance(value, Tensor):
         return change(value)
-    if depth < 5:
+    if depth < NESTED_ARGUMENTS:
         if type(value) in (tuple, list):
             return type(value)(_map(item, change, depth + 1) for item in value)
         if type(value) is dict:

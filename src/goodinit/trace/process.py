@@ -1,7 +1,7 @@
 """What a run changes for the whole process: random numbers, warnings, compiled code.
 
-Runs take turns. Threads that are not ours keep their own warnings, and the numbers that they draw
-from torch's default generator unless the run draws from it too.
+Runs take turns. Other threads keep their warnings, and the numbers that they draw from torch's
+default generator unless the run draws from it too.
 """
 
 from __future__ import annotations
@@ -141,7 +141,7 @@ def _torch_generator_restored() -> Generator[RandomNumbers]:
 
 
 class _ThisThread:
-    """Stands in a warning filter for a pattern: matches what the current thread warns of."""
+    """The pattern of a warning filter that matches whatever the current thread warns about."""
 
     def __init__(self) -> None:
         self._thread: int | None = threading.get_ident()
@@ -156,20 +156,20 @@ class _ThisThread:
 
 @contextmanager
 def _warnings_ignored() -> Generator[None]:
-    """Ignore what this thread warns of: the model will say it again when it is run in earnest.
+    """Ignore this thread's warnings: the model warns again when its user runs it.
 
     ``warnings.catch_warnings`` would silence every thread.
     """
     filters: Any = warnings.filters
     before = list(filters)
     pattern = _ThisThread()
-    ours = ("ignore", pattern, Warning, None, 0)
-    filters.insert(0, ours)
+    own = ("ignore", pattern, Warning, None, 0)
+    filters.insert(0, own)
     try:
         yield
     finally:
         pattern.end()
         with suppress(ValueError):
-            filters.remove(ours)
+            filters.remove(own)
         if filters != before:  # the model set filters
             filters[:] = before

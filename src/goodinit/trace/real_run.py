@@ -1,4 +1,4 @@
-"""Running a model for real, with gradients, without a trace left behind."""
+"""Running a model for real, with gradients, and leaving it as it was."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ class _Listener(TorchFunctionMode):
     """Shows each call of a public torch function to an observer, and lets it run."""
 
     def __init__(
-        self, observer: Observer, change: Change | None, originals: Snapshot, numbers: RandomNumbers
+        self, observer: Observer, change: Change | None, snapshot: Snapshot, numbers: RandomNumbers
     ) -> None:
         super().__init__()
         self.path: list[str] = [""]
         self._observer = observer
         self._change = change
-        self._originals = originals
+        self._snapshot = snapshot
         self._numbers = numbers
 
     def __torch_function__(
@@ -47,7 +47,7 @@ class _Listener(TorchFunctionMode):
             return func(*args, **kwargs)
         if name == FAST_PATH:
             return False
-        self._originals.before(func, name, inplace, args, kwargs)
+        self._snapshot.before(func, name, inplace, args, kwargs)
         with self._numbers.noticed(name, args, kwargs):
             if self._change is None:
                 result = func(*args, **kwargs)
@@ -63,10 +63,10 @@ def real_run(
 ) -> Generator[Callable[..., Any]]:
     """Give a function ``run(observer, names, call, change=None)`` that runs the model for real.
 
-    ``call`` is what is run under the observer; ``change``, given a torch function and its call,
-    returns what shall be the result. With ``grad`` what is made may be differentiated. Afterwards
-    the model's tensors, their gradients, attributes, mode and random state are as before, and the
-    inputs that are named, also if something raised.
+    ``call`` is what runs under the observer. ``change`` takes a torch function and its call, and
+    returns what the call's result is to be. With ``grad`` results can be differentiated. At the
+    end the model's tensors, their gradients, attributes, mode and random state are restored, and
+    so are the inputs given here, also if something raised.
 
     Example:
         >>> class Names:
@@ -90,7 +90,7 @@ def real_run(
     ) -> object:
         guard = GuardedObserver(observer)
         guards.append(guard)
-        listener = _Listener(guard, change, originals, numbers)
+        listener = _Listener(guard, change, snapshot, numbers)
         with module_stack(listener.path, guard, names), listener:
             return call()
 
@@ -100,7 +100,7 @@ def real_run(
     with (
         state_restored(model, devices) as numbers,
         gradients_restored([*model.parameters(), *given]),
-        tensors_restored(model, given) as originals,
+        tensors_restored(model, given) as snapshot,
         torch.set_grad_enabled(grad),
     ):
         try:
@@ -112,21 +112,21 @@ def real_run(
 
 @contextmanager
 def tensors_restored(model: nn.Module, inputs: Iterable[Tensor]) -> Generator[Snapshot]:
-    """Put back what a model writes into its tensors and its inputs, and the flags that it sets."""
+    """Restore the values and flags of a model's tensors and its inputs."""
     with ONE_RUN:
         given, buffers = list(inputs), list(model.buffers())
         at_once = [*buffers, *(t for t in given if t.layout is torch.strided)]
         several = [*model.parameters(), *buffers, *_attributes(model), *given]
         with torch.no_grad():
-            originals = Snapshot(several, at_once)
+            snapshot = Snapshot(several, at_once)
         try:
-            yield originals
+            yield snapshot
         finally:
-            originals.put_back()
+            snapshot.put_back()
 
 
 def _attributes(model: nn.Module) -> Iterator[Tensor]:
-    """Yield the tensors that modules keep beside parameters and buffers."""
+    """Yield the tensors that modules hold besides parameters and buffers."""
     for module in model.modules():
         for value in vars(module).values():
             if isinstance(value, Tensor):
@@ -135,7 +135,7 @@ def _attributes(model: nn.Module) -> Iterator[Tensor]:
 
 @contextmanager
 def gradients_restored(tensors: Iterable[Tensor]) -> Generator[None]:
-    """Take away the gradients that lie on tensors, and put them back."""
+    """Remove the gradients of tensors, and put them back at the end."""
     before = [(t, t.grad) for t in tensors]
     for tensor, _ in before:
         tensor.grad = None

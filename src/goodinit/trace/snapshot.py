@@ -1,4 +1,4 @@
-"""`Snapshot`: tensors as they were before a run, and how they become so again."""
+"""`Snapshot`: tensors as they were before a run, to be restored after it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class _Original:
     Attributes:
         tensor: itself.
         alias: the same memory, whatever ``.data`` is set to. What is written through it isn't
-            counted as a change of the tensor, so that graphs that the caller holds stay good.
+            counted as a change of the tensor, so that the caller's graphs stay valid.
         leaf: whether it had no history.
         requires_grad: whether it required a gradient.
         values: a copy, once there is one.
@@ -35,12 +35,12 @@ class _Original:
 
     def copy(self) -> None:
         if self.values is None:
-            self.values = _once(self.alias).clone()
+            self.values = _without_repeats(self.alias).clone()
 
     def put_back(self) -> None:
         tensor = self.tensor
         if self.values is not None:
-            _once(self.alias).copy_(self.values)
+            _without_repeats(self.alias).copy_(self.values)
         if _place(tensor) != _place(self.alias):
             tensor.data = self.alias
         # What a view has from a graph can't be taken from it again.
@@ -54,11 +54,11 @@ class Snapshot:
     """Tensors as they were before a run.
 
     Parameters may fill the memory, and few models write to them: they are copied when a call is
-    about to. Running statistics are written by functions that don't look it: buffers are copied at
-    once.
+    about to write. Running statistics are written by functions whose names don't show it: buffers
+    are copied at once.
 
     Args:
-        several: what to put back.
+        several: what to restore.
         at_once: those of them to copy now.
     """
 
@@ -72,7 +72,7 @@ class Snapshot:
             self._kept[id(tensor)].copy()
 
     def _keep(self, tensor: Tensor) -> None:
-        # A sparse tensor's own values are out of reach through .data.
+        # The values of a sparse tensor can't be reached through .data.
         alias = tensor.data if tensor.layout is torch.strided else tensor
         original = _Original(tensor, alias, tensor.is_leaf, tensor.requires_grad)
         self._kept[id(tensor)] = original
@@ -87,7 +87,7 @@ class Snapshot:
         kwargs: Mapping[str, Any],
     ) -> None:
         """Copy what a call is about to write to."""
-        for tensor in _written(func, name, inplace, args, kwargs):
+        for tensor in _tensors_written(func, name, inplace, args, kwargs):
             for original in self._by_memory.get(_memory(tensor), ()):
                 with torch.no_grad():
                     original.copy()
@@ -99,7 +99,7 @@ class Snapshot:
             original.put_back()
 
 
-def _written(
+def _tensors_written(
     func: Callable[..., Any],
     name: str,
     inplace: bool,
@@ -110,13 +110,13 @@ def _written(
     if inplace and name == "data":
         return  # another memory, and this one is kept
     if inplace or kwargs.get("inplace"):
-        # An optimizer's fused step writes to most of its lists.
+        # The fused step of an optimizer writes to most of its lists.
         yield from tensors_in((args if name.startswith("fused") else args[:1]) or kwargs)
     if kwargs.get("out") is not None:
         yield from tensors_in(kwargs["out"])
-    if kwargs.get("max_norm") is not None:  # an embedding that shortens rows
+    if kwargs.get("max_norm") is not None:  # an embedding that renormalizes rows
         yield from tensors_in(args)
-    # An operator of one's own says in its schema what it writes to.
+    # The schema of a custom operator says what it writes to.
     schema = getattr(getattr(func, "default", func), "_schema", None)
     for at, argument in enumerate(schema.arguments if schema else ()):
         if argument.alias_info is not None and argument.alias_info.is_write:
@@ -136,8 +136,8 @@ def _place(tensor: Tensor) -> tuple[object, ...]:
     return tensor.data_ptr(), tensor.shape, tensor.stride(), tensor.dtype
 
 
-def _once(tensor: Tensor) -> Tensor:
-    """Return each element once, of a tensor that repeats them by ``expand``: for writes."""
+def _without_repeats(tensor: Tensor) -> Tensor:
+    """Return a view without the repeats of ``expand``, which can't be written to."""
     if tensor.layout is torch.strided and tensor.numel():
         for axis, stride in enumerate(tensor.stride()):
             if not stride:
