@@ -1,9 +1,9 @@
 """Which layer of how many a parameter is in.
 
 A layer is a module of which the model runs several in a row, one on the other's output: a
-transformer's block, a ResNet's. A stage that is itself a row of such modules is none, nor is
-what lies inside a layer, nor are experts, which run side by side. In a model without such
-modules each weight is a layer, or, where it has a residual stream, two branches are.
+transformer's block, a ResNet's. A stage that is itself a row of such modules is not a layer, nor
+is a module inside a layer, nor are experts, which run side by side. In a model without such
+modules each weight is a layer, or, if it has a residual stream, every two branches are.
 """
 
 from __future__ import annotations

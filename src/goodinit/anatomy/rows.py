@@ -1,4 +1,4 @@
-"""The rows: what is known of one parameter or buffer of a model."""
+"""The rows: what is known about one parameter or buffer of a model."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Kind = Literal[
     "other",
 ]
 Part = Literal[
-    "weight",  # nothing more is known of it
+    "weight",  # a weight with no more specific part
     "bias",
     "q",
     "k",
@@ -75,7 +75,7 @@ class Block:
 class Facets:
     """What a parameter is, apart from its name and shape: what rules can ask for.
 
-    Module types give a first answer and the data flow, where there is one, the last.
+    Module types are asked first. The data flow, if there is one, overrides them.
 
     Attributes:
         kind: one of ``KINDS``.

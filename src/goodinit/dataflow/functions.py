@@ -1,10 +1,10 @@
-"""What each torch function does to a signal, in a word.
+"""What each torch function does to a signal, as one of a few roles.
 
 view        the same numbers in another shape
 cast        the same numbers in another dtype, device or memory, or with some dropped
-pointwise   numbers of one tensor, changed little (rounding, clamping, masks)
+pointwise   each number of one tensor, changed little (rounding, clamping, masks)
 activation  a nonlinear function of each number, as used between layers
-bend        a nonlinear function of each number that isn't (exp, log, sqrt, ...)
+bend        another nonlinear function of each number (exp, log, sqrt, ...)
 add, mul    sum or product of two tensors
 contract    sums products over an axis
 norm        divides by a norm or standard deviation

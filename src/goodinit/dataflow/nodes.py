@@ -1,4 +1,4 @@
-"""The nodes of a data-flow graph, and what is known of the tensors between them."""
+"""The nodes of a data-flow graph, and what is known about the tensors between them."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Origin:
 
 @dataclass(slots=True)
 class Value:
-    """What is known of a tensor.
+    """What is known about a tensor.
 
     Attributes:
         node: number of the node that made it.
@@ -72,7 +72,6 @@ class Use:
         fan_out: number of outputs that one input feeds.
         groups, stride, transposed: of a convolution.
         origin: the parameter's axes as they were used.
-        fixed: whether the operand holds one index of a stacked axis only (``W[3]``).
         counted: of a lookup, whether the indices count positions.
         places: of an einsum, (axis of the parameter, axis of the result) for each output axis.
     """
@@ -104,7 +103,7 @@ class Node:
         role: what the function does to the signal: see ``functions.py``.
         path: dotted path of the module that called.
         inputs: the nodes that its tensor arguments came from, in order.
-        operands: what is known of the tensor arguments, in order.
+        operands: what is known about the tensor arguments, in order.
         shape: shape of its (first) result.
         live: whether it depends on the model's inputs.
         signals: the operands that depend on the inputs and are no weights: activations.

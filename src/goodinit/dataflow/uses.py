@@ -20,13 +20,13 @@ __all__ = ["uses_of"]
 
 
 class Known(Protocol):
-    """What a graph knows of tensors."""
+    """What a graph knows about tensors."""
 
     nodes: list[Node]
     shapes: dict[int, tuple[int, ...]]
 
     def value(self, tensor: Tensor) -> Value:
-        """Return what is known of a tensor."""
+        """Return what is known about a tensor."""
         ...
 
 
