@@ -82,3 +82,19 @@ def test_a_scale_says_whether_it_follows_a_norm(normalize: bool, evidence: str) 
 
     row = next(row for row in read(Net(), torch.ones(2, 8)).rows if row.name == "scale")
     assert row.facets.evidence == evidence
+
+
+def test_of_an_attention_the_values_alone_are_added_to_the_stream() -> None:
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.q, self.k, self.v = nn.Linear(8, 8), nn.Linear(8, 8), nn.Linear(8, 8)
+            self.last = nn.Linear(8, 3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            operands = self.q(x), self.k(x), self.v(x)
+            return self.last(x + nn.functional.scaled_dot_product_attention(*operands))
+
+    plan = gi.plan(Net(), "standard", inputs=torch.ones(2, 5, 8))
+    ends = [plan[f"{name}.weight"].ends_residual for name in ("q", "k", "v", "last")]
+    assert ends == [False, False, True, False]
