@@ -11,7 +11,6 @@ from goodinit._common.text import several
 from goodinit.adapters.piecewise import module_writer
 from goodinit.errors import UnresolvedError
 from goodinit.plans.plan import plan
-from goodinit.recipes import as_recipe
 from goodinit.recipes.by_name import RecipeLike
 from goodinit.trace import Inputs
 
@@ -57,7 +56,7 @@ def fsdp(
         >>> net[2].bias.tolist()
         [0.0, 0.0]
     """
-    planned = plan(model, as_recipe(recipe), inputs=inputs)
+    planned = plan(model, recipe, inputs=inputs)
     lost = [row.name for row in planned if row.unresolved]
     if lost:
         raise UnresolvedError(

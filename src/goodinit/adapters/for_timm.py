@@ -8,7 +8,6 @@ from torch import nn
 
 from goodinit.adapters.piecewise import module_writer
 from goodinit.plans.plan import plan
-from goodinit.recipes import as_recipe
 from goodinit.recipes.by_name import RecipeLike
 from goodinit.streams import fresh_seed
 from goodinit.trace import Inputs
@@ -53,7 +52,7 @@ def timm(
         >>> net[2].bias.tolist()
         [0.0, 0.0]
     """
-    planned = plan(model, as_recipe(recipe), inputs=inputs)
+    planned = plan(model, recipe, inputs=inputs)
     write = module_writer(model, planned, fresh_seed() if seed is None else seed)
 
     def fn(module: nn.Module, name: str = "") -> None:

@@ -28,7 +28,9 @@ from goodinit.plans.keep import KeepLike
 from goodinit.plans.plan import Plan, collector_paused, plan_and_slots
 from goodinit.plans.resolve import Matcher, resolve_row
 from goodinit.plans.rows import PlanRow
+from goodinit.recipes.by_name import RecipeLike, as_recipe
 from goodinit.recipes.recipe import Recipe
+from goodinit.recipes.rule import Rule, sel
 from goodinit.schemes import Layout, Scheme
 from goodinit.streams import Stream, fresh_seed, stream_of
 from goodinit.trace import Inputs
@@ -138,7 +140,7 @@ def apply_own_(
 
 def init_(
     target: nn.Module | Tensor,
-    recipe: Recipe,
+    recipe: RecipeLike = "standard",
     *,
     inputs: Inputs | None = None,
     seed: int | None = None,
@@ -146,15 +148,35 @@ def init_(
     prefix: str = "",
     materialize: str | torch.device | None = None,
 ) -> Plan:
-    """Plan and apply; see ``plan`` and ``apply_`` for the arguments and errors.
+    """Initialize a model, a layer or a tensor in place. Returns the plan that was applied.
 
-    A plain tensor is read as a weight [out, in, *window]. Of ``keep``, only the old part of a
-    parameter that has grown is copied; the rest is in the model already.
+    Args:
+        target: a module; or a tensor, whose fans are computed from its shape [out, in, *window].
+        recipe: as for ``plan``.
+        inputs: as for ``plan``.
+        seed: a non-negative integer; equal seeds give identical values. If None, a seed is drawn
+            from torch's default CPU generator, so ``torch.manual_seed`` applies.
+        keep: as for ``plan``. The old part of a parameter that has grown is copied from the
+            checkpoint.
+        prefix: as for ``plan``. Values depend on names:
+            ``init_(model.encoder, ..., prefix="encoder")`` draws the same values as
+            ``init_(model, ...)``. Without a prefix, equal layers get equal values from one seed.
+        materialize: a device such as "cpu"; parameters and buffers on meta are allocated there.
+
+    Raises:
+        GoodinitError: as for ``plan`` and ``apply_``, before anything is written.
+
+    Example:
+        >>> from goodinit.schemes import Constant, XavierUniform
+        >>> layer = nn.Linear(100, 50)
+        >>> drawn = init_(layer, {"weight": XavierUniform(), "bias": Constant(0.01)}, seed=0)
+        >>> drawn["bias"].mean, drawn["weight"].fan_in
+        (0.01, 100)
     """
     if isinstance(target, Tensor):
         if inputs is not None or materialize is not None or keep != ():
             raise RecipeError("inputs, keep and materialize are for modules, not for one tensor")
-        return _init_tensor_(target, recipe, seed, prefix)
+        return _init_tensor_(target, _tensor_recipe(recipe), seed, prefix)
     check_module(target, "init_")
     values = open_checkpoint(keep)
     kept = keep if values is None else values
@@ -166,7 +188,7 @@ def init_(
 def load_(
     model: nn.Module,
     checkpoint: str | PathLike[str] | Mapping[str, object],
-    recipe: Recipe,
+    recipe: RecipeLike = "standard",
     *,
     inputs: Inputs | None = None,
     seed: int | None = None,
@@ -174,12 +196,32 @@ def load_(
     prefix: str = "",
     materialize: str | torch.device | None = None,
 ) -> Plan:
-    """Copy a checkpoint into a model, and draw what the checkpoint doesn't have.
+    """Load a checkpoint into a model and draw what is missing from it: a new head, a new adapter.
 
-    See ``plan`` and ``apply_`` for the other arguments and errors.
+    If a parameter is larger than the checkpoint's, the old values fill its first indices and the
+    rest is drawn: new rows of an embedding, new input channels. If one matrix has become several
+    stacked ones (experts), each is a copy with noise, ``AddNoise()``. The plan lists both.
+
+    Args:
+        model: any module. On meta, with ``materialize``, no value is computed twice.
+        checkpoint: a state dict, or the path of a safetensors file.
+        recipe: as for ``plan``; applied to what the checkpoint does not contain.
+        inputs: as for ``plan``.
+        seed: as for ``init_``.
+        draw: names or globs to draw although the checkpoint contains them: ``"head.*"``.
+        prefix: as for ``plan``.
+        materialize: as for ``init_``.
 
     Raises:
-        CheckpointError: it can't be read, or a value doesn't fit; before anything is written.
+        CheckpointError: a file that can't be read, or values that don't fit.
+        GoodinitError: as for ``plan`` and ``apply_``, before anything is written.
+
+    Example:
+        >>> old = nn.Embedding(100, 8)
+        >>> new = nn.Embedding(104, 8)
+        >>> plan = load_(new, old.state_dict(), "gpt2", seed=0)
+        >>> torch.equal(new.weight[:100], old.weight), plan["weight"].blocks[1].box
+        (True, ((100, 104), (0, 8)))
     """
     check_module(model, "load_")
     values = open_checkpoint(checkpoint)
@@ -281,6 +323,20 @@ def _init_tensor_(tensor: Tensor, recipe: Recipe, seed: int | None, prefix: str)
     stream = stream_of(seed)
     rows, findings = write_((planned,), {slot.name: slot}, stream)
     return Plan(rows, recipe.name, "one tensor", "", findings, stream.seed)
+
+
+def _tensor_recipe(recipe: RecipeLike) -> Recipe:
+    if isinstance(recipe, Mapping):
+        raise RecipeError(
+            "recipe: a mapping is for modules. Pass one scheme for one tensor: "
+            "gi.init_(tensor, gi.HeNormal())"
+        )
+    # On a model a lone scheme is for weights; one tensor may be a bias.
+    return (
+        Recipe([Rule(sel.all(), recipe)], repr(recipe))
+        if isinstance(recipe, Scheme)
+        else as_recipe(recipe)
+    )
 
 
 def _tensor_row(name: str, tensor: Tensor) -> Row:

@@ -31,7 +31,7 @@ from goodinit.plans.plan_findings import find_in_plan
 from goodinit.plans.plan_table import plan_html, plan_text
 from goodinit.plans.resolve import resolve
 from goodinit.plans.rows import PlanRow
-from goodinit.recipes.recipe import Recipe
+from goodinit.recipes.by_name import RecipeLike, as_recipe
 from goodinit.trace import Inputs
 
 __all__ = ["Plan", "collector_paused", "plan", "plan_and_slots"]
@@ -52,7 +52,7 @@ class Plan(Result[PlanRow]):
         seed: the seed that the plan was applied with; None before. Not part of the digest.
 
     Example:
-        >>> from goodinit.recipes.rule import Rule, sel
+        >>> from goodinit.recipes import Recipe, Rule, sel
         >>> from goodinit.schemes import Zeros
         >>> planned = plan(nn.Linear(3, 2), Recipe([Rule(sel.all(), Zeros())], "mine"))
         >>> planned, planned.ok, planned["bias"].scheme
@@ -156,23 +156,24 @@ class Plan(Result[PlanRow]):
 
 def plan(
     model: nn.Module,
-    recipe: Recipe,
+    recipe: RecipeLike = "standard",
     *,
     inputs: Inputs | None = None,
     keep: KeepLike = (),
     prefix: str = "",
 ) -> Plan:
-    """Return what a recipe would do to a model. Writes nothing.
+    """Return what a recipe would do to a model: one row per parameter. Writes nothing.
 
     Args:
-        model: any module; it may be on meta.
-        recipe: what to draw where; it must cover every parameter.
-        inputs: a tensor, a tuple of positional arguments or a dict of keyword arguments. If
-            given, the model is run once, and the data flow determines kinds, fans, activations
-            and residual ends. If None, module types do.
-        keep: names, globs, a state dict or a safetensors file: parameters that are already
-            loaded and must not be written. If a parameter has grown since, the old part is kept
-            and the rest is drawn.
+        model: any module; it may be on the meta device.
+        recipe: a Recipe, its name, a TOML file, a scheme, or a mapping from module types or globs
+            to schemes.
+        inputs: a tensor, a tuple of positional arguments or a dict of keyword arguments. If given,
+            the model is run once, and the data flow determines kinds, fans, activations and
+            residual ends. If None, module types do.
+        keep: names, globs, a state dict or the path of a safetensors file: parameters that are
+            already loaded and must not be written. If a parameter is larger than its value in the
+            state dict (an embedding with new rows), the old part is kept and the rest is drawn.
         prefix: prepended to each name, if ``model`` is a part of a larger model.
 
     Raises:
@@ -185,23 +186,22 @@ def plan(
         TraceError: the model raised on these inputs.
 
     Example:
-        >>> from goodinit.recipes.rule import Rule, sel
-        >>> from goodinit.schemes import LeCunNormal, Zeros
-        >>> net = nn.Sequential(nn.Linear(100, 10))
-        >>> planned = plan(net, Recipe([Rule(sel.all(), Zeros()), Rule(nn.Linear, LeCunNormal())]))
-        >>> planned["0.weight"].fan_in, planned["0.weight"].std
-        (100, 0.1)
+        >>> import torch
+        >>> from goodinit.schemes import XavierUniform
+        >>> with torch.device("meta"):
+        ...     net = nn.Sequential(nn.Linear(100, 50), nn.ReLU(), nn.Linear(50, 10))
+        >>> plan(net, XavierUniform())["2.weight"].fan_in
+        50
     """
     return plan_and_slots(model, recipe, inputs=inputs, keep=keep, prefix=prefix)[0]
 
 
 def plan_and_slots(
-    model: nn.Module, recipe: Recipe, *, inputs: Inputs | None, keep: KeepLike, prefix: str
+    model: nn.Module, recipe: RecipeLike, *, inputs: Inputs | None, keep: KeepLike, prefix: str
 ) -> tuple[Plan, tuple[Slot, ...]]:
     """Return a plan, and where its rows are in the model: a plan itself holds no tensors."""
     check_module(model, "plan")
-    if not isinstance(recipe, Recipe):  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise RecipeError(f"plan takes a Recipe, got {recipe!r}")
+    recipe = as_recipe(recipe)
     if not isinstance(prefix, str) or prefix != prefix.strip("."):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise RecipeError(f"prefix is a dotted name such as 'encoder', got {prefix!r}")
     with collector_paused():

@@ -6,9 +6,10 @@ import copy
 import math
 import statistics
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from os import PathLike
+from typing import cast
 
 from torch import nn
 
@@ -18,7 +19,8 @@ from goodinit._common.text import html_table, number, table
 from goodinit.applying.apply import apply_
 from goodinit.errors import ModelError, SignalError
 from goodinit.findings import Finding
-from goodinit.plans.plan import Plan
+from goodinit.plans.plan import Plan, plan
+from goodinit.recipes.by_name import RecipeLike, as_recipe
 from goodinit.signal.checks import Loss, check_count
 from goodinit.signal.measure import measure
 from goodinit.signal.rows import Signal, SignalRow
@@ -125,34 +127,56 @@ class Comparison(Result[ComparisonRow]):
 def compare(
     model: nn.Module,
     inputs: Inputs,
-    plans: Mapping[str, Plan],
+    recipes: Iterable[RecipeLike] | Mapping[str, RecipeLike],
     *,
     seeds: int = 5,
     loss: Loss | None = None,
 ) -> Comparison:
-    """Draw each plan with seeds 0, 1, ... into a copy of the model, and measure it.
+    """Initialize copies of a model by several recipes and seeds, and measure their signals.
+
+    The model may be on the meta device. One copy at a time is drawn and measured; the model
+    itself is not changed.
 
     Args:
-        model: may be on meta; it is not written to.
+        model: any module that can be copied.
         inputs: as for ``measure``.
-        plans: the plans by their names in the comparison.
-        seeds: how many; at least 1.
+        recipes: several, each as for ``plan``; the keys of a mapping name them.
+        seeds: number of draws of each recipe, with the seeds 0, 1, ...
         loss: as for ``measure``.
 
+    Returns:
+        One signal per recipe and seed. It prints as one line per recipe: the second moment and
+        the cosine between samples at the last layer, the gradient's squared norm at the first
+        layer over that at the last, the loss (all medians), and how often each finding occurred.
+
     Raises:
-        SignalError: as for ``measure``; fewer than one seed.
-        ModelError: the model can't be copied.
+        GoodinitError: as for ``plan``, ``apply_`` and ``measure``.
+
+    Example:
+        >>> import torch
+        >>> layers = [layer for _ in range(30) for layer in (nn.Linear(64, 64), nn.ReLU())]
+        >>> net = nn.Sequential(*layers)
+        >>> x = torch.randn(32, 64, generator=torch.manual_seed(0))
+        >>> found = compare(net, x, ["he", "xavier"], seeds=2)
+        >>> found.signals["he"][0].ok, [f.code for f in found.signals["xavier"][0].findings]
+        (True, ['GI102'])
     """
     seeds = check_count(seeds, "seeds", 1, "a comparison")
-    if not plans:
+    if isinstance(recipes, Mapping):
+        by_name = cast("Mapping[str, RecipeLike]", recipes)
+    else:
+        several = [recipes] if isinstance(recipes, str) else recipes
+        by_name = {as_recipe(each).name: each for each in several}
+    if not by_name:
         raise SignalError("a comparison needs at least one recipe")
+    plans = {name: plan(model, each, inputs=inputs) for name, each in by_name.items()}
     signals: dict[str, list[Signal]] = {}
-    for name, plan in plans.items():
+    for name, planned in plans.items():
         for seed in range(seeds):
             drawn = _copy(model)
-            apply_(drawn, plan, seed=seed, materialize="cpu")
+            apply_(drawn, planned, seed=seed, materialize="cpu")
             signals.setdefault(name, []).append(measure(drawn, inputs, loss))
-    return Comparison(signals, dict(plans))
+    return Comparison(signals, plans)
 
 
 def _copy(model: nn.Module) -> nn.Module:
