@@ -14,7 +14,7 @@ from goodinit._common.threads import one_thread, use_one_thread
 __all__ = ["haar"]
 
 COLUMNS = 512
-"""Columns of a matrix that one thread computes: enough for BLAS to be fast."""
+"""Columns of a matrix that one thread computes. A change of it may change the last bits."""
 
 PANEL = 128
 """Reflections that are applied together. A change of it changes the last bits."""

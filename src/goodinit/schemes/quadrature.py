@@ -20,7 +20,7 @@ CONVERGED = (
 )
 USABLE = 1e-7  # the same summed over the panels that never converge: float32's eps, as of a cast
 ROUNDS = 60  # of halving: a panel is then as narrow as float64 resolves
-PANELS = 2000  # at once: kinks and jumps need tens, noise would need more and more
+PANELS = 2000  # at once: more than any smooth function needs, so that noise ends the halving
 
 
 @functools.cache

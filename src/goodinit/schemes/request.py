@@ -27,7 +27,7 @@ FEWEST_WORDS = 1 << 24
 """Of a stream's 2**32, so that an interval has at least float32's 24 bits to choose from."""
 
 NEWTON_STEPS = 10
-"""Convergence is quadratic; more steps change no bit in any interval of the tests."""
+"""Convergence is quadratic: the rest is rounding noise, so a change of it changes the last bits."""
 
 LEAST_CHANCE = 2.0**-33
 """Half a step of the stream's uniform: keeps log(1 - chance) finite at both ends."""

@@ -17,8 +17,7 @@ INSTRUCTION_SET = 0
 """The number of an instruction set (portable 1, AVX2 2, AVX-512 3); 0 is the best there is."""
 
 LONGEST_RUN = 64
-"""Longest strided run written at once; longer runs are split into PIECEs. 64 cache lines of 64
-bytes fit into a first-level cache many times over."""
+"""Longest strided run written at once: 64 cache lines. Longer runs are split into PIECEs."""
 
 PIECE = 8
 """Elements of a piece; the neighboring runs then reuse the cache lines that it touched."""
