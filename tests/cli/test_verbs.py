@@ -134,7 +134,7 @@ class TestDiff:
         [
             (["he", "xavier"], "pass --target"),
             (["nowhere.json", "nowhere.json"], "nowhere.json can't be read"),
-            (["toy.json", "toy.json"], "toy.json: no JSON: Expecting property name"),
+            (["toy.json", "toy.json"], "toy.json: not valid JSON: Expecting property name"),
         ],
     )
     def test_wrong_calls(self, call, folder, argv, message):

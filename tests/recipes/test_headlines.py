@@ -109,14 +109,9 @@ def rectified() -> nn.Module:
     )  # fmt: skip
 
 
-class Relu6(nn.Module):
-    def forward(self, x: Tensor) -> Tensor:
-        return nn.functional.relu6(x)
-
-
 def rectified_otherwise() -> nn.Module:
     return nn.Sequential(
-        nn.Linear(100, 200), nn.RReLU(), nn.Linear(200, 300), Relu6(),
+        nn.Linear(100, 200), nn.RReLU(), nn.Linear(200, 300), nn.ReLU6(),
         nn.Linear(300, 100), nn.ELU(), nn.Linear(100, 100), nn.LeakyReLU(),
     )  # fmt: skip
 

@@ -89,8 +89,8 @@ def read(
 
 RECIPE_PLACE = (
     r"(rule [1-9]\d*(, [^:]+)?: .|(rule|name|why|goodinit_recipe): .|[\w-]+: unknown|'.*': unknown"
-    r"|no (recipe|rule): .|no UTF-8 text \(.*at line [1-9]\d*\)|(more than|nested) ."
-    r"|no TOML: .*(\(at (line [1-9]\d*, column [1-9]\d*|end of document)\)|digits)$)"
+    r"|not a recipe: .|no rule: .|not UTF-8 text \(.*at line [1-9]\d*\)|(more than|nested) ."
+    r"|not valid TOML: .*(\(at (line [1-9]\d*, column [1-9]\d*|end of document)\)|digits)$)"
 )
 
 

@@ -242,8 +242,8 @@ ONES = 'where = "*"\nscheme = "Ones"\n'
 
 
 PLACES = [
-    ("", "no recipe", "goodinit_recipe = 1"),
-    ("\n\nname = 'x'", "no recipe", "goodinit_recipe = 1"),
+    ("", "not a recipe", "goodinit_recipe = 1"),
+    ("\n\nname = 'x'", "not a recipe", "goodinit_recipe = 1"),
     ("# new\ngoodinit_recipe = 2", "goodinit_recipe", "reads version 1, not 2"),
     ("\ngoodinit_recipe = true", "goodinit_recipe", "not True"),
     ("goodinit_recipe = 1\nname = 'x'\n\n", "no rule", r"\[\[rule\]\]"),
@@ -252,11 +252,15 @@ PLACES = [
     ("goodinit_recipe = 1\nrule = [\n3]", "rule 1", "a rule is a table"),
     ("goodinit_recipe = 1\nnmae = 'x'", "nmae", "unknown.*Did you mean 'name'"),
     ("goodinit_recipe = 1\nwhy = 3\n[[rule]]\n" + ONES, "why", "a text is expected, not 3"),
-    ("goodinit_recipe = 1\n[[rule]\n", "no TOML", r"Expected ']]' .*\(at line 2, column 7\)$"),
-    ("goodinit_recipe = 1\nname = 'x", "no TOML", r"\(at end of document\)$"),
-    ("goodinit_recipe = 1\nname = '''x\n\n\ny", "no TOML", r"\(at end of document\)$"),
-    ("goodinit_recipe = 1\ngoodinit_recipe = 1", "no TOML", r"\(at end of document\)$"),
-    ("a = 1\na = 1\n", "no TOML", r"\(at line 2, column 6\)$"),
+    (
+        "goodinit_recipe = 1\n[[rule]\n",
+        "not valid TOML",
+        r"Expected ']]' .*\(at line 2, column 7\)$",
+    ),
+    ("goodinit_recipe = 1\nname = 'x", "not valid TOML", r"\(at end of document\)$"),
+    ("goodinit_recipe = 1\nname = '''x\n\n\ny", "not valid TOML", r"\(at end of document\)$"),
+    ("goodinit_recipe = 1\ngoodinit_recipe = 1", "not valid TOML", r"\(at end of document\)$"),
+    ("a = 1\na = 1\n", "not valid TOML", r"\(at line 2, column 6\)$"),
     (START + 'scheme = "Ones"', "rule 1", "the rule doesn't say where"),
     (START + 'where = "*"', "rule 1", "the rule doesn't say scheme"),
     (START + ONES + "std = 1", "rule 1, std", "unknown"),
@@ -365,9 +369,9 @@ PLACES = [
         f"more than {MOST_DOTTED} names joined by dots (at line 2)",
         "$",
     ),
-    ("a = 1\nb = " + "9" * 5000, "no TOML", "a number has too many digits"),
+    ("a = 1\nb = " + "9" * 5000, "not valid TOML", "a number has too many digits"),
     ("a = 1\nb = '\ud800'", "half of a surrogate pair, which is no character", "$"),
-    ("a = 1\nb = '\0'", "no TOML", r"\(at line 2, column 6\)$"),
+    ("a = 1\nb = '\0'", "not valid TOML", r"\(at line 2, column 6\)$"),
 ]
 
 
@@ -392,11 +396,11 @@ def test_a_key_as_long_as_may_be_is_read() -> None:
 @pytest.mark.parametrize(
     ("raw", "says"),
     [
-        (b"", "no recipe"),
-        (b"\xef\xbb\xbf", "no recipe"),
-        (b"a = 1\n\nb = '\xff'", r"no UTF-8 text .*at line 3\)"),
-        ("a = 1".encode("utf-16"), r"no UTF-8 text .*at line 1\)"),
-        (b"\0", r"no TOML: .*\(at line 1, column 1\)"),
+        (b"", "not a recipe"),
+        (b"\xef\xbb\xbf", "not a recipe"),
+        (b"a = 1\n\nb = '\xff'", r"not UTF-8 text .*at line 3\)"),
+        ("a = 1".encode("utf-16"), r"not UTF-8 text .*at line 1\)"),
+        (b"\0", r"not valid TOML: .*\(at line 1, column 1\)"),
         (b"#" * (LARGEST + 1), f"more than {LARGEST} bytes"),
     ],
 )

@@ -88,13 +88,13 @@ def _stacked(
     name: int,
     limit: int,
 ) -> list[str]:
-    """Return the table with two lines a row; the widest column gives up what doesn't fit."""
+    """Return the table with two lines a row; the widest columns give up what doesn't fit."""
     others = [at for at in range(len(widths)) if at > name]
     kept = [widths[at] for at in others]
-    total = len(INDENT) + sum(kept) + len(GAP) * (len(kept) - 1)
-    widest = kept.index(max(kept))
-    kept[widest] = max(kept[widest] - max(total - limit, 0), LEAST)
-    total = len(INDENT) + sum(kept) + len(GAP) * (len(kept) - 1)
+    between = len(INDENT) + len(GAP) * (len(kept) - 1)
+    while between + sum(kept) > limit and max(kept) > LEAST:
+        kept[kept.index(max(kept))] -= 1
+    total = between + sum(kept)
     aligned = {n for n, at in enumerate(others) if at in right}
     out: list[str] = []
     for line in (head, *lines):

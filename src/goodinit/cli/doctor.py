@@ -137,10 +137,12 @@ def _thread_counts() -> Line:
     """Draw with one thread, and with all or at least two."""
     law, before = GOLDEN[0][1], torch.get_num_threads()
     drawn: list[torch.Tensor] = []
-    for threads in (1, max(before, 2)):
-        torch.set_num_threads(threads)
-        drawn.append(Stream(7).draw("fc.weight", law, (MANY,)))
-    torch.set_num_threads(before)
+    try:
+        for threads in (1, max(before, 2)):
+            torch.set_num_threads(threads)
+            drawn.append(Stream(7).draw("fc.weight", law, (MANY,)))
+    finally:
+        torch.set_num_threads(before)
     same = torch.equal(*drawn)
     text = f"{'same' if same else 'other'} bits with 1 and with {max(before, 2)}"
     return Line("threads", text, same)

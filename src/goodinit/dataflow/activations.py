@@ -64,8 +64,8 @@ def activation_name(f: object) -> str | None:
 def activation_call(name: str, args: Sequence[object], kwargs: Mapping[str, object]) -> str:
     """Return the same text for a call of an activation function, its input left out.
 
-    >>> activation_call("leaky_relu", (0.2,), {}), activation_call("gelu", (), {})
-    ('leaky_relu(0.2)', 'gelu')
+    >>> activation_call("leaky_relu", (0.2,), {}), activation_call("hardtanh", (0, 6), {})
+    ('leaky_relu(0.2)', 'relu6')
     """
     if name == "gelu":
         return "gelu_tanh" if kwargs.get("approximate") == "tanh" else name
@@ -82,4 +82,6 @@ def _with(
 ) -> str:
     if values == defaults:
         return name
+    if name == "hardtanh" and list(values.values()) == [0.0, 6.0]:
+        return "relu6"  # which is how torch computes it
     return f"{name}({', '.join(f'{value:g}' for value in values.values())})"

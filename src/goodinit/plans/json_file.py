@@ -91,7 +91,7 @@ def parse(raw: bytes) -> object:
     """Return the data in UTF-8 JSON; what JSON has no numbers for is left to ``read_plan``.
 
     Raises:
-        PlanFileError: it is no JSON; the message has the line.
+        PlanFileError: it is not valid JSON; the message has the line.
     """
     try:
         return json.loads(
@@ -101,9 +101,9 @@ def parse(raw: bytes) -> object:
         )
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
-        raise PlanFileError(f"no UTF-8 text: line {line}. {_SAVE_AGAIN}") from error
+        raise PlanFileError(f"not UTF-8 text: line {line}. {_SAVE_AGAIN}") from error
     except ValueError as error:
-        raise PlanFileError(f"no JSON: {error}. {_SAVE_AGAIN}") from error
+        raise PlanFileError(f"not valid JSON: {error}. {_SAVE_AGAIN}") from error
     except RecursionError as error:
         raise PlanFileError(f"nested too deeply. {_SAVE_AGAIN}") from error
 

@@ -122,7 +122,7 @@ def load(path: str | PathLike[str]) -> Recipe:
         text = raw.decode("utf-8")
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
-        what = f"no UTF-8 text ({error.reason}, at line {line}); save it as UTF-8"
+        what = f"not UTF-8 text ({error.reason}, at line {line}); save it as UTF-8"
         raise RecipeFileError(f"{source}: {what}") from error
     return loads(text, source)
 
@@ -145,14 +145,14 @@ def _parse(text: str) -> dict[str, object]:
         message = str(error)
         place = re.search(r" \(at [^()]*\)$", message)
         what, where = (message[: place.start()], place[0]) if place else (message, "")
-        raise RecipeFileError(f"no TOML: {what:.200}{where}") from error
+        raise RecipeFileError(f"not valid TOML: {what:.200}{where}") from error
     except ValueError as error:  # Python refuses to convert thousands of digits
-        raise RecipeFileError("no TOML: a number has too many digits") from error
+        raise RecipeFileError("not valid TOML: a number has too many digits") from error
 
 
 def _read_recipe(data: dict[str, object]) -> Recipe:
     if "goodinit_recipe" not in data:
-        _refuse((), f"no recipe: a recipe's file starts with goodinit_recipe = {VERSION}")
+        _refuse((), f"not a recipe: a recipe's file starts with goodinit_recipe = {VERSION}")
     version = data["goodinit_recipe"]
     if version != VERSION or isinstance(version, (bool, float)):
         this = f"this goodinit reads version {VERSION}, not {short_repr(version)}"
