@@ -63,5 +63,4 @@ def fsdp(
             f"{several(lost)}: on meta, and its values are unknown: build the model inside "
             f"`with gi.skeleton():`, or add a rule for it (gi.Function computes values)"
         )
-    write = module_writer(model, planned, seed, materialize)
-    return lambda module: write(module, "")
+    return module_writer(model, planned, seed, materialize)

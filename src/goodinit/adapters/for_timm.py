@@ -16,11 +16,7 @@ __all__ = ["timm"]
 
 
 def timm(
-    model: nn.Module,
-    recipe: RecipeLike,
-    *,
-    inputs: Inputs | None = None,
-    seed: int | None = None,
+    model: nn.Module, recipe: RecipeLike, *, inputs: Inputs | None = None, seed: int | None = None
 ) -> Callable[..., None]:
     """Return a function for ``timm.models.named_apply`` that initializes a model from a recipe.
 
@@ -53,9 +49,4 @@ def timm(
         [0.0, 0.0]
     """
     planned = plan(model, recipe, inputs=inputs)
-    write = module_writer(model, planned, fresh_seed() if seed is None else seed)
-
-    def fn(module: nn.Module, name: str = "") -> None:
-        write(module, name)
-
-    return fn
+    return module_writer(model, planned, fresh_seed() if seed is None else seed)

@@ -65,9 +65,7 @@ def transformers(
         XavierNormal()
     """
     rules, base = as_recipe(recipe), _checked(model_class)
-
-    def draw_(model: Any, missing: set[str] | None) -> None:
-        _draw_(model, rules, seed, inputs, missing)
+    draw_ = functools.partial(_draw_, rules, seed, inputs)
 
     def is_adapted(model: object) -> bool:
         return type(model) is adapted
@@ -140,7 +138,7 @@ def _checked(model_class: Any) -> Any:
 
 
 def _draw_(
-    model: Any, recipe: Recipe, seed: int | None, inputs: Inputs | None, missing: set[str] | None
+    recipe: Recipe, seed: int | None, inputs: Inputs | None, model: Any, missing: set[str] | None
 ) -> None:
     """Draw what wasn't loaded and store the plan; ``missing`` is None for a new model."""
     loaded: dict[str, Tensor] = {}
@@ -158,6 +156,5 @@ def _draw_(
 
 def _is_loaded(slot: Slot, names: tuple[str, ...], missing: set[str] | None) -> bool:
     """Whether it came from a checkpoint: by the tensor's flag or, if that got lost, by the list."""
-    if any(getattr(tensor, FLAG, False) for tensor in slot.tensors):
-        return True
-    return missing is not None and missing.isdisjoint({*names, *slot.tied})
+    flagged = any(getattr(tensor, FLAG, False) for tensor in slot.tensors)
+    return flagged or (missing is not None and missing.isdisjoint({*names, *slot.tied}))

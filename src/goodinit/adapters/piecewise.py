@@ -18,12 +18,9 @@ __all__ = ["module_writer"]
 
 
 def module_writer(
-    model: nn.Module,
-    plan: Plan,
-    seed: int,
-    materialize: str | torch.device | None = None,
-) -> Callable[[nn.Module, str], None]:
-    """Return a function that writes one module's own rows; its second argument is for errors.
+    model: nn.Module, plan: Plan, seed: int, materialize: str | torch.device | None = None
+) -> Callable[..., None]:
+    """Return ``write(module, name="")``, which writes one module's own rows; names are for errors.
 
     Modules are recognized by identity, under the paths that they have now, so that wrappers added
     later don't matter. They are referenced weakly, so that FSDP can free them.
@@ -33,7 +30,7 @@ def module_writer(
     for path, module in walk(model):
         paths.setdefault(module, path)
 
-    def write(module: nn.Module, name: str) -> None:
+    def write(module: nn.Module, name: str = "") -> None:
         path = paths.get(check_module(module, "an adapter's function"))
         if path is None:
             named = f"{name}, a {type(module).__name__}," if name else f"a {type(module).__name__}"

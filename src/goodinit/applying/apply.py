@@ -247,15 +247,8 @@ def _apply(
 ) -> Plan:
     """Write a plan that fits the module: check what is left to check; memory, copies, draws.
 
-    Args:
-        module: what holds the tensors.
-        plan: its rows are those of ``found``.
-        found: the module's slots by the names of the rows.
-        stream: of the seed.
-        materialize: the device for what is on meta.
-        copied: what a checkpoint brings, if planning has just looked at these slots: then the
-            rows that are drawn have been checked. None if the plan is older.
-        progress: called with each row after it is written.
+    ``copied`` is what a checkpoint brings, if planning has just looked at these slots: then the
+    rows that are drawn have been checked. It is None if the plan is older.
     """
     device = None if materialize is None else device_of(materialize)
     check_memory(plan, found, device, set(copied or ()))
@@ -296,13 +289,14 @@ def init_module_(module: nn.Module, recipe: Recipe) -> None:
     found = _by_name(slot for slot in slots(alone) if not slot.buffer)
     if not found:
         return
-    known = [row for row in read(alone).rows if row.name in found and not _is_unknown(row)]
     matcher = Matcher(recipe)
-
-    def default(slot: Slot) -> Scheme | None:
-        return torch_default(slot.owner, slot.attr)
-
-    rows = [resolve_row(row, found[row.name], matcher, default) for row in known]
+    rows = [
+        resolve_row(
+            row, found[row.name], matcher, lambda slot: torch_default(slot.owner, slot.attr)
+        )
+        for row in read(alone).rows
+        if row.name in found and not row.facets.guessed and row.facets.kind != "other"
+    ]
     for row in rows:
         if not row.kept and found[row.name].tensor.is_meta:
             raise no_memory_error(row.name)
@@ -317,8 +311,7 @@ def _init_tensor_(tensor: Tensor, recipe: Recipe, seed: int | None, prefix: str)
     if tensor.is_meta:
         raise no_memory_error(slot.name)
     row = _tensor_row(slot.name, tensor)
-    matcher = Matcher(recipe)
-    planned = resolve_row(row, slot, matcher, lambda _: None)
+    planned = resolve_row(row, slot, Matcher(recipe), lambda _: None)
     planned = replace(planned, why=planned.why or f"shape read as {row.facets.evidence}")
     stream = stream_of(seed)
     rows, findings = write_((planned,), {slot.name: slot}, stream)
@@ -331,12 +324,9 @@ def _tensor_recipe(recipe: RecipeLike) -> Recipe:
             "recipe: a mapping is for modules. Pass one scheme for one tensor: "
             "gi.init_(tensor, gi.HeNormal())"
         )
-    # On a model a lone scheme is for weights; one tensor may be a bias.
-    return (
-        Recipe([Rule(sel.all(), recipe)], repr(recipe))
-        if isinstance(recipe, Scheme)
-        else as_recipe(recipe)
-    )
+    if isinstance(recipe, Scheme):  # on a model it is for weights; one tensor may be a bias
+        return Recipe([Rule(sel.all(), recipe)], repr(recipe))
+    return as_recipe(recipe)
 
 
 def _tensor_row(name: str, tensor: Tensor) -> Row:
@@ -355,7 +345,3 @@ def _without_children(module: nn.Module) -> nn.Module:
     alone = object.__new__(type(module))
     alone.__dict__.update(module.__dict__ | {"_modules": _parametrizations(module)})
     return alone
-
-
-def _is_unknown(row: Row) -> bool:
-    return row.facets.guessed or row.facets.kind == "other"

@@ -25,23 +25,13 @@ def check_match(plan: Plan, found: Mapping[str, Slot]) -> None:
     differences += [f"the plan has no {name}" for name in found if name not in planned]
     for row in plan:
         slot = found.get(row.name)
-        if slot is not None and not _matches(row, slot):
+        if slot is not None:
             differences += _differences(row, slot)
     if differences:
         count = len(differences) - MOST_SHOWN
         more = f"; and {count} more" if count > 0 else ""
         shown = "; ".join(differences[:MOST_SHOWN])
         raise PlanError(f"this plan isn't this model's: {shown}{more}. Plan this model")
-
-
-def _matches(row: PlanRow, slot: Slot) -> bool:
-    shape, dtype = _logical(slot)
-    return (
-        row.shape == shape
-        and row.dtype == dtype
-        and row.tied == slot.tied
-        and row.stored == slot.stored
-    )
 
 
 def _differences(row: PlanRow, slot: Slot) -> list[str]:
@@ -78,11 +68,8 @@ def check_memory(
 ) -> None:
     """Raise where there is no memory, or a value is kept that exists nowhere.
 
-    Args:
-        plan: its rows are those of ``found``.
-        found: the model's slots by name.
-        device: where parameters on meta get memory; None if they don't.
-        copied: names of the rows that a checkpoint brings.
+    ``device`` is where parameters on meta get memory, None if they don't; ``copied`` names the
+    rows that a checkpoint brings.
     """
     on_meta = [row for row in plan if any(t.is_meta for t in found[row.name].tensors)]
     if device is None:

@@ -34,6 +34,7 @@ __all__ = ["fill_row_", "write_"]
 POWER_ITERATIONS = 15  # as many as spectral_norm itself takes when it is made
 
 
+@torch.no_grad()
 def write_(
     rows: tuple[PlanRow, ...],
     found: Mapping[str, Slot],
@@ -42,25 +43,12 @@ def write_(
 ) -> tuple[tuple[PlanRow, ...], tuple[Finding, ...]]:
     """Draw the rows that aren't kept; return all rows, and the findings that writing showed.
 
-    Args:
-        rows: of the plan.
-        found: the model's slots by the rows' names; all have been checked.
-        stream: of the seed.
-        progress: called with each row after it is written.
+    ``found`` has the model's slots by the rows' names; all have been checked. ``progress`` is
+    called with each row after it is written.
 
     Raises:
         WriteError: a write failed half-way; names what had been written.
     """
-    with torch.no_grad():
-        return _write_all(rows, found, stream, progress)
-
-
-def _write_all(
-    rows: tuple[PlanRow, ...],
-    found: Mapping[str, Slot],
-    stream: Stream,
-    progress: Callable[[PlanRow], object] | None,
-) -> tuple[tuple[PlanRow, ...], tuple[Finding, ...]]:
     written: list[str] = []
     done: list[PlanRow] = []
     findings: list[Finding] = []
@@ -71,21 +59,17 @@ def _write_all(
             try:
                 finding = _write_row(row, slot, stream)
             except (RuntimeError, GoodinitError, ArithmeticError, ValueError) as error:
-                so_far = f"{len(written)} rows written before" + (
-                    f", the last is {written[-1]}" if written else ""
-                )
+                last = f", the last is {written[-1]}" if written else ""
+                so_far = f"{len(written)} rows written before{last}"
                 raise WriteError(f"{row.name}: {error} ({so_far})", tuple(written)) from error
             written.append(row.name)
             if progress is not None:
                 progress(row)
+        done.append(row)
         if finding is not None:
             findings.append(finding)
-        done.append(row if finding is None else _with_cause(row, finding))
+            done[-1] = replace(row, why="; ".join(filter(None, (row.why, finding.cause))))
     return tuple(done), tuple(findings)
-
-
-def _with_cause(row: PlanRow, finding: Finding) -> PlanRow:
-    return replace(row, why="; ".join(filter(None, (row.why, finding.cause))))
 
 
 def _write_row(row: PlanRow, slot: Slot, stream: Stream) -> Finding | None:

@@ -47,11 +47,8 @@ def build_and_plan(
 ) -> tuple[nn.Module, gi.Plan]:
     """Build a model without memory for its weights, and plan it.
 
-    Args:
-        target: what to build.
-        recipe: what to plan.
-        specs: the values of ``--input``; if empty, the target's own inputs are used.
-        seed: seeds the constructor's random numbers.
+    ``specs`` are the values of ``--input``; if empty, the target's own inputs are used. ``seed``
+    seeds the constructor's random numbers.
 
     Raises:
         CommandError: the model can't be built, or raises on the inputs that the user gave.
@@ -167,8 +164,10 @@ def run_measurement(
     if inputs is None:
         raise CommandError(f"{target.text} must be run to be measured: pass --input")
     for module in model.modules():
-        if isinstance(module, _BatchNorm) and not _has_statistics(module):
-            module.train()
+        if isinstance(module, _BatchNorm):
+            batches = module.num_batches_tracked
+            if batches is None or not batches:
+                module.train()
     try:
         with progress_bar(f"measuring {target.text}"), running_model():
             return call(inputs)
@@ -179,11 +178,6 @@ def run_measurement(
         raise CommandError(
             f"{target.text}, run on {where}: {error}", user_traceback(error.__cause__)
         ) from error
-
-
-def _has_statistics(module: _BatchNorm) -> bool:
-    batches = module.num_batches_tracked
-    return batches is not None and bool(batches)
 
 
 def parse_recipes(text: str) -> dict[str, gi.Recipe]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
 import typer
 
 import goodinit as gi
@@ -25,12 +23,7 @@ __all__ = ["check"]
 
 def check(
     target: options.TargetText,
-    recipe: Annotated[
-        str | None,
-        typer.Option(
-            "--recipe", "-r", metavar="R", help="name, name:option=value,... or file.toml"
-        ),
-    ] = None,
+    recipe: options.RecipeOrNone = None,
     file: options.Weights = None,
     arg: options.Args = None,
     input_: options.Inputs = None,

@@ -20,8 +20,7 @@ __all__ = ["compare"]
 def compare(
     target: options.TargetText,
     recipes: Annotated[
-        str,
-        typer.Option("--recipes", metavar="R,R,...", help="each as for --recipe"),
+        str, typer.Option("--recipes", metavar="R,R,...", help="each as for --recipe")
     ],
     seeds: Annotated[
         int, typer.Option("--seeds", metavar="N", min=1, help="draws of each recipe")

@@ -54,16 +54,9 @@ def diff(
     first, second = (_load_or_plan(text, model, input_ or []) for text in (a, b))
     found = gi.diff(first, second)
     if json:
-        print_json(
-            {
-                "equal": not found,
-                "removed": [row.name for row in found.removed],
-                "added": [row.name for row in found.added],
-                "changed": {
-                    name: _changed_fields(first[name], second[name]) for name in found.changed
-                },
-            }
-        )
+        changed = {name: _changed_fields(first[name], second[name]) for name in found.changed}
+        removed, added = ([row.name for row in rows] for rows in (found.removed, found.added))
+        print_json({"equal": not found, "removed": removed, "added": added, "changed": changed})
     elif found:
         print_result("\n".join(_difference_lines(first, second, found)))
         parts = (found.changed, "changed"), (found.removed, "only in A"), (found.added, "only in B")
@@ -95,10 +88,8 @@ def _difference_lines(first: gi.Plan, second: gi.Plan, found: Diff) -> Iterator[
         schemes = {row.name: _scheme_text(row) for row in rows}
         for names in _group_equal(schemes):
             yield wrap_for_terminal(f"{grouped_name(names)}: {schemes[names[0]]}", f"{sign} ")
-    lines = {
-        name: _change_lines(first[name], second[name], fields)
-        for name, fields in found.changed.items()
-    }
+    changed = found.changed.items()
+    lines = {name: _change_lines(first[name], second[name], fields) for name, fields in changed}
     shown = {name: text for name, text in lines.items() if text}
     for names in _group_equal(shown):
         yield f"~ {grouped_name(names)}"
@@ -139,11 +130,9 @@ def _scheme_text(row: PlanRow) -> str:
 
 
 def _value_text(value: object) -> str:
-    return (
-        "x".join(map(str, cast("tuple[int, ...]", value)))
-        if isinstance(value, tuple)
-        else repr(value)
-    )
+    if isinstance(value, tuple):
+        return "x".join(map(str, cast("tuple[int, ...]", value)))
+    return repr(value)
 
 
 def _group_equal(lines: Mapping[str, object]) -> list[list[str]]:

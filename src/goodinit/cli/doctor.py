@@ -126,9 +126,8 @@ def _package_version(package: str) -> str:
 def _golden_values() -> Iterator[Line]:
     for name, law, *wanted in GOLDEN:
         found = [_hash_values(law, dtype) for dtype in (torch.float32, torch.bfloat16)]
-        wrong = [
-            d for d, a, b in zip(("float32", "bfloat16"), found, wanted, strict=True) if a != b
-        ]
+        checked = zip(("float32", "bfloat16"), found, wanted, strict=True)
+        wrong = [dtype for dtype, a, b in checked if a != b]
         text = f"{' and '.join(wrong)} differ from streams {VERSION}" if wrong else "golden values"
         yield Line(name, text, not wrong)
 

@@ -34,9 +34,8 @@ T = TypeVar("T")
 Factories = tuple[Callable[[], object], Callable[[nn.Module], Inputs | None]]
 
 # The classes to try, in order, if a configuration names none. Those with a head come first.
-AUTO_CLASSES = (
-    "AutoModelForSeq2SeqLM",
-    "AutoModelForSpeechSeq2Seq",
+ENCODER_DECODERS = ("AutoModelForSeq2SeqLM", "AutoModelForSpeechSeq2Seq")
+OTHERS = (
     "AutoModelForMaskedLM",
     "AutoModelForCausalLM",
     "AutoModelForImageTextToText",
@@ -54,14 +53,11 @@ def timm_model(name: str, given: Mapping[str, object]) -> Factories:
     if not timm.is_model(name.partition(".")[0]):
         raise CommandError(f"timm has no model {name!r}.{nearest(name, timm.list_models())}")
 
-    def make() -> object:
-        return timm.create_model(name, pretrained=False, **given).eval()
-
     def example(model: nn.Module) -> Inputs:
         size: Any = getattr(model, "pretrained_cfg", {}).get("input_size") or (3, 224, 224)
         return _noise(2, *size)
 
-    return _without_warnings(make), example
+    return _in_evaluation_mode(lambda: timm.create_model(name, pretrained=False, **given)), example
 
 
 def torchvision_model(name: str, given: Mapping[str, object]) -> Factories:
@@ -74,9 +70,6 @@ def torchvision_model(name: str, given: Mapping[str, object]) -> Factories:
     none = {"weights": None}
     if "weights_backbone" in build.__wrapped__.__annotations__:
         none["weights_backbone"] = None  # otherwise it is downloaded
-
-    def make() -> object:
-        return build(**none | dict(given)).eval()
 
     def example(model: nn.Module) -> Inputs:
         kind = type(model).__module__.removeprefix("torchvision.models.").partition(".")[0]
@@ -91,7 +84,7 @@ def torchvision_model(name: str, given: Mapping[str, object]) -> Factories:
             case _:
                 return _noise(2, 3, side, side)
 
-    return _without_warnings(make), example
+    return _in_evaluation_mode(lambda: build(**none | dict(given))), example
 
 
 def _image_size(weights: Iterable[Any]) -> int:
@@ -137,9 +130,8 @@ def _check_type(name: str, text: str) -> None:
     types: Any = importlib.import_module("transformers.models.auto.configuration_auto")
     known: list[str] = list(types.CONFIG_MAPPING_NAMES)
     if name not in known:
-        raise CommandError(
-            f"{text}: transformers has no model type {name!r}.{nearest(name, known)}"
-        )
+        near = nearest(name, known)
+        raise CommandError(f"{text}: transformers has no model type {name!r}.{near}")
 
 
 def _build_config(build: Any, *args: object, **fields: object) -> Any:
@@ -147,8 +139,7 @@ def _build_config(build: Any, *args: object, **fields: object) -> Any:
         with stdout_to_stderr():
             return build(*args, **fields)
     except Exception as error:
-        line = f"{type(error).__name__}: {error}".strip()
-        line = " ".join(line.split())[:300]
+        line = " ".join(f"{type(error).__name__}: {error}".split())[:300]
         raise CommandError(f"transformers refuses this configuration: {line}") from error
 
 
@@ -195,24 +186,19 @@ def _from_config(transformers: Any, config: Any) -> Factories:
             f"--arg \"architectures=['...']\""
         )
 
-    def make() -> object:
+    def make() -> Any:
         if class_names:
-            return chosen._from_config(config).eval()
+            return chosen._from_config(config)
+        encodes = getattr(config, "is_encoder_decoder", False)
+        usual = (*ENCODER_DECODERS, *OTHERS) if encodes else OTHERS
         rare = (name for name in dir(transformers) if name.startswith("AutoModelFor"))
-        heads = (
-            getattr(transformers, h, None) for h in (*AUTO_CLASSES[_first_class(config) :], *rare)
-        )
+        heads = (getattr(transformers, name, None) for name in (*usual, *rare))
         auto: Any = next((h for h in heads if h and type(config) in h._model_mapping), None)
         if auto is None:
             raise CommandError(f"transformers has no model class for {type(config).__name__}")
-        return auto.from_config(config).eval()
+        return auto.from_config(config)
 
-    return _without_warnings(make), lambda model: _hf_inputs(model, config)
-
-
-def _first_class(config: Any) -> int:
-    """Return where to start in ``AUTO_CLASSES``: after the encoder-decoders, or before."""
-    return 0 if getattr(config, "is_encoder_decoder", False) else 2
+    return _in_evaluation_mode(make), lambda model: _hf_inputs(model, config)
 
 
 def _hf_inputs(model: nn.Module, config: Any) -> Inputs:
@@ -234,16 +220,13 @@ def _hf_inputs(model: nn.Module, config: Any) -> Inputs:
         case "input_features":
             given[name] = _noise(2, *_spectrum(config))
         case _:
-            raise LookupError(
-                f"{type(model).__name__} takes {name}, whose shape goodinit does not know"
-            )
+            kind = type(model).__name__
+            raise LookupError(f"{kind} takes {name}, whose shape goodinit does not know")
     if getattr(config, "is_encoder_decoder", False):
         given["decoder_input_ids"] = tokens
     if hasattr(model, "logit_scale"):  # two towers that are compared, as in CLIP
-        given |= {
-            "input_ids": tokens,
-            "pixel_values": _images(getattr(config, "vision_config", config)),
-        }
+        images = _images(getattr(config, "vision_config", config))
+        given |= {"input_ids": tokens, "pixel_values": images}
     return given
 
 
@@ -286,13 +269,13 @@ def _noise(*shape: int) -> Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(0))
 
 
-def _without_warnings(make: Callable[[], object]) -> Callable[[], object]:
-    """Return ``make`` without the library's warnings, which concern weights that are not kept."""
+def _in_evaluation_mode(make: Callable[[], Any]) -> Callable[[], object]:
+    """Leave out the library's warnings, which concern weights that are not kept."""
 
     def call() -> object:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return make()
+            return make().eval()
 
     return call
 

@@ -15,6 +15,7 @@ __all__ = [
     "Out",
     "OwnSeed",
     "Recipe",
+    "RecipeOrNone",
     "Seed",
     "TargetText",
     "Weights",
@@ -38,10 +39,11 @@ TargetText = Annotated[
         show_default=False,
     ),
 ]
-Recipe = Annotated[
-    str,
-    typer.Option("--recipe", "-r", metavar="R", help="name, name:option=value,... or file.toml"),
-]
+RECIPE = typer.Option(
+    "--recipe", "-r", metavar="R", help="name, name:option=value,... or file.toml"
+)
+Recipe = Annotated[str, RECIPE]
+RecipeOrNone = Annotated[str | None, RECIPE]
 Args = Annotated[
     list[str] | None,
     typer.Option("--arg", metavar="KEY=VALUE", help="argument of the factory; can be repeated"),

@@ -42,17 +42,12 @@ def recipes(
     recipe = parse_recipe(name)
     build = None if name.endswith(".toml") else maker(name.partition(":")[0])
     doc = inspect.cleandoc(build.__doc__ or "") if build else recipe.why
-    defaults = _default_options(build) if build else {}
+    parameters = inspect.signature(build).parameters.values() if build else ()
+    defaults: dict[str, object] = {option.name: option.default for option in parameters}
     if json:
-        print_json(
-            {
-                "name": recipe.name,
-                "doc": doc,
-                "options": defaults,
-                "rules": [rule.text for rule in recipe.rules],
-                "toml": recipe.to_toml(),
-            }
-        )
+        rules = [rule.text for rule in recipe.rules]
+        data = {"name": recipe.name, "doc": doc, "options": defaults, "rules": rules}
+        print_json(data | {"toml": recipe.to_toml()})
     elif toml:
         print_result(recipe.to_toml().rstrip("\n"))
     else:
@@ -63,7 +58,6 @@ def recipes(
 
 
 def _print_list(*, json: bool) -> None:
-    """Print one line per recipe, with all its names."""
     by_maker: dict[Callable[..., gi.Recipe], list[str]] = {}
     for name in names():
         by_maker.setdefault(maker(name), []).append(name)
@@ -76,10 +70,6 @@ def _print_list(*, json: bool) -> None:
     width = max(len(", ".join(aliases)) for aliases, _ in listed)
     for aliases, what in listed:
         print_result(wrap_for_terminal(what, f"{', '.join(aliases):<{width}}  "))
-
-
-def _default_options(build: Callable[..., gi.Recipe]) -> dict[str, object]:
-    return {name: option.default for name, option in inspect.signature(build).parameters.items()}
 
 
 def _option_lines(name: str, known: dict[str, object], doc: str, width: int) -> str:

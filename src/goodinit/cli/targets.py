@@ -56,9 +56,7 @@ class Target:
 def find_target(text: str, args: Sequence[str] = ()) -> Target:
     """Return the model that TARGET names. Builds nothing.
 
-    Args:
-        text: TARGET, as in the table above.
-        args: ``key=value`` each: arguments of the factory or fields of the configuration.
+    ``args`` are ``key=value`` each: arguments of the factory or fields of the configuration.
 
     Raises:
         CommandError: there is no such model, library or module, or it takes no such argument.
@@ -166,11 +164,9 @@ def _missing_module(name: str, missing: str) -> str:
 
 def _modules_in(parent: str) -> list[str]:
     """Return the names of the modules in a package, or in the current folder."""
-    if not parent:
-        found = pkgutil.iter_modules([str(Path.cwd())])
-        return [module.name for module in found]
-    paths = getattr(sys.modules.get(parent), "__path__", ())
-    return [f"{parent}.{module.name}" for module in pkgutil.iter_modules(paths)]
+    paths = getattr(sys.modules.get(parent), "__path__", ()) if parent else [str(Path.cwd())]
+    start = f"{parent}." if parent else ""
+    return [f"{start}{module.name}" for module in pkgutil.iter_modules(paths)]
 
 
 def _import_failure(name: str, error: BaseException) -> CommandError:

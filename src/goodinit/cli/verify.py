@@ -95,9 +95,8 @@ def verify(
             number = _choose_seed(seed, origin)
             specs = input_ or _stored_inputs(origin)
         except DamagedError as error:
-            _print_and_exit(
-                file, [*different, Difference("metadata", "", str(error))], {}, json=json
-            )
+            different.append(Difference("metadata", "", str(error)))
+            _print_and_exit(file, different, {}, json=json)
         model, plan = build_and_plan(found, chosen, specs, number)
         model, _ = draw_weights(found, model, plan, number)
         if origin is not None:
@@ -106,13 +105,14 @@ def verify(
         tensors = weights.state_tensors(model)
         with progress_bar("comparing", len(tensors)) as step:
             different += _compare_tensors(stored, tensors, step)
+    groups = weights.names_by_tensor(tensors)
     facts = {
         "target": found.text,
         "recipe": chosen.name,
         "seed": number,
         "digest": plan.digest,
-        "tensors": len(weights.names_by_tensor(tensors)),
-        "values": sum(tensors[names[0]].numel() for names in weights.names_by_tensor(tensors)),
+        "tensors": len(groups),
+        "values": sum(tensors[names[0]].numel() for names in groups),
     }
     _print_and_exit(file, different, facts, json=json)
 
@@ -188,11 +188,8 @@ def _compare_tensors(
 def _compare_values(name: str, stored: Any, drawn: Tensor) -> Iterator[Difference]:
     shape: list[int] = stored.get_slice(name).get_shape()
     if shape != list(drawn.shape):
-        yield Difference(
-            "shape",
-            name,
-            f"shape {_shape_text(shape)} in the file, {_shape_text(drawn.shape)} drawn",
-        )
+        text = f"shape {_shape_text(shape)} in the file, {_shape_text(drawn.shape)} drawn"
+        yield Difference("shape", name, text)
         return
     value: Tensor = stored.get_tensor(name)
     if value.dtype != drawn.dtype:
@@ -230,15 +227,13 @@ def _difference_lines(different: list[Difference]) -> Iterator[str]:
         alike = [each for each in different if each.what == what]
         for each in alike[:MAX_SHOWN]:
             yield f"{each.where or what}: {each.text}"
-        more = len(alike) - MAX_SHOWN
-        if more > 0:
+        if (more := len(alike) - MAX_SHOWN) > 0:
             yield f"and {count(more, 'more tensor')} {KINDS[what]}; --json lists all"
 
 
 def _print_and_exit(
     file: Path, different: list[Difference], facts: Mapping[str, object], *, json: bool
 ) -> NoReturn:
-    """Print the result, and exit."""
     if json:
         listed = [asdict(each) for each in different]
         print_json({"file": str(file), "equal": not different, **facts, "differences": listed})

@@ -118,10 +118,7 @@ def names_by_tensor(tensors: Mapping[str, Tensor]) -> list[list[str]]:
 def check_writable(path: Path, needed: int = 0, option: str = "-o") -> None:
     """Check that a file can be written, before drawing its weights takes hours.
 
-    Args:
-        path: the file's path.
-        needed: its size in bytes, if known.
-        option: the option that names it.
+    ``needed`` is its size in bytes, if known; ``option`` is the option that names it.
 
     Raises:
         CommandError: no such folder, no permission, no regular file, not enough space.
@@ -129,18 +126,16 @@ def check_writable(path: Path, needed: int = 0, option: str = "-o") -> None:
     if path.is_dir():
         raise CommandError(f"{option} {path} is a folder: name a file in it")
     if path.exists() and not path.is_file():
-        raise CommandError(
-            f"{option} {path} is not a regular file: name a file that can be replaced"
-        )
+        fix = "name a file that can be replaced"
+        raise CommandError(f"{option} {path} is not a regular file: {fix}")
     try:
         with tempfile.TemporaryFile(dir=path.resolve().parent):
             free = shutil.disk_usage(path.resolve().parent).free
     except OSError as error:
         raise CommandError(f"{option} {path} can't be written: {error.strerror}") from error
     if free < needed:
-        raise CommandError(
-            f"{option} {path} takes {byte_size(needed)}, and {byte_size(free)} are free there"
-        )
+        sizes = f"{byte_size(needed)}, and {byte_size(free)} are free there"
+        raise CommandError(f"{option} {path} takes {sizes}")
 
 
 def load_weights(model: nn.Module, file: Path, target: str) -> None:
@@ -160,10 +155,8 @@ def load_weights(model: nn.Module, file: Path, target: str) -> None:
         raise CommandError(f"{file} does not fit {target}: {lines[0]}{more}") from error
     if {name for name, _ in model.named_parameters()} <= {*missing}:
         raise CommandError(f"{file} has no tensor of {target}: no name matches")
-    for names, what in (
-        (missing, "missing from the file and left as constructed"),
-        (extra, "in the file only"),
-    ):
+    left = "missing from the file and left as constructed"
+    for names, what in ((missing, left), (extra, "in the file only")):
         if names:
             first = min(names)
             print_note(f"{count(len(names), 'tensor')} {what}: {first}{', ...' * (len(names) > 1)}")
@@ -189,8 +182,7 @@ def write_weights(path: Path, model: nn.Module, origin: Origin) -> tuple[int, in
     header: dict[str, object] = {"__metadata__": dict(sorted(metadata.items()))}
     start = 0
     for name, *_ in stored:
-        entry, start = _header_entry(name, tensors[name], start)
-        header[name] = entry
+        header[name], start = _header_entry(name, tensors[name], start)
     head = json.dumps(header, separators=(",", ":")).encode()
     head += b" " * (-len(head) % 8)
     bar = progress_bar("writing", len(stored))
@@ -248,9 +240,8 @@ def read_origin(metadata: Mapping[str, str] | None) -> Origin | None:
     given = metadata or {}
     if not any(key.startswith("goodinit.") for key in given):
         return None
-    return Origin(
-        **{field.name: given.get(f"goodinit.{field.name}", "") for field in fields(Origin)}
-    )
+    names = [field.name for field in fields(Origin)]
+    return Origin(**{name: given.get(f"goodinit.{name}", "") for name in names})
 
 
 def metadata_changed(metadata: Mapping[str, str]) -> bool:

@@ -85,21 +85,16 @@ def find_values(
 ) -> dict[str, list[Tensor | None]]:
     """Return a checkpoint's values by logical name, one for each tensor that stores it.
 
-    Args:
-        found: the model's slots; they are not written.
-        values: the checkpoint; values that aren't tensors count as absent.
-        prefix: the prefix of the slots' names; the checkpoint's names may omit it.
-        grown_only: leave out parameters that have the same shape in the checkpoint.
+    Values that aren't tensors count as absent. The checkpoint's names may omit the prefix.
+    ``grown_only`` leaves out parameters that have the same shape in the checkpoint.
 
     Raises:
         CheckpointError: a value of a shape that doesn't fit, or two for one tied parameter.
     """
     copied: dict[str, list[Tensor | None]] = {}
     for slot in found if values else ():
-        if slot.stored:
-            sources = [_source(name, (name,), values, prefix) for name in slot.stored]
-        else:
-            sources = [_source(slot.name, (slot.name, *slot.tied), values, prefix)]
+        names = [(name,) for name in slot.stored] or [(slot.name, *slot.tied)]
+        sources = [_source(aliases, values, prefix) for aliases in names]
         for number, (tensor, source) in enumerate(zip(slot.tensors, sources, strict=True)):
             if source is None or (grown_only and source.shape == tensor.shape):
                 sources[number] = None
@@ -123,9 +118,7 @@ def copy_values_(slot: Slot, sources: list[Tensor | None]) -> None:
             tensor[box].copy_(source)
 
 
-def _source(
-    name: str, aliases: tuple[str, ...], values: Mapping[str, object], prefix: str
-) -> Tensor | None:
+def _source(aliases: tuple[str, ...], values: Mapping[str, object], prefix: str) -> Tensor | None:
     """Return the value that a checkpoint has for a parameter, under any of its names."""
     sources: dict[str, Tensor] = {}
     for alias in aliases:
@@ -139,7 +132,7 @@ def _source(
     for key, other in others:
         if other is not source and not torch.equal(other, source):
             raise CheckpointError(
-                f"{name} is one tensor here, but {first} and {key} differ in the checkpoint: "
+                f"{aliases[0]} is one tensor here, but {first} and {key} differ in the checkpoint: "
                 f"untie them in the model, or take one of them out of the state dict"
             )
     return source

@@ -67,10 +67,10 @@ def torch_default(module: nn.Module, attr: str, above: Iterable[nn.Module] = ())
     """
     if isinstance(module, LazyModuleMixin):
         return None
-    if any(isinstance(m, nn.Transformer) for m in above):
-        shape = _shape_of(module, attr)
-        if len(shape) > 1:
-            return _xavier_uniform(shape)
+    inside = any(isinstance(m, nn.Transformer) for m in above)
+    shape = _shape_of(module, attr) if inside else ()
+    if len(shape) > 1:
+        return _xavier_uniform(shape)
     return _law_of(module, attr) if attr in describe(module) else None
 
 

@@ -131,7 +131,8 @@ class Diff(Result[DiffRow]):
     def _repr_html_(self) -> str:
         body: list[tuple[str, ...]] = []
         for row in self:
-            changes = row.fields or {"scheme": (_scheme(row.before), _scheme(row.after))}
+            schemes = (None if r is None else r.scheme for r in (row.before, row.after))
+            changes = row.fields or {"scheme": tuple(schemes)}
             for field, pair in changes.items():
                 body.append((row.name, row.change, field, *map(repr, pair)))
         return html_table(("name", "change", "field", "first", "second"), body)
@@ -165,7 +166,3 @@ def diff(a: Plan, b: Plan) -> Diff:
     removed = [DiffRow(name, row, None) for name, row in first.items() if name not in second]
     both = [DiffRow(name, row, second[name]) for name, row in first.items() if name in second]
     return Diff((*added, *removed, *(row for row in both if row.before != row.after)))
-
-
-def _scheme(row: PlanRow | None) -> object:
-    return None if row is None else row.scheme

@@ -167,12 +167,13 @@ def _read_version(value: object, place: str) -> int:
     return VERSION
 
 
-def _read_text(value: object, place: str) -> str:
-    return value if isinstance(value, str) else _expect("a text", value, place)
+def _instance_of(kind: type[T], expected: str) -> Reader[T]:
+    return lambda value, place: (
+        value if isinstance(value, kind) else _expect(expected, value, place)
+    )
 
 
-def _read_flag(value: object, place: str) -> bool:
-    return value if isinstance(value, bool) else _expect("true or false", value, place)
+_read_text, _read_flag = _instance_of(str, "a text"), _instance_of(bool, "true or false")
 
 
 def _read_whole(value: object, place: str) -> int:
@@ -186,10 +187,8 @@ def _read_positive(value: object, place: str) -> int:
 
 
 def _read_number(value: object, place: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        _expect("a finite number", value, place)
-    if not abs(value) < LARGEST:  # as it is for NaN
-        _expect("a finite number", value, place)
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) < LARGEST:
+        _expect("a finite number", value, place)  # NaN is not below it either
     return value if value >= 0 else _expect("a number from 0", value, place)
 
 
@@ -234,16 +233,8 @@ def _read_side(value: object, place: str) -> tuple[int, ...]:
     return side if len(side) == 2 else _expect("[start, stop]", value, place)
 
 
-def _read_layout(data: object, place: str) -> Layout:
-    return Layout(**_read_object(data, place, _LAYOUT))
-
-
-def _read_block(data: object, place: str) -> PlanBlock:
-    return PlanBlock(**_read_object(data, place, _BLOCK))
-
-
-def _read_finding(data: object, place: str) -> Finding:
-    return Finding(**_read_object(data, place, _FINDING))
+def _made_of(make: Callable[..., T], readers: Mapping[str, Reader[Any]]) -> Reader[T]:
+    return lambda data, place: make(**_read_object(data, place, readers))
 
 
 def _read_row(data: object, place: str) -> PlanRow:
@@ -286,11 +277,6 @@ def _covers(boxes: list[Box], shape: tuple[int, ...]) -> bool:
 
     A box is a sum of quadrants, one from each of its corners, with signs that alternate. No
     quadrant is a sum of others, so the boxes add up to the whole exactly if their corners do.
-
-    >>> _covers([((0, 1), (0, 2)), ((1, 2), (0, 2))], (2, 2))
-    True
-    >>> _covers([((0, 1), (0, 2)), ((0, 1), (0, 2))], (2, 2))
-    False
     """
     whole = tuple((0, size) for size in shape)
     cut = [axis for axis in range(len(shape)) if any(box[axis] != whole[axis] for box in boxes)]
@@ -343,11 +329,11 @@ _ROW: Mapping[str, Reader[Any]] = {
     "depth": _optional(_read_whole),
     "activation": _optional(_read_text),
     "ends_residual": _optional(_read_flag),
-    "layout": _optional(_read_layout),
+    "layout": _optional(_made_of(Layout, _LAYOUT)),
     "fan_in": _optional(_read_number),
     "fan_out": _optional(_read_number),
     "scheme": _optional(_read_scheme),
-    "blocks": _tuple_of(_read_block),
+    "blocks": _tuple_of(_made_of(PlanBlock, _BLOCK)),
     "rule": _read_text,
     "why": _read_text,
     "shadowed": _tuple_of(_read_text),
@@ -374,7 +360,7 @@ _PLAN: Mapping[str, Reader[Any]] = {
     "prefix": _read_text,
     "seed": _optional(_read_whole),
     "rows": _tuple_of(_read_row),
-    "findings": _tuple_of(_read_finding),
+    "findings": _tuple_of(_made_of(Finding, _FINDING)),
 }
 _SAVE_AGAIN = "Save the plan again with plan.save"
 

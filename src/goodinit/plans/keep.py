@@ -55,11 +55,11 @@ def find_kept_rows(keep: KeepLike, rows: tuple[Row, ...], prefix: str) -> KeptRo
     if values is not None:
         return _find_in_state_dict(values, rows, prefix)
     names: set[str] = set()
+    known = [(name, row) for row in rows for name in _names_of(row)]
     for glob in asked:
-        found = {row.name for row in rows if any(glob_matches(glob, n) for n in _names_of(row))}
+        found = {row.name for name, row in known if glob_matches(glob, name)}
         if not found:
-            known = [name for row in rows for name in _names_of(row)]
-            near = nearest(glob, known)
+            near = nearest(glob, [name for name, _ in known])
             raise RecipeError(f"keep={glob!r} names nothing that the model has.{near}")
         names |= found
     return KeptRows(frozenset(names))
@@ -77,13 +77,12 @@ def _find_in_state_dict(
         here = [name for name in _names_of(row) if name in given]
         if not here:
             continue
-        if row.stored and not set(row.stored) <= given.keys():
-            missing = sorted(set(row.stored) - given.keys())
-            if len(missing) < len(row.stored):
-                raise RecipeError(
-                    f"{row.name} is only partly in the state dict: {missing[0]} is missing. "
-                    f"Include both, or leave both out"
-                )
+        missing = sorted(set(row.stored) - given.keys())
+        if 0 < len(missing) < len(row.stored):
+            raise RecipeError(
+                f"{row.name} is only partly in the state dict: {missing[0]} is missing. Include "
+                f"both, or leave both out"
+            )
         growth = _growth(row, [values[given[name]] for name in here])
         if growth is None:
             names.add(row.name)

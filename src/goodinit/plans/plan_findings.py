@@ -20,7 +20,6 @@ from goodinit.plans.rows import PlanRow
 from goodinit.recipes.deferred import ReluGain
 from goodinit.recipes.reasons import WHY_LEFT
 from goodinit.recipes.recipe import Recipe
-from goodinit.recipes.rule import Rule
 
 __all__ = ["find_in_plan"]
 
@@ -107,7 +106,8 @@ def _biases_dominate(
         weight = weights.get(id(slot.owner))
         if weight is None or row.part != "bias" or row.kind not in ("linear", "conv"):
             continue
-        bias, passed = _second_moment(row), _passed_on(weight)
+        fan_in = weight.parts()[0].fan_in or 0.0  # 0 where it is unknown
+        bias, passed = _second_moment(row), _second_moment(weight) * fan_in
         if bias and passed and bias_dominates(bias, bias + passed):
             severity = bias_severity(
                 drawn=row.mean is not None and row.std is not None and abs(row.mean) < row.std,
@@ -131,12 +131,6 @@ def _second_moment(row: PlanRow) -> float:
     return next((mean**2 + std**2 for _, mean, std in row.moments()), 0.0)
 
 
-def _passed_on(weight: PlanRow) -> float:
-    """Return what a weight makes of a signal of second moment 1; 0 where that is unknown."""
-    fan_in = weight.parts()[0].fan_in
-    return _second_moment(weight) * (fan_in or 0.0)
-
-
 def _needs_flow(rows: tuple[PlanRow, ...], recipe: Recipe, anatomy: Anatomy) -> Iterator[Finding]:
     if anatomy.how != "module types":
         return
@@ -153,7 +147,10 @@ def _needs_flow(rows: tuple[PlanRow, ...], recipe: Recipe, anatomy: Anatomy) -> 
     weights = [row for row in rows if row.layout is not None and row.kind in ("linear", "conv")]
     unclear = [row for row in weights if row.activation is None and row.ends_residual is None]
     shallow = [row for row in weights if row.ends_residual and row.depth is None]
-    asked = any(_asks_flow(rule) for rule in recipe.rules)
+    asked = any(
+        isinstance(rule.scheme, ReluGain) or rule.where.aspects & {"residual", "activation"}
+        for rule in recipe.rules
+    )
     if asked and (len(unclear) > 1 or shallow):  # nothing follows a single layer
         yield Finding(
             "GI113",
@@ -162,12 +159,6 @@ def _needs_flow(rows: tuple[PlanRow, ...], recipe: Recipe, anatomy: Anatomy) -> 
             "no inputs were given, so that these, and the depth, come from module types alone",
             "pass inputs=, a batch like those that the model will get",
         )
-
-
-def _asks_flow(rule: Rule) -> bool:
-    return isinstance(rule.scheme, ReluGain) or bool(
-        rule.where.aspects & {"residual", "activation"}
-    )
 
 
 def _never_won(recipe: Recipe, wins: dict[int, int]) -> Iterator[Finding]:

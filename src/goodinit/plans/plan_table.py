@@ -97,12 +97,10 @@ def _cells(row: PlanRow, rules: str) -> tuple[str, ...]:
 
 def _remarks(row: PlanRow, more: str) -> tuple[str, ...]:
     """Return the lines under a row: blocks that differ, marks, and what else there is to say."""
-    out: list[str] = []
-    if row.scheme is None:
-        groups: dict[str, list[str]] = {}
-        for block in row.blocks:
-            groups.setdefault(_block_text(row, block), []).append(block.name)
-        out += [f"{several(names, MOST_NAMES)}: {drawn}" for drawn, names in groups.items()]
+    groups: dict[str, list[str]] = {}
+    for block in row.blocks if row.scheme is None else ():
+        groups.setdefault(_block_text(row, block), []).append(block.name)
+    out = [f"{several(names, MOST_NAMES)}: {drawn}" for drawn, names in groups.items()]
     path = f"{row.name.rpartition('.')[0]}."
     stored = several([name.removeprefix(path) for name in row.stored], MOST_NAMES)
     blocks = [block.name for block in row.blocks]
@@ -119,7 +117,7 @@ def _remarks(row: PlanRow, more: str) -> tuple[str, ...]:
         more: more,
     }
     shown = [mark for mark, holds in marks.items() if holds]
-    return (*out, *([", ".join(shown)] if shown else []))
+    return (*out, ", ".join(shown)) if shown else tuple(out)
 
 
 def _growth_text(row: PlanRow) -> str:

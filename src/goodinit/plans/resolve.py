@@ -11,13 +11,7 @@ from torch import nn
 from goodinit._common.text import several
 from goodinit.anatomy.names import Slot, type_of
 from goodinit.anatomy.rows import Block, Row
-from goodinit.anatomy.writable import (
-    check_writable,
-    fixes_scale,
-    is_real,
-    is_shard,
-    normalizes,
-)
+from goodinit.anatomy.writable import check_writable, fixes_scale, is_real, is_shard, normalizes
 from goodinit.errors import (
     DtypeError,
     ParametrizationError,
@@ -107,16 +101,8 @@ class Matcher:
     def match(self, row: Row, block: Block) -> list[int]:
         """Return the numbers of the rules that match, in order; the last one wins."""
         f = row.facets
-        key = (
-            row.owner,
-            f.kind,
-            f.part,
-            f.activation,
-            f.ends_residual,
-            bool(row.tied),
-            block.name,
-            row.buffer,
-        )
+        facets = (f.kind, f.part, f.activation, f.ends_residual)
+        key = (row.owner, *facets, bool(row.tied), block.name, row.buffer)
         found = self._known.get(key)
         if found is None:
             found = self._known[key] = [n for n in self._by_facets if self._matches(n, row, block)]
@@ -170,7 +156,10 @@ def resolve_row(
     for (block, site), (scheme, why), rule in zip(sites, chosen, rules, strict=True):
         law, because = scheme, why
         if isinstance(scheme, TorchDefault):
-            law, because = _torch_law(slot, default, why)
+            known = default(slot)
+            if known is None:
+                because = f"{NO_LAW} in {type_of(slot.owner).__name__}"
+            law = Keep() if known is None else known
         library = rule is not None and rule.optional
         numbers, more = _numbers_for(row, block, site, law, library, matcher)
         blocks.append(PlanBlock(block.name, block.box, block.fan_in, block.fan_out, numbers))
@@ -178,9 +167,8 @@ def resolve_row(
     if grown is not None:
         blocks = grow_blocks(blocks, grown)
         for b in blocks:
-            matcher.check(
-                b.scheme, Site(b.shape, row.facets.layout, b.fan_in, b.fan_out), row.dtype
-            )
+            site = Site(b.shape, row.facets.layout, b.fan_in, b.fan_out)
+            matcher.check(b.scheme, site, row.dtype)
     if fix := fixes_scale(slot):
         whys.append(f"{fix}, so that the scale of the draw is lost")
     if grown is None:
@@ -244,22 +232,14 @@ def _choose(row: Row, slot: Slot, rule: Rule | None, loaded: bool) -> tuple[Sche
             return rule.scheme, rule.why
         return Keep(), f"{row.dtype} isn't floating, so nothing is drawn"
     if row.buffer:
-        scheme = RUNNING.get(slot.attr) if row.facets.kind == "norm" else None
-        if scheme is not None:
-            return scheme, "statistics start anew"
+        if row.facets.kind == "norm" and slot.attr in RUNNING:
+            return RUNNING[slot.attr], "statistics start anew"
         return Keep(), "the module's own buffer"
     raise UncoveredError(
         f"no rule of the recipe covers {row.name}, a {row.facets.kind} {row.facets.part} of "
         f"{row.owner.__name__} with shape {tuple(row.shape)}: add a rule for it, or a general "
         f"one first, Rule(sel.all(), ...); gi.Keep() leaves it as it is"
     )
-
-
-def _torch_law(slot: Slot, default: Default, why: str) -> tuple[Scheme, str]:
-    law = default(slot)
-    if law is None:
-        return Keep(), f"{NO_LAW} in {type_of(slot.owner).__name__}"
-    return law, why
 
 
 def _numbers_for(
@@ -269,8 +249,10 @@ def _numbers_for(
     why = ""
     if isinstance(scheme, Deferred):
         scheme, why = scheme.on(row)
-    facts = _facts(row, site)
-    if library and row.facets.ends_residual and facts["depth"] is None:
+    f = row.facets
+    facts: dict[str, float | None] = {"depth": f.depth, "layer": f.layer, "width": f.width}
+    facts |= {"fan_in": site.fan_in, "fan_out": site.fan_out}
+    if library and f.ends_residual and f.depth is None:
         facts["depth"] = 1.0  # there is at least one branch
         why = "depth unknown, taken as 1"
     try:
@@ -281,17 +263,6 @@ def _numbers_for(
         at = f"{row.name} (block {block.name})" if block.name else row.name
         raise type(error)(f"{at}: {error}") from error
     return scheme, why
-
-
-def _facts(row: Row, site: Site) -> dict[str, float | None]:
-    f = row.facets
-    return {
-        "depth": f.depth,
-        "layer": f.layer,
-        "width": f.width,
-        "fan_in": site.fan_in,
-        "fan_out": site.fan_out,
-    }
 
 
 def _check_norm(

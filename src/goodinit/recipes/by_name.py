@@ -108,13 +108,11 @@ def maker(name: str) -> Callable[..., Recipe]:
     >>> maker("kaiming") is maker("he")
     True
     """
-    build = _RECIPES.get(name) if isinstance(name, str) else None  # pyright: ignore[reportUnnecessaryIsInstance]
-    if build is None:
-        near = nearest(name, _RECIPES) if isinstance(name, str) else ""  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise UnknownRecipeError(
-            f"no recipe is called {name!r}.{near} Known: {', '.join(_RECIPES)}"
-        )
-    return build
+    is_text = isinstance(name, str)  # pyright: ignore[reportUnnecessaryIsInstance]
+    if is_text and name in _RECIPES:
+        return _RECIPES[name]
+    near = nearest(name, _RECIPES) if is_text else ""
+    raise UnknownRecipeError(f"no recipe is called {name!r}.{near} Known: {', '.join(_RECIPES)}")
 
 
 def names() -> tuple[str, ...]:

@@ -15,17 +15,7 @@ from torch import Tensor
 from goodinit.anatomy.rows import Row
 from goodinit.errors import SchemeError
 from goodinit.recipes.reasons import BEHIND_FUNCTION
-from goodinit.schemes import (
-    Constant,
-    Draw,
-    HeNormal,
-    HeUniform,
-    Keep,
-    Ones,
-    Scheme,
-    Site,
-    Zeros,
-)
+from goodinit.schemes import Constant, Draw, HeNormal, HeUniform, Keep, Ones, Scheme, Site, Zeros
 from goodinit.schemes.fields import refuse
 
 __all__ = ["DEFERRED", "Deferred", "Neutral", "ReluGain"]
@@ -46,9 +36,8 @@ class Deferred(Scheme):
         self.moments(site)
 
     def times(self, factor: float) -> Scheme:
-        raise SchemeError(
-            f"{self!r} has no numbers to multiply before it is planned: multiply the schemes in it"
-        )
+        fix = "multiply the schemes in it"
+        raise SchemeError(f"{self!r} has no numbers to multiply before it is planned: {fix}")
 
 
 @dataclass(frozen=True, repr=False)
@@ -98,14 +87,13 @@ class ReluGain(Deferred):
         name, slope = _split_activation(row.facets.activation or "")
         match name:
             case "relu" | "relu6" | "rrelu":
-                scheme = replace(self.he, nonlinearity=name, a=0.0)
+                return replace(self.he, nonlinearity=name, a=0.0), ""
             case "leaky_relu" | "prelu":
                 default = 0.01 if name == "leaky_relu" else 0.25
                 a = default if slope is None else slope
-                scheme = replace(self.he, nonlinearity="leaky_relu", a=a)
+                return replace(self.he, nonlinearity="leaky_relu", a=a), ""
             case _:
                 return self.otherwise, ""
-        return scheme, ""
 
     def __repr__(self) -> str:
         return f"ReluGain({self.he!r}, else {self.otherwise!r})"

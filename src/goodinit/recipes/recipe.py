@@ -50,9 +50,7 @@ class Recipe:
         for number, rule in enumerate(given):
             if not isinstance(rule, Rule):  # pyright: ignore[reportUnnecessaryIsInstance]
                 raise RecipeError(f"rules[{number}] of a recipe must be a gi.Rule, got {rule!r}")
-        object.__setattr__(self, "rules", given)
-        object.__setattr__(self, "name", name)
-        object.__setattr__(self, "why", why)
+        vars(self).update(rules=given, name=name, why=why)
 
     def override(self, *rules: Rule) -> Recipe:
         """Return this recipe with more rules after its own: they win where they match.

@@ -15,7 +15,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from typing import Literal, cast
+from typing import ClassVar, Literal, cast
 
 from torch import nn
 
@@ -38,6 +38,8 @@ class Selector(ABC):
     Combine selectors with ``&``, ``|`` and ``~``; ``sel`` makes them.
     """
 
+    _aspects: ClassVar[frozenset[Aspect]] = frozenset({"type"})
+
     @abstractmethod
     def matches(self, row: Row, block: Block) -> bool:
         """Return whether the rule applies to this block of this parameter."""
@@ -45,7 +47,7 @@ class Selector(ABC):
     @property
     def aspects(self) -> frozenset[Aspect]:
         """The properties of a row that the answer depends on."""
-        return frozenset({"type"})
+        return self._aspects
 
     @property
     def reaches_buffers(self) -> bool:
@@ -73,19 +75,15 @@ class All(Selector):
 
 @dataclass(frozen=True, repr=False)
 class Name(Selector):
+    _aspects = frozenset({"name"})
     glob: str
 
     def matches(self, row: Row, block: Block) -> bool:
-        matches = self._compiled
-        return matches(row.name) is not None or any(map(matches, row.tied))
+        return any(map(self._compiled, (row.name, *row.tied)))
 
     @cached_property
     def _compiled(self) -> Callable[[str], object]:
         return _compiled(self.glob)
-
-    @property
-    def aspects(self) -> frozenset[Aspect]:
-        return frozenset({"name"})
 
     def __repr__(self) -> str:
         return f"name({self.glob!r})"
@@ -93,16 +91,12 @@ class Name(Selector):
 
 @dataclass(frozen=True, repr=False)
 class Attr(Selector):
+    _aspects = frozenset({"attr"})
     glob: str
 
     def matches(self, row: Row, block: Block) -> bool:
-        return any(
-            glob_matches(self.glob, name.rpartition(".")[2]) for name in (row.name, *row.tied)
-        )
-
-    @property
-    def aspects(self) -> frozenset[Aspect]:
-        return frozenset({"attr"})
+        attrs = (name.rpartition(".")[2] for name in (row.name, *row.tied))
+        return any(glob_matches(self.glob, attr) for attr in attrs)
 
     def __repr__(self) -> str:
         return f"attr({self.glob!r})"
@@ -161,12 +155,10 @@ class BlockNamed(Selector):
 
 @dataclass(frozen=True, repr=False)
 class EndsResidual(Selector):
+    _aspects = frozenset({"residual"})
+
     def matches(self, row: Row, block: Block) -> bool:
         return row.facets.ends_residual is True
-
-    @property
-    def aspects(self) -> frozenset[Aspect]:
-        return frozenset({"residual"})
 
     def __repr__(self) -> str:
         return "ends_residual()"
@@ -174,14 +166,11 @@ class EndsResidual(Selector):
 
 @dataclass(frozen=True, repr=False)
 class FollowedBy(Selector):
+    _aspects = frozenset({"activation"})
     activations: tuple[str, ...]
 
     def matches(self, row: Row, block: Block) -> bool:
         return row.facets.activation in self.activations
-
-    @property
-    def aspects(self) -> frozenset[Aspect]:
-        return frozenset({"activation"})
 
     def __repr__(self) -> str:
         return f"followed_by({', '.join(map(repr, self.activations))})"
@@ -189,6 +178,7 @@ class FollowedBy(Selector):
 
 @dataclass(frozen=True, repr=False)
 class When(Selector):
+    _aspects = frozenset({"row"})
     function: Callable[[Row], bool]
 
     def matches(self, row: Row, block: Block) -> bool:
@@ -200,21 +190,14 @@ class When(Selector):
                 f"with a goodinit.anatomy.Row"
             ) from error
 
-    @property
-    def aspects(self) -> frozenset[Aspect]:
-        return frozenset({"row"})
-
     def __repr__(self) -> str:
         return f"when({getattr(self.function, '__name__', repr(self.function))})"
 
 
 @dataclass(frozen=True, repr=False)
-class Both(Selector):
+class Pair(Selector):
     left: Selector
     right: Selector
-
-    def matches(self, row: Row, block: Block) -> bool:
-        return self.left.matches(row, block) and self.right.matches(row, block)
 
     @property
     def aspects(self) -> frozenset[Aspect]:
@@ -223,26 +206,21 @@ class Both(Selector):
     @property
     def reaches_buffers(self) -> bool:
         return self.left.reaches_buffers or self.right.reaches_buffers
+
+
+@dataclass(frozen=True, repr=False)
+class Both(Pair):
+    def matches(self, row: Row, block: Block) -> bool:
+        return self.left.matches(row, block) and self.right.matches(row, block)
 
     def __repr__(self) -> str:
         return f"{_parenthesized(self.left, Either)} & {_parenthesized(self.right, Either)}"
 
 
 @dataclass(frozen=True, repr=False)
-class Either(Selector):
-    left: Selector
-    right: Selector
-
+class Either(Pair):
     def matches(self, row: Row, block: Block) -> bool:
         return self.left.matches(row, block) or self.right.matches(row, block)
-
-    @property
-    def aspects(self) -> frozenset[Aspect]:
-        return self.left.aspects | self.right.aspects
-
-    @property
-    def reaches_buffers(self) -> bool:
-        return self.left.reaches_buffers or self.right.reaches_buffers
 
     def __repr__(self) -> str:
         return f"{self.left!r} | {self.right!r}"
@@ -376,10 +354,7 @@ class Rule:
             )
         if not isinstance(why, str):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise RecipeError(f"the rule for {where!r}: why is a text, got {why!r}")
-        object.__setattr__(self, "where", _selector(where))
-        object.__setattr__(self, "scheme", scheme)
-        object.__setattr__(self, "why", why)
-        object.__setattr__(self, "optional", bool(optional))
+        vars(self).update(where=_selector(where), scheme=scheme, why=why, optional=bool(optional))
 
     @cached_property
     def text(self) -> str:

@@ -74,19 +74,9 @@ Place = tuple[str | int, ...]
 
 
 def loads(text: str, source: str = "") -> Recipe:
-    r"""Return the recipe in a TOML text.
-
-    Args:
-        text: TOML as ``dumps`` writes it, or as a person does.
-        source: named first in errors; a file's name.
-
-    Raises:
-        RecipeFileError: anything else; names the line of a syntax error, else the rule and key.
+    r"""Return the recipe in a TOML text: the function behind ``Recipe.from_toml``.
 
     Example:
-        >>> print(loads('goodinit_recipe = 1\n[[rule]]\nwhere = "*.bias"\nscheme = "Zeros"'))
-        recipe
-          name('*.bias') -> Zeros()
         >>> loads('goodinit_recipe = 1\n[[rule]]\nwhere = { kind = "nrom" }\nscheme = "Ones"')
         Traceback (most recent call last):
         goodinit.errors.RecipeFileError: rule 1, where.kind: sel.kind('nrom'): known are linear, ...
@@ -104,11 +94,7 @@ def loads(text: str, source: str = "") -> Recipe:
 
 
 def load(path: str | PathLike[str]) -> Recipe:
-    """Return the recipe in a file: UTF-8, at most ``LARGEST`` bytes.
-
-    Raises:
-        RecipeFileError: the file can't be read, or holds no valid recipe.
-    """
+    """Return the recipe in a file, UTF-8: the function behind ``Recipe.load``."""
     source = str(path)
     try:
         with Path(path).open("rb") as file:
@@ -182,7 +168,10 @@ def _read_rule(data: object, place: Place) -> Rule:
     for key in ("where", "scheme"):
         if key not in table:
             _refuse(place, f"the rule doesn't say {key}")
-    where = _read_where(table["where"], (*place, "where"))
+    if _count_conditions(table["where"]) > MOST_CONDITIONS:
+        many = f"more than {MOST_CONDITIONS} conditions: make several rules of it"
+        _refuse((*place, "where"), many)
+    where = _read_selector(table["where"], (*place, "where"))
     why = _read_text(table.get("why", ""), (*place, "why"), empty=True)
     optional = table.get("optional", False)
     if not isinstance(optional, bool):
@@ -201,19 +190,12 @@ def _check_keys(table: Iterable[str], known: tuple[str, ...], place: Place) -> N
             _refuse((*place, key), what)
 
 
-def _read_where(data: object, place: Place) -> Selector:
-    if _count_conditions(data) > MOST_CONDITIONS:
-        _refuse(place, f"more than {MOST_CONDITIONS} conditions: make several rules of it")
-    return _read_selector(data, place)
-
-
 def _count_conditions(data: object) -> int:
     """Return how many selectors a table stands for, at most: each may be a level of a tree."""
     if isinstance(data, dict):
-        return sum(map(_count_conditions, cast("dict[str, object]", data).values())) + 1
-    if isinstance(data, list):
-        return sum(map(_count_conditions, cast("list[object]", data))) + 1
-    return 1
+        data = [*cast("dict[str, object]", data).values()]
+    items = cast("list[object]", data) if isinstance(data, list) else []
+    return sum(map(_count_conditions, items)) + 1
 
 
 def _read_selector(data: object, place: Place) -> Selector:
@@ -232,7 +214,6 @@ def _read_selector(data: object, place: Place) -> Selector:
 
 
 def _read_condition(key: str, value: object, place: Place) -> Selector:
-    """Return what one key of a where asks."""
     match key:
         case "all" | "ends_residual":
             if value is not True:
@@ -293,11 +274,7 @@ def _refuse(place: Place, what: str) -> NoReturn:
 
 
 def _place_name(place: Place) -> str:
-    """Return a place for people, who count from 1.
-
-    >>> _place_name(("rule", 2, "where", "any", 0, "kind"))
-    'rule 3, where.any, item 1, kind'
-    """
+    """Return a place for people, who count from 1: ``rule 3, where.any, item 1, kind``."""
     name = ""
     for before, step in zip((None, *place[:-1]), place, strict=True):
         if isinstance(step, int):
@@ -315,21 +292,7 @@ def _place_name(place: Place) -> str:
 def dumps(recipe: Recipe) -> str:
     """Return a recipe as TOML, which ``loads`` reads back as an equal one.
 
-    Raises:
-        RecipeError: a rule that can't be written down: ``when`` and ``Function`` hold code, and
-            a class needs a name that can be imported. Says which rule, and what to do.
-
-    Example:
-        >>> from goodinit.schemes import Zeros
-        >>> print(dumps(Recipe([Rule(~sel.part("bias"), Zeros(), "a start")], "mine")))
-        goodinit_recipe = 1
-        name = "mine"
-        <BLANKLINE>
-        [[rule]]
-        where = { not = { part = "bias" } }
-        scheme = "Zeros"
-        why = "a start"
-        <BLANKLINE>
+    It is the function behind ``Recipe.to_toml``.
     """
     top: dict[str, object] = {"goodinit_recipe": VERSION}
     top |= {key: value for key in ("name", "why") if (value := getattr(recipe, key)) != ""}
@@ -439,11 +402,7 @@ def _table_lines(table: Mapping[str, object]) -> str:
 
 
 def _toml_value(value: object) -> str:
-    """Return a value as TOML, on one line.
-
-    >>> _toml_value({"kind": ["linear", "conv"], "std": 1e-06, "optional": True})
-    '{ kind = ["linear", "conv"], std = 1e-06, optional = true }'
-    """
+    """Return a value as TOML, on one line."""
     match value:
         case str():
             if re.search("[\ud800-\udfff]", value):

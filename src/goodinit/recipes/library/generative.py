@@ -18,12 +18,10 @@ def dcgan() -> Recipe:
     """
     convs = sel.kind("conv") & ~sel.part("bias")
     norms = sel.kind("norm")
-    return Recipe(
-        (
-            library(sel.all(), TorchDefault(), "not touched by DCGAN"),
-            library(convs, Normal(0.02)),
-            library(norms & sel.part("weight"), Normal(0.02, mean=1.0)),
-            library(norms & sel.part("bias"), Zeros()),
-        ),
-        "dcgan",
+    rules = (
+        library(sel.all(), TorchDefault(), "not touched by DCGAN"),
+        library(convs, Normal(0.02)),
+        library(norms & sel.part("weight"), Normal(0.02, mean=1.0)),
+        library(norms & sel.part("bias"), Zeros()),
     )
+    return Recipe(rules, "dcgan")

@@ -45,12 +45,6 @@ def lstm() -> Recipe:
     else as in ``standard``. Forget gate: Jozefowicz et al. 2015.
     """
     hidden = sel.kind("recurrent") & sel.part("recurrent")
-    return Recipe(
-        (
-            *REST,
-            library(WEIGHTS, XavierUniform()),
-            library(hidden, Orthogonal(), "keeps the norm of the state over time"),
-            FORGET,
-        ),
-        "lstm",
-    )
+    weights = library(WEIGHTS, XavierUniform())
+    recurrent = library(hidden, Orthogonal(), "keeps the norm of the state over time")
+    return Recipe((*REST, weights, recurrent, FORGET), "lstm")
