@@ -15,7 +15,8 @@ from safetensors.torch import load_file, load_model, save_file
 
 import goodinit as gi
 from goodinit import cli
-from goodinit.cli.weights import check_writable, names_by_tensor
+from goodinit.cli.output import check_writable
+from goodinit.cli.weights import names_by_tensor
 from goodinit.demos import models
 
 GPT = ("demo:gpt", "--arg", "layers=2", "--arg", "width=32", "--arg", "vocabulary=50")

@@ -96,31 +96,21 @@ def apply_own_(
 ) -> None:
     """Draw one module's own parameters by a whole model's plan, and nothing of its children.
 
-    For frameworks that go through a model module by module.
+    For frameworks that go through a model module by module. One seed for all modules gives what
+    ``apply_`` gives. A tied parameter is drawn under its one name, in whichever module it is
+    reached. With ``materialize``, only what is on meta is drawn: the rest was there before.
 
     Args:
         module: a module of the planned model.
-        plan: the plan of the whole model. A tied parameter is drawn under its one name, in
-            whichever module it is reached.
+        plan: the plan of the whole model.
         path: where the module is in that model, as ``anatomy.names.walk`` has it.
-        seed: as for ``apply_``; one seed for all modules gives what ``apply_`` gives.
-        materialize: as for ``apply_``. With a device, only what is on meta is drawn: the rest
-            was there before.
+        seed: as for ``apply_``.
+        materialize: as for ``apply_``.
 
     Raises:
         PlanError: the module isn't as planned.
         ModelError: a parameter that can't be written, or has no memory.
         WriteError: a write failed half-way.
-
-    Example:
-        >>> from goodinit.recipes.rule import Rule, sel
-        >>> from goodinit.plans.plan import plan
-        >>> from goodinit.schemes import Ones
-        >>> net = nn.Sequential(nn.Linear(2, 3), nn.Linear(3, 2))
-        >>> planned = plan(net, Recipe([Rule(sel.all(), Ones())]))
-        >>> apply_own_(net[1], planned, "1", seed=0)
-        >>> net[1].weight.sum().item(), bool((net[0].weight == 1).all())
-        (6.0, False)
     """
     stream = stream_of(seed)
     with _children_removed(module):

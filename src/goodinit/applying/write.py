@@ -161,12 +161,8 @@ def _read_back(row: PlanRow, slot: Slot, expected: Tensor) -> Finding | None:
     largest, spacing = expected.double().abs().max().item(), torch.finfo(expected.dtype).eps
     if fixes_scale(slot) or not write_was_changed(error, largest, spacing):
         return None
-    return Finding(
-        "GI116",
-        "warning",
-        row.name,
-        f"its parametrization changed the values that were written: std "
-        f"{actual.double().std(correction=0).item():.3g} instead of "
-        f"{expected.double().std(correction=0).item():.3g}",
-        "initialize before parametrizing, or fix its right_inverse",
-    )
+    stds = [f"{x.double().std(correction=0).item():.3g}" for x in (actual, expected)]
+    changed = "its parametrization changed the values that were written"
+    cause = f"{changed}: std {stds[0]} instead of {stds[1]}"
+    fix = "initialize before parametrizing, or fix its right_inverse"
+    return Finding("GI116", "warning", row.name, cause, fix)

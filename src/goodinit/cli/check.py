@@ -13,8 +13,13 @@ from goodinit.cli.building import (
     parse_recipe,
     run_measurement,
 )
-from goodinit.cli.output import CommandError, print_json, print_rendered
-from goodinit.cli.pages import check_page_path, write_page
+from goodinit.cli.output import (
+    CommandError,
+    check_page_path,
+    print_json,
+    print_rendered,
+    write_page,
+)
 from goodinit.cli.targets import find_target
 from goodinit.report import curves, terminal
 

@@ -9,8 +9,7 @@ import typer
 import goodinit as gi
 from goodinit.cli import options
 from goodinit.cli.building import build_model, parse_recipes, run_measurement
-from goodinit.cli.output import print_json, print_rendered
-from goodinit.cli.pages import check_page_path, write_page
+from goodinit.cli.output import check_page_path, print_json, print_rendered, write_page
 from goodinit.cli.targets import find_target
 from goodinit.report import terminal
 

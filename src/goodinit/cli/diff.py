@@ -70,9 +70,8 @@ def _load_or_plan(text: str, target: Target | None, specs: list[str]) -> gi.Plan
     if text.endswith(".json"):
         return gi.Plan.load(text)
     if target is None:
-        raise CommandError(
-            f"{text!r} is not a plan file (.json); to compare recipes, pass --target"
-        )
+        fix = "to compare recipes, pass --target"
+        raise CommandError(f"{text!r} is not a plan file (.json); {fix}")
     return build_and_plan(target, parse_recipe(text), specs, 0)[1]
 
 

@@ -8,7 +8,7 @@ from json import dumps
 from goodinit._common.text import count
 from goodinit.cli import options, weights
 from goodinit.cli.building import build_and_plan, draw_weights, parse_recipe
-from goodinit.cli.output import byte_size, print_json, print_note, print_result
+from goodinit.cli.output import byte_size, check_writable, print_json, print_note, print_result
 from goodinit.cli.targets import find_target
 
 __all__ = ["init"]
@@ -31,14 +31,14 @@ def init(
     The file also stores the recipe, the seed and the plan's digest, for
     `goodinit verify`.
     """
-    weights.check_writable(out)
+    check_writable(out)
     found = find_target(target, arg or ())
     chosen = parse_recipe(recipe)
     model, plan = build_and_plan(found, chosen, input_ or (), seed)
     origin = weights.Origin(
         chosen.to_toml(), str(seed), plan.digest, found.text, dumps(input_ or [])
     )
-    weights.check_writable(out, sum(row.size * row.dtype.itemsize for row in plan))
+    check_writable(out, sum(row.size * row.dtype.itemsize for row in plan))
     model, drawn = draw_weights(found, model, plan, seed)
     tensors, length = weights.write_weights(out, model, origin)
     for finding in drawn.findings:

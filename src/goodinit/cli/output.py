@@ -1,10 +1,12 @@
-"""Printing: results go to stdout, messages and progress to stderr."""
+"""Output: results go to stdout, messages and progress to stderr, weights and pages to files."""
 
 from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
+import tempfile
 import textwrap
 import threading
 import traceback
@@ -18,11 +20,14 @@ from rich.text import Text
 
 from goodinit._common.text import terminal_width
 from goodinit.errors import GoodinitError
+from goodinit.report.optional import import_optional
 from goodinit.report.terminal import printable
 
 __all__ = [
     "CommandError",
     "byte_size",
+    "check_page_path",
+    "check_writable",
     "naming_file_errors",
     "print_json",
     "print_note",
@@ -33,6 +38,7 @@ __all__ = [
     "stdout_to_stderr",
     "user_traceback",
     "wrap_for_terminal",
+    "write_page",
 ]
 
 DELAY = 0.7  # seconds before a progress bar appears, so that short tasks show none
@@ -168,6 +174,47 @@ def naming_file_errors(path: Path) -> Generator[None]:
         yield
     except OSError as error:
         raise CommandError(f"{path}: {error.strerror}; nothing was written") from error
+
+
+def check_writable(path: Path, needed: int = 0, option: str = "-o") -> None:
+    """Check that a file can be written, before drawing its weights takes hours.
+
+    ``needed`` is its size in bytes, if known; ``option`` is the option that names it.
+
+    Raises:
+        CommandError: no such folder, no permission, no regular file, not enough space.
+    """
+    if path.is_dir():
+        raise CommandError(f"{option} {path} is a folder: name a file in it")
+    if path.exists() and not path.is_file():
+        fix = "name a file that can be replaced"
+        raise CommandError(f"{option} {path} is not a regular file: {fix}")
+    try:
+        with tempfile.TemporaryFile(dir=path.resolve().parent):
+            free = shutil.disk_usage(path.resolve().parent).free
+    except OSError as error:
+        raise CommandError(f"{option} {path} can't be written: {error.strerror}") from error
+    if free < needed:
+        sizes = f"{byte_size(needed)}, and {byte_size(free)} are free there"
+        raise CommandError(f"{option} {path} takes {sizes}")
+
+
+def check_page_path(path: Path) -> None:
+    """Check that the page can be written, before the model is built and run.
+
+    Raises:
+        CommandError: no such folder, no permission.
+        ReportError: plotly isn't installed.
+    """
+    check_writable(path, option="--html")
+    import_optional("plotly.io")
+
+
+def write_page(path: Path, write: Callable[[], None]) -> None:
+    """Write the page, and print its path on stderr."""
+    with naming_file_errors(path):
+        write()
+    print_note(str(path), label="page")
 
 
 @contextmanager

@@ -9,9 +9,8 @@ import typer
 
 from goodinit.cli import options
 from goodinit.cli.building import build_and_plan, parse_recipe
-from goodinit.cli.output import naming_file_errors, print_json, print_result
+from goodinit.cli.output import check_writable, naming_file_errors, print_json, print_result
 from goodinit.cli.targets import find_target
-from goodinit.cli.weights import check_writable
 
 __all__ = ["plan"]
 

@@ -1,17 +1,23 @@
-"""``goodinit recipes``."""
+"""``goodinit recipes``.
+
+A recipe's docstring is its documentation: its law, its source and its options. It is written for
+lines of 100 characters; here its paragraphs and tables are wrapped to the terminal's width.
+"""
 
 from __future__ import annotations
 
 import inspect
+import re
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import zip_longest
 from typing import Annotated
 
 import typer
 
 import goodinit as gi
 from goodinit._common.text import WIDTH, terminal_width, wrap
-from goodinit.cli import docstrings, options
+from goodinit.cli import options
 from goodinit.cli.building import parse_recipe
 from goodinit.cli.output import CommandError, print_json, print_result, wrap_for_terminal
 from goodinit.recipes.by_name import maker, names
@@ -53,7 +59,7 @@ def recipes(
     else:
         width = terminal_width() or WIDTH
         described = _option_lines(name.partition(":")[0], defaults, doc, width)
-        parts = (docstrings.wrapped_docstring(doc, width), described, _rule_lines(recipe))
+        parts = (wrapped_docstring(doc, width), described, _rule_lines(recipe))
         print_result("\n\n".join(part for part in parts if part))
 
 
@@ -61,9 +67,7 @@ def _print_list(*, json: bool) -> None:
     by_maker: dict[Callable[..., gi.Recipe], list[str]] = {}
     for name in names():
         by_maker.setdefault(maker(name), []).append(name)
-    listed = [
-        (aliases, docstrings.first_line(build.__doc__ or "")) for build, aliases in by_maker.items()
-    ]
+    listed = [(aliases, first_line(build.__doc__ or "")) for build, aliases in by_maker.items()]
     if json:
         print_json([{"names": aliases, "what": what} for aliases, what in listed])
         return
@@ -76,7 +80,7 @@ def _option_lines(name: str, known: dict[str, object], doc: str, width: int) -> 
     """Return the options as ``--recipe`` takes them, with their descriptions."""
     if not known:
         return ""
-    descriptions = docstrings.argument_descriptions(doc)
+    descriptions = argument_descriptions(doc)
     lines = [f"options, as in --recipe {name}:{next(iter(known))}=..."]
     for key, default in known.items():
         text = f"{key}={default}  {descriptions.get(key, '')}".rstrip()
@@ -89,3 +93,59 @@ def _rule_lines(recipe: gi.Recipe) -> str:
     for number, rule in enumerate(recipe.rules, start=1):
         lines += wrap(rule.text, f"{number:>4}  ")
     return "\n".join(lines)
+
+
+def first_line(doc: str) -> str:
+    """Return the first line without markup.
+
+    >>> first_line("As in ``standard``.")
+    'As in standard.'
+    """
+    return doc.partition("\n")[0].replace("``", "")
+
+
+def wrapped_docstring(doc: str, width: int) -> str:
+    r"""Return a docstring's paragraphs and tables wrapped to a width, without its arguments.
+
+    >>> print(wrapped_docstring("One ``two`` three\nfour.\n\nArgs:\n    five: six.", 12))
+    One two
+    three four.
+    """
+    blocks = doc.replace("``", "").split("\n\n")
+    out: list[str] = []
+    for block in blocks:
+        if block.startswith("=="):
+            out.append("\n".join(_table(block.splitlines(), width)))
+        elif not block.startswith("Args:"):
+            out.append(textwrap.fill(" ".join(block.split()), width, break_on_hyphens=False))
+    return "\n\n".join(out)
+
+
+def argument_descriptions(doc: str) -> dict[str, str]:
+    r"""Return the description of each argument.
+
+    >>> argument_descriptions("Law.\n\nArgs:\n    mode: which\n        fan.\n    gain: a factor.")
+    {'mode': 'which fan.', 'gain': 'a factor.'}
+    """
+    block = doc.replace("``", "").partition("Args:\n")[2].partition("\n\n")[0]
+    items = re.split(r"^    (?=\w+: )", block, flags=re.MULTILINE)[1:]
+    pairs = (item.partition(": ") for item in items)
+    return {name: " ".join(text.split()) for name, _, text in pairs}
+
+
+def _table(lines: list[str], width: int) -> Iterator[str]:
+    """Wrap the last column. A line with an empty cell continues the row above it."""
+    start = lines[0].rindex(" ") + 1
+    rows: list[tuple[list[str], list[str]]] = []
+    for line in lines:
+        if line.startswith("="):
+            continue
+        left, right = line[:start].rstrip(), line[start:].strip()
+        if not rows or (left and right):
+            rows.append(([], []))
+        rows[-1][0].extend([left] if left else [])
+        rows[-1][1].append(right)
+    for left, right in rows:
+        wrapped = textwrap.wrap(" ".join(right), width - start, break_on_hyphens=False)
+        for a, b in zip_longest(left, wrapped, fillvalue=""):
+            yield f"{a:<{start}}{b}".rstrip()

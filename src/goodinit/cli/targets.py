@@ -96,7 +96,10 @@ def _find_factory(
     kind, colon, name = text.partition(":")
     match kind if colon and name else "":
         case "demo":
-            return _checked_factory(text, _demo_factory(name), given), _lightning_example
+            if name not in models.__all__:
+                near, known = nearest(name, models.__all__), ", ".join(models.__all__)
+                raise CommandError(f"there is no demo {name!r}.{near} Known: {known}")
+            return _checked_factory(text, getattr(models, name), given), _lightning_example
         case "hf":
             return model_libraries.hf_model(name, given)
         case "timm":
@@ -125,13 +128,6 @@ def _target_hint(text: str) -> str:
     if text.endswith(".py"):
         return f" Did you mean '{Path(text).stem}:factory'?"
     return ""
-
-
-def _demo_factory(name: str) -> Callable[..., object]:
-    if name not in models.__all__:
-        near = nearest(name, models.__all__)
-        raise CommandError(f"there is no demo {name!r}.{near} Known: {', '.join(models.__all__)}")
-    return getattr(models, name)
 
 
 def _import_module(name: str) -> ModuleType:
@@ -192,9 +188,8 @@ def _checked_factory(text: str, factory: object, given: Arguments) -> Callable[[
             raise CommandError(f"{text} is already a module, which takes no --arg")
         return lambda: factory
     if not callable(factory):
-        raise CommandError(
-            f"{text} is a {type(factory).__name__}, neither a module nor a function that builds one"
-        )
+        kind = type(factory).__name__
+        raise CommandError(f"{text} is a {kind}, neither a module nor a function that builds one")
     _check_arguments(text, factory, given)
     make = partial(factory, **given)
     return lambda: model_libraries.with_torchvision_operators(make)
@@ -210,9 +205,8 @@ def _check_arguments(text: str, factory: Callable[..., object], given: Arguments
     except TypeError as error:
         unknown = [key for key in given if key not in signature.parameters]
         near = "".join(nearest(key, signature.parameters) for key in unknown)
-        raise CommandError(
-            f"--arg: {error}.{near} {text} takes {', '.join(signature.parameters) or 'none'}"
-        ) from error
+        known = ", ".join(signature.parameters) or "none"
+        raise CommandError(f"--arg: {error}.{near} {text} takes {known}") from error
 
 
 def _lightning_example(model: nn.Module) -> Inputs | None:

@@ -25,8 +25,6 @@ from __future__ import annotations
 import ctypes
 import hashlib
 import json
-import shutil
-import tempfile
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
@@ -43,7 +41,6 @@ from goodinit._common.files import atomic_write
 from goodinit._common.text import count
 from goodinit.cli.output import (
     CommandError,
-    byte_size,
     naming_file_errors,
     print_note,
     progress_bar,
@@ -52,7 +49,6 @@ from goodinit.streams import VERSION
 
 __all__ = [
     "Origin",
-    "check_writable",
     "load_weights",
     "metadata_changed",
     "names_by_tensor",
@@ -75,14 +71,7 @@ DTYPES = {
 class Origin:
     """What a file's weights were drawn from, as text from the file that is not yet checked.
 
-    Attributes:
-        recipe: the recipe, as TOML.
-        seed: the seed.
-        digest: the plan's digest.
-        target: the target, with its arguments.
-        inputs: the values of ``--input``, a JSON list.
-        streams: the version of the random streams.
-        version: goodinit's version.
+    The table above has the meaning of each field.
     """
 
     recipe: str
@@ -113,29 +102,6 @@ def names_by_tensor(tensors: Mapping[str, Tensor]) -> list[list[str]]:
         place = (tensor.data_ptr(), tensor.shape, tensor.stride(), tensor.dtype)
         groups.setdefault(place if tensor.numel() else name, []).append(name)
     return list(groups.values())
-
-
-def check_writable(path: Path, needed: int = 0, option: str = "-o") -> None:
-    """Check that a file can be written, before drawing its weights takes hours.
-
-    ``needed`` is its size in bytes, if known; ``option`` is the option that names it.
-
-    Raises:
-        CommandError: no such folder, no permission, no regular file, not enough space.
-    """
-    if path.is_dir():
-        raise CommandError(f"{option} {path} is a folder: name a file in it")
-    if path.exists() and not path.is_file():
-        fix = "name a file that can be replaced"
-        raise CommandError(f"{option} {path} is not a regular file: {fix}")
-    try:
-        with tempfile.TemporaryFile(dir=path.resolve().parent):
-            free = shutil.disk_usage(path.resolve().parent).free
-    except OSError as error:
-        raise CommandError(f"{option} {path} can't be written: {error.strerror}") from error
-    if free < needed:
-        sizes = f"{byte_size(needed)}, and {byte_size(free)} are free there"
-        raise CommandError(f"{option} {path} takes {sizes}")
 
 
 def load_weights(model: nn.Module, file: Path, target: str) -> None:

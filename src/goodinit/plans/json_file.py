@@ -336,15 +336,9 @@ _ROW: Mapping[str, Reader[Any]] = {
     "blocks": _tuple_of(_made_of(PlanBlock, _BLOCK)),
     "rule": _read_text,
     "why": _read_text,
-    "shadowed": _tuple_of(_read_text),
-    "tied": _tuple_of(_read_text),
-    "stored": _tuple_of(_read_text),
-    "zero_rows": _tuple_of(_read_whole),
-    "grown_from": _tuple_of(_read_whole),
-    "guessed": _read_flag,
-    "frozen": _read_flag,
-    "buffer": _read_flag,
-    "unresolved": _read_flag,
+    **dict.fromkeys(("shadowed", "tied", "stored"), _tuple_of(_read_text)),
+    **dict.fromkeys(("zero_rows", "grown_from"), _tuple_of(_read_whole)),
+    **dict.fromkeys(("guessed", "frozen", "buffer", "unresolved"), _read_flag),
 }
 _FINDING: Mapping[str, Reader[Any]] = {
     "code": _read_text,

@@ -56,13 +56,9 @@ def _norms_around_zero(rows: tuple[PlanRow, ...], anatomy: Anatomy) -> Iterator[
     ]
     if bad:
         mean, std = bad[0].mean or 0.0, bad[0].std or 0.0
-        yield Finding(
-            "GI111",
-            "warning",
-            several((row.name for row in bad), 1),
-            around_zero(mean, std),
-            f"draw it around 1: Normal(std={std:g}, mean=1.0), as the DCGAN code does",
-        )
+        names = several((row.name for row in bad), 1)
+        fix = f"draw it around 1: Normal(std={std:g}, mean=1.0), as the DCGAN code does"
+        yield Finding("GI111", "warning", names, around_zero(mean, std), fix)
 
 
 def _is_around_zero(row: PlanRow) -> bool:
@@ -82,14 +78,12 @@ def _tied_too_large(
         width = row.shape[-1] if row.shape else 0
         times = abs(factors.get(row.name, 1.0))
         if tied_table_is_too_large(std * times, width):
-            yield Finding(
-                "GI112",
-                "warning",
-                row.name,
-                f"it is tied with {row.tied[0]}, which multiplies by it, and std {std:g} makes "
-                f"the first logits {std * times * width**0.5:.3g} wide",
-                f"draw it with std {width**-0.5:.3g}, 1/sqrt({width})",
+            cause = (
+                f"it is tied with {row.tied[0]}, which multiplies by it, and std {std:g} makes the "
+                f"first logits {std * times * width**0.5:.3g} wide"
             )
+            fix = f"draw it with std {width**-0.5:.3g}, 1/sqrt({width})"
+            yield Finding("GI112", "warning", row.name, cause, fix)
 
 
 def _biases_dominate(
@@ -135,14 +129,12 @@ def _needs_flow(rows: tuple[PlanRow, ...], recipe: Recipe, anatomy: Anatomy) -> 
     if anatomy.how != "module types":
         return
     if anatomy.reason:
-        yield Finding(
-            "GI113",
-            "warning",
-            "what only the data flow shows",
+        cause = (
             f"the model has no weights and needs values to run ({anatomy.reason}), so that module "
-            f"types and shapes were used instead",
-            "plan a small model of the same kind that has weights: it can run",
+            f"types and shapes were used instead"
         )
+        fix = "plan a small model of the same kind that has weights: it can run"
+        yield Finding("GI113", "warning", "what only the data flow shows", cause, fix)
         return
     weights = [row for row in rows if row.layout is not None and row.kind in ("linear", "conv")]
     unclear = [row for row in weights if row.activation is None and row.ends_residual is None]
@@ -152,51 +144,36 @@ def _needs_flow(rows: tuple[PlanRow, ...], recipe: Recipe, anatomy: Anatomy) -> 
         for rule in recipe.rules
     )
     if asked and (len(unclear) > 1 or shallow):  # nothing follows a single layer
-        yield Finding(
-            "GI113",
-            "info",
-            "rules by residual ends and by the activation that follows",
-            "no inputs were given, so that these, and the depth, come from module types alone",
-            "pass inputs=, a batch like those that the model will get",
-        )
+        where = "rules by residual ends and by the activation that follows"
+        cause = "no inputs were given, so that these, and the depth, come from module types alone"
+        fix = "pass inputs=, a batch like those that the model will get"
+        yield Finding("GI113", "info", where, cause, fix)
 
 
 def _never_won(recipe: Recipe, wins: dict[int, int]) -> Iterator[Finding]:
     for number, rule in enumerate(recipe.rules):
         if not rule.optional and wins.get(number) == 0:
-            yield Finding(
-                "GI114",
-                "info",
-                rule.text,
-                "later rules win wherever it matches",
-                "move it behind them, or remove it",
-            )
+            cause, fix = "later rules win wherever it matches", "move it behind them, or remove it"
+            yield Finding("GI114", "info", rule.text, cause, fix)
 
 
 def _extra_keys(kept: KeptRows, rows: tuple[PlanRow, ...]) -> Iterator[Finding]:
     if kept.extra:
         near = nearest(kept.extra[0], [row.name for row in rows])
-        yield Finding(
-            "GI115",
-            "info",
-            kept.extra[0],
-            f"the state dict in keep has {len(kept.extra)} keys that the model doesn't",
-            f"check their names.{near}" if near else "none, if they belong to another part",
-        )
+        cause = f"the state dict in keep has {len(kept.extra)} keys that the model doesn't"
+        fix = f"check their names.{near}" if near else "none, if they belong to another part"
+        yield Finding("GI115", "info", kept.extra[0], cause, fix)
 
 
 def _left_alone(rows: tuple[PlanRow, ...]) -> Iterator[Finding]:
     """A parameter that no rule knows keeps its constructor's value, which may be garbage."""
     bad = [row for row in rows if not row.buffer and row.why.startswith(WHY_LEFT)]
     if bad:
-        yield Finding(
-            "GI117",
-            "info",
-            several((row.name for row in bad), 1),
-            "left unchanged: goodinit has no rule for this kind of parameter",
-            "if its constructor calls torch.empty, give it a rule: "
-            f"recipe.override(gi.Rule({bad[0].name!r}, gi.Zeros()))",
-        )
+        names = several((row.name for row in bad), 1)
+        cause = "left unchanged: goodinit has no rule for this kind of parameter"
+        rule = f"recipe.override(gi.Rule({bad[0].name!r}, gi.Zeros()))"
+        fix = f"if its constructor calls torch.empty, give it a rule: {rule}"
+        yield Finding("GI117", "info", names, cause, fix)
 
 
 def _grown_apart(rows: tuple[PlanRow, ...], kept: KeptRows) -> Iterator[Finding]:
@@ -205,13 +182,10 @@ def _grown_apart(rows: tuple[PlanRow, ...], kept: KeptRows) -> Iterator[Finding]
         old = kept.grown[row.name].std if row.name in kept.grown else None
         for block, _, new in row.moments() if old else ():
             if old and grew_on_another_scale(old, new):
+                drawn = f"its {block} part is drawn with std {new:.3g}"
+                cause = f"{drawn}; the checkpoint's values have {old:.3g}"
+                rule = f"recipe.override(gi.Rule({row.name!r}, gi.Normal({old:.3g})))"
                 yield Finding(
-                    "GI118",
-                    "warning",
-                    row.name,
-                    f"its {block} part is drawn with std {new:.3g}; the checkpoint's values "
-                    f"have {old:.3g}",
-                    f"draw it with their std: recipe.override(gi.Rule({row.name!r}, "
-                    f"gi.Normal({old:.3g})))",
+                    "GI118", "warning", row.name, cause, f"draw it with their std: {rule}"
                 )
                 break

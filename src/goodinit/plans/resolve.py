@@ -20,8 +20,7 @@ from goodinit.errors import (
     UnusedRuleError,
 )
 from goodinit.plans.defaults import torch_default
-from goodinit.plans.keep import KeptRows
-from goodinit.plans.resize import Growth, grow_blocks
+from goodinit.plans.keep import Growth, KeptRows, grow_blocks
 from goodinit.plans.rows import PlanBlock, PlanRow, common
 from goodinit.recipes.deferred import Deferred
 from goodinit.recipes.reasons import NO_LAW
@@ -281,13 +280,8 @@ def _check_norm(
 def torch_laws(model: nn.Module) -> Default:
     """Return a function from a slot to torch's own law; an ``nn.Transformer`` above changes it."""
     tops = [m for m in model.modules() if isinstance(m, nn.Transformer)]
-    inside = {id(m): top for top in tops for m in top.modules()}
-
-    def default(slot: Slot) -> Scheme | None:
-        top = inside.get(id(slot.owner))
-        return torch_default(slot.owner, slot.attr, () if top is None else (top,))
-
-    return default
+    inside = {id(m): (top,) for top in tops for m in top.modules()}
+    return lambda slot: torch_default(slot.owner, slot.attr, inside.get(id(slot.owner), ()))
 
 
 def _unused_message(rule: Rule, rows: tuple[Row, ...], how: str) -> str:

@@ -35,9 +35,8 @@ from goodinit.recipes.library.general import (
     torch_default,
     xavier,
 )
-from goodinit.recipes.library.generative import dcgan
 from goodinit.recipes.library.language import gpt2, lstm
-from goodinit.recipes.library.vision import vit
+from goodinit.recipes.library.vision import dcgan, vit
 from goodinit.recipes.recipe import Recipe
 from goodinit.recipes.rule import Rule, sel
 from goodinit.schemes import Keep, Scheme

@@ -1,32 +1,42 @@
-"""Recipes for any model."""
+"""Recipes for any model, and the rules that all share: all but the weights of layers."""
 
 from __future__ import annotations
 
 from typing import Literal
 
+from torch import nn
+
 from goodinit.errors import RecipeError, nearest
-from goodinit.recipes.deferred import ReluGain
-from goodinit.recipes.library.shared import REST, WEIGHTS, library
+from goodinit.recipes.deferred import Neutral, ReluGain
+from goodinit.recipes.reasons import NOTHING_KNOWN
 from goodinit.recipes.recipe import Recipe
-from goodinit.recipes.rule import Rule, sel
+from goodinit.recipes.rule import Rule, Selector, sel
 from goodinit.schemes import (
     HeNormal,
     HeUniform,
+    Keep,
     LeCunNormal,
     LeCunUniform,
+    Normal,
     Ones,
     Orthogonal,
     Scheme,
     TorchDefault,
+    VarianceScaling,
     XavierNormal,
     XavierUniform,
+    Zeros,
 )
 
 __all__ = [
+    "FORGET",
+    "REST",
+    "WEIGHTS",
     "by_scheme",
     "choice",
     "he",
     "lecun",
+    "library",
     "orthogonal",
     "standard",
     "torch_default",
@@ -34,6 +44,40 @@ __all__ = [
 ]
 
 Distribution = Literal["normal", "uniform"]
+WEIGHTS: Selector = sel.kind("linear", "conv", "recurrent") & ~sel.part("bias")
+"""Weights of linear layers, convolutions and RNNs, and projections."""
+
+
+def library(where: Selector, scheme: Scheme, why: str = "") -> Rule:
+    """Return a rule that may match nothing: models differ."""
+    return Rule(where, scheme, why, optional=True)
+
+
+ADAPTERS: Selector = sel.kind("adapter")
+
+REST: tuple[Rule, ...] = (
+    library(sel.all(), Keep(), NOTHING_KNOWN),
+    library(sel.kind("position", "token"), Normal(0.02), "small beside the signal"),
+    library(sel.kind("embedding"), Normal(1.0), "one row is looked up: LeCun with fan_in 1"),
+    library(
+        sel.kind("embedding") & sel.part("head"),
+        Normal(1.0).scaled(fan_out=-0.5),
+        "also the output projection: 1/sqrt(width) makes the first logits N(0, 1)",
+    ),
+    library(sel.kind("router"), VarianceScaling(0.1), "routes nearly evenly at first"),
+    library(sel.kind("norm", "scale"), Neutral(), "changes nothing at first"),
+    library(sel.kind("scale") & sel.type(nn.PReLU), TorchDefault(), "a slope, not a factor"),
+    library(sel.part("bias"), Zeros(), "no offset at first"),
+    library(sel.kind("ssm"), Keep(), NOTHING_KNOWN),
+    library(sel.kind("adapter"), Keep(), NOTHING_KNOWN),
+    library(ADAPTERS & sel.part("in"), VarianceScaling(1 / 3, "fan_in", "uniform"), "as in PEFT"),
+    library(ADAPTERS & sel.part("out"), Zeros(), "changes nothing at first"),
+)
+FORGET: Rule = library(
+    sel.kind("recurrent") & sel.part("bias") & sel.block("forget") & sel.attr("bias_ih*"),
+    Ones(),
+    "the cell remembers at first; once, for torch adds two biases",
+)
 
 
 def standard() -> Recipe:
@@ -174,10 +218,3 @@ def choice(recipe: str, option: str, value: object, known: tuple[str, ...]) -> s
 
 def _distribution(recipe: str, value: object) -> str:
     return choice(recipe, "distribution", value, ("normal", "uniform"))
-
-
-FORGET: Rule = library(
-    sel.kind("recurrent") & sel.part("bias") & sel.block("forget") & sel.attr("bias_ih*"),
-    Ones(),
-    "the cell remembers at first; once, for torch adds two biases",
-)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from goodinit.recipes.library.general import FORGET, choice
-from goodinit.recipes.library.shared import REST, WEIGHTS, library
+from goodinit.recipes.library.general import FORGET, REST, WEIGHTS, choice, library
 from goodinit.recipes.recipe import Recipe
 from goodinit.recipes.rule import sel
 from goodinit.schemes import Normal, Orthogonal, XavierUniform
