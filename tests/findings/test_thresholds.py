@@ -21,10 +21,8 @@ from goodinit.findings import (
     chance,
     clones,
     depth,
-    gradients,
     likeness,
     logits,
-    norms,
     scales,
     units,
 )
@@ -51,9 +49,9 @@ EDGES: list[tuple[Callable[..., bool], tuple[Any, ...], tuple[Any, ...]]] = [
     (depth.gain_is_off, (1.24, "selu"), (1.26, "selu")),
     (depth.gain_is_off, (0.81, "selu"), (0.79, "selu")),
     # GI108
-    (gradients.gradient_is_lost_or_explodes, (4, 0.99 * LN_1E6, 0.0), (4, 1.01 * LN_1E6, 0.0)),
-    (gradients.gradient_is_lost_or_explodes, (4, LN_1E6 + 5.9, 1.69), (4, LN_1E6 + 6.1, 1.69)),
-    (gradients.gradient_explodes_in_time, (2.0, 0.99e7, 5.0), (2.0, 1.01e7, 5.0)),
+    (depth.gradient_is_lost_or_explodes, (4, 0.99 * LN_1E6, 0.0), (4, 1.01 * LN_1E6, 0.0)),
+    (depth.gradient_is_lost_or_explodes, (4, LN_1E6 + 5.9, 1.69), (4, LN_1E6 + 6.1, 1.69)),
+    (depth.gradient_explodes_in_time, (2.0, 0.99e7, 5.0), (2.0, 1.01e7, 5.0)),
     # GI104, GI105
     (likeness.became_alike, (0.9989,), (0.9991,)),
     (likeness.were_different, (0.901,), (0.899,)),
@@ -70,9 +68,9 @@ EDGES: list[tuple[Callable[..., bool], tuple[Any, ...], tuple[Any, ...]]] = [
     (logits.tied_table_is_too_large, (0.99, 16), (1.01, 16)),
     (logits.tied_table_is_too_large, (0.49, 1024), (0.51, 1024)),
     # GI111
-    (norms.norm_lies_around_zero, (1.0, 1.99), (1.0, 2.01)),
-    (norms.norm_lies_around_zero, (-1.0, 1.99), (-1.0, 2.01)),
-    (norms.norm_lies_around_zero, (0.0, 0.0), (0.0, 1e-6)),
+    (scales.norm_lies_around_zero, (1.0, 1.99), (1.0, 2.01)),
+    (scales.norm_lies_around_zero, (-1.0, 1.99), (-1.0, 2.01)),
+    (scales.norm_lies_around_zero, (0.0, 0.0), (0.0, 1e-6)),
     # GI124
     (clones.could_be_cloned, (15,), (16,)),
     (clones.is_drawn, (2,), (3,)),
@@ -129,7 +127,7 @@ def test_chance_is_hanin_and_nica_s() -> None:
     [
         (depth.signal_severity, (LN_1E12 - 0.1, "warning"), (LN_1E12 + 0.1, "error")),
         (depth.signal_severity, (-LN_1E12 + 0.1, "warning"), (-LN_1E12 - 0.1, "error")),
-        (gradients.gradient_severity, (LN_1E12 - 0.1, "warning"), (LN_1E12 + 0.1, "error")),
+        (depth.gradient_severity, (LN_1E12 - 0.1, "warning"), (LN_1E12 + 0.1, "error")),
         (depth.chain_severity, (1.01e-3, None), (0.99e-3, "info")),
         (depth.chain_severity, (1.01e-6, "info"), (0.99e-6, "warning")),
         (broken.garbage_severity, (0.99e8, "warning"), (1.01e8, "error")),

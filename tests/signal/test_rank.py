@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 import goodinit as gi
-from goodinit.signal.rank import PROBES, effective_rank
+from goodinit.signal.moments import PROBES, effective_rank
 
 
 def slowly(x: torch.Tensor) -> float:

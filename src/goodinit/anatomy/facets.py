@@ -104,13 +104,9 @@ def _facets_of_uses(
     if "join" in by_role or "feed" in by_role:
         use = (by_role.get("join") or by_role["feed"])[0]
         kind = "position" if from_types.kind == "embedding" else "token"  # a table used as a whole
+        text = _call_text(graph, use, "x, p")
         return _certain(
-            from_types,
-            kind=kind,
-            part="weight",
-            layout=None,
-            neutral=None,
-            evidence=_call_text(graph, use, "x, p"),
+            from_types, kind=kind, part="weight", layout=None, neutral=None, evidence=text
         )
     return from_types
 
@@ -144,22 +140,10 @@ def _weight_facets(
     blocks = _blocks(roles, uses, use, from_types, shape)
     if len({block.name.rpartition(".")[2] for block in blocks} - _experts(blocks)) > 1:
         part = "weight"  # several parts in one
-    elif (
-        part == "weight"
-        and not blocks
-        and from_types.part not in _UNNAMED
-        and not from_types.guessed
-    ):
-        part = from_types.part
-    own = Layout(
-        outputs=use.outputs,
-        inputs=use.inputs,
-        window=use.window,
-        batch=use.batch,
-        groups=use.groups,
-        stride=use.stride,
-        transposed=use.transposed,
-    )
+    elif part == "weight" and not blocks and not from_types.guessed:
+        part = part if from_types.part in _UNNAMED else from_types.part
+    convolution = (use.groups, use.stride, use.transposed)
+    own = Layout(use.outputs, use.inputs, use.window, use.batch, *convolution)
     same = from_types.layout is not None and not from_types.guessed and from_types.kind == kind
     if not blocks and not same and own.fans(shape) != (use.fan_in, use.fan_out):
         # The axes are not enough: part of one is summed over, as in x @ w.reshape(8, 12).
@@ -175,9 +159,7 @@ def _weight_facets(
         activation=next((name for name in after if name), None) if kind != "router" else None,
         ends_residual=ends,
         neutral=None,
-        evidence=from_types.evidence
-        if same and from_types.evidence
-        else _call_text(graph, use, "x, W"),
+        evidence=(same and from_types.evidence) or _call_text(graph, use, "x, W"),
     )
 
 
@@ -279,16 +261,8 @@ def _table_facets(
     if layout is None and len(shape) == 2:
         layout = Layout(outputs=(1,), inputs=(0,), lookup=True)
     known = "" if from_types.guessed else from_types.evidence
-    evidence = known or _call_text(graph, uses[0], "i, W")
-    return _certain(
-        from_types,
-        kind=kind,
-        part="table",
-        layout=layout,
-        blocks=(),
-        neutral=None,
-        evidence=evidence,
-    )
+    made = {"evidence": known or _call_text(graph, uses[0], "i, W"), "layout": layout}
+    return _certain(from_types, kind=kind, part="table", blocks=(), neutral=None, **made)
 
 
 def _norm_facets(graph: Graph, use: Use, from_types: Facets, _: tuple[int, ...]) -> Facets:
@@ -338,8 +312,7 @@ def _offset_facets(graph: Graph, use: Use, from_types: Facets, shape: tuple[int,
 
 def _output_sizes(graph: Graph, node: Node) -> tuple[int, ...]:
     """Return the sizes of the output axes of the weight that a signal came from."""
-    live = node.signals
-    before = graph.nodes[root(graph, live[0].node)] if live else node
+    before = graph.nodes[root(graph, node.signals[0].node)] if node.signals else node
     used = [use for use in before.uses if use.role == "contract"]
     return tuple(graph.shapes[use.param][a] for use in used[:1] for a in use.outputs)
 
@@ -354,8 +327,7 @@ def _scale_facets(graph: Graph, use: Use, from_types: Facets, shape: tuple[int, 
         return _certain(
             from_types, kind="ssm", part="weight", layout=None, blocks=(), evidence="exp(p)"
         )
-    live = node.signals
-    norm = bool(live) and is_normalized(graph, live[0].node)
+    norm = bool(node.signals) and is_normalized(graph, node.signals[0].node)
     text = f"x * ({shift:g} + p)" if shift else "x * p"
     text = f"{node.function}(x, p)" if node.role == "activation" else text
     return _certain(
@@ -373,8 +345,7 @@ def _scales_a_norm(graph: Graph, index: int) -> bool:
     node = graph.nodes[index]
     if not any(use.role == "mul" for use in node.uses):
         return is_normalized(graph, index)
-    live = node.signals
-    return bool(live) and is_normalized(graph, live[0].node)
+    return bool(node.signals) and is_normalized(graph, node.signals[0].node)
 
 
 # State space models and the residual stream.
@@ -385,10 +356,9 @@ def _ssm_biases(graph: Graph, by_param: Mapping[int, list[Use]]) -> set[int]:
     found: set[int] = set()
     for uses in by_param.values():
         for use in uses:
-            if "exp" not in use.origin.bent or use.role not in ("mul", "contract"):
-                continue
-            for value in graph.nodes[use.node].signals:
-                found.update(_step_biases(graph, value.node))
+            if "exp" in use.origin.bent and use.role in ("mul", "contract"):
+                for value in graph.nodes[use.node].signals:
+                    found |= _step_biases(graph, value.node)
     return found
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
+from itertools import islice, pairwise
 
 from torch import nn
 
@@ -105,7 +105,7 @@ def layers_by_type(modules: Mapping[str, nn.Module]) -> Layers:
         if (above := _above(path, members)) and above == _stem(_stem(path))
     }
     layers = [p for p in order if p in members - stages and not _above(p, members - stages)]
-    return _numbered(layers, _any) if layers else Layers()
+    return _numbered(layers, lambda _path, _before: True) if layers else Layers()
 
 
 def _members(
@@ -138,12 +138,8 @@ def _members(
 def _is_composite(module: nn.Module) -> bool:
     if isinstance(module, _CONTAINERS) or not module._modules:
         return False
-    matrices = 0
-    for parameter in module.parameters():
-        matrices += parameter.dim() > 1
-        if matrices > 1:
-            return True
-    return False
+    matrices = (parameter for parameter in module.parameters() if parameter.dim() > 1)
+    return len(list(islice(matrices, 2))) > 1
 
 
 def _numbered(layers: Sequence[str], follows: Callable[[str, str], bool]) -> Layers:
@@ -171,10 +167,6 @@ def _each_weight(graph: Graph) -> Layers:
             order.update(dict.fromkeys(fresh, found))
             found += 1
     return Layers(params={p: (n, found) for p, n in order.items()}, depth=found or None)
-
-
-def _any(_path: str, _before: str) -> bool:
-    return True
 
 
 def _stem(path: str) -> str:

@@ -72,11 +72,13 @@ def describe(module: nn.Module) -> dict[str, Facets]:
     cls = _nearest_class(module, _OWN)
     if cls is None:
         return {}
+    own = _OWN[cls]
+    described = _with_evidence(own(module), cls) if callable(own) else _constant_facets(cls)
     tensors = dict[str, Tensor](module.named_parameters(recurse=False, remove_duplicate=False))
     tensors.update(module.named_buffers(recurse=False))
     return {
         attr: facets
-        for attr, facets in _own_facets(module, cls).items()
+        for attr, facets in described.items()
         if _is_as_described(module, attr, tensors.get(attr), facets)
     }
 
@@ -169,7 +171,6 @@ _NORM = {
     "running_var": Facets("norm", "buffer"),
     "num_batches_tracked": Facets("norm", "buffer"),
 }
-_PRELU = {"weight": Facets("scale")}  # a slope has no neutral value: at 1 it would be linear
 
 
 def _bilinear(module: nn.Bilinear) -> dict[str, Facets]:
@@ -222,10 +223,6 @@ def _rnn(module: nn.RNNBase) -> dict[str, Facets]:
     return found
 
 
-def _cell(module: nn.RNNCellBase) -> dict[str, Facets]:
-    return _gated(module, module.input_size, module.hidden_size)
-
-
 def _gated(module: nn.RNNBase | nn.RNNCellBase, inputs: int, state: int) -> dict[str, Facets]:
     """Return the rows of one cell: gates stacked along axis 0 (``torch/nn/modules/rnn.py``)."""
     gates = next((names for types, names in GATES if isinstance(module, types)), ())
@@ -254,10 +251,11 @@ def _attention(module: nn.MultiheadAttention) -> dict[str, Facets]:
 
 _CONVS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 _CONVS_UP = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
-_BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
-_INSTANCE_NORMS = (nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d)
-_OTHER_NORMS = (nn.GroupNorm, nn.LayerNorm, nn.RMSNorm)
-_NORMS: tuple[type[nn.Module], ...] = (*_BATCH_NORMS, *_INSTANCE_NORMS, *_OTHER_NORMS)
+_NORMS: tuple[type[nn.Module], ...] = (
+    *(nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm),
+    *(nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d),
+    *(nn.GroupNorm, nn.LayerNorm, nn.RMSNorm),
+)
 
 _OWN: Mapping[type[nn.Module], dict[str, Facets] | Callable[[Any], dict[str, Facets]]] = {
     nn.Linear: _LINEAR,
@@ -266,16 +264,14 @@ _OWN: Mapping[type[nn.Module], dict[str, Facets] | Callable[[Any], dict[str, Fac
     nn.Embedding: _embedding,
     nn.EmbeddingBag: _embedding,
     **dict.fromkeys((nn.RNNBase, nn.RNN, nn.LSTM, nn.GRU), _rnn),
-    **dict.fromkeys((nn.RNNCell, nn.LSTMCell, nn.GRUCell), _cell),
+    **dict.fromkeys(
+        (nn.RNNCell, nn.LSTMCell, nn.GRUCell),
+        lambda cell: _gated(cell, cell.input_size, cell.hidden_size),
+    ),
     nn.MultiheadAttention: _attention,
     **dict.fromkeys(_NORMS, _NORM),
-    nn.PReLU: _PRELU,
+    nn.PReLU: {"weight": Facets("scale")},  # a slope has no neutral value: at 1 it'd be linear
 }
-
-
-def _own_facets(module: nn.Module, cls: type[nn.Module]) -> dict[str, Facets]:
-    facets = _OWN[cls]
-    return _with_evidence(facets(module), cls) if callable(facets) else _constant_facets(cls)
 
 
 @cache
@@ -293,7 +289,6 @@ def _with_evidence(described: Mapping[str, Facets], cls: type[nn.Module]) -> dic
 def _nearest_class(
     module: nn.Module, table: Mapping[type[nn.Module], object]
 ) -> type[nn.Module] | None:
-    """Return the nearest class of a table that a module is an instance of."""
     return next((cls for cls in type(module).__mro__ if cls in table), None)
 
 
@@ -313,10 +308,9 @@ def _is_as_described(module: nn.Module, attr: str, tensor: Tensor | None, facets
     if is_lazy(tensor) or not tensor.numel():
         return True
     layout, shape = facets.layout, tensor.shape
-    if layout is not None:
-        axes = len(layout.outputs + layout.inputs + layout.window)
-        if tensor.dim() != axes or not tensor.is_floating_point():
-            return False
+    axes = tensor.dim() if layout is None else len(layout.outputs + layout.inputs + layout.window)
+    if tensor.dim() != axes or (layout is not None and not tensor.is_floating_point()):
+        return False
     last = facets.blocks[-1].box if facets.blocks else tuple((0, n) for n in shape)
     return tuple(stop for _, stop in last) == tuple(shape)
 
@@ -374,12 +368,8 @@ def flattened(module: nn.Sequential, path: str) -> Iterator[tuple[str, nn.Module
             yield f"{path}{name}", child
 
 
-def _attention_children(_: nn.Module) -> dict[str, ChildFacts]:
-    return {"out_proj.weight": {"part": "out"}}
-
-
 _CHILDREN: Mapping[type[nn.Module], Callable[[Any], dict[str, ChildFacts]]] = {
-    nn.MultiheadAttention: _attention_children,
+    nn.MultiheadAttention: lambda _: {"out_proj.weight": {"part": "out"}},
     nn.TransformerEncoderLayer: _layer_children,
     nn.TransformerDecoderLayer: _layer_children,
     nn.Sequential: _sequential_children,

@@ -119,13 +119,22 @@ def slots(model: nn.Module, prefix: str = "") -> list[Slot]:
     return list(found.values())
 
 
-def walk(model: nn.Module, prefix: str = "") -> Iterator[tuple[str, nn.Module]]:
+def walk(
+    model: nn.Module, prefix: str = "", above: frozenset[int] = frozenset()
+) -> Iterator[tuple[str, nn.Module]]:
     """Yield (dotted path, module) for every place in the tree, shared modules several times.
 
     >>> [path for path, _ in walk(nn.Sequential(nn.Sequential(nn.ReLU())))]
     ['', '0', '0.0']
     """
-    yield from _walk(model, prefix, frozenset())
+    yield prefix, model
+    if not model._modules or id(model) in above:  # a module that contains itself
+        return
+    above |= {id(model)}
+    hidden = _hidden_level(model)
+    for name, child in model._modules.items():
+        if child is not None:
+            yield from walk(child, prefix if name == hidden else join(prefix, name), above)
 
 
 def join(path: str, name: str) -> str:
@@ -151,17 +160,6 @@ def in_eval(module: nn.Module) -> Generator[None]:
     finally:
         for part, training in modes:
             part.training = training
-
-
-def _walk(module: nn.Module, path: str, above: frozenset[int]) -> Iterator[tuple[str, nn.Module]]:
-    yield path, module
-    if not module._modules or id(module) in above:  # a module that contains itself
-        return
-    above |= {id(module)}
-    hidden = _hidden_level(module)
-    for name, child in module._modules.items():
-        if child is not None:
-            yield from _walk(child, path if name == hidden else join(path, name), above)
 
 
 def _hidden_level(module: nn.Module) -> str | None:

@@ -11,12 +11,11 @@ from math import prod
 
 from goodinit.anatomy.attention import attentions, mark_projections, weights_after
 from goodinit.anatomy.feed_forward import mark_feed_forward
-from goodinit.anatomy.low_rank import mark_adapters
 from goodinit.anatomy.residuals import mark_residual_ends
 from goodinit.anatomy.roles import Roles
 from goodinit.dataflow.graph import Graph
 from goodinit.dataflow.nodes import Node
-from goodinit.dataflow.traversal import is_pass, root, walk_forward
+from goodinit.dataflow.traversal import is_pass, root, share_input, walk_forward
 
 __all__ = ["find_roles"]
 
@@ -31,7 +30,7 @@ def find_roles(graph: Graph, outputs: Iterable[int]) -> Roles:
     roles = Roles()
     users = [node for node in graph.nodes if node.weights]
     returned = set(outputs)
-    mark_adapters(graph, roles)
+    _mark_adapters(graph, roles)
     for node in users:
         if _is_patch(graph, node):
             roles.parts[node.index] = "patch"
@@ -50,6 +49,29 @@ def find_roles(graph: Graph, outputs: Iterable[int]) -> Roles:
         if _is_router(graph, node):
             roles.parts[node.index] = "router"
     return roles
+
+
+def _mark_adapters(graph: Graph, roles: Roles) -> None:
+    """Find two weights through a bottleneck, beside one on the same input: LoRA, W x + B A x."""
+    for node in graph.nodes:
+        pair = node.signals if node.role == "add" else ()
+        if len(pair) != 2:
+            continue
+        roots = [root(graph, value.node) for value in pair]
+        for base, up in (roots, roots[::-1]):
+            down = _input_root(graph, up)
+            if not all(graph.nodes[i].weights for i in (base, up, down)):
+                continue
+            narrow = graph.nodes[down].shape[-1] < graph.nodes[up].shape[-1]
+            if narrow and down != base and share_input(graph, base, down):
+                roles.adapters |= {up, down}
+                roles.adapted.add(node.index)
+                roles.parts |= {up: "out", down: "in"}
+
+
+def _input_root(graph: Graph, index: int) -> int:
+    before = graph.nodes[index].signals
+    return root(graph, before[0].node) if before else index
 
 
 def _is_router(graph: Graph, node: Node) -> bool:

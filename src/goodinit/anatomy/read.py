@@ -160,7 +160,7 @@ def _rows(found: list[Slot], facets: list[Facets]) -> tuple[Row, ...]:
     return tuple(
         Row(
             name=slot.name,
-            shape=tuple(slot.logical_shape),
+            shape=slot.logical_shape,
             dtype=slot.tensor.dtype,
             owner=type_of(slot.owner),
             facets=one,

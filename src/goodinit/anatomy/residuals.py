@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from goodinit.anatomy.roles import Roles
 from goodinit.dataflow.graph import Graph
 from goodinit.dataflow.nodes import Node
 from goodinit.dataflow.traversal import (
     back_to_contractions,
-    is_pass,
+    passed_before,
     reaches,
     signals_of,
     walk_back,
@@ -49,13 +47,12 @@ def _last_weights(
     """
     if branch < skip and not projected:
         return []
-    chain = list(_passed_before(graph, skip))
+    chain = list(passed_before(graph, skip))
     if projected:
         last = graph.nodes[chain[-1]]
         if not last.weights:
             return []
-        before = last.signals
-        chain = list(_passed_before(graph, before[0].node)) if before else []
+        chain = list(passed_before(graph, last.signals[0].node)) if last.signals else []
     for start in chain:
         if start >= branch or not reaches(graph, start, branch):
             continue
@@ -64,18 +61,6 @@ def _last_weights(
             return []
         return [node.index for node in last]
     return []
-
-
-def _passed_before(graph: Graph, index: int) -> Iterator[int]:
-    """Yield a node and what came before it, while it only passes."""
-    node = graph.nodes[index]
-    yield index
-    while is_pass(node):
-        before = node.signals
-        if not before:
-            return
-        node = graph.nodes[before[0].node]
-        yield node.index
 
 
 def _has_hidden_layer(graph: Graph, roles: Roles, start: int, last: list[Node]) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, get_args
 
 import torch
 
@@ -12,21 +11,11 @@ from goodinit.schemes.fans import Layout
 
 __all__ = ["KINDS", "PARTS", "Block", "Box", "Facets", "Row"]
 
-Kind = Literal[
-    "linear",
-    "conv",
-    "embedding",
-    "recurrent",
-    "norm",
-    "position",
-    "token",
-    "scale",
-    "router",
-    "adapter",
-    "ssm",
-    "other",
-]
-Part = Literal[
+KINDS: tuple[str, ...] = (
+    *("linear", "conv", "embedding", "recurrent", "norm", "position"),
+    *("token", "scale", "router", "adapter", "ssm", "other"),
+)
+PARTS: tuple[str, ...] = (
     "weight",  # a weight with no more specific part
     "bias",
     "q",
@@ -41,9 +30,7 @@ Part = Literal[
     "patch",  # cuts the model's input into patches
     "table",  # rows that are looked up
     "buffer",
-]
-KINDS: tuple[str, ...] = get_args(Kind)
-PARTS: tuple[str, ...] = get_args(Part)
+)
 
 Box = tuple[tuple[int, int], ...]
 """(start, stop) along each axis of a parameter."""

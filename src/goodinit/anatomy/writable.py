@@ -16,14 +16,7 @@ from goodinit.errors import (
     ParametrizationError,
 )
 
-__all__ = [
-    "check_module",
-    "check_writable",
-    "fixes_scale",
-    "is_real",
-    "is_shard",
-    "normalizes",
-]
+__all__ = ["check_module", "check_writable", "fixes_scale", "is_real", "is_shard", "normalizes"]
 
 # These parametrizations keep only the direction or a factor of what is written through them.
 _FIXING = {

@@ -51,9 +51,7 @@ FUNCTIONS_KEPT = 6
 @dataclass(slots=True)
 class _Base:
     node: int
-    shape: tuple[int, ...]
-    strides: tuple[int, ...]
-    offset: int
+    layout: tuple[tuple[int, ...], tuple[int, ...], int]
     origins: tuple[Origin, ...]
 
 
@@ -79,8 +77,7 @@ class Graph:
 
     def source(self, original: Tensor, stand_in: Tensor) -> None:
         """Begin a trail: of a parameter, an input, a constant."""
-        number = self._params.get(id(original))
-        live = id(original) in self._inputs
+        number, live = self._params.get(id(original)), id(original) in self._inputs
         node = self._add_node("source", "", (), stand_in, live)
         node.tally = _tally_of_source(stand_in, live)
         origins: tuple[Origin, ...] = ()
@@ -130,7 +127,7 @@ class Graph:
         node.weights = [use for use in node.uses if use.role == "contract"]
         if node.weights and call.function.startswith(("linear", "conv")):
             node.live = True  # a learned token that went through a layer is a signal
-        memory = {_storage(t): t for t in tensors}
+        memory = set(map(_storage, tensors))
         for result in results:
             self._follow(node, call, result, tensors, values, memory)
 
@@ -193,13 +190,7 @@ class Graph:
     def _bind(self, tensor: Tensor, value: Value, base: bool = True) -> Value:
         self._values[id(tensor)] = (weakref.ref(tensor), value)
         if base:
-            self._bases[_storage(tensor)] = _Base(
-                value.node,
-                tuple(tensor.shape),
-                tensor.stride(),
-                int(tensor.storage_offset()),
-                value.origins,
-            )
+            self._bases[_storage(tensor)] = _Base(value.node, _layout(tensor), value.origins)
         return value
 
     # Following origins.
@@ -211,19 +202,16 @@ class Graph:
         result: Tensor,
         tensors: list[Tensor],
         values: tuple[Value, ...],
-        memory: Mapping[int, Tensor],
+        memory: set[int],
     ) -> None:
         base = self._bases.get(_storage(result)) if _storage(result) in memory else None
-        if base is not None and call.inplace:
-            base.node = node.index
-            base.origins = self._carried(node, call, result, tensors, values)
-            self._bind(result, Value(node.index, base.origins), base=False)
-        elif base is not None:
+        if base is not None and not call.inplace:
             origins = _through_view(base, result)
-            self._bind(result, Value(node.index, origins), base=False)
         else:
             origins = self._carried(node, call, result, tensors, values)
-            self._bind(result, Value(node.index, origins))
+        if base is not None and call.inplace:
+            base.node, base.origins = node.index, origins
+        self._bind(result, Value(node.index, origins), base=base is None)
 
     def _carried(
         self,
@@ -243,7 +231,7 @@ class Graph:
         found: dict[tuple[int | None, int], tuple[int, Origin]] = {}
         for tensor, value in zip(tensors, values, strict=True):
             for origin in value.origins:
-                ends = _mixes(node, origin) or (origin.param is not None and node.live)
+                ends = node.role not in _CARRYING if origin.param is None else node.live
                 if ends and not _still_weight(node, call, tensor, origin):
                     continue
                 moved = _moved(origin, tuple(tensor.shape), shape, call, node)
@@ -265,21 +253,19 @@ def _storage(tensor: Tensor) -> int:
         return -id(tensor)
 
 
+def _layout(tensor: Tensor) -> tuple[tuple[int, ...], tuple[int, ...], int]:
+    return tuple(tensor.shape), tensor.stride(), int(tensor.storage_offset())
+
+
 def _through_view(base: _Base, view: Tensor) -> tuple[Origin, ...]:
     if not base.origins:
         return ()
-    dims, ranges = geometry.view_dims(
-        (base.shape, base.strides, base.offset),
-        (tuple(view.shape), view.stride(), int(view.storage_offset())),
-    )
-    return tuple(_composed(origin, base.shape, dims, ranges) for origin in base.origins)
+    dims, ranges = geometry.view_dims(base.layout, _layout(view))
+    return tuple(_composed(origin, base.layout[0], dims, ranges) for origin in base.origins)
 
 
 def _composed(
-    origin: Origin,
-    shape: tuple[int, ...],
-    dims: geometry.Dims,
-    ranges: tuple[tuple[int, int], ...],
+    origin: Origin, shape: tuple[int, ...], dims: geometry.Dims, ranges: tuple[tuple[int, int], ...]
 ) -> Origin:
     axes = tuple(
         tuple(sorted({axis for dim in over for axis in origin.axes[dim]})) for over in dims
@@ -316,11 +302,6 @@ def _tally_of_source(tensor: Tensor, live: bool) -> str:
     if tensor.is_meta:
         return "unknown"
     return "count" if tensor.numel() > 1 and bool((tensor != tensor.flatten()[0]).any()) else ""
-
-
-def _mixes(node: Node, origin: Origin) -> bool:
-    """Whether a function ends the trail of a projection's output."""
-    return origin.param is None and node.role not in _CARRYING
 
 
 def _still_weight(node: Node, call: Call, tensor: Tensor, origin: Origin) -> bool:
@@ -363,9 +344,7 @@ def _moved(
     )
     if call.function in _BY_CHANNEL and len(old) == 1:  # along axis 1, which isn't the last
         fits = False
-    if node.role == "reduce" and len(new) == len(old):
-        fits = True
-    if not fits and node.role == "join" and len(old) == len(new):
+    if node.role in ("reduce", "join") and len(new) == len(old):
         fits = True
     axes = geometry.align(origin.axes, len(new)) if fits else lost
     if origin.param is None:

@@ -12,6 +12,7 @@ __all__ = [
     "is_normalized",
     "is_pass",
     "leads_to",
+    "passed_before",
     "reaches",
     "root",
     "share_input",
@@ -31,9 +32,7 @@ def is_pass(node: Node) -> bool:
     """Whether one signal goes through: reshaped, normalized, pooled, shifted or scaled."""
     if node.role in _PASS:
         return True
-    if node.role in ("add", "mul"):
-        return len({value.node for value in node.signals}) == 1
-    return False
+    return node.role in ("add", "mul") and len({value.node for value in node.signals}) == 1
 
 
 def signals_of(node: Node) -> Iterable[int]:
@@ -43,13 +42,17 @@ def signals_of(node: Node) -> Iterable[int]:
 
 def root(graph: Graph, index: int) -> int:
     """Return where a signal came from, back through what it merely passed."""
+    *_, first = passed_before(graph, index)
+    return first
+
+
+def passed_before(graph: Graph, index: int) -> Iterator[int]:
+    """Yield a node and what came before it, while it only passes."""
     node = graph.nodes[index]
-    while is_pass(node):
-        before = node.signals
-        if not before:
-            break
-        node = graph.nodes[before[0].node]
-    return node.index
+    yield index
+    while is_pass(node) and node.signals:
+        node = graph.nodes[node.signals[0].node]
+        yield node.index
 
 
 def share_input(graph: Graph, a: int, b: int) -> bool:
@@ -75,16 +78,11 @@ def walk_back(
 
 def walk_forward(graph: Graph, start: int, follow: Callable[[Node], bool]) -> Iterator[Node]:
     """Yield what consumes a node's result, and what consumes that where ``follow`` is true."""
-    stack, visited = list(reversed(graph.nodes[start].consumers)), set[int]()
-    while stack:
-        index = stack.pop()
-        if index in visited:
-            continue
-        visited.add(index)
-        node = graph.nodes[index]
-        yield node
-        if follow(node):
-            stack.extend(reversed(node.consumers))
+
+    def onward(node: Node) -> Iterable[int]:
+        return reversed(node.consumers) if follow(node) else ()
+
+    return walk_back(graph, reversed(graph.nodes[start].consumers), onward)
 
 
 def reaches(graph: Graph, source: int, target: int) -> bool:

@@ -43,7 +43,7 @@ def uses_of(
     reader = _Reader(graph, node, call)
     name = call.function
     if name == "linear":
-        reader.weight(1, "weight", inputs=(-1,), outputs=(0,))
+        reader.contract(reader.at(1, "weight"), (-1,), (0,))
         reader.add(2, "bias")
         reader.feed(0, "input")
     elif name.startswith("conv_transpose"):
@@ -65,11 +65,10 @@ def uses_of(
         for position, argument in ((1, "tensor1"), (2, "tensor2")):
             reader.factor(position, argument)
     elif name == "bilinear":
-        reader.weight(2, "weight", inputs=(1, 2), outputs=(0,))
+        reader.contract(reader.at(2, "weight"), (1, 2), (0,))
         reader.add(3, "bias")
     elif name in ("embedding", "embedding_bag"):
-        index = reader.at(0, "input")
-        weight = reader.at(1, "weight")
+        index, weight = reader.at(0, "input"), reader.at(1, "weight")
         if name == "embedding_bag" and index is not None and index.is_floating_point():
             index, weight = weight, index
         reader.lookup(weight, index)
@@ -109,21 +108,7 @@ class _Reader:
 
     # Roles.
 
-    def weight(
-        self,
-        position: int,
-        name: str,
-        inputs: tuple[int, ...],
-        outputs: tuple[int, ...],
-        window: tuple[int, ...] = (),
-        groups: int = 1,
-        stride: int = 1,
-        transposed: bool = False,
-    ) -> None:
-        tensor = self.at(position, name)
-        self._contract(tensor, inputs, outputs, (), window, groups, stride, transposed)
-
-    def _contract(
+    def contract(
         self,
         tensor: Tensor | None,
         inputs: tuple[int, ...],
@@ -158,36 +143,21 @@ class _Reader:
                 fan_in = fan_in / groups / stride
             else:
                 fan_out = fan_out / groups / stride
-            self.uses.append(
-                Use(
-                    origin.param or 0,
-                    self._node.index,
-                    "contract",
-                    origin,
-                    over,
-                    out,
-                    kernel,
-                    stacked,
-                    fan_in,
-                    fan_out,
-                    groups,
-                    stride,
-                    transposed,
-                )
-            )
+            axes, convolution = (over, out, kernel, stacked), (groups, stride, transposed)
+            param, node = origin.param or 0, self._node.index
+            use = Use(param, node, "contract", origin, *axes, fan_in, fan_out, *convolution)
+            self.uses.append(use)
 
     def convolution(self, transposed: bool) -> None:
         weight = self.at(1, "weight")
         if weight is None:
             return
-        stride = self._argument(3, "stride")
-        groups = self._argument(6, "groups")
+        stride, groups = self._argument(3, "stride"), self._argument(6, "groups")
         rank = weight.ndim - 2
         steps = [stride] * rank if isinstance(stride, int) else list(stride or [1])
         steps = steps * rank if len(steps) == 1 else steps
-        self.weight(
-            1,
-            "weight",
+        self.contract(
+            weight,
             inputs=(0,) if transposed else (1,),
             outputs=(1,) if transposed else (0,),
             window=tuple(range(2, weight.ndim)),
@@ -207,10 +177,10 @@ class _Reader:
         if b and (alone or not a or _matrix(b)):
             dims = (-2,) if right.ndim > 1 else (-1,)
             out = (-1,) if right.ndim > 1 else ()
-            self._contract(right, dims, out, tuple(range(right.ndim - 2)))
+            self.contract(right, dims, out, tuple(range(right.ndim - 2)))
         if a and (alone or not b or not _matrix(b)):
             out = (-2,) if left.ndim > 1 else ()
-            self._contract(left, (-1,), out, tuple(range(left.ndim - 2)))
+            self.contract(left, (-1,), out, tuple(range(left.ndim - 2)))
         elif a:
             self._all(a, "feed")
 
@@ -237,7 +207,7 @@ class _Reader:
             outputs = tuple(d for d, x in enumerate(term) if x in kept and x not in others)
             if inputs and (outputs or len(operands) == 2):
                 before = len(self.uses)
-                self._contract(tensor, inputs, outputs, batch)
+                self.contract(tensor, inputs, outputs, batch)
                 self._place(self.uses[before:], term, right)
                 self._stack(letters, operands, {term[d] for d in batch if d == 0})
             else:
@@ -276,13 +246,11 @@ class _Reader:
         if left is None or right is None:
             return
         if isinstance(dims, int):
-            pair = tuple(range(left.ndim - dims, left.ndim)), tuple(range(dims))
-        else:
-            pair = tuple(dims[0]), tuple(dims[1])
-        for tensor, summed in ((left, pair[0]), (right, pair[1])):
+            dims = range(left.ndim - dims, left.ndim), range(dims)
+        for tensor, summed in ((left, dims[0]), (right, dims[1])):
             inputs = tuple(dim % tensor.ndim for dim in summed)
             outputs = tuple(d for d in range(tensor.ndim) if d not in inputs)
-            self._contract(tensor, inputs, outputs)
+            self.contract(tensor, inputs, outputs)
 
     def lookup(self, table: Tensor | None, index: Tensor | None) -> None:
         counted = False
@@ -294,20 +262,18 @@ class _Reader:
             self._note(origin, "lookup", counted)
 
     def norm(self) -> None:
-        offset = {"layer_norm": 2, "rms_norm": 2, "group_norm": 2}.get(self._call.function, 3)
+        offset = 2 if self._call.function in ("layer_norm", "rms_norm", "group_norm") else 3
         self._all(self._origins(self.at(offset, "weight")), "norm")
         self._all(self._origins(self.at(offset + 1, "bias")), "norm_bias")
         self.feed(0, "input")
 
     def attention(self) -> None:
         """``multi_head_attention_forward`` does it all in one call; its module is known."""
-        out = self.at(11, "out_proj_weight")
-        bias = self.at(12, "out_proj_bias")
-        self._contract(out, (-1,), (0,))
+        out, bias = self.at(11, "out_proj_weight"), self.at(12, "out_proj_bias")
+        self.contract(out, (-1,), (0,))
         self._all(self._origins(bias), "add")
         done = {id(t) for t in (out, bias)}
-        rest = tensors_in((self._call.args, dict(self._call.kwargs)))
-        for tensor in rest:
+        for tensor in tensors_in((self._call.args, dict(self._call.kwargs))):
             if id(tensor) not in done:
                 self._all(self._origins(tensor), "opaque")
 
@@ -319,8 +285,7 @@ class _Reader:
         self._all(self._origins(self.at(position, name)), "mul")
 
     def feed(self, position: int, name: str) -> None:
-        tensor = self.at(position, name)
-        self._all(self._origins(tensor), "feed")
+        self._all(self._origins(self.at(position, name)), "feed")
 
     def rest(self, tensors: Iterable[Tensor]) -> None:
         role = self._node.role

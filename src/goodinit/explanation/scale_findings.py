@@ -14,8 +14,12 @@ from goodinit.explanation.recognition import AS_ONE, FANS
 from goodinit.findings.biases import GATES, bias_dominates, bias_severity, forgets_half
 from goodinit.findings.depth import chain_severity, gain_is_off, has_depth
 from goodinit.findings.logits import tied_table_is_too_large
-from goodinit.findings.norms import around_zero, norm_lies_around_zero
-from goodinit.findings.scales import fans_are_torchs_alone, values_are_off_center
+from goodinit.findings.scales import (
+    around_zero,
+    fans_are_torchs_alone,
+    norm_lies_around_zero,
+    values_are_off_center,
+)
 from goodinit.schemes import Normal, Ones, Scheme, Uniform, XavierUniform, Zeros
 
 __all__ = ["scale_findings"]

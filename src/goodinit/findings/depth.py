@@ -1,4 +1,4 @@
-"""The signal's size over depth: GI102, GI103, GI125, GI126, GI127 and GI135."""
+"""The size of signal and gradient over depth: GI102, GI103, GI108, GI125 to GI127 and GI135."""
 
 from __future__ import annotations
 
@@ -10,6 +10,9 @@ from goodinit.findings.finding import Severity
 __all__ = [
     "chain_severity",
     "gain_is_off",
+    "gradient_explodes_in_time",
+    "gradient_is_lost_or_explodes",
+    "gradient_severity",
     "has_depth",
     "is_drowned",
     "is_most_of_the_change",
@@ -30,6 +33,9 @@ FORECAST_SHARE = 1e-3  # of the second moment, by arithmetic on the weights: wor
 FORECAST_SHARE_OF_WARNING = 1e-6  # wider than a measured 1e4: arithmetic takes signals to be normal
 GAIN_FACTOR = 5.0  # of a layer's second moment: at a relu Xavier is off by 2, torch's default by 6
 GAIN_FACTOR_OF_SELU = 1.25  # it normalizes itself by the exact gain alone (Klambauer et al., 2017)
+# Through norms and residual connections it grows with a power of the depth: 2e6 in a ResNet-152.
+GRADIENT_FACTOR = 1e6  # of the squared norm
+GRADIENT_FACTOR_OF_ERROR = 1e12  # norms differ by a million
 
 
 def has_depth(layers: int) -> bool:
@@ -89,3 +95,34 @@ def gain_is_off(factor: float, activation: str) -> bool:
     """GI127: whether a weight and the activation before it change the second moment too much."""
     allowed = GAIN_FACTOR_OF_SELU if activation == "selu" else GAIN_FACTOR
     return not 1 / allowed < factor < allowed
+
+
+def gradient_is_lost_or_explodes(layers: int, change: float, variance: float) -> bool:
+    """GI108: whether a gradient changed by more than its bound and chance together.
+
+    Args:
+        layers: that it passed.
+        change: of the log of its squared norm.
+        variance: of that log, by the layers' finite width.
+    """
+    bound = math.log(GRADIENT_FACTOR) + drift_by_chance(variance)
+    return has_depth(layers) and abs(change) > bound
+
+
+def gradient_severity(change: float) -> Severity:
+    """GI108: how grave a change of the log of the squared norm is."""
+    return "error" if abs(change) > math.log(GRADIENT_FACTOR_OF_ERROR) else "warning"
+
+
+def gradient_explodes_in_time(arrived: float, at_bias: float, steps: float) -> bool:
+    """GI108: whether a gradient explodes inside of a recurrent layer, which is one call.
+
+    A bias gets the sum of the gradients of all steps and samples, whose squared norm is at most
+    their number times the sum of their squared norms.
+
+    Args:
+        arrived: squared norm of the gradient at the layer's outputs.
+        at_bias: that of the bias's gradient.
+        steps: how many steps and samples there are.
+    """
+    return at_bias > GRADIENT_FACTOR * steps * arrived

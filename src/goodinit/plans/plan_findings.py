@@ -13,8 +13,7 @@ from goodinit.errors import nearest
 from goodinit.findings import Finding, Severity
 from goodinit.findings.biases import BIAS_SHARE, bias_dominates, bias_severity
 from goodinit.findings.logits import tied_table_is_too_large
-from goodinit.findings.norms import around_zero, norm_lies_around_zero
-from goodinit.findings.scales import grew_on_another_scale
+from goodinit.findings.scales import around_zero, grew_on_another_scale, norm_lies_around_zero
 from goodinit.plans.keep import KeptRows
 from goodinit.plans.rows import PlanRow
 from goodinit.recipes.deferred import ReluGain

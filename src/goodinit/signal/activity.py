@@ -12,15 +12,8 @@ from torch import Tensor
 from goodinit.anatomy.centering import CENTERING
 from goodinit.findings import Finding
 from goodinit.findings.biases import BIAS_SHARE, GATES, bias_dominates
-from goodinit.findings.clones import (
-    CLONES,
-    COPIES,
-    Clone,
-    could_be_cloned,
-    find_copies,
-    is_drawn,
-)
-from goodinit.findings.norms import around_zero, norm_lies_around_zero
+from goodinit.findings.clones import CLONES, COPIES, Clone, could_be_cloned, find_copies, is_drawn
+from goodinit.findings.scales import around_zero, norm_lies_around_zero
 from goodinit.findings.units import (
     SATURATED_BEYOND,
     inputs_are_large,

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from goodinit.findings import Finding
 from goodinit.findings.chance import layer_variance
-from goodinit.findings.gradients import (
+from goodinit.findings.depth import (
     gradient_explodes_in_time,
     gradient_is_lost_or_explodes,
     gradient_severity,
@@ -129,7 +129,6 @@ def _before(row: SignalRow, sizes: Mapping[int, float], depths: Sequence[int]) -
 def _last_layer(
     number: int | None, rows: Sequence[SignalRow], sizes: Mapping[int, float], depths: Sequence[int]
 ) -> int | None:
-    """Return the layer that an output came from."""
     while number is not None and number in sizes and not _is_layer(rows[number]):
         number = _before(rows[number], sizes, depths)
     return number if number in sizes else None

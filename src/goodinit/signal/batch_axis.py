@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from goodinit.errors import GoodinitError
-from goodinit.trace.calls import Call, NullObserver, tensors_in
+from goodinit.trace.calls import Call, NullObserver, map_tensors, tensors_in
 from goodinit.trace.run import Inputs, arguments, trace
 
 __all__ = ["Keys", "batch_of", "differentiable", "floating", "shapes_with_fewer", "untouched"]
@@ -33,20 +33,13 @@ class Keys:
 
 def floating(value: object) -> Tensor | None:
     """Return the first floating tensor of a nest that has elements and isn't sparse."""
-    for tensor in tensors_in(value):
-        if not (tensor.is_floating_point() or tensor.is_complex()) or not tensor.numel():
-            continue
-        if tensor.layout == torch.strided:
-            return tensor
-    return None
+    floats = (t for t in tensors_in(value) if t.is_floating_point() or t.is_complex())
+    return next((t for t in floats if t.numel() and t.layout == torch.strided), None)
 
 
 def batch_of(inputs: Inputs) -> int:
     """Return the number of samples: the size of the first axis of the first tensor."""
-    for tensor in tensors_in(arguments(inputs)):
-        if tensor.dim():
-            return tensor.shape[0]
-    return 1
+    return next((t.shape[0] for t in tensors_in(arguments(inputs)) if t.dim()), 1)
 
 
 def untouched(inputs: Inputs) -> list[Tensor]:
@@ -56,17 +49,14 @@ def untouched(inputs: Inputs) -> list[Tensor]:
 
 def differentiable(value: Any, given: list[Tensor]) -> Any:
     """Return a nest whose floating tensors require a gradient; these are appended to a list."""
-    if isinstance(value, Tensor):
-        if not value.is_floating_point():
-            return value
-        given.append(value.detach().requires_grad_())
+
+    def copy(tensor: Tensor) -> Tensor:
+        if not tensor.is_floating_point():
+            return tensor
+        given.append(tensor.detach().requires_grad_())
         return given[-1].clone()  # a model may write to its input, and can't to a leaf
-    if isinstance(value, Mapping):
-        named = cast("Mapping[str, object]", value)
-        return {key: differentiable(item, given) for key, item in named.items()}
-    if type(value) in (tuple, list):
-        return type(value)(differentiable(item, given) for item in value)
-    return value
+
+    return map_tensors(value, copy)
 
 
 class _Shapes(NullObserver):
@@ -89,18 +79,13 @@ def shapes_with_fewer(
     if batch < 2:
         return {}
 
-    def fewer(value: Any) -> Any:
-        if isinstance(value, Tensor):
-            whole = value.layout != torch.strided or not value.dim() or value.shape[0] != batch
-            return value if whole else value[: batch - 1]
-        if isinstance(value, Mapping):
-            return {key: fewer(item) for key, item in value.items()}  # pyright: ignore[reportUnknownVariableType]
-        if type(value) in (tuple, list):
-            return type(value)(fewer(item) for item in value)
-        return value
+    def fewer(tensor: Tensor) -> Tensor:
+        whole = tensor.layout != torch.strided or not tensor.dim() or tensor.shape[0] != batch
+        return tensor if whole else tensor[: batch - 1]
 
     try:
-        run, found = trace(model, fewer(inputs), _Shapes, names, meta_only=True)
+        less = map_tensors(inputs, fewer)
+        run, found = trace(model, less, _Shapes, names, meta_only=True)
     except GoodinitError:
         return {}
     return found.shapes if run.how == "meta" else {}

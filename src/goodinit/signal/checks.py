@@ -14,7 +14,7 @@ from goodinit.anatomy.writable import check_module
 from goodinit.errors import MetaModelError, SignalError
 from goodinit.signal.batch_axis import batch_of
 from goodinit.trace.calls import tensors_in
-from goodinit.trace.run import Inputs, arguments
+from goodinit.trace.run import Inputs, arguments, first_line
 
 __all__ = [
     "Loss",
@@ -23,7 +23,6 @@ __all__ = [
     "check_graph",
     "check_runnable",
     "check_scalar",
-    "first_line",
     "unwrapped",
 ]
 
@@ -119,9 +118,3 @@ def backward_error(error: Exception, do: str = "") -> SignalError:
     if "checkpoint" in f"{type(error).__name__} {error}".lower():
         do = "gradient checkpointing must be off"
     return SignalError(f"the backward pass raised: {line}" + (f"; {do}" if do else ""))
-
-
-def first_line(error: Exception) -> str:
-    """Return the type and the first line of an error."""
-    lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__

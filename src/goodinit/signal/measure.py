@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -20,7 +20,6 @@ from goodinit.signal.checks import (
     check_graph,
     check_runnable,
     check_scalar,
-    first_line,
     unwrapped,
 )
 from goodinit.signal.observer import MomentsObserver
@@ -30,7 +29,7 @@ from goodinit.signal.signal_findings import find_in_signal
 from goodinit.streams import Law, Stream
 from goodinit.trace.calls import tensors_in
 from goodinit.trace.real_run import gradients_restored, real_run, tensors_restored
-from goodinit.trace.run import Inputs, arguments
+from goodinit.trace.run import Inputs, arguments, first_line
 
 __all__ = ["measure"]
 
@@ -40,20 +39,6 @@ FROZEN = (
 )
 # Squares of numbers of such a norm may have left float32, whose range is 1e-38 to 3e38.
 LEAST_SURE_NORM, LARGEST_SURE_NORM = 1e-15, 1e15
-
-
-class _Outcome(NamedTuple):
-    """What a run leaves besides its rows.
-
-    Attributes:
-        loss: its value; None where there was no backward pass and no loss.
-        gradients: of each parameter that requires one.
-        reentrant: whether reentrant checkpoints hid gradients.
-    """
-
-    loss: float | None
-    gradients: list[Gradient]
-    reentrant: bool
 
 
 def measure(
@@ -105,13 +90,13 @@ def measure(
     with tensors_restored(model, ()):  # set_() passes by a trace unseen
         fewer = shapes_with_fewer(model, inputs, batch, paths)
     observer = MomentsObserver(slots, list(tensors_in(arguments(inputs))), batch, fewer, rank)
-    outcome = _run(model, inputs, loss, backward, observer, paths, slots)
+    value, gradients, reentrant = _run(model, inputs, loss, backward, observer, paths, slots)
     unset = list(_unset_norms(model))
-    notes = (*_notes(batch, fewer, observer, outcome.reentrant), *unset)
+    notes = (*_notes(batch, fewer, observer, reentrant), *unset)
     to_rows = paths_to_rows(observer.rows)
     rows = observer.finished_rows([math.sqrt(path.variance) for path in to_rows])
-    value = outcome.loss if loss is not None else None
-    signal = Signal(rows, tuple(outcome.gradients), loss=value, batch=batch, notes=notes)
+    value = value if loss is not None else None
+    signal = Signal(rows, tuple(gradients), loss=value, batch=batch, notes=notes)
     params = {slot.name: t for slot in slots if not slot.buffer for t in slot.tensors}
     findings = find_in_signal(signal, observer, to_rows, params, bool(unset))
     return replace(signal, findings=tuple(findings))
@@ -125,8 +110,13 @@ def _run(
     observer: MomentsObserver,
     paths: Mapping[int, str],
     slots: Iterable[Slot],
-) -> _Outcome:
-    """Run the model for real, forward and backward, and let go of the graph."""
+) -> tuple[float | None, list[Gradient], bool]:
+    """Run the model for real, forward and backward, and let go of the graph.
+
+    Returns:
+        The loss (None where there was no backward pass and no loss), the gradients, and whether
+        reentrant checkpoints hid some.
+    """
     args, kwargs = arguments(inputs)
     given = list(tensors_in((args, dict(kwargs))))
     gradients: list[Gradient] = []
@@ -150,8 +140,8 @@ def _run(
                 found = [slot for slot in slots if not slot.buffer]
                 gradients = _gradients(total, found, given)
         if total is None:
-            return _Outcome(None, gradients, False)
-        return _Outcome(total.item(), gradients, _is_reentrant(total))
+            return None, gradients, False
+        return total.item(), gradients, _is_reentrant(total)
     finally:
         output = total = None
         observer.release()
@@ -166,9 +156,8 @@ def _loss_of(
     returned = list(tensors_in(output))
     outputs = [t for t in returned if t.is_floating_point() and t.numel()]
     if not outputs:
-        kind = (
-            "only complex tensors" if any(map(torch.is_complex, returned)) else "no floating tensor"
-        )
+        complex_ = any(map(torch.is_complex, returned))
+        kind = "only complex tensors" if complex_ else "no floating tensor"
         raise SignalError(
             f"the model returns {kind}, which no gradient can start from: measure takes loss=, a "
             "function of what it returns that returns a real number"
@@ -251,10 +240,7 @@ def _norm(tensor: Tensor) -> float:
 
 
 def _notes(
-    batch: int,
-    fewer: Mapping[str, tuple[int, ...]],
-    observer: MomentsObserver,
-    reentrant: bool,
+    batch: int, fewer: Mapping[str, tuple[int, ...]], observer: MomentsObserver, reentrant: bool
 ) -> Iterator[str]:
     if observer.empty_inputs:
         yield "All inputs are 0: what is measured is what the biases make."

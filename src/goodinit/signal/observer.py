@@ -21,7 +21,7 @@ from goodinit.findings.units import SATURATED_BEYOND
 from goodinit.signal.batch_axis import CHANNELS, Keys, floating
 from goodinit.signal.moments import Axes, Moments, moments_of
 from goodinit.signal.rows import SignalRow
-from goodinit.trace.calls import Call, tensors_in
+from goodinit.trace.calls import Call, NullObserver, tensors_in
 
 __all__ = ["Entropy", "MomentsObserver"]
 
@@ -57,7 +57,7 @@ class Entropy(NamedTuple):
     value: float
 
 
-class MomentsObserver:
+class MomentsObserver(NullObserver):
     """Observes a run: makes a row for each floating call that depends on the inputs."""
 
     def __init__(
@@ -76,7 +76,6 @@ class MomentsObserver:
         self.entropies: list[Entropy] = []
         self.input_cosine: float | None = None
         self.input_second = 0.0
-        self.empty_inputs = False
         self._keys = Keys()
         self._batch = batch
         self._fewer = fewer
@@ -106,8 +105,6 @@ class MomentsObserver:
             if self.input_cosine is None and tensor.is_floating_point() and tensor.dim() > 1:
                 self.input_cosine = moments.across_samples
 
-    def source(self, original: Tensor, stand_in: Tensor) -> None: ...
-
     def enter(self, path: str, module: nn.Module, args: tuple[Any, ...]) -> None:
         self._note_unobserved(args, self._running[-1])
         self._running.append(path)
@@ -131,10 +128,9 @@ class MomentsObserver:
 
     def finished_rows(self, spreads: Iterable[float]) -> tuple[SignalRow, ...]:
         """Return the rows with the gradients' moments and with each one's spread over seeds."""
-        pairs = enumerate(zip(self.rows, spreads, strict=True))
         return tuple(
             replace(row, backward=self._gradients.get(number), spread=spread)
-            for number, (row, spread) in pairs
+            for number, (row, spread) in enumerate(zip(self.rows, spreads, strict=True))
         )
 
     def release(self) -> None:
@@ -164,6 +160,7 @@ class MomentsObserver:
     def _measure(self, call: Call, key: str, result: Tensor, takes: tuple[int, ...]) -> None:
         samples, features = self._samples(key, result), self._features(call, result)
         axes = Axes(samples, None if features == samples else features)
+        idle = _idle(call.function, result, axes)
         row = SignalRow(
             key,
             call.path,
@@ -171,14 +168,7 @@ class MomentsObserver:
             call.function,
             tuple(result.shape),
             result.shape[axes.features] if axes.features is not None else 1,
-            moments_of(
-                result,
-                axes,
-                self._batch,
-                _idle(call.function, result, axes),
-                masks=True,
-                rank=self._rank,
-            ),
+            moments_of(result, axes, self._batch, idle, masks=True, rank=self._rank),
             takes=takes,
             params=self._params_of(call),
         )

@@ -68,7 +68,6 @@ def _own_change(row: SignalRow, rows: Sequence[SignalRow]) -> float:
 def _layer_to_blame(
     rows: Sequence[SignalRow], start: int, end: SignalRow, change: float
 ) -> SignalRow | None:
-    """Return the layer that causes most of a change, if there is one."""
     layers = [row for row in rows[start + 1 :] if row.kind == "contract" and row.params]
     layers = layers[: layers.index(end) + 1]
     worst = max(layers, key=lambda row: _own_change(row, rows) / change)

@@ -9,8 +9,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from itertools import count
+from dataclasses import asdict, dataclass
 from typing import cast
 
 import torch
@@ -30,18 +29,12 @@ from goodinit.signal.checks import (
     check_graph,
     check_runnable,
     check_scalar,
-    first_line,
     unwrapped,
 )
-from goodinit.theory.observers import (
-    GradientObserver,
-    LayerGradients,
-    RedrawnBackward,
-    squared_norm,
-)
+from goodinit.theory.observers import GradientObserver, RedrawnBackward, squared_norm
 from goodinit.trace.calls import tensors_in
 from goodinit.trace.real_run import real_run
-from goodinit.trace.run import Inputs, arguments
+from goodinit.trace.run import Inputs, arguments, first_line
 
 __all__ = ["Independence", "IndependenceRow", "independence"]
 
@@ -175,12 +168,9 @@ class Independence(Result[IndependenceRow]):
                 "He's assumption is not refuted here, but the interval is wide: by chance alone, "
                 "other weights change the gradient as much. Use more redraws or wider layers."
             )
-        small = abs(self.ratio - 1) <= SMALL_ERROR
-        size = (
-            f"is off by {abs(self.ratio - 1):.0%}, which is small but certain,"
-            if small
-            else "doesn't hold"
-        )
+        size, error = "doesn't hold", abs(self.ratio - 1)
+        if error <= SMALL_ERROR:
+            size = f"is off by {error:.0%}, which is small but certain,"
         return (
             f"He's assumption {size} here: the squared gradient at the start is {self.ratio:.3g} "
             f"times that of independent weights. {_cause(self.rows)}"
@@ -189,7 +179,7 @@ class Independence(Result[IndependenceRow]):
 
 def _cause(rows: Sequence[IndependenceRow]) -> str:
     """Return where it fails first in the backward pass, by r or by m, and why."""
-    off = [(_off(row), row) for row in rows]
+    off = [(max(_log(row.r), _log(row.m)), row) for row in rows]
     clear = [row for size, row in reversed(off) if size > CLEAR_ERROR]
     size, row = max(off, key=lambda pair: pair[0])
     if not size:
@@ -197,9 +187,9 @@ def _cause(rows: Sequence[IndependenceRow]) -> str:
     row = clear[0] if clear else row
     uses = sum(other.weight == row.weight for other in rows)
     by_m = _log(row.m) > max(CLEAR_ERROR, _log(row.r))
-    where = f"at the activation after {row.name}, m = {_three_places(row.m)}" if by_m else (
-        f"at {row.name}, r = {_three_places(row.r)}"
-    )  # fmt: skip
+    where = f"at {row.name}, r = {_three_places(row.r)}"
+    if by_m:
+        where = f"at the activation after {row.name}, m = {_three_places(row.m)}"
     return f"In the backward pass it fails first {where}: {_why(row, uses, by_m)}."
 
 
@@ -227,10 +217,6 @@ def _why(row: IndependenceRow, uses: int, by_m: bool) -> str:
     if row.own is None:
         return "the gradient there depends on its weights; the cause is known of linear layers only"
     return "the gradient depends on its weights beyond its own output, as with trained weights"
-
-
-def _off(row: IndependenceRow) -> float:
-    return max(_log(row.r), _log(row.m))
 
 
 def _log(value: float | None) -> float:
@@ -302,22 +288,12 @@ def _rows(
     observer: GradientObserver, others: Sequence[RedrawnBackward]
 ) -> tuple[IndependenceRow, ...]:
     """Return a row for each layer, with R by the mean of the squared gradients of all redraws."""
-    means = (statistics.fmean(other.rows[n].square for other in others) for n in count())
-    return tuple(map(_row, observer.rows, means))
-
-
-def _row(layer: LayerGradients, mean: float) -> IndependenceRow:
-    """Return a layer's row, given the mean of the squared gradients of all redraws."""
-    return IndependenceRow(
-        layer.name,
-        layer.weight,
-        layer.r,
-        layer.m,
-        layer.square / mean if mean and layer.square else None,
-        layer.own,
-        layer.sided,
-        layer.square,
-    )
+    rows: list[IndependenceRow] = []
+    for n, layer in enumerate(observer.rows):
+        mean = statistics.fmean(other.rows[n].square for other in others)
+        ratio = layer.square / mean if mean and layer.square else None
+        rows.append(IndependenceRow(**asdict(layer), ratio=ratio))
+    return tuple(rows)
 
 
 def _half_interval(drawn: list[float]) -> float:

@@ -9,10 +9,10 @@ from torch import Tensor, nn
 
 from goodinit.errors import SignalError
 from goodinit.signal.batch_axis import batch_of, differentiable, untouched
-from goodinit.signal.checks import backward_error, check_runnable, first_line, unwrapped
+from goodinit.signal.checks import backward_error, check_runnable, unwrapped
 from goodinit.trace.calls import NullObserver, tensors_in
 from goodinit.trace.real_run import real_run
-from goodinit.trace.run import Inputs, arguments
+from goodinit.trace.run import Inputs, arguments, first_line
 
 __all__ = ["jacobian_spectrum"]
 
@@ -110,7 +110,6 @@ def _rows(y: Tensor, given: list[Tensor], batch: int) -> Tensor:
 
 
 def _depends_on_others(y: Tensor, sample: int, given: list[Tensor], batch: int) -> bool:
-    """Return whether a sample's outputs depend on other samples."""
     # Outputs may add up to a constant, so they are weighted.
     weights = torch.linspace(1, 2, y.shape[1]).to(y)
     gradient = _gradient((y[sample] * weights).sum(), given, batch)

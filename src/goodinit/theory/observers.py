@@ -1,8 +1,5 @@
 """Observers of the backward pass: as it is, and with redrawn weights."""
 
-# Methods that an observer has are documented in trace.calls.
-# ruff: noqa: ARG002, D102
-
 from __future__ import annotations
 
 import math
@@ -12,14 +9,14 @@ from functools import partial
 from typing import Any, cast
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from goodinit.applying.write import fill_row_
 from goodinit.dataflow.functions import role_of
 from goodinit.plans.rows import PlanRow
 from goodinit.signal.batch_axis import Keys
 from goodinit.streams import Law, Stream
-from goodinit.trace.calls import Call, tensors_in
+from goodinit.trace.calls import Call, NullObserver, map_tensors, tensors_in
 
 __all__ = ["GradientObserver", "LayerGradients", "RedrawnBackward", "squared_norm"]
 
@@ -30,21 +27,12 @@ LEAST_SQUARE = 1e-300  # instead of 0 in a denominator
 WEIGHT_RIGHT = frozenset(("matmul", "mm", "bmm", "addmm", "baddbmm"))
 
 
+Function = Callable[..., Any]
+
+
 @dataclass(slots=True)
 class LayerGradients:
-    """What was observed at one call that multiplies by a weight.
-
-    Attributes:
-        name: key of the call.
-        weight: name of the parameter.
-        r: |dL/dx|^2 / (|dL/dy|^2 |W|^2 / rows); 1 if independent (less at a convolution's border).
-        m: |f'(u) g|^2 / (mean f'(u)^2 |g|^2) of the activation that follows; None of none.
-        own: how much above 1 r is if the gradient there depends on W through the layer's own
-            output y = W x alone: the sum of (y g)^2 / |x|^2, over |g|^2 |W|^2 / rows.
-        sided: (sum of g)^2 / (n |g|^2) of the gradient g that reaches the activation's n units:
-            1 if it is the same for all, 1/n if its signs are random.
-        square: |dL/dx|^2.
-    """
+    """What was observed at one call that multiplies by a weight: see ``IndependenceRow``."""
 
     name: str
     weight: str = ""
@@ -70,7 +58,7 @@ class _Weight:
     view: Callable[[Callable[[Tensor], Tensor]], Tensor] | None = None
 
 
-class GradientObserver:
+class GradientObserver(NullObserver):
     """Runs calls as they are, and observes the gradients at layers and activations.
 
     Attributes:
@@ -90,12 +78,7 @@ class GradientObserver:
         self._keys = Keys()
         self._gated: LayerGradients | None = None  # the last one with an activation after it
 
-    def source(self, original: Tensor, stand_in: Tensor) -> None: ...
-    def enter(self, path: str, module: nn.Module, args: tuple[Any, ...]) -> None: ...
-    def leave(self, path: str, module: nn.Module, result: object) -> None: ...
-    def call(self, call: Call) -> None: ...
-
-    def change(self, func: Callable[..., Any], call: Call) -> object:
+    def change(self, func: Function, call: Call) -> object:
         """Run a call, and return what the model gets."""
         key, role = self._keys.next_key(call), role_of(call.function)
         taken = list(tensors_in((call.args, dict(call.kwargs))))
@@ -114,20 +97,17 @@ class GradientObserver:
         if signal is not None and matrices and role in MULTIPLIES:
             self.skipped.append(key)
         result = func(*call.args, **call.kwargs)
-        if role == "pick" and matrices and self.start is None and self._chosen(taken):
+        chosen = any(
+            not t.is_floating_point() and t.untyped_storage().data_ptr() in self._inputs
+            for t in taken
+        )
+        if role == "pick" and matrices and self.start is None and chosen:
             self.start = _alias(result)
             return self.start
         return result
 
-    def _chosen(self, taken: Iterable[Tensor]) -> bool:
-        """Return whether one of these tensors is an integer input."""
-        return any(
-            not t.is_floating_point() and t.untyped_storage().data_ptr() in self._inputs
-            for t in taken
-        )
-
     def _note_made_weight(
-        self, func: Callable[..., Any], call: Call, weights: list[Tensor], role: str
+        self, func: Function, call: Call, weights: list[Tensor], role: str
     ) -> object:
         """Note what is made from parameters alone: ``W.t()``, a normed weight."""
         result = func(*call.args, **call.kwargs)
@@ -143,7 +123,7 @@ class GradientObserver:
         return result
 
     def _layer(
-        self, func: Callable[..., Any], call: Call, key: str, weight: Tensor, signal: Tensor
+        self, func: Function, call: Call, key: str, weight: Tensor, signal: Tensor
     ) -> object:
         x = _alias(signal)  # so that its gradient is the part that came through this call
         row, sizes = LayerGradients(key, self._weights[id(weight)].name), dict[str, float]()
@@ -161,12 +141,7 @@ class GradientObserver:
         return result
 
     def _multiply(
-        self,
-        func: Callable[..., Any],
-        call: Call,
-        weight: Tensor,
-        other: dict[int, Tensor],
-        key: str,
+        self, func: Function, call: Call, _weight: Tensor, other: dict[int, Tensor], _key: str, /
     ) -> object:
         return _run(func, call, other)
 
@@ -194,7 +169,7 @@ class GradientObserver:
 
         _hook(y, note_arriving)
 
-    def _activation(self, func: Callable[..., Any], call: Call) -> object:
+    def _activation(self, func: Function, call: Call) -> object:
         taken: object = call.args[0] if call.args else None
         row = self.rows[-1]
         if not isinstance(taken, Tensor) or not taken.requires_grad or row is self._gated:
@@ -235,12 +210,7 @@ class RedrawnBackward(GradientObserver):
         self._laws, self._seed = laws, seed
 
     def _multiply(
-        self,
-        func: Callable[..., Any],
-        call: Call,
-        weight: Tensor,
-        other: dict[int, Tensor],
-        key: str,
+        self, func: Function, call: Call, weight: Tensor, other: dict[int, Tensor], key: str, /
     ) -> object:
         with torch.no_grad():
             values = _run(func, call, other)
@@ -253,7 +223,7 @@ class RedrawnBackward(GradientObserver):
 
     def _arrival(self, *_: object) -> None: ...  # only the true backward pass has an r
 
-    def _activation(self, func: Callable[..., Any], call: Call) -> object:
+    def _activation(self, func: Function, call: Call) -> object:
         return func(*call.args, **call.kwargs)
 
     def _redrawn(self, tensor: Tensor, key: str) -> Tensor:
@@ -285,30 +255,15 @@ def squared_norm(tensor: Tensor) -> float:
     return cast("Tensor", torch.linalg.vector_norm(tensor.detach().double())).item() ** 2
 
 
-def _run(func: Callable[..., Any], call: Call, other: Mapping[int, Tensor]) -> object:
+def _run(func: Function, call: Call, other: Mapping[int, Tensor]) -> object:
     """Run a call with some of its tensors replaced."""
-    return func(*_replace_tensors(call.args, other), **_replace_tensors(dict(call.kwargs), other))
-
-
-def _replace_tensors(value: Any, other: Mapping[int, Tensor]) -> Any:
-    if isinstance(value, Tensor):
-        return other.get(id(value), value)
-    if isinstance(value, dict):
-        given = cast("dict[str, object]", value)
-        return {key: _replace_tensors(item, other) for key, item in given.items()}
-    if type(value) in (tuple, list):
-        return type(value)(_replace_tensors(item, other) for item in value)
-    return value
+    args, kwargs = map_tensors((call.args, call.kwargs), lambda t: other.get(id(t), t))
+    return func(*args, **kwargs)
 
 
 def _view_of_redrawn(
-    func: Callable[..., Any],
-    call: Call,
-    base: Tensor,
-    at: int,
-    redraw: Callable[[Tensor], Tensor],
+    func: Function, call: Call, base: Tensor, at: int, redraw: Callable[[Tensor], Tensor]
 ) -> Tensor:
-    """Return the view that a call makes of another draw of a weight."""
     return list(tensors_in(_run(func, call, {id(base): redraw(base)})))[at]
 
 
@@ -342,7 +297,7 @@ def _einsum_outputs(call: Call, weight: Tensor) -> int | None:
     return None
 
 
-def _slope(func: Callable[..., Any], call: Call, u: Tensor) -> Tensor | None:
+def _slope(func: Function, call: Call, u: Tensor) -> Tensor | None:
     """Return f'(u) of an elementwise function."""
     with torch.random.fork_rng(devices=[]), torch.enable_grad():
         leaf = u.detach().clone().requires_grad_()

@@ -8,11 +8,13 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 from torch import Tensor, nn
 
-__all__ = ["Call", "GuardedObserver", "NullObserver", "Observer", "name_of", "tensors_in"]
+__all__ = [
+    "Call", "GuardedObserver", "NullObserver", "Observer", "map_tensors", "name_of", "tensors_in"
+]  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,40 +109,26 @@ class GuardedObserver:
 NESTING = 8
 
 # The plain names of operators and aliases.
-_SAME = {
-    "__getitem__": "getitem",
-    "__setitem__": "setitem",
-    "__matmul__": "matmul",
-    "__rmatmul__": "rmatmul",
-    "__rsub__": "rsub",
-    "__radd__": "add",
-    "__rmul__": "mul",
-    "__rtruediv__": "rdiv",
-    "__rdiv__": "rdiv",
-    "__rpow__": "rpow",
-    "__and__": "bitwise_and",
-    "__or__": "bitwise_or",
-    "__xor__": "bitwise_xor",
-    "multiply": "mul",
-    "divide": "div",
-    "true_divide": "div",
-    "subtract": "sub",
-    "negative": "neg",
-    "concat": "cat",
-    "concatenate": "cat",
-    "swapaxes": "transpose",
-    "swapdims": "transpose",
-    "moveaxis": "movedim",
-    "view_as": "view",
-    "reshape_as": "reshape",
-    "expand_as": "expand",
-    "type_as": "to",
-    "float": "to",
-    "half": "to",
-    "bfloat16": "to",
-    "double": "to",
-    "type": "to",
+_ALIASES = {
+    "add": "__radd__",
+    "bitwise_and": "__and__",
+    "bitwise_or": "__or__",
+    "bitwise_xor": "__xor__",
+    "cat": "concat concatenate",
+    "div": "divide true_divide",
+    "expand": "expand_as",
+    "movedim": "moveaxis",
+    "mul": "__rmul__ multiply",
+    "neg": "negative",
+    "rdiv": "__rtruediv__",
+    "reshape": "reshape_as",
+    "setitem": "__setitem__",
+    "sub": "subtract",
+    "to": "type_as float half bfloat16 double type",
+    "transpose": "swapaxes swapdims",
+    "view": "view_as",
 }
+_SAME = {alias: name for name, aliases in _ALIASES.items() for alias in aliases.split()}
 _OPERATORS = {"add", "sub", "mul", "matmul", "truediv", "div", "pow", "and", "or", "xor"}
 
 
@@ -189,3 +177,16 @@ def tensors_in(value: object, depth: int = 0) -> Iterator[Tensor]:
     elif dataclasses.is_dataclass(value) and not isinstance(value, type):
         for item in dataclasses.fields(value):
             yield from tensors_in(getattr(value, item.name, None), depth + 1)
+
+
+def map_tensors(value: Any, change: Callable[[Tensor], Tensor], depth: int = 0) -> Any:
+    """Return a nest of tuples, lists and mappings with its tensors changed."""
+    if isinstance(value, Tensor):
+        return change(value)
+    if depth <= NESTING:
+        if isinstance(value, Mapping):
+            items = cast("Mapping[Any, Any]", value).items()
+            return {key: map_tensors(item, change, depth + 1) for key, item in items}
+        if type(value) in (tuple, list):
+            return type(value)(map_tensors(item, change, depth + 1) for item in value)
+    return value

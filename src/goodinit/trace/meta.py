@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from goodinit.trace.calls import Call, Observer, name_of, tensors_in
+from goodinit.trace.calls import Call, Observer, map_tensors, name_of, tensors_in
 from goodinit.trace.process import RandomNumbers
 
 __all__ = ["FAST_PATH", "QUERIES", "MetaTracer"]
@@ -34,10 +34,6 @@ QUERIES = frozenset(
 FAST_PATH = "_nested_tensor_from_mask_left_aligned"
 """Asked by nn.TransformerEncoder whether it may leave padding out, in one fused call that shows
 nothing. Its other fused calls are not made under a mode."""
-
-# torch's functions nest their arguments two levels at most (indices in a tuple, a state in a list).
-# Tensors deeper than this are passed on as they are.
-NESTED_ARGUMENTS = 5
 
 _PLACE = frozenset(("is_meta", "is_cuda", "is_cpu", "is_xpu", "is_mps"))
 _MOVES = frozenset(("to", "cuda", "cpu", "xpu", "type_as", "as_tensor", "asarray", "tensor"))
@@ -80,9 +76,6 @@ class MetaTracer(TorchFunctionMode):
         made = self._made.get(id(tensor))
         if made is not None and made() is tensor:
             return tensor
-        return self._replace(tensor, self._enter(tensor))
-
-    def _enter(self, tensor: Tensor) -> Tensor:
         followed = isinstance(tensor, nn.Parameter) or id(tensor) in self._inputs
         valueless = followed and (tensor.is_floating_point() or tensor.is_complex())
         if tensor.is_meta or (valueless and not self._real):
@@ -90,7 +83,7 @@ class MetaTracer(TorchFunctionMode):
         else:
             twin = tensor.detach().clone()
         self._observer.source(tensor, twin)
-        return twin
+        return self._replace(tensor, twin)
 
     def _replace(self, tensor: Tensor, twin: Tensor) -> Tensor:
         self._stand_ins[id(tensor)] = (tensor, twin)
@@ -122,7 +115,7 @@ class MetaTracer(TorchFunctionMode):
             return False
         if name in ("device", "get_device") or name in _PLACE:
             return self._claimed_place(name)
-        args, kwargs = _map((args, kwargs), self.stand_in)
+        args, kwargs = map_tensors((args, kwargs), self.stand_in)
         given, given_kwargs = args, kwargs
         if not self._real and any(t.is_meta for t in tensors_in((args, kwargs))):
             if inplace and args and isinstance(args[0], Tensor) and not args[0].is_meta:
@@ -130,7 +123,7 @@ class MetaTracer(TorchFunctionMode):
             if name in ("getitem", "setitem", "masked_select") and len(args) > 1:
                 args = (args[0], _with_positions(args[1]), *args[2:])
                 func = Tensor.__getitem__ if name == "masked_select" else func
-            args, kwargs = _map((args, kwargs), self._to_meta)
+            args, kwargs = map_tensors((args, kwargs), self._to_meta)
         if name in _MOVES:
             args, kwargs = _without_devices(args, kwargs)
             if name in ("cuda", "cpu", "xpu"):
@@ -227,19 +220,5 @@ def _channels_fit(given: tuple[Any, ...]) -> bool:
 def _without_devices(
     args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """Drop the devices from the arguments of a function that moves a tensor."""
     kept = args[:1] + tuple(a for a in args[1:] if not isinstance(a, (torch.device, str)))
     return kept, {k: v for k, v in kwargs.items() if k not in ("device", "non_blocking")}
-
-
-def _map(value: Any, change: Callable[[Tensor], Tensor], depth: int = 0) -> Any:
-    """Return a nest of tuples, lists and dicts with its tensors changed."""
-    if isinstance(value, Tensor):
-        return change(value)
-    if depth < NESTED_ARGUMENTS:
-        if type(value) in (tuple, list):
-            return type(value)(_map(item, change, depth + 1) for item in value)
-        if type(value) is dict:
-            items = cast("dict[Any, Any]", value)
-            return {key: _map(item, change, depth + 1) for key, item in items.items()}
-    return value

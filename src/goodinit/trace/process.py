@@ -12,12 +12,12 @@ import threading
 import warnings
 from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
 from typing import Any
 
 import torch
 
 from goodinit.trace.calls import tensors_in
-from goodinit.trace.generators import generators_restored
 
 __all__ = ["ONE_RUN", "RandomNumbers", "process_restored"]
 
@@ -111,7 +111,7 @@ def process_restored(
     with ExitStack() as stack:
         stack.enter_context(ONE_RUN)
         stack.enter_context(_warnings_ignored())
-        stack.enter_context(generators_restored(owned))
+        stack.enter_context(_generators_restored(owned))
         stack.callback(random.setstate, random.getstate())
         if numpy:
             stack.callback(numpy.random.set_state, numpy.random.get_state())
@@ -138,6 +138,34 @@ def _torch_generator_restored() -> Generator[RandomNumbers]:
         seeded = generator.initial_seed() != seed  # the model called torch.manual_seed
         if numbers.shared or seeded or threading.active_count() == 1:
             generator.set_state(before)
+
+
+@contextmanager
+def _generators_restored(values: Iterable[object]) -> Generator[None]:
+    """Put back the state of each value that is a generator: torch's, Python's or numpy's."""
+    restorers = [restore for value in values if (restore := _restorer(value)) is not None]
+    try:
+        yield
+    finally:
+        for restore in restorers:
+            restore()
+
+
+def _restorer(value: object) -> Callable[[], object] | None:
+    """Return a function that restores the state; None if the value is no generator."""
+    numpy: Any = sys.modules.get("numpy")
+    kept: Any = value
+    if isinstance(value, torch.Generator):
+        return partial(value.set_state, value.get_state())
+    if isinstance(value, random.SystemRandom):
+        return None  # it has no state
+    if isinstance(value, random.Random):
+        return partial(value.setstate, value.getstate())
+    if numpy and isinstance(value, numpy.random.RandomState):
+        return partial(kept.set_state, kept.get_state())
+    if numpy and isinstance(value, numpy.random.Generator):
+        return partial(setattr, kept.bit_generator, "state", kept.bit_generator.state)
+    return None
 
 
 class _ThisThread:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -116,21 +116,15 @@ def tensors_restored(model: nn.Module, inputs: Iterable[Tensor]) -> Generator[Sn
     with ONE_RUN:
         given, buffers = list(inputs), list(model.buffers())
         at_once = [*buffers, *(t for t in given if t.layout is torch.strided)]
-        several = [*model.parameters(), *buffers, *_attributes(model), *given]
+        held = [value for module in model.modules() for value in vars(module).values()]
+        attributes = [value for value in held if isinstance(value, Tensor)]
+        several = [*model.parameters(), *buffers, *attributes, *given]
         with torch.no_grad():
             snapshot = Snapshot(several, at_once)
         try:
             yield snapshot
         finally:
             snapshot.put_back()
-
-
-def _attributes(model: nn.Module) -> Iterator[Tensor]:
-    """Yield the tensors that modules hold besides parameters and buffers."""
-    for module in model.modules():
-        for value in vars(module).values():
-            if isinstance(value, Tensor):
-                yield value
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from goodinit.trace.calls import GuardedObserver, Observer, tensors_in
 from goodinit.trace.meta import MetaTracer
 from goodinit.trace.process import ONE_RUN, RandomNumbers, process_restored
 
-__all__ = ["Inputs", "Trace", "arguments", "module_stack", "state_restored", "trace"]
+__all__ = ["Inputs", "Trace", "arguments", "first_line", "module_stack", "state_restored", "trace"]
 
 ObserverT = TypeVar("ObserverT", bound=Observer)
 Inputs = Tensor | tuple[Any, ...] | Mapping[str, Any]
@@ -69,14 +69,14 @@ def trace(
     observer, output, error = _attempt(model, args, kwargs, make_observer, names, real=False)
     if error is None:
         return Trace("meta", "", output), observer
-    reason = _line(error)
+    reason = first_line(error)
     if meta_only:
         return Trace("not run", reason, None), make_observer()
     if not any(p.is_meta for p in model.parameters()):
         observer, output, error = _attempt(model, args, kwargs, make_observer, names, real=True)
         if error is None:
             return Trace("real", reason, output), observer
-        reason = _line(error)
+        reason = first_line(error)
     elif _lacks_values(error):
         return Trace("not run", reason, None), make_observer()
     raise TraceError(
@@ -85,7 +85,8 @@ def trace(
     ) from error
 
 
-def _line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """Return the type and the first line of an error."""
     lines = str(error).strip().splitlines()
     return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
 

@@ -66,17 +66,15 @@ class Snapshot:
         self._kept: dict[int, _Original] = {}
         self._by_memory: dict[int, list[_Original]] = {}
         for tensor in several:
-            if id(tensor) not in self._kept:
-                self._keep(tensor)
+            if id(tensor) in self._kept:
+                continue
+            # The values of a sparse tensor can't be reached through .data.
+            alias = tensor.data if tensor.layout is torch.strided else tensor
+            original = _Original(tensor, alias, tensor.is_leaf, tensor.requires_grad)
+            self._kept[id(tensor)] = original
+            self._by_memory.setdefault(_memory(tensor), []).append(original)
         for tensor in at_once:
             self._kept[id(tensor)].copy()
-
-    def _keep(self, tensor: Tensor) -> None:
-        # The values of a sparse tensor can't be reached through .data.
-        alias = tensor.data if tensor.layout is torch.strided else tensor
-        original = _Original(tensor, alias, tensor.is_leaf, tensor.requires_grad)
-        self._kept[id(tensor)] = original
-        self._by_memory.setdefault(_memory(tensor), []).append(original)
 
     def before(
         self,
@@ -106,7 +104,6 @@ def _tensors_written(
     args: tuple[Any, ...],
     kwargs: Mapping[str, Any],
 ) -> Iterator[Tensor]:
-    """Yield the tensors that a call writes to."""
     if inplace and name == "data":
         return  # another memory, and this one is kept
     if inplace or kwargs.get("inplace"):
