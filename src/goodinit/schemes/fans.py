@@ -17,13 +17,7 @@ from goodinit.errors import FanError, SchemeError
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = [
-    "Layout",
-    "Site",
-    "calculate_correct_fan",
-    "calculate_fan_in_and_fan_out",
-    "torch_fans",
-]
+__all__ = ["Layout", "Site", "calculate_correct_fan", "calculate_fan_in_and_fan_out", "torch_fans"]
 
 TORCH_MODES = ["fan_in", "fan_out"]
 

@@ -124,7 +124,7 @@ def gain(nonlinearity: Nonlinearity, **params: float | str) -> float:
         >>> round(gain(lambda z: z.relu() ** 2), 6)  # 1/sqrt(3/2)
         0.816497
     """
-    return math.sqrt(1 / _forward(nonlinearity, params)[0])
+    return math.sqrt(1 / second_moment(nonlinearity, **params))
 
 
 def second_moment(nonlinearity: Nonlinearity, **params: float | str) -> float:
@@ -133,7 +133,7 @@ def second_moment(nonlinearity: Nonlinearity, **params: float | str) -> float:
     >>> second_moment("relu")
     0.5
     """
-    return _forward(nonlinearity, params)[0]
+    return _moments(_forward, nonlinearity, params)[0]
 
 
 def slope(nonlinearity: Nonlinearity, **params: float | str) -> float:
@@ -147,7 +147,7 @@ def slope(nonlinearity: Nonlinearity, **params: float | str) -> float:
         >>> [round(slope(f), 3) for f in ("relu", "gelu", "silu", "hardswish", "tanh")]
         [1.0, 1.144, 1.173, 1.224, 0.461]
     """
-    return _forward(nonlinearity, params)[1]
+    return _moments(_forward, nonlinearity, params)[1]
 
 
 def derivative_second_moment(nonlinearity: Nonlinearity, **params: float | str) -> float:
@@ -159,12 +159,10 @@ def derivative_second_moment(nonlinearity: Nonlinearity, **params: float | str) 
     >>> derivative_second_moment("relu"), round(derivative_second_moment("gelu"), 3)
     (0.5, 0.456)
     """
-    return _backward(nonlinearity, params)
+    return _moments(_backward, nonlinearity, params)[0]
 
 
-def calculate_gain(
-    nonlinearity: str | Callable[[Tensor], Tensor], param: float | None = None
-) -> float:
+def calculate_gain(nonlinearity: Nonlinearity, param: float | None = None) -> float:
     r"""Return the gain of a nonlinearity: torch's number where torch has one, else the true one.
 
     =============================  ==============================================
@@ -214,7 +212,12 @@ def calculate_gain(
     if isinstance(nonlinearity, str) and nonlinearity in TORCH_GAINS:
         return TORCH_GAINS[nonlinearity]
     if not callable(nonlinearity) and nonlinearity not in (*NONLINEARITIES, "glu"):
-        raise SchemeError(_unsupported(nonlinearity))
+        name = _unquoted(nonlinearity)
+        near = nearest(name, [*TORCH_GAINS, *NONLINEARITIES, "glu"])
+        raise SchemeError(
+            f"Unsupported nonlinearity {name}.{near} A callable works too: "
+            "calculate_gain(lambda z: z * z.sigmoid())"
+        )
     if param is not None:
         raise SchemeError(
             f"param={fields.short_repr(param)} means nothing to "
@@ -232,42 +235,37 @@ def _negative_slope(param: object) -> float:
     return param
 
 
-def _unsupported(nonlinearity: object) -> str:
-    name = _unquoted(nonlinearity)
-    known = [*TORCH_GAINS, *NONLINEARITIES, "glu"]
-    return (
-        f"Unsupported nonlinearity {name}.{nearest(name, known)} A callable works too: "
-        "calculate_gain(lambda z: z * z.sigmoid())"
-    )
-
-
 def _unquoted(value: object) -> str:
     return value if isinstance(value, str) else fields.short_repr(value)
 
 
-def _forward(nonlinearity: Nonlinearity, params: Mapping[str, float | str]) -> tuple[float, float]:
+Compute = Callable[[Callable[[Tensor], Tensor], object], tuple[float, ...]]
+
+
+def _moments(
+    compute: Compute, nonlinearity: Nonlinearity, params: Mapping[str, float | str]
+) -> tuple[float, ...]:
     if isinstance(nonlinearity, str):
-        return _forward_by_name(nonlinearity, _hashable(nonlinearity, params))
-    return _forward_of(_bind(nonlinearity, params), nonlinearity)
+        return _moments_by_name(compute, nonlinearity, _hashable(nonlinearity, params))
+    if not callable(nonlinearity):
+        got = fields.short_repr(nonlinearity)
+        raise SchemeError(f"a nonlinearity is a name or a callable, not {got}")
+    return compute(functools.partial(nonlinearity, **params), nonlinearity)
 
 
-def _backward(nonlinearity: Nonlinearity, params: Mapping[str, float | str]) -> float:
-    if isinstance(nonlinearity, str):
-        return _backward_by_name(nonlinearity, _hashable(nonlinearity, params))
-    return _backward_of(_bind(nonlinearity, params), nonlinearity)
+@functools.lru_cache(maxsize=512)
+def _moments_by_name(
+    compute: Compute, name: str, params: tuple[tuple[str, float | str], ...]
+) -> tuple[float, ...]:
+    if name not in NONLINEARITIES:
+        raise SchemeError(
+            f"no nonlinearity is called {_label(name)}.{nearest(name, NONLINEARITIES)} "
+            f"A function works too: gain(lambda z: z * z.sigmoid())"
+        )
+    return compute(functools.partial(NONLINEARITIES[name], **dict(params)), name)
 
 
-@functools.lru_cache(maxsize=256)
-def _forward_by_name(name: str, params: tuple[tuple[str, float | str], ...]) -> tuple[float, float]:
-    return _forward_of(_bind(_function_named(name), dict(params)), name)
-
-
-@functools.lru_cache(maxsize=256)
-def _backward_by_name(name: str, params: tuple[tuple[str, float | str], ...]) -> float:
-    return _backward_of(_bind(_function_named(name), dict(params)), name)
-
-
-def _forward_of(f: Callable[[Tensor], Tensor], name: object) -> tuple[float, float]:
+def _forward(f: Callable[[Tensor], Tensor], name: object) -> tuple[float, float]:
     """Return (E[f^2], slope)."""
     _refuse_mixing(f, name)
 
@@ -281,8 +279,8 @@ def _forward_of(f: Callable[[Tensor], Tensor], name: object) -> tuple[float, flo
     return ten_digits(second), ten_digits(round(curvature / (2 * second), 12))
 
 
-def _backward_of(f: Callable[[Tensor], Tensor], name: object) -> float:
-    """Return E[f'^2]."""
+def _backward(f: Callable[[Tensor], Tensor], name: object) -> tuple[float]:
+    """Return (E[f'^2],)."""
     _refuse_mixing(f, name)
 
     def integrand(z: Tensor) -> Tensor:
@@ -295,7 +293,7 @@ def _backward_of(f: Callable[[Tensor], Tensor], name: object) -> float:
         _refuse_infinite(slopes, z, f"the derivative of {_label(name)}")
         return slopes.mul(_root_density(z)).square()[None]
 
-    return ten_digits(_expectations(integrand, name)[0])
+    return (ten_digits(_expectations(integrand, name)[0]),)
 
 
 def _expectations(integrands: Callable[[Tensor], Tensor], name: object) -> list[float]:
@@ -360,21 +358,6 @@ def _refuse_mixing(f: Callable[[Tensor], Tensor], name: object) -> None:
 def _label(nonlinearity: object) -> str:
     name = getattr(nonlinearity, "__name__", None)
     return name if isinstance(name, str) else fields.short_repr(nonlinearity)
-
-
-def _function_named(name: str) -> Callable[..., Tensor]:
-    if name not in NONLINEARITIES:
-        raise SchemeError(
-            f"no nonlinearity is called {_label(name)}.{nearest(name, NONLINEARITIES)} "
-            f"A function works too: gain(lambda z: z * z.sigmoid())"
-        )
-    return NONLINEARITIES[name]
-
-
-def _bind(f: Callable[..., Tensor], params: Mapping[str, object]) -> Callable[[Tensor], Tensor]:
-    if not callable(f):
-        raise SchemeError(f"a nonlinearity is a name or a callable, not {fields.short_repr(f)}")
-    return functools.partial(f, **params)
 
 
 def _hashable(name: str, params: Mapping[str, float | str]) -> tuple[tuple[str, float | str], ...]:

@@ -28,13 +28,7 @@ from goodinit.streams import Law
 if TYPE_CHECKING:
     from goodinit.schemes.fans import Layout, Site
 
-__all__ = [
-    "DeltaOrthogonal",
-    "Dirac",
-    "Identity",
-    "Orthogonal",
-    "Sparse",
-]
+__all__ = ["DeltaOrthogonal", "Dirac", "Identity", "Orthogonal", "Sparse"]
 
 
 STRIP = 1 << 22
@@ -51,14 +45,7 @@ class _Size(NamedTuple):
 
 
 class _Matrix(Scheme):
-    """Shared: the site's matrices, and the factor on them."""
-
-    def times(self, factor: float) -> Scheme:
-        factor = fields.as_factor(self, factor)
-        return self._times(factor) if factor else Zeros()
-
-    @abstractmethod
-    def _times(self, factor: float) -> Scheme: ...
+    """Shared: the site's matrices."""
 
     def _fit(self, site: Site) -> tuple[Layout, _Size]:
         """Return the layout and the sizes, or raise where there is no matrix."""
@@ -89,10 +76,21 @@ class _Matrix(Scheme):
         return layout.groups
 
 
-class _AtCenter(_Matrix):
-    """Shared: a matrix at the center tap of the window, if there is one, and 0 elsewhere."""
+class _Gained(_Matrix):
+    """Shared: a gain, the factor on the values."""
 
     gain: float
+
+    def __post_init__(self) -> None:
+        fields.set_float(self, "gain", least=0.0)
+
+    def times(self, factor: float) -> Scheme:
+        factor = fields.as_factor(self, factor)
+        return replace(self, gain=self.gain * factor) if factor else Zeros()
+
+
+class _AtCenter(_Gained):
+    """Shared: a matrix at the center tap of the window, if there is one, and 0 elsewhere."""
 
     @torch.no_grad()
     def fill_(self, out: Tensor, draw: Draw, site: Site) -> None:
@@ -108,8 +106,21 @@ class _AtCenter(_Matrix):
         """Return the matrices, float32, shape [count, rows, columns]."""
 
 
+class _Ones(_AtCenter):
+    """Shared: identity matrices, times the gain."""
+
+    def moments(self, site: Site) -> tuple[float, float]:
+        _, size = self._fit(site)
+        share = min(size.rows, size.columns) / (size.rows * size.columns * size.taps)
+        return self.gain * share, self.gain * math.sqrt(share * (1 - share))
+
+    def _matrices(self, out: Tensor, draw: Draw, layout: Layout, size: _Size) -> Tensor:
+        one = torch.eye(size.rows, size.columns, device=out.device)
+        return one.expand(size.matrices, -1, -1).mul(self.gain)
+
+
 @dataclass(frozen=True, repr=False)
-class Orthogonal(_Matrix):
+class Orthogonal(_Gained):
     """A random matrix with orthonormal rows or columns, whichever are fewer, times ``gain``.
 
     Haar-distributed: a product of reflections along Gaussian vectors (Saxe et al., 2014;
@@ -142,15 +153,9 @@ class Orthogonal(_Matrix):
 
     gain: float = 1.0
 
-    def __post_init__(self) -> None:
-        fields.set_float(self, "gain", least=0.0)
-
     def moments(self, site: Site) -> tuple[float, float]:
         _, size = self._fit(site)
         return 0.0, self.gain / math.sqrt(max(size.rows, size.columns * size.taps))
-
-    def _times(self, factor: float) -> Scheme:
-        return Orthogonal(self.gain * factor)
 
     @torch.no_grad()
     def fill_(self, out: Tensor, draw: Draw, site: Site) -> None:
@@ -186,15 +191,9 @@ class DeltaOrthogonal(_AtCenter):
 
     gain: float = 1.0
 
-    def __post_init__(self) -> None:
-        fields.set_float(self, "gain", least=0.0)
-
     def moments(self, site: Site) -> tuple[float, float]:
         _, size = self._fit(site)
         return 0.0, self.gain / math.sqrt(size.rows * size.taps)
-
-    def _times(self, factor: float) -> Scheme:
-        return DeltaOrthogonal(self.gain * factor)
 
     def _fit(self, site: Site) -> tuple[Layout, _Size]:
         layout, size = super()._fit(site)
@@ -217,7 +216,7 @@ class DeltaOrthogonal(_AtCenter):
 
 
 @dataclass(frozen=True, repr=False)
-class Identity(_AtCenter):
+class Identity(_Ones):
     """The identity matrix, with rows or columns of 0 beside it; for linear layers.
 
     Args:
@@ -238,15 +237,6 @@ class Identity(_AtCenter):
 
     gain: float = 1.0
 
-    def __post_init__(self) -> None:
-        fields.set_float(self, "gain", least=0.0)
-
-    def moments(self, site: Site) -> tuple[float, float]:
-        return _ones_moments(self.gain, self._fit(site)[1])
-
-    def _times(self, factor: float) -> Scheme:
-        return Identity(self.gain * factor)
-
     def _fit(self, site: Site) -> tuple[Layout, _Size]:
         layout, size = super()._fit(site)
         if layout.window:
@@ -256,12 +246,9 @@ class Identity(_AtCenter):
             )
         return layout, size
 
-    def _matrices(self, out: Tensor, draw: Draw, layout: Layout, size: _Size) -> Tensor:
-        return _identities(out, size).mul(self.gain)
-
 
 @dataclass(frozen=True, repr=False)
-class Dirac(_AtCenter):
+class Dirac(_Ones):
     """A convolution that returns its input, as far as channels go: 1 at the center tap.
 
     Zagoruyko & Komodakis, 2017. The center of a window of k taps is k // 2.
@@ -290,13 +277,7 @@ class Dirac(_AtCenter):
 
     def __post_init__(self) -> None:
         fields.check_count(self, "groups")
-        fields.set_float(self, "gain", least=0.0)
-
-    def moments(self, site: Site) -> tuple[float, float]:
-        return _ones_moments(self.gain, self._fit(site)[1])
-
-    def _times(self, factor: float) -> Scheme:
-        return replace(self, gain=self.gain * factor)
+        super().__post_init__()
 
     def _groups(self, layout: Layout) -> int:
         if self.groups in (1, layout.groups):
@@ -316,9 +297,6 @@ class Dirac(_AtCenter):
                 f"Use Identity()"
             )
         return layout, size
-
-    def _matrices(self, out: Tensor, draw: Draw, layout: Layout, size: _Size) -> Tensor:
-        return _identities(out, size).mul(self.gain)
 
 
 @dataclass(frozen=True, repr=False)
@@ -355,8 +333,9 @@ class Sparse(_Matrix):
         _, size = self._fit(site)
         return 0.0, self.std * math.sqrt(1 - self._zeros(size) / size.rows)
 
-    def _times(self, factor: float) -> Scheme:
-        return replace(self, std=self.std * factor)
+    def times(self, factor: float) -> Scheme:
+        factor = fields.as_factor(self, factor)
+        return replace(self, std=self.std * factor) if factor else Zeros()
 
     def _zeros(self, size: _Size) -> int:
         return math.ceil(self.sparsity * size.rows)
@@ -443,12 +422,3 @@ def _gauss(out: Tensor, draw: Draw, layout: Layout) -> Tensor:
 def center_tap(kernel: Tensor, axes: int) -> Tensor:
     """Return a view of the center tap, k // 2 of k, of a kernel whose last axes are its window."""
     return kernel[(..., *(size // 2 for size in kernel.shape[kernel.dim() - axes :]))]
-
-
-def _identities(out: Tensor, size: _Size) -> Tensor:
-    return torch.eye(size.rows, size.columns, device=out.device).expand(size.matrices, -1, -1)
-
-
-def _ones_moments(gain: float, size: _Size) -> tuple[float, float]:
-    share = min(size.rows, size.columns) / (size.rows * size.columns * size.taps)
-    return gain * share, gain * math.sqrt(share * (1 - share))

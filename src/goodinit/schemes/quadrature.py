@@ -15,9 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["integrate", "legendre", "ten_digits", "truncated_moments"]
 
 POINTS = 16  # in a panel: exact for polynomials up to degree 31
-CONVERGED = (
-    1e-13  # a panel's difference from its halves, as a share of the whole: near float64's eps
-)
+CONVERGED = 1e-13  # a panel's difference from its halves, a share of the whole: near float64's eps
 USABLE = 1e-7  # the same summed over the panels that never converge: float32's eps, as of a cast
 ROUNDS = 60  # of halving: a panel is then as narrow as float64 resolves
 PANELS = 2000  # at once: more than any smooth function needs, so that noise ends the halving

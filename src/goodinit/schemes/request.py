@@ -61,11 +61,9 @@ def fill_request_(out: Tensor, request: Request, stream: Stream, name: str) -> T
         name: the tensor's name in the stream.
     """
     if request.scale == 0:
-        constant = complex(request.loc, request.loc) if out.is_complex() else request.loc
-        return out.fill_(constant)
+        return out.fill_(complex(request.loc, request.loc) if out.is_complex() else request.loc)
     if out.is_complex():
-        shape, dtype = (*out.shape, 2), out.dtype.to_real()
-        parts = torch.empty(shape, dtype=dtype, device=out.device)
+        parts = torch.empty((*out.shape, 2), dtype=out.dtype.to_real(), device=out.device)
         return out.copy_(torch.view_as_complex(_fill(parts, request, stream, name)))
     if out.dtype in FLOAT8:
         single = torch.empty(out.shape, dtype=torch.float32, device=out.device)
@@ -99,9 +97,8 @@ def _float32_law(request: Request) -> Law | None:
 
 
 def _is_narrow(request: Request) -> bool:
-    if request.kind != "truncated":
-        return False
-    return cdf_word(request.high) - cdf_word(request.low) < FEWEST_WORDS
+    words = cdf_word(request.high) - cdf_word(request.low)
+    return request.kind == "truncated" and words < FEWEST_WORDS
 
 
 def _draw_float64(request: Request, draw: Callable[[Law], Tensor]) -> Tensor:

@@ -91,14 +91,8 @@ class Scheme(ABC):
             >>> Normal(0.02 / 2**0.5).scaled(depth=-0.5)
             Normal(std=0.0141421).scaled(depth=-0.5)
         """
-        powers = {
-            "depth": depth,
-            "layer": layer,
-            "width": width,
-            "fan_in": fan_in,
-            "fan_out": fan_out,
-        }
-        return Scaled(self, tuple((fact, p) for fact, p in powers.items() if p != 0))
+        powers = zip(FACTS, (depth, layer, width, fan_in, fan_out), strict=True)
+        return Scaled(self, tuple((fact, power) for fact, power in powers if power != 0))
 
     def to_dict(self) -> dict[str, object]:
         """Return the scheme as plain data; ``goodinit.schemes.from_dict`` reads it back."""
@@ -111,11 +105,9 @@ class Scheme(ABC):
         return data
 
     def __repr__(self) -> str:
-        every = dataclasses.fields(self)
-        shown = [f for f in every if f.default is dataclasses.MISSING]
-        shown += [f for f in every if f not in shown and getattr(self, f.name) != f.default]
-        values = ((f.name, getattr(self, f.name)) for f in shown)
-        return f"{type(self).__name__}({', '.join(f'{n}={_format_value(v)}' for n, v in values)})"
+        pairs = ((f.name, getattr(self, f.name), f.default) for f in dataclasses.fields(self))
+        shown = [f"{n}={_format_value(v)}" for n, v, default in pairs if v != default]
+        return f"{type(self).__name__}({', '.join(shown)})"
 
 
 @dataclass(frozen=True, repr=False)

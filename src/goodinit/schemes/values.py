@@ -60,14 +60,13 @@ class Drawn(Scheme):
 
     def fill_(self, out: Tensor, draw: Draw, site: Site) -> None:
         law = _law_or_constant(self, site)
-        if isinstance(law, Law):
-            if out.requires_grad and torch.is_grad_enabled():
-                with torch.no_grad():
-                    draw(out, law)
-            else:
+        if not isinstance(law, Law):
+            _copy_(out, law)
+        elif out.requires_grad and torch.is_grad_enabled():
+            with torch.no_grad():
                 draw(out, law)
         else:
-            _copy_(out, law)
+            draw(out, law)
 
     def _check_law(self, site: Site) -> None:
         try:
@@ -211,8 +210,8 @@ class TruncatedNormal(Drawn):
             fields.set_float(self, "cut")
         low, high = self._bounds()
         if low >= high or (self.corrected and truncated_moments(low, high)[1] == 0):
-            fix = "nothing lies within it; cut must be positive, or a pair low < high"
-            fields.refuse(self, "cut", cut, f"{fix}, in units of std")
+            fix = "cut must be positive, or a pair low < high, in units of std"
+            fields.refuse(self, "cut", cut, f"nothing lies within it; {fix}")
 
     def _bounds(self) -> tuple[float, float]:
         return self.cut if isinstance(self.cut, tuple) else (-self.cut, self.cut)
@@ -230,13 +229,23 @@ class TruncatedNormal(Drawn):
 
     def times(self, factor: float) -> Scheme:
         factor = fields.as_factor(self, factor)
-        if not factor:
-            return Zeros()
-        return replace(self, std=self.std * factor, mean=self.mean * factor)
+        return replace(self, std=self.std * factor, mean=self.mean * factor) if factor else Zeros()
+
+
+class _Fixed(Scheme):
+    """Shared: one number for all elements."""
+
+    value: float
+
+    def moments(self, site: Site) -> tuple[float, float]:
+        return self.value, 0.0
+
+    def fill_(self, out: Tensor, draw: Draw, site: Site) -> None:
+        _copy_(out, self.value)
 
 
 @dataclass(frozen=True, repr=False)
-class Constant(Scheme):
+class Constant(_Fixed):
     """The same value everywhere.
 
     Raises:
@@ -254,30 +263,20 @@ class Constant(Scheme):
         if abs(self.value) > torch.finfo(torch.float32).max:
             fields.refuse(self, "value", self.value, "value must be within float32")
 
-    def moments(self, site: Site) -> tuple[float, float]:
-        return self.value, 0.0
-
-    def fill_(self, out: Tensor, draw: Draw, site: Site) -> None:
-        _copy_(out, self.value)
-
     def times(self, factor: float) -> Scheme:
         factor = fields.as_factor(self, factor)
         return Constant(self.value * factor) if factor else Zeros()
 
 
 @dataclass(frozen=True, repr=False)
-class Zeros(Scheme):
+class Zeros(_Fixed):
     """0 everywhere.
 
     >>> Zeros().moments(Site((10,)))
     (0.0, 0.0)
     """
 
-    def moments(self, site: Site) -> tuple[float, float]:
-        return 0.0, 0.0
-
-    def fill_(self, out: Tensor, draw: Draw, site: Site) -> None:
-        _copy_(out, 0.0)
+    value = 0.0
 
     def times(self, factor: float) -> Scheme:
         fields.as_factor(self, factor)
@@ -285,18 +284,14 @@ class Zeros(Scheme):
 
 
 @dataclass(frozen=True, repr=False)
-class Ones(Scheme):
+class Ones(_Fixed):
     """1 everywhere.
 
     >>> Ones().times(0.1)
     Constant(value=0.1)
     """
 
-    def moments(self, site: Site) -> tuple[float, float]:
-        return 1.0, 0.0
-
-    def fill_(self, out: Tensor, draw: Draw, site: Site) -> None:
-        _copy_(out, 1.0)
+    value = 1.0
 
     def times(self, factor: float) -> Scheme:
         return self if factor == 1 else Constant(1.0).times(factor)
@@ -439,16 +434,13 @@ class Function(Scheme):
             message = f"{self!r} raised {type(error).__name__} on {site}: {error}"
             raise SchemeError(message) from error
         if not isinstance(values, Tensor) or values.is_complex() or values.is_meta:
-            raise SchemeError(
-                f"{self!r} must return a real tensor, not {fields.short_repr(values)}"
-            )
+            got = fields.short_repr(values)
+            raise SchemeError(f"{self!r} must return a real tensor, not {got}")
         try:
             values = values.expand(site.shape)
         except RuntimeError as error:
-            raise SchemeError(
-                f"{self!r} returned shape {tuple(values.shape)}, which doesn't broadcast to "
-                f"{site.shape}"
-            ) from error
+            message = f"{self!r} returned shape {tuple(values.shape)}, which doesn't broadcast to"
+            raise SchemeError(f"{message} {site.shape}") from error
         values = values if self.factor == 1 else values * self.factor
         if not values.float().isfinite().all():
             raise SchemeError(f"{self!r} has NaN, or values beyond float32, on {site}")

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from dataclasses import dataclass, replace
-from typing import cast
+from typing import ClassVar, cast
 
 from goodinit.errors import FanError
 from goodinit.schemes import fields, gains
@@ -61,20 +61,14 @@ class _ByFan(Drawn):
         return replace(scaling, scale=scaling.scale * _square(factor)) if factor else Zeros()
 
     def _std(self, site: Site) -> float:
-        """Return sqrt(scale / fan).
-
-        Errors name the scheme that was used, not VarianceScaling.
-        """
+        """Return sqrt(scale / fan). Errors name the scheme that was used, not VarianceScaling."""
         scaling = self.scaling()
-        fans = {
-            "fan_in": [site.fan_in],
-            "fan_out": [site.fan_out],
-            "fan_avg": [site.fan_in, site.fan_out],
-        }[scaling.mode]
+        names = ["fan_in", "fan_out"] if scaling.mode == "fan_avg" else [scaling.mode]
+        fans: list[float | None] = [getattr(site, name) for name in names]
         known = [fan for fan in fans if fan is not None]
         if len(known) < len(fans):
             raise FanError(
-                f"{self!r} needs {_FAN_NAMES[scaling.mode]}, which a tensor of shape "
+                f"{self!r} needs {' and '.join(names)}, which a tensor of shape "
                 f"{site.shape} without known axes doesn't have. Use Normal(std), Constant(value) "
                 f"or Zeros() for a bias or a scale; say which axis is which with a Layout if it "
                 f"is a weight"
@@ -82,7 +76,7 @@ class _ByFan(Drawn):
         fan = sum(known) / len(known)
         if not 0 < fan < math.inf:
             raise FanError(
-                f"{self!r} divides by {_FAN_NAMES[scaling.mode]}, which is {fan:g} for a tensor of "
+                f"{self!r} divides by {' and '.join(names)}, which is {fan:g} for a tensor of "
                 f"shape {site.shape}. Use Zeros(), or leave it out: it has nothing to draw"
             )
         return math.sqrt(scaling.scale / fan)
@@ -94,9 +88,6 @@ def _square(value: float) -> float:
         return value**2
     except OverflowError:
         return math.inf
-
-
-_FAN_NAMES = {"fan_in": "fan_in", "fan_out": "fan_out", "fan_avg": "fan_in and fan_out"}
 
 
 @dataclass(frozen=True, repr=False)
@@ -138,14 +129,19 @@ class VarianceScaling(_ByFan):
 
 class _Xavier(_ByFan):
     gain: float
+    _distribution: ClassVar[str]
 
     def __post_init__(self) -> None:
         fields.set_float(self, "gain", least=0.0)
         if _square(self.gain) == math.inf:
             fields.refuse(self, "gain", self.gain, "gain must have a finite square")
 
-    def _scaling(self, distribution: str) -> VarianceScaling:
-        return VarianceScaling(_square(self.gain), "fan_avg", distribution)
+    def scaling(self) -> VarianceScaling:
+        return VarianceScaling(_square(self.gain), "fan_avg", self._distribution)
+
+    def times(self, factor: float) -> Scheme:
+        factor = fields.as_factor(self, factor)
+        return replace(self, gain=self.gain * factor) if factor else Zeros()
 
 
 @dataclass(frozen=True, repr=False)
@@ -168,12 +164,7 @@ class XavierUniform(_Xavier):
 
     gain: float = 1.0
 
-    def scaling(self) -> VarianceScaling:
-        return self._scaling("uniform")
-
-    def times(self, factor: float) -> Scheme:
-        factor = fields.as_factor(self, factor)
-        return XavierUniform(self.gain * factor) if factor else Zeros()
+    _distribution = "uniform"
 
 
 @dataclass(frozen=True, repr=False)
@@ -191,18 +182,14 @@ class XavierNormal(_Xavier):
 
     gain: float = 1.0
 
-    def scaling(self) -> VarianceScaling:
-        return self._scaling("normal")
-
-    def times(self, factor: float) -> Scheme:
-        factor = fields.as_factor(self, factor)
-        return XavierNormal(self.gain * factor) if factor else Zeros()
+    _distribution = "normal"
 
 
 class _He(_ByFan):
     nonlinearity: str
     a: float
     mode: str
+    _distribution: ClassVar[str]
 
     def __post_init__(self) -> None:
         fields.set_float(self, "a")
@@ -216,11 +203,10 @@ class _He(_ByFan):
             fields.refuse(self, "a", self.a, f"{fix}; pass nonlinearity='leaky_relu', or omit a")
         self.scaling()  # refuses an unknown nonlinearity
 
-    def _scaling(self, distribution: str) -> VarianceScaling:
-        """With scale = gain^2 = 1/E[f^2]."""
+    def scaling(self) -> VarianceScaling:  # with scale = gain^2 = 1/E[f^2]
         slope = {"negative_slope": self.a} if self.nonlinearity == "leaky_relu" else {}
         second = gains.second_moment(self.nonlinearity, **slope)
-        return VarianceScaling(1 / second, self.mode, distribution)
+        return VarianceScaling(1 / second, self.mode, self._distribution)
 
 
 @dataclass(frozen=True, repr=False)
@@ -254,8 +240,7 @@ class HeUniform(_He):
     a: float = 0.0
     mode: str = "fan_in"
 
-    def scaling(self) -> VarianceScaling:
-        return self._scaling("uniform")
+    _distribution = "uniform"
 
 
 @dataclass(frozen=True, repr=False)
@@ -275,8 +260,7 @@ class HeNormal(_He):
     a: float = 0.0
     mode: str = "fan_in"
 
-    def scaling(self) -> VarianceScaling:
-        return self._scaling("normal")
+    _distribution = "normal"
 
 
 @dataclass(frozen=True, repr=False)
