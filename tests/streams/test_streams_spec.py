@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from goodinit.errors import StreamError
 from goodinit.streams import VERSION, Key, Law, Stream, make_key, spec
-from goodinit.streams.philox_int import philox_words
+from goodinit.streams.stream import philox_words
 
 pytestmark = pytest.mark.filterwarnings("error")
 

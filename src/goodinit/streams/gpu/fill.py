@@ -30,11 +30,7 @@ Launch = Callable[[Tensor, bytes, Law, Sequence[int], Sequence[tuple[int, int]]]
 
 
 def fill_box(
-    out: Tensor,
-    key: bytes,
-    law: Law,
-    shape: Sequence[int],
-    box: Sequence[tuple[int, int]],
+    out: Tensor, key: bytes, law: Law, shape: Sequence[int], box: Sequence[tuple[int, int]]
 ) -> bool:
     """Write the values of a box, if the tensor is plain memory of an NVIDIA GPU.
 
@@ -49,12 +45,7 @@ def fill_box(
         shape: the parameter's global shape.
         box: (start, stop) along each axis of ``shape``.
     """
-    if (
-        not out.is_cuda
-        or torch.version.hip is not None
-        or not out.numel()
-        or not kernel_may_write(out)
-    ):
+    if not (out.is_cuda and torch.version.hip is None and out.numel() and kernel_may_write(out)):
         return False
     launch = _load_kernel()
     if launch is None:
@@ -89,8 +80,7 @@ def _is_trusted(launch: Launch, device: torch.device, kind: str, dtype: torch.dt
 
 def _agrees(launch: Launch, device: torch.device, kind: str, dtype: torch.dtype) -> bool:
     """Return whether ``launch`` writes the values of the specification; warn if it doesn't."""
-    laws = (law for law in library.GOLDEN_LAWS if law.kind == kind)
-    for law in laws:
+    for law in (law for law in library.GOLDEN_LAWS if law.kind == kind):
         out = torch.empty(COUNT, dtype=dtype, device=device)
         try:
             launch(out, KEY, law, (FIRST + COUNT,), ((FIRST, FIRST + COUNT),))

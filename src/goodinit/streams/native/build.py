@@ -13,7 +13,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 __all__ = ["NAME", "SOURCES", "BuildError", "compile_library", "find_compiler"]
@@ -72,10 +72,12 @@ def compile_library(target: Path, extra: Sequence[str] = ()) -> None:
     """
     compiler = find_compiler()
     with tempfile.TemporaryDirectory() as folder:
-        objects = [str(Path(folder, unit + ".o")) for unit in _units()]
+        x86 = platform.machine().lower() in X86
+        units = {unit: flags for unit, flags in UNITS.items() if x86 or not flags}
+        objects = [str(Path(folder, unit + ".o")) for unit in units]
         _run(
-            [*command, *extra, "-o", o]
-            for command, o in zip(_commands(compiler), objects, strict=True)
+            [*compiler, *FLAGS, *units[unit], "-c", str(SOURCES / unit), *extra, "-o", o]
+            for unit, o in zip(units, objects, strict=True)
         )
         built = Path(folder, target.name)
         # Libraries that no unit uses, such as the C++ library, are not needed at run time.
@@ -88,17 +90,7 @@ def compile_library(target: Path, extra: Sequence[str] = ()) -> None:
         beside.replace(target)
 
 
-def _units() -> dict[str, tuple[str, ...]]:
-    x86 = platform.machine().lower() in X86
-    return {unit: flags for unit, flags in UNITS.items() if x86 or not flags}
-
-
-def _commands(compiler: Sequence[str]) -> Iterator[list[str]]:
-    for unit, flags in _units().items():
-        yield [*compiler, *FLAGS, *flags, "-c", str(SOURCES / unit)]
-
-
-def _run(commands: Iterator[list[str]] | list[list[str]]) -> None:
+def _run(commands: Iterable[list[str]]) -> None:
     """Run commands in parallel; raise BuildError if one fails."""
     running: list[tuple[list[str], subprocess.Popen[str]]] = []
     try:

@@ -22,6 +22,8 @@ LONGEST_RUN = 64
 PIECE = 8
 """Elements of a piece; the neighboring runs then reuse the cache lines that it touched."""
 
+_PACK = library.REQUEST.pack
+
 Axes = tuple[tuple[int, int, int], ...]
 
 
@@ -42,18 +44,13 @@ def fill_whole(out: Tensor, key: bytes, law: Law) -> bool:
     if opened is None:
         return False
     call, pointer, threads = opened
-    coded = library.pack_law(law)
-    numel = out.numel()
-    call(_PACK(pointer, 0, key, coded, kind, INSTRUCTION_SET, threads, 1, numel, 1, 1))
+    head = (pointer, 0, key, library.pack_law(law), kind, INSTRUCTION_SET, threads, 1)
+    call(_PACK(*head, out.numel(), 1, 1))
     return True
 
 
 def fill_box(
-    out: Tensor,
-    key: bytes,
-    law: Law,
-    shape: Sequence[int],
-    box: Sequence[tuple[int, int]],
+    out: Tensor, key: bytes, law: Law, shape: Sequence[int], box: Sequence[tuple[int, int]]
 ) -> bool:
     """Write the values of a box, if a kernel may write the tensor, and return whether it did.
 
@@ -92,9 +89,6 @@ def _prepare(out: Tensor) -> tuple[library.Fill, int, int] | None:
         return None
     bump_version(out)
     return call, out.data_ptr(), torch.get_num_threads()
-
-
-_PACK = library.REQUEST.pack
 
 
 def box_axes(
