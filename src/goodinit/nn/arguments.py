@@ -12,10 +12,10 @@ from torch import Tensor
 from torch.nn.parameter import Parameter, is_lazy
 
 from goodinit._common.memory import is_writable, overlaps, under_transform
-from goodinit.errors import FanError, LazyParameterError
+from goodinit.errors import FanError, LazyParameterError, SchemeError
 from goodinit.nn.errors import InitDtypeError, InitMemoryError, InitTypeError, refuse
 from goodinit.schemes import Site, TruncatedNormal
-from goodinit.schemes.fans import calculate_correct_fan, calculate_fan_in_and_fan_out
+from goodinit.schemes.fans import torch_fans
 from goodinit.schemes.fields import short_repr
 from goodinit.schemes.gains import calculate_gain
 from goodinit.schemes.request import Request
@@ -23,6 +23,7 @@ from goodinit.streams.spec import REACH
 from goodinit.streams.stream import DTYPES, FLOAT8
 
 __all__ = [
+    "calculate_fan_in_and_fan_out",
     "check_axes",
     "check_drawable",
     "check_memory",
@@ -39,6 +40,8 @@ __all__ = [
     "uniform_request",
     "xavier_std",
 ]
+
+TORCH_MODES = ["fan_in", "fan_out"]
 
 
 def handles(function: str, tensor: Tensor) -> bool:
@@ -238,7 +241,31 @@ def kaiming_std(
 
 
 def correct_fan(tensor: Tensor, mode: str) -> int:
-    """Return the fan of a mode, as ``torch.nn.init._calculate_correct_fan`` does."""
+    """Return the fan of a mode, as ``torch.nn.init._calculate_correct_fan`` does.
+
+    Args:
+        tensor: of two dimensions or more.
+        mode: ``"fan_in"`` or ``"fan_out"``, in any case.
+    """
     if not isinstance(mode, str):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise InitTypeError(f"mode is {mode!r}, not a string: pass 'fan_in' or 'fan_out'")
-    return calculate_correct_fan(tensor, mode)
+    mode = mode.lower()
+    if mode not in TORCH_MODES:
+        also = "; for their mean use the xavier functions" if mode == "fan_avg" else ""
+        raise SchemeError(f"Mode {mode} not supported, please use one of {TORCH_MODES}{also}")
+    return calculate_fan_in_and_fan_out(tensor)[TORCH_MODES.index(mode)]
+
+
+def calculate_fan_in_and_fan_out(tensor: Tensor) -> tuple[int, int]:
+    """Return ``torch_fans`` of a weight, as ``torch.nn.init._calculate_fan_in_and_fan_out`` does.
+
+    Raises:
+        FanError: a ValueError: the tensor has fewer than two dimensions.
+    """
+    if tensor.dim() < 2:
+        raise FanError(
+            "Fan in and fan out can not be computed for tensor with fewer than 2 dimensions: it "
+            f"has the shape {tuple(tensor.shape)}. Use zeros_, constant_, uniform_ or normal_ for "
+            "a bias or a scale"
+        )
+    return torch_fans(tuple(tensor.shape))

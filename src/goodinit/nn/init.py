@@ -34,6 +34,7 @@ from torch.nn import init as torch_init
 
 from goodinit.errors import SchemeError
 from goodinit.nn.arguments import (
+    calculate_fan_in_and_fan_out,
     check_axes,
     check_drawable,
     check_memory,
@@ -52,7 +53,6 @@ from goodinit.nn.arguments import (
 )
 from goodinit.nn.errors import InitDtypeError, InitTypeError, refuse
 from goodinit.schemes import Layout
-from goodinit.schemes.fans import calculate_fan_in_and_fan_out
 from goodinit.schemes.fields import short_repr
 from goodinit.schemes.gains import calculate_gain
 from goodinit.schemes.haar import haar

@@ -12,14 +12,10 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from goodinit.errors import FanError, SchemeError
-
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["Layout", "Site", "calculate_correct_fan", "calculate_fan_in_and_fan_out", "torch_fans"]
-
-TORCH_MODES = ["fan_in", "fan_out"]
+__all__ = ["Layout", "Site", "torch_fans"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,40 +141,3 @@ def torch_fans(shape: tuple[int, ...]) -> tuple[int, int]:
     """
     window = math.prod(shape[2:])
     return shape[1] * window, shape[0] * window
-
-
-def calculate_fan_in_and_fan_out(tensor: Tensor) -> tuple[int, int]:
-    """Return ``torch_fans`` of a weight, as ``torch.nn.init._calculate_fan_in_and_fan_out`` does.
-
-    Raises:
-        FanError: a ValueError: the tensor has fewer than two dimensions.
-    """
-    if tensor.dim() < 2:
-        raise FanError(
-            "Fan in and fan out can not be computed for tensor with fewer than 2 dimensions: it "
-            f"has the shape {tuple(tensor.shape)}. Use zeros_, constant_, uniform_ or normal_ for "
-            "a bias or a scale"
-        )
-    return torch_fans(tuple(tensor.shape))
-
-
-def calculate_correct_fan(tensor: Tensor, mode: str) -> int:
-    """Return the fan that a mode asks for, as ``torch.nn.init._calculate_correct_fan`` does.
-
-    Args:
-        tensor: of two dimensions or more.
-        mode: ``"fan_in"`` or ``"fan_out"``, in any case.
-
-    Raises:
-        SchemeError: a ValueError: another mode.
-        FanError: a ValueError: the tensor has fewer than two dimensions.
-
-    >>> import torch
-    >>> calculate_correct_fan(torch.empty(64, 16, 3, 3), "fan_out")
-    576
-    """
-    mode = mode.lower()
-    if mode not in TORCH_MODES:
-        also = "; for their mean use the xavier functions" if mode == "fan_avg" else ""
-        raise SchemeError(f"Mode {mode} not supported, please use one of {TORCH_MODES}{also}")
-    return calculate_fan_in_and_fan_out(tensor)[TORCH_MODES.index(mode)]
