@@ -357,13 +357,9 @@ class Sparse(_Matrix):
 
 @torch.no_grad()
 def zero_smallest_(values: Tensor, chance: Tensor, layout: Layout, count: int) -> None:
-    """Write 0 where ``chance`` is among the ``count`` smallest numbers of its column.
+    """Write 0 where ``chance``, float32, is among the ``count`` smallest numbers of its column.
 
-    Args:
-        values: of the weight's shape, with any strides.
-        chance: float32 of the same shape.
-        layout: which axes are outputs; a column runs over those of one group.
-        count: zeros of each column.
+    ``values`` may have any strides. A column runs over the layout's outputs, those of one group.
     """
     if not count:
         return
@@ -384,12 +380,7 @@ def zero_smallest_(values: Tensor, chance: Tensor, layout: Layout, count: int) -
 def smallest(numbers: Tensor, count: int) -> Tensor:
     """Return a mask of the ``count`` smallest numbers of each column, the first of equal ones.
 
-    Args:
-        numbers: of shape [rows, columns].
-        count: from 1 to the number of rows.
-
-    >>> smallest(torch.tensor([[0.5], [0.1], [0.5], [0.9]]), 2).flatten().tolist()
-    [True, True, False, False]
+    ``numbers`` has the shape [rows, columns], and ``count`` is from 1 to rows.
     """
     rows, width = numbers.shape
     few = min(count, rows - count + 1)  # the last one chosen is searched from the nearer end

@@ -130,17 +130,15 @@ def _check_fields(
     name: str, given: dict[object, object], known: list[str], needed: list[str]
 ) -> dict[str, object]:
     """Return the arguments, or raise if a name is unknown or missing."""
-    arguments: dict[str, object] = {}
-    for key, value in given.items():
+    for key in given:
         if not isinstance(key, str) or key not in known:
             near = nearest(key, known) if isinstance(key, str) else ""
             what = f"{name} has no field {short_repr(key)}.{near} It has {', '.join(known)}"
             raise SchemeError(what, (key,) if isinstance(key, str) else ())
-        arguments[key] = value
     for key in needed:
-        if key not in arguments:
+        if key not in given:
             raise SchemeError(f"{name} needs {key}, which is missing")
-    return arguments
+    return cast("dict[str, object]", given)
 
 
 def _refuse(field: str, what: str) -> NoReturn:

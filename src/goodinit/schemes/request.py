@@ -54,11 +54,7 @@ class Request(NamedTuple):
 def fill_request_(out: Tensor, request: Request, stream: Stream, name: str) -> Tensor:
     """Fill the tensor with numbers of the law and return it.
 
-    Args:
-        out: floating or complex (each part is drawn), float8 too, with any strides.
-        request: the law.
-        stream: what to draw from.
-        name: the tensor's name in the stream.
+    ``out`` is floating or complex (each part is drawn), float8 too, with any strides.
     """
     if request.scale == 0:
         return out.fill_(complex(request.loc, request.loc) if out.is_complex() else request.loc)

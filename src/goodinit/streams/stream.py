@@ -226,9 +226,8 @@ def _check_box(
     """Return the shape and the box as tuples; raise StreamError if the box isn't inside."""
     try:  # numpy's numbers would wrap around
         full = tuple(map(operator.index, shape))
-        given = (
-            None if box is None else tuple((operator.index(a), operator.index(b)) for a, b in box)
-        )
+        pairs = [(0, size) for size in full] if box is None else box
+        given = tuple((operator.index(start), operator.index(stop)) for start, stop in pairs)
     except (TypeError, ValueError) as error:
         raise StreamError(
             f"{name}: the shape is {shape!r} and the box {box!r}: pass a sequence of ints, and one "
@@ -236,8 +235,6 @@ def _check_box(
         ) from error
     if any(size < 0 for size in full) or math.prod(full) >= 2**63:
         raise StreamError(f"{name}: no tensor has the shape {full}: pass sizes of at least 0")
-    if given is None:
-        return full, tuple((0, size) for size in full)
     if len(given) != len(full) or not all(
         0 <= start <= stop <= size for (start, stop), size in zip(given, full, strict=True)
     ):
@@ -249,7 +246,6 @@ def _check_box(
 
 
 def _fill_box(out: Tensor, key: bytes, law: Law, shape: tuple[int, ...], box: Box) -> None:
-    """Write the box's values."""
     if not out.numel() or native.fill_box(out, key, law, shape, box):
         return
     if not gpu.fill_box(out, key, law, shape, box):
@@ -326,23 +322,11 @@ def _lanes(count: int) -> tuple[int, int]:
 
 
 def philox_words(key: Key, first: int, count: int) -> Tensor:
-    """Return the words of the blocks first, ..., first + count - 1, as ``philox`` does, flat.
+    """Return the words of the blocks first, ..., first + count - 1, flat, as ``philox`` does.
 
     For a tiny parameter, nearly all time is the overhead of a hundred calls of torch. Here one long
     Python integer holds a word of every block in lanes of 64 bits. A product with a 32-bit
     multiplier stays within its lane, so each step of Philox is one operation for all blocks.
-
-    Args:
-        key: of ``make_key``.
-        first: the first block.
-        count: how many blocks, at least one.
-
-    Returns:
-        int64 [4 * count] in [0, 2**32).
-
-    >>> from goodinit.streams import Key
-    >>> philox_words(Key(0, 0, 0, 0), first=0, count=1).tolist()
-    [1713891541, 3781805453, 3159862348, 2600524760]
     """
     ones, ramp = _lanes(count)
     low = 0xFFFFFFFF * ones

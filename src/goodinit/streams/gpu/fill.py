@@ -38,12 +38,7 @@ def fill_box(
     current stream. The first fill of a law's kind in a dtype compiles the kernel and compares
     some values with those of the specification.
 
-    Args:
-        out: of the box's shape and one of the dtypes; no two elements share memory.
-        key: of ``key_bytes``.
-        law: what to draw.
-        shape: the parameter's global shape.
-        box: (start, stop) along each axis of ``shape``.
+    ``out`` has the box's shape and one of the dtypes; no two of its elements share memory.
     """
     if not (out.is_cuda and torch.version.hip is None and out.numel() and kernel_may_write(out)):
         return False

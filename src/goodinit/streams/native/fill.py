@@ -30,12 +30,7 @@ Axes = tuple[tuple[int, int, int], ...]
 def fill_whole(out: Tensor, key: bytes, law: Law) -> bool:
     """Write all values of a contiguous tensor, if a kernel may write it and its dtype is known.
 
-    Returns whether it did; if not, nothing was written.
-
-    Args:
-        out: any tensor.
-        key: of ``key_bytes``.
-        law: what to draw.
+    Returns whether it did; if not, nothing was written. ``key`` is of ``key_bytes``.
     """
     kind = library.TYPES.get(out.dtype)
     if kind is None or not out.is_contiguous():
@@ -54,12 +49,7 @@ def fill_box(
 ) -> bool:
     """Write the values of a box, if a kernel may write the tensor, and return whether it did.
 
-    Args:
-        out: of the box's shape and one of the dtypes; no two elements share memory.
-        key: of ``key_bytes``.
-        law: what to draw.
-        shape: the parameter's global shape.
-        box: (start, stop) along each axis of ``shape``.
+    ``out`` has the box's shape and one of the dtypes; no two of its elements share memory.
     """
     opened = _prepare(out)
     if opened is None:
