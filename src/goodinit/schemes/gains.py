@@ -212,12 +212,7 @@ def calculate_gain(nonlinearity: Nonlinearity, param: float | None = None) -> fl
     if isinstance(nonlinearity, str) and nonlinearity in TORCH_GAINS:
         return TORCH_GAINS[nonlinearity]
     if not callable(nonlinearity) and nonlinearity not in (*NONLINEARITIES, "glu"):
-        name = _unquoted(nonlinearity)
-        near = nearest(name, [*TORCH_GAINS, *NONLINEARITIES, "glu"])
-        raise SchemeError(
-            f"Unsupported nonlinearity {name}.{near} A callable works too: "
-            "calculate_gain(lambda z: z * z.sigmoid())"
-        )
+        raise SchemeError(_unsupported(nonlinearity))
     if param is not None:
         raise SchemeError(
             f"param={fields.short_repr(param)} means nothing to "
@@ -233,6 +228,15 @@ def _negative_slope(param: object) -> float:
     if isinstance(param, bool) or not isinstance(param, (int, float)):
         raise SchemeError(f"negative_slope {_unquoted(param)} not a valid number: pass a float")
     return param
+
+
+def _unsupported(nonlinearity: object) -> str:
+    name = _unquoted(nonlinearity)
+    known = [*TORCH_GAINS, *NONLINEARITIES, "glu"]
+    return (
+        f"Unsupported nonlinearity {name}.{nearest(name, known)} A callable works too: "
+        "calculate_gain(lambda z: z * z.sigmoid())"
+    )
 
 
 def _unquoted(value: object) -> str:
