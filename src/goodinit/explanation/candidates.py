@@ -84,12 +84,7 @@ class Candidate:
 
 
 def rank_candidates(model: nn.Module, parameters: list[ParameterValues]) -> list[Candidate]:
-    """Return all recipes of the library and common practice, the best first.
-
-    Args:
-        model: the model.
-        parameters: its parameters with their values.
-    """
+    """Return all recipes of the library and common practice, the best first."""
     every = [*library_recipes(), *((made, "") for made in common_practice(parameters))]
     found = [_candidate(made, call, model, parameters) for made, call in every]
     return sorted(found, key=lambda candidate: candidate.rank, reverse=True)

@@ -168,17 +168,9 @@ def _passes(module: nn.Module) -> bool:
 
 
 def chains_by_flow(graph: Graph, parameters: Mapping[int, ParameterValues]) -> list[Chain]:
-    """Return the chains of one run.
-
-    Args:
-        graph: of the run.
-        parameters: the parameters by their numbers in it.
-    """
-    at: dict[int, ParameterValues] = {}
-    for node in graph.nodes:
-        one = _weight_of(node, parameters)
-        if one is not None:
-            at[node.index] = one
+    """Return the chains of one run, given the parameters by their numbers in its graph."""
+    weights = ((node.index, _weight_of(node, parameters)) for node in graph.nodes)
+    at = {index: one for index, one in weights if one is not None}
     before: dict[int, tuple[ParameterValues, str]] = {}
     for index, one in at.items():
         link = _before(graph, graph.nodes[index], at)

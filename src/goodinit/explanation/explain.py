@@ -15,7 +15,7 @@ from goodinit.explanation.context import Context, Verdict
 from goodinit.explanation.explanation import Explanation
 from goodinit.explanation.reading import ParameterValues, check_memory, read_values
 from goodinit.explanation.recognition import TRAINED, Identification, identify
-from goodinit.explanation.rows import ExplainedRow, explained_row
+from goodinit.explanation.rows import explained_row
 from goodinit.explanation.scale_findings import scale_findings
 from goodinit.explanation.value_findings import value_findings
 from goodinit.plans.resolve import torch_laws
@@ -74,7 +74,7 @@ def explain(model: nn.Module, inputs: Inputs | None = None) -> Explanation:
         habit=best.recipe.name if best is not None and not best.call else "",
         call="" if best is None else best.call,
         also=() if best is None else _also(best, ranked),
-        rows=tuple(_row(one, context, verdicts) for one in parameters),
+        rows=tuple(explained_row(one, context, verdicts) for one in parameters),
         matrices=_counts(best, parameters, matrices=True),
         parameters=_counts(best, parameters, matrices=False),
         findings=tuple(found.finding for found in verdicts),
@@ -152,15 +152,6 @@ def _law(
     if best is None or by_shape is not None:
         return identify(parameter, own, None, level, by_shape)
     return identify(parameter, own, best.rows.get(parameter.row.name), level)
-
-
-def _row(parameter: ParameterValues, context: Context, verdicts: list[Verdict]) -> ExplainedRow:
-    name, best = parameter.row.name, context.best
-    codes = (v.finding.code for v in verdicts if name in v.names)
-    planned = None if best is None else best.rows.get(name)
-    holds = None if best is None else best.holds.get(name)
-    law = context.identified(parameter)
-    return explained_row(parameter, law, planned, holds, tuple(dict.fromkeys(codes)))
 
 
 def _remedy(context: Context, verdicts: list[Verdict]) -> str:

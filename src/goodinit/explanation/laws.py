@@ -69,9 +69,7 @@ def fit(part: Part, scheme: Scheme, level: float) -> Fit:
             return Fit(says=False)
         case Orthogonal() | DeltaOrthogonal():
             holds = _is_orthogonal(part, scheme)
-        case Identity() | Dirac():
-            holds = _is_identity(part, scheme)
-        case Function():
+        case Identity() | Dirac() | Function():
             holds = _is_computed(part, scheme)
         case _:
             return _by_law(part, scheme, level)
@@ -195,28 +193,19 @@ def _center_tap(part: Part, layout: Layout) -> int:
     return center
 
 
-def _is_identity(part: Part, scheme: Identity | Dirac) -> bool:
+def _is_computed(part: Part, scheme: Identity | Dirac | Function) -> bool:
     values = part.values
     if values.numel() > MOST_COMPARED:
         return False
+    wanted = torch.zeros(values.shape)
     try:
-        scheme.check(part.site)
-        wanted = torch.zeros(values.shape)
+        if not isinstance(scheme, Function):
+            scheme.check(part.site)
         scheme.fill_(wanted, _no_draw, part.site)
     except GoodinitError:
         return False
-    return torch.equal(values.float().cpu(), wanted.to(values.dtype).float())
-
-
-def _is_computed(part: Part, scheme: Function) -> bool:
-    values = part.values
-    if values.numel() > MOST_COMPARED:
-        return False
-    wanted = torch.empty(values.shape)
-    try:
-        scheme.fill_(wanted, _no_draw, part.site)
-    except GoodinitError:
-        return False
+    if not isinstance(scheme, Function):
+        return torch.equal(values.float().cpu(), wanted.to(values.dtype).float())
     slack = 4 * part.sample.eps
     return torch.allclose(values.float().cpu(), wanted, rtol=slack, atol=slack)
 

@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from typing import cast
 
 import torch
 
 from goodinit.explanation.reading import Part
-from goodinit.explanation.statistics import CHUNK, Sample, p_value
+from goodinit.explanation.statistics import Sample, p_value, pieces
 from goodinit.findings.broken import FAR_IN_STDS, are_outliers, has_enough_values
 from goodinit.streams import Law
 
@@ -59,14 +58,16 @@ def without_outliers(part: Part, level: float) -> Sample | None:
 def outlier_counts(part: Part, core: Sample) -> dict[float, int]:
     """Return the minimum and maximum outside ``core``, and how often each occurs."""
     ends = {part.sample.low, part.sample.high} - {core.low, core.high}
-    return {end: sum(int((piece == end).sum()) for piece in _chunks(part)) for end in sorted(ends)}
+    return {
+        end: sum(int((piece == end).sum()) for piece in pieces(part.values)) for end in sorted(ends)
+    }
 
 
 @torch.no_grad()
 def _scan(part: Part, low: float, high: float) -> tuple[int, float, float, float]:
     """Return count, minimum and maximum of the values inside, and the least magnitude outside."""
     count, least, most, nearest = 0, math.inf, -math.inf, math.inf
-    for piece in _chunks(part):
+    for piece in pieces(part.values):
         values = piece[(piece >= low) & (piece <= high)]
         if values.numel():
             count += values.numel()
@@ -75,11 +76,3 @@ def _scan(part: Part, low: float, high: float) -> tuple[int, float, float, float
         if outside.numel():
             nearest = min(nearest, outside.abs().min().item())
     return count, least, most, nearest
-
-
-def _chunks(part: Part) -> list[torch.Tensor]:
-    values = part.values.float() if part.values.dtype.itemsize == 1 else part.values
-    if not values.dim():
-        return [values]
-    size = max(CHUNK * len(values) // values.numel(), 1)
-    return list(cast("tuple[torch.Tensor, ...]", values.split(size)))

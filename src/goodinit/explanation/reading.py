@@ -79,6 +79,12 @@ class ParameterValues:
         return self.row.facets.layout is not None and self.row.facets.part != "bias"
 
     @property
+    def sample(self) -> Sample:
+        """Statistics of the whole, for a parameter that can be judged."""
+        assert self.whole is not None
+        return self.whole.sample
+
+    @property
     def constant(self) -> bool:
         """Whether all its values are equal."""
         return self.whole is not None and self.whole.sample.constant

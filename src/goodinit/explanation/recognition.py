@@ -250,8 +250,6 @@ def _torch_name(slot: Slot, own: Scheme) -> str:
     if own != torch_default(slot.owner, slot.attr):  # nn.Transformer draws all matrices anew
         return "xavier_uniform_" + AS_ONE * (slot.attr == "in_proj_weight")
     match own:
-        case Normal():
-            return _formula(own)
         case Uniform() if slot.attr in ("in_proj_weight", "q_proj_weight", "k_proj_weight") or (
             slot.attr == "v_proj_weight"
         ):

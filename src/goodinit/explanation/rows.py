@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from goodinit.explanation.context import Context, Verdict
 from goodinit.explanation.reading import ParameterValues
-from goodinit.explanation.recognition import Identification, scheme_name
+from goodinit.explanation.recognition import scheme_name
 from goodinit.plans.rows import PlanRow
 from goodinit.schemes import Keep
 
@@ -57,27 +58,20 @@ class ExplainedRow:
 
 
 def explained_row(
-    parameter: ParameterValues,
-    identified: Identification,
-    planned: PlanRow | None,
-    holds: bool | None,
-    findings: tuple[str, ...],
+    parameter: ParameterValues, context: Context, verdicts: list[Verdict]
 ) -> ExplainedRow:
-    """Return the row of one parameter.
-
-    Args:
-        parameter: its values.
-        identified: their law.
-        planned: the recipe's row for it, if a recipe was found and can be planned here.
-        holds: whether the values are consistent with ``planned``.
-        findings: codes.
-    """
+    """Return the row of one parameter."""
+    name, best = parameter.row.name, context.best
+    planned = None if best is None else best.rows.get(name)
+    holds = None if best is None else best.holds.get(name)
+    identified = context.identified(parameter)
+    codes = (found.finding.code for found in verdicts if name in found.names)
     sample = None if parameter.whole is None else parameter.whole.sample
     fans = {part.site.fan_in for part in parameter.parts}
     fan_in = fans.pop() if len(fans) == 1 and parameter.matrix else None
     std = None if sample is None else sample.std
     return ExplainedRow(
-        name=parameter.row.name,
+        name=name,
         shape=parameter.row.shape,
         dtype=str(parameter.row.dtype).removeprefix("torch."),
         kind=parameter.row.facets.kind,
@@ -92,7 +86,7 @@ def explained_row(
         expected=_expected(planned) if planned is not None and holds is not None else "",
         expected_std=planned.std if planned is not None and holds is not None else None,
         ok=holds,
-        findings=findings,
+        findings=tuple(dict.fromkeys(codes)),
         tied=parameter.row.tied,
     )
 

@@ -9,7 +9,7 @@ from goodinit.anatomy.heads import TABLES, multiplies
 from goodinit.errors import GoodinitError
 from goodinit.explanation.chains import Chain, mean_square_after
 from goodinit.explanation.context import Context, Verdict, verdict
-from goodinit.explanation.reading import ParameterValues, Part
+from goodinit.explanation.reading import ParameterValues
 from goodinit.explanation.recognition import AS_ONE, FANS
 from goodinit.findings.biases import GATES, bias_dominates, bias_severity, forgets_half
 from goodinit.findings.depth import chain_severity, gain_is_off, has_depth
@@ -54,16 +54,11 @@ def _norms_around_zero(context: Context) -> Iterator[Verdict]:
         if sample.finite and norm_lies_around_zero(sample.mean, sample.std):
             bad.append(one)
     if bad:
-        assert bad[0].whole is not None
-        sample = bad[0].whole.sample
+        sample = bad[0].sample
         like_dcgan = sample.std < DCGAN_STD
-        yield verdict(
-            "GI111",
-            "warning",
-            bad,
-            around_zero(sample.mean, sample.std),
-            context.redraw(bad, Normal(float(f"{sample.std:.1g}"), 1.0) if like_dcgan else Ones()),
-        )
+        scheme = Normal(float(f"{sample.std:.1g}"), 1.0) if like_dcgan else Ones()
+        cause = around_zero(sample.mean, sample.std)
+        yield verdict("GI111", "warning", bad, cause, context.redraw(bad, scheme))
 
 
 def _tied_too_large(context: Context) -> Iterator[Verdict]:
@@ -76,14 +71,12 @@ def _tied_too_large(context: Context) -> Iterator[Verdict]:
         factor = abs(context.heads.get(one.row.name, 1.0))
         if tied_table_is_too_large(std * factor, width):
             unless = "" if context.inputs else ", unless the model scales what it multiplies"
-            yield verdict(
-                "GI112",
-                "warning",
-                [one],
+            cause = (
                 f"it is tied with {_head(one)}, which multiplies by it: std {std:.3g} makes "
-                f"the first logits {std * factor * width**0.5:.3g} wide{unless}",
-                context.redraw([one], Normal(float(f"{width**-0.5:.3g}"))),
+                f"the first logits {std * factor * width**0.5:.3g} wide{unless}"
             )
+            remedy = context.redraw([one], Normal(float(f"{width**-0.5:.3g}")))
+            yield verdict("GI112", "warning", [one], cause, remedy)
 
 
 def _head(parameter: ParameterValues) -> str:
@@ -181,16 +174,12 @@ def _off_center(context: Context) -> Iterator[Verdict]:
         if sample.finite and values_are_off_center(sample.mean, sample.std, sample.n):
             bad.append(one)
     if bad:
-        assert bad[0].whole is not None
-        sample = bad[0].whole.sample
-        yield verdict(
-            "GI134",
-            "warning",
-            bad,
+        sample = bad[0].sample
+        cause = (
             f"its values lie around {sample.mean:.2g} instead of 0 (std {sample.std:.2g}): "
-            f"inputs of one sign, such as those after a relu, add up instead of averaging out",
-            context.redraw(bad),
+            f"inputs of one sign, such as those after a relu, add up instead of averaging out"
         )
+        yield verdict("GI134", "warning", bad, cause, context.redraw(bad))
 
 
 # Biases.
@@ -214,14 +203,11 @@ def _forget_gates(context: Context) -> Iterator[Verdict]:
     ]
     low = [(one, total) for one, total in sums if forgets_half(total)]
     if low:
-        yield verdict(
-            "GI128",
-            "info",
-            [one for one, _ in low],
+        cause = (
             f"the forget gates' biases add up to {low[0][1]:.2g}: about half of the cell is "
-            f"forgotten at each step; 1 remembers (Jozefowicz et al. 2015)",
-            context.init(_FORGET),
+            f"forgotten at each step; 1 remembers (Jozefowicz et al. 2015)"
         )
+        yield verdict("GI128", "info", [one for one, _ in low], cause, context.init(_FORGET))
 
 
 def _biases(context: Context) -> Iterator[Verdict]:
@@ -246,14 +232,12 @@ def _biases(context: Context) -> Iterator[Verdict]:
             activation=weight.row.facets.activation,
             head=weight.row.facets.part == "head",
         )
-        yield verdict(
-            "GI132",
-            severity if context.identified(weight).known else "info",
-            [one],
+        severity = severity if context.identified(weight).known else "info"
+        cause = (
             f"its second moment is {bias:.2g}, and that of its weight's output for a unit signal "
-            f"{signal:.2g}: the layer's output is almost only its bias",
-            context.redraw([one], Zeros()),
+            f"{signal:.2g}: the layer's output is almost only its bias"
         )
+        yield verdict("GI132", severity, [one], cause, context.redraw([one], Zeros()))
 
 
 # Fans.
@@ -285,22 +269,15 @@ def _meant(context: Context, parameter: ParameterValues) -> Scheme | None:
     if not parameter.parts or not parameter.matrix:
         return None
     identified = context.identified(parameter)
-    if identified.scheme is None or not _has_fans(parameter.parts[0]):
+    site = parameter.parts[0].site
+    if identified.scheme is None or site.fan_in is None or site.fan_out is None:
         return None
-    if FANS in identified.text or AS_ONE in identified.text:
-        own = isinstance(identified.scheme, Uniform)  # nn.MultiheadAttention's
-        meant: Scheme = XavierUniform() if own else identified.scheme
-        return meant if _fits(meant, parameter.parts[0]) else None
-    return None
-
-
-def _has_fans(part: Part) -> bool:
-    return part.site.fan_in is not None and part.site.fan_out is not None
-
-
-def _fits(scheme: Scheme, part: Part) -> bool:
+    if FANS not in identified.text and AS_ONE not in identified.text:
+        return None
+    own = isinstance(identified.scheme, Uniform)  # nn.MultiheadAttention's
+    meant: Scheme = XavierUniform() if own else identified.scheme
     try:
-        scheme.moments(part.site)
+        meant.moments(site)
     except GoodinitError:
-        return False
-    return True
+        return None
+    return meant

@@ -33,7 +33,7 @@ from torch import Tensor
 from goodinit.schemes import truncated_moments
 from goodinit.streams import Law
 
-__all__ = ["LEVEL", "Sample", "law_moments", "log_density", "p_value", "read_sample"]
+__all__ = ["LEVEL", "Sample", "law_moments", "log_density", "p_value", "pieces", "read_sample"]
 
 LEVEL = 1e-3
 """Probability of rejecting a true recipe, over all tests of a model together."""
@@ -118,10 +118,10 @@ def read_sample(tensor: Tensor, zero_rows: tuple[int, ...] = (), share: int = 1)
         zero_rows: rows along the first axis that are left out.
         share: number of blocks of its parameter: each is read at fewer elements.
     """
-    extremes = [_extremes(piece) for piece in _pieces(tensor, zero_rows)]
-    low = min((a for a, _ in extremes), default=0.0, key=_nan_first)
-    high = max((b for _, b in extremes), default=0.0, key=_nan_last)
-    if any(math.isnan(a) for a, _ in extremes):
+    extremes = [piece.aminmax() for piece in pieces(tensor, zero_rows)]
+    low = min((ends.min.item() for ends in extremes), default=0.0)
+    high = max((ends.max.item() for ends in extremes), default=0.0)
+    if any(bool(ends.min.isnan()) for ends in extremes):
         low = high = math.nan
     some = _evenly_spaced(tensor, zero_rows, max(MOMENTS // share, FEWEST))
     finfo = torch.finfo(tensor.dtype)
@@ -145,33 +145,18 @@ def read_sample(tensor: Tensor, zero_rows: tuple[int, ...] = (), share: int = 1)
     )
 
 
-def _nan_first(value: float) -> float:
-    return -math.inf if math.isnan(value) else value
-
-
-def _nan_last(value: float) -> float:
-    return math.inf if math.isnan(value) else value
-
-
-def _pieces(tensor: Tensor, zero_rows: tuple[int, ...]) -> Iterator[Tensor]:
+def pieces(tensor: Tensor, zero_rows: tuple[int, ...] = ()) -> Iterator[Tensor]:
     """Yield parts of at most ``CHUNK`` elements, without the zero rows."""
     if not tensor.numel():
         return
-    if not tensor.dim():
-        yield tensor
-        return
+    tensor = tensor if tensor.dim() else tensor[None]
     cuts = [-1, *sorted(zero_rows), len(tensor)]
     rows = max(CHUNK * len(tensor) // tensor.numel(), 1)
     for before, stop in pairwise(cuts):
         if before + 1 < stop:
-            yield from tensor[before + 1 : stop].split(rows)
-
-
-def _extremes(piece: Tensor) -> tuple[float, float]:
-    if piece.dtype.itemsize == 1:  # torch can't compare float8
-        piece = piece.float()
-    low, high = piece.aminmax()
-    return low.item(), high.item()
+            for piece in cast("tuple[Tensor, ...]", tensor[before + 1 : stop].split(rows)):
+                # torch can't compare float8
+                yield piece.float() if piece.dtype.itemsize == 1 else piece
 
 
 def _evenly_spaced(tensor: Tensor, zero_rows: tuple[int, ...], most: int) -> Tensor:
@@ -204,8 +189,7 @@ def _row_spreads(tensor: Tensor, zero_rows: tuple[int, ...]) -> tuple[tuple[int,
     kept = rows.nonzero().flatten()
     kept = kept[:: max(len(kept) // GRID, 1)].to(tensor.device)
     grid = tensor.detach()[:, :: max(tensor.shape[1] // GRID, 1)][kept]
-    squares = grid.flatten(2).double().cpu().square() if grid.dim() > 2 else None
-    squares = grid.double().cpu().square()[..., None] if squares is None else squares
+    squares = grid[..., None].flatten(2).double().cpu().square()
     found: list[tuple[int, int, float]] = []
     for axis in (0, 1):
         count = squares.shape[axis]
@@ -346,7 +330,7 @@ def _by_rows(sample: Sample, law: Law) -> float:
         wide = 1 + 6 / each
         freedom = (count - 1) / wide
         z = _cube_root_z(total * each / spread / (count - 1), freedom)
-        least = min(least, 2 * math.erfc(z / math.sqrt(2)) / 2)
+        least = min(least, math.erfc(z / math.sqrt(2)))
     return least
 
 
@@ -355,18 +339,13 @@ def _by_distribution(sample: Sample, law: Law) -> float:
     expected = cdf(law, sample.values)
     steps = torch.arange(1, n + 1, dtype=torch.float64) / n
     away = torch.maximum(steps - expected, expected - steps + 1 / n).max().item()
-    away -= _rounded_away(sample, law)
+    # Rounding can shift the distribution function by its density times half a spacing.
+    mean, std, _ = law_moments(law)
+    reach = abs(mean) + math.sqrt(3) * std
+    away -= DENSITY / std * (sample.eps * reach + sample.quantum) / 2
     if away <= 0:
         return 1.0
     return _kolmogorov((math.sqrt(n) + 0.12 + 0.11 / math.sqrt(n)) * away)
-
-
-def _rounded_away(sample: Sample, law: Law) -> float:
-    """Return how far rounding can shift the distribution function: density times half a spacing."""
-    mean, std, _ = law_moments(law)
-    density = DENSITY / std
-    reach = abs(mean) + math.sqrt(3) * std
-    return density * (sample.eps * reach + sample.quantum) / 2
 
 
 def _kolmogorov(x: float) -> float:

@@ -12,7 +12,6 @@ from goodinit.explanation.context import Context, Verdict, verdict
 from goodinit.explanation.laws import MOST_COMPARED
 from goodinit.explanation.outliers import outlier_counts, without_outliers
 from goodinit.explanation.reading import ParameterValues, weight_normed
-from goodinit.explanation.statistics import Sample
 from goodinit.findings import Finding, Severity
 from goodinit.findings.broken import garbage_severity, is_garbage, values_were_clamped
 from goodinit.findings.clones import CLONES, COPIES, Clone, could_be_cloned, find_copies, is_drawn
@@ -38,21 +37,11 @@ def _judged(context: Context) -> list[ParameterValues]:
     return [one for one in context.parameters if one.whole is not None]
 
 
-def _sample(parameter: ParameterValues) -> Sample:
-    assert parameter.whole is not None
-    return parameter.whole.sample
-
-
 def _not_numbers(context: Context) -> Iterator[Verdict]:
-    bad = [one for one in _judged(context) if not _sample(one).finite]
+    bad = [one for one in _judged(context) if not one.sample.finite]
     if bad:
-        yield verdict(
-            "GI120",
-            "error",
-            bad,
-            "NaN or infinite values: never initialized, or a training run that diverged",
-            context.redraw(bad, again=True),
-        )
+        cause = "NaN or infinite values: never initialized, or a training run that diverged"
+        yield verdict("GI120", "error", bad, cause, context.redraw(bad, again=True))
 
 
 def _bad_buffers(buffers: list[Slot]) -> Iterator[Verdict]:
@@ -63,10 +52,9 @@ def _bad_buffers(buffers: list[Slot]) -> Iterator[Verdict]:
         if tensor.is_floating_point() and bool(torch.isnan(tensor.float().sum())):
             if not bool(torch.isnan(tensor).any()):
                 continue
-            running = slot.attr.startswith("running_")
-            path = slot.name.rpartition(".")[0]
             remedy = "build the model again: its module computes this buffer"
-            if running:
+            if slot.attr.startswith("running_"):
+                path = slot.name.rpartition(".")[0]
                 remedy = f'model.get_submodule("{path}").reset_running_stats()'
             cause = "a buffer contains NaN: never computed, or a training run that diverged"
             yield Verdict(Finding("GI120", "error", slot.name, cause, remedy), ())
@@ -75,20 +63,18 @@ def _bad_buffers(buffers: list[Slot]) -> Iterator[Verdict]:
 def _garbage(context: Context) -> Iterator[Verdict]:
     bad = [one for one in _judged(context) if _is_garbage(context, one)]
     if bad:
-        sample = _sample(bad[0])
+        sample = bad[0].sample
         largest = max(abs(sample.low), abs(sample.high))
-        yield verdict(
-            "GI121",
-            garbage_severity(largest),
-            bad,
+        cause = (
             f"values that look like uninitialized memory: up to {largest:.3g}, and "
-            f"{sample.tiny:.0%} between 0 and 1e-30",
-            context.redraw(bad, again=True),
+            f"{sample.tiny:.0%} between 0 and 1e-30"
         )
+        remedy = context.redraw(bad, again=True)
+        yield verdict("GI121", garbage_severity(largest), bad, cause, remedy)
 
 
 def _is_garbage(context: Context, parameter: ParameterValues) -> bool:
-    sample = _sample(parameter)
+    sample = parameter.sample
     if not sample.finite:
         return False
     largest = max(-sample.low, sample.high)
@@ -106,7 +92,7 @@ def _alike(context: Context) -> Iterator[Verdict]:
         and one.row.facets.kind in ("linear", "conv", "recurrent")
         and not one.row.facets.guessed
     ]
-    zero = {one.row.name for one in order if one.constant and _sample(one).low == 0}
+    zero = {one.row.name for one in order if one.constant and one.sample.low == 0}
     equal = {
         one.row.name
         for one in order
@@ -126,13 +112,8 @@ def _alike(context: Context) -> Iterator[Verdict]:
         severe.setdefault((code, severity, why), []).append(one)
     for (code, severity, why), rows in severe.items():
         what = "all zero" if code == "GI122" else "the same weights for every unit"
-        yield verdict(
-            code,
-            severity,
-            rows,
-            f"{what}: {why}",
-            context.redraw(rows, again=True),
-        )
+        remedy = context.redraw(rows, again=True)
+        yield verdict(code, severity, rows, f"{what}: {why}", remedy)
 
 
 def _severity_of_equal_units(
@@ -161,7 +142,7 @@ def _has_bias(context: Context, parameter: ParameterValues) -> bool:
     return any(
         one.slot.owner is parameter.slot.owner and one.row.facets.part == "bias"
         for one in _judged(context)
-        if not (one.constant and _sample(one).low == 0)
+        if not (one.constant and one.sample.low == 0)
     )
 
 
@@ -188,7 +169,7 @@ def _rows_equal(parameter: ParameterValues) -> bool:
 def _clones(context: Context) -> Iterator[Verdict]:
     groups: dict[object, list[ParameterValues]] = {}
     for one in _judged(context):
-        sample = _sample(one)
+        sample = one.sample
         drawn = one.matrix and not one.constant and could_be_cloned(sample.size)
         drawn = drawn and not one.row.frozen and not one.row.facets.guessed
         if drawn and sample.finite:
@@ -205,19 +186,14 @@ def _clones(context: Context) -> Iterator[Verdict]:
         rows = [found[clone] for clone in clones]
         if rows:
             loaded = all(not context.identified(one).known for one in rows)
-            yield verdict(
-                "GI124",
-                "info" if loaded or clones is copies else "warning",
-                rows,
-                f"bit for bit another layer's weights ({clones[0].second} is "
-                f"{clones[0].first}): {what}",
-                context.redraw(rows, again=True),
-            )
+            severity = "info" if loaded or clones is copies else "warning"
+            first, second = clones[0]
+            cause = f"bit for bit another layer's weights ({second} is {first}): {what}"
+            yield verdict("GI124", severity, rows, cause, context.redraw(rows, again=True))
 
 
 def _is_drawn(parameter: ParameterValues) -> bool:
-    assert parameter.whole is not None
-    steps = parameter.whole.sample.values.diff()  # of sorted values
+    steps = parameter.sample.values.diff()  # of sorted values
     return is_drawn(int(steps.count_nonzero()) + 1)
 
 
@@ -237,16 +213,11 @@ def _padding(context: Context) -> Iterator[Verdict]:
         if not bad:
             continue
         rows = ", ".join(map(str, bad))
-        known = context.identified(one).known
-        yield verdict(
-            "GI129",
-            "warning" if known else "info",
-            [one],
-            f"row {rows} is the padding and isn't zero; no gradient changes it",
-            f'model.get_parameter("{one.row.name}").data[{bad[0]}].zero_()'
-            if len(bad) == 1
-            else f'model.get_parameter("{one.row.name}").data[[{rows}]] = 0',
-        )
+        cause = f"row {rows} is the padding and isn't zero; no gradient changes it"
+        data = f'model.get_parameter("{one.row.name}").data'
+        remedy = f"{data}[{rows}].zero_()" if len(bad) == 1 else f"{data}[[{rows}]] = 0"
+        severity = "warning" if context.identified(one).known else "info"
+        yield verdict("GI129", severity, [one], cause, remedy)
 
 
 def _lost_writes(context: Context) -> Iterator[Verdict]:
@@ -256,23 +227,21 @@ def _lost_writes(context: Context) -> Iterator[Verdict]:
             continue
         effective, stored, attribute, constant_g = scales
         if attribute is not None and write_was_lost(attribute, effective):
-            yield verdict(
-                "GI130",
-                "warning",
-                [one],
+            wanted = attribute
+            cause = (
                 f"its std is {attribute:.3g}, but the next run of weight_norm replaces it by "
-                f"values of std {effective:.3g}: what was written to it is lost",
-                context.redraw([one], Normal(_short(attribute))),
+                f"values of std {effective:.3g}: what was written to it is lost"
             )
         elif write_was_lost(stored, effective) and not constant_g:
-            yield verdict(
-                "GI130",
-                "warning",
-                [one],
+            wanted = stored
+            cause = (
                 f"it was drawn with std {stored:.3g}, but weight_norm divides by it: the layer "
-                f"uses the old std, {effective:.3g}",
-                context.redraw([one], Normal(_short(stored))),
+                f"uses the old std, {effective:.3g}"
             )
+        else:
+            continue
+        remedy = context.redraw([one], Normal(_short(wanted)))
+        yield verdict("GI130", "warning", [one], cause, remedy)
 
 
 def _short(value: float) -> float:
@@ -291,7 +260,7 @@ def _weight_norm_scales(
         made = _scale(weight_normed(slot))
     elif _is_weight_norm(slot):
         g, v = slot.tensors
-        attribute, made = None, _sample(parameter).second ** 0.5
+        attribute, made = None, parameter.sample.second**0.5
     else:
         return None
     return (made, _scale(v), attribute, bool((g == g.flatten()[0]).all())) if made > 0 else None
@@ -320,13 +289,8 @@ def _piled_up(context: Context) -> Iterator[Verdict]:
         if what is not None:
             groups.setdefault(what, []).append(one)
     for what, rows in groups.items():
-        yield verdict(
-            "GI131",
-            "warning",
-            rows,
-            what,
-            context.redraw(rows, _uncut(rows, context.level)),
-        )
+        remedy = context.redraw(rows, _uncut(rows, context.level))
+        yield verdict("GI131", "warning", rows, what, remedy)
 
 
 def _uncut(rows: list[ParameterValues], level: float) -> Normal | None:
@@ -361,7 +325,6 @@ def _cut(parameter: ParameterValues, level: float) -> str | None:
     if values_were_clamped(low, high, read, sample.size, sample.zeros, sample.eps):
         return (
             f"{(low + high) / read:.1%} of the values lie at exactly {sample.low:g} and "
-            f"{sample.high:g}: "
-            f"they were clamped, which is not a truncated law"
+            f"{sample.high:g}: they were clamped, which is not a truncated law"
         )
     return None

@@ -48,12 +48,11 @@ ONE_SEED = (
     "Dots are other calls. The band is one standard error, from the finite number of samples and "
     "units."
 )
-# plotly's default bar has a button that uploads the figure.
-BUTTONS = [["zoom2d", "pan2d", "resetScale2d", "toImage"]]
 CONFIG = {
     "displaylogo": False,
     "responsive": True,
-    "modeBarButtons": BUTTONS,
+    # plotly's default bar has a button that uploads the figure.
+    "modeBarButtons": [["zoom2d", "pan2d", "resetScale2d", "toImage"]],
     "plotlyServerURL": "",
 }
 # With this policy the browser blocks all network requests of the page.
@@ -199,7 +198,10 @@ def _remedy(text: str) -> str:
             continue
         end = _closing(text, match.end())
         code = text[match.start() : end]
-        out += escape(text[done : match.start()]) + f"<code>{escape(code)}</code>{_button(code)}"
+        out += (
+            f"{escape(text[done : match.start()])}<code>{escape(code)}</code>"
+            f'<button type="button" data-copy="{escape(code)}">copy</button>'
+        )
         done = end
     return out + escape(text[done:])
 
@@ -212,10 +214,6 @@ def _closing(text: str, start: int) -> int:
         if not depth:
             return at + 1
     return len(text)
-
-
-def _button(code: str) -> str:
-    return f'<button type="button" data-copy="{escape(code)}">copy</button>'
 
 
 def _table(comparison: Comparison, rows: Sequence[SignalRow]) -> Iterator[str]:

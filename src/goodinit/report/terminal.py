@@ -107,13 +107,12 @@ def _calls(comparison: Comparison, findings: Sequence[PlacedFinding]) -> Rendera
 
 
 def _cells(row: SignalRow) -> tuple[str, ...]:
-    f, b = row.forward, row.backward
     return (
         trimmed(row.function, FUNCTION),
         trimmed(shape_text(row), SHAPE),
-        f"{number(f.second)} {error_text(row):>6}",
-        number(f.across_samples),
-        number(None if b is None else b.second),
+        f"{number(row.forward.second)} {error_text(row):>6}",
+        number(row.forward.across_samples),
+        number(QUANTITIES["backward"].value(row)),
     )
 
 
