@@ -101,6 +101,12 @@ def test_equal_values_are_level():
     assert sum("●" in line for line in lines) <= 3
 
 
+def test_the_axis_is_labeled_with_powers_of_ten():
+    lines = text_plot({"a": [1.0, 1e-6]}, width=40, height=12).plain.splitlines()
+    labels = [line.partition("┤")[0].strip() for line in lines if "┤" in line]
+    assert labels == ["1", "1e-2", "1e-4", "1e-6"]
+
+
 # str(): the standard library alone.
 
 

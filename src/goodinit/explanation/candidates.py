@@ -28,11 +28,7 @@ _OPTIONS: Mapping[str, tuple[Mapping[str, object], ...]] = {
         {"nonlinearity": "relu", "distribution": "uniform"},
         {"nonlinearity": "relu", "mode": "fan_out"},
     ),
-    "xavier": (
-        {"distribution": "normal"},
-        {"gain": 2**0.5},
-        {"gain": 5 / 3},
-    ),
+    "xavier": ({"distribution": "normal"}, {"gain": 2**0.5}, {"gain": 5 / 3}),
     "lecun": ({"distribution": "uniform"},),
     "orthogonal": ({"gain": 2**0.5},),
     "gpt2": ({"flavour": "openai"},),

@@ -58,11 +58,7 @@ class ByShape(Deferred):
 
 
 def common_practice(parameters: list[ParameterValues]) -> Iterator[Recipe]:
-    """Yield common practice as recipes; the name of each says what it does.
-
-    Args:
-        parameters: of the model; "one law for all" takes its scale from them.
-    """
+    """Yield common practice as recipes, named by what they do; one takes its scale from these."""
     if sum(one.matrix for one in parameters) < 2:  # one weight shows no practice
         return
     for where, what in ((_CONVS, "convolutions"), (_LAYERS, "convolutions and linear layers")):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from torch import nn
 
 from goodinit.anatomy import Anatomy, read
@@ -14,12 +16,12 @@ from goodinit.explanation.common_practice import scheme_by_shape
 from goodinit.explanation.context import Context, Verdict
 from goodinit.explanation.explanation import Explanation
 from goodinit.explanation.reading import ParameterValues, check_memory, read_values
-from goodinit.explanation.recognition import TRAINED, Identification, identify
+from goodinit.explanation.recognition import TRAINED, identify
 from goodinit.explanation.rows import explained_row
 from goodinit.explanation.scale_findings import scale_findings
 from goodinit.explanation.value_findings import value_findings
 from goodinit.plans.resolve import torch_laws
-from goodinit.schemes import Scheme
+from goodinit.plans.rows import PlanRow
 from goodinit.trace import Inputs
 
 __all__ = ["explain"]
@@ -103,10 +105,15 @@ def _context(
     chains = (
         chains_by_type(model, parameters) if graph is None else chains_by_flow(graph, by_number)
     )
+    by_shape = scheme_by_shape(best.recipe) if best is not None else None
+    planned: Mapping[str, PlanRow] = {} if best is None or by_shape is not None else best.rows
     return Context(
         model=model,
         parameters=parameters,
-        laws={one.row.name: _law(best, one, own(one.slot), level) for one in parameters},
+        laws={
+            name: identify(one, own(one.slot), planned.get(name), level, by_shape)
+            for name, one in by_name.items()
+        },
         best=best,
         standard=next(c for c in ranked if c.call == '"standard"'),
         chains=chains,
@@ -143,15 +150,6 @@ def _also(best: Candidate, ranked: list[Candidate]) -> tuple[str, ...]:
     """Return the recipes that draw the same as the best one on this model."""
     same = [c for c in ranked if c.rank == best.rank and c.holds == best.holds]
     return tuple(c.call or c.recipe.name for c in same if c is not best)
-
-
-def _law(
-    best: Candidate | None, parameter: ParameterValues, own: Scheme | None, level: float
-) -> Identification:
-    by_shape = scheme_by_shape(best.recipe) if best is not None else None
-    if best is None or by_shape is not None:
-        return identify(parameter, own, None, level, by_shape)
-    return identify(parameter, own, best.rows.get(parameter.row.name), level)
 
 
 def _remedy(context: Context, verdicts: list[Verdict]) -> str:

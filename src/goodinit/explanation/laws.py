@@ -57,13 +57,7 @@ class Fit:
 
 
 def fit(part: Part, scheme: Scheme, level: float) -> Fit:
-    """Return whether a block's values are consistent with a scheme.
-
-    Args:
-        part: the block.
-        scheme: a resolved scheme, as in a plan.
-        level: probability of rejecting a true scheme.
-    """
+    """Return how a resolved scheme fits; a true one is rejected with probability ``level``."""
     match scheme:
         case Keep() | AddNoise():
             return Fit(says=False)
@@ -93,7 +87,8 @@ def _by_law(part: Part, scheme: Scheme, level: float) -> Fit:
     if law is None:
         return Fit(says=not isinstance(scheme, Drawn))
     if not isinstance(law, Law):
-        holds = sample.constant and sample.low == _rounded(law, part.values.dtype)
+        rounded = torch.tensor(law, dtype=torch.float32).to(part.values.dtype).item()
+        holds = sample.constant and sample.low == rounded
         return Fit(True, holds, EXACT * sample.n if holds else 0.0)
     if sample.constant and sample.size > 1:
         return Fit(says=True)
@@ -102,10 +97,6 @@ def _by_law(part: Part, scheme: Scheme, level: float) -> Fit:
     # Independent values are never exactly orthogonal.
     holds = part.p[law] >= level and orthogonal_gain(part) is None
     return Fit(True, holds, sample.n * log_density(sample, law) if holds else 0.0)
-
-
-def _rounded(value: float, dtype: torch.dtype) -> float:
-    return torch.tensor(value, dtype=torch.float32).to(dtype).item()
 
 
 # Matrices.

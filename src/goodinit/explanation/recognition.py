@@ -62,6 +62,8 @@ CENTERED = 4.5  # standard errors of a mean: a centered law exceeds them once in
 CUTS = (2.0, 3.0)  # in sigma: the truncations in use (goodinit, timm, flax and JAX cut at 2)
 ERRORS = 3.0  # standard errors that a rounded number may be off
 
+# Of nn.MultiheadAttention.
+_PROJECTIONS = ("in_proj_weight", "q_proj_weight", "k_proj_weight", "v_proj_weight")
 _LAWS: tuple[tuple[str, Drawn], ...] = (
     ("xavier_uniform_", XavierUniform()),
     ("xavier_normal_", XavierNormal()),
@@ -184,11 +186,8 @@ def _known_law(
     for scheme, text in ((Identity(), "the identity"), (Dirac(), "dirac_")):
         if parameter.matrix and sample.zeros > 0 and fit(part, scheme, level).holds:
             return Identification(text, scheme=scheme)
-    gain = (
-        orthogonal_gain(part)
-        if parameter.matrix and parameter.row.facets.kind != "embedding"
-        else None
-    )
+    multiplies = parameter.matrix and parameter.row.facets.kind != "embedding"
+    gain = orthogonal_gain(part) if multiplies else None
     if gain is not None:
         return Identification(_formula(Orthogonal(gain)), scheme=Orthogonal(gain))
     if own is not None and fit(part, own, level).holds:
@@ -200,7 +199,7 @@ def _known_law(
         if scheme is not None and fit(part, scheme, level).holds:
             text = scheme_name(scheme, part.site)
             return Identification(text, _certain(part, scheme, level), scheme=scheme)
-    if not parameter.matrix or parameter.row.facets.kind == "embedding":
+    if not multiplies:
         return None
     sites = [(part.site, "")]
     by_shape = torch_fans(part.site)
@@ -215,15 +214,14 @@ def _known_law(
 
 def _in_order(
     sites: list[tuple[Site, str]], preferred: Scheme | None
-) -> Iterator[tuple[str, str, Site, Drawn]]:
-    """Yield (name, whose fans, site, scheme), the preferred kind of scheme first."""
-
-    def is_preferred(scheme: Drawn) -> bool:
-        mode = getattr(preferred, "mode", None)
-        return type(scheme) is type(preferred) and getattr(scheme, "mode", None) == mode
-
+) -> list[tuple[str, str, Site, Drawn]]:
+    """Return (name, whose fans, site, scheme), the preferred kind of scheme first."""
     every = [(text, how, site, scheme) for site, how in sites for text, scheme in _LAWS]
-    yield from sorted(every, key=lambda one: not is_preferred(one[3]))
+    return sorted(every, key=lambda one: _kind(one[3]) != _kind(preferred))
+
+
+def _kind(scheme: Scheme | None) -> tuple[type, object]:
+    return type(scheme), getattr(scheme, "mode", None)
 
 
 def _fans(site: Site) -> tuple[float | None, float | None]:
@@ -247,21 +245,17 @@ def _is_distinguishable(sample: Sample, law: Law, level: float) -> bool:
 
 def _torch_name(slot: Slot, own: Scheme) -> str:
     name = type(slot.owner).__name__
-    if own != torch_default(slot.owner, slot.attr):  # nn.Transformer draws all matrices anew
+    uniform = isinstance(own, Uniform)
+    anew = own != torch_default(slot.owner, slot.attr)  # nn.Transformer draws all matrices anew
+    if anew or (uniform and slot.attr in _PROJECTIONS):
         return "xavier_uniform_" + AS_ONE * (slot.attr == "in_proj_weight")
-    match own:
-        case Uniform() if slot.attr in ("in_proj_weight", "q_proj_weight", "k_proj_weight") or (
-            slot.attr == "v_proj_weight"
-        ):
-            return "xavier_uniform_" + AS_ONE * (slot.attr == "in_proj_weight")
-        case Uniform() if any(word in name for word in ("LSTM", "GRU", "RNN")):
-            return "U(+-1/sqrt(hidden))"
-        case Uniform() if slot.attr == "weight" and "Bilinear" not in name:
-            return "kaiming_uniform_(a=sqrt(5))"
-        case Uniform():
-            return "U(+-1/sqrt(fan_in))"
-        case _:
-            return _formula(own)
+    if not uniform:
+        return _formula(own)
+    if any(word in name for word in ("LSTM", "GRU", "RNN")):
+        return "U(+-1/sqrt(hidden))"
+    if slot.attr == "weight" and "Bilinear" not in name:
+        return "kaiming_uniform_(a=sqrt(5))"
+    return "U(+-1/sqrt(fan_in))"
 
 
 def scheme_name(scheme: Scheme, site: Site) -> str:

@@ -153,8 +153,7 @@ def _gains(context: Context, flagged: set[str]) -> Iterator[Verdict]:
     for activation, rows in groups.items():
         wanted = mean_square_after(activation, 1.0) or 1.0
         gains = sorted(gain for _, gain in rows)
-        ends = dict.fromkeys((f"{gains[0]:.2g}", f"{gains[-1]:.2g}"))
-        between = " to ".join(ends)
+        between = " to ".join(dict.fromkeys((f"{gains[0]:.2g}", f"{gains[-1]:.2g}")))
         after = activation.partition("(")[0]
         cause = f"gain {between} after {after}, which needs {wanted**-0.5:.3g}"
         weights = [one for one, _ in rows]

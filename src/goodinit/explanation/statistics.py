@@ -175,10 +175,7 @@ def _evenly_spaced(tensor: Tensor, zero_rows: tuple[int, ...], most: int) -> Ten
     flat = torch.arange(0, size, step, device=tensor.device)
     index = torch.unravel_index(flat, tensor.shape)
     some = tensor.detach()[index].double().cpu()
-    if zero_rows:
-        first = index[0].cpu()
-        some = some[~torch.isin(first, torch.tensor(zero_rows))]
-    return some
+    return some[~torch.isin(index[0].cpu(), torch.tensor(zero_rows))] if zero_rows else some
 
 
 def _row_spreads(tensor: Tensor, zero_rows: tuple[int, ...]) -> tuple[tuple[int, int, float], ...]:

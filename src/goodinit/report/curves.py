@@ -97,6 +97,11 @@ class Curve:
     middle: list[Value]
     rows: list[SignalRow | None]
 
+    @property
+    def has_values(self) -> bool:
+        """Whether any call has the quantity."""
+        return any(value is not None for value in self.middle)
+
 
 def as_comparison(signal: Signal, plan: Plan | None = None) -> Comparison:
     """Return one signal as a comparison of one recipe, named as in the plan."""

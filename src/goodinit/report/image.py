@@ -69,11 +69,7 @@ def _figure(comparison: Comparison) -> Any:
         name: [curve(signals, QUANTITIES[name], keys) for signals in comparison.signals.values()]
         for name in ("forward", "backward")
     }
-    names = [
-        name
-        for name in curves
-        if name == "forward" or any(v is not None for c in curves[name] for v in c.middle)
-    ]
+    names = [n for n in curves if n == "forward" or any(c.has_values for c in curves[n])]
     figure = import_optional("matplotlib.figure").Figure(
         (WIDTH * len(names), HEIGHT), layout="constrained"
     )

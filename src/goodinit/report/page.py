@@ -224,7 +224,7 @@ def _table(comparison: Comparison, rows: Sequence[SignalRow]) -> Iterator[str]:
         {name: curve(signals, quantity, keys) for name, quantity in QUANTITIES.items()}
         for signals in comparison.signals.values()
     ]
-    known = [n for n in COLUMNS if any(v is not None for each in found for v in each[n].middle)]
+    known = [name for name in COLUMNS if any(each[name].has_values for each in found)]
     yield (
         f'<details id="calls"><summary>All calls ({len(rows)})</summary>\n'
         '<div class="scroll"><table>\n'

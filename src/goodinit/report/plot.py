@@ -56,7 +56,7 @@ def plotly_figure(comparison: Comparison, findings: Sequence[PlacedFinding]) -> 
         name: [curve(signals, quantity, keys) for signals in comparison.signals.values()]
         for name, quantity in QUANTITIES.items()
     }
-    shown = [name for name in QUANTITIES if any(map(_has_values, curves[name]))]
+    shown = [name for name in QUANTITIES if any(each.has_values for each in curves[name])]
     several = len(comparison.signals) > 1
     layout = _layout(len(shown), legend=several)
     traces: list[Trace] = _legend(comparison) if several else []
@@ -99,10 +99,6 @@ def _recipe(
     if findings:
         traces.append(finding_rings(panel, found, [row.key for row in rows], findings))
     return [trace | {"legendgroup": str(at)} for trace in traces]
-
-
-def _has_values(found: Curve) -> bool:
-    return any(value is not None for value in found.middle)
 
 
 def _limits(

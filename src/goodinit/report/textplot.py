@@ -60,7 +60,7 @@ def text_plot(
     figure.ruler("y", "left").lim(low, high)
     step = max(1, math.ceil((high - low) / TICKS))
     exponents = list(range(step * math.ceil(low / step), high + 1, step))
-    figure.ruler("y", "left").ticks(exponents, [power_of_ten(each) for each in exponents])
+    figure.ruler("y", "left").ticks(exponents, [f"1e{each}" if each else "1" for each in exponents])
     depth = max(map(len, curves.values()))
     layers = _round_numbers(depth)
     figure.ruler("x", "lower").ticks(layers, [str(layer) for layer in layers])
@@ -78,15 +78,6 @@ def legend(names: Sequence[str]) -> Text:
         marker, style = MARKERS[number % len(MARKERS)]
         text.append(f"    {marker} {name}", style)
     return text
-
-
-def power_of_ten(exponent: int) -> str:
-    """Return a power of ten as an axis label.
-
-    >>> power_of_ten(0), power_of_ten(-6)
-    ('1', '1e-6')
-    """
-    return "1" if exponent == 0 else f"1e{exponent}"
 
 
 def _round_numbers(depth: int) -> list[int]:
