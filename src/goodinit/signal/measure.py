@@ -71,7 +71,7 @@ def measure(
     Raises:
         MetaModelError: the model has no weights.
         SignalError: the model or the loss raised, the loss is no scalar, nothing floating comes
-            out, or nothing of it depends on a paraobserver.
+            out, or nothing of it depends on a parameter.
 
     Example:
         >>> import goodinit as gi
