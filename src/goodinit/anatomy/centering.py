@@ -12,7 +12,7 @@ CENTERING = frozenset(("batch_norm", "instance_norm"))  # they subtract each cha
 def subtracted_biases(anatomy: Anatomy) -> set[str]:
     """Return the names of biases of layers that only norms follow that subtract them.
 
-    Without a data flow nothing is known of what follows.
+    Without a data flow, what follows is unknown.
     """
     graph = anatomy.graph
     if graph is None:
