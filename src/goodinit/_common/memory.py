@@ -5,21 +5,23 @@ from __future__ import annotations
 import ctypes
 import os
 from functools import cache
-from typing import Any, cast
 
 import torch
 from torch import Tensor
 from torch.autograd.graph import increment_version
 from torch.nn import Parameter
-from torch.utils._device import DeviceContext
 
-__all__ = ["bump_version", "is_writable", "kernel_may_write", "overlaps", "under_transform"]
+from goodinit._common.torch_private import (
+    device_contexts_only,
+    dispatch_keys,
+    dispatch_modes,
+    function_modes,
+    transforms,
+)
 
-_C = cast("Any", torch._C)
+__all__ = ["bump_version", "is_writable", "kernel_may_write", "overlaps"]
+
 _TYPES = (Tensor, Parameter)
-_dispatch_modes, _transforms = _C._len_torch_dispatch_stack, _C._functorch.peek_interpreter_stack
-_tracer, _function_modes = _C._get_tracing_state, _C._len_torch_function_stack
-_dispatch_keys = _C._dispatch_keys
 
 
 def kernel_may_write(out: Tensor) -> bool:
@@ -31,24 +33,17 @@ def kernel_may_write(out: Tensor) -> bool:
     >>> kernel_may_write(torch.empty(2)), kernel_may_write(torch.empty(2, device="meta"))
     (True, False)
     """
-    if type(out) not in _TYPES or _dispatch_modes() or under_transform():
+    if type(out) not in _TYPES or dispatch_modes() or transforms():
         return False
-    if torch.compiler.is_compiling() or (_function_modes() and not _only_devices()):
+    if torch.compiler.is_compiling() or (function_modes() and not device_contexts_only()):
         return False
     plain, inference = _CPU_KEYS if out.is_cpu else _plain_keys(out.device.type)
-    keys = _dispatch_keys(out).raw_repr()
+    keys = dispatch_keys(out)
+    if keys is None:
+        return False
     if keys != plain and not (keys == inference and torch.is_inference_mode_enabled()):
         return False
     return out.data_ptr() != 0
-
-
-def under_transform() -> bool:
-    """Return whether a transform of torch.func or a tracer is active.
-
-    >>> under_transform(), torch.func.vmap(lambda x: x + under_transform())(torch.zeros(2))
-    (False, tensor([1., 1.]))
-    """
-    return _transforms() is not None or bool(_tracer())
 
 
 def is_writable(out: Tensor) -> bool:
@@ -117,19 +112,13 @@ def bump_version(out: Tensor) -> None:
         increment_version(out)
 
 
-def _only_devices() -> bool:
-    """Return whether all modes are `torch.device` contexts, which affect new tensors only."""
-    modes = (_C._get_function_stack_at(i) for i in range(_function_modes()))
-    return all(isinstance(mode, DeviceContext) for mode in modes)
-
-
 @cache
-def _plain_keys(device: str) -> tuple[int, int]:
+def _plain_keys(device: str) -> tuple[object, object]:
     """Return the dispatch keys of a plain tensor, and of one made in inference mode."""
-    found: list[int] = []
+    found: list[object] = []
     for inference in (False, True):
         with torch.inference_mode(inference):
-            found.append(_C._dispatch_keys(torch.empty((), device=device)).raw_repr())
+            found.append(dispatch_keys(torch.empty((), device=device)))
     return found[0], found[1]
 
 

@@ -21,6 +21,7 @@ from torch.nn.utils.prune import BasePruningMethod
 from torch.nn.utils.spectral_norm import SpectralNorm
 from torch.nn.utils.weight_norm import WeightNorm
 
+from goodinit._common.torch_private import storage_key
 from goodinit.errors import LazyParameterError
 
 __all__ = ["Slot", "join", "slots", "type_of", "walk"]
@@ -233,5 +234,5 @@ def _identity(slot: Slot) -> object:
     plain = type(tensor) in _PLAIN and tensor.layout is torch.strided
     if len(slot.tensors) > 1 or not plain or not tensor.numel():
         return tuple(id(tensor) for tensor in slot.tensors)
-    storage = tensor.untyped_storage()._cdata
+    storage = storage_key(tensor)
     return storage, tensor.storage_offset(), tensor.shape, tensor.stride(), tensor.dtype

@@ -18,6 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from goodinit._common.torch_private import storage_key
 from goodinit.dataflow import geometry
 from goodinit.dataflow.activations import activation_call
 from goodinit.dataflow.functions import role_of
@@ -248,7 +249,7 @@ class Graph:
 
 def _storage(tensor: Tensor) -> int:
     try:
-        return tensor.untyped_storage()._cdata
+        return storage_key(tensor)
     except (NotImplementedError, RuntimeError):  # sparse tensors and wrappers have none
         return -id(tensor)
 

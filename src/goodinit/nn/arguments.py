@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 from torch.nn.parameter import Parameter, is_lazy
 
-from goodinit._common.memory import is_writable, overlaps, under_transform
+from goodinit._common.memory import is_writable, overlaps
+from goodinit._common.torch_private import transforms
 from goodinit.errors import FanError, LazyParameterError, SchemeError
 from goodinit.nn.errors import InitDtypeError, InitMemoryError, InitTypeError, refuse
 from goodinit.schemes import Site, TruncatedNormal
@@ -68,7 +69,7 @@ def handles(function: str, tensor: Tensor) -> bool:
     if tensor.is_inference() and not torch.is_inference_mode_enabled():
         fix = "it was made in inference mode: write to it there, or to its clone()"
         refuse(function, "tensor", tuple(tensor.shape), fix)  # torch writes first, then raises
-    if under_transform():
+    if transforms():
         return False
     kind, base = cast("Any", type(tensor)), cast("Any", Tensor)
     if kind is Tensor or kind is Parameter:

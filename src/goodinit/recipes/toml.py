@@ -21,12 +21,17 @@ import dataclasses
 import json
 import math
 import re
-import tomllib
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from functools import reduce
 from os import PathLike
 from pathlib import Path
 from typing import NoReturn, TypeVar, cast
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
 
 from goodinit.errors import RecipeError, RecipeFileError, SchemeError, nearest
 from goodinit.recipes import rule as rules
@@ -58,9 +63,9 @@ _WHERE_KEYS = (
     *("not", "any", "every"),
 )
 # Longer quoted parts need no bound: few of them fit into a file.
-_PART = r"""(?: [\w-]++ | "(?: [^"\\\n] | \\. ){0,100}+" | '[^'\n]{0,100}+' )"""
+_PART = r"""(?: [\w-]+ | "(?: [^"\\\n] | \\. ){0,100}" | '[^'\n]{0,100}' )"""
 _MANY_DOTTED = re.compile(
-    rf"(?<! [\w-] ) {_PART} (?: [ \t]*+ \. [ \t]*+ {_PART} ){{{MOST_DOTTED}}}", re.VERBOSE
+    rf"(?<! [\w-] ) {_PART} (?: [ \t]* \. [ \t]* {_PART} ){{{MOST_DOTTED}}}", re.VERBOSE
 )
 
 _KNOWN: Mapping[str, type[Scheme]] = {**SCHEMES, **DEFERRED}

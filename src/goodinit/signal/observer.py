@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from goodinit._common.torch_private import without_function_modes
 from goodinit.anatomy.names import Slot
 from goodinit.dataflow.functions import role_of
 from goodinit.findings.units import SATURATED_BEYOND
@@ -122,7 +123,7 @@ class MomentsObserver(NullObserver):
 
     def _note_unobserved(self, value: object, path: str, made: bool = False) -> None:
         """Give a row to what calls made that can't be observed, in the module of this path."""
-        with torch._C.DisableTorchFunction():  # the measuring itself isn't observed
+        with without_function_modes():  # the measuring itself isn't observed
             for tensor in tensors_in(value):
                 self._number(tensor, path, made)
 

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from goodinit._common.torch_private import without_function_modes
 from goodinit.trace.calls import Call, Observer, map_tensors, name_of, tensors_in
 from goodinit.trace.process import RandomNumbers
 
@@ -156,7 +157,7 @@ class MetaTracer(TorchFunctionMode):
 
 
 def _on_meta(tensor: Tensor) -> Tensor:
-    with torch._C.DisableTorchFunction():
+    with without_function_modes():
         if tensor.layout is not torch.strided:
             return torch.empty(tensor.shape, dtype=tensor.dtype, device="meta")
         return torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device="meta")
@@ -181,7 +182,7 @@ def _positions(mask: Tensor) -> tuple[Tensor, ...]:
 
     So every expert that a token may choose runs, each with all tokens.
     """
-    with torch._C.DisableTorchFunction():
+    with without_function_modes():
         known = torch.ones(mask.shape, dtype=torch.bool) if mask.is_meta else mask
         return known.nonzero(as_tuple=True)
 

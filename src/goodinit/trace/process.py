@@ -117,7 +117,7 @@ def process_restored(
             stack.callback(numpy.random.set_state, numpy.random.get_state())
         for device in devices:
             stack.callback(torch.cuda.set_rng_state, torch.cuda.get_rng_state(device), device)
-        if "torch._dynamo" in sys.modules:
+        if "torch._dynamo" in sys.modules and hasattr(torch.compiler, "set_stance"):  # torch 2.6
             stack.enter_context(torch.compiler.set_stance("force_eager"))
         yield stack.enter_context(_torch_generator_restored())
 

@@ -1,0 +1,113 @@
+"""The private names of torch that goodinit asks for, and what happens in a torch without them.
+
+torch may rename any of these. Each then costs something named in ``LOST``, never the import.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from pkgutil import resolve_name
+from typing import Any
+
+from torch import Tensor
+
+__all__ = [
+    "LOST",
+    "device_contexts_only",
+    "dispatch_keys",
+    "dispatch_modes",
+    "function_modes",
+    "missing",
+    "storage_key",
+    "transforms",
+    "without_function_modes",
+]
+
+FAST = "the native kernels are off: torch code draws the same values, several times slower"
+LOST = {
+    "torch:_C._dispatch_keys": FAST,
+    "torch:_C._len_torch_dispatch_stack": FAST,
+    "torch:_C._len_torch_function_stack": FAST,
+    "torch:_C._get_function_stack_at": FAST,
+    "torch.utils._device:DeviceContext": FAST,
+    "torch:_C._functorch.peek_interpreter_stack": FAST,
+    "torch:_C._get_tracing_state": FAST,
+    "torch:_C.DisableTorchFunction": "torch's calls inside goodinit's may be reported",
+    "torch:UntypedStorage._cdata": "on meta, tensors that share memory are not recognized",
+}
+"""Name, in the form of ``pkgutil.resolve_name`` -> what is lost without it."""
+
+
+def missing(name: str = "") -> tuple[str, ...]:
+    """Return those names that this torch doesn't have; of one that is given, itself or none.
+
+    >>> missing()
+    ()
+    >>> missing("torch:_C._renamed")
+    ('torch:_C._renamed',)
+    """
+    return tuple(n for n in ((name,) if name else LOST) if _find(n) is None)
+
+
+def _find(name: str) -> Any:
+    try:
+        return resolve_name(name)
+    except (AttributeError, ImportError):
+        return None
+
+
+def _zero() -> int:
+    return 0
+
+
+def _none() -> None:
+    return None
+
+
+dispatch_modes: Callable[[], int] = _find("torch:_C._len_torch_dispatch_stack") or _zero
+"""How many ``TorchDispatchMode`` are active."""
+function_modes: Callable[[], int] = _find("torch:_C._len_torch_function_stack") or _zero
+"""How many ``TorchFunctionMode`` are active."""
+without_function_modes: Callable[[], AbstractContextManager[Any]] = (
+    _find("torch:_C.DisableTorchFunction") or nullcontext
+)
+"""A context in which no mode or subclass sees torch's functions called."""
+
+_keys: Callable[[Tensor], Any] | None = _find("torch:_C._dispatch_keys")
+_mode_at: Callable[[int], object] | None = _find("torch:_C._get_function_stack_at")
+_device_context: type | None = _find("torch.utils._device:DeviceContext")
+_interpreter: Callable[[], object] = _find("torch:_C._functorch.peek_interpreter_stack") or _none
+_tracer: Callable[[], object] = _find("torch:_C._get_tracing_state") or _none
+_COMPLETE = not any(loss is FAST and missing(name) for name, loss in LOST.items())
+
+
+def transforms() -> bool:
+    """Return whether a transform of torch.func or a tracer is active."""
+    return _interpreter() is not None or bool(_tracer())
+
+
+def dispatch_keys(tensor: Tensor) -> object:
+    """Return the dispatch keys of a tensor; None where a name that kernels need is missing."""
+    if not _COMPLETE or _keys is None:
+        return None
+    found = _keys(tensor)
+    # torch 2.4 has no number for a set of keys, only a text, which takes twice as long.
+    return found.raw_repr() if hasattr(found, "raw_repr") else repr(found)
+
+
+def device_contexts_only() -> bool:
+    """Return whether all function modes are ``torch.device`` contexts: these only place tensors."""
+    if _mode_at is None or _device_context is None:
+        return not function_modes()
+    return all(isinstance(_mode_at(i), _device_context) for i in range(function_modes()))
+
+
+def storage_key(tensor: Tensor) -> int:
+    """Return a number that two living tensors share if they share memory, on meta too.
+
+    Raises:
+        NotImplementedError, RuntimeError: the tensor has no storage (sparse, some wrappers).
+    """
+    storage = tensor.untyped_storage()
+    return getattr(storage, "_cdata", None) or storage.data_ptr() or -id(tensor)
