@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import random
 
 import pytest
@@ -262,3 +263,74 @@ def test_a_cached_table_is_not_left_on_meta():
     read(model, torch.randn(2, 4))
     assert model.table is None
     assert model(torch.randn(2, 4)).device.type == "cpu"
+
+
+class Holder:
+    """An object of a model's own that keeps what it sees."""
+
+    def __init__(self):
+        self.last = None
+        self.seen = []
+
+
+def caches():
+    """Return (empty container, how a model keeps a tensor in it) of each kind."""
+
+    def by_key(container, tensor):
+        container["last"] = tensor
+
+    def at_end(container, tensor):
+        container.append(tensor)
+
+    def on_itself(holder, tensor):
+        holder.last = tensor
+        holder.seen.append(tensor)
+
+    mappings = (dict, collections.OrderedDict, collections.Counter, collections.UserDict)
+    yield from ((make, by_key) for make in mappings)
+    yield lambda: collections.defaultdict(list), by_key
+    yield from ((make, at_end) for make in (list, collections.deque, collections.UserList))
+    yield lambda: collections.deque(maxlen=1), at_end
+    yield set, lambda container, tensor: container.add(tensor)
+    yield Holder, on_itself
+
+
+@pytest.mark.parametrize("nest", [lambda x: x, lambda x: {"by layer": [x]}], ids=["own", "nested"])
+@pytest.mark.parametrize(("make", "keep"), list(caches()))
+def test_what_a_run_kept_in_a_container_is_gone(make, keep, nest):
+    """A tensor on meta that stays in a cache breaks the next real call."""
+
+    class Caching(nn.Linear):
+        def forward(self, x):
+            keep(self.cache, x := super().forward(x))
+            return x
+
+    model = Caching(3, 3)
+    model.cache = make()
+    model.held = nest(model.cache)
+    keep(model.cache, before := torch.ones(()))
+    copy = vars(model.cache).copy() if make is Holder else list(model.cache)
+    read(model, torch.randn(2, 3))
+    after = vars(model.cache) if make is Holder else list(model.cache)
+    assert after == copy
+    kept = model.cache.seen if make is Holder else [before]
+    assert kept[0] is before
+
+
+def test_a_container_that_did_not_change_is_not_written_to():
+    class Careful(dict):
+        def clear(self):
+            raise AssertionError("cleared")
+
+    model = nn.Linear(3, 3)
+    model.table = Careful(a=1)
+    read(model, torch.randn(2, 3))
+    assert model.table == {"a": 1}
+
+
+def test_a_container_that_contains_itself():
+    model = nn.Linear(3, 3)
+    model.loop = []
+    model.loop.append(model.loop)
+    read(model, torch.randn(2, 3))
+    assert model.loop[0] is model.loop

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn.modules import module as hooks
 
 from goodinit.errors import TraceError
+from goodinit.trace.attributes import Attributes
 from goodinit.trace.calls import GuardedObserver, Observer, tensors_in
 from goodinit.trace.meta import MetaTracer
 from goodinit.trace.process import ONE_RUN, RandomNumbers, process_restored
@@ -173,20 +174,9 @@ def state_restored(
         devices: those whose default generators the run draws from.
     """
     with ONE_RUN:
-        saved = [(vars(module), vars(module).copy()) for module in model.modules()]
-        owned = [value for attributes, _ in saved for value in attributes.values()]
-        held = [(value, value.copy()) for value in owned if type(value) in (dict, list, set)]
-        with process_restored(owned, devices) as numbers:
+        attributes = Attributes(model.modules())
+        with process_restored(attributes.values, devices) as numbers:
             try:
                 yield numbers
             finally:
-                for container, content in [*held, *saved]:
-                    _refill(container, content)
-
-
-def _refill(container: Any, content: Any) -> None:
-    container.clear()
-    if isinstance(container, list):
-        container.extend(content)
-    else:
-        container.update(content)
+                attributes.put_back()

@@ -1,0 +1,101 @@
+"""What modules keep on themselves, to be put back after a run: caches, counters, buffers of old."""
+
+from __future__ import annotations
+
+from collections import UserDict, UserList, deque
+from collections.abc import Iterable, Iterator
+from operator import is_
+from types import FunctionType, ModuleType
+from typing import Any
+
+import torch
+from torch import nn
+
+__all__ = ["Attributes"]
+
+# How deep containers and objects are searched, and how many: a cache of layers of pairs is three
+# or four deep, and what a module refers to (a trainer, a data set) may have no end.
+DEPTH, MOST = 6, 20_000
+_NOT_SEARCHED = (nn.Module, torch.Tensor, torch.Generator, type, ModuleType, FunctionType, str)
+
+
+class Attributes:
+    """The attributes of modules as they are now, and the containers and objects among them.
+
+    Args:
+        modules: whose attributes to keep.
+
+    Attributes:
+        values: all that was found.
+    """
+
+    def __init__(self, modules: Iterable[nn.Module]) -> None:
+        self.values: list[object] = []
+        self._kept: list[tuple[Any, Any]] = []
+        own = [vars(module) for module in modules]
+        found = set(map(id, own))
+        self._kept += [(attributes, dict(attributes)) for attributes in own]
+        level: list[object] = [value for attributes in own for value in attributes.values()]
+        for _ in range(DEPTH):
+            below: list[object] = []
+            for value in level:
+                if id(value) in found or len(found) > MOST:
+                    continue
+                found.add(id(value))
+                self.values.append(value)
+                for container in _containers(value):
+                    copy = _copy(container)
+                    self._kept.append((container, copy))
+                    below += copy.values() if _is_mapping(container) else copy
+            level = below
+
+    def put_back(self) -> None:
+        """Make each what it was; what didn't change isn't written to."""
+        for container, copy in self._kept:
+            if not _is_same(container, copy):
+                _refill(container, copy)
+
+
+def _containers(value: Any) -> Iterator[Any]:
+    """Yield a value that is a container, and the attributes of an object."""
+    if isinstance(value, _NOT_SEARCHED):
+        return
+    if _is_mapping(value) or _is_sequence(value) or _is_set(value):
+        yield value
+    attributes: object = getattr(value, "__dict__", None)
+    if type(attributes) is dict and not isinstance(value, (UserDict, UserList)):
+        yield attributes
+
+
+def _is_mapping(value: object) -> bool:
+    return isinstance(value, (dict, UserDict))
+
+
+def _is_sequence(value: object) -> bool:
+    return isinstance(value, (list, deque, UserList))
+
+
+def _is_set(value: object) -> bool:
+    return isinstance(value, set)
+
+
+def _copy(container: Any) -> Any:
+    if _is_mapping(container):
+        return dict(container)
+    return set(container) if _is_set(container) else list(container)
+
+
+def _is_same(container: Any, copy: Any) -> bool:
+    """Whether a container holds the same objects in the same order."""
+    if len(container) != len(copy):
+        return False
+    if _is_set(container):
+        return bool(container == copy)
+    values = not _is_mapping(container) or all(map(is_, container.values(), copy.values()))
+    return values and all(map(is_, container, copy))
+
+
+def _refill(container: Any, copy: Any) -> None:
+    container.clear()
+    add = container.extend if _is_sequence(container) else container.update
+    add(copy)
