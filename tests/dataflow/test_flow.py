@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+import goodinit as gi
 from goodinit.anatomy import read
 
 
@@ -26,11 +27,12 @@ class Net(nn.Module):
         return self.function(self, *inputs)
 
 
-def told(function, *inputs, **shapes):
-    """Return name -> row of a model of raw parameters; nothing may be guessed."""
+def told(function, *inputs, doubted=(), **shapes):
+    """Return name -> row of a model of raw parameters; only what is ``doubted`` is guessed."""
     anatomy = read(Net(function, **shapes), inputs or (torch.randn(2, 5, 8),))
     assert anatomy.how == "meta", anatomy.reason
-    assert not any(row.facets.guessed for row in anatomy.rows)
+    assert {row.name for row in anatomy.rows if row.facets.guessed} == set(doubted)
+    assert {row.name for row in anatomy.rows if row.facets.doubt} == set(doubted)
     return {row.name: row for row in anatomy.rows}
 
 
@@ -61,7 +63,6 @@ def fans_of(row):
         (lambda m, x: torch.einsum("bti,ihd->bthd", x, m.w), (8, 3, 4), (8, 12)),
         (lambda m, x: torch.tensordot(x, m.w, dims=1), (8, 12), (8, 12)),
         (lambda m, x: torch.tensordot(x, m.w, dims=([2], [1])), (12, 8), (8, 12)),
-        (lambda m, x: x @ (m.w * 0.5), (8, 12), (8, 12)),
         (lambda m, x: x @ m.w.to(torch.float64).float(), (8, 12), (8, 12)),
         (lambda m, x: x @ m.w.reshape(8, 12), (2, 4, 12), (8, 12)),
         (lambda m, x: x @ m.w[None, :, :], (8, 12), (8, 12)),
@@ -87,6 +88,55 @@ def test_fans(function, shape, fans):
     row = told(function, inputs, w=shape)["w"]
     assert row.facets.kind == ("conv" if "conv" in row.facets.evidence else "linear")
     assert fans_of(row) == [fans]
+
+
+@pytest.mark.parametrize(
+    ("function", "cause"),
+    [
+        (lambda m, x: x @ (m.w * 0.5), "mul(W) comes before the product"),
+        (lambda m, x: x @ m.w.tril(), "tril(W) comes before the product"),
+        (lambda m, x: x @ functional.softplus(m.w), "softplus(W) comes before the product"),
+        (lambda m, x: torch.inner(x, m.w), "goodinit doesn't know what inner does with it"),
+        (lambda m, x: (x[..., None] * m.w).sum(-2), "its product is summed over later"),
+        (lambda m, x: torch.einsum("bti,ij,jo->bto", x, m.w, x[0, :, :8].T), "3 operands"),
+    ],
+)
+def test_what_is_not_known_is_doubted(function, cause):
+    row = told(function, torch.randn(2, 8, 8), doubted="w", w=(8, 8))["w"]
+    assert cause in row.facets.doubt
+
+
+def test_a_doubt_is_in_the_plan():
+    net = Net(lambda m, x: x @ m.w.tril(), w=(8, 8))
+    row = gi.plan(net, "lecun", inputs=torch.randn(2, 8))["w"]
+    assert row.guessed
+    assert row.why.endswith("; tril(W) comes before the product, and may change its scale")
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [nn.utils.parametrizations.weight_norm, nn.utils.parametrizations.spectral_norm,
+     nn.utils.parametrizations.orthogonal, nn.utils.spectral_norm],
+)  # fmt: skip
+def test_a_parametrization_makes_the_weight_itself(wrap):
+    rows = read(wrap(nn.Linear(8, 12)), torch.randn(2, 8)).rows
+    row = next(row for row in rows if row.name == "weight")
+    assert (row.facets.doubt, fans_of(row)) == ("", [(8, 12)])
+
+
+def test_an_exported_graph_is_read_like_the_model():
+    model = nn.Sequential(nn.Linear(8, 12), nn.GELU(), nn.LayerNorm(12), nn.Linear(12, 3))
+    x = torch.randn(2, 8)
+    exported = torch.export.export(model, (x,)).module()
+    found = [
+        [
+            (row.facets.kind, row.facets.part, fans_of(row))
+            for row in read(m, x).rows
+            if not row.buffer
+        ]
+        for m in (model, exported)
+    ]
+    assert sorted(found[0], key=str) == sorted(found[1], key=str)
 
 
 def test_fan_in_of_a_raw_bilinear_weight():
@@ -399,7 +449,7 @@ def test_weights_made_of_weights():
         w = m.w - m.w.mean((1, 2), keepdim=True)
         return functional.conv1d(x.transpose(1, 2), w / (w.std((1, 2), keepdim=True) + 1e-5))
 
-    row = told(standardised, w=(12, 8, 3))["w"]
+    row = told(standardised, doubted="w", w=(12, 8, 3))["w"]
     assert (row.facets.kind, fans_of(row)) == ("conv", [(24, 36)])
 
 
@@ -412,7 +462,7 @@ def test_the_gain_of_a_standardised_kernel_scales_its_channels(channels: int) ->
         w = functional.batch_norm(flat, None, None, weight=m.gain.view(-1), training=True)
         return functional.conv1d(x.transpose(1, 2), w.reshape_as(m.w), stride=1)
 
-    rows = told(standardised, w=(channels, 8, 1), gain=(channels, 1, 1))
+    rows = told(standardised, doubted="w", w=(channels, 8, 1), gain=(channels, 1, 1))
     assert (rows["w"].facets.kind, fans_of(rows["w"])) == ("conv", [(8, channels)])
     assert rows["gain"].facets.layout is None
     assert rows["gain"].facets.neutral == 1
@@ -458,3 +508,13 @@ def test_biases_of_stacked_experts_are_no_embedding() -> None:
     assert (rows["b"].facets.kind, rows["b"].facets.part) == ("linear", "bias")
     assert rows["b"].facets.layout is None
     assert rows["table"].facets.kind == "embedding"
+
+
+def test_an_exported_convolution_and_batch_norm():
+    model = nn.Sequential(nn.Conv2d(4, 6, 3), nn.BatchNorm2d(6), nn.ReLU()).eval()
+    x = torch.randn(2, 4, 8, 8)
+    rows = read(torch.export.export(model, (x,)).module(), x).rows
+    found = {row.name.replace("/", "."): row for row in rows if not row.buffer}
+    assert [found[name].facets.kind for name in found] == ["conv", "conv", "norm", "norm"]
+    assert [row.facets.guessed for row in found.values()] == [False] * 4
+    assert fans_of(found["0.weight"]) == [(36, 54)]

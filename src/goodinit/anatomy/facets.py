@@ -14,7 +14,14 @@ from goodinit.anatomy.roles import Roles
 from goodinit.anatomy.rows import Block, Facets
 from goodinit.dataflow.graph import Graph
 from goodinit.dataflow.nodes import Node, Use
-from goodinit.dataflow.traversal import is_normalized, is_pass, root, signals_of, walk_back
+from goodinit.dataflow.traversal import (
+    is_normalized,
+    is_pass,
+    root,
+    signals_of,
+    walk_back,
+    walk_forward,
+)
 from goodinit.schemes.fans import Layout
 
 __all__ = ["Flow", "facets_from"]
@@ -60,6 +67,8 @@ def facets_from(graph: Graph, outputs: Iterable[int], from_types: Sequence[Facet
     for number, before in enumerate(from_types):
         uses = by_param.get(number, [])
         facets = _facets_of_uses(graph, roles, uses, before, graph.shapes.get(number, ()))
+        if doubt := _doubt(graph, uses, facets):
+            facets = replace(facets, guessed=True, doubt=doubt)
         if number in deltas:
             facets = replace(facets, kind="ssm")
         found.append(facets)
@@ -111,6 +120,31 @@ def _facets_of_uses(
     return from_types
 
 
+def _doubt(graph: Graph, uses: Sequence[Use], facets: Facets) -> str:
+    """Return why what the uses say of a parameter isn't certain, or ""."""
+    if facets.guessed or facets.kind in ("recurrent", "ssm", "norm") or not uses:
+        return ""
+    contractions = [use for use in uses if use.role == "contract"]
+    if contractions:
+        return _deciding(graph, contractions).doubt
+    doubt = next((use.doubt for use in uses if use.doubt), "")
+    if not doubt and facets.kind == "scale" and any(_is_summed(graph, use.node) for use in uses):
+        return "its product is summed over later"
+    return doubt
+
+
+def _is_summed(graph: Graph, index: int) -> bool:
+    """Whether a product is summed over, in the next calls that do more than reshape it."""
+
+    def follow(node: Node) -> bool:
+        return node.role in ("view", "cast", "pointwise")
+
+    return any(
+        node.function == "sum" or (node.role in ("other", "contract") and not node.weights)
+        for node in walk_forward(graph, index, follow)
+    )
+
+
 def _certain(from_types: Facets, **changes: object) -> Facets:
     """Return facets that are not guessed; what was only guessed before is dropped."""
     start = Facets(zero_rows=from_types.zero_rows) if from_types.guessed else from_types
@@ -127,7 +161,7 @@ def _call_text(graph: Graph, use: Use, arguments: str) -> str:
 def _weight_facets(
     graph: Graph, roles: Roles, uses: list[Use], from_types: Facets, shape: tuple[int, ...]
 ) -> Facets:
-    use = max(uses, key=lambda u: (graph.nodes[u.node].live, -u.node))
+    use = _deciding(graph, uses)
     node = graph.nodes[use.node]
     use = _stacked(use, node, shape)
     kind = "conv" if use.window or node.function.startswith("conv") else "linear"
@@ -161,6 +195,20 @@ def _weight_facets(
         neutral=None,
         evidence=(same and from_types.evidence) or _call_text(graph, use, "x, W"),
     )
+
+
+def _deciding(graph: Graph, uses: Sequence[Use]) -> Use:
+    """Return the use that says what a weight is: the first on an activation.
+
+    A table of constants (sinusoids of positions) is one too, unless the product is used in the
+    place of a layer's weight.
+    """
+    first = max(uses, key=lambda use: (graph.nodes[use.node].live, -use.node))
+    if first.origin.made and not graph.nodes[first.node].function.startswith(("linear", "conv")):
+        for use in uses:
+            if not use.origin.made and any(not v.params for v in graph.nodes[use.node].operands):
+                return use
+    return first
 
 
 def _stacked(use: Use, node: Node, shape: tuple[int, ...]) -> Use:

@@ -66,7 +66,9 @@ def read(model: nn.Module, inputs: Inputs | None = None, prefix: str = "") -> An
         return _by_type(found, from_types, modules, paths)
     params = {id(t): number for number, slot in enumerate(found) for t in slot.tensors}
     entering = frozenset(id(t) for t in tensors_in(inputs))
-    run, graph = trace(model, inputs, lambda: Graph(params, entering), paths)
+    hooks = ("weight_norm", "spectral_norm", "pruned")
+    hooked = {n: (slot.owner, slot.attr) for n, slot in enumerate(found) if slot.how in hooks}
+    run, graph = trace(model, inputs, lambda: Graph(params, entering, hooked), paths)
     if run.how == "not run":
         return _by_type(found, from_types, modules, paths, run.reason)
     outputs = [graph.value(t).node for t in tensors_in(run.output)]

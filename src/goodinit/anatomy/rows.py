@@ -77,7 +77,8 @@ class Facets:
         neutral: the value at which a scale or an offset changes nothing: 1 for ``x * p``,
             0 for ``x * (1 + p)`` and ``x + p``.
         zero_rows: rows that stay zero (``padding_idx``).
-        guessed: whether only the shape was known.
+        guessed: whether only the shape was known, or what is said isn't certain.
+        doubt: why it isn't certain; such a row is ``guessed``.
         evidence: how it is known, for the plan's ``why``: "linear(x, W)", "nn.Conv2d", "shape".
     """
 
@@ -93,6 +94,7 @@ class Facets:
     neutral: float | None = None
     zero_rows: tuple[int, ...] = ()
     guessed: bool = False
+    doubt: str = ""
     evidence: str = ""
 
 

@@ -17,6 +17,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.parametrize import ParametrizationList
 
 from goodinit._common.torch_private import storage_key
 from goodinit.dataflow import geometry
@@ -44,6 +45,11 @@ _COMPARISONS = frozenset(
 # of the first few alone, so that each later call costs the same. Uses of the others are not seen.
 ORIGINS_KEPT = 8
 
+# Views and copies by their role that don't hold the same numbers.
+_CHANGING = frozenset(
+    "tril triu fold nan_to_num bool int long real imag pad constant_pad_nd".split()
+)
+
 # Only whether a parameter went through a nonlinear function, and through exp, is ever asked: a loop
 # that applies one again and again need not be written down in full.
 FUNCTIONS_KEPT = 6
@@ -62,14 +68,22 @@ class Graph:
     Args:
         params: id of a tensor of the model -> its number.
         inputs: ids of the tensors that go into the model.
+        hooked: number of a parameter that a hook recomputes before each run (weight_norm of
+            torch.nn.utils) -> the module and attribute that hold its value.
     """
 
-    def __init__(self, params: Mapping[int, int], inputs: frozenset[int]) -> None:
+    def __init__(
+        self,
+        params: Mapping[int, int],
+        inputs: frozenset[int],
+        hooked: Mapping[int, tuple[nn.Module, str]] | None = None,
+    ) -> None:
         self.nodes: list[Node] = []
         self.spans: list[Span] = []
         self.shapes: dict[int, tuple[int, ...]] = {}
         self._params = params
         self._inputs = inputs
+        self._hooked = hooked or {}
         self._open: list[Span] = []
         self._values: dict[int, tuple[weakref.ref[Tensor], Value]] = {}
         self._bases: dict[int, _Base] = {}
@@ -86,8 +100,7 @@ class Graph:
             shape = tuple(stand_in.shape)
             if prod(shape) >= prod(self.shapes.get(number, ())):  # weight_norm stores two
                 self.shapes[number] = shape
-            axes = tuple((axis,) for axis in range(len(shape)))
-            origins = (Origin(number, -1, axes, tuple((0, size) for size in shape)),)
+            origins = (_whole(number, shape),)
         self._bind(stand_in, Value(node.index, origins))
 
     def enter(self, path: str, module: nn.Module, args: tuple[Any, ...]) -> None:  # noqa: ARG002
@@ -102,10 +115,18 @@ class Graph:
         span = self._open.pop()
         span.stop = len(self.nodes)
         span.gives = tuple({self.value(t).node for t in tensors_in(result) if self._is_known(t)})
+        if isinstance(module, ParametrizationList) and isinstance(result, Tensor):
+            originals = (*module.parameters(recurse=False), *module.buffers(recurse=False))
+            for number in {self._params[id(t)] for t in originals if id(t) in self._params}:
+                self._settle(result, number)
 
     def call(self, call: Call) -> None:
         """Add a node, read its uses of parameters, and follow the origins through it."""
         tensors = list(tensors_in((call.args, dict(call.kwargs))))
+        for number, (owner, attribute) in self._hooked.items():
+            for tensor in tensors:
+                if vars(owner).get(attribute) is tensor:
+                    self._settle(tensor, number)
         values = tuple(self.value(tensor) for tensor in tensors)
         results = list(tensors_in(call.result))
         if call.inplace and tensors and not results:
@@ -117,7 +138,7 @@ class Graph:
         )
         if call.function == "getitem" and len(tensors) > 1:
             node.role = "pick"  # by a tensor of indices, not by numbers and slices
-        elif call.function in ("add", "sub", "mul"):
+        elif call.function in ("add", "sub", "mul", "div"):
             node.number = _number(call)
         elif self._is_relu(node, call):
             node.role, node.label = "activation", "relu"
@@ -156,6 +177,14 @@ class Graph:
         return node.function == "maximum" and any(
             self.nodes[index].function in zeros for index in node.inputs
         )
+
+    def _settle(self, tensor: Tensor, number: int) -> None:
+        """Take a tensor for a parameter: it is what a parametrization makes of what is stored."""
+        value = self.value(tensor)
+        others = tuple(origin for origin in value.origins if origin.param != number)
+        self.shapes[number] = tuple(tensor.shape)
+        whole = _whole(number, self.shapes[number])
+        self._bind(tensor, Value(value.node, (whole, *others)))
 
     def _tally(self, node: Node) -> str:
         if node.function in ("arange", "cumsum", "linspace"):
@@ -208,6 +237,8 @@ class Graph:
         base = self._bases.get(_storage(result)) if _storage(result) in memory else None
         if base is not None and not call.inplace:
             origins = _through_view(base, result)
+            if any(tensor.is_complex() != result.is_complex() for tensor in tensors[:1]):
+                origins = tuple(replace(o, made=o.made or call.function) for o in origins)
         else:
             origins = self._carried(node, call, result, tensors, values)
         if base is not None and call.inplace:
@@ -236,6 +267,8 @@ class Graph:
                 if ends and not _still_weight(node, call, tensor, origin):
                     continue
                 moved = _moved(origin, tuple(tensor.shape), shape, call, node)
+                if not origin.made and _is_made(node, tensors, values, result):
+                    moved = replace(moved, made=call.function)
                 key = (origin.param, origin.node)
                 size, before = found.get(key, (0, moved))
                 larger = moved if tensor.numel() > size else before
@@ -245,6 +278,26 @@ class Graph:
         if sum(origin.param is None for origin in made) > 1:
             made = [origin for origin in made if origin.param is not None]
         return tuple(made[:ORIGINS_KEPT])
+
+
+def _whole(number: int, shape: tuple[int, ...]) -> Origin:
+    axes = tuple((axis,) for axis in range(len(shape)))
+    return Origin(number, -1, axes, tuple((0, size) for size in shape))
+
+
+def _is_made(node: Node, tensors: list[Tensor], values: tuple[Value, ...], result: Tensor) -> bool:
+    """Whether a result of its own memory holds other numbers than its operands do."""
+    if node.number == (1 if node.role == "mul" else 0):
+        return False
+    if node.role == "pick":
+        return not node.live  # the experts of each token are matrices as they were
+    if node.role == "join":
+        sizes = sum(tensor.numel() for tensor in tensors)
+        return sizes != result.numel() or not all(value.params for value in values)
+    changing = node.function in _CHANGING or "dropout" in node.function
+    if node.role not in ("view", "cast") or changing:
+        return True
+    return result.numel() != tensors[0].numel() or not result.is_floating_point()
 
 
 def _storage(tensor: Tensor) -> int:
@@ -282,10 +335,12 @@ def _composed(
 
 
 def _number(call: Call) -> float | None:
-    """Return the number among two operands; of a subtraction, its negative."""
+    """Return the number among two operands; what is subtracted or divided by, its inverse."""
     numbers = [value for value in call.args[:2] if isinstance(value, (int, float))]
     if len(call.args) < 2 or not numbers:
         return None
+    if call.function == "div":
+        return 1 / numbers[0] if numbers[0] else None
     return -numbers[0] if call.function == "sub" else numbers[0]
 
 

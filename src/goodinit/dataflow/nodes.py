@@ -20,6 +20,8 @@ class Origin:
         box: for each axis of the origin, the range that the tensor holds.
         shift: number that was added to a parameter (1 in ``x * (1 + w)``).
         bent: names of the nonlinear functions a parameter went through.
+        made: name of the first function that was applied to a parameter and is neither a view
+            nor a copy: a product, a mask, a sum. What is used then is a function of it.
     """
 
     param: int | None
@@ -28,6 +30,7 @@ class Origin:
     box: tuple[Range, ...]
     shift: float = 0.0
     bent: tuple[str, ...] = ()
+    made: str = ""
 
     def breadth(self, last: int = 0) -> int:
         """Return over how many axes (of the last so many) a tensor runs through its origin."""
@@ -73,6 +76,7 @@ class Use:
         groups, stride, transposed: of a convolution.
         origin: the parameter's axes as they were used.
         counted: of a lookup, whether the indices count positions.
+        doubt: why the axes don't show what is summed over; "" if they do.
         places: of an einsum, (axis of the parameter, axis of the result) for each output axis.
     """
 
@@ -90,6 +94,7 @@ class Use:
     stride: int = 1
     transposed: bool = False
     counted: bool = False
+    doubt: str = ""
     places: tuple[tuple[int, int], ...] = ()
 
 

@@ -50,6 +50,8 @@ def uses_of(
         reader.convolution(transposed=True)
     elif name in ("conv1d", "conv2d", "conv3d", "deform_conv2d"):
         reader.convolution(transposed=False)
+    elif name == "convolution":  # aten's, of any rank
+        reader.convolution(transposed=bool(call.args[6]))
     elif name in ("matmul", "mm", "bmm", "mv", "dot", "rmatmul", "grouped_mm", "_grouped_mm"):
         first, second = (1, 0) if name == "rmatmul" else (0, 1)
         reader.product(reader.at(first, "input"), reader.at(second, "mat2", "other"))
@@ -69,7 +71,7 @@ def uses_of(
         reader.add(3, "bias")
     elif name in ("embedding", "embedding_bag"):
         index, weight = reader.at(0, "input"), reader.at(1, "weight")
-        if name == "embedding_bag" and index is not None and index.is_floating_point():
+        if index is not None and index.is_floating_point():  # aten's order
             index, weight = weight, index
         reader.lookup(weight, index)
     elif node.role == "pick":
@@ -132,8 +134,13 @@ class _Reader:
             )
             if not covered and tensor.numel() > 1:
                 self._note(origin, "mul")
+                self.uses[-1].doubt = "" if origin.made == "batch_norm" else _made(origin)
                 continue
-            if len(shape) < 3 and any(_length(origin, a) > 1 for a in stacked if a not in covered):
+            if (
+                len(shape) < 3
+                and not origin.made
+                and any(_length(origin, a) > 1 for a in stacked if a not in covered)
+            ):
                 self._note(origin, "feed")  # rows of a table, looked up
                 continue
             spread = _size(tensor, window)
@@ -146,13 +153,18 @@ class _Reader:
             axes, convolution = (over, out, kernel, stacked), (groups, stride, transposed)
             param, node = origin.param or 0, self._node.index
             use = Use(param, node, "contract", origin, *axes, fan_in, fan_out, *convolution)
+            if origin.made:
+                use.doubt = _made(origin)
+            elif not self._node.live:
+                use.doubt = f"{self._node.function} multiplies it by another parameter only"
             self.uses.append(use)
 
     def convolution(self, transposed: bool) -> None:
         weight = self.at(1, "weight")
         if weight is None:
             return
-        stride, groups = self._argument(3, "stride"), self._argument(6, "groups")
+        groups = self._argument(8 if self._call.function == "convolution" else 6, "groups")
+        stride = self._argument(3, "stride")
         rank = weight.ndim - 2
         steps = [stride] * rank if isinstance(stride, int) else list(stride or [1])
         steps = steps * rank if len(steps) == 1 else steps
@@ -211,7 +223,10 @@ class _Reader:
                 self._place(self.uses[before:], term, right)
                 self._stack(letters, operands, {term[d] for d in batch if d == 0})
             else:
+                before = len(self.uses)
                 self._all(self._origins(tensor), "mul")
+                for use in self.uses[before:] if inputs else ():
+                    use.doubt = f"an einsum of {len(operands)} operands sums over its axes"
 
     def _place(self, uses: Iterable[Use], term: Sequence[str], result: str) -> None:
         """Note where in the result the output axes of a weight went."""
@@ -263,6 +278,7 @@ class _Reader:
 
     def norm(self) -> None:
         offset = 2 if self._call.function in ("layer_norm", "rms_norm", "group_norm") else 3
+        offset = 1 if self._origins(self.at(1)) else offset  # aten's order of a batch norm
         self._all(self._origins(self.at(offset, "weight")), "norm")
         self._all(self._origins(self.at(offset + 1, "bias")), "norm_bias")
         self.feed(0, "input")
@@ -290,9 +306,12 @@ class _Reader:
     def rest(self, tensors: Iterable[Tensor]) -> None:
         role = self._node.role
         role = {"pointwise": "join", "activation": "mul"}.get(role, role)  # a PReLU's slope
+        unknown = role in ("other", "contract")
         role = role if role in ("add", "mul", "join", "opaque") else "feed"
         for tensor in tensors:
             self._all(self._origins(tensor), role)
+        for use in self.uses if unknown else ():
+            use.doubt = f"goodinit doesn't know what {self._node.function} does with it"
 
     def _all(self, origins: Iterable[Origin], role: str) -> None:
         for origin in origins:
@@ -300,6 +319,10 @@ class _Reader:
 
     def _note(self, origin: Origin, role: str, counted: bool = False) -> None:
         self.uses.append(Use(origin.param or 0, self._node.index, role, origin, counted=counted))
+
+
+def _made(origin: Origin) -> str:
+    return f"{origin.made or 'a view'}(W) comes before the product, and may change its scale"
 
 
 def _axes_of(origin: Origin, rank: int, dims: Iterable[int]) -> tuple[int, ...]:

@@ -142,6 +142,8 @@ def name_of(function: Callable[..., object]) -> tuple[str, bool]:
     ('T', False)
     """
     name = getattr(function, "__name__", type(function).__name__)
+    if type(function).__name__ == "OpOverload" and str(function).startswith("aten."):
+        name = name.partition(".")[0]  # what exported graphs call
     if name in ("__get__", "__set__"):
         getter = getattr(function, "__self__", None)
         return getattr(getter, "__name__", name), name == "__set__"
