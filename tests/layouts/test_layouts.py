@@ -1,0 +1,105 @@
+"""Layouts of every kind: right, or marked as uncertain, but never wrong and sure of it."""
+
+from collections import Counter
+from functools import cache
+
+import pytest
+
+from . import (
+    attention,
+    broadcast,
+    complex_weights,
+    computed,
+    contracted,
+    deliberate,
+    norms,
+    ordinary,
+    recurrent,
+    residual,
+    slices,
+    smooth,
+    unknown,
+)
+from .late import LATE
+from .layout import LAYOUTS, Verdict
+
+FILES = (
+    *(attention, broadcast, complex_weights, computed, contracted, deliberate, norms),
+    *(ordinary, recurrent, residual, slices, smooth, unknown),
+)
+FEWEST = {
+    **dict.fromkeys("ABCDEF", 12),
+    **dict.fromkeys("GHIJKL", 8),
+    "plain": 60,
+}
+MOST_MARKED = 0.1
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*deprecated:DeprecationWarning")
+
+
+@cache
+def verdict(name: str) -> Verdict:
+    return LAYOUTS[name].verdict()
+
+
+def late(name: str):
+    kind = LAYOUTS[name].kind
+    if name.partition(".")[2] not in LATE.get(kind, ("", ()))[1]:
+        return name
+    return pytest.param(name, marks=pytest.mark.xfail(reason=LATE[kind][0], strict=True))
+
+
+@pytest.mark.parametrize("name", [late(name) for name in LAYOUTS])
+def test_no_layout_is_wrong_and_sure(name):
+    found = verdict(name)
+    assert found.answer != "wrong", found.why
+
+
+@pytest.mark.parametrize("name", [n for n, layout in LAYOUTS.items() if layout.kind == "plain"])
+def test_ordinary_layouts_are_right_and_sure(name):
+    found = verdict(name)
+    assert (found.answer, found.sure) == ("right", True), found.why
+
+
+def test_few_are_marked():
+    """Of those that can be decided."""
+    marked = [n for n, one in LAYOUTS.items()
+              if not one.undecidable and verdict(n).answer == "marked"]  # fmt: skip
+    assert len(marked) <= MOST_MARKED * len(LAYOUTS), marked
+
+
+def test_each_kind_has_its_layouts():
+    found = Counter(layout.kind for layout in LAYOUTS.values())
+    assert all(found[kind] >= fewest for kind, fewest in FEWEST.items()), found
+    assert found.keys() == FEWEST.keys()
+    assert {layout.make.__module__ for layout in LAYOUTS.values()} == {f.__name__ for f in FILES}
+
+
+def test_what_is_late_is_listed_once():
+    names = [f"{kind}.{name}" for kind, (_, late) in LATE.items() for name in late]
+    assert len(names) == len(set(names))
+    assert set(names) <= LAYOUTS.keys()
+
+
+@pytest.mark.battery
+def test_table_of_layouts(capsys):
+    count = Counter((LAYOUTS[n].kind, verdict(n).answer, verdict(n).sure) for n in LAYOUTS)
+    cells = {
+        "right and sure": ("right", True),
+        "right, marked": ("right", False),
+        "wrong, marked": ("marked", False),
+        "wrong and sure": ("wrong", True),
+    }
+    with capsys.disabled():
+        print("\n" + f"{'kind':7}" + "".join(f"{text:>16}" for text in cells))
+        for kind in (*FEWEST, None):
+            numbers = (
+                sum(n for (k, *found), n in count.items()
+                    if k == (kind or k) and tuple(found) == cell)
+                for cell in cells.values()
+            )  # fmt: skip
+            print(f"{kind or 'all':7}" + "".join(f"{n:>16}" for n in numbers))
+        for name in LAYOUTS:
+            if verdict(name).answer != "right":
+                print(f"{verdict(name).answer:7} {name}: {verdict(name).why[:140]}")
+    assert not {n for n in LAYOUTS if verdict(n).answer == "wrong" and late(n) == n}
