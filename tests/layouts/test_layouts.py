@@ -4,6 +4,7 @@ from collections import Counter
 from functools import cache
 
 import pytest
+import torch
 
 from . import (
     attention,
@@ -35,6 +36,15 @@ FEWEST = {
 MOST_MARKED = 0.1
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*deprecated:DeprecationWarning")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    """Tensors are small: two threads would wait for each other."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @cache
