@@ -10,7 +10,8 @@ from math import prod
 
 from goodinit.anatomy.next_activation import activation_after
 from goodinit.anatomy.parts import find_roles
-from goodinit.anatomy.roles import Roles
+from goodinit.anatomy.recurrence import in_loops
+from goodinit.anatomy.roles import Roles, Stream
 from goodinit.anatomy.rows import Block, Facets
 from goodinit.dataflow.graph import Graph
 from goodinit.dataflow.nodes import Node, Use
@@ -45,7 +46,7 @@ class Flow:
     """
 
     facets: list[Facets]
-    sums: list[int]
+    sums: list[Stream]
     width: int | None
 
 
@@ -71,6 +72,8 @@ def facets_from(graph: Graph, outputs: Iterable[int], from_types: Sequence[Facet
             facets = replace(facets, guessed=True, doubt=doubt)
         if number in deltas:
             facets = replace(facets, kind="ssm")
+        if any(use.role == "contract" for use in uses):
+            facets = in_loops(roles, number, facets)
         found.append(facets)
     return Flow(found, roles.streams, _width(graph, roles))
 

@@ -32,7 +32,7 @@ def mark_feed_forward(graph: Graph, roles: Roles) -> None:
 
 def _weight_behind_activation(graph: Graph, roles: Roles, index: int) -> int | None:
     """Return the one weight that a signal is an elementwise, nonlinear function of."""
-    sums, bent = set(roles.streams), False
+    sums, bent = {stream.node for stream in roles.streams}, False
 
     def follow(node: Node) -> Iterable[int]:
         elementwise = node.role in ("activation", "bend", "add", "mul") or is_pass(node)

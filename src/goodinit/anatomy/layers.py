@@ -16,6 +16,7 @@ from itertools import islice, pairwise
 from torch import nn
 
 from goodinit.anatomy.names import type_of
+from goodinit.anatomy.roles import Stream
 from goodinit.dataflow.graph import Graph
 from goodinit.dataflow.traversal import reaches
 
@@ -56,7 +57,9 @@ class Layers:
         return None, self.depth
 
 
-def layers_by_flow(graph: Graph, modules: Mapping[str, nn.Module], sums: Sequence[int]) -> Layers:
+def layers_by_flow(
+    graph: Graph, modules: Mapping[str, nn.Module], sums: Sequence[Stream]
+) -> Layers:
     """Return the layers as a run shows them.
 
     Args:
@@ -74,7 +77,7 @@ def layers_by_flow(graph: Graph, modules: Mapping[str, nn.Module], sums: Sequenc
     def in_a_row(group: Sequence[str]) -> bool:
         return any(follows(b, a) for a, b in pairwise(group))
 
-    adding = {graph.nodes[index].path for index in sums}
+    adding = {graph.nodes[stream.node].path for stream in sums}
     members = _members(order, modules, in_a_row)
     inside = {path for path in members if _above(path, adding & members)}
     # Nor is a row what a layer holds by name: its self-attention and its cross-attention.
@@ -86,7 +89,8 @@ def layers_by_flow(graph: Graph, modules: Mapping[str, nn.Module], sums: Sequenc
     if layers:
         return _numbered(layers, follows)
     if sums:  # blocks that aren't modules; a layer adds two branches, as a transformer's does
-        return Layers(depth=(len(sums) + 1) // 2)
+        branches = sum(stream.branches for stream in sums if not stream.again)
+        return Layers(depth=(branches + 1) // 2)
     return _each_weight(graph)
 
 

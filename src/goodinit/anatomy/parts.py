@@ -11,6 +11,7 @@ from math import prod
 
 from goodinit.anatomy.attention import attentions, mark_projections, weights_after
 from goodinit.anatomy.feed_forward import mark_feed_forward
+from goodinit.anatomy.recurrence import find_loops, floors, mark_states
 from goodinit.anatomy.residuals import mark_residual_ends
 from goodinit.anatomy.roles import Roles
 from goodinit.dataflow.graph import Graph
@@ -36,7 +37,9 @@ def find_roles(graph: Graph, outputs: Iterable[int]) -> Roles:
             roles.parts[node.index] = "patch"
         elif _is_head(graph, node, returned):
             roles.parts[node.index] = "head"
-    mark_residual_ends(graph, roles)
+    loops = find_loops(graph)
+    mark_residual_ends(graph, roles, floors(graph, loops))
+    mark_states(graph, roles, loops)
     for node in users:
         if node.index in roles.ends:
             roles.parts[node.index] = "out"

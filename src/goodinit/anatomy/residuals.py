@@ -1,73 +1,295 @@
-"""Where a residual branch ends: which weights' outputs are added to a stream that skips them."""
+"""Where a residual branch ends: which weights' outputs are added to a stream that skips them.
+
+A sum is a residual one if a term (the skip) came, unchanged or only normalized, scaled or gated,
+from where other terms (the branches) start. It may have any number of terms and any spelling:
+``x + f(x) + g(x)``, ``sum([...])``, ``stack(...).sum(0)``, ``lerp``, ``addmm``, ``index_add``.
+"""
 
 from __future__ import annotations
 
-from goodinit.anatomy.roles import Roles
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from itertools import islice
+from math import prod
+
+from goodinit.anatomy.roles import Roles, Stream
 from goodinit.dataflow.graph import Graph
 from goodinit.dataflow.nodes import Node
 from goodinit.dataflow.traversal import (
     back_to_contractions,
-    passed_before,
-    reaches,
+    between,
+    is_gate,
+    is_pass,
+    is_squash,
+    root,
     signals_of,
+    skip_chain,
     walk_back,
+    walk_forward,
 )
 
 __all__ = ["mark_residual_ends"]
 
+Term = tuple[int, ...]
+"""The nodes whose results a term is: one, or the factors of addcmul's product."""
 
-def mark_residual_ends(graph: Graph, roles: Roles) -> None:
-    """Find the sums of a signal and a branch that starts from it.
+# How many nodes all searches for skips may look at together, for each node of the graph. A branch
+# is searched once or twice; models in which each sum could skip all that came before need more.
+SEARCHED = 100
 
-    A skip is first looked for on either side as the branch's own input, then as that input
-    through one weight (the 1x1 convolution of a ResNet where the resolution changes).
+# Between attention's scores and their softmax: masks, biases, a cast, the maximum subtracted.
+CALLS_TO_SOFTMAX = 12
+
+_INTO_FIRST = frozenset(("index_add", "scatter_add", "scatter_reduce", "index_put"))
+_PLUS_PRODUCT = frozenset(("addmm", "baddbmm", "addbmm", "addmv"))
+_SUMS = frozenset(("sum", "mean", "nansum", "nanmean"))
+
+
+@dataclass(slots=True)
+class _Search:
+    """A graph, what is known of it, how many nodes may still be looked at, and what was found."""
+
+    graph: Graph
+    roles: Roles
+    floors: list[int]
+    left: int
+    found: dict[int, Stream] = field(default_factory=dict[int, Stream])
+
+
+@dataclass(slots=True)
+class _Branch:
+    """The nodes from a stream to a branch's end, and those on which the stream is unchanged."""
+
+    inside: set[int]
+    copies: set[int]
+
+
+def mark_residual_ends(graph: Graph, roles: Roles, floors: list[int]) -> None:
+    """Find the sums of a signal and branches that start from it.
+
+    Args:
+        graph: of one run.
+        roles: gets the ends and the streams.
+        floors: for each node in a loop over time, the node before which no skip starts.
     """
-    for node in graph.nodes:
-        if node.role != "add" or not node.live:
-            continue
-        pair = list(dict.fromkeys(value.node for value in node.signals))
-        if len(pair) != 2:
-            continue
-        a, b = pair
-        found = _last_weights(graph, roles, a, b) or _last_weights(graph, roles, b, a)
-        found = found or _last_weights(graph, roles, a, b, projected=True)
-        found = found or _last_weights(graph, roles, b, a, projected=True)
-        if found:
-            roles.streams.append(node.index)
-            roles.ends.update(found)
+    search = _Search(graph, roles, floors, SEARCHED * len(graph.nodes))
+    inner: set[int] = set()
+    sums: list[tuple[Node, list[Term]]] = []
+    for node in reversed(graph.nodes):
+        if node.live and node.index not in inner:
+            terms = _flattened(graph, node, inner)
+            if len(terms) > 1:
+                sums.append((node, terms))
+    for node, terms in reversed(sums):
+        stream = _residual(search, node, terms)
+        if stream is not None:
+            roles.streams.append(stream)
+            roles.ends.update(stream.ends)
 
 
-def _last_weights(
-    graph: Graph, roles: Roles, skip: int, branch: int, projected: bool = False
-) -> list[int]:
-    """Return the last weights of a branch, if the other summand skips it.
+def _flattened(graph: Graph, node: Node, inner: set[int]) -> list[Term]:
+    """Return the terms of a sum, and those of sums that nothing else takes."""
+    found: list[Term] = []
+    left = _terms(graph, node)
+    while left:
+        term = left.pop(0)
+        nested = _inner_sum(graph, *term) if term != (node.index,) else None
+        if nested is None or nested.index in inner:
+            found.append(term)
+        else:
+            inner.add(nested.index)
+            left = _terms(graph, nested) + left
+    return found
 
-    A skip is the branch's own input, or, ``projected``, that input through one weight, where
-    the branch has two or more and no residual sum inside.
-    """
-    if branch < skip and not projected:
+
+def _inner_sum(graph: Graph, index: int, *factors: int) -> Node | None:
+    """Return the sum that a term is, at most scaled or reshaped, if nothing else takes it."""
+    if factors:
+        return None
+    node = graph.nodes[index]
+    while len(node.consumers) == 1:
+        if len(_terms(graph, node)) > 1:
+            return node
+        if not is_pass(node) or node.role in ("norm", "pool") or len(node.signals) != 1:
+            return None
+        node = graph.nodes[node.signals[0].node]
+    return None
+
+
+def _terms(graph: Graph, node: Node) -> list[Term]:
+    """Return what a node adds up; one term or none where it is no sum."""
+    operands = [value.node for value in node.operands]
+    if node.function in ("addcmul", "addcdiv") and len(operands) == 3:
+        return [(operands[0],), tuple(operands[1:])]
+    if node.role == "add":
+        return [(index,) for index in dict.fromkeys(operands)]
+    if node.function == "lerp":
+        return [(index,) for index in operands[:2]]
+    if node.function in _INTO_FIRST and len(operands) > 2:
+        return [(operands[0],), (operands[-1],)]
+    if node.function in _PLUS_PRODUCT and len(operands) == 3 and not node.operands[0].params:
+        return [(operands[0],), (node.index,)]
+    return _stacked_terms(graph, node)
+
+
+def _stacked_terms(graph: Graph, node: Node) -> list[Term]:
+    """Return what was stacked, if a node sums over the new axis: a sum, einsum or product."""
+    mixes = node.role == "contract" and not any(use.outputs for use in node.weights)
+    if not (mixes or node.function in _SUMS) or not node.operands:
         return []
-    chain = list(passed_before(graph, skip))
-    if projected:
-        last = graph.nodes[chain[-1]]
-        if not last.weights:
-            return []
-        chain = list(passed_before(graph, last.signals[0].node)) if last.signals else []
-    for start in chain:
-        if start >= branch or not reaches(graph, start, branch):
-            continue
-        last = back_to_contractions(graph, branch, floor=start)
-        if projected and not _has_hidden_layer(graph, roles, start, last):
-            return []
-        return [node.index for node in last]
+    for value in node.operands:
+        before = graph.nodes[root(graph, value.node)]
+        if before.function in ("stack", "cat") and len(before.operands) > 1:
+            shapes = {graph.nodes[v.node].shape for v in before.operands}
+            if len(shapes) == 1 and prod(*shapes) == prod(node.shape):
+                return [(v.node,) for v in before.operands]
     return []
 
 
-def _has_hidden_layer(graph: Graph, roles: Roles, start: int, last: list[Node]) -> bool:
+def _residual(search: _Search, node: Node, terms: list[Term]) -> Stream | None:
+    """Return what a sum is of a residual stream; a skip that is projected is looked for last."""
+    singles = sorted(term[0] for term in terms if len(term) == 1 and term[0] != node.index)
+    for projected in (False, True):
+        for skip in singles:
+            rest = [term for term in terms if term != (skip,)]
+            if projected and len(rest) > 1:
+                continue
+            stream = _skipping(search, node, skip, rest, projected)
+            if stream is not None:
+                return stream
+    return None
+
+
+def _skipping(
+    search: _Search, node: Node, skip: int, rest: list[Term], projected: bool
+) -> Stream | None:
+    """Return the stream if one term skips what another was made by.
+
+    A skip is where the branch starts, or, ``projected``, what one weight makes of that (the 1x1
+    convolution of a ResNet where the resolution changes), where the branch has two weights or
+    more and an activation, and adds up no others.
+    """
+    graph, floor = search.graph, search.floors[node.index]
+    chain = list(skip_chain(graph, skip))
+    if _is_score(graph, node, chain[-1]):
+        return None
+    if projected:
+        last = graph.nodes[chain[-1]]
+        if not last.weights or not last.signals or _is_gates_input(graph, node):
+            return None
+        chain = list(skip_chain(graph, last.signals[0].node))
+    for start in chain:
+        if start < floor or search.left < 0:
+            return None
+        if len(graph.nodes[start].consumers) < 2:
+            continue
+        inside, cost = between(graph, start, _tips(node, rest))
+        search.left -= cost
+        terms = [term for term in rest if not inside.isdisjoint(_tips(node, [term]))]
+        branch = _Branch(inside, _copies(graph, inside) if terms else set())
+        ends = list(dict.fromkeys(i for t in terms for i in _last(search, branch, node, t)))
+        if not ends or (projected and not _is_block(search, inside, ends)):
+            continue
+        before = next((search.found[index] for index in chain if index in search.found), None)
+        origin = before.origin if before is not None else chain[-1]
+        search.found[node.index] = Stream(node.index, ends, len(terms), origin)
+        return search.found[node.index]
+    return None
+
+
+def _tips(node: Node, terms: Iterable[Term]) -> list[int]:
+    """Return the last nodes of terms; addmm's product is a term that the sum itself makes."""
+    found: list[int] = []
+    for term in terms:
+        own = term == (node.index,)
+        found += [value.node for value in node.operands[1:]] if own else term
+    return found
+
+
+def _last(search: _Search, branch: _Branch, node: Node, term: Term) -> list[int]:
+    """Return the last weights of a branch: where its products, sums and picks come from."""
+    if term == (node.index,) and node.weights:
+        return [node.index]
+    graph, inside, values = search.graph, branch.inside, search.roles.values
+
+    def follow(other: Node) -> Iterable[int]:
+        if other.weights or other.role in ("opaque", "softmax", "choose"):
+            return ()
+        if other.index in values:
+            return (values[other.index],)
+        before = list(signals_of(other))
+        if other.role == "attention":
+            return before[2:3] or before
+        if other.role == "pick":
+            return before[:1]
+        multiplies = other.role in ("mul", "contract")
+        return _factors(graph, branch, other, before) if multiplies else before
+
+    tips = _factors(graph, branch, node, _tips(node, [term])) if len(term) > 1 else term
+    nodes = walk_back(graph, tips, lambda n: (i for i in follow(n) if i in inside), min(inside))
+    return [other.index for other in nodes if other.weights and other.index in inside]
+
+
+def _factors(graph: Graph, branch: _Branch, node: Node, factors: Iterable[int]) -> list[int]:
+    """Return the factors of a product that carry a branch.
+
+    Not those that don't start from the stream (a modulation), nor gates, unless all are. Where
+    the stream itself is summed with weights made of it, or is spread over a new axis (the state
+    of a state space, written by B and read by C), it carries.
+    """
+    carried = [index for index in factors if index in branch.inside]
+    if node.role == "contract" or any(graph.nodes[i].shape != node.shape for i in carried):
+        carried = [index for index in carried if index in branch.copies] or carried
+    for is_other in (is_gate, is_squash):
+        kept = [index for index in carried if not is_other(graph, index)]
+        if kept:
+            return kept
+    return carried
+
+
+def _copies(graph: Graph, inside: set[int]) -> set[int]:
+    """Return the nodes on which the stream is itself still, summed and multiplied at most."""
+    found = {min(inside)}
+    for index in sorted(inside):
+        node = graph.nodes[index]
+        same = is_pass(node) or node.role in ("add", "mul", "contract", "join", "reduce")
+        if same and not node.weights and not found.isdisjoint(node.inputs):
+            found.add(index)
+    return found
+
+
+def _is_score(graph: Graph, node: Node, source: int) -> bool:
+    """Whether a sum is of attention's scores (masks, biases, talking heads): it feeds no stream."""
+    if graph.nodes[source].role == "softmax":
+        return True
+    onward = walk_forward(graph, node.index, lambda n: is_pass(n) or n.role == "add")
+    return any(other.role == "softmax" for other in islice(onward, CALLS_TO_SOFTMAX))
+
+
+def _is_gates_input(graph: Graph, node: Node) -> bool:
+    """Whether only sigmoids take a sum: a gate of two projections is no block's end."""
+    taken = [graph.nodes[index] for index in node.consumers]
+    return bool(taken) and all(is_squash(graph, other.index) for other in taken)
+
+
+def _is_block(search: _Search, inside: set[int], ends: list[int]) -> bool:
     """Whether a weight and an activation come before a branch's last weight, and no sum."""
-    ends = {node.index for node in last}
-    inside = list(walk_back(graph, ends, signals_of, floor=start))
-    sums = set(roles.streams)
-    earlier = any(node.weights and node.index not in ends for node in inside)
-    bent = any(node.role == "activation" for node in inside)
-    return earlier and bent and not any(node.index in sums for node in inside)
+    graph, earlier, bent = search.graph, False, False
+    start = min(inside)
+    for index in sorted(inside - {start}):
+        node = graph.nodes[index]
+        earlier = earlier or (bool(node.weights) and index not in ends)
+        bent = bent or node.role == "activation"
+        if index in search.found or _adds_layers(graph, inside, node):
+            return False
+    return earlier and bent
+
+
+def _adds_layers(graph: Graph, inside: set[int], node: Node) -> bool:
+    """Whether a node adds the outputs of two weights that both start from the stream."""
+    if node.role != "add":
+        return False
+    start = min(inside)
+    before = {v.node for v in node.signals if v.node in inside}
+    made = [{n.index for n in back_to_contractions(graph, i, start)} for i in before]
+    return len(made) > 1 and all(made) and not set.intersection(*made)

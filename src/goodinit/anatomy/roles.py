@@ -7,9 +7,28 @@ from dataclasses import dataclass, field
 from goodinit.dataflow.graph import Graph
 from goodinit.dataflow.nodes import Origin
 
-__all__ = ["Range", "Roles", "features_of"]
+__all__ = ["Range", "Roles", "Stream", "features_of"]
 
 Range = tuple[int, int]
+
+
+@dataclass(slots=True)
+class Stream:
+    """A sum of a residual stream and branches.
+
+    Attributes:
+        node: the sum.
+        ends: the nodes whose weights end its branches.
+        branches: how many branches it adds.
+        origin: the node where the stream begins.
+        again: whether the same weights ended branches before: layers share them.
+    """
+
+    node: int
+    ends: list[int]
+    branches: int
+    origin: int
+    again: bool = False
 
 
 @dataclass(slots=True)
@@ -20,7 +39,12 @@ class Roles:
         ends: nodes whose output is added to a residual stream.
         parts: node -> its part ("q", "gate", "router", ...).
         packed: node -> part -> range of the output's features, where one weight holds several.
-        streams: nodes that add a branch to a residual stream.
+        streams: sums that add branches to a residual stream.
+        unknown: weights of which nobody knows whether they end a residual branch -> why.
+        doubts: weights whose row isn't certain -> why.
+        cells: weights of a recurrence written by hand -> "recurrent", "in", or "weight", which
+            takes both the state and the input.
+        values: node of an attention -> the nodes of what it sums, weighted by scores.
         adapters: nodes of a low-rank pair beside another weight (LoRA).
         adapted: nodes that add such a pair's output.
     """
@@ -28,7 +52,11 @@ class Roles:
     ends: set[int] = field(default_factory=set[int])
     parts: dict[int, str] = field(default_factory=dict[int, str])
     packed: dict[int, dict[str, Range]] = field(default_factory=dict[int, dict[str, Range]])
-    streams: list[int] = field(default_factory=list[int])
+    streams: list[Stream] = field(default_factory=list[Stream])
+    unknown: dict[int, str] = field(default_factory=dict[int, str])
+    doubts: dict[int, str] = field(default_factory=dict[int, str])
+    cells: dict[int, str] = field(default_factory=dict[int, str])
+    values: dict[int, int] = field(default_factory=dict[int, int])
     adapters: set[int] = field(default_factory=set[int])
     adapted: set[int] = field(default_factory=set[int])
 

@@ -3,25 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from math import prod
 
 from goodinit.dataflow.graph import Graph
 from goodinit.dataflow.nodes import Node
 
 __all__ = [
     "back_to_contractions",
+    "between",
+    "is_gate",
     "is_normalized",
     "is_pass",
+    "is_slice",
+    "is_squash",
     "leads_to",
     "passed_before",
     "reaches",
     "root",
     "share_input",
     "signals_of",
+    "skip_chain",
     "walk_back",
     "walk_forward",
 ]
 
 _PASS = frozenset(("view", "cast", "pointwise", "norm", "pool"))
+_SHARES = frozenset(("sigmoid", "hardsigmoid", "expit", "softmax"))  # numbers between 0 and 1
 
 # x.pow(2).mean(-1).add(eps).rsqrt() is four calls, and casts between them four more. A factor that
 # took more is not recognized as one over a norm, so its parameter is a scale instead of a norm's.
@@ -30,9 +37,12 @@ CALLS_IN_A_NORM = 8
 
 def is_pass(node: Node) -> bool:
     """Whether one signal goes through: reshaped, normalized, pooled, shifted or scaled."""
-    if node.role in _PASS:
+    if node.role in _PASS and node.function != "lerp":
         return True
-    return node.role in ("add", "mul") and len({value.node for value in node.signals}) == 1
+    return (
+        node.role in ("add", "mul", "pointwise")
+        and len({value.node for value in node.signals}) == 1
+    )
 
 
 def signals_of(node: Node) -> Iterable[int]:
@@ -53,6 +63,56 @@ def passed_before(graph: Graph, index: int) -> Iterator[int]:
     while is_pass(node) and node.signals:
         node = graph.nodes[node.signals[0].node]
         yield node.index
+
+
+def skip_chain(graph: Graph, index: int) -> Iterator[int]:
+    """Yield a node and what came before it, while it passes, is picked from or shut by a gate.
+
+    Tensors that no input goes into count as well: a latent array is a stream from its parameter.
+    """
+    before: int | None = index
+    while before is not None:
+        yield before
+        before = _skipped(graph, graph.nodes[before])
+
+
+def _skipped(graph: Graph, node: Node) -> int | None:
+    signals = node.signals
+    if node.role == "pick" or (is_pass(node) and not signals):
+        return node.operands[0].node if node.operands else None
+    if is_pass(node):
+        return signals[0].node
+    if node.role == "mul" and len(signals) == 2:
+        kept = [v.node for v in signals if not is_squash(graph, v.node)]
+        return kept[0] if len(kept) == 1 else None
+    return None
+
+
+def is_squash(graph: Graph, index: int) -> bool:
+    """Whether a signal is a share between 0 and 1, or 1 minus such a share."""
+    return graph.nodes[root(graph, index)].function in _SHARES
+
+
+def is_slice(graph: Graph, node: Node) -> bool:
+    """Whether a node takes a part of one tensor."""
+    if node.role not in ("view", "pick") or not node.inputs:
+        return False
+    return prod(node.shape) < prod(graph.nodes[node.inputs[0]].shape)
+
+
+def between(graph: Graph, source: int, targets: Iterable[int]) -> tuple[set[int], int]:
+    """Return the nodes on all paths from one node to later ones, and how many were looked at."""
+    stack, visited = list(targets), set[int]()
+    while stack:
+        index = stack.pop()
+        if index > source and index not in visited:
+            visited.add(index)
+            stack += graph.nodes[index].inputs
+    on_paths = {source}
+    for index in sorted(visited):
+        if not on_paths.isdisjoint(graph.nodes[index].inputs):
+            on_paths.add(index)
+    return on_paths, len(visited)
 
 
 def share_input(graph: Graph, a: int, b: int) -> bool:
@@ -123,7 +183,7 @@ def back_to_contractions(graph: Graph, index: int, floor: int = -1) -> list[Node
         if node.role == "attention":
             return before[2:3] or before
         if node.role in ("mul", "contract") and len(before) > 1:
-            return [i for i in before if not _is_gate(graph, i)] or before
+            return [i for i in before if not is_gate(graph, i)] or before
         if node.role == "pick":
             return before[:1]
         return before
@@ -131,7 +191,7 @@ def back_to_contractions(graph: Graph, index: int, floor: int = -1) -> list[Node
     return [node for node in walk_back(graph, [index], follow, floor) if node.weights]
 
 
-def _is_gate(graph: Graph, index: int) -> bool:
+def is_gate(graph: Graph, index: int) -> bool:
     """Whether a factor is a score: picked, placed and summed, but with no weight behind it."""
     ends = ("activation", "softmax", "choose")
 

@@ -1,0 +1,344 @@
+"""Residual sums in many spellings: which weights end a branch, by hand."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+
+from goodinit.anatomy import read
+
+X = torch.randn(2, 5, 8)
+
+
+class Net(nn.Module):
+    """``Net(f, a=(8, 8))``: raw parameters, and a function of them and the inputs."""
+
+    def __init__(self, function, **shapes):
+        super().__init__()
+        self.function = function
+        for name, shape in shapes.items():
+            setattr(self, name, nn.Parameter(torch.randn(shape)))
+
+    def forward(self, *inputs):
+        return self.function(self, *inputs)
+
+
+def facets(function, names="abcde", inputs=(X,), **shapes):
+    sizes = {**dict.fromkeys(names, (8, 8)), "o": (8, 3), **shapes}
+    rows = read(Net(function, **sizes), inputs).rows
+    return {row.name: row.facets for row in rows}
+
+
+def ends(found):
+    return "".join(name for name, one in found.items() if one.ends_residual)
+
+
+def norm(x):
+    return functional.layer_norm(x, x.shape[-1:])
+
+
+def attend(q, k, v):
+    return functional.scaled_dot_product_attention(q, k, v)
+
+
+def mlp(x, a, b):
+    return functional.gelu(x @ a) @ b
+
+
+def parallel(m, x):  # GPT-J, NeoX, PaLM, Phi, Falcon
+    h = norm(x)
+    return (x + attend(h @ m.a, h, h) @ m.b + mlp(h, m.c, m.d)) @ m.o
+
+
+def parallel_the_other_way(m, x):
+    h = norm(x)
+    return (attend(h @ m.a, h, h) @ m.b + mlp(h, m.c, m.d) + x) @ m.o
+
+
+def two_norms(m, x):  # NeoX
+    y = attend(norm(x) @ m.a, x, x) @ m.b
+    z = mlp(norm(x * 2), m.c, m.d)
+    return (z + y + x) @ m.o
+
+
+def python_sum(m, x):
+    return sum([x, norm(x) @ m.b, mlp(norm(x), m.c, m.d)]) @ m.o
+
+
+def stack_sum(m, x):
+    return torch.stack([x, norm(x) @ m.b, mlp(norm(x), m.c, m.d)]).sum(0) @ m.o
+
+
+def stack_mean(m, x):
+    return torch.stack((x, norm(x) @ m.b, mlp(norm(x), m.c, m.d)), -1).mean(-1) @ m.o
+
+
+def einsum_sum(m, x):
+    branches = [x, norm(x) @ m.b, mlp(norm(x), m.c, m.d)]
+    return torch.einsum("nbtd->btd", torch.stack(branches)) @ m.o
+
+
+def einsum_weighted(m, x):
+    branches = torch.stack([x, norm(x) @ m.b, mlp(norm(x), m.c, m.d)])
+    return torch.einsum("n,nbtd->btd", m.w, branches) @ m.o
+
+
+def stacked_times_weights(m, x):
+    branches = torch.stack([x, norm(x) @ m.b, mlp(norm(x), m.c, m.d)])
+    return (branches * m.w[:, None, None, None]).sum(0) @ m.o
+
+
+def in_place(m, x):
+    x = norm(x)
+    y = norm(x) @ m.b
+    z = mlp(norm(x), m.c, m.d)
+    x = x.clone()
+    x.add_(y)
+    x += z
+    return x @ m.o
+
+
+SPELLINGS = (
+    parallel, parallel_the_other_way, two_norms, python_sum, stack_sum, stack_mean, einsum_sum,
+    einsum_weighted, stacked_times_weights, in_place,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("function", SPELLINGS, ids=lambda f: f.__name__)
+def test_both_of_two_parallel_branches_end(function):
+    extra = {"w": (3,)} if "weight" in function.__name__ else {}
+    found = facets(function, "abcd", **extra)
+    assert ends(found) == "bd"
+    assert [found[n].part for n in "bd"] == ["out", "out"]
+
+
+ONE = {  # spelling of a sum of x and f(x) = gelu(norm(x) @ a) @ b
+    "scaled branch": lambda m, x, f: x + 0.1 * f(x),
+    "learned scale": lambda m, x, f: x + m.s * f(x),
+    "scaled sum": lambda m, x, f: (x + f(x)) * 2**-0.5,
+    "divided sum": lambda m, x, f: (x + f(x)) / 2**0.5,
+    "weighted": lambda m, x, f: 0.9 * x + 0.1 * f(x),
+    "alpha": lambda m, x, f: torch.add(x, f(x), alpha=0.3),
+    "minus": lambda m, x, f: x - f(x),
+    "lerp": lambda m, x, f: torch.lerp(x, f(x), 0.3),
+    "lerp the other way": lambda m, x, f: torch.lerp(f(x), x, 0.3),
+    "addcmul": lambda m, x, f: torch.addcmul(x, f(x), m.s),
+    "addcdiv": lambda m, x, f: torch.addcdiv(x, f(x), torch.full_like(x, 3.0)),
+    "ReZero": lambda m, x, f: x + m.z * f(x),
+    "tanh gate": lambda m, x, f: x + torch.tanh(m.z) * f(x),
+    "post norm": lambda m, x, f: norm(x + f(x)),
+    "sandwich": lambda m, x, f: x + norm(f(norm(x))) * m.s,
+    "DeepNorm": lambda m, x, f: norm(x * 1.7 + f(x)),
+    "dropped": lambda m, x, f: x + functional.dropout(f(x), 0.1),
+    "stochastic depth": lambda m, x, f: x + f(x) * torch.rand(2, 1, 1).bernoulli_(0.5),
+    "in slices": lambda m, x, f: x[:, -1:] + f(x[:, -1:]),
+    "cropped": lambda m, x, f: x[:, 1:] + f(x)[:, 1:],
+    "by position": lambda m, x, f: x.index_add(1, torch.tensor([0, 2]), f(x[:, [0, 2]])),
+    "scattered": lambda m, x, f: x.scatter_add(
+        1, torch.tensor([0, 2])[None, :, None].expand(2, 2, 8), f(x[:, [0, 2]])
+    ),
+    "accumulated": lambda m, x, f: x.index_put(
+        (torch.arange(2)[:, None], torch.tensor([0, 2])), f(x[:, [0, 2]]), accumulate=True
+    ),
+    "added to a part": lambda m, x, f: add_to_a_part(x, f),
+    "set to a part": lambda m, x, f: set_a_part(x, f),
+    "highway": lambda m, x, f: (1 - torch.sigmoid(x @ m.g)) * x + torch.sigmoid(x @ m.g) * f(x),
+    "highway by one gate": lambda m, x, f: highway(x, f(x), torch.sigmoid(x @ m.g)),
+    "highway by lerp": lambda m, x, f: torch.lerp(x, f(x), torch.sigmoid(x @ m.g)),
+    "gated branch": lambda m, x, f: x + torch.sigmoid(x @ m.g) * f(x),
+    "excited": lambda m, x, f: x + (y := f(x)) * torch.sigmoid(y.mean(1, keepdim=True) @ m.g),
+    "accumulated from zeros": lambda m, x, f: (
+        x + torch.zeros_like(x).index_add(1, torch.arange(5), f(x))
+    ),
+}
+
+
+def add_to_a_part(x, f):
+    x = x.clone()
+    y = f(x)
+    x[:, 1:] += y[:, 1:]
+    return x
+
+
+def set_a_part(x, f):
+    x = x.clone()
+    x[:, [0, 2]] = x[:, [0, 2]] + f(x[:, [0, 2]])
+    return x
+
+
+def highway(x, y, gate):
+    return gate * y + (1 - gate) * x
+
+
+@pytest.mark.parametrize("form", ONE)
+def test_one_branch_ends(form):
+    def run(m, x):
+        x = norm(x)
+        return ONE[form](m, x, lambda y: functional.gelu(norm(y) @ m.a) @ m.b) @ m.o
+
+    found = facets(run, "abg", s=(8,), z=())
+    assert ends(found) == "b"
+    assert found["b"].part == "out"
+    assert found["a"].ends_residual is False
+
+
+@pytest.mark.parametrize("form", ["addmm", "baddbmm", "addbmm"])
+def test_a_product_added_to_the_stream_by_one_call(form):
+    def run(m, x):
+        h = functional.gelu(norm(x) @ m.a)
+        if form == "addmm":
+            return torch.addmm(x[0], h[0], m.b) @ m.o
+        if form == "addbmm":
+            return torch.addbmm(x[0], h[:1], m.b[None]) @ m.o
+        return torch.baddbmm(x, h, m.b.expand(2, 8, 8)) @ m.o
+
+    assert ends(facets(run, "ab")) == "b"
+
+
+def test_two_layers_by_addmm():
+    def run(m, x):
+        for a, b in ((m.a, m.b), (m.c, m.d)):
+            x = torch.addmm(x, functional.gelu(norm(x) @ a), b)
+        return x @ m.o
+
+    assert ends(facets(run, "abcd", inputs=(X[0],))) == "bd"
+
+
+def test_a_bias_added_by_addmm_is_no_stream():
+    def run(m, x):
+        x = functional.relu(torch.addmm(m.p, x, m.a))
+        return torch.addmm(m.q, x, m.b)
+
+    assert ends(facets(run, "ab", inputs=(X[0],), p=(8,), q=(8,))) == ""
+
+
+def test_gated_like_a_gru():
+    """GTrXL: x' = (1 - z) x + z tanh(y Wg + (r x) Ug)."""
+
+    def run(m, x):
+        y = functional.gelu(norm(x) @ m.a) @ m.b
+        r, z = torch.sigmoid(y @ m.c + x @ m.d), torch.sigmoid(y @ m.e + x @ m.f)
+        new = torch.tanh(y @ m.g + (r * x) @ m.h)
+        return ((1 - z) * x + z * new) @ m.o
+
+    assert ends(facets(run, "abcdefgh")) == "gh"
+
+
+# Latents: a stream that starts from a parameter.
+
+
+@pytest.mark.parametrize(
+    "start",
+    [
+        lambda p: p.expand(2, 4, 8),
+        lambda p: p.repeat(2, 1, 1),
+        lambda p: p[None].expand(2, -1, -1),
+        lambda p: p.unsqueeze(0).repeat_interleave(2, 0),
+        lambda p: p,
+    ],
+)
+def test_latents_are_a_stream(start):
+    def run(m, x):
+        z = start(m.p)
+        z = z + attend((norm(z) @ m.a).expand(2, 4, 8), x @ m.b, x @ m.c) @ m.d
+        z = z + functional.gelu(norm(z) @ m.e) @ m.f
+        return z @ m.o
+
+    assert ends(facets(run, "abcdef", p=(4, 8))) == "df"
+
+
+# Weights that end no branch.
+
+
+def test_modulation_ends_nothing():
+    """DiT's adaLN: shift, scale and gate come from a condition."""
+
+    def run(m, x, c):
+        c = functional.silu(c)
+        shift, scale, gate, shift2, scale2, gate2 = (c @ m.w).chunk(6, -1)
+        h = norm(x) * (1 + scale[:, None]) + shift[:, None]
+        x = x + gate[:, None] * (attend(h @ m.a, h, h) @ m.b)
+        h = norm(x) * (1 + scale2[:, None]) + shift2[:, None]
+        x = x + gate2[:, None] * (functional.gelu(h @ m.c) @ m.d)
+        return x @ m.o
+
+    found = facets(run, "abcd", (X, torch.randn(2, 8)), w=(8, 48))
+    assert ends(found) == "bd"
+    assert found["w"].ends_residual is False
+
+
+@pytest.mark.parametrize("last", [False, True])
+def test_film_ends_nothing(last):
+    def run(m, x, c):
+        gamma, beta = c @ m.a, c @ m.b
+        h = norm(x) @ m.c
+        if last:
+            return (x + gamma[:, None] * (functional.relu(h) @ m.d) + beta[:, None]) @ m.o
+        return (x + functional.relu(gamma[:, None] * h + beta[:, None]) @ m.d) @ m.o
+
+    assert ends(facets(run, "abcd", (X, torch.randn(2, 8)))) == "d"
+
+
+def test_a_time_embedding_in_a_block_ends_nothing():
+    """A diffusion UNet's block, with and without a projected skip."""
+
+    def run(m, x, t):
+        h = functional.silu(norm(x)) @ m.a
+        h = h + (functional.silu(t) @ m.b)[:, None]
+        x = x + functional.silu(norm(h)) @ m.c
+        h = functional.silu(norm(x)) @ m.d + (functional.silu(t) @ m.e)[:, None]
+        return (x @ m.s + functional.silu(norm(h)) @ m.f) @ m.o
+
+    assert ends(facets(run, "abcdef", (X, torch.randn(2, 8)), s=(8, 8))) == "cf"
+
+
+@pytest.mark.parametrize("place", ["before", "after", "both"])
+def test_talking_heads_end_nothing(place):
+    def run(m, x):
+        q, k, v = (t.unflatten(-1, (4, 2)).transpose(1, 2) for t in (x @ m.a, x @ m.b, x @ m.c))
+        s = q @ k.transpose(-1, -2)
+        if place != "after":
+            s = s + torch.einsum("hg,bhij->bgij", m.t, s)
+        s = s.softmax(-1)
+        if place != "before":
+            s = s + torch.einsum("hg,bhij->bgij", m.u, s)
+        return (x + (s @ v).transpose(1, 2).flatten(2) @ m.d) @ m.o
+
+    found = facets(run, "abcd", t=(4, 4), u=(4, 4))
+    assert ends(found) == "d"
+
+
+def test_a_stack_with_its_input_injected_ends_nothing():
+    """ARMA: h' = relu(A h W + x V), with x the same in each layer."""
+
+    def run(m, x, adjacency):
+        h = functional.relu(adjacency @ (x @ m.a) + x @ m.b)
+        h = functional.relu(adjacency @ (h @ m.c) + x @ m.d)
+        h = functional.relu(adjacency @ (h @ m.e) + x @ m.f)
+        return h @ m.o
+
+    assert ends(facets(run, "abcdef", (X[0], torch.rand(5, 5)))) == ""
+
+
+def test_parts_of_attention_are_no_ends_without_a_projection():
+    """The values alone are added, whatever else the scores were made of."""
+
+    def run(m, x):
+        q, k, v = x @ m.a, x @ m.b, x @ m.c
+        s = (q @ k.transpose(-1, -2) + (x @ m.d) @ m.e).softmax(-1)
+        return (x + s @ v) @ m.o
+
+    assert ends(facets(run, "abcd", e=(8, 5))) == "c"
+
+
+def test_a_long_chain_of_sums_takes_time_in_proportion():
+    """Each sum could skip all that came before: the search has a bound for the whole graph."""
+
+    def run(m, x, h):
+        for _ in range(1500):
+            h = torch.tanh(x @ m.b + h) * 1.01
+        return h @ m.o
+
+    assert ends(facets(run, "ab", (X, X.clone()))) == ""
