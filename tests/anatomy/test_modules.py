@@ -12,8 +12,9 @@ from torch import nn
 from torch.nn.init import _calculate_fan_in_and_fan_out as torch_fans
 from torch.nn.utils import parametrizations, spectral_norm, weight_norm
 
-from goodinit.anatomy.modules import activation_name, describe, describe_children, guess
+from goodinit.anatomy.modules import activation_name, describe, describe_children
 from goodinit.anatomy.rows import KINDS, PARTS, Row
+from goodinit.anatomy.shapes import Siblings, guess
 from goodinit.schemes.gains import NONLINEARITIES
 
 few = settings(max_examples=15, deadline=None, derandomize=True)
@@ -375,7 +376,7 @@ def test_an_activations_name_computes_the_same(module):
 
 def _guessed(module=None, **shapes):
     own = {name: torch.empty(shape, device="meta") for name, shape in shapes.items()}
-    told = {name: guess(module or nn.Module(), name, own[name], own) for name in own}
+    told = {name: guess(module or nn.Module(), name, Siblings(own)) for name in own}
     assert all(facets.guessed and facets.evidence == "shape" for facets in told.values())
     return told
 
@@ -435,7 +436,7 @@ def test_other_guesses():
         ("other", "weight", None),
     ]
     whole = torch.zeros(3, 3, dtype=torch.long)
-    assert guess(nn.Module(), "a", whole, {"a": whole}).kind == "other"
+    assert guess(nn.Module(), "a", Siblings({"a": whole})).kind == "other"
 
 
 @few

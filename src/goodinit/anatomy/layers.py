@@ -9,9 +9,9 @@ modules each weight is a layer, or, if it has a residual stream, every two branc
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import islice, pairwise
+from itertools import pairwise
 
 from torch import nn
 
@@ -37,7 +37,7 @@ class Layers:
     """Layer numbers.
 
     Attributes:
-        paths: path of a layer -> (its number, how many its stack has).
+        paths: path of a layer, or of a module in it -> (its number, how many its stack has).
         params: number of a parameter -> the same, where each weight is a layer.
         depth: of the deepest stack; None where there is none.
     """
@@ -50,11 +50,7 @@ class Layers:
         """Return (layer, depth) of a parameter held by the module at this path."""
         if param in self.params:
             return self.params[param]
-        while path:
-            if path in self.paths:
-                return self.paths[path]
-            path = _stem(path)
-        return None, self.depth
+        return self.paths.get(path, (None, self.depth))
 
 
 def layers_by_flow(
@@ -79,15 +75,16 @@ def layers_by_flow(
 
     adding = {graph.nodes[stream.node].path for stream in sums}
     members = _members(order, modules, in_a_row)
-    inside = {path for path in members if _above(path, adding & members)}
+    inside = members & _above(modules, adding & members).keys()
     # Nor is a row what a layer holds by name: its self-attention and its cross-attention.
-    held = {path for path in members if not isinstance(modules[_stem(path)], _ROWS)}
-    inside |= {path for path in held if _above(path, members)}
+    held = {path for path in members if not _is_listed(path, modules)}
+    inside |= held & _above(modules, members).keys()
     members -= inside
-    stages = {above for path in members if (above := _above(path, members))}
-    layers = [path for path in order if path in members - stages]
+    above = _above(modules, members)
+    stages = {above[path] for path in members if path in above}
+    layers = [path for path in order if path in members and path not in stages]
     if layers:
-        return _numbered(layers, follows)
+        return _numbered(layers, follows, modules)
     if sums:  # blocks that aren't modules; a layer adds two branches, as a transformer's does
         branches = sum(stream.branches for stream in sums if not stream.again)
         return Layers(depth=(branches + 1) // 2)
@@ -97,19 +94,14 @@ def layers_by_flow(
 def layers_by_type(modules: Mapping[str, nn.Module]) -> Layers:
     """Return the layers that the tree of modules suggests: siblings in a container."""
     order = list(modules)
-    members = {
-        path
-        for path in _members(order, modules, lambda _: True)
-        if isinstance(modules[_stem(path)], _ROWS)
-    }
+    members = {p for p in _members(order, modules, lambda _: True) if _is_listed(p, modules)}
+    above = _above(modules, members)
     # A row directly below makes a stage (stage.blocks); one further down is of experts.
-    stages = {
-        above
-        for path in members
-        if (above := _above(path, members)) and above == _stem(_stem(path))
-    }
-    layers = [p for p in order if p in members - stages and not _above(p, members - stages)]
-    return _numbered(layers, lambda _path, _before: True) if layers else Layers()
+    stages = {above[p] for p in members if p in above and above[p] == _stem(_stem(p))}
+    members -= stages
+    inside = _above(modules, members)
+    layers = [path for path in order if path in members and path not in inside]
+    return _numbered(layers, lambda _path, _before: True, modules) if layers else Layers()
 
 
 def _members(
@@ -120,7 +112,7 @@ def _members(
     A class that comes in rows counts also where it is alone: a stage of one block. So does
     another class within a container of such a row: the block that halves the resolution.
     """
-    composite = {path for path, module in modules.items() if path and _is_composite(module)}
+    composite = _composites(modules)
     groups: defaultdict[tuple[str, type], list[str]] = defaultdict(list)
     for path in order:
         if path in composite:
@@ -139,14 +131,28 @@ def _members(
     }
 
 
-def _is_composite(module: nn.Module) -> bool:
-    if isinstance(module, _CONTAINERS) or not module._modules:
-        return False
-    matrices = (parameter for parameter in module.parameters() if parameter.dim() > 1)
-    return len(list(islice(matrices, 2))) > 1
+def _composites(modules: Mapping[str, nn.Module]) -> set[str]:
+    """Return the paths of modules with children and more than one matrix, but of no container."""
+    known: dict[int, list[int]] = {}  # of each module, ids of its first two matrices
+
+    def matrices(module: nn.Module) -> list[int]:
+        if id(module) not in known:
+            known[id(module)] = []  # for one that contains itself
+            found = [id(p) for p in module._parameters.values() if p is not None and p.dim() > 1]
+            for child in module._modules.values():
+                found += [] if child is None else matrices(child)
+            known[id(module)] = list(dict.fromkeys(found))[:2]
+        return known[id(module)]
+
+    # From the leaves upward: a module finds its children's answers.
+    upward = [(path, module, matrices(module)) for path, module in reversed([*modules.items()])]
+    several = {path for path, module, found in upward if found[1:] and module._modules and path}
+    return {path for path in several if not isinstance(modules[path], _CONTAINERS)}
 
 
-def _numbered(layers: Sequence[str], follows: Callable[[str, str], bool]) -> Layers:
+def _numbered(
+    layers: Sequence[str], follows: Callable[[str, str], bool], modules: Mapping[str, nn.Module]
+) -> Layers:
     """Number layers along their stacks: an encoder's and a decoder's are two."""
     number: dict[str, int] = {}
     stack: dict[str, str] = {}
@@ -159,7 +165,9 @@ def _numbered(layers: Sequence[str], follows: Callable[[str, str], bool]) -> Lay
     for path, first in stack.items():
         depth[first] = max(depth[first], number[path] + 1)
     places: dict[str, Place] = {p: (number[p], depth[stack[p]]) for p in layers}
-    return Layers(places, depth=max(depth.values()))
+    above = _above(modules, set(places))
+    inside = {path: places[layer] for path, layer in above.items() if path not in places}
+    return Layers(places | inside, depth=max(depth.values()))
 
 
 def _each_weight(graph: Graph) -> Layers:
@@ -177,9 +185,17 @@ def _stem(path: str) -> str:
     return path.rpartition(".")[0]
 
 
-def _above(path: str, among: set[str]) -> str | None:
-    while path:
-        path = _stem(path)
-        if path in among:
-            return path
-    return None
+def _is_listed(path: str, modules: Mapping[str, nn.Module]) -> bool:
+    return isinstance(modules.get(_stem(path)), _ROWS)
+
+
+def _above(paths: Iterable[str], among: set[str]) -> dict[str, str]:
+    """Return the nearest of some paths above each path that has one; parents come first."""
+    found: dict[str, str] = {}
+    for path in paths:
+        stem = _stem(path)
+        if stem in among and path:
+            found[path] = stem
+        elif stem in found:
+            found[path] = found[stem]
+    return found

@@ -1,9 +1,9 @@
-"""What module types say about parameters, and what can be guessed from a shape.
+"""What module types say about parameters.
 
-Three sources, each weaker than the next above it in the model: a module's own type
-(``describe``), the type of a module above it (``describe_children``), and, where no type is
-known, the shape (``guess``). A data flow, where there is one, knows more than any of them.
-No attribute name that a user could choose plays a part.
+Two sources: a module's own type (``describe``), and the type of a module above it
+(``describe_children``). Where no type is known, ``shapes.guess`` guesses from the shape. A data
+flow, where there is one, knows more than any of them. No attribute name that a user could choose
+plays a part.
 """
 
 from __future__ import annotations
@@ -12,18 +12,18 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import cache
-from typing import Any, TypedDict
+from typing import Any, TypedDict, cast
 
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 from torch.nn.utils import parametrize
 
-from goodinit.anatomy.names import walk
+from goodinit.anatomy.names import join
 from goodinit.anatomy.rows import Block, Facets
 from goodinit.dataflow.activations import activation_name
 from goodinit.schemes.fans import Layout
 
-__all__ = ["ChildFacts", "describe", "describe_children", "guess"]
+__all__ = ["ChildFacts", "describe", "describe_children", "flattened", "runs_in_a_row"]
 
 MATRIX = Layout(outputs=(0,), inputs=(1,))
 TABLE = Layout(outputs=(1,), inputs=(0,), lookup=True)
@@ -32,11 +32,6 @@ GATES = (
     ((nn.GRU, nn.GRUCell), ("reset", "update", "new")),
 )
 QKV = ("q", "k", "v")
-
-# Up to these sizes the trailing axes of a raw tensor are taken for a kernel's window. Published
-# kernels reach 7 along one axis (of three axes, stacked matrices are the rule) and 31 along two
-# (RepLKNet, Ding et al., 2022). What is larger is a stack of matrices, or unknown.
-WINDOW_1D, WINDOW = 7, 32
 
 
 class ChildFacts(TypedDict, total=False):
@@ -108,57 +103,6 @@ def describe_children(module: nn.Module) -> dict[str, ChildFacts]:
     """
     cls = _nearest_class(module, _CHILDREN)
     return {} if cls is None else _CHILDREN[cls](module)
-
-
-def guess(module: nn.Module, attr: str, tensor: Tensor, siblings: Mapping[str, Tensor]) -> Facets:
-    """Guess what a raw parameter of an unknown module is, by its shape.
-
-    ====================  =================================================================
-    shape                 taken for
-    ====================  =================================================================
-    [n]                   the bias of a sibling with n outputs; else, in a class with "norm"
-                          in its name, the norm's weight (the first) and bias (the second)
-    [n, m]                a linear weight [out, in]; the biases of stacked matrices [n, m, .],
-                          if all stacks of the module have such
-    [1, .., 1, d]         a learned token
-    [1, n, .., d]         a table of positions
-    [n, m, k], k <= 7     a convolution's kernel [out, in, k]
-    [n, m, j, k], <= 32   likewise, also in three dimensions
-    [e, n, m]             e stacked matrices (experts) [out, in], each a block
-    anything else         other: no axes, not floating, per channel, one number
-    ====================  =================================================================
-
-    Matrices are stored in both orders: [out, in] for ``F.linear``, [in, out] for ``x @ w``,
-    ``bmm`` and Hugging Face's Conv1D. The first is assumed unless a sibling contradicts it:
-
-    - of two stacked matrices [e, d, 2h] and [e, h, d], the first has two projections side by
-      side (gate and value), so that 2h is its output and the order is [in, out];
-    - a bias, those registered next after the matrix first, that fits the last axis only.
-
-    A plan marks what was guessed. With inputs the data flow decides instead.
-
-    Args:
-        module: the module that holds it; only the name of its class is looked at.
-        attr: which of the siblings it is; the name itself means nothing.
-        tensor: the parameter.
-        siblings: the module's own parameters in registration order; itself may be among them.
-
-    Returns:
-        Facets with ``guessed=True`` and ``evidence="shape"``.
-
-    Example:
-        Hugging Face's Conv1D, which multiplies from the right:
-
-        >>> import torch
-        >>> own = {"weight": torch.empty(20, 60), "bias": torch.empty(60)}
-        >>> guess(nn.Module(), "weight", own["weight"], own).layout.fans((20, 60))
-        (20, 60)
-    """
-    facets = Facets()
-    if tensor.is_floating_point() and tensor.dim():
-        shapes = {name: tuple(t.shape) for name, t in siblings.items() if t.is_floating_point()}
-        facets = _guess(type(module).__name__, attr, {**shapes, attr: tuple(tensor.shape)})
-    return replace(facets, guessed=True, evidence="shape")
 
 
 # A module's own parameters, by its type.
@@ -340,7 +284,7 @@ def _layer_children(module: nn.Module) -> dict[str, ChildFacts]:
 def _sequential_children(module: nn.Sequential) -> dict[str, ChildFacts]:
     found: dict[str, ChildFacts] = {}
     waiting: str | None = None  # the weight whose activation hasn't come yet
-    for path, child in flattened(module, ""):
+    for path, child in flattened(module):
         name = activation_name(child)
         if waiting is not None and name is not None:
             found[waiting] = {"activation": name}
@@ -356,16 +300,26 @@ def _is_transparent(module: nn.Module) -> bool:
     return isinstance(module, nn.Identity) or not files.isdisjoint(_TRANSPARENT)
 
 
-def flattened(module: nn.Sequential, path: str) -> Iterator[tuple[str, nn.Module]]:
+def runs_in_a_row(module: nn.Module) -> bool:
+    """Whether a module is a Sequential that runs its children one after the other."""
+    forward = getattr(type(module), "forward", None)
+    return isinstance(module, nn.Sequential) and forward is vars(nn.Sequential)["forward"]
+
+
+def flattened(module: nn.Sequential) -> Iterator[tuple[str, nn.Module]]:
     """Yield what runs one after the other, (path, module), through nested Sequentials."""
-    if getattr(type(module), "forward", None) is not vars(nn.Sequential)["forward"]:
-        yield path.rstrip("."), module
-        return
-    for name, child in walk(module):
-        if isinstance(child, nn.Sequential) and name and "." not in name:
-            yield from flattened(child, f"{path}{name}.")
-        elif name and "." not in name:
-            yield f"{path}{name}", child
+    inside, waiting = set[int](), [("", cast("nn.Module", module), False)]
+    while waiting:
+        path, part, left = waiting.pop()
+        if left:
+            inside.discard(id(part))
+        elif not runs_in_a_row(part):
+            yield path, part
+        elif id(part) not in inside:  # else it contains itself
+            inside.add(id(part))
+            waiting.append((path, part, True))
+            children = [(n, child) for n, child in part._modules.items() if child is not None]
+            waiting += [(join(path, name), child, False) for name, child in reversed(children)]
 
 
 _CHILDREN: Mapping[type[nn.Module], Callable[[Any], dict[str, ChildFacts]]] = {
@@ -384,72 +338,3 @@ _TRANSPARENT = {
     )
 }
 """Files of torch whose modules let an activation behind them count for the weight before."""
-
-# Raw parameters, by shape.
-
-
-def _guess(owner: str, attr: str, shapes: Mapping[str, tuple[int, ...]]) -> Facets:
-    shape = shapes[attr]
-    biases: dict[tuple[int, ...], str] = {}  # shapes that siblings' biases would have
-    for name in shapes:
-        layout = None if name == attr else _guess_layout(name, shapes)
-        if layout is not None:
-            kind = "conv" if layout.window else "linear"
-            biases.setdefault(_bias_shape(shapes[name], layout), kind)
-    alone = any(len(bias) == len(shape) and bias not in shapes.values() for bias in biases)
-    if shape in biases and not (alone and len(shape) > 1):  # [experts, width] may be a router
-        return Facets(biases[shape], "bias")
-    if len(shape) == 1:
-        order = [name for name in shapes if len(shapes[name]) == 1].index(attr)
-        if "norm" in owner.lower() and order < 2:
-            return _NORM["bias" if order else "weight"]
-        return Facets()
-    if shape[0] == 1 < shape[-1]:  # broadcast over the batch
-        return Facets("token" if math.prod(shape) == shape[-1] else "position")
-    layout = _guess_layout(attr, shapes)
-    if layout is None:
-        return Facets()
-    if not layout.batch:
-        return Facets("conv" if layout.window else "linear", layout=layout)
-    inside = tuple((0, n) for n in shape[1:])
-    fans = layout.fans(shape)
-    experts = (Block(f"expert{e}", ((e, e + 1), *inside), *fans) for e in range(shape[0]))
-    return Facets("linear", layout=layout, blocks=tuple(experts))
-
-
-def _guess_layout(name: str, shapes: Mapping[str, tuple[int, ...]]) -> Layout | None:
-    """Return the axes of a tensor whose shape is that of a weight, None for any other."""
-    shape = shapes[name]
-    if len(shape) < 2 or shape[0] == 1:
-        return None
-    window = tuple(range(2, len(shape)))
-    if window and max(shape[2:]) <= (WINDOW_1D if len(shape) == 3 else WINDOW):
-        return Layout(outputs=(0,), inputs=(1,), window=window)
-    if len(shape) > 3:
-        return None
-    names = list(shapes)
-    at = names.index(name)
-    others = [shapes[other] for other in names[at + 1 :] + names[:at]]
-    rows, columns = len(shape) - 2, len(shape) - 1
-    out, into = (columns, rows) if _is_reversed(shape, others) else (rows, columns)
-    return Layout(outputs=(out,), inputs=(into,), batch=tuple(range(rows)))
-
-
-def _is_reversed(shape: tuple[int, ...], others: list[tuple[int, ...]]) -> bool:
-    """Whether the siblings of a matrix, or stack of them, show that it is [in, out]."""
-    *stack, n, m = shape
-    for other in others if stack else ():
-        if len(other) == len(shape) and other[0] == shape[0]:
-            a, b = other[-2:]
-            if (n, m) == (b, 2 * a) or (2 * n, m) == (b, a):
-                return True
-            if (n, m) == (2 * b, a) or (n, 2 * m) == (b, a):
-                return False
-    for other in others:
-        if other in ((*stack, n), (*stack, m)):
-            return other != (*stack, n)
-    return False
-
-
-def _bias_shape(shape: tuple[int, ...], layout: Layout) -> tuple[int, ...]:
-    return tuple(shape[axis] for axis in layout.batch + layout.outputs)

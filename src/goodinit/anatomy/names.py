@@ -102,6 +102,7 @@ def slots(model: nn.Module, prefix: str = "") -> list[Slot]:
         [('lm.0.weight', ('lm.1.weight',)), ('lm.1.bias', ())]
     """
     found: dict[object, Slot] = {}
+    again: dict[int, list[Slot]] = {}  # the first slot of a tensor -> its others
     for path, module in walk(model, prefix):
         for slot in _own(module, path):
             address = _address(slot)
@@ -114,28 +115,38 @@ def slots(model: nn.Module, prefix: str = "") -> list[Slot]:
             if first is not slot and address and not _alike(first.tensor, slot.tensor):
                 first = found.setdefault(_identity(slot), slot)  # a view of the same memory
             if first is not slot:
-                first.elsewhere += ((slot.owner, slot.attr),)
-                if slot.name != first.name:
-                    first.tied += (slot.name,)
+                again.setdefault(id(first), []).append(slot)
+    for first in found.values():
+        others = again.get(id(first), ())
+        first.elsewhere = tuple((slot.owner, slot.attr) for slot in others)
+        first.tied = tuple(slot.name for slot in others if slot.name != first.name)
     return list(found.values())
 
 
-def walk(
-    model: nn.Module, prefix: str = "", above: frozenset[int] = frozenset()
-) -> Iterator[tuple[str, nn.Module]]:
+def walk(model: nn.Module, prefix: str = "") -> Iterator[tuple[str, nn.Module]]:
     """Yield (dotted path, module) for every place in the tree, shared modules several times.
 
     >>> [path for path, _ in walk(nn.Sequential(nn.Sequential(nn.ReLU())))]
     ['', '0', '0.0']
     """
-    yield prefix, model
-    if not model._modules or id(model) in above:  # a module that contains itself
-        return
-    above |= {id(model)}
-    hidden = _hidden_level(model)
-    for name, child in model._modules.items():
-        if child is not None:
-            yield from walk(child, prefix if name == hidden else join(prefix, name), above)
+    # No recursion: modules nest deeper than Python's stack (a chain of blocks).
+    above, waiting = set[int](), [(prefix, model, False)]
+    while waiting:
+        path, module, left = waiting.pop()
+        if left:
+            above.discard(id(module))
+            continue
+        yield path, module
+        if not module._modules or id(module) in above:  # a module that contains itself
+            continue
+        above.add(id(module))
+        waiting.append((path, module, True))
+        hidden = _hidden_level(module)
+        waiting += [
+            (path if name == hidden else join(path, name), child, False)
+            for name, child in reversed(module._modules.items())
+            if child is not None
+        ]
 
 
 def join(path: str, name: str) -> str:

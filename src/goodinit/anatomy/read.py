@@ -10,9 +10,10 @@ from torch import Tensor, nn
 
 from goodinit.anatomy.facets import facets_from
 from goodinit.anatomy.layers import Layers, layers_by_flow, layers_by_type
-from goodinit.anatomy.modules import describe, describe_children, guess
+from goodinit.anatomy.modules import describe, describe_children, runs_in_a_row
 from goodinit.anatomy.names import Slot, join, slots, type_of, walk
 from goodinit.anatomy.rows import Facets, Row
+from goodinit.anatomy.shapes import Siblings, guess
 from goodinit.dataflow.graph import Graph
 from goodinit.trace import Inputs, tensors_in, trace
 
@@ -92,9 +93,10 @@ def _by_type(
 def _from_types(found: list[Slot], modules: Mapping[str, nn.Module]) -> list[Facets]:
     """Return each slot's facets by its module, the modules above it, or else its shape."""
     described: dict[int, dict[str, Facets]] = {}
-    siblings: defaultdict[int, dict[str, Tensor]] = defaultdict(dict)
+    own: defaultdict[int, dict[str, Tensor]] = defaultdict(dict)
     for slot in found:
-        siblings[id(slot.owner)][slot.attr] = slot.tensor
+        own[id(slot.owner)][slot.attr] = slot.tensor
+    siblings: dict[int, Siblings] = {}
     names = {name: n for n, slot in enumerate(found) for name in (slot.name, *slot.tied)}
     facets: list[Facets] = []
     for slot in found:
@@ -109,13 +111,23 @@ def _from_types(found: list[Slot], modules: Mapping[str, nn.Module]) -> list[Fac
         elif slot.buffer:
             facets.append(Facets(part="buffer", evidence="buffer"))
         else:
-            facets.append(guess(owner, slot.attr, slot.tensor, siblings[id(owner)]))
+            if id(owner) not in siblings:
+                siblings[id(owner)] = Siblings(own[id(owner)])
+            facets.append(guess(owner, slot.attr, siblings[id(owner)]))
     for path, module in sorted(modules.items(), key=lambda item: -item[0].count(".")):
+        if _is_within_a_row(path, module, modules):
+            continue  # what is above it says the same and more
         for name, changes in describe_children(module).items():
             number = names.get(join(path, name))
             if number is not None:
                 facets[number] = replace(facets[number], **changes)
     return facets
+
+
+def _is_within_a_row(path: str, module: nn.Module, modules: Mapping[str, nn.Module]) -> bool:
+    above, _, name = path.rpartition(".")
+    outer = modules.get(above) if path and runs_in_a_row(module) else None
+    return outer is not None and runs_in_a_row(outer) and outer._modules.get(name) is module
 
 
 def _expert_biases(found: list[Slot], facets: list[Facets]) -> list[Facets]:

@@ -139,7 +139,7 @@ def _in_order(
 ) -> Iterator[tuple[ParameterValues, str, ParameterValues]]:
     last: ParameterValues | None = None
     label = ""
-    for _, child in flattened(module, ""):
+    for _, child in flattened(module):
         weight = by_owner.get(id(child))
         name = activation_name(child)
         if weight is not None:

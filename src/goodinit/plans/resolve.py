@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from goodinit._common.text import several
-from goodinit.anatomy.names import Slot, type_of
+from goodinit.anatomy.names import Slot, type_of, walk
 from goodinit.anatomy.rows import Block, Row
 from goodinit.anatomy.writable import check_writable, fixes_scale, is_real, is_shard, normalizes
 from goodinit.errors import (
@@ -280,8 +280,8 @@ def _check_norm(
 
 def torch_laws(model: nn.Module) -> Default:
     """Return a function from a slot to torch's own law; an ``nn.Transformer`` above changes it."""
-    tops = [m for m in model.modules() if isinstance(m, nn.Transformer)]
-    inside = {id(m): (top,) for top in tops for m in top.modules()}
+    tops = [m for _, m in walk(model) if isinstance(m, nn.Transformer)]
+    inside = {id(m): (top,) for top in tops for _, m in walk(top)}
     return lambda slot: torch_default(slot.owner, slot.attr, inside.get(id(slot.owner), ()))
 
 
