@@ -9,6 +9,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+import goodinit as gi
 from goodinit.anatomy import read
 
 STEPS = (2, 5, 9)
@@ -224,3 +225,118 @@ def test_many_steps_take_time_in_proportion():
         rows_of(rnn, steps)
         taken.append(time.process_time() - start)
     assert taken[1] < 12 * taken[0]  # in proportion would be 4, and noise may triple it
+
+
+# Gates: which rows of a weight, and which bias, belong to which gate.
+
+
+def lstm(m, x):
+    h = c = zeros(x)
+    for t in range(x.shape[1]):
+        i, f, g, o = (m.U(x[:, t]) + m.W(h)).chunk(4, -1)
+        c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
+        h = torch.sigmoid(o) * torch.tanh(c)
+    return h
+
+
+def lstm_of_one_sigmoid(m, x):
+    h, c = zeros(x), zeros(x)
+    for t in range(x.shape[1]):
+        y = m.U(x[:, t]) + m.W(h)
+        shares, g = torch.sigmoid(y[:, : 3 * D]), torch.tanh(y[:, 3 * D :])
+        i, f, o = shares[:, :D], shares[:, D : 2 * D], shares[:, 2 * D :]
+        c = c * f + g * i
+        h = c.tanh() * o
+    return h
+
+
+def lstm_joined(m, x):
+    h, c = zeros(x), zeros(x)
+    for t in range(x.shape[1]):
+        f, i, o, g = m.W(torch.cat((x[:, t], h), 1)).split(D, -1)
+        c = f.sigmoid() * c + i.sigmoid() * g.tanh()
+        h = o.sigmoid() * c.tanh()
+    return h
+
+
+def lstm_apart(m, x):
+    h, c = zeros(x), zeros(x)
+    for now in x.unbind(1):
+        y = torch.cat([now, h], -1)
+        f, i, o = torch.sigmoid(m.F(y)), torch.sigmoid(m.I(y)), torch.sigmoid(m.O(y))
+        c = f * c + i * torch.tanh(m.G(y))
+        h = o * torch.tanh(c)
+    return h
+
+
+def gru(m, x):
+    h = zeros(x)
+    for t in range(x.shape[1]):
+        (a, b, c), (d, e, f) = m.U(x[:, t]).chunk(3, -1), m.W(h).chunk(3, -1)
+        r, z = torch.sigmoid(a + d), torch.sigmoid(b + e)
+        h = (1 - z) * torch.tanh(c + r * f) + z * h
+    return h
+
+
+def gru_apart(m, x):
+    h, u = zeros(x), m.U(x)
+    for t in range(x.shape[1]):
+        a, b, c = u[:, t].chunk(3, -1)
+        r, z = torch.sigmoid(a + m.R(h)), torch.sigmoid(b + m.Z(h))
+        h = h + z * (torch.tanh(c + m.N(r * h)) - h)
+    return h
+
+
+def gru_by_lerp(m, x):
+    h = zeros(x)
+    for t in range(x.shape[1]):
+        r, z = torch.sigmoid(m.U(x[:, t]) + m.W(h)).chunk(2, -1)
+        h = torch.lerp(h, torch.tanh(m.V(x[:, t]) + m.N(r * h)), z)
+    return h
+
+
+LSTM = ["in", "forget", "cell", "out"]
+GRU = ["reset", "update", "new"]
+# run, widths, names of the blocks of each weight, the bias that holds the forget gate
+GATES = {
+    "lstm": (lstm, {"U": 4 * D, "W": 4 * D}, {"U": LSTM, "W": LSTM}, ["U.bias"]),
+    "one sigmoid": (
+        lstm_of_one_sigmoid,
+        {"U": 4 * D, "W": 4 * D},
+        {"W": ["in", "forget", "out", "cell"]},
+        ["U.bias"],
+    ),
+    "joined": (lstm_joined, {"W": 4 * D}, {"W": ["forget", "in", "out", "cell"]}, ["W.bias"]),
+    "apart": (lstm_apart, dict.fromkeys("FIOG", D), {"F": [""], "G": [""]}, ["F.bias"]),
+    "gru": (gru, {"U": 3 * D, "W": 3 * D}, {"U": GRU, "W": GRU}, []),
+    "gru apart": (gru_apart, {"U": 3 * D, "R": D, "Z": D, "N": D}, {"U": GRU, "N": [""]}, []),
+    "lerp": (gru_by_lerp, {"U": 2 * D, "W": 2 * D, "V": D, "N": D}, {"W": GRU[:2]}, []),
+}
+
+
+@pytest.mark.parametrize("name", GATES)
+def test_gates_are_found(name):
+    run, widths, blocks, forget = GATES[name]
+    joined = run in (lstm_joined, lstm_apart)
+    inputs = dict.fromkeys(widths, 2 * D) if joined else {}
+    found = [rows_of(run, steps, widths, inputs=inputs) for steps in STEPS]
+    for rows in found:
+        assert answers(rows) == answers(found[0])
+        for key, row in rows.items():
+            assert row.facets.kind == "recurrent" or key.endswith("bias")
+            assert not row.facets.ends_residual
+            assert not row.facets.guessed, row.facets.doubt
+        for key, expected in blocks.items():
+            assert [block.name for block, _ in rows[f"{key}.weight"].sites()] == expected
+        biases = {key: row for key, row in rows.items() if key.endswith("bias")}
+        held = [k for k, r in biases.items() if "forget" in {b.name for b in r.facets.blocks}]
+        assert held == forget
+
+
+def test_forget_gates_start_open_once():
+    model = Cell(lstm, U=4 * D, W=4 * D)
+    gi.init_(model, "standard", inputs=torch.randn(3, 4, D), seed=0)
+    assert model.U.bias.view(4, D).mean(1).tolist() == [0, 1, 0, 0]
+    assert not model.W.bias.any()
+    for gate in model.W.weight.view(4, D, D):
+        assert torch.allclose(gate @ gate.T, torch.eye(D), atol=1e-5)

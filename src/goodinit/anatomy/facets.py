@@ -72,8 +72,8 @@ def facets_from(graph: Graph, outputs: Iterable[int], from_types: Sequence[Facet
             facets = replace(facets, guessed=True, doubt=doubt)
         if number in deltas:
             facets = replace(facets, kind="ssm")
-        if any(use.role == "contract" for use in uses):
-            facets = in_loops(roles, number, facets)
+        if any(use.role in ("contract", "add") for use in uses):
+            facets = in_loops(roles, number, facets, (graph.shapes.get(number) or (0,))[-1])
         found.append(facets)
     return Flow(found, roles.streams, _width(graph, roles))
 
@@ -206,7 +206,12 @@ def _deciding(graph: Graph, uses: Sequence[Use]) -> Use:
     A table of constants (sinusoids of positions) is one too, unless the product is used in the
     place of a layer's weight.
     """
-    first = max(uses, key=lambda use: (graph.nodes[use.node].live, -use.node))
+
+    def on_an_activation(use: Use) -> tuple[bool, bool, int]:
+        node = graph.nodes[use.node]
+        return node.live, bool(node.signals), -use.node  # no signal: a state of zeros
+
+    first = max(uses, key=on_an_activation)
     if first.origin.made and not graph.nodes[first.node].function.startswith(("linear", "conv")):
         for use in uses:
             if not use.origin.made and any(not v.params for v in graph.nodes[use.node].operands):

@@ -19,7 +19,7 @@ def mark_feed_forward(graph: Graph, roles: Roles) -> None:
             _mark_gate(graph, roles, node)
         elif node.function == "glu" and node.operands:
             for origin in node.operands[0].origins:
-                if origin.param is None:
+                if origin.param is None and graph.nodes[origin.node].weights:
                     start, stop = features_of(graph, origin)
                     half = (start + stop) // 2
                     roles.packed[origin.node] = {"in": (start, half), "gate": (half, stop)}
@@ -77,7 +77,7 @@ def _mark_gate(graph: Graph, roles: Roles, node: Node) -> None:
 def _weight_of(graph: Graph, value: Value) -> tuple[int, Range] | None:
     """Return the weight that a value is the output of, and which of its features it holds."""
     for origin in value.origins:
-        if origin.param is None:
+        if origin.param is None and graph.nodes[origin.node].weights:
             return origin.node, features_of(graph, origin)
     index = root(graph, value.node)
     node = graph.nodes[index]

@@ -11,7 +11,8 @@ from math import prod
 
 from goodinit.anatomy.attention import attentions, mark_projections, weights_after
 from goodinit.anatomy.feed_forward import mark_feed_forward
-from goodinit.anatomy.recurrence import find_loops, floors, mark_states
+from goodinit.anatomy.gates import mark_gates
+from goodinit.anatomy.recurrence import find_loops, first_steps, floors, mark_states
 from goodinit.anatomy.residuals import mark_residual_ends
 from goodinit.anatomy.roles import Roles
 from goodinit.dataflow.graph import Graph
@@ -48,6 +49,7 @@ def find_roles(graph: Graph, outputs: Iterable[int]) -> Roles:
         mark_projections(graph, roles, attention)
         for node in weights_after(graph, attention.result):
             roles.parts.setdefault(node.index, "out")
+    mark_gates(graph, roles, first_steps(roles, loops))
     for node in users:
         if _is_router(graph, node):
             roles.parts[node.index] = "router"

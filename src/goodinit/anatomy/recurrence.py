@@ -12,7 +12,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
-from goodinit.anatomy.roles import Roles, Stream
+from goodinit.anatomy.gates import blocks_of_bias
+from goodinit.anatomy.roles import Range, Roles, Stream
 from goodinit.anatomy.rows import Facets
 from goodinit.dataflow.graph import Graph
 from goodinit.dataflow.nodes import Node, Use
@@ -26,7 +27,7 @@ from goodinit.dataflow.traversal import (
     walk_forward,
 )
 
-__all__ = ["Loop", "find_loops", "floors", "in_loops", "mark_states"]
+__all__ = ["Loop", "find_loops", "first_steps", "floors", "in_loops", "mark_states"]
 
 ADDED_TO_ITSELF = "its output is added to the state that it reads: nobody knows how many steps"
 BENT = "its output is added to its own input, but bent before it is used again"
@@ -36,7 +37,7 @@ SHARED = "it ends a branch of each of several layers that share it: depth counts
 # Runge-Kutta method solves a driven equation. With more, a skip over a whole step is not found.
 USES_IN_A_STEP = 8
 
-_ELEMENTWISE = frozenset(("activation", "bend", "add", "mul", "join", "pick"))
+_ELEMENTWISE = frozenset(("activation", "bend", "pointwise", "add", "mul", "join", "pick"))
 
 
 @dataclass(slots=True)
@@ -138,9 +139,19 @@ def _adds_state(graph: Graph, loop: Loop, state: set[int]) -> bool:
         node = graph.nodes[index]
         if node.role == "add" and len(node.inputs) > 1:
             others = [i for i in node.inputs if i not in state]
-            if any(not before.isdisjoint(_unchanged(graph, i)) for i in others):
+            added = any(not before.isdisjoint(_unchanged(graph, i)) for i in others)
+            if added and not any(_replaces(graph, i, before) for i in node.inputs):
                 return True
     return False
+
+
+def _replaces(graph: Graph, index: int, before: set[int]) -> bool:
+    """Whether a term is a gate times what is new less the state: h + z * (new - h)."""
+    node = graph.nodes[index]
+    if node.role != "mul" or len(node.inputs) < 2:
+        return False
+    factors = [graph.nodes[i] for i in node.inputs]
+    return any(f.function == "sub" and not before.isdisjoint(f.inputs) for f in factors)
 
 
 def _unchanged(graph: Graph, index: int) -> Iterator[int]:
@@ -186,6 +197,17 @@ def mark_states(graph: Graph, roles: Roles, loops: Mapping[int, Loop]) -> None:
         for other in _beside(graph, loops[param]):
             roles.cells.setdefault(other, "in")
     _correct_ends(graph, roles, loops)
+
+
+def first_steps(roles: Roles, loops: Mapping[int, Loop]) -> list[Range]:
+    """Return the nodes of the first step of each cell, as ranges."""
+    found: list[Range] = []
+    for loop in sorted((loops[p] for p in roles.cells if p in loops), key=lambda one: one.first):
+        if found and loop.first < found[-1][1]:
+            found[-1] = found[-1][0], min(found[-1][1], loop.again)
+        else:
+            found.append((loop.first, loop.again))
+    return found
 
 
 def _gates(graph: Graph, loop: Loop, on_path: set[int]) -> bool:
@@ -256,12 +278,22 @@ def _correct_end(
             roles.unknown[param] = BENT
 
 
-def in_loops(roles: Roles, number: int, facets: Facets) -> Facets:
-    """Return a weight's facets with what is known of the loops that it is used in."""
+def in_loops(roles: Roles, number: int, facets: Facets, size: int) -> Facets:
+    """Return facets with what is known of the loops that a weight or bias is used in.
+
+    Args:
+        roles: of the model.
+        number: of the parameter.
+        facets: what is known of it otherwise.
+        size: its last axis' size.
+    """
     part = roles.cells.get(number)
     if part is not None and facets.kind in ("linear", "conv", "recurrent"):
         kind = "recurrent" if facets.kind == "linear" else facets.kind
         facets = replace(facets, kind=kind, part=part, ends_residual=False)
+    if number in roles.biases and facets.part == "bias":
+        blocks = blocks_of_bias(roles.biases[number], size)
+        return replace(facets, kind="recurrent", blocks=blocks)
     doubt = roles.doubts.get(number, "")
     if number in roles.unknown:
         facets, doubt = replace(facets, ends_residual=None), roles.unknown[number]

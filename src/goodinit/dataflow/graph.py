@@ -3,8 +3,8 @@
 ``Graph`` is the observer of a trace that anatomy needs. It keeps numbers and shapes, no tensor.
 Two kinds of origin are followed through views, copies and elementwise functions: a parameter
 (until it is used on an activation) and the output of a contraction (until it is mixed with
-another). So the graph knows of any operand which axes of which parameter it is, or which part of
-which projection's output.
+another: then the mixture is an origin of its own). So the graph knows of any operand which axes
+of which parameter it is, or which part of which projection's output.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from goodinit._common.torch_private import storage_key
 from goodinit.dataflow import geometry
 from goodinit.dataflow.activations import activation_call
 from goodinit.dataflow.functions import role_of
+from goodinit.dataflow.labels import labels_of
 from goodinit.dataflow.nodes import Node, Origin, Span, Value
 from goodinit.dataflow.uses import uses_of
 from goodinit.trace import Call, tensors_in
@@ -147,6 +148,8 @@ class Graph:
         node.tally = self._tally(node)
         node.uses = uses_of(self, node, call, tensors, values)
         node.weights = [use for use in node.uses if use.role == "contract"]
+        if node.role == "contract" and node.live and not node.weights:
+            node.labels = labels_of(call, tensors)
         if node.weights and call.function.startswith(("linear", "conv")):
             node.live = True  # a learned token that went through a layer is a signal
         memory = set(map(_storage, tensors))
@@ -256,14 +259,11 @@ class Graph:
         """Return the origins of a result that has memory of its own."""
         shape = tuple(result.shape)
         if node.role == "contract" and node.live:
-            if not node.weights:
-                return ()
-            axes = tuple((axis,) if size > 1 else () for axis, size in enumerate(shape))
-            return (Origin(None, node.index, axes, tuple((0, size) for size in shape)),)
+            return (_output_of(node, shape),)
         found: dict[tuple[int | None, int], tuple[int, Origin]] = {}
         for tensor, value in zip(tensors, values, strict=True):
             for origin in value.origins:
-                ends = node.role not in _CARRYING if origin.param is None else node.live
+                ends = not self._carries(node, origin) if origin.param is None else node.live
                 if ends and not _still_weight(node, call, tensor, origin):
                     continue
                 moved = _moved(origin, tuple(tensor.shape), shape, call, node)
@@ -275,9 +275,29 @@ class Graph:
                 box = _union(moved.box, before.box)
                 found[key] = max(size, tensor.numel()), replace(larger, box=box)
         made = [origin for _, origin in found.values()]
-        if sum(origin.param is None for origin in made) > 1:
-            made = [origin for origin in made if origin.param is not None]
-        return tuple(made[:ORIGINS_KEPT])
+        params = [origin for origin in made if origin.param is not None]
+        outputs = self._unmixed(node, shape, [o for o in made if o.param is None])
+        return tuple([*params, *outputs][:ORIGINS_KEPT])
+
+    def _carries(self, node: Node, origin: Origin) -> bool:
+        """Whether a function's result is its operand's, axis by axis: of scores, softmax's too."""
+        scores = not self.nodes[origin.node].weights
+        return node.role in _CARRYING or (scores and node.role in ("softmax", "norm"))
+
+    def _unmixed(self, node: Node, shape: tuple[int, ...], found: list[Origin]) -> list[Origin]:
+        """Return the one output that a result was made of, or the mixture as an output itself."""
+        weighted = [origin for origin in found if self.nodes[origin.node].weights]
+        if len(weighted) == 1:
+            return weighted
+        sums = node.role == "add" and len({value.node for value in node.signals}) > 1
+        if node.live and (len(found) > 1 or sums):
+            return [_output_of(node, shape)]
+        return found
+
+
+def _output_of(node: Node, shape: tuple[int, ...]) -> Origin:
+    axes = tuple((axis,) if size > 1 else () for axis, size in enumerate(shape))
+    return Origin(None, node.index, axes, tuple((0, size) for size in shape))
 
 
 def _whole(number: int, shape: tuple[int, ...]) -> Origin:

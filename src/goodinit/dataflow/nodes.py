@@ -15,7 +15,8 @@ class Origin:
 
     Attributes:
         param: number of the parameter; None for the output of a contraction.
-        node: number of the contraction's node; -1 for a parameter.
+        node: number of the contraction's node, or of the sum's that mixed several; -1 for a
+            parameter.
         axes: for each axis of the tensor, the axes of the origin it runs over.
         box: for each axis of the origin, the range that the tensor holds.
         shift: number that was added to a parameter (1 in ``x * (1 + w)``).
@@ -120,6 +121,8 @@ class Node:
             "unknown" (a buffer on meta) or "".
         stacked: axes of the result along which the next weight holds a matrix for each index.
         label: of an activation, its name with the arguments that aren't the default.
+        labels: of a product of activations, a label for each axis of each operand and, last, of
+            the result; equal labels are one axis.
     """
 
     index: int
@@ -137,6 +140,7 @@ class Node:
     number: float | None = None
     tally: str = ""
     label: str = ""
+    labels: tuple[tuple[int, ...], ...] = ()
     stacked: set[int] = field(default_factory=set[int])
 
 

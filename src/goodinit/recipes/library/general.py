@@ -73,8 +73,9 @@ REST: tuple[Rule, ...] = (
     library(ADAPTERS & sel.part("in"), VarianceScaling(1 / 3, "fan_in", "uniform"), "as in PEFT"),
     library(ADAPTERS & sel.part("out"), Zeros(), "changes nothing at first"),
 )
+_TORCHS_SECOND = sel.type(nn.LSTM, nn.LSTMCell) & sel.attr("bias_hh*")
 FORGET: Rule = library(
-    sel.kind("recurrent") & sel.part("bias") & sel.block("forget") & sel.attr("bias_ih*"),
+    sel.kind("recurrent") & sel.part("bias") & sel.block("forget") & ~_TORCHS_SECOND,
     Ones(),
     "the cell remembers at first; once, for torch adds two biases",
 )
