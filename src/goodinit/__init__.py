@@ -25,6 +25,7 @@ from goodinit.plans.plan import Plan, plan
 from goodinit.plans.rows import PlanRow
 from goodinit.recipes import recipe
 from goodinit.recipes.by_name import RecipeLike
+from goodinit.recipes.deferred import Neutral
 from goodinit.recipes.recipe import Recipe
 from goodinit.recipes.rule import Rule, sel
 from goodinit.schemes import (
@@ -83,6 +84,7 @@ __all__ = [
     "KeepLike",
     "LeCunNormal",
     "LeCunUniform",
+    "Neutral",
     "Normal",
     "Ones",
     "Orthogonal",

@@ -9,11 +9,13 @@ from dataclasses import dataclass, field, replace
 from torch import Tensor, nn
 
 from goodinit.anatomy.facets import facets_from
+from goodinit.anatomy.held import Held, held_by
 from goodinit.anatomy.layers import Layers, layers_by_flow, layers_by_type
 from goodinit.anatomy.modules import describe, describe_children, runs_in_a_row
 from goodinit.anatomy.names import Slot, join, slots, type_of, walk
 from goodinit.anatomy.rows import Facets, Row
-from goodinit.anatomy.shapes import Siblings, guess
+from goodinit.anatomy.shapes import Siblings, by_value, guess
+from goodinit.anatomy.zeros import Parameter, meant_zeros
 from goodinit.dataflow.graph import Graph
 from goodinit.trace import Inputs, tensors_in, trace
 
@@ -62,47 +64,56 @@ def read(model: nn.Module, inputs: Inputs | None = None, prefix: str = "") -> An
     found = slots(model, prefix)
     modules = dict(walk(model, prefix))
     paths = {id(module): path for path, module in reversed(modules.items())}
-    from_types = _from_types(found, modules)
+    parameters = _from_types(found, modules)
     if inputs is None:
-        return _by_type(found, from_types, modules, paths)
+        return _by_type(parameters, modules, paths)
     params = {id(t): number for number, slot in enumerate(found) for t in slot.tensors}
     entering = frozenset(id(t) for t in tensors_in(inputs))
     hooks = ("weight_norm", "spectral_norm", "pruned")
     hooked = {n: (slot.owner, slot.attr) for n, slot in enumerate(found) if slot.how in hooks}
     run, graph = trace(model, inputs, lambda: Graph(params, entering, hooked), paths)
     if run.how == "not run":
-        return _by_type(found, from_types, modules, paths, run.reason)
+        return _by_type(parameters, modules, paths, run.reason)
     outputs = [graph.value(t).node for t in tensors_in(run.output)]
-    flow = facets_from(graph, outputs, from_types)
+    flow = facets_from(graph, outputs, [one.facets for one in parameters])
     layers = layers_by_flow(graph, modules, flow.sums)
-    placed = _placed(found, _expert_biases(found, flow.facets), layers, paths, flow.width)
-    return Anatomy(_rows(found, placed), tuple(found), run.how, run.reason, graph)
+    facets = _placed(found, _expert_biases(found, flow.facets), layers, paths, flow.width)
+    parameters = [replace(p, facets=f) for p, f in zip(parameters, facets, strict=True)]
+    rows = _rows(parameters, meant_zeros(parameters, graph, set(outputs)))
+    return Anatomy(rows, tuple(found), run.how, run.reason, graph)
 
 
 def _by_type(
-    found: list[Slot],
-    from_types: list[Facets],
+    parameters: list[Parameter],
     modules: Mapping[str, nn.Module],
     paths: Mapping[int, str],
     reason: str = "",
 ) -> Anatomy:
-    facets = _placed(found, from_types, layers_by_type(modules), paths)
-    return Anatomy(_rows(found, facets), tuple(found), "module types", reason)
+    found = [one.slot for one in parameters]
+    facets = _placed(found, [one.facets for one in parameters], layers_by_type(modules), paths)
+    parameters = [replace(p, facets=f) for p, f in zip(parameters, facets, strict=True)]
+    rows = _rows(parameters, meant_zeros(parameters, None, ()))
+    return Anatomy(rows, tuple(found), "module types", reason)
 
 
-def _from_types(found: list[Slot], modules: Mapping[str, nn.Module]) -> list[Facets]:
-    """Return each slot's facets by its module, the modules above it, or else its shape."""
+def _from_types(found: list[Slot], modules: Mapping[str, nn.Module]) -> list[Parameter]:
+    """Return each slot with its facets by its module, the modules above it, or else its shape."""
     described: dict[int, dict[str, Facets]] = {}
     own: defaultdict[int, dict[str, Tensor]] = defaultdict(dict)
-    for slot in found:
-        own[id(slot.owner)][slot.attr] = slot.tensor
-    siblings: dict[int, Siblings] = {}
-    names = {name: n for n, slot in enumerate(found) for name in (slot.name, *slot.tied)}
-    facets: list[Facets] = []
+    settings: defaultdict[int, set[str]] = defaultdict(set)
+    held: list[Held] = []
     for slot in found:
         owner = slot.owner
         if id(owner) not in described:
             described[id(owner)] = describe(owner)
+        held.append(_held(slot, described[id(owner)].get(slot.attr)))
+        own[id(owner)][slot.attr] = slot.tensor
+        if held[-1].is_special or _may_be_a_setting(slot):
+            settings[id(owner)].add(slot.attr)
+    siblings: dict[int, Siblings] = {}
+    facets: list[Facets] = []
+    for slot, holds in zip(found, held, strict=True):
+        owner = slot.owner
         known = described[id(owner)].get(slot.attr)
         if not slot.tensor.numel():  # a shard elsewhere: no axis has a size
             facets.append(replace(known or Facets(), layout=None, blocks=()))
@@ -112,8 +123,9 @@ def _from_types(found: list[Slot], modules: Mapping[str, nn.Module]) -> list[Fac
             facets.append(Facets(part="buffer", evidence="buffer"))
         else:
             if id(owner) not in siblings:
-                siblings[id(owner)] = Siblings(own[id(owner)])
-            facets.append(guess(owner, slot.attr, siblings[id(owner)]))
+                siblings[id(owner)] = Siblings(own[id(owner)], settings[id(owner)])
+            facets.append(by_value(guess(owner, slot.attr, siblings[id(owner)]), holds))
+    names = {name: n for n, slot in enumerate(found) for name in (slot.name, *slot.tied)}
     for path, module in sorted(modules.items(), key=lambda item: -item[0].count(".")):
         if _is_within_a_row(path, module, modules):
             continue  # what is above it says the same and more
@@ -121,7 +133,29 @@ def _from_types(found: list[Slot], modules: Mapping[str, nn.Module]) -> list[Fac
             number = names.get(join(path, name))
             if number is not None:
                 facets[number] = replace(facets[number], **changes)
-    return facets
+    return [
+        Parameter(slot, one, holds, not slot.buffer and slot.attr not in described[id(slot.owner)])
+        for slot, one, holds in zip(found, facets, held, strict=True)
+    ]
+
+
+def _may_be_a_setting(slot: Slot) -> bool:
+    """Whether a matrix on meta may as well be Mamba's ``A_log``: it lies beside whole layers."""
+    if not slot.tensor.is_meta or slot.tensor.dim() != 2:
+        return False
+    layers = (child for child in slot.owner._modules.values() if child is not None)
+    return any(next(layer.parameters(), None) is not None for layer in layers)
+
+
+def _held(slot: Slot, known: Facets | None) -> Held:
+    """Return what a parameter holds, as far as it is ever asked: of a layer's bias, nothing."""
+    if slot.buffer:
+        return Held()
+    if slot.how != "plain":  # what is stored isn't what the module sees
+        return Held() if slot.tensor.is_meta else Held("values")
+    if known is not None and known.part == "bias" and slot.tensor.requires_grad:
+        return Held()
+    return held_by(slot.tensor, patterns=known is None)
 
 
 def _is_within_a_row(path: str, module: nn.Module, modules: Mapping[str, nn.Module]) -> bool:
@@ -170,18 +204,21 @@ def _placed(
     return placed
 
 
-def _rows(found: list[Slot], facets: list[Facets]) -> tuple[Row, ...]:
+def _rows(parameters: list[Parameter], meant: Mapping[int, str]) -> tuple[Row, ...]:
     return tuple(
         Row(
-            name=slot.name,
-            shape=slot.logical_shape,
-            dtype=slot.tensor.dtype,
-            owner=type_of(slot.owner),
-            facets=one,
-            tied=slot.tied,
-            stored=slot.stored,
-            buffer=slot.buffer,
-            frozen=not slot.buffer and not slot.tensor.requires_grad,
+            name=one.slot.name,
+            shape=one.slot.logical_shape,
+            dtype=one.slot.tensor.dtype,
+            owner=type_of(one.slot.owner),
+            facets=one.facets,
+            tied=one.slot.tied,
+            stored=one.slot.stored,
+            buffer=one.slot.buffer,
+            frozen=not one.slot.buffer and not one.slot.tensor.requires_grad,
+            raw=one.raw,
+            held=one.held,
+            meant=meant.get(number, ""),
         )
-        for slot, one in zip(found, facets, strict=True)
+        for number, one in enumerate(parameters)
     )

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 
+from goodinit.anatomy.held import Held
 from goodinit.schemes import Site
 from goodinit.schemes.fans import Layout
 
@@ -113,6 +114,9 @@ class Row:
         stored: names of the tensors that hold it, if not ``name`` itself (parametrizations).
         buffer: whether it is a buffer.
         frozen: whether ``requires_grad`` is off.
+        raw: whether no module type says what it is: a class's own ``nn.Parameter``.
+        held: what it holds before anything is drawn.
+        meant: why zeros in it are meant, or values that are nearly 0; "" if nothing shows it.
     """
 
     name: str
@@ -124,6 +128,9 @@ class Row:
     stored: tuple[str, ...] = ()
     buffer: bool = False
     frozen: bool = False
+    raw: bool = False
+    held: Held = field(default=Held(), compare=False)
+    meant: str = ""
 
     def __getattr__(self, name: str) -> object:
         """Look a facet up: ``row.kind`` is ``row.facets.kind``."""

@@ -5,15 +5,16 @@ from __future__ import annotations
 import math
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 from torch import Tensor, nn
 
+from goodinit.anatomy.held import Held
 from goodinit.anatomy.rows import Block, Facets
 from goodinit.schemes.fans import Layout
 
-__all__ = ["Siblings", "guess"]
+__all__ = ["Siblings", "by_value", "guess"]
 
 Shape = tuple[int, ...]
 
@@ -38,7 +39,7 @@ def guess(module: nn.Module, attr: str, siblings: Siblings) -> Facets:
     [n, m, k], k <= 7     a convolution's kernel [out, in, k]
     [n, m, j, k], <= 32   likewise, also in three dimensions
     [e, n, m]             e stacked matrices (experts) [out, in], each a block
-    anything else         other: no axes, not floating, per channel, one number
+    anything else         other: no axes, not floating, one number, [n, 1, 1] per channel
     ====================  =================================================================
 
     Matrices are stored in both orders: [out, in] for ``F.linear``, [in, out] for ``x @ w``,
@@ -72,6 +73,30 @@ def guess(module: nn.Module, attr: str, siblings: Siblings) -> Facets:
     return replace(facets, guessed=True, evidence="shape")
 
 
+def by_value(guessed: Facets, held: Held) -> Facets:
+    """Return a guess by shape, corrected by what the parameter holds.
+
+    One value, or a pattern, is a setting of its class and no weight, table or bias: a LayerScale of
+    1e-6, Mamba's ``A_log``. A norm's weight of zeros is added to 1, as Gemma's is. Zeros in the
+    shape of a token or of positions may as well be ReZero's.
+
+    Example:
+        >>> import torch
+        >>> from goodinit.anatomy.held import held_by
+        >>> scale = torch.full((8, 4), 1e-6)
+        >>> guessed = guess(nn.Module(), "g", Siblings({"g": scale}))
+        >>> guessed.kind, by_value(guessed, held_by(scale)).kind
+        ('linear', 'other')
+    """
+    norm = guessed.kind == "norm" and guessed.part == "weight"
+    if norm and held.what == "zeros":
+        return replace(guessed, neutral=0.0)
+    zeros = held.what == "zeros" and guessed.kind in ("token", "position")
+    if not (held.is_special or zeros) or (norm and held.value == 1):
+        return guessed
+    return Facets(guessed=True, evidence="shape, and what it holds")
+
+
 class Siblings:
     """The shapes of a module's own floating parameters, and where each shape is.
 
@@ -79,16 +104,17 @@ class Siblings:
 
     Args:
         tensors: the parameters, in registration order.
+        settings: names of those that are no weights, whatever their shapes.
     """
 
-    def __init__(self, tensors: Mapping[str, Tensor]) -> None:
+    def __init__(self, tensors: Mapping[str, Tensor], settings: Collection[str] = ()) -> None:
         self.shapes = {name: tuple(t.shape) for name, t in tensors.items() if t.is_floating_point()}
         self._order = {name: at for at, name in enumerate(self.shapes)}
         self._places: dict[Shape, list[int]] = {}
         for at, shape in enumerate(self.shapes.values()):
             self._places.setdefault(shape, []).append(at)
         self._vectors = [name for name, shape in self.shapes.items() if len(shape) == 1][:2]
-        self._layouts = {name: self._layout(name) for name in self.shapes}
+        self._layouts = {n: None if n in settings else self._layout(n) for n in self.shapes}
         self._biases: dict[Shape, list[tuple[str, str]]] = {}  # (its weight, that one's kind)
         for name, layout in self._layouts.items():
             if layout is not None:
@@ -128,8 +154,8 @@ class Siblings:
 
     def _layout(self, name: str) -> Layout | None:
         shape = self.shapes[name]
-        if len(shape) < 2 or shape[0] == 1:
-            return None
+        if len(shape) < 2 or shape[0] == 1 or math.prod(shape[1:]) == 1 < len(shape) - 1:
+            return None  # [n, 1, 1]: one number a channel
         window = tuple(range(2, len(shape)))
         if window and max(shape[2:]) <= (WINDOW_1D if len(shape) == 3 else WINDOW):
             return Layout(outputs=(0,), inputs=(1,), window=window)

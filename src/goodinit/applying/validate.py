@@ -79,12 +79,12 @@ def check_memory(
         return
     lost = [row for row in on_meta if needs_old(row) and row.name not in copied]
     if lost:
-        skeleton = "build the model inside `with gi.skeleton():`, which computes buffers; "
-        fix = skeleton if any(row.buffer for row in lost) else ""
         raise UnresolvedError(
             f"{several((row.name for row in lost), MOST_SHOWN)}: these tensors are on meta and the "
-            f"plan keeps their current values, which do not exist: {fix}give them a rule "
-            f"(gi.Function computes values), or load them from a checkpoint with gi.load_"
+            f"plan keeps their current values, which do not exist: build the model inside "
+            f"`with gi.skeleton():`, which computes them; or give them a rule, "
+            f"recipe.override(gi.Rule({lost[0].name!r}, gi.Constant(...))) (gi.Function computes "
+            f"values); or load them from a checkpoint with gi.load_"
         )
 
 

@@ -71,6 +71,12 @@ class Graph:
         inputs: ids of the tensors that go into the model.
         hooked: number of a parameter that a hook recomputes before each run (weight_norm of
             torch.nn.utils) -> the module and attribute that hold its value.
+
+    Attributes:
+        nodes: one for each call, and one for each tensor that comes from outside.
+        spans: one for each run of a module.
+        shapes: of each parameter, by its number.
+        sources: the nodes at which each parameter's trails begin, by its number.
     """
 
     def __init__(
@@ -82,6 +88,7 @@ class Graph:
         self.nodes: list[Node] = []
         self.spans: list[Span] = []
         self.shapes: dict[int, tuple[int, ...]] = {}
+        self.sources: dict[int, list[int]] = {}
         self._params = params
         self._inputs = inputs
         self._hooked = hooked or {}
@@ -102,6 +109,7 @@ class Graph:
             if prod(shape) >= prod(self.shapes.get(number, ())):  # weight_norm stores two
                 self.shapes[number] = shape
             origins = (_whole(number, shape),)
+            self.sources.setdefault(number, []).append(node.index)
         self._bind(stand_in, Value(node.index, origins))
 
     def enter(self, path: str, module: nn.Module, args: tuple[Any, ...]) -> None:  # noqa: ARG002

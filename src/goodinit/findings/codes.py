@@ -22,6 +22,7 @@ GI115  info     names in ``keep`` that the model doesn't have
 GI116  warning  a parametrization changed the values that were written through it
 GI117  info     no rule knows this kind of parameter, and it is left unchanged
 GI118  warning  new rows are drawn with another std than the checkpoint's rows
+GI119  info     parameters keep the value that their class gave them, or are on meta and need it
 GI120  error    values that are NaN or infinite
 GI121  error    values that look like uninitialized memory (a warning if they are tiny)
 GI122  error    a weight is all zero, so that its units can't learn (less if it may be intended)

@@ -1,4 +1,4 @@
-"""The findings of a plan: GI111 to GI115, GI117, GI118 and GI132."""
+"""The findings of a plan: GI111 to GI115, GI117 to GI119 and GI132."""
 
 from __future__ import annotations
 
@@ -11,13 +11,18 @@ from goodinit.anatomy.heads import head_factors, multiplies
 from goodinit.anatomy.names import Slot
 from goodinit.errors import nearest
 from goodinit.findings import Finding, Severity
+from goodinit.findings.authors_values import (
+    authors_values_are_lost,
+    keeps_authors_values,
+    what_is_kept,
+)
 from goodinit.findings.biases import BIAS_SHARE, bias_dominates, bias_severity
 from goodinit.findings.logits import tied_table_is_too_large
 from goodinit.findings.scales import around_zero, grew_on_another_scale, norm_lies_around_zero
 from goodinit.plans.keep import KeptRows
 from goodinit.plans.rows import PlanRow
 from goodinit.recipes.deferred import ReluGain
-from goodinit.recipes.reasons import WHY_LEFT
+from goodinit.recipes.reasons import KEEPS, WHY_LEFT
 from goodinit.recipes.recipe import Recipe
 
 __all__ = ["find_in_plan"]
@@ -40,6 +45,7 @@ def find_in_plan(
         *_never_won(recipe, wins),
         *_extra_keys(kept, rows),
         *_left_alone(rows),
+        *_authors_values(rows),
         *_grown_apart(rows, kept),
     )
 
@@ -173,6 +179,27 @@ def _left_alone(rows: tuple[PlanRow, ...]) -> Iterator[Finding]:
         rule = f"recipe.override(gi.Rule({bad[0].name!r}, gi.Zeros()))"
         fix = f"if its constructor calls torch.empty, give it a rule: {rule}"
         yield Finding("GI117", "info", names, cause, fix)
+
+
+def _authors_values(rows: tuple[PlanRow, ...]) -> Iterator[Finding]:
+    """Values that classes gave on purpose, which library recipes don't draw anew."""
+    kept = [row for row in rows if row.kept and not row.buffer and row.why.startswith(KEEPS)]
+    held = [row for row in kept if not row.unresolved]
+    if held:
+        names = several((row.name for row in held), 1)
+        cause = keeps_authors_values([what_is_kept(row.kind, row.frozen) for row in held])
+        scales = all(row.kind == "scale" for row in held)
+        rule = 'gi.sel.kind("scale"), gi.Neutral()' if scales else f"{held[0].name!r}, ..."
+        fix = f"none; to draw them anew, name them: recipe.override(gi.Rule({rule}))"
+        yield Finding("GI119", "info", names, cause, fix)
+    lost = [row for row in kept if row.unresolved]
+    if lost:
+        names = several((row.name for row in lost), 1)
+        fix = (
+            "build the model inside `with gi.skeleton():`, or name the value: recipe.override("
+            f"gi.Rule({lost[0].name!r}, gi.Constant(...)))"
+        )
+        yield Finding("GI119", "info", names, authors_values_are_lost(len(lost)), fix)
 
 
 def _grown_apart(rows: tuple[PlanRow, ...], kept: KeptRows) -> Iterator[Finding]:

@@ -19,6 +19,7 @@ from goodinit.errors import (
     UncoveredError,
     UnusedRuleError,
 )
+from goodinit.plans.authors_value import authors_reason
 from goodinit.plans.defaults import torch_default
 from goodinit.plans.keep import Growth, KeptRows, grow_blocks
 from goodinit.plans.rows import PlanBlock, PlanRow, common
@@ -60,12 +61,14 @@ def resolve(
     by_name = {slot.name: slot for slot in slots}
     matcher = Matcher(recipe)
     default = torch_laws(model)
+    trains = any(not row.frozen and not row.buffer for row in rows)
     planned = tuple(
         resolve_row(
             row,
             by_name[row.name],
             matcher,
             default,
+            own=authors_reason(row, trains),
             loaded=row.name in kept.names,
             grown=kept.grown.get(row.name),
         )
@@ -133,14 +136,19 @@ def resolve_row(
     matcher: Matcher,
     default: Default,
     *,
+    own: str = "",
     loaded: bool = False,
     grown: Growth | None = None,
 ) -> PlanRow:
-    """Return the plan for one row; a checkpoint may have all or part of it."""
+    """Return the plan for one row.
+
+    ``own`` says why its class's value stands against rules of the library; a checkpoint may have
+    all of it (``loaded``) or a part.
+    """
     sites = row.sites()
     matched = [matcher.match(row, block) for block, _ in sites]
     rules = [matcher.rules[numbers[-1]] if numbers else None for numbers in matched]
-    chosen = [_choose(row, slot, rule, loaded) for rule in rules]
+    chosen = [_choose(row, slot, rule, loaded, own) for rule in rules]
     if not slot.tensor.numel() and not is_shard(slot):
         chosen = [(Keep(), "holds no values") for _ in chosen]
     if not all(isinstance(scheme, Keep) for scheme, _ in chosen):
@@ -223,11 +231,13 @@ def _plan_row(
     )
 
 
-def _choose(row: Row, slot: Slot, rule: Rule | None, loaded: bool) -> tuple[Scheme, str]:
+def _choose(row: Row, slot: Slot, rule: Rule | None, loaded: bool, own: str) -> tuple[Scheme, str]:
     """Return the scheme for a block, as the rule has it, and why."""
     if loaded:
         return Keep(), "loaded already"
     if rule is not None:
+        if own and rule.library:
+            return Keep(), own
         if is_real(row.dtype) or row.buffer or not rule.optional:
             return rule.scheme, rule.why
         return Keep(), f"{row.dtype} isn't floating, so nothing is drawn"

@@ -27,9 +27,9 @@ from torch import nn
 
 from goodinit.errors import RecipeError, UnknownRecipeError, nearest
 from goodinit.recipes.library.general import (
-    by_scheme,
     he,
     lecun,
+    lone_scheme,
     orthogonal,
     standard,
     torch_default,
@@ -154,7 +154,7 @@ def as_recipe(value: object) -> Recipe:
         case str():
             return Recipe.load(value) if value.endswith(".toml") else recipe(value)
         case Scheme():
-            return by_scheme(repr(value), value)
+            return lone_scheme(value)
         case Mapping():
             return _from_mapping(cast("Mapping[object, object]", value))
         case _:

@@ -45,7 +45,28 @@ class Neutral(Deferred):
     """The value at which a scale or an offset changes nothing.
 
     1 for ``x * w``, 0 for ``x * (1 + w)`` (Gemma's norms) and for ``x + b``. A parameter that
-    goes through a function first (CLIP's ``exp(logit_scale)``) is kept.
+    goes through a function first (CLIP's ``exp(logit_scale)``) is kept. The library's recipes
+    give it to norms, and leave other scales as their classes made them.
+
+    Example:
+        LayerScale, drawn anew:
+
+        >>> import torch
+        >>> from goodinit.plans.plan import plan
+        >>> from goodinit.recipes import Rule, recipe, sel
+        >>> class Scale(torch.nn.Module):
+        ...     def __init__(self):
+        ...         super().__init__()
+        ...         self.gamma = torch.nn.Parameter(torch.full((8,), 1e-5))
+        ...
+        ...     def forward(self, x):
+        ...         return x * self.gamma
+        >>> net = torch.nn.Sequential(torch.nn.Linear(8, 8), Scale())
+        >>> plan(net, "standard", inputs=torch.ones(2, 8))["1.gamma"].why
+        'keeps the value 1e-05 that its class gave it'
+        >>> anew = recipe("standard").override(Rule(sel.kind("scale"), Neutral()))
+        >>> plan(net, anew, inputs=torch.ones(2, 8))["1.gamma"].scheme
+        Ones()
     """
 
     def on(self, row: Row) -> tuple[Scheme, str]:

@@ -328,6 +328,9 @@ class Rule:
         why: the reason, shown in plans.
         optional: whether the rule may match nothing. Rules of library recipes are optional;
             yours are not by default, so that a misspelled one is an error.
+        library: whether it is a library recipe's. Such a rule is optional, and yields where a
+            class gave a parameter a value on purpose: zeros, one value, a pattern, a frozen one.
+            A rule of yours draws whatever it matches.
 
     Example:
         >>> from goodinit.schemes import Constant
@@ -339,6 +342,7 @@ class Rule:
     scheme: Scheme
     why: str = ""
     optional: bool = False
+    library: bool = False
 
     def __init__(
         self,
@@ -346,6 +350,7 @@ class Rule:
         scheme: Scheme,
         why: str = "",
         optional: bool = False,
+        library: bool = False,
     ) -> None:
         if not isinstance(scheme, Scheme):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise RecipeError(
@@ -354,7 +359,8 @@ class Rule:
             )
         if not isinstance(why, str):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise RecipeError(f"the rule for {where!r}: why is a text, got {why!r}")
-        vars(self).update(where=_selector(where), scheme=scheme, why=why, optional=bool(optional))
+        given = {"optional": bool(optional) or bool(library), "library": bool(library)}
+        vars(self).update(where=_selector(where), scheme=scheme, why=why, **given)
 
     @cached_property
     def text(self) -> str:

@@ -57,7 +57,8 @@ MOST_CONDITIONS = 100  # of one rule: each may be a level of the tree of selecto
 _TOO_DEEP = "nested too deeply"
 _TOO_LARGE = f"more than {LARGEST} bytes, the most that is read of a recipe"
 _TOP_KEYS = ("goodinit_recipe", "name", "why", "rule")
-_RULE_KEYS = ("where", "scheme", "scaled", "why", "optional")
+_FLAGS = ("optional", "library")
+_RULE_KEYS = ("where", "scheme", "scaled", "why", *_FLAGS)
 _WHERE_KEYS = (
     *("all", "name", "attr", "type", "kind", "part", "block", "ends_residual", "followed_by"),
     *("not", "any", "every"),
@@ -178,12 +179,14 @@ def _read_rule(data: object, place: Place) -> Rule:
         _refuse((*place, "where"), many)
     where = _read_selector(table["where"], (*place, "where"))
     why = _read_text(table.get("why", ""), (*place, "why"), empty=True)
-    optional = table.get("optional", False)
-    if not isinstance(optional, bool):
-        _refuse((*place, "optional"), f"true or false is expected, not {short_repr(optional)}")
-    given = {key: table[key] for key in table if key not in ("where", "why", "optional")}
+    flags: dict[str, bool] = {}
+    for key in _FLAGS:
+        flag = flags[key] = cast("bool", table.get(key, False))
+        if not isinstance(flag, bool):  # pyright: ignore[reportUnnecessaryIsInstance]
+            _refuse((*place, key), f"true or false is expected, not {short_repr(flag)}")
+    given = {key: table[key] for key in table if key not in ("where", "why", *_FLAGS)}
     try:
-        return Rule(where, from_dict(given, more=DEFERRED), why, optional)
+        return Rule(where, from_dict(given, more=DEFERRED), why, **flags)
     except SchemeError as error:
         _refuse((*place, *(error.field or ("scheme",))), str(error))
 
@@ -324,7 +327,8 @@ def dumps(recipe: Recipe) -> str:
 def _rule_data(rule: Rule) -> dict[str, object]:
     data = {"where": _where_data(rule.where), **_scheme_data(rule.scheme)}
     texts = {"why": rule.why} if rule.why else {}
-    return data | texts | ({"optional": True} if rule.optional else {})
+    flag = "library" if rule.library else "optional" if rule.optional else ""
+    return data | texts | ({flag: True} if flag else {})
 
 
 def _scheme_data(scheme: Scheme) -> dict[str, object]:

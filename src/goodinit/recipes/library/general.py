@@ -8,7 +8,7 @@ from torch import nn
 
 from goodinit.errors import RecipeError, nearest
 from goodinit.recipes.deferred import Neutral, ReluGain
-from goodinit.recipes.reasons import NOTHING_KNOWN
+from goodinit.recipes.reasons import NOTHING_KNOWN, OWN_VALUES
 from goodinit.recipes.recipe import Recipe
 from goodinit.recipes.rule import Rule, Selector, sel
 from goodinit.schemes import (
@@ -37,6 +37,7 @@ __all__ = [
     "he",
     "lecun",
     "library",
+    "lone_scheme",
     "orthogonal",
     "standard",
     "torch_default",
@@ -49,8 +50,8 @@ WEIGHTS: Selector = sel.kind("linear", "conv", "recurrent") & ~sel.part("bias")
 
 
 def library(where: Selector, scheme: Scheme, why: str = "") -> Rule:
-    """Return a rule that may match nothing: models differ."""
-    return Rule(where, scheme, why, optional=True)
+    """Return a rule that may match nothing, and yields to what a class set on purpose."""
+    return Rule(where, scheme, why, library=True)
 
 
 ADAPTERS: Selector = sel.kind("adapter")
@@ -65,7 +66,8 @@ REST: tuple[Rule, ...] = (
         "also the output projection: 1/sqrt(width) makes the first logits N(0, 1)",
     ),
     library(sel.kind("router"), VarianceScaling(0.1), "routes nearly evenly at first"),
-    library(sel.kind("norm", "scale"), Neutral(), "changes nothing at first"),
+    library(sel.kind("norm"), Neutral(), "changes nothing at first"),
+    library(sel.kind("scale"), Keep(), OWN_VALUES),
     library(sel.kind("scale") & sel.type(nn.PReLU), TorchDefault(), "a slope, not a factor"),
     library(sel.part("bias"), Zeros(), "no offset at first"),
     library(sel.kind("ssm"), Keep(), NOTHING_KNOWN),
@@ -199,8 +201,13 @@ def orthogonal(gain: float = 1.0) -> Recipe:
 
 
 def by_scheme(name: str, scheme: Scheme, why: str = "") -> Recipe:
-    """Return the recipe that a lone scheme stands for: weights by it, the rest as in standard."""
+    """Return the recipe that draws weights by one scheme, and the rest as in standard."""
     return Recipe((*REST, library(WEIGHTS, scheme, why)), name)
+
+
+def lone_scheme(scheme: Scheme) -> Recipe:
+    """Return the recipe that a scheme given alone stands for: its rule is the user's own."""
+    return Recipe((*REST, Rule(WEIGHTS, scheme, optional=True)), repr(scheme))
 
 
 def choice(recipe: str, option: str, value: object, known: tuple[str, ...]) -> str:

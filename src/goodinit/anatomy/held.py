@@ -1,0 +1,204 @@
+"""What a parameter holds before anything is drawn: zeros, one value, a pattern, or values.
+
+A class that gives a parameter one value or a pattern means it: random numbers look like neither.
+Little is read. Nearly always the first few elements show that there is nothing to see; only where
+they agree is the rest looked at, in pieces, up to the first element that differs.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Literal, cast
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["SMALLEST", "Held", "held_by"]
+
+What = Literal["unknown", "zeros", "constant", "pattern", "values"]
+
+FIRST_LOOK = 16  # elements; more than a row of any pattern needs to be told from random numbers
+PIECE = 2**20  # elements that are compared at once, so that a large tensor is never copied
+LARGEST_PATTERN = 2**22  # elements: the test takes a few copies in float64, of 32 MB each
+SHORTEST_ROW = 4  # elements: three random numbers are an arithmetic row now and then
+
+# Memory that nobody wrote to may hold one value throughout. No author chooses one beyond these.
+SMALLEST, LARGEST = 1e-12, 1e12
+
+ROUNDINGS = 8.0  # of a value that took a few operations to compute, in units of its dtype's epsilon
+MOST_EXPONENT = 700.0  # exp overflows beyond it
+UNEVEN = 0.1  # of a step: the steps of random rows differ by more than the steps themselves
+RMS_SAMPLE = 4096  # elements: their root mean square is known to 1 %
+SMALL = 0.05  # a first look at larger elements than this shows that a weight isn't nearly zero
+
+_PLAIN = (Tensor, nn.Parameter)
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What a parameter holds.
+
+    Attributes:
+        what: "zeros"; "constant", one value other than 0; "pattern", see ``held_by``; "values",
+            anything else; "unknown" on meta, or where there is nothing to read.
+        value: the constant.
+        rms: root mean square, where the values may be nearly zero; else infinite.
+    """
+
+    what: What = "unknown"
+    value: float = math.nan
+    rms: float = math.inf
+
+    @property
+    def is_special(self) -> bool:
+        """Whether it is one value other than 0, or a pattern."""
+        return self.what in ("constant", "pattern")
+
+
+_UNKNOWN, _ZEROS, _PATTERN, _VALUES = (
+    Held(),
+    Held("zeros", 0.0, 0.0),
+    Held("pattern"),
+    Held("values"),
+)
+
+
+def held_by(tensor: Tensor, patterns: bool = True) -> Held:
+    """Return what a tensor holds.
+
+    These are patterns: two values only (a mask, signs, an identity, a permutation); integers (a
+    kernel of Sobel's); rows or columns that are arithmetic, geometric or logarithmic, as those of
+    ``log(arange(1, n + 1))``.
+
+    Args:
+        tensor: any tensor; one without memory holds nothing.
+        patterns: whether to look for them.
+
+    Example:
+        >>> held_by(torch.full((3, 4), 1e-5)), held_by(torch.eye(5)).what
+        (Held(what='constant', value=9.999999747378752e-06, rms=inf), 'pattern')
+        >>> held_by(torch.arange(1.0, 17.0).log().repeat(8, 1)).what
+        'pattern'
+        >>> held_by(torch.randn(3, 4)).what, held_by(torch.empty(2, device="meta")).what
+        ('values', 'unknown')
+    """
+    if not _is_readable(tensor):
+        return _UNKNOWN
+    look = _first_elements(tensor)
+    start = look[0]
+    if look[-1] == start and len(set(look)) == 1 and _is_constant(tensor, start):
+        if start == 0:
+            return _ZEROS
+        return Held("constant", start) if _is_sane(start) else _VALUES
+    if patterns and _may_be_pattern(look, tensor) and _is_pattern(tensor.detach()):
+        return _PATTERN
+    if max(look) > SMALL or min(look) < -SMALL:
+        return _VALUES
+    sample = next(_pieces(tensor))[:RMS_SAMPLE].double()
+    return Held("values", rms=sample.square().mean().sqrt().item())
+
+
+def _is_readable(tensor: Tensor) -> bool:
+    return (
+        type(tensor) in _PLAIN
+        and tensor.layout is torch.strided
+        and not tensor.is_meta
+        and tensor.is_floating_point()
+        and tensor.numel() > 0
+    )
+
+
+def _first_elements(tensor: Tensor) -> list[float]:
+    if tensor.is_contiguous():
+        return cast("list[float]", tensor.detach().view(-1)[:FIRST_LOOK].tolist())
+    return _first_row(tensor)
+
+
+def _first_row(tensor: Tensor) -> list[float]:
+    first = tensor.detach().reshape(1) if tensor.dim() == 0 else tensor.detach()
+    while first.dim() > 1:
+        first = first[0] if first.shape[-1] > 1 or first.shape[0] == 1 else first[..., 0]
+    return cast("list[float]", first[:FIRST_LOOK].tolist())
+
+
+def _is_sane(value: float) -> bool:
+    return SMALLEST < abs(value) < LARGEST
+
+
+def _pieces(tensor: Tensor) -> Iterator[Tensor]:
+    """Yield the elements in pieces without a copy of the whole, whatever its strides."""
+    flat = tensor.detach()
+    if flat.is_contiguous():
+        pieces = cast("tuple[Tensor, ...]", flat.view(-1).split(PIECE))
+        yield from map(_comparable, pieces)
+    elif flat.numel() <= PIECE:
+        yield _comparable(flat.reshape(-1))
+    else:
+        for part in flat:
+            yield from _pieces(part)
+
+
+def _comparable(piece: Tensor) -> Tensor:
+    return piece.float() if piece.element_size() == 1 else piece  # float8 has no comparisons
+
+
+def _is_constant(tensor: Tensor, value: float) -> bool:
+    return all(bool((piece == value).all()) for piece in _pieces(tensor))
+
+
+def _may_be_pattern(look: list[float], tensor: Tensor) -> bool:
+    """Whether the first elements allow a pattern, which random numbers hardly do."""
+    few = set(look)
+    if len(few) <= 2 or 0.0 in few or all(value.is_integer() for value in few):
+        return len(look) > 2
+    row = look if tensor.shape[-1] >= FIRST_LOOK else _first_row(tensor)
+    return len(row) >= SHORTEST_ROW and _may_be_row(row[:SHORTEST_ROW])
+
+
+def _may_be_row(row: list[float]) -> bool:
+    row = [min(max(value, -MOST_EXPONENT), MOST_EXPONENT) for value in row]
+    if _is_even(row) or _is_even([math.exp(value) for value in row]):
+        return True
+    return min(row) > 0 and _is_even([math.log(value) for value in row])
+
+
+def _is_even(row: list[float]) -> bool:
+    steps = [b - a for a, b in pairwise(row)]
+    step = sum(steps) / len(steps)
+    return all(abs(other - step) <= UNEVEN * abs(step) for other in steps)
+
+
+def _is_pattern(tensor: Tensor) -> bool:
+    if tensor.numel() > LARGEST_PATTERN:
+        return False
+    x = tensor.squeeze().double()
+    if x.dim() == 0 or not bool(x.isfinite().all()) or not _is_sane(x.abs().max().item()):
+        return False
+    others = x[x != x.flatten()[0]]
+    if x.numel() > 2 and bool((others == others[:1]).all()):
+        return True
+    if x.numel() > 2 and bool((x == x.round()).all()):
+        return True
+    epsilon = torch.finfo(tensor.dtype).eps
+    return _in_a_row(x, epsilon) or _in_a_row(x.transpose(0, -1), epsilon)
+
+
+def _in_a_row(x: Tensor, epsilon: float) -> bool:
+    """Whether each row is arithmetic, geometric (its log is) or logarithmic (its exp is)."""
+    if x.shape[-1] < SHORTEST_ROW:
+        return False
+    largest = x.abs().max().item()
+    exp_largest = math.exp(min(x.max().item(), MOST_EXPONENT))
+    forms = [(x, largest), (x.exp(), (1.0 + largest) * exp_largest)]
+    if bool((x > 0).all()):
+        forms.append((x.log(), 1.0 + x.log().abs().max().item()))
+    for form, size in forms:
+        steps = form.diff(dim=-1)
+        errors = (steps - steps.mean(-1, keepdim=True)).abs()
+        even = errors <= UNEVEN * steps.mean(-1, keepdim=True).abs()
+        if bool(even.all()) and errors.max().item() <= ROUNDINGS * epsilon * size:
+            return True
+    return False

@@ -1,0 +1,37 @@
+"""Where the value that a class gave a parameter stands against the rules of the library.
+
+Those draw what they understand. Whatever else holds one value, a pattern or deliberate zeros, or is
+frozen, was set on purpose. A rule of the user's own draws whatever it matches.
+"""
+
+from __future__ import annotations
+
+from goodinit.anatomy.rows import Row
+from goodinit.recipes.reasons import KEEPS
+
+__all__ = ["authors_reason"]
+
+
+def authors_reason(row: Row, trains: bool) -> str:
+    """Return why a parameter keeps its value although a rule of the library matches, or "".
+
+    Args:
+        row: of a parameter.
+        trains: whether the model has parameters that aren't frozen. Where all are, it says
+            nothing: a network that only gives targets is initialized like any other.
+    """
+    held = row.held
+    if row.buffer or not row.dtype.is_floating_point:
+        return ""
+    if row.frozen and trains and (held.what != "unknown" or row.raw):
+        return f"{KEEPS}its values: frozen"
+    if row.meant:
+        value = f"the value {held.value:g}" if held.what in ("zeros", "constant") else "its values"
+        return f"{KEEPS}{value}: {row.meant}"
+    if not row.raw or not held.is_special:
+        return ""
+    if held.what == "pattern":
+        return f"{KEEPS}the pattern that its class gave it"
+    if row.facets.kind == "norm" and held.value == row.facets.neutral:
+        return ""
+    return f"{KEEPS}the value {held.value:g} that its class gave it"
