@@ -179,7 +179,8 @@ def _is_pattern(tensor: Tensor) -> bool:
         return False
     others = x[x != x.flatten()[0]]
     if x.numel() > 2 and bool((others == others[:1]).all()):
-        return True
+        two = torch.cat((x.flatten()[:1], others[:1])).tolist()
+        return all(value == 0 or _is_sane(value) for value in two)
     if x.numel() > 2 and bool((x == x.round()).all()):
         return True
     epsilon = torch.finfo(tensor.dtype).eps

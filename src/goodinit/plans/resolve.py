@@ -178,7 +178,8 @@ def resolve_row(
             matcher.check(b.scheme, site, row.dtype)
     if fix := fixes_scale(slot):
         whys.append(f"{fix}, so that the scale of the draw is lost")
-    whys.append(row.facets.doubt)
+    if not all(isinstance(b.scheme, Keep) for b in blocks):
+        whys.append(row.facets.doubt)
     if grown is None:
         _check_norm(row, slot, blocks, sites)
     lost = {matcher.rules[n].text: None for numbers in matched for n in numbers[:-1]}
