@@ -177,14 +177,21 @@ def _is_pattern(tensor: Tensor) -> bool:
     x = tensor.squeeze().double()
     if x.dim() == 0 or not bool(x.isfinite().all()) or not _is_sane(x.abs().max().item()):
         return False
-    others = x[x != x.flatten()[0]]
-    if x.numel() > 2 and bool((others == others[:1]).all()):
-        two = torch.cat((x.flatten()[:1], others[:1])).tolist()
-        return all(value == 0 or _is_sane(value) for value in two)
+    if x.numel() > 2 and _holds_two(x):
+        return True
     if x.numel() > 2 and bool((x == x.round()).all()):
         return True
     epsilon = torch.finfo(tensor.dtype).eps
     return _in_a_row(x, epsilon) or _in_a_row(x.transpose(0, -1), epsilon)
+
+
+def _holds_two(x: Tensor) -> bool:
+    """Whether there are no more than two values, and both could be an author's."""
+    first = x.flatten()[0]
+    others = x[x != first]
+    if not bool((others == others[:1]).all()):
+        return False
+    return all(value == 0 or _is_sane(value) for value in (first.item(), others[0].item()))
 
 
 def _in_a_row(x: Tensor, epsilon: float) -> bool:
