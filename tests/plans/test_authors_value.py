@@ -155,13 +155,13 @@ def test_a_network_that_is_frozen_as_a_whole_is_drawn() -> None:
     assert not any(row.kept for row in plan)
 
 
-def test_a_frozen_parameter_without_values_is_drawn_if_its_law_is_known() -> None:
+def test_a_frozen_parameter_on_meta_is_unresolved() -> None:
     with torch.device("meta"):
         net = nn.Sequential(nn.Linear(4, 8).requires_grad_(False), nn.Linear(8, 2))
-        mask = Uses(torch.ones(WIDTH), scaled)
-    mask.p.requires_grad_(False)
-    assert not gi.plan(net, "he")["0.weight"].kept
-    assert gi.plan(mask, "he", inputs=torch.empty(2, WIDTH, device="meta"))["p"].unresolved
+    plan = gi.plan(net, "he")
+    assert plan["0.weight"].unresolved
+    (finding,) = [f for f in plan.findings if f.code == "GI119"]
+    assert finding.cause == "2 parameters on meta have lost the values that their classes compute"
 
 
 # Zeros.

@@ -87,8 +87,8 @@ def _is_nearly_zero(one: Parameter) -> bool:
     facets, held = one.facets, one.held
     if one.slot.buffer or not (_is_weight(one) or (facets.kind, facets.part) == ("norm", "weight")):
         return False
-    if held.what != "values" or facets.layout is None or facets.kind == "embedding":
-        return held.what == "zeros"
+    if held.what != "values" or facets.layout is None or facets.layout.lookup:
+        return held.what == "zeros"  # rows of a table are small
     if math.isinf(held.rms):
         return False
     fan_in = facets.layout.fans(one.slot.logical_shape)[0]

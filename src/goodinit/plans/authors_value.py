@@ -23,7 +23,7 @@ def authors_reason(row: Row, trains: bool) -> str:
     held = row.held
     if row.buffer or not row.dtype.is_floating_point:
         return ""
-    if row.frozen and trains and (held.what != "unknown" or row.raw):
+    if row.frozen and trains:
         return f"{KEEPS}its values: frozen"
     if row.meant:
         value = f"the value {held.value:g}" if held.what in ("zeros", "constant") else "its values"
