@@ -16,6 +16,9 @@ NATIVE := $(wildcard $(addprefix src/goodinit/streams/native/,*.cpp *.h build.py
 # Of how many faults `make mutants` tries; all: a day.
 SAMPLE ?= 300
 
+# Packages whose models `make battery` measures; .venv is left as it is.
+RESEARCH := build/research
+
 .DEFAULT_GOAL := help
 .PHONY: help demo test check bench accuracy battery docs mutants sanitize gpu-check
 
@@ -35,7 +38,7 @@ check: $(VENV)/test.stamp ## format, lint and types
 
 bench: ## timings, on a quiet machine
 accuracy: ## published results reproduced; minutes
-battery: ## many models of many kinds; minutes
+battery: $(RESEARCH)/made.stamp ## many models of many kinds; half an hour
 bench accuracy battery: $(VENV)/test.stamp
 	@$(PY) -m pytest -s -m $@ || { code=$$?; test $$code -eq 5 || exit $$code; \
 		echo "No test is marked '$@' yet."; }
@@ -51,6 +54,12 @@ sanitize: ## the native kernels fuzzed under AddressSanitizer; a minute, needs n
 
 gpu-check: $(VENV)/test.stamp ## on a CUDA GPU: the CPU's bits, and how fast; a minute
 	@$(PY) tools/gpu_check.py
+
+$(RESEARCH)/made.stamp: tests/battery/requirements.txt $(VENV)/test.stamp
+	@echo "$(RESEARCH): installing packages of models; a minute plus the download"
+	@rm -rf $(RESEARCH)
+	@$(PY) -m pip install -qq --no-compile --no-deps --target $(RESEARCH) -r $<
+	@touch $@
 
 $(VENV)/made.stamp: constraints.txt
 	@echo "$(VENV): a new virtual environment ($$($(PYTHON) --version))"
