@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from goodinit.anatomy.roles import Roles, features_of
+from goodinit.dataflow.geometry import Dims
 from goodinit.dataflow.graph import Graph
 from goodinit.dataflow.nodes import Node, Value
 from goodinit.dataflow.traversal import (
@@ -21,23 +22,138 @@ __all__ = ["Attention", "attentions", "mark_projections", "weights_after"]
 
 
 class Attention(NamedTuple):
-    """The three operands of an attention, and the node of its result."""
+    """The three operands of an attention, and the nodes of its result.
+
+    ``inner`` is the product of keys and values where that comes first: linear attention.
+    """
 
     query: Value
     key: Value
     value: Value
     result: int
+    inner: int | None = None
 
 
 def attentions(graph: Graph) -> Iterator[Attention]:
-    """Yield every attention, but those of ``multi_head_attention_forward``: its module is known."""
+    """Yield every attention, but those of ``multi_head_attention_forward``: its module is known.
+
+    An attention is a product of two projections and its product with a third, whatever comes
+    between: a softmax, another function, a mask, or nothing.
+    """
+    found: set[int] = set()
+    softmaxes: list[Node] = []
     for node in graph.nodes:
-        if node.function == "multi_head_attention_forward":
+        if node.function == "multi_head_attention_forward" or not node.live:
             continue
         if node.role == "attention" and len(node.operands) >= 3:
             yield Attention(*node.operands[:3], node.index)
-        elif node.role == "softmax" and node.live:
-            yield from _written_out(graph, node)
+        elif node.role == "softmax":
+            softmaxes.append(node)
+        elif _is_product(node):
+            attention = _by_axes(graph, node)
+            if attention is not None:
+                found.add(node.index)
+                yield attention
+    for softmax in softmaxes:  # whose axes were lost on the way
+        yield from (one for one in _written_out(graph, softmax) if one.result not in found)
+
+
+def _by_axes(graph: Graph, node: Node) -> Attention | None:
+    """Return the attention that a product completes: which of its axes is summed says which."""
+    pair = node.operands[-2:]
+    for place, (scores, other) in enumerate((pair, pair[::-1])):
+        made = _product_behind(graph, scores)
+        labels = node.labels[:-1][-2:][:: -1 if place else 1]
+        if made is None or not labels:
+            continue
+        inner, axes = made
+        summed = [over for label, over in zip(labels[0], axes, strict=True)
+                  if label in labels[1] and label not in node.labels[-1]]  # fmt: skip
+        attention = _between(graph, inner, summed, other, node)
+        if attention is not None:
+            return attention
+    return None
+
+
+def _product_behind(graph: Graph, value: Value) -> tuple[Node, Dims] | None:
+    """Return the product that scores are, after masks and biases, and where its axes went."""
+    for origin in value.origins:
+        node = graph.nodes[origin.node]
+        if origin.param is not None or node.weights:
+            continue
+        if _is_product(node) and node.labels:
+            return node, origin.axes
+        if node.role in ("add", "mul"):  # scores and biases that are products too: the first
+            for term in node.operands:
+                deeper = None if term.node >= node.index else _product_behind(graph, term)
+                if deeper is not None:
+                    rank = len(node.shape)
+                    dims = ((),) * (rank - len(deeper[1])) + deeper[1]
+                    return deeper[0], tuple(
+                        tuple(axis for dim in over for axis in dims[dim]) for over in origin.axes
+                    )
+    return None
+
+
+def _between(
+    graph: Graph, inner: Node, summed: Iterable[tuple[int, ...]], other: Value, outer: Node
+) -> Attention | None:
+    """Return the attention of two products, the second of which sums over axes of the first."""
+    axes = [axis for over in summed for axis in over]
+    left, right = inner.labels[:-1][-2:]
+    first, second = inner.operands[-2:]
+    if len(axes) != 1:
+        return None
+    label = inner.labels[-1][axes[0]]
+    if (label in left) == (label in right):
+        return None
+    key, rest = (first, second) if label in left else (second, first)
+    kept = [one for one in set(left) & set(right) if one not in inner.labels[-1]]
+    features = _sums_features(graph, inner, kept)
+    if features is None:
+        features = not _is_plain(graph, inner, outer)
+    found = Attention(rest, key, other, outer.index)
+    if not features:
+        found = Attention(other, key, rest, outer.index, inner.index)
+    made = [_projections(graph, value) for value in found[:3]]
+    return found if all(nodes and all(map(_is_projection, nodes)) for nodes in made) else None
+
+
+def _projections(graph: Graph, value: Value) -> list[Node]:
+    """Return the weights that made an operand, before its own softmax if it has one."""
+    node = graph.nodes[root(graph, value.node)]
+    index = node.inputs[0] if node.role == "softmax" else value.node
+    return back_to_contractions(graph, index)
+
+
+def _is_projection(node: Node) -> bool:
+    """Whether a weight mixes features; a depthwise convolution, as in a state space, doesn't."""
+    return all(use.groups == 1 for use in node.weights)
+
+
+def _sums_features(graph: Graph, node: Node, summed: Iterable[int]) -> bool | None:
+    """Whether a product sums over features of projections; None if their axes were lost."""
+    for value, labels in zip(node.operands[-2:], node.labels[:-1][-2:], strict=True):
+        for origin in value.origins:
+            made = graph.nodes[origin.node]
+            if origin.param is None and made.weights:
+                window = int(made.function[-2]) if made.function.startswith("conv") else 0
+                last = len(made.shape) - 1 - window
+                over = {a for one in summed for a in origin.axes[labels.index(one)]}
+                if over:
+                    return last in over
+    return None
+
+
+def _is_plain(graph: Graph, inner: Node, outer: Node) -> bool:
+    """Whether nothing but reshaping comes between two products."""
+    for value in outer.operands:
+        index = value.node
+        while index > inner.index and graph.nodes[index].role in ("view", "cast"):
+            index = graph.nodes[index].inputs[0]
+        if index == inner.index:
+            return True
+    return False
 
 
 def _written_out(graph: Graph, softmax: Node) -> Iterator[Attention]:
@@ -68,7 +184,7 @@ def mark_projections(graph: Graph, roles: Roles, attention: Attention) -> None:
     """Mark the weights that made an attention's queries, keys and values."""
     for part, operand in (("q", attention.query), ("k", attention.key), ("v", attention.value)):
         ranges = {o.node: features_of(graph, o) for o in operand.origins if o.param is None}
-        for node in back_to_contractions(graph, operand.node):
+        for node in _projections(graph, operand):
             if node.index in roles.ends or roles.parts.get(node.index) in ("patch", "in"):
                 continue
             before = roles.parts.get(node.index)

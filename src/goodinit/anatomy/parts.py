@@ -38,6 +38,12 @@ def find_roles(graph: Graph, outputs: Iterable[int]) -> Roles:
             roles.parts[node.index] = "patch"
         elif _is_head(graph, node, returned):
             roles.parts[node.index] = "head"
+    found = list(attentions(graph))
+    for attention in found:
+        roles.values[attention.result] = attention.value.node
+        if attention.inner is not None:
+            roles.values[attention.result] = attention.inner
+            roles.values[attention.inner] = attention.value.node
     loops = find_loops(graph)
     mark_residual_ends(graph, roles, floors(graph, loops))
     mark_states(graph, roles, loops)
@@ -45,7 +51,7 @@ def find_roles(graph: Graph, outputs: Iterable[int]) -> Roles:
         if node.index in roles.ends:
             roles.parts[node.index] = "out"
     mark_feed_forward(graph, roles)
-    for attention in attentions(graph):
+    for attention in found:
         mark_projections(graph, roles, attention)
         for node in weights_after(graph, attention.result):
             roles.parts.setdefault(node.index, "out")

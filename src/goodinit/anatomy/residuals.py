@@ -220,7 +220,7 @@ def _last(search: _Search, branch: _Branch, node: Node, term: Term) -> list[int]
         before = list(signals_of(other))
         if other.role == "attention":
             return before[2:3] or before
-        if other.role == "pick":
+        if other.role == "pick" or other.function == "div":
             return before[:1]
         multiplies = other.role in ("mul", "contract")
         return _factors(graph, branch, other, before) if multiplies else before

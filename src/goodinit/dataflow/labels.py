@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from string import ascii_letters
 
 from torch import Tensor
 
@@ -13,6 +14,7 @@ __all__ = ["labels_of"]
 Labels = tuple[tuple[int, ...], ...]
 
 _PRODUCTS = frozenset(("matmul", "mm", "bmm", "mv", "dot", "rmatmul", "baddbmm", "addmm"))
+_LETTERS = frozenset(map(ord, ascii_letters))
 _SUMMED, _ROW, _COLUMN, _BATCH = 0, 1, 2, 3  # _BATCH, and what follows, count from the right
 
 
@@ -41,10 +43,20 @@ def labels_of(call: Call, tensors: Sequence[Tensor]) -> Labels:
 
 
 def _of_equation(equation: object, tensors: Sequence[Tensor]) -> Labels:
-    if not isinstance(equation, str) or "..." in equation or "->" not in equation:
+    if not isinstance(equation, str) or "->" not in equation:
         return ()
     left, _, right = equation.replace(" ", "").partition("->")
-    terms = [*left.split(","), right]
-    if [len(term) for term in terms[:-1]] != [tensor.ndim for tensor in tensors]:
+    terms = left.split(",")
+    if len(terms) != len(tensors):
         return ()
-    return tuple(tuple(map(ord, term)) for term in terms)
+    found = [_letters(term, tensor.ndim) for term, tensor in zip(terms, tensors, strict=True)]
+    hidden = max((len(labels) - len(set(labels) & _LETTERS) for labels in found), default=0)
+    found.append(_letters(right, len(right.replace("...", "")) + hidden))
+    return tuple(found)
+
+
+def _letters(term: str, rank: int) -> tuple[int, ...]:
+    """Return a term's labels; an ellipsis stands for negative ones, counted from the right."""
+    before, dots, after = term.partition("...")
+    hidden = rank - len(before) - len(after) if dots else 0
+    return (*map(ord, before), *range(-hidden, 0), *map(ord, after))

@@ -1,0 +1,139 @@
+"""Attention without softmax, in any order and spelling: which weights are q, k and v."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch.nn import functional
+
+from .test_residuals import Net, X, norm, read
+
+
+def heads(t):
+    return t.unflatten(-1, (2, 4)).transpose(1, 2)
+
+
+def merged(t):
+    return t.transpose(1, 2).flatten(2)
+
+
+def scores(q, k):
+    return q @ k.transpose(-1, -2) / 2
+
+
+def causal(s):
+    return s * torch.ones(s.shape[-2:]).tril()
+
+
+def backwards(q, k, v):
+    """Scores of keys and queries, the keys' axis first."""
+    s = (k @ q.transpose(-1, -2)).softmax(-2)
+    return s.transpose(-1, -2) @ v
+
+
+def normalized(q, k, v):
+    q, k = functional.elu(q) + 1, functional.elu(k) + 1
+    return (q @ (k.transpose(-1, -2) @ v)) / (q @ k.sum(-2).unsqueeze(-1))
+
+
+def transposed(q, k, v):
+    """XCiT: attention between features."""
+    q, k, v = (t.transpose(-1, -2) for t in (q, k, v))
+    return ((q @ k.transpose(-1, -2)).softmax(-1) @ v).transpose(-1, -2)
+
+
+FORMS = {
+    "softmax": lambda q, k, v: scores(q, k).softmax(-1) @ v,
+    "sigmoid": lambda q, k, v: torch.sigmoid(scores(q, k)) @ v,
+    "squared relu": lambda q, k, v: functional.relu(scores(q, k)).square() @ v,
+    "nothing": lambda q, k, v: scores(q, k) @ v,
+    "mask alone": lambda q, k, v: causal(scores(q, k)) @ v,
+    "sum": lambda q, k, v: (s := causal(scores(q, k)).exp()) / s.sum(-1, keepdim=True) @ v,
+    "cosine": lambda q, k, v: (
+        scores(functional.normalize(q, dim=-1), functional.normalize(k, dim=-1)).softmax(-1) @ v
+    ),
+    "by hand": lambda q, k, v: (
+        ((s := (scores(q, k) - scores(q, k).amax(-1, True)).exp()) / s.sum(-1, True)) @ v
+    ),
+    "backwards": backwards,
+    "einsum": lambda q, k, v: torch.einsum(
+        "bhqk,bhkd->bhqd", torch.einsum("bhqd,bhkd->bhqk", q, k).softmax(-1), v
+    ),
+    "einsum with dots": lambda q, k, v: torch.einsum(
+        "...qk,...kd->...qd", torch.einsum("...qd,...kd->...qk", q, k), v
+    ),
+    "einsum backwards": lambda q, k, v: torch.einsum(
+        "bhkq,bhkd->bhqd", torch.einsum("bhkd,bhqd->bhkq", k, q).softmax(2), v
+    ),
+    "linear": lambda q, k, v: functional.relu(q) @ (functional.relu(k).transpose(-1, -2) @ v),
+    "linear, normalized": normalized,
+    "linear, softmax of both": lambda q, k, v: (
+        q.softmax(-1) @ (k.softmax(-2).transpose(-1, -2) @ v)
+    ),
+    "linear by einsum": lambda q, k, v: torch.einsum(
+        "bhqd,bhde->bhqe", q, torch.einsum("bhkd,bhke->bhde", k, v)
+    ),
+    "with a bias of positions": lambda q, k, v: (
+        (scores(q, k) + scores(q, k.flip(-2))).softmax(-1) @ v
+    ),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("packed", [False, True])
+def test_queries_keys_and_values(form, packed):
+    def run(m, x):
+        h = norm(x)
+        if packed:
+            q, k, v = (heads(t) for t in (h @ m.w).chunk(3, -1))
+        else:
+            q, k, v = heads(h @ m.a), heads(h @ m.b), heads(h @ m.c)
+        return (x + merged(FORMS[form](q, k, v)) @ m.d) @ m.o
+
+    sizes = {"w": (8, 24)} if packed else dict.fromkeys("abc", (8, 8))
+    rows = read(Net(run, **sizes, d=(8, 8), o=(8, 3)), X).rows
+    found = {row.name: row.facets for row in rows}
+    if packed:
+        assert [block.name for block in found["w"].blocks] == ["q", "k", "v"]
+    else:
+        assert [found[name].part for name in "abc"] == ["q", "k", "v"]
+    assert found["d"].part == "out"
+    assert [name for name, one in found.items() if one.ends_residual] == ["d"]
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_without_a_projection_values_end_the_branch(form):
+    def run(m, x):
+        h = norm(x)
+        q, k, v = heads(h @ m.a), heads(h @ m.b), heads(h @ m.c)
+        return (x + merged(FORMS[form](q, k, v))) @ m.o
+
+    rows = read(Net(run, **dict.fromkeys("abc", (8, 8)), o=(8, 3)), X).rows
+    assert [row.name for row in rows if row.facets.ends_residual] == ["c"]
+
+
+def test_convolutions_attend_too():
+    """EfficientViT: 1x1 convolutions, and relu(q) (relu(k)' v) over pixels."""
+
+    def run(m, x):
+        q, k, v = (
+            functional.conv2d(x, w[..., None, None]).flatten(2).transpose(1, 2)
+            for w in (m.a, m.b, m.c)
+        )
+        y = functional.relu(q) @ (functional.relu(k).transpose(-1, -2) @ v)
+        return x + functional.conv2d(y.transpose(1, 2).unflatten(2, (3, 5)), m.d[..., None, None])
+
+    rows = read(Net(run, **dict.fromkeys("abcd", (8, 8))), torch.randn(2, 8, 3, 5)).rows
+    assert [row.facets.part for row in rows] == ["q", "k", "v", "out"]
+
+
+def test_a_graph_that_is_given_is_no_attention():
+    """A (A X W): two steps along the edges of a graph."""
+
+    def run(m, x, adjacency):
+        h = adjacency @ (adjacency @ (x @ m.a))
+        return functional.relu(h) @ m.o
+
+    model = Net(run, a=(8, 8), o=(8, 3))
+    rows = read(model, (X[0], torch.rand(5, 5))).rows
+    assert [row.facets.part for row in rows] == ["weight", "head"]
