@@ -87,16 +87,12 @@ LATE: dict[str, tuple[str, tuple[str, ...]]] = {
         "some spellings of a norm are scales",
         (
             "batch_norm_by_hand",
-            "channel_norm_of_maps",
             "divided_by_the_norm",
-            "functional_rms_norm",
             "input_last",
-            "layer_norm_by_hand",
             "norm_of_each_head",
             "normalize_and_scale",
             "unit_offset",
             "weight_first",
-            "weight_last",
         ),
     ),
     "L": (

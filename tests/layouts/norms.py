@@ -34,12 +34,17 @@ def norm(x=X, weight="w", neutral=1.0, bias=None, **options):
     return holds("K", x, partial(judge, weight=weight, neutral=neutral, bias=bias), **options)
 
 
+def trained(*shape):
+    """A norm's weight after some steps: no one meant its values."""
+    return nn.Parameter(1 + 0.1 * torch.randn(shape))
+
+
 def rms(x):
     return torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + 1e-6)
 
 
 def after(function, **parts):
-    """A layer, a norm with a weight that isn't neutral, a layer."""
+    """A layer, a norm, a layer."""
     return Net(
         lambda m, x: m.b(function(m, m.a(x))), a=nn.Linear(24, 24), b=nn.Linear(24, 24), **parts
     )
@@ -47,17 +52,17 @@ def after(function, **parts):
 
 @norm()
 def weight_first():
-    return after(lambda m, x: m.w * x * rms(x), w=full(1.5, 24))
+    return after(lambda m, x: m.w * x * rms(x), w=trained(24))
 
 
 @norm()
 def weight_last():
-    return after(lambda m, x: m.w * (x * rms(x)), w=full(1.5, 24))
+    return after(lambda m, x: m.w * (x * rms(x)), w=trained(24))
 
 
 @norm()
 def input_last():
-    return after(lambda m, x: rms(x) * m.w * x, w=full(1.5, 24))
+    return after(lambda m, x: rms(x) * m.w * x, w=trained(24))
 
 
 @norm()
@@ -79,7 +84,7 @@ def normalize_and_scale():
 
 @norm(neutral=0.0)
 def unit_offset():
-    return after(lambda m, x: fn.normalize(x, dim=-1) * 24**0.5 * (m.w + 1), w=full(0.5, 24))
+    return after(lambda m, x: fn.normalize(x, dim=-1) * 24**0.5 * (m.w + 1), w=trained(24))
 
 
 @norm(neutral=0.0)
@@ -99,7 +104,7 @@ def layer_norm_by_hand():
         mean, var = x.mean(-1, keepdim=True), x.var(-1, keepdim=True, unbiased=False)
         return (x - mean) / torch.sqrt(var + 1e-5) * m.w + m.b0
 
-    return after(f, w=full(1.5, 24), b0=full(0.1, 24))
+    return after(f, w=trained(24), b0=trained(24))
 
 
 @norm(bias="b0")
@@ -128,7 +133,7 @@ def functional_layer_norm_then_weight():
 
 @norm()
 def functional_rms_norm():
-    return after(lambda m, x: fn.rms_norm(x, (24,), m.w), w=full(1.5, 24))
+    return after(lambda m, x: fn.rms_norm(x, (24,), m.w), w=trained(24))
 
 
 @norm(MAP)
@@ -141,7 +146,7 @@ def channel_norm_of_maps():
         x = (x - mean) / ((x - mean).pow(2).mean(1, keepdim=True) + 1e-6).sqrt()
         return m.b(m.w[:, None, None] * x)
 
-    return Net(f, a=nn.Conv2d(8, 8, 1), b=nn.Conv2d(8, 8, 1), w=full(1.5, 8))
+    return Net(f, a=nn.Conv2d(8, 8, 1), b=nn.Conv2d(8, 8, 1), w=trained(8))
 
 
 @norm(MAP, bias="b0")
@@ -164,4 +169,4 @@ def norm_of_each_head():
         x = m.a(x).unflatten(-1, (3, 8))
         return m.b((m.w * x * rms(x)).flatten(-2))
 
-    return Net(f, a=nn.Linear(24, 24), b=nn.Linear(24, 24), w=full(1.5, 3, 8))
+    return Net(f, a=nn.Linear(24, 24), b=nn.Linear(24, 24), w=trained(3, 8))
