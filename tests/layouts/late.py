@@ -51,20 +51,8 @@ LATE: dict[str, tuple[str, tuple[str, ...]]] = {
     "I": (
         "attention is known by its softmax",
         (
-            "attention_of_plain_scores",
-            "cross_attention_without_softmax",
-            "efficient_attention",
-            "linear_attention",
             "linear_attention_as_a_recurrence",
-            "linear_attention_by_einsum",
-            "random_features",
-            "retention",
-            "sigmoid_attention",
-            "softmax_by_hand",
-            "softmax_divided_later",
-            "squared_relu_attention",
             "talking_heads",
-            "transposed_scores",
         ),
     ),
     "J": (
