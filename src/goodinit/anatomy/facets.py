@@ -15,8 +15,8 @@ from goodinit.anatomy.roles import Roles, Stream
 from goodinit.anatomy.rows import Block, Facets
 from goodinit.dataflow.graph import Graph
 from goodinit.dataflow.nodes import Node, Use
+from goodinit.dataflow.norms import is_normalized, is_weight_of_norm
 from goodinit.dataflow.traversal import (
-    is_normalized,
     is_pass,
     root,
     signals_of,
@@ -103,6 +103,8 @@ def _facets_of_uses(
         return replace(from_types, ends_residual=from_types.ends_residual or False)
     if "lookup" in by_role:
         return _table_facets(graph, by_role["lookup"], from_types, shape)
+    if any(is_weight_of_norm(graph, use) for use in by_role.get("mul", ()) if not use.origin.bent):
+        by_role.pop("add", None)  # a folded norm: x * s + (b - mean * s)
     for role, facets_of in (
         ("norm", _norm_facets),
         ("norm_bias", _norm_facets),
@@ -383,7 +385,8 @@ def _scale_facets(graph: Graph, use: Use, from_types: Facets, shape: tuple[int, 
         return _certain(
             from_types, kind="ssm", part="weight", layout=None, blocks=(), evidence="exp(p)"
         )
-    norm = bool(node.signals) and is_normalized(graph, node.signals[0].node)
+    plain = not bent and node.role != "activation"
+    norm = plain and is_weight_of_norm(graph, use)
     text = f"x * ({shift:g} + p)" if shift else "x * p"
     text = f"{node.function}(x, p)" if node.role == "activation" else text
     return _certain(
@@ -392,16 +395,14 @@ def _scale_facets(graph: Graph, use: Use, from_types: Facets, shape: tuple[int, 
         part="weight",
         layout=None,
         blocks=(),
-        neutral=None if bent or node.role == "activation" else 1.0 - shift,
+        neutral=1.0 - shift if plain else None,
         evidence=f"norm(x){text[1:]}" if norm else text,
     )
 
 
 def _scales_a_norm(graph: Graph, index: int) -> bool:
-    node = graph.nodes[index]
-    if not any(use.role == "mul" for use in node.uses):
-        return is_normalized(graph, index)
-    return bool(node.signals) and is_normalized(graph, node.signals[0].node)
+    factors = [use for use in graph.nodes[index].uses if use.role == "mul"]
+    return is_weight_of_norm(graph, factors[0]) if factors else is_normalized(graph, index)
 
 
 # State space models and the residual stream.

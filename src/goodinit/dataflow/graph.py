@@ -89,6 +89,7 @@ class Graph:
         self.spans: list[Span] = []
         self.shapes: dict[int, tuple[int, ...]] = {}
         self.sources: dict[int, list[int]] = {}
+        self.buffers: set[int] = set()  # numbers of those parameters that are none
         self._params = params
         self._inputs = inputs
         self._hooked = hooked or {}
@@ -110,6 +111,8 @@ class Graph:
                 self.shapes[number] = shape
             origins = (_whole(number, shape),)
             self.sources.setdefault(number, []).append(node.index)
+            if not isinstance(original, nn.Parameter):
+                self.buffers.add(number)
         self._bind(stand_in, Value(node.index, origins))
 
     def enter(self, path: str, module: nn.Module, args: tuple[Any, ...]) -> None:  # noqa: ARG002
@@ -147,7 +150,7 @@ class Graph:
         )
         if call.function == "getitem" and len(tensors) > 1:
             node.role = "pick"  # by a tensor of indices, not by numbers and slices
-        elif call.function in ("add", "sub", "mul", "div"):
+        elif call.function in ("add", "sub", "mul", "div", "pow"):
             node.number = _number(call)
         elif self._is_relu(node, call):
             node.role, node.label = "activation", "relu"

@@ -12,7 +12,6 @@ __all__ = [
     "back_to_contractions",
     "between",
     "is_gate",
-    "is_normalized",
     "is_pass",
     "is_slice",
     "is_squash",
@@ -29,10 +28,6 @@ __all__ = [
 
 _PASS = frozenset(("view", "cast", "pointwise", "norm", "pool"))
 _SHARES = frozenset(("sigmoid", "hardsigmoid", "expit", "softmax"))  # numbers between 0 and 1
-
-# x.pow(2).mean(-1).add(eps).rsqrt() is four calls, and casts between them four more. A factor that
-# took more is not recognized as one over a norm, so its parameter is a scale instead of a norm's.
-CALLS_IN_A_NORM = 8
 
 
 def is_pass(node: Node) -> bool:
@@ -204,32 +199,3 @@ def is_gate(graph: Graph, index: int) -> bool:
 
     nodes = list(walk_back(graph, [index], follow))
     return any(node.role in ends for node in nodes) and not any(node.weights for node in nodes)
-
-
-def is_normalized(graph: Graph, index: int) -> bool:
-    """Whether a signal was divided by its own norm, by a call or by hand (RMSNorm)."""
-    node = graph.nodes[index]
-    while node.role in ("view", "cast") and node.signals:
-        node = graph.nodes[node.signals[0].node]
-    if node.role == "norm":
-        return not any(use.role == "norm" for use in node.uses)  # else it has its weight
-    if node.role != "mul":
-        return False
-    return any(_is_norm(graph, value.node) for value in node.signals)
-
-
-def _is_norm(graph: Graph, index: int) -> bool:
-    """Whether a number is (one over) a root of a mean or sum."""
-    bends = False
-    node = graph.nodes[index]
-    for _ in range(CALLS_IN_A_NORM):
-        if node.role == "reduce":
-            return bends or node.function in ("std", "norm", "vector_norm", "linalg_vector_norm")
-        if node.role not in ("view", "cast", "pointwise", "bend", "add", "mul"):
-            return False
-        bends = bends or node.function in ("rsqrt", "sqrt", "pow")
-        before = node.signals
-        if len({v.node for v in before}) != 1:
-            return False
-        node = graph.nodes[before[0].node]
-    return False
