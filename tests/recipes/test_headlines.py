@@ -4,6 +4,7 @@ Each row is checked twice: on the plan, exactly, and on drawn values, within fiv
 """
 
 import functools
+import itertools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -116,6 +117,14 @@ def rectified_otherwise() -> nn.Module:
     )  # fmt: skip
 
 
+def deep() -> nn.Module:
+    """Eleven plain layers: five before relu, five before tanh."""
+    sizes = [20, *[40] * 10, 10]
+    layers = [nn.Linear(*pair) for pair in itertools.pairwise(sizes)]
+    bends = [nn.ReLU()] * 5 + [nn.Tanh()] * 5 + [nn.Identity()]
+    return nn.Sequential(*(part for pair in zip(layers, bends, strict=True) for part in pair))
+
+
 def convolutions() -> nn.Module:
     return nn.Sequential(
         nn.Conv2d(8, 32, 3), nn.ReLU(), nn.Conv2d(32, 64, 3, groups=4), nn.SiLU(),
@@ -138,6 +147,7 @@ MODELS: dict[str, tuple[Callable[[], nn.Module], Callable[[], Tensor]]] = {
     "experts": (Experts, lambda: torch.randn(6, 64, generator=torch.Generator().manual_seed(0))),
     "rectified": (rectified, lambda: torch.ones(2, 100)),
     "rectified otherwise": (rectified_otherwise, lambda: torch.ones(2, 100)),
+    "deep": (deep, lambda: torch.ones(2, 20)),
     "convolutions": (convolutions, lambda: torch.ones(2, 8, 12, 12)),
     "generator": (generator, lambda: torch.ones(2, 100)),
 }
@@ -174,6 +184,8 @@ class Headline:
 
 HE = "He et al. 2015, equation 10"
 LECUN = "LeCun et al. 1998, equation 16"
+UNIT = "the q with E[f(sqrt(q) z)^2] = 1, by Gauss-Hermite quadrature"
+BOUNDED = "1/E[f(z)^2], by Gauss-Hermite quadrature"
 GLOROT = "Glorot & Bengio 2010, equation 16"
 SAXE = "Saxe et al. 2014"
 GPT2 = "Radford et al. 2019, section 2.3"
@@ -188,7 +200,8 @@ FORGET = "Jozefowicz et al. 2015"
 LAW_OF_LORA = "peft/tuners/lora/layer.py, kaiming_uniform_(a=sqrt(5))"
 
 HEADLINES = (
-    # standard: He before relu-like functions, LeCun elsewhere, (2 depth)^-1/2 at residual ends.
+    # standard: He before relu-like functions; in plain stacks the gain of what follows, orthogonal
+    # in deep ones; LeCun elsewhere, (2 depth)^-1/2 at residual ends.
     Headline("standard", "rectified", "0.weight", "normal", (2 / 100) ** 0.5, HE),
     Headline("standard", "rectified", "2.weight", "normal", (2 / 1.04 / 200) ** 0.5, HE),
     Headline("standard", "rectified", "4.weight", "normal", (2 / 1.0625 / 300) ** 0.5, HE),
@@ -202,16 +215,20 @@ HEADLINES = (
         HE,
     ),
     Headline("standard", "rectified otherwise", "2.weight", "normal", (2 / 200) ** 0.5, HE),
-    Headline("standard", "rectified otherwise", "4.weight", "normal", 1 / 300**0.5, LECUN),
+    Headline("standard", "rectified otherwise", "4.weight", "normal", (1.6332 / 300) ** 0.5, UNIT),
     Headline(
         "standard", "rectified otherwise", "6.weight", "normal", (2 / 1.0001 / 100) ** 0.5, HE
     ),
-    Headline("standard", "rectified", "6.weight", "normal", 1 / 10, LECUN),
+    Headline("standard", "rectified", "6.weight", "normal", (2.5362 / 100) ** 0.5, BOUNDED),
     Headline("standard", "rectified", "8.weight", "normal", 1 / 50**0.5, LECUN),
     Headline("standard", "rectified", "0.bias", "constant", 0.0, HE),
     Headline("standard", "rectified", "5.weight", "constant", 0.25, TORCH),
+    Headline("standard", "deep", "0.weight", "normal", (2 / 20) ** 0.5, HE),  # widens
+    Headline("standard", "deep", "2.weight", "orthogonal", (2 / 40) ** 0.5, SAXE),
+    Headline("standard", "deep", "12.weight", "orthogonal", (2.5362 / 40) ** 0.5, BOUNDED),
+    Headline("standard", "deep", "20.weight", "normal", 1 / 40**0.5, LECUN),
     Headline("standard", "convolutions", "0.weight", "normal", (2 / (8 * 9)) ** 0.5, HE),
-    Headline("standard", "convolutions", "2.weight", "normal", 1 / (8 * 9) ** 0.5, LECUN),
+    Headline("standard", "convolutions", "2.weight", "normal", (2.4297 / 72) ** 0.5, UNIT),
     # Of the 4 * 4 taps of a transposed convolution with stride 2, 2 * 2 meet at each output.
     Headline("standard", "convolutions", "4.weight", "normal", 1 / (64 * 4) ** 0.5, LECUN),
     Headline("standard", "gpt", "wte.weight", "normal", 1 / 64**0.5, "logits N(0, 1)"),

@@ -197,6 +197,7 @@ def _weight_facets(
         blocks=blocks or (from_types.blocks if same else ()),
         activation=next((name for name in after if name), None) if kind != "router" else None,
         ends_residual=ends,
+        plain=max(roles.plain.get(u.node, 0) for u in uses),
         neutral=None,
         evidence=(same and from_types.evidence) or _call_text(graph, use, "x, W"),
     )

@@ -9,9 +9,10 @@ plays a part.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from dataclasses import replace
 from functools import cache
+from itertools import pairwise
 from typing import Any, TypedDict, cast
 
 from torch import Tensor, nn
@@ -40,6 +41,7 @@ class ChildFacts(TypedDict, total=False):
     part: str
     activation: str
     ends_residual: bool
+    plain: int
 
 
 def describe(module: nn.Module) -> dict[str, Facets]:
@@ -78,18 +80,19 @@ def describe(module: nn.Module) -> dict[str, Facets]:
     }
 
 
-def describe_children(module: nn.Module) -> dict[str, ChildFacts]:
+def describe_children(module: nn.Module, whole: bool = False) -> dict[str, ChildFacts]:
     """Return what a module's type says about parameters of the modules below it.
 
     - ``MultiheadAttention``: its output projection is one.
     - ``TransformerEncoderLayer``, ``TransformerDecoderLayer``: what ends a residual branch,
       what doesn't, and the activation between the two linear layers.
     - ``Sequential`` (also nested): the activation behind a linear layer or convolution,
-      through normalization, dropout, pooling and reshaping. A subclass with a ``forward`` of
-      its own says nothing.
+      through normalization, dropout, pooling and reshaping, and which layers have nothing but
+      activations between them. A subclass with a ``forward`` of its own says nothing.
 
     Args:
         module: any module.
+        whole: whether it is the whole model, so that nothing follows it.
 
     Returns:
         Dotted parameter name, relative to the module -> the facets to replace, for
@@ -102,6 +105,8 @@ def describe_children(module: nn.Module) -> dict[str, ChildFacts]:
         {'0.weight': {'activation': 'leaky_relu(0.2)'}}
     """
     cls = _nearest_class(module, _CHILDREN)
+    if whole and isinstance(module, nn.Sequential):
+        return _sequential_children(module, whole=True)
     return {} if cls is None else _CHILDREN[cls](module)
 
 
@@ -281,7 +286,7 @@ def _layer_children(module: nn.Module) -> dict[str, ChildFacts]:
     return found
 
 
-def _sequential_children(module: nn.Sequential) -> dict[str, ChildFacts]:
+def _sequential_children(module: nn.Sequential, whole: bool = False) -> dict[str, ChildFacts]:
     found: dict[str, ChildFacts] = {}
     waiting: str | None = None  # the weight whose activation hasn't come yet
     for path, child in flattened(module):
@@ -292,12 +297,42 @@ def _sequential_children(module: nn.Sequential) -> dict[str, ChildFacts]:
             waiting = f"{path}.weight"
         elif not _is_transparent(child):
             waiting = None
+    for weight, layers in _plain_stacks(module, whole):
+        found[weight]["plain"] = layers
     return found
 
 
+def _plain_stacks(module: nn.Sequential, whole: bool) -> Iterator[tuple[str, int]]:
+    """Yield the weights of plain stacks, each with its number of layers.
+
+    As ``plain_stacks`` has it for a data flow. What follows the last weight isn't seen, unless
+    the Sequential is the whole model: it may be a residual sum.
+    """
+    follow: list[tuple[str, list[str]]] = []  # each weight with what comes before the next one
+    for path, child in flattened(module):
+        if isinstance(child, _WEIGHTED):
+            follow.append((f"{path}.weight", []))
+        elif follow and activation_name(child) is not None:
+            follow[-1][1].append("bend")
+        elif follow and (_is_in(child, _NORMS_IN) or not _is_transparent(child)):
+            follow[-1][1].append("take up")
+    if follow and not whole:
+        follow[-1][1].append("take up")
+    run: list[str] = []
+    for (weight, between), (_, after) in pairwise([*follow, ("", ["take up"])]):
+        if set(between) == {"bend"} and after[:1] != ["take up"]:
+            run.append(weight)
+        else:
+            yield from ((one, len(run) + 1) for one in run)
+            run = []
+
+
 def _is_transparent(module: nn.Module) -> bool:
-    files = {cls.__module__ for cls in type(module).__mro__}
-    return isinstance(module, nn.Identity) or not files.isdisjoint(_TRANSPARENT)
+    return isinstance(module, nn.Identity) or _is_in(module, _TRANSPARENT)
+
+
+def _is_in(module: nn.Module, files: Container[str]) -> bool:
+    return any(cls.__module__ in files for cls in type(module).__mro__)
 
 
 def runs_in_a_row(module: nn.Module) -> bool:
@@ -330,11 +365,9 @@ _CHILDREN: Mapping[type[nn.Module], Callable[[Any], dict[str, ChildFacts]]] = {
 }
 
 _WEIGHTED = (nn.Linear, nn.Bilinear, *_CONVS, *_CONVS_UP)
-_TRANSPARENT = {
+_NORMS_IN = {f"torch.nn.modules.{x}" for x in ("batchnorm", "instancenorm", "normalization")}
+_TRANSPARENT = _NORMS_IN | {
     f"torch.nn.modules.{file}"
-    for file in (
-        *("batchnorm", "instancenorm", "normalization", "dropout", "pooling", "flatten"),
-        *("padding", "pixelshuffle", "upsampling"),
-    )
+    for file in ("dropout", "pooling", "flatten", "padding", "pixelshuffle", "upsampling")
 }
 """Files of torch whose modules let an activation behind them count for the weight before."""

@@ -9,7 +9,7 @@ from goodinit.dataflow.graph import Graph
 from goodinit.dataflow.nodes import Node
 from goodinit.dataflow.traversal import is_pass, root
 
-__all__ = ["activation_after"]
+__all__ = ["activation_after", "nodes_after"]
 
 # What x * f(x) is called, for an f that squashes.
 _GATED = {"sigmoid": "silu", "hardsigmoid": "hardswish", "tanh": "gelu", "erf": "gelu"}
@@ -31,7 +31,7 @@ def activation_after(graph: Graph, start: int, adapted: Container[int] = ()) -> 
     """
     own = {start}  # computed element by element from this output alone
     found: Node | None = None
-    for index in _nodes_after(graph, start):
+    for index in nodes_after(graph, start):
         node = graph.nodes[index]
         before = {value.node for value in node.signals}
         if not before or not (before <= own or index in adapted):
@@ -48,7 +48,7 @@ def activation_after(graph: Graph, start: int, adapted: Container[int] = ()) -> 
     return (found.label or found.function) if found is not None else None
 
 
-def _nodes_after(graph: Graph, start: int) -> Iterator[int]:
+def nodes_after(graph: Graph, start: int) -> Iterator[int]:
     """Yield the nodes that an output reaches element by element, in the order of the calls."""
     heap, visited = list[int](), set[int]()
     for index in graph.nodes[start].consumers:

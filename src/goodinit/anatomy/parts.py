@@ -12,6 +12,7 @@ from math import prod
 from goodinit.anatomy.attention import attentions, mark_projections, weights_after
 from goodinit.anatomy.feed_forward import mark_feed_forward
 from goodinit.anatomy.gates import mark_gates
+from goodinit.anatomy.plain_stacks import mark_plain_stacks
 from goodinit.anatomy.recurrence import find_loops, first_steps, floors, mark_states
 from goodinit.anatomy.residuals import mark_residual_ends
 from goodinit.anatomy.roles import Roles
@@ -50,6 +51,7 @@ def find_roles(graph: Graph, outputs: Iterable[int]) -> Roles:
     for node in users:
         if node.index in roles.ends:
             roles.parts[node.index] = "out"
+    mark_plain_stacks(graph, roles)
     mark_feed_forward(graph, roles)
     for attention in found:
         mark_projections(graph, roles, attention)

@@ -126,10 +126,11 @@ def _from_types(found: list[Slot], modules: Mapping[str, nn.Module]) -> list[Par
                 siblings[id(owner)] = Siblings(own[id(owner)], settings[id(owner)])
             facets.append(by_value(guess(owner, slot.attr, siblings[id(owner)]), holds))
     names = {name: n for n, slot in enumerate(found) for name in (slot.name, *slot.tied)}
+    top = next(iter(modules.values()), None)
     for path, module in sorted(modules.items(), key=lambda item: -item[0].count(".")):
         if _is_within_a_row(path, module, modules):
             continue  # what is above it says the same and more
-        for name, changes in describe_children(module).items():
+        for name, changes in describe_children(module, whole=module is top).items():
             number = names.get(join(path, name))
             if number is not None:
                 facets[number] = replace(facets[number], **changes)

@@ -48,6 +48,7 @@ class Roles:
         values: node of an attention -> the nodes of what it sums, weighted by scores.
         adapters: nodes of a low-rank pair beside another weight (LoRA).
         adapted: nodes that add such a pair's output.
+        plain: node -> how many weights its stack has, with only activations between them.
     """
 
     ends: set[int] = field(default_factory=set[int])
@@ -61,6 +62,7 @@ class Roles:
     values: dict[int, int] = field(default_factory=dict[int, int])
     adapters: set[int] = field(default_factory=set[int])
     adapted: set[int] = field(default_factory=set[int])
+    plain: dict[int, int] = field(default_factory=dict[int, int])
 
 
 def features_of(graph: Graph, origin: Origin) -> Range:

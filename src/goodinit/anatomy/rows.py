@@ -77,6 +77,8 @@ class Facets:
         width: number of features of the residual stream.
         neutral: the value at which a scale or an offset changes nothing: 1 for ``x * p``,
             0 for ``x * (1 + p)`` and ``x + p``.
+        plain: how many weights follow one another, it among them, with only activations between
+            them; 0 where a norm or a sum takes its signal up, or that isn't known.
         zero_rows: rows that stay zero (``padding_idx``).
         guessed: whether only the shape was known, or what is said isn't certain.
         doubt: why it isn't certain; such a row is ``guessed``.
@@ -93,6 +95,7 @@ class Facets:
     depth: int | None = None
     width: int | None = None
     neutral: float | None = None
+    plain: int = 0
     zero_rows: tuple[int, ...] = ()
     guessed: bool = False
     doubt: str = ""

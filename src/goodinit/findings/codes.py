@@ -39,5 +39,6 @@ GI132  warning  more than 90 % of a layer's second moment comes from its bias (i
 GI133  info     a std by the fans that torch computes from the shape; the layer has others
 GI134  warning  weights whose mean isn't 0
 GI135  warning  activations whose variance map has no stable fixed point, over many layers
+GI136  warning  a plain stack of more layers than its activation allows
 ====== ======== ====================================================================
 """

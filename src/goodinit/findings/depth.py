@@ -19,6 +19,7 @@ __all__ = [
     "no_gain_helps",
     "signal_is_lost_or_explodes",
     "signal_severity",
+    "steady_layers",
     "variance_map_is_unstable",
 ]
 
@@ -73,6 +74,18 @@ def is_most_of_the_change(change: float, whole: float) -> bool:
 def variance_map_is_unstable(slope: float) -> bool:
     """GI135: whether an error in the variance is multiplied by too much over the layers."""
     return slope > UNSTABLE_SLOPE
+
+
+def steady_layers(slope: float) -> float:
+    """GI136: return after how many layers an error in the variance has grown too much.
+
+    Args:
+        slope: of the variance map of one layer, in logs.
+
+    >>> round(steady_layers(1.084)), steady_layers(1.0)
+    (29, inf)
+    """
+    return math.log(UNSTABLE_SLOPE) / math.log(slope) if slope > 1 else math.inf
 
 
 def no_gain_helps(slope: float) -> bool:

@@ -1,8 +1,10 @@
-"""Samples, and positions of a sample, that become alike: GI104 and GI105."""
+"""Samples, and positions of a sample, that become alike: GI104, GI105 and GI136."""
 
 from __future__ import annotations
 
-__all__ = ["became_alike", "has_enough_numbers", "were_different"]
+import math
+
+__all__ = ["became_alike", "distinct_layers", "has_enough_numbers", "were_different"]
 
 ALIKE_COSINE = 0.999  # 1 - cosine under 1/1000: less than a thirtieth of a vector is its own
 DIFFERENT_COSINE = 0.9  # inputs that are more alike than this hardly differ anyway
@@ -17,6 +19,18 @@ def were_different(cosine: float) -> bool:
 def became_alike(cosine: float) -> bool:
     """GI104, GI105: whether samples, or positions, that were different are alike at the end."""
     return cosine > ALIKE_COSINE
+
+
+def distinct_layers(difference: float) -> float:
+    """GI136: return after how many layers signals that were different are alike.
+
+    Args:
+        difference: what one layer multiplies 1 - cosine of two of them by.
+
+    >>> round(distinct_layers(0.35)), distinct_layers(1.0)
+    (7, inf)
+    """
+    return math.log(1 - ALIKE_COSINE) / math.log(difference) if difference < 1 else math.inf
 
 
 def has_enough_numbers(numbers: float) -> bool:

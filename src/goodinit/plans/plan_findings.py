@@ -1,4 +1,4 @@
-"""The findings of a plan: GI111 to GI115, GI117 to GI119 and GI132."""
+"""The findings of a plan: GI111 to GI115, GI117 to GI119, GI132 and GI136."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from goodinit.findings.biases import BIAS_SHARE, bias_dominates, bias_severity
 from goodinit.findings.logits import tied_table_is_too_large
 from goodinit.findings.scales import around_zero, grew_on_another_scale, norm_lies_around_zero
 from goodinit.plans.keep import KeptRows
+from goodinit.plans.plain_stack_findings import find_deep_stacks
 from goodinit.plans.rows import PlanRow
 from goodinit.recipes.deferred import ReluGain
 from goodinit.recipes.reasons import KEEPS, WHY_LEFT
@@ -41,6 +42,7 @@ def find_in_plan(
         *_norms_around_zero(rows, anatomy),
         *_tied_too_large(rows, slots, anatomy),
         *_biases_dominate(rows, slots, anatomy),
+        *find_deep_stacks(rows, anatomy),
         *_needs_flow(rows, recipe, anatomy),
         *_never_won(recipe, wins),
         *_extra_keys(kept, rows),

@@ -1,7 +1,7 @@
 """Rules, recipes, and the recipes of the library by name."""
 
 from goodinit.recipes.by_name import as_recipe, names, recipe
-from goodinit.recipes.deferred import Deferred, Neutral, ReluGain
+from goodinit.recipes.deferred import Deferred, Neutral, ReluGain, StackGain
 from goodinit.recipes.recipe import Recipe
 from goodinit.recipes.rule import Rule, Selector, sel
 
@@ -12,6 +12,7 @@ __all__ = [
     "ReluGain",
     "Rule",
     "Selector",
+    "StackGain",
     "as_recipe",
     "names",
     "recipe",

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from abc import abstractmethod
 from collections.abc import Mapping
@@ -13,12 +14,30 @@ from dataclasses import dataclass, replace
 from torch import Tensor
 
 from goodinit.anatomy.rows import Row
-from goodinit.errors import SchemeError
+from goodinit.errors import GoodinitError, SchemeError
 from goodinit.recipes.reasons import BEHIND_FUNCTION
-from goodinit.schemes import Constant, Draw, HeNormal, HeUniform, Keep, Ones, Scheme, Site, Zeros
+from goodinit.schemes import (
+    Constant,
+    Draw,
+    HeNormal,
+    HeUniform,
+    Keep,
+    Ones,
+    Orthogonal,
+    Scheme,
+    Site,
+    Zeros,
+)
 from goodinit.schemes.fields import refuse
+from goodinit.schemes.operating_point import operating_point
 
-__all__ = ["DEFERRED", "Deferred", "Neutral", "ReluGain"]
+__all__ = ["DEFERRED", "Deferred", "Neutral", "ReluGain", "StackGain"]
+
+DEEP = 10  # plain layers: fewer train from normal weights as well
+WIDEST = (
+    8192  # inputs of an orthogonal matrix: a wider one takes seconds, and depends less on chance
+)
+DEEP_STACK = "orthogonal in a deep plain stack: trains where normal weights don't"
 
 
 @dataclass(frozen=True, repr=False)
@@ -120,7 +139,50 @@ class ReluGain(Deferred):
         return f"ReluGain({self.he!r}, else {self.otherwise!r})"
 
 
-DEFERRED: Mapping[str, type[Scheme]] = {"Neutral": Neutral, "ReluGain": ReluGain}
+@dataclass(frozen=True, repr=False)
+class StackGain(ReluGain):
+    """As ``ReluGain``, and in a plain stack the exact gain of whatever activation follows.
+
+    In a plain stack only activations lie between the weights, so that each gain counts to its
+    end. A deep one of a stable variance map gets orthogonal matrices, which have the same
+    variance: they pass on every direction alike, and its scale depends less on chance.
+
+    Raises:
+        SchemeError: as ``ReluGain``.
+    """
+
+    def on(self, row: Row) -> tuple[Scheme, str]:
+        scheme, why = super().on(row)
+        point = operating_point(row.facets.activation or "") if row.facets.plain else None
+        if point is None:
+            return scheme, why
+        if row.facets.plain >= DEEP and point.slope <= 1 and _fits_orthogonal(row):
+            return Orthogonal(math.sqrt(point.gain_squared)), DEEP_STACK
+        if scheme is self.otherwise:
+            scaling = replace(self.he.scaling(), scale=point.gain_squared)
+            return scaling, f"the gain of {row.facets.activation}"
+        return scheme, why
+
+    def __repr__(self) -> str:
+        return f"StackGain({self.he!r}, else {self.otherwise!r})"
+
+
+def _fits_orthogonal(row: Row) -> bool:
+    """Whether an orthogonal matrix keeps the signal as a normal law does, and costs little."""
+    (_, site), *more = row.sites()
+    if more or site.fan_in is None or site.fan_in > WIDEST:
+        return False
+    try:
+        return math.isclose(Orthogonal().moments(site)[1] ** 2 * site.fan_in, 1.0, rel_tol=1e-6)
+    except GoodinitError:
+        return False
+
+
+DEFERRED: Mapping[str, type[Scheme]] = {
+    "Neutral": Neutral,
+    "ReluGain": ReluGain,
+    "StackGain": StackGain,
+}
 """By name, for ``schemes.from_dict``: a recipe's file may hold them, a plan's may not."""
 
 

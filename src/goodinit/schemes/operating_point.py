@@ -1,0 +1,106 @@
+"""Where an activation of a plain stack works, and what errors grow by there, layer by layer.
+
+A stack of layers f(W x), with Var(W) = gain^2 / fan_in, maps the second moment q before f to
+gain^2 E[f(sqrt(q) z)^2]. Its fixed point is where f's output has second moment 1, if f gets that
+far: so the weight before f can be drawn without knowing what comes after it, as He's law is for
+relu. A bounded f doesn't get that far: the fixed point is then q = 1.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+import re
+from collections.abc import Callable
+from typing import NamedTuple
+
+from torch import Tensor
+
+from goodinit.errors import SchemeError
+from goodinit.schemes.gains import NONLINEARITIES, derivative_second_moment, second_moment, slope
+
+__all__ = ["OperatingPoint", "elementwise", "operating_point"]
+
+STEPS = 20  # of Newton's method on log q; smooth functions need 5
+CLOSE = 1e-9  # of log E[f^2]
+FARTHEST = 16.0  # in q and 1/q: the second moment of no function in use is 1 only beyond that
+DIGITS = 4  # of a gain's square: widths are finite, and a plan shows it
+
+
+class OperatingPoint(NamedTuple):
+    """The fixed point of a plain stack's variance map.
+
+    Attributes:
+        gain_squared: of the weights before the activation.
+        slope: of the variance map there, in logs: what an error in the variance is multiplied by.
+        difference: what the difference of two nearly equal signals is multiplied by, and the
+            gradient on its way back (in second moments; Schoenholz et al., 2017).
+    """
+
+    gain_squared: float
+    slope: float
+    difference: float
+
+
+@functools.lru_cache(maxsize=512)
+def operating_point(activation: str) -> OperatingPoint | None:
+    """Return where an activation works in a plain stack; None for an unknown one.
+
+    Args:
+        activation: as in ``Facets``: the name of a function, and arguments if they aren't the
+            default's.
+
+    Example:
+        >>> operating_point("relu")
+        OperatingPoint(gain_squared=2.0, slope=1.0, difference=1.0)
+        >>> [round(x, 3) for x in operating_point("gelu")]
+        [2.155, 1.084, 1.06]
+        >>> [round(x, 3) for x in operating_point("tanh")]  # bounded: 1 / E[tanh(z)^2]
+        [2.536, 0.461, 1.178]
+    """
+    f = elementwise(activation)
+    if f is None:
+        return None
+    try:
+        q = _unit_output(f)
+        at = _scaled(f, q)
+        gain_squared = q / second_moment(at)
+        difference = gain_squared * derivative_second_moment(at) / q
+        return OperatingPoint(round(gain_squared, DIGITS), slope(at), difference)
+    except (SchemeError, TypeError, OverflowError):
+        return None
+
+
+def elementwise(activation: str) -> Callable[[Tensor], Tensor] | None:
+    """Return the function that a label such as ``leaky_relu(0.2)`` stands for.
+
+    >>> import torch
+    >>> elementwise("leaky_relu(0.2)")(torch.tensor([-1.0])).item()
+    -0.20000000298023224
+    """
+    name, _, given = activation.rstrip(")").partition("(")
+    f = NONLINEARITIES.get(name)
+    numbers = tuple(float(number) for number in re.findall(r"[-+.\deE]+", given))
+    return None if f is None else lambda z: f(z, *numbers)
+
+
+def _scaled(f: Callable[[Tensor], Tensor], q: float) -> Callable[[Tensor], Tensor]:
+    root = math.sqrt(q)
+    return lambda z: f(root * z)
+
+
+def _unit_output(f: Callable[[Tensor], Tensor]) -> float:
+    """Return the q at which E[f(sqrt(q) z)^2] = 1, or 1 where there is none."""
+    log_q = 0.0
+    for _ in range(STEPS):
+        at = _scaled(f, math.exp(log_q))
+        off = math.log(second_moment(at))
+        if abs(off) < CLOSE:
+            return math.exp(log_q)
+        steep = slope(at)  # d log E[f^2] / d log q
+        if steep <= 0:
+            return 1.0
+        log_q -= off / steep
+        if abs(log_q) > math.log(FARTHEST):
+            return 1.0
+    return 1.0
