@@ -36,7 +36,7 @@ def stack(activation: type[nn.Module], depth: int, width: int = WIDTH) -> nn.Seq
 def test_the_signal_of_twenty_plain_layers(activation: type[nn.Module]) -> None:
     """Within a factor 30 of 1, for each of ten seeds; what isn't well has a finding.
 
-    Of 100 draws by the same laws the farthest was a factor 23 off (silu).
+    Of 100 draws by normal laws of these variances the farthest was a factor 23 off (silu).
     """
     net = stack(activation, 20)
     for seed in range(10):
@@ -51,13 +51,14 @@ def test_the_signal_of_twenty_plain_layers(activation: type[nn.Module]) -> None:
 
 
 @pytest.mark.parametrize("inputs", [X, None], ids=["flow", "types"])
-def test_a_deep_stack_is_orthogonal_where_its_map_is_stable(inputs) -> None:
+def test_a_deep_stack_is_orthogonal(inputs) -> None:
     for activation, depth, law in (
         (nn.Tanh, DEEP - 1, gi.VarianceScaling),
         (nn.Tanh, DEEP, gi.Orthogonal),
         (nn.ReLU, DEEP - 1, gi.HeNormal),
         (nn.ReLU, DEEP, gi.Orthogonal),
-        (nn.GELU, DEEP, gi.VarianceScaling),
+        (nn.GELU, DEEP - 1, gi.VarianceScaling),
+        (nn.GELU, DEEP, gi.Orthogonal),
     ):
         rows = gi.plan(stack(activation, depth), "standard", inputs=inputs).rows
         laws = [type(row.scheme) for row in rows if row.part != "bias"]

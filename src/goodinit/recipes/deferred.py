@@ -144,8 +144,8 @@ class StackGain(ReluGain):
     """As ``ReluGain``, and in a plain stack the exact gain of whatever activation follows.
 
     In a plain stack only activations lie between the weights, so that each gain counts to its
-    end. A deep one of a stable variance map gets orthogonal matrices, which have the same
-    variance: they pass on every direction alike, and its scale depends less on chance.
+    end. A deep one gets orthogonal matrices, which have the same variance: they pass on every
+    direction alike, and the stack's scale depends less on chance.
 
     Raises:
         SchemeError: as ``ReluGain``.
@@ -156,7 +156,7 @@ class StackGain(ReluGain):
         point = operating_point(row.facets.activation or "") if row.facets.plain else None
         if point is None:
             return scheme, why
-        if row.facets.plain >= DEEP and point.slope <= 1 and _fits_orthogonal(row):
+        if row.facets.plain >= DEEP and _fits_orthogonal(row):
             return Orthogonal(math.sqrt(point.gain_squared)), DEEP_STACK
         if scheme is self.otherwise:
             scaling = replace(self.he.scaling(), scale=point.gain_squared)

@@ -90,7 +90,7 @@ def standard() -> Recipe:
     weights followed by relu, leaky_relu, prelu,  ``HeNormal`` with the function's exact gain
     rrelu or relu6
     others of plain stacks, with their function   N(0, q/fan_in) with the function's own q
-    those of stable stacks of 10 layers or more   ``Orthogonal`` with the same variance
+    those of plain stacks of 10 layers or more    ``Orthogonal`` with the same variance
     other weights of layers and projections       ``LeCunNormal()``, N(0, 1/fan_in)
     those that end a residual branch              ``LeCunNormal`` times (2 depth)^-1/2
     hidden-hidden weights of RNNs                 ``Orthogonal()``, gate by gate
@@ -114,7 +114,7 @@ def standard() -> Recipe:
     layer, so that 50 plain layers of these can't be served: a plan says so (GI136).
 
     Why orthogonal in deep ones: they train (digits, 40 layers: relu .95 instead of .85, tanh .95
-    instead of .88; docs/default.md). Above a slope of 1 it makes no difference.
+    instead of .88, gelu and silu alike; docs/default.md), and depend less on chance.
 
     Why (2 depth)^-1/2 at residual ends: a stream that 2 depth branches add to has second moment
     1 + 2 depth * (1 / 2 depth) = 2 at its end, whatever the depth (GPT-2; Radford et al. 2019).
