@@ -12,7 +12,8 @@ from goodinit.anatomy.next_activation import nodes_after
 from goodinit.anatomy.roles import Roles
 from goodinit.dataflow.graph import Graph
 from goodinit.dataflow.nodes import Node
-from goodinit.dataflow.traversal import is_normalized, is_pass
+from goodinit.dataflow.norms import is_normalized
+from goodinit.dataflow.traversal import is_pass
 
 __all__ = ["mark_plain_stacks"]
 
