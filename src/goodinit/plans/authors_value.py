@@ -6,6 +6,8 @@ frozen, was set on purpose. A rule of the user's own draws whatever it matches.
 
 from __future__ import annotations
 
+import math
+
 from goodinit.anatomy.rows import Row
 from goodinit.recipes.reasons import KEEPS
 
@@ -28,10 +30,9 @@ def authors_reason(row: Row, trains: bool) -> str:
     if row.meant:
         value = f"the value {held.value:g}" if held.what in ("zeros", "constant") else "its values"
         return f"{KEEPS}{value}: {row.meant}"
-    if not row.raw or not held.is_special:
+    norm = row.facets.kind == "norm" and math.prod(row.shape) > 1  # by feature: its law is known
+    if not row.raw or not held.is_special or norm:
         return ""
     if held.what == "pattern":
         return f"{KEEPS}the pattern that its class gave it"
-    if row.facets.kind == "norm" and held.value == row.facets.neutral:
-        return ""
     return f"{KEEPS}the value {held.value:g} that its class gave it"
