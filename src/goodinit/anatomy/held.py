@@ -70,8 +70,8 @@ def held_by(tensor: Tensor, patterns: bool = True) -> Held:
     """Return what a tensor holds.
 
     These are patterns: two values only (a mask, signs, an identity, a permutation); integers (a
-    kernel of Sobel's); rows or columns that are arithmetic, geometric or logarithmic, as those of
-    ``log(arange(1, n + 1))``.
+    kernel of Sobel's); values that all come twice or more often (columns in pairs); rows or columns
+    that are arithmetic, geometric or logarithmic, as those of ``log(arange(1, n + 1))``.
 
     Args:
         tensor: any tensor; one without memory holds nothing.
@@ -152,7 +152,7 @@ def _is_constant(tensor: Tensor, value: float) -> bool:
 def _may_be_pattern(look: list[float], tensor: Tensor) -> bool:
     """Whether the first elements allow a pattern, which random numbers hardly do."""
     few = set(look)
-    if len(few) <= 2 or 0.0 in few or all(value.is_integer() for value in few):
+    if 2 * len(few) <= len(look) or 0.0 in few or all(value.is_integer() for value in few):
         return len(look) > 2
     row = look if tensor.shape[-1] >= FIRST_LOOK else _first_row(tensor)
     return len(row) >= SHORTEST_ROW and _may_be_row(row[:SHORTEST_ROW])
@@ -181,6 +181,8 @@ def _is_pattern(tensor: Tensor) -> bool:
         return True
     if x.numel() > 2 and bool((x == x.round()).all()):
         return True
+    if tensor.element_size() > 2 and x.numel() > 2 and _comes_twice(x):
+        return True
     epsilon = torch.finfo(tensor.dtype).eps
     return _in_a_row(x, epsilon) or _in_a_row(x.transpose(0, -1), epsilon)
 
@@ -192,6 +194,12 @@ def _holds_two(x: Tensor) -> bool:
     if not bool((others == others[:1]).all()):
         return False
     return all(value == 0 or _is_sane(value) for value in (first.item(), others[0].item()))
+
+
+def _comes_twice(x: Tensor) -> bool:
+    """Whether each value but 0 comes more than once, which random numbers of 24 bits don't."""
+    values, counts = cast("tuple[Tensor, Tensor]", x[x != 0].unique(return_counts=True))
+    return bool((counts > 1).all()) and _is_sane(values.abs().min().item())
 
 
 def _in_a_row(x: Tensor, epsilon: float) -> bool:

@@ -29,6 +29,7 @@ CARRIED = "something else carries the signal"
 BESIDES = "others of its kind hold values"
 BIAS = "its bias carries the signal"
 BESIDE = "its weight starts at 0, or near it"
+TUNES = "it tunes frozen weights"
 SMALL = "no placeholder, and nearly 0"
 
 
@@ -56,11 +57,13 @@ def meant_zeros(
     """
     zero = {number for number, one in enumerate(parameters) if _is_nearly_zero(one)}
     weights = {number for number, one in enumerate(parameters) if _is_weight(one)}
-    if not zero or weights <= zero:
-        return {}
-    siblings = _Siblings(parameters, zero)
     found: dict[int, str] = {}
-    for number in sorted(zero):
+    if any(_is_frozen_weight(parameters[number]) for number in weights - zero):
+        found = {n: TUNES for n, one in enumerate(parameters) if _is_new_and_zero(one)}
+    if not zero or weights <= zero:
+        return found
+    siblings = _Siblings(parameters, zero)
+    for number in sorted(zero - found.keys()):
         if siblings.meant_biases(number):
             found[number] = BIAS
         elif graph is not None and number in graph.sources:
@@ -77,6 +80,15 @@ def meant_zeros(
 
 def _is_weight(one: Parameter) -> bool:
     return one.facets.layout is not None and one.facets.part not in ("bias", "buffer")
+
+
+def _is_frozen_weight(one: Parameter) -> bool:
+    return not one.slot.tensor.requires_grad and one.held.what not in ("unknown", "zeros")
+
+
+def _is_new_and_zero(one: Parameter) -> bool:
+    """Whether it is an adapter's own parameter: its class added it to train it from 0."""
+    return one.raw and one.held.what == "zeros" and one.slot.tensor.requires_grad
 
 
 def _is_own_bias(one: Parameter) -> bool:
@@ -110,7 +122,6 @@ class _Siblings:
         ]
         self._classes = {self._key(number) for number in lively}
         self._lively = {number for number in lively if _is_weight(parameters[number])}
-        self._tuned = any(not parameters[n].slot.tensor.requires_grad for n in self._lively)
 
     def meant_biases(self, number: int) -> list[int]:
         """Return the layer's own biases that hold one value or a pattern, as no law of torch's."""
@@ -118,13 +129,12 @@ class _Siblings:
         return [n for n in own if held_by(self._parameters[n].slot.tensor).is_special]
 
     def hold_values(self, number: int) -> bool:
-        """Whether modules of that class have values there, or the module's other weights.
+        """Whether modules of that class have values there, or a raw one's module other weights.
 
-        A matrix of zeros in a class of its own is a placeholder, unless frozen weights beside it
-        show that a model is being tuned.
+        Zeros in all modules of a class are placeholders.
         """
         beside = any(n in self._lively for n in self._by_owner[self._owner(number)])
-        if self._parameters[number].raw and (beside or self._tuned):
+        if self._parameters[number].raw and beside:
             return True
         return self._key(number) in self._classes
 
