@@ -90,9 +90,8 @@ class _Walk:
                 return self._attended(node, mine, others)
             case "add":
                 return self._added(node, others, state)
-            case "join":  # beside other elements of one operand they are a part of it
-                beside = not node.live and (not others or self._is_any_alive(others))
-                return "constant" if beside else state
+            case "join":
+                return self._joined(node, mine, others, state)
             case "softmax":
                 return "constant"
             case "activation" | "bend":
@@ -113,18 +112,25 @@ class _Walk:
     def _attended(self, node: Node, mine: list[int], others: list[int]) -> Verdict:
         """A score of zeros averages the values; values of zeros are zeros."""
         weight = not any(self._graph.nodes[index].live for index in mine)
+        if weight and not any(use.role in ("contract", "opaque") for use in node.uses):
+            return "carried"  # added to the scores
         if weight or any(value.node in mine for value in node.signals[2:3]):
             return "zero"
         return "carried" if all(map(self._is_alive, others)) else "lost"
+
+    def _joined(self, node: Node, mine: list[int], others: list[int], state: State) -> Verdict:
+        """Beside other elements: of one operand zeros are a part; a token's carry nothing."""
+        new = not any(self._graph.nodes[index].live for index in mine)
+        number = not others and node.function in ("setitem", "index_put")
+        if not new or not (number or any(map(self._is_alive, others))):
+            return state
+        return "carried" if node.live else "constant"
 
     def _added(self, node: Node, others: list[int], state: State) -> Verdict:
         alive = [index for index in others if self._is_alive(index)]
         if any(self._graph.nodes[index].live for index in alive):
             return "carried"
         return "constant" if alive or node.number else state
-
-    def _is_any_alive(self, others: Iterable[int]) -> bool:
-        return any(map(self._is_alive, others))
 
     def _is_alive(self, index: int) -> bool:
         """Whether anything but zeros comes from a node: by the last weights before it."""

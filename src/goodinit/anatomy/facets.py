@@ -105,16 +105,19 @@ def _facets_of_uses(
         return _table_facets(graph, by_role["lookup"], from_types, shape)
     if any(is_weight_of_norm(graph, use) for use in by_role.get("mul", ()) if not use.origin.bent):
         by_role.pop("add", None)  # a folded norm: x * s + (b - mean * s)
+    joined = "join" in by_role and from_types.guessed  # a token that branches are added to
     for role, facets_of in (
         ("norm", _norm_facets),
         ("norm_bias", _norm_facets),
         ("add", _offset_facets),
         ("mul", _scale_facets),
     ):
-        if role in by_role:
+        if role in by_role and not (joined and role in ("add", "mul")):
             uses = by_role[role]
             use = next((use for use in uses if use.origin.bent), uses[0])
             return facets_of(graph, use, from_types, shape)
+    if from_types.kind == "norm" and not from_types.guessed:
+        return from_types  # of a token, which no input has reached yet
     if "join" in by_role or "feed" in by_role:
         use = (by_role.get("join") or by_role["feed"])[0]
         kind = "position" if from_types.kind == "embedding" else "token"  # a table used as a whole

@@ -33,6 +33,9 @@ TUNES = "it tunes frozen weights"
 SMALL = "no placeholder, and nearly 0"
 
 
+_DRAWN = ("norm", "position", "token")  # what recipes draw, besides weights and biases
+
+
 @dataclass(frozen=True, slots=True)
 class Parameter:
     """A parameter or buffer, what is known of it, and what it holds."""
@@ -97,7 +100,7 @@ def _is_own_bias(one: Parameter) -> bool:
 
 def _is_nearly_zero(one: Parameter) -> bool:
     facets, held = one.facets, one.held
-    if one.slot.buffer or not (_is_weight(one) or (facets.kind, facets.part) == ("norm", "weight")):
+    if one.slot.buffer or facets.part == "bias" or not (_is_weight(one) or facets.kind in _DRAWN):
         return False
     if held.what != "values" or facets.layout is None or facets.layout.lookup:
         return held.what == "zeros"  # rows of a table are small
