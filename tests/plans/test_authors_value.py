@@ -38,6 +38,10 @@ SETTINGS: dict[str, tuple[Tensor, Callable[[Tensor, Tensor], Tensor]]] = {
     "LayerScale": (torch.full((WIDTH,), 1e-5), scaled),
     "ReZero": (torch.zeros(()), scaled),
     "ReZero of a channel": (torch.zeros(1, WIDTH), scaled),
+    "scale of unit vectors": (
+        torch.full((WIDTH,), 8**0.5),
+        lambda y, p: nn.functional.normalize(y, dim=-1) * p,
+    ),
     "cosine scale": (torch.tensor(20.0), lambda y, p: nn.functional.normalize(y, dim=-1) * p),
     "temperature": (torch.tensor(0.07), lambda y, p: (y / p).softmax(-1)),
     "log temperature": (torch.tensor(math.log(14.3)), lambda y, p: y * p.exp()),

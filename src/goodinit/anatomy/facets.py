@@ -15,7 +15,7 @@ from goodinit.anatomy.roles import Roles, Stream
 from goodinit.anatomy.rows import Block, Facets
 from goodinit.dataflow.graph import Graph
 from goodinit.dataflow.nodes import Node, Use
-from goodinit.dataflow.norms import is_normalized, is_weight_of_norm
+from goodinit.dataflow.norms import is_normalized, is_weight_of_norm, makes_unit_length
 from goodinit.dataflow.traversal import (
     is_pass,
     root,
@@ -399,7 +399,7 @@ def _scale_facets(graph: Graph, use: Use, from_types: Facets, shape: tuple[int, 
         part="weight",
         layout=None,
         blocks=(),
-        neutral=1.0 - shift if plain else None,
+        neutral=1.0 - shift if plain and not (norm and makes_unit_length(graph, use)) else None,
         evidence=f"norm(x){text[1:]}" if norm else text,
     )
 

@@ -14,7 +14,7 @@ from math import prod
 from goodinit.dataflow.graph import Graph
 from goodinit.dataflow.nodes import Node, Use
 
-__all__ = ["is_normalized", "is_weight_of_norm"]
+__all__ = ["is_normalized", "is_weight_of_norm", "makes_unit_length"]
 
 # x.pow(2).mean(-1).add(eps).rsqrt() is four calls, and casts between them four more. A factor that
 # took more is not recognized as one over a norm, so its parameter is a scale instead of a norm's.
@@ -30,6 +30,7 @@ PRODUCTS_AHEAD = 3
 _SAME = ("view", "cast", "pointwise")
 _MEANS = frozenset("mean sum nanmean nansum".split())
 _LENGTHS = frozenset("norm vector_norm linalg_vector_norm linalg_norm std std_mean".split())
+_UNIT_LENGTH = frozenset("normalize norm vector_norm linalg_vector_norm linalg_norm".split())
 _VARIANCES = frozenset("var var_mean".split())
 _FOLDED = frozenset("rsqrt sqrt pow".split())  # of a running variance
 
@@ -58,6 +59,18 @@ def is_weight_of_norm(graph: Graph, use: Use) -> bool:
         if norm is not None and not own.isdisjoint(norm.factors):
             return all(other.node >= use.node for other in _scales(graph, index, norm.signal))
     return False
+
+
+def makes_unit_length(graph: Graph, use: Use) -> bool:
+    """Whether a norm's weight gets a signal of length 1, and not of mean square 1.
+
+    Which value of the weight changes nothing then depends on the width, and on what follows.
+    """
+    products = list(_products_from(graph, use.node))
+    factors = {at for index in products for at in _factors(graph, index)}
+    nodes = [graph.nodes[index] for index in factors]
+    scaled = any(_is_product(node) and node.number is not None for node in nodes)
+    return not scaled and any(node.function in _UNIT_LENGTH for node in nodes)
 
 
 def is_normalized(graph: Graph, index: int) -> bool:

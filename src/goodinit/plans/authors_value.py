@@ -30,7 +30,8 @@ def authors_reason(row: Row, trains: bool) -> str:
     if row.meant:
         value = f"the value {held.value:g}" if held.what in ("zeros", "constant") else "its values"
         return f"{KEEPS}{value}: {row.meant}"
-    norm = row.facets.kind == "norm" and math.prod(row.shape) > 1  # by feature: its law is known
+    # Of the weight of a norm by feature, the law is known.
+    norm = row.facets.kind == "norm" and math.prod(row.shape) > 1 and row.facets.neutral is not None
     if not row.raw or not held.is_special or norm:
         return ""
     if held.what == "pattern":
