@@ -71,18 +71,6 @@ LATE: dict[str, tuple[str, tuple[str, ...]]] = {
             "tanh_20",
         ),
     ),
-    "K": (
-        "some spellings of a norm are scales",
-        (
-            "batch_norm_by_hand",
-            "divided_by_the_norm",
-            "input_last",
-            "norm_of_each_head",
-            "normalize_and_scale",
-            "unit_offset",
-            "weight_first",
-        ),
-    ),
     "L": (
         "complex weights are kept in silence",
         (
