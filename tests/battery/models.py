@@ -611,14 +611,18 @@ def u_shaped_operator():
 def kan():
     from kan import KAN
 
-    return KAN(width=[4, 5, 2], grid=4, k=3, device="cpu", auto_save=False), (torch.rand(20, 4),)
+    return KAN(
+        width=[4, 5, 2], grid=4, k=3, seed=torch.initial_seed(), device="cpu", auto_save=False
+    ), (torch.rand(20, 4),)
 
 
 @model("pykan")
 def multiplicative_kan():
     from kan import MultKAN
 
-    net = MultKAN(width=[4, [3, 2], 1], grid=3, k=3, device="cpu", auto_save=False)
+    net = MultKAN(
+        width=[4, [3, 2], 1], grid=3, k=3, seed=torch.initial_seed(), device="cpu", auto_save=False
+    )
     return net, (torch.rand(20, 4),)
 
 
