@@ -13,8 +13,10 @@ from . import (
     computed,
     contracted,
     deliberate,
+    meant,
     norms,
     ordinary,
+    python,
     recurrent,
     residual,
     slices,
@@ -25,12 +27,22 @@ from .late import LATE
 from .layout import LAYOUTS, Verdict
 
 FILES = (
-    *(attention, broadcast, complex_weights, computed, contracted, deliberate, norms),
+    *(
+        attention,
+        broadcast,
+        complex_weights,
+        computed,
+        contracted,
+        deliberate,
+        meant,
+        norms,
+        python,
+    ),
     *(ordinary, recurrent, residual, slices, smooth, unknown),
 )
 FEWEST = {
     **dict.fromkeys("ABCDEF", 12),
-    **dict.fromkeys("GHIJKL", 8),
+    **dict.fromkeys("GHIJKLOPR", 8),
     "plain": 60,
 }
 MOST_MARKED = 0.1
