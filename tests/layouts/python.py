@@ -190,16 +190,6 @@ def checkpoint_of_the_old_kind(m, x):
 
 
 @between
-def script_inside(m, x):
-    return scripted_gelu(x)
-
-
-@torch.jit.script
-def scripted_gelu(x: torch.Tensor) -> torch.Tensor:
-    return x * torch.sigmoid(1.702 * x)
-
-
-@between
 def copied_module(m, x):
     copy.deepcopy(m.b)(x)
     return x
@@ -347,11 +337,6 @@ def assignment_problem(m, x):
 @between
 def data_parallel(m, x):
     return nn.DataParallel(nn.Identity())(x)
-
-
-@between
-def exported_function(m, x):
-    return torch.compile(torch.sin, backend="eager")(x)
 
 
 @between
