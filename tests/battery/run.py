@@ -22,7 +22,7 @@ from torch import Tensor, nn  # noqa: E402
 import goodinit as gi  # noqa: E402
 
 # Zeros that are added to a signal and tell positions or streams apart once they are drawn.
-PLACEHOLDERS = ("*stream_emb", "*pos_emb*", "*cls_token")
+PLACEHOLDERS = ("*stream_emb", "*stream_embed", "*persistent_memory", "*pos_emb*", "*cls_token")
 
 
 def seeded(build, seed: int):

@@ -57,19 +57,7 @@ LATE: dict[str, tuple[str, tuple[str, ...]]] = {
     ),
     "J": (
         "smooth nets die",
-        (
-            "elu_20",
-            "gelu_20",
-            "gelu_50",
-            "gelu_by_its_formula",
-            "gelu_of_raw_matrices",
-            "hardswish_20",
-            "mish_20",
-            "silu_20",
-            "silu_50",
-            "silu_by_its_formula",
-            "tanh_20",
-        ),
+        ("gelu_by_its_formula",),
     ),
     "L": (
         "complex weights are kept in silence",
@@ -81,6 +69,22 @@ LATE: dict[str, tuple[str, tuple[str, ...]]] = {
             "diagonal_recurrence",
             "spectral_convolution",
             "two_layers_as_a_complex_one",
+        ),
+    ),
+    "O": (
+        "zeros and constants that are meant are drawn",
+        ("identity_convolution",),
+    ),
+    "R": (
+        "runs that aren't followed",
+        (
+            "gradient_inside",
+            "gradient_of_a_layer",
+            "module_to_device",
+            "module_to_device_by_name",
+            "sorted_and_back",
+            "topk_of_features",
+            "type_by_name",
         ),
     ),
 }
