@@ -33,7 +33,7 @@ ACTIVATIONS: tuple[type[nn.Module], ...] = (
     *(nn.ReLU, nn.LeakyReLU, nn.GELU, nn.SiLU, nn.Mish, nn.ELU, nn.SELU, nn.Tanh, nn.Hardswish),
     *(nn.Softplus, nn.Sigmoid, Sin),
 )
-Initialize = Callable[[nn.Module, Tensor, int], None]
+Draw = Callable[[int], object]
 
 
 def plain(activation: type[nn.Module], layers: int) -> nn.Sequential:
@@ -42,34 +42,36 @@ def plain(activation: type[nn.Module], layers: int) -> nn.Sequential:
     return nn.Sequential(*parts[:-1])
 
 
-def by_recipe(recipe: str) -> Initialize:
-    """Return a function that initializes by a recipe."""
+def by_recipe(recipe: str) -> Callable[[nn.Module, Tensor], Draw]:
+    """Return what plans a net, and returns what draws it by a seed."""
 
-    def initialize(net: nn.Module, x: Tensor, seed: int) -> None:
-        gi.init_(net, recipe, inputs=x, seed=seed)
+    def plan(net: nn.Module, x: Tensor) -> Draw:
+        planned = gi.plan(net, recipe, inputs=x)
+        return lambda seed: gi.apply_(net, planned, seed=seed)
 
-    return initialize
-
-
-def by_anyinit(net: nn.Module, x: Tensor, seed: int) -> None:
-    """Initialize by AnyInit's own default."""
-    importlib.import_module("anyinit").initialize(net, "analytic", tuple(x.shape), seed=seed)
+    return plan
 
 
-def cell(initialize: Initialize, activation: type[nn.Module], layers: int) -> str:
+def by_anyinit(net: nn.Module, x: Tensor) -> Draw:
+    """Return what initializes a net by AnyInit's own default."""
+    initialize = importlib.import_module("anyinit").initialize
+    return lambda seed: initialize(net, "analytic", tuple(x.shape), seed=seed)
+
+
+def cell(tool: Callable[[nn.Module, Tensor], Draw], net: nn.Module, x: Tensor) -> str:
     """Return the second moment of the outputs over the seeds, and how much of it differs."""
-    net, x = plain(activation, layers), torch.randn(SAMPLES, WIDTH)
+    draw = tool(net, x)
     moments: list[float] = []
     own: list[float] = []
     for seed in range(SEEDS):
-        initialize(net, x, seed)
+        draw(seed)
         with torch.no_grad():
             y = net(x).double()
         moments.append(y.square().mean().item())
         own.append((y - y.mean(0)).square().mean().item() / max(moments[-1], 1e-300))
     low, high = min(moments), max(moments)
-    logs = sum(math.log(max(m, 1e-300)) for m in moments) / SEEDS
-    return f"{math.exp(logs):.2g} ({low:.1g} to {high:.1g}), {sum(own) / SEEDS:.1g}"
+    middle = math.exp(sum(math.log(max(m, 1e-300)) for m in moments) / SEEDS)
+    return f"{middle:.2g} ({low:.1g} to {high:.1g}), {sum(own) / SEEDS:.0e}"
 
 
 def main() -> None:
@@ -83,11 +85,11 @@ def main() -> None:
     print(f"|---|---|{'---|' * len(columns)}---|")
     for activation in ACTIVATIONS:
         for layers in DEPTHS:
-            cells = [cell(initialize, activation, layers) for initialize in columns.values()]
-            plan = gi.plan(plain(activation, layers), "standard", inputs=torch.ones(2, WIDTH))
-            codes = " ".join(f.code for f in plan.findings)
+            net, x = plain(activation, layers), torch.randn(SAMPLES, WIDTH)
+            cells = [cell(tool, net, x) for tool in columns.values()]
+            codes = " ".join(f.code for f in gi.plan(net, "standard", inputs=x).findings)
             print(
-                f"| {activation.__name__} | {layers} | {' | '.join(cells)} | {codes} |", flush=True
+                f"| {' | '.join([activation.__name__, str(layers), *cells, codes])} |", flush=True
             )
 
 

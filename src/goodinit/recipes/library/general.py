@@ -99,8 +99,8 @@ def standard() -> Recipe:
     embeddings                                    N(0, 1)
     embeddings tied with the output projection    N(0, 1/width)
     positions, tokens                             N(0, .02^2)
-    norms, scales                                 neutral: 1, or 0 where 1 is added; kept where
-                                                  a function comes between (``exp(scale)``)
+    norms                                         neutral: 1, or 0 where 1 is added
+    other scales                                  kept
     PReLU's slope                                 .25, as torch has it
     routers of experts                            N(0, .1/fan_in)
     adapters, state space parameters, unknown     kept (on meta: unresolved, and named)
