@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 import json
-import sys
 import warnings
-from pathlib import Path
 
-warnings.simplefilter("ignore")
-sys.path.insert(0, str(Path(__file__).parents[1]))
-import torch  # noqa: E402
-from conftest import TORCHVISION  # noqa: E402, F401
+import torch
 
-import goodinit as gi  # noqa: E402
+import goodinit as gi
 
 
 def llama():
@@ -65,7 +60,9 @@ def share(model, inputs) -> float:
 
 def main() -> None:
     import peft
+    import tests.conftest  # noqa: F401 (declares what torchvision asks for)
 
+    warnings.simplefilter("ignore")
     torch.set_num_threads(1)
     inputs = {"input_ids": torch.randint(0, 90, (2, 9))}
     bases = {

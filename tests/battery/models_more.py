@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import torch
-from models import ids, image, model
 from torch import nn
+
+from .models import ids, image, model
 
 # MONAI
 

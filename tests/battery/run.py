@@ -7,19 +7,15 @@ import random
 import sys
 import warnings
 from fnmatch import fnmatch
-from pathlib import Path
 
-warnings.simplefilter("ignore")
-sys.path.insert(0, str(Path(__file__).parent))
-sys.path.insert(0, str(Path(__file__).parents[1]))
-import models_more  # noqa: E402, F401
-import numpy as np  # noqa: E402
-import torch  # noqa: E402
-from conftest import TORCHVISION  # noqa: E402, F401
-from models import PACKAGES  # noqa: E402
-from torch import Tensor, nn  # noqa: E402
+import numpy as np
+import torch
+from torch import Tensor, nn
 
-import goodinit as gi  # noqa: E402
+import goodinit as gi
+
+from . import models_more  # noqa: F401 (registers its models)
+from .models import PACKAGES
 
 # Zeros that are added to a signal and tell positions or streams apart once they are drawn.
 PLACEHOLDERS = ("*stream_emb", "*stream_embed", "*persistent_memory", "*pos_emb*", "*cls_token")
@@ -113,6 +109,9 @@ def may_be_drawn(net: nn.Module, name: str, start: dict[str, Tensor]) -> bool:
 
 def main(package: str = "", pattern: str = "*") -> None:
     """Measure a package's models; without one, say which there are."""
+    import tests.conftest  # noqa: F401 (declares what torchvision asks for)
+
+    warnings.simplefilter("ignore")
     if not package:
         print(json.dumps({"packages": list(PACKAGES)}))
         return
