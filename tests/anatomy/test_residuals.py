@@ -7,6 +7,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+import goodinit as gi
 from goodinit.anatomy import read
 
 X = torch.randn(2, 5, 8)
@@ -342,3 +343,65 @@ def test_a_long_chain_of_sums_takes_time_in_proportion():
         return h @ m.o
 
     assert ends(facets(run, "ab", (X, X.clone()))) == ""
+
+
+# The stream's size.
+
+
+@pytest.mark.parametrize("offset", [0, 1])
+@pytest.mark.parametrize("by_hand", [False, True])
+def test_a_norm_that_ends_a_branch_has_the_branchs_share(offset, by_hand):
+    """Sandwich norms: what comes before them can't scale the branch."""
+
+    def last(y, weight):
+        if by_hand:
+            return y * torch.rsqrt(y.square().mean(-1, keepdim=True) + 1e-6) * (weight + offset)
+        return functional.rms_norm(y, (8,), weight + offset)
+
+    def run(m, x):
+        for a, b, n, p in ((m.a, m.b, m.n, m.p), (m.c, m.d, m.q, m.r)):
+            y = functional.rms_norm(x, (8,), n + offset)
+            x = x + last(functional.gelu(y @ a) @ b, p)
+        return x @ m.o
+
+    shapes = dict.fromkeys("npqr", (8,))
+    model = Net(run, **dict.fromkeys("abcd", (8, 8)), **shapes, o=(8, 3))
+    plan = gi.init_(model, "standard", inputs=X, seed=0)
+    assert [(plan[name].kind, plan[name].part) for name in "np"] == [
+        ("norm", "weight"),
+        ("norm", "out"),
+    ]
+    assert [plan[n].name for n in "abcd" if plan[n].ends_residual] == ["b", "d"]
+    depth = plan["b"].depth
+    assert (model.n + offset).tolist() == pytest.approx([1] * 8)
+    assert (model.p + offset).tolist() == pytest.approx([(2 * depth) ** -0.5] * 8)
+
+
+def test_a_table_is_divided_by_what_multiplies_its_rows():
+    """Transformer, Gemma: embeddings times sqrt(width) start at second moment 1."""
+
+    class Scaled(nn.Module):
+        def __init__(self, factor):
+            super().__init__()
+            self.table, self.head = nn.Embedding(500, 16), nn.Linear(16, 3)
+            self.factor = factor
+
+        def forward(self, ids):
+            return self.head(self.table(ids) * self.factor)
+
+    for factor in (4.0, torch.tensor(4.0)):
+        plan = gi.plan(Scaled(factor), "standard", inputs=torch.arange(6))
+        assert plan["table.weight"].std == pytest.approx(0.25)
+    assert gi.plan(Scaled(1.0), "standard", inputs=torch.arange(6))["table.weight"].std == 1
+
+
+@pytest.mark.parametrize(
+    "square", [torch.square, lambda y: y**2, lambda y: y.pow(2), lambda y: y * y]
+)
+def test_a_squared_relu_has_no_relus_gain(square):
+    def run(m, x):
+        return square(functional.relu(x @ m.a)) @ m.o
+
+    plan = gi.plan(Net(run, a=(8, 64), o=(64, 3)), "standard", inputs=X)
+    assert plan["a"].activation == "relu"
+    assert plan["a"].std == pytest.approx(8**-0.5)

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from goodinit.anatomy.read import Anatomy
+from goodinit.dataflow.functions import CENTERING
 
 __all__ = ["CENTERING", "subtracted_biases"]
-
-CENTERING = frozenset(("batch_norm", "instance_norm"))  # they subtract each channel's mean
 
 
 def subtracted_biases(anatomy: Anatomy) -> set[str]:

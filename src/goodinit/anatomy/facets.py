@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from itertools import product
 from math import prod
 
-from goodinit.anatomy.next_activation import activation_after
+from goodinit.anatomy.next_activation import activation_after, is_squared_after
 from goodinit.anatomy.parts import find_roles
 from goodinit.anatomy.recurrence import in_loops
 from goodinit.anatomy.roles import Roles, Stream
@@ -72,6 +72,8 @@ def facets_from(graph: Graph, outputs: Iterable[int], from_types: Sequence[Facet
             facets = replace(facets, guessed=True, doubt=doubt)
         if number in deltas:
             facets = replace(facets, kind="ssm")
+        if number in roles.closing and (facets.kind, facets.part) == ("norm", "weight"):
+            facets = replace(facets, part="out")
         if any(use.role in ("contract", "add") for use in uses):
             facets = in_loops(roles, number, facets, (graph.shapes.get(number) or (0,))[-1])
         found.append(facets)
@@ -199,6 +201,7 @@ def _weight_facets(
         layout=from_types.layout if same else own,
         blocks=blocks or (from_types.blocks if same else ()),
         activation=next((name for name in after if name), None) if kind != "router" else None,
+        squared=any(is_squared_after(graph, u.node) for u in uses[:USES_ASKED]),
         ends_residual=ends,
         plain=max(roles.plain.get(u.node, 0) for u in uses),
         neutral=None,
@@ -324,12 +327,34 @@ def _table_facets(
         layout = Layout(outputs=(1,), inputs=(0,), lookup=True)
     known = "" if from_types.guessed else from_types.evidence
     made = {"evidence": known or _call_text(graph, uses[0], "i, W"), "layout": layout}
-    return _certain(from_types, kind=kind, part="table", blocks=(), neutral=None, **made)
+    blocks = _scaled_table(graph, uses, shape) if layout is not None else ()
+    return _certain(from_types, kind=kind, part="table", blocks=blocks, neutral=None, **made)
+
+
+def _scaled_table(graph: Graph, uses: list[Use], shape: tuple[int, ...]) -> tuple[Block, ...]:
+    """Return the block of a table whose rows are multiplied by a number c: its fan_in is c^2."""
+    numbers = {_number_after(graph, use.node) for use in uses}
+    number = numbers.pop() if len(numbers) == 1 else 1.0
+    box = tuple((0, size) for size in shape)
+    return (Block("", box, number**2, float(shape[-1])),) if number not in (0.0, 1.0) else ()
+
+
+def _number_after(graph: Graph, index: int) -> float:
+    """Return the number that a result is multiplied by before it is used: sqrt(width), mostly."""
+    node = graph.nodes[index]
+    while len(node.consumers) == 1:
+        node = graph.nodes[node.consumers[0]]
+        if node.role == "mul" and node.number is not None:
+            return node.number
+        if node.role not in ("view", "cast"):
+            break
+    return 1.0
 
 
 def _norm_facets(graph: Graph, use: Use, from_types: Facets, _: tuple[int, ...]) -> Facets:
-    if from_types.kind == "norm" and not from_types.guessed and from_types.neutral is not None:
-        return from_types
+    known = from_types.kind == "norm" and not from_types.guessed
+    if known and from_types.neutral is not None and not use.origin.shift:
+        return from_types  # its class doesn't say that 1 is added to its weight
     bias = use.role == "norm_bias"
     return _certain(
         from_types,
@@ -383,7 +408,8 @@ def _scale_facets(graph: Graph, use: Use, from_types: Facets, shape: tuple[int, 
     """``x * p``: a norm's weight behind a norm, else a scale."""
     node = graph.nodes[use.node]
     bent, shift = use.origin.bent, use.origin.shift
-    if from_types.kind == "norm" and from_types.part == "weight" and not from_types.guessed:
+    known = (from_types.kind, from_types.part) == ("norm", "weight") and not from_types.guessed
+    if known and not shift:
         return from_types
     if "exp" in bent and sum(shape) > len(shape):
         return _certain(

@@ -9,7 +9,7 @@ from goodinit.dataflow.graph import Graph
 from goodinit.dataflow.nodes import Node
 from goodinit.dataflow.traversal import is_pass, root
 
-__all__ = ["activation_after", "nodes_after"]
+__all__ = ["activation_after", "is_squared_after", "nodes_after"]
 
 # What x * f(x) is called, for an f that squashes.
 _GATED = {"sigmoid": "silu", "hardsigmoid": "hardswish", "tanh": "gelu", "erf": "gelu"}
@@ -29,6 +29,22 @@ def activation_after(graph: Graph, start: int, adapted: Container[int] = ()) -> 
     Normalization, pooling, dropout and reshaping may come between. Functions composed by hand
     are recognized: ``x * sigmoid(x)``, ``0.5 * x * (1 + tanh(...))``.
     """
+    return _next(graph, start, adapted)[0]
+
+
+def is_squared_after(graph: Graph, start: int) -> bool:
+    """Whether the activation that follows is squared: relu(x)^2 grows as no relu does."""
+    squash = _next(graph, start, ())[1]
+    after = graph.nodes[squash.index].consumers if squash is not None else ()
+    taken = [graph.nodes[index] for index in after]
+    return len(taken) == 1 and (
+        taken[0].function in ("pow", "square")
+        or (taken[0].role == "mul" and len(taken[0].operands) == 2 and len(taken[0].inputs) == 1)
+    )
+
+
+def _next(graph: Graph, start: int, adapted: Container[int]) -> tuple[str | None, Node | None]:
+    """Return the name of the activation that follows, and its node where it is one call."""
     own = {start}  # computed element by element from this output alone
     found: Node | None = None
     for index in nodes_after(graph, start):
@@ -37,7 +53,7 @@ def activation_after(graph: Graph, start: int, adapted: Container[int] = ()) -> 
         if not before or not (before <= own or index in adapted):
             continue
         if found is not None and node.role == "mul" and len(before) > 1:
-            return _composed(graph, found)
+            return _composed(graph, found), None
         if node.role == "activation":
             if found is not None and found.function != "softplus":
                 continue
@@ -45,7 +61,7 @@ def activation_after(graph: Graph, start: int, adapted: Container[int] = ()) -> 
         elif not (is_pass(node) or node.role in ("bend", "add", "mul")):
             continue
         own.add(index)
-    return (found.label or found.function) if found is not None else None
+    return (found.label or found.function, found) if found is not None else (None, None)
 
 
 def nodes_after(graph: Graph, start: int) -> Iterator[int]:

@@ -7,14 +7,16 @@ from where other terms (the branches) start. It may have any number of terms and
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 from math import prod
 
 from goodinit.anatomy.roles import Roles, Stream
+from goodinit.dataflow.functions import CENTERING
 from goodinit.dataflow.graph import Graph
 from goodinit.dataflow.nodes import Node
+from goodinit.dataflow.norms import is_weight_of_norm
 from goodinit.dataflow.traversal import (
     back_to_contractions,
     between,
@@ -58,10 +60,17 @@ class _Search:
 
 @dataclass(slots=True)
 class _Branch:
-    """The nodes from a stream to a branch's end, and those on which the stream is unchanged."""
+    """The branches of a sum.
+
+    Attributes:
+        inside: the nodes from where they start to where they end.
+        copies: those of them on which the stream is itself still, summed and multiplied at most.
+        closing: the weights of norms that come last.
+    """
 
     inside: set[int]
     copies: set[int]
+    closing: set[int] = field(default_factory=set[int])
 
 
 def mark_residual_ends(graph: Graph, roles: Roles, floors: list[int]) -> None:
@@ -191,6 +200,7 @@ def _skipping(
         if not ends or (projected and not _is_block(search, inside, ends)):
             continue
         before = next((search.found[index] for index in chain if index in search.found), None)
+        search.roles.closing |= branch.closing
         origin = before.origin if before is not None else chain[-1]
         search.found[node.index] = Stream(node.index, ends, len(terms), origin)
         return search.found[node.index]
@@ -226,8 +236,22 @@ def _last(search: _Search, branch: _Branch, node: Node, term: Term) -> list[int]
         return _factors(graph, branch, other, before) if multiplies else before
 
     tips = _factors(graph, branch, node, _tips(node, [term])) if len(term) > 1 else term
-    nodes = walk_back(graph, tips, lambda n: (i for i in follow(n) if i in inside), min(inside))
-    return [other.index for other in nodes if other.weights and other.index in inside]
+    found: list[int] = []
+    for other in walk_back(
+        graph, tips, lambda n: (i for i in follow(n) if i in inside), min(inside)
+    ):
+        if other.weights and other.index in inside:
+            found.append(other.index)
+        elif other.function not in CENTERING and other.index not in branch.copies:
+            branch.closing.update(_norm_weights(graph, other))
+    return found
+
+
+def _norm_weights(graph: Graph, node: Node) -> Iterator[int]:
+    """Yield the weight that a node multiplies a normalized signal by."""
+    for use in node.uses:
+        if use.role == "norm" or (use.role == "mul" and is_weight_of_norm(graph, use)):
+            yield use.param
 
 
 def _factors(graph: Graph, branch: _Branch, node: Node, factors: Iterable[int]) -> list[int]:

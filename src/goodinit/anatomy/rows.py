@@ -22,7 +22,7 @@ PARTS: tuple[str, ...] = (
     "q",
     "k",
     "v",
-    "out",  # ends an attention or feed-forward branch
+    "out",  # ends an attention or feed-forward branch; the weight of a norm that ends one
     "gate",  # its activation multiplies another projection
     "in",  # feeds an activation inside a branch; the input-hidden weight of an RNN
     "recurrent",  # the hidden-hidden weight of an RNN
@@ -71,6 +71,7 @@ class Facets:
         layout: which axis is which; None where there are no fans.
         blocks: the logical matrices of a packed parameter; empty where it is one.
         activation: name of the function that follows, as in ``torch.nn.functional``.
+        squared: whether that function's result is squared (squared relu).
         ends_residual: whether its output is added to a residual stream; None if unknown.
         layer: number of the layer it is in, from 0; None outside of any.
         depth: how many layers the stack has that it is in (or the model, outside of any).
@@ -90,6 +91,7 @@ class Facets:
     layout: Layout | None = None
     blocks: tuple[Block, ...] = ()
     activation: str | None = None
+    squared: bool = False
     ends_residual: bool | None = None
     layer: int | None = None
     depth: int | None = None

@@ -15,13 +15,15 @@ other       whatever is not listed
 
 from __future__ import annotations
 
-__all__ = ["ACTIVATIONS", "role_of"]
+__all__ = ["ACTIVATIONS", "CENTERING", "role_of"]
 
 ACTIVATIONS = frozenset(
     "relu relu6 leaky_relu elu selu celu gelu silu mish tanh sigmoid softplus softsign hardtanh "
     "hardswish hardsigmoid logsigmoid prelu rrelu glu threshold tanhshrink hardshrink "
     "softshrink sin erf expit".split()
 )
+
+CENTERING = frozenset(("batch_norm", "instance_norm"))  # they subtract each channel's mean
 
 _ROLES = {
     "view": "view reshape flatten unflatten transpose permute movedim t T mT H mH squeeze "

@@ -150,6 +150,8 @@ class Graph:
         )
         if call.function == "getitem" and len(tensors) > 1:
             node.role = "pick"  # by a tensor of indices, not by numbers and slices
+        elif call.function in ("max", "min") and len(tensors) > 1:
+            node.role = "pointwise"  # of two tensors, not along an axis
         elif call.function in ("add", "sub", "mul", "div", "pow"):
             node.number = _number(call)
         elif self._is_relu(node, call):
@@ -366,10 +368,20 @@ def _composed(
     return replace(origin, axes=axes, box=tuple(box))
 
 
+def _as_number(value: object) -> float | None:
+    """Return a number, also where a tensor that is no parameter holds it."""
+    if isinstance(value, Tensor):
+        if value.ndim or value.is_meta or not value.is_floating_point():
+            return None
+        with torch._C.DisableTorchFunction():
+            return float(value)
+    return value if isinstance(value, (int, float)) else None
+
+
 def _number(call: Call) -> float | None:
     """Return the number among two operands; what is subtracted or divided by, its inverse."""
-    numbers = [value for value in call.args[:2] if isinstance(value, (int, float))]
-    if len(call.args) < 2 or not numbers:
+    numbers = [value for value in map(_as_number, call.args[:2]) if value is not None]
+    if len(call.args) < 2 or len(numbers) != 1:
         return None
     if call.function == "div":
         return 1 / numbers[0] if numbers[0] else None

@@ -31,7 +31,7 @@ from goodinit.schemes import (
 from goodinit.schemes.fields import refuse
 from goodinit.schemes.operating_point import operating_point
 
-__all__ = ["DEFERRED", "Deferred", "Neutral", "ReluGain", "StackGain"]
+__all__ = ["DEFERRED", "BranchNorm", "Deferred", "Neutral", "ReluGain", "StackGain"]
 
 DEEP = 10  # plain layers: fewer train from normal weights as well
 WIDEST = (
@@ -103,6 +103,22 @@ class Neutral(Deferred):
 
 
 @dataclass(frozen=True, repr=False)
+class BranchNorm(Deferred):
+    """(2 depth)^-1/2 times what is neutral: for a norm with which a residual branch ends.
+
+    Such a norm makes each branch as large as the stream, whatever its weights are. 2 depth of
+    them add up to 1, as those do that end with a weight. Where ``x * (1 + w)`` is computed, w is
+    this number minus 1. Neutral where the depth isn't known.
+    """
+
+    def on(self, row: Row) -> tuple[Scheme, str]:
+        neutral, depth = row.facets.neutral, row.facets.depth
+        if neutral is None or depth is None:
+            return Neutral().on(row)
+        return Constant((2 * depth) ** -0.5 + neutral - 1), ""
+
+
+@dataclass(frozen=True, repr=False)
 class ReluGain(Deferred):
     """He's law with the exact gain of the relu-like function that follows, else ``otherwise``.
 
@@ -125,6 +141,8 @@ class ReluGain(Deferred):
 
     def on(self, row: Row) -> tuple[Scheme, str]:
         name, slope = _split_activation(row.facets.activation or "")
+        if row.facets.squared:
+            return self.otherwise, "the square of a relu grows as no relu does"
         match name:
             case "relu" | "relu6" | "rrelu":
                 return replace(self.he, nonlinearity=name, a=0.0), ""
@@ -153,7 +171,8 @@ class StackGain(ReluGain):
 
     def on(self, row: Row) -> tuple[Scheme, str]:
         scheme, why = super().on(row)
-        point = operating_point(row.facets.activation or "") if row.facets.plain else None
+        plain = row.facets.plain and not row.facets.squared
+        point = operating_point(row.facets.activation or "") if plain else None
         if point is None:
             return scheme, why
         if row.facets.plain >= DEEP and _fits_orthogonal(row):
@@ -179,6 +198,7 @@ def _fits_orthogonal(row: Row) -> bool:
 
 
 DEFERRED: Mapping[str, type[Scheme]] = {
+    "BranchNorm": BranchNorm,
     "Neutral": Neutral,
     "ReluGain": ReluGain,
     "StackGain": StackGain,

@@ -7,7 +7,7 @@ from typing import Literal
 from torch import nn
 
 from goodinit.errors import RecipeError, nearest
-from goodinit.recipes.deferred import Neutral, ReluGain, StackGain
+from goodinit.recipes.deferred import BranchNorm, Neutral, ReluGain, StackGain
 from goodinit.recipes.reasons import NOTHING_KNOWN, OWN_VALUES
 from goodinit.recipes.recipe import Recipe
 from goodinit.recipes.rule import Rule, Selector, sel
@@ -59,7 +59,11 @@ ADAPTERS: Selector = sel.kind("adapter")
 REST: tuple[Rule, ...] = (
     library(sel.all(), Keep(), NOTHING_KNOWN),
     library(sel.kind("position", "token"), Normal(0.02), "small beside the signal"),
-    library(sel.kind("embedding"), Normal(1.0), "one row is looked up: LeCun with fan_in 1"),
+    library(
+        sel.kind("embedding"),
+        Normal(1.0).scaled(fan_in=-0.5),
+        "one row is looked up: LeCun with fan_in 1, or c^2 where it is multiplied by c",
+    ),
     library(
         sel.kind("embedding") & sel.part("head"),
         Normal(1.0).scaled(fan_out=-0.5),
@@ -93,10 +97,11 @@ def standard() -> Recipe:
     those of plain stacks of 10 layers or more    ``Orthogonal`` with the same variance
     other weights of layers and projections       ``LeCunNormal()``, N(0, 1/fan_in)
     those that end a residual branch              ``LeCunNormal`` times (2 depth)^-1/2
+    norms (not batch norm) that end one           (2 depth)^-1/2
     hidden-hidden weights of RNNs                 ``Orthogonal()``, gate by gate
     forget gates of LSTMs                         bias 1 (``bias_ih``'s, for torch adds two)
     all other biases                              0
-    embeddings                                    N(0, 1)
+    embeddings                                    N(0, 1), N(0, 1/c^2) where c multiplies them
     embeddings tied with the output projection    N(0, 1/width)
     positions, tokens                             N(0, .02^2)
     norms                                         neutral: 1, or 0 where 1 is added
@@ -132,6 +137,7 @@ def standard() -> Recipe:
             LeCunNormal().times(2**-0.5).scaled(depth=-0.5),
             "ends a residual branch: 2 depth of them add up to 1",
         ),
+        library(sel.kind("norm") & sel.part("out"), BranchNorm(), "ends a residual branch"),
         library(
             sel.kind("recurrent") & sel.part("recurrent"),
             Orthogonal(),
