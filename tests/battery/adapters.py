@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
+from importlib import import_module
 
 import torch
 
@@ -59,10 +60,10 @@ def share(model, inputs) -> float:
 
 
 def main() -> None:
-    import peft
-    import tests.conftest  # noqa: F401 (declares what torchvision asks for)
-
     warnings.simplefilter("ignore")
+    import_module("tests.conftest")  # first: it declares what torchvision asks for
+    import peft
+
     torch.set_num_threads(1)
     inputs = {"input_ids": torch.randint(0, 90, (2, 9))}
     bases = {
