@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from goodinit import adapters, errors, recipes, schemes, testing, theory
 from goodinit.applying.apply import apply_, init_, load_
-from goodinit.applying.materialize import skeleton
+from goodinit.applying.skeleton import skeleton
 from goodinit.errors import GoodinitError
 from goodinit.explanation import Explanation, explain
 from goodinit.findings import Finding

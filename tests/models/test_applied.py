@@ -89,7 +89,7 @@ def test_the_same_bits_from_a_skeleton_on_another_thread_count(name):
         with gi.skeleton():
             ghost, _ = build(name)
         plan = gi.plan(ghost, "standard", inputs=inputs)
-        kept = [row.name for row in plan if row.kept and not row.buffer]
+        kept = [row.name for row in plan if row.unresolved]
         if kept:  # what only the constructor knows can't be had from a skeleton
             with pytest.raises(gi.GoodinitError, match=kept[0]):
                 gi.apply_(ghost, plan, seed=5, materialize="cpu")

@@ -165,7 +165,8 @@ def test_a_frozen_parameter_on_meta_is_unresolved() -> None:
     plan = gi.plan(net, "he")
     assert plan["0.weight"].unresolved
     (finding,) = [f for f in plan.findings if f.code == "GI119"]
-    assert finding.cause == "2 parameters on meta have lost the values that their classes compute"
+    assert finding.cause == "1 parameter on meta has lost the value that its class computes"
+    assert plan["0.bias"].scheme == gi.Zeros()  # nothing is lost of what a law doesn't draw
 
 
 # Zeros.
@@ -430,3 +431,43 @@ class Scale(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return x * self.gamma
+
+
+# Skeletons.
+
+
+class Wide(nn.Module):
+    """A raw matrix of one value, too large to be kept in memory."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner, self.p = nn.Linear(WIDTH, 600), nn.Parameter(torch.full((600, 600), 1 / 600))
+        self.out = nn.Linear(600, WIDTH)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.out(self.inner(x) @ self.p)
+
+
+@pytest.mark.parametrize("make", [*MEANT, Wide, UnitOffsetNorm])
+def test_a_skeleton_is_drawn_as_the_model(make: Callable[[], nn.Module]) -> None:
+    x = normal(4, WIDTH)
+    real = between(make).requires_grad_()
+    gi.init_(real, "standard", inputs=x, seed=0)
+    with gi.skeleton():
+        ghost = between(make).requires_grad_()
+    assert ghost[0].weight.is_meta
+    gi.init_(ghost, "standard", inputs=x, seed=0, materialize="cpu")
+    kept = dict(real.named_parameters())
+    for name, parameter in ghost.named_parameters():
+        assert torch.equal(parameter, kept[name]), name
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_a_skeleton_keeps_settings(name: str) -> None:
+    value, use = SETTINGS[name]
+    for inputs in (normal(4, WIDTH), None):
+        with gi.skeleton():
+            net = nn.Sequential(*[Uses(value.clone(), use) for _ in range(2)])
+        assert net[0].inner.weight.is_meta
+        gi.init_(net, "standard", inputs=inputs, seed=0, materialize="cpu")
+        assert torch.equal(net[0].p, value)

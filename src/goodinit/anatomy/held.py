@@ -16,7 +16,7 @@ from typing import Literal, cast
 import torch
 from torch import Tensor, nn
 
-__all__ = ["SMALLEST", "Held", "held_by"]
+__all__ = ["RECORDED", "SMALLEST", "Held", "held_by", "recorded"]
 
 What = Literal["unknown", "zeros", "constant", "pattern", "values"]
 
@@ -33,6 +33,8 @@ MOST_EXPONENT = 700.0  # exp overflows beyond it
 UNEVEN = 0.1  # of a step: the steps of random rows differ by more than the steps themselves
 RMS_SAMPLE = 4096  # elements: their root mean square is known to 1 %
 SMALL = 0.05  # a first look at larger elements than this shows that a weight isn't nearly zero
+
+RECORDED = "_goodinit_value"  # an attribute of tensors on meta
 
 _PLAIN = (Tensor, nn.Parameter)
 
@@ -74,7 +76,7 @@ def held_by(tensor: Tensor, patterns: bool = True) -> Held:
     that are arithmetic, geometric or logarithmic, as those of ``log(arange(1, n + 1))``.
 
     Args:
-        tensor: any tensor; one without memory holds nothing.
+        tensor: any tensor; one on meta holds what was recorded of it.
         patterns: whether to look for them.
 
     Example:
@@ -86,7 +88,8 @@ def held_by(tensor: Tensor, patterns: bool = True) -> Held:
         ('values', 'unknown')
     """
     if not _is_readable(tensor):
-        return _UNKNOWN
+        value = recorded(tensor)
+        return _UNKNOWN if value is None else held_by(value, patterns)
     look = _first_elements(tensor)
     start = look[0]
     if look[-1] == start and len(set(look)) == 1 and _is_constant(tensor, start):
@@ -111,6 +114,11 @@ def _is_readable(tensor: Tensor) -> bool:
     )
 
 
+def recorded(tensor: Tensor) -> Tensor | None:
+    """Return the value that a tensor on meta would have, if it was built in ``gi.skeleton``."""
+    return cast("Tensor | None", vars(tensor).get(RECORDED)) if tensor.is_meta else None
+
+
 def _first_elements(tensor: Tensor) -> list[float]:
     if tensor.is_contiguous():
         return cast("list[float]", tensor.detach().view(-1)[:FIRST_LOOK].tolist())
@@ -131,7 +139,9 @@ def _is_sane(value: float) -> bool:
 def _pieces(tensor: Tensor) -> Iterator[Tensor]:
     """Yield the elements in pieces without a copy of the whole, whatever its strides."""
     flat = tensor.detach()
-    if flat.is_contiguous():
+    if not any(flat.stride()):  # one number, expanded
+        yield _comparable(flat.as_strided((1,), (1,)))
+    elif flat.is_contiguous():
         pieces = cast("tuple[Tensor, ...]", flat.view(-1).split(PIECE))
         yield from map(_comparable, pieces)
     elif flat.numel() <= PIECE:

@@ -24,7 +24,14 @@ from goodinit.anatomy.rows import Block, Facets
 from goodinit.dataflow.activations import activation_name
 from goodinit.schemes.fans import Layout
 
-__all__ = ["ChildFacts", "describe", "describe_children", "flattened", "runs_in_a_row"]
+__all__ = [
+    "ChildFacts",
+    "describe",
+    "describe_children",
+    "flattened",
+    "is_known_type",
+    "runs_in_a_row",
+]
 
 MATRIX = Layout(outputs=(0,), inputs=(1,))
 TABLE = Layout(outputs=(1,), inputs=(0,), lookup=True)
@@ -78,6 +85,15 @@ def describe(module: nn.Module) -> dict[str, Facets]:
         for attr, facets in described.items()
         if _is_as_described(module, attr, tensors.get(attr), facets)
     }
+
+
+def is_known_type(module: nn.Module) -> bool:
+    """Return whether a module is of a type of torch's that has parameters, or derives from one.
+
+    >>> is_known_type(nn.Linear(2, 3)), is_known_type(nn.Sequential())
+    (True, False)
+    """
+    return _nearest_class(module, _OWN) is not None
 
 
 def describe_children(module: nn.Module, whole: bool = False) -> dict[str, ChildFacts]:

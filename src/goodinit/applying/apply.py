@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from goodinit.anatomy import read
+from goodinit.anatomy.held import recorded
 from goodinit.anatomy.names import Slot, slots
 from goodinit.anatomy.rows import Facets, Row
 from goodinit.anatomy.writable import check_module, check_writable
@@ -247,7 +248,11 @@ def _apply(
         if (unchecked and not row.kept) or (copied and row.name in copied):
             check_writable(found[row.name])
     if device is not None:
+        values = {n: [recorded(t) for t in slot.tensors] for n, slot in found.items()}
         materialize_(module, device)  # the tensors stay the same objects
+        for name, of_skeleton in values.items():
+            if any(value is not None for value in of_skeleton):
+                copy_values_(found[name], of_skeleton)
     for name, values in (copied or {}).items():
         copy_values_(found[name], values)
     written, findings = write_(plan.rows, found, stream, progress)

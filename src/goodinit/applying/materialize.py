@@ -1,4 +1,4 @@
-"""Memory for models on meta, and models built without any: ``skeleton``."""
+"""Memory for models on meta."""
 
 # torch has no public way to a module's own tensors, or to a storage's identity.
 # pyright: reportPrivateUsage=false
@@ -6,18 +6,15 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Generator
-from contextlib import contextmanager
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.module import register_module_parameter_registration_hook
-from torch.utils.weak import WeakTensorKeyDictionary
 
+from goodinit.anatomy.held import RECORDED
 from goodinit.errors import MetaModelError
 
-__all__ = ["materialize_", "skeleton"]
+__all__ = ["materialize_"]
 
 
 def materialize_(model: nn.Module, device: torch.device) -> None:
@@ -73,7 +70,7 @@ def _swap(tensor: Tensor, new: Tensor, name: str) -> None:
     else:
         new.requires_grad_(tensor.requires_grad)
     cast("Any", new).__class__ = type(tensor)
-    vars(new).update(vars(tensor))
+    vars(new).update({name: v for name, v in vars(tensor).items() if name != RECORDED})
     try:
         torch.utils.swap_tensors(tensor, new)
     except RuntimeError as error:
@@ -81,38 +78,3 @@ def _swap(tensor: Tensor, new: Tensor, name: str) -> None:
             f"{name} can't be given memory: {error}. Delete what refers to it (the outputs of a "
             f"run on meta, compiled code), or build the model again"
         ) from error
-
-
-@contextmanager
-def skeleton() -> Generator[None]:
-    """Build models with parameters on meta and buffers real.
-
-    ``torch.device("meta")`` puts buffers on meta too, so that a table computed in ``__init__``
-    (RoPE's frequencies, a causal mask) is lost. Here parameters move to meta when modules
-    register them. A large model takes no memory (each parameter is allocated for a moment, and
-    never written), and ``gi.init_(model, recipe, materialize="cpu")`` completes it. Ties stay.
-    Lazy parameters and other subclasses of ``nn.Parameter`` are left alone.
-
-    Example:
-        >>> with skeleton():
-        ...     net = nn.Sequential(nn.Linear(1000, 1000), nn.BatchNorm1d(3))
-        >>> net[0].weight.device.type, net[1].weight.device.type, net[1].running_var.device.type
-        ('meta', 'meta', 'cpu')
-    """
-    made = WeakTensorKeyDictionary()  # a parameter registered twice stays one
-
-    def to_meta(_module: nn.Module, _name: str, parameter: object) -> nn.Parameter | None:
-        if type(parameter) is not nn.Parameter or parameter.is_meta:
-            return None
-        known = cast("nn.Parameter | None", made.get(parameter))
-        if known is None:
-            known = nn.Parameter(parameter.detach().to("meta"), parameter.requires_grad)
-            vars(known).update(vars(parameter))
-            made[parameter] = known
-        return known
-
-    handle = register_module_parameter_registration_hook(cast("Any", to_meta))
-    try:
-        yield
-    finally:
-        handle.remove()

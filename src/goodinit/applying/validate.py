@@ -8,6 +8,7 @@ from typing import cast
 import torch
 
 from goodinit._common.text import several
+from goodinit.anatomy.held import recorded
 from goodinit.anatomy.names import Slot
 from goodinit.errors import MetaModelError, PlanError, UnresolvedError
 from goodinit.plans.plan import Plan
@@ -77,7 +78,12 @@ def check_memory(
         if drawn:
             raise no_memory_error(drawn[0].name)
         return
-    lost = [row for row in on_meta if needs_old(row) and row.name not in copied]
+    lost = [
+        row
+        for row in on_meta
+        if needs_old(row) and row.name not in copied
+        if any(t.is_meta and recorded(t) is None for t in found[row.name].tensors)
+    ]
     if lost:
         raise UnresolvedError(
             f"{several((row.name for row in lost), MOST_SHOWN)}: these tensors are on meta and the "

@@ -25,7 +25,7 @@ def authors_reason(row: Row, trains: bool) -> str:
     held = row.held
     if row.buffer or not row.dtype.is_floating_point:
         return ""
-    if row.frozen and trains:
+    if row.frozen and trains and not (held.what == "unknown" and _has_one_value(row)):
         return f"{KEEPS}its values: frozen"
     if row.meant:
         value = f"the value {held.value:g}" if held.what in ("zeros", "constant") else "its values"
@@ -37,3 +37,8 @@ def authors_reason(row: Row, trains: bool) -> str:
     if held.what == "pattern":
         return f"{KEEPS}the pattern that its class gave it"
     return f"{KEEPS}the value {held.value:g} that its class gave it"
+
+
+def _has_one_value(row: Row) -> bool:
+    """Whether recipes don't draw it at random, so that a value that was lost is no loss."""
+    return not row.raw and (row.facets.part == "bias" or row.facets.kind == "norm")

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from goodinit._common.text import several
+from goodinit.anatomy.held import recorded
 from goodinit.anatomy.names import Slot, type_of, walk
 from goodinit.anatomy.rows import Block, Row
 from goodinit.anatomy.writable import check_writable, fixes_scale, is_real, is_shard, normalizes
@@ -228,7 +229,9 @@ def _plan_row(
         guessed=f.guessed,
         frozen=row.frozen,
         buffer=row.buffer,
-        unresolved=isinstance(scheme, Keep) and slot.tensor.is_meta,
+        unresolved=isinstance(scheme, Keep)
+        and slot.tensor.is_meta
+        and recorded(slot.tensor) is None,
     )
 
 

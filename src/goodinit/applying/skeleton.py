@@ -1,0 +1,139 @@
+"""Models built without memory, except for what only their constructors know: ``skeleton``."""
+
+# torch has no public way to a storage's identity.
+# pyright: reportPrivateUsage=false
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.module import register_module_parameter_registration_hook
+from torch.overrides import TorchFunctionMode
+from torch.utils.weak import WeakTensorKeyDictionary
+
+from goodinit.anatomy.held import RECORDED, held_by
+from goodinit.anatomy.modules import is_known_type
+
+__all__ = ["skeleton"]
+
+# Of a class's own parameters up to this size the value is recorded. Scales, tokens, A_log and the
+# like are smaller, and a megabyte is little for a model.
+LARGEST_RECORDED = 2**18
+
+
+@contextmanager
+def skeleton() -> Generator[None]:
+    """Build models with parameters on meta, and keep what only a constructor knows.
+
+    ``torch.device("meta")`` puts everything on meta, so that what is computed in ``__init__`` is
+    lost: RoPE's frequencies, a causal mask, LayerScale's 1e-5. Here parameters move to meta when
+    modules register them, and buffers stay real. A large model takes hardly any memory (each
+    parameter is allocated for a moment, and never written). Recorded are the values of a class's
+    own parameters, unless they are large and no single value or pattern, and that a parameter of
+    torch's modules was set to one value (a zero convolution).
+    ``gi.init_(model, recipe, materialize="cpu")`` completes the model: what a recipe keeps gets
+    its recorded value. Ties stay. Lazy parameters and other subclasses of ``nn.Parameter`` are
+    left alone.
+
+    Example:
+        >>> with skeleton():
+        ...     net = nn.Sequential(nn.Linear(1000, 1000), nn.BatchNorm1d(3))
+        >>> net[0].weight.device.type, net[1].weight.device.type, net[1].running_var.device.type
+        ('meta', 'meta', 'cpu')
+    """
+    made = WeakTensorKeyDictionary()  # a parameter registered twice stays one
+    recorder = _Recorder()
+
+    def to_meta(module: nn.Module, _name: str, parameter: object) -> nn.Parameter | None:
+        if type(parameter) is not nn.Parameter or parameter.is_meta:
+            return None
+        known = cast("nn.Parameter | None", made.get(parameter))
+        if known is None:
+            known = nn.Parameter(parameter.detach().to("meta"), parameter.requires_grad)
+            vars(known).update(vars(parameter))
+            made[parameter] = known
+            recorder.add(known, None if is_known_type(module) else _worth_recording(parameter))
+        return known
+
+    handle = register_module_parameter_registration_hook(cast("Any", to_meta))
+    try:
+        with recorder:
+            yield
+    finally:
+        handle.remove()
+        recorder.finish()
+
+
+def _worth_recording(parameter: nn.Parameter) -> Tensor | None:
+    """Return the value of a class's own parameter, in as little memory as it takes."""
+    held = held_by(parameter)
+    if held.what == "constant":
+        return torch.full((), held.value, dtype=parameter.dtype).expand(parameter.shape)
+    if parameter.numel() <= LARGEST_RECORDED or held.what == "pattern":
+        return parameter.detach().clone()
+    return None
+
+
+class _Recorder(TorchFunctionMode):
+    """Follows the values of parameters on meta while a model is built, by their memory."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._made: dict[int, nn.Parameter] = {}
+        self._values: dict[int, Tensor] = {}
+
+    def add(self, parameter: nn.Parameter, value: Tensor | None) -> None:
+        """Follow a parameter from now on."""
+        key = parameter.untyped_storage()._cdata
+        self._made[key] = parameter
+        if value is not None:
+            self._values[key] = value
+
+    def finish(self) -> None:
+        """Note on each parameter the value that it has now."""
+        for key, value in self._values.items():
+            vars(self._made[key])[RECORDED] = value
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        result = func(*args, **(kwargs or {}))
+        name = getattr(func, "__name__", "")
+        target = args[0] if args else None
+        writes = name == "__setitem__" or (name.endswith("_") and not name.endswith("__"))
+        if writes and isinstance(target, Tensor) and target.is_meta:
+            key = target.untyped_storage()._cdata
+            if key in self._made and name not in ("requires_grad_", "detach_"):
+                self._write(key, target, name, func, args[1:], kwargs or {})
+        return result
+
+    def _write(
+        self,
+        key: int,
+        target: Tensor,
+        name: str,
+        func: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any],
+    ) -> None:
+        """Do with the recorded value what is done with the parameter, or forget it."""
+        before, whole = self._values.pop(key, None), target.shape == self._made[key].shape
+        number = 0.0 if name == "zero_" else args[0] if name == "fill_" and args else None
+        if whole and isinstance(number, (int, float)):
+            self._values[key] = torch.full((), number, dtype=target.dtype).expand(target.shape)
+            return
+        given = [value for value in (*args, *kwargs.values()) if isinstance(value, Tensor)]
+        if before is None or not whole or any(value.is_meta for value in given):
+            return
+        value = before.clone()  # an expanded one can't be written to
+        with torch.no_grad():
+            func(value, *args, **kwargs)
+        self._values[key] = value
