@@ -109,6 +109,7 @@ def standard() -> Recipe:
     PReLU's slope                                 .25, as torch has it
     routers of experts                            N(0, .1/fan_in)
     adapters, state space parameters, unknown     kept (on meta: unresolved, and named)
+    what a class set on purpose (docs/recipes.md) kept
     padding rows                                  0
     ============================================  =============================================
 
