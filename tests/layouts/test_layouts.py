@@ -13,6 +13,7 @@ from . import (
     computed,
     contracted,
     deliberate,
+    forms,
     meant,
     norms,
     ordinary,
@@ -38,7 +39,7 @@ FILES = (
         norms,
         python,
     ),
-    *(ordinary, recurrent, residual, slices, smooth, unknown),
+    *(forms, ordinary, recurrent, residual, slices, smooth, unknown),
 )
 FEWEST = {
     **dict.fromkeys("ABCDEF", 12),
