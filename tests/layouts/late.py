@@ -51,6 +51,7 @@ LATE: dict[str, tuple[str, tuple[str, ...]]] = {
     "I": (
         "attention is known by its softmax",
         (
+            "causal_linear_attention",
             "linear_attention_as_a_recurrence",
             "talking_heads",
         ),
