@@ -293,7 +293,7 @@ def _tiles(
     size, at = shape[axis], 0
     cuts: list[tuple[str, int, int]] = []
     for name, (start, stop) in sorted(ranges.items(), key=lambda item: item[1]):
-        if start < at or stop - start == size:
+        if start < at or stop - start == size or stop > size:
             return ()
         if start > at:
             cuts.append((f"rest{len(cuts)}", at, start))

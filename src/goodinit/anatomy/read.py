@@ -17,7 +17,9 @@ from goodinit.anatomy.rows import Facets, Row
 from goodinit.anatomy.shapes import Siblings, by_value, guess
 from goodinit.anatomy.zeros import Parameter, meant_zeros
 from goodinit.dataflow.graph import Graph
+from goodinit.errors import GoodinitError
 from goodinit.trace import Inputs, tensors_in, trace
+from goodinit.trace.run import OURS, first_line
 
 __all__ = ["Anatomy", "read"]
 
@@ -30,7 +32,7 @@ class Anatomy:
         rows: one for each, in registration order.
         slots: where each lives in the model, in the same order.
         how: how it is known: "module types", or how the model was run: "meta", "real".
-        reason: why it wasn't run on meta, if so.
+        reason: why it wasn't run on meta, if so, or why the run couldn't be followed.
         graph: the data flow of the run; it numbers parameters as the slots are. None if the
             model was not run.
     """
@@ -67,6 +69,22 @@ def read(model: nn.Module, inputs: Inputs | None = None, prefix: str = "") -> An
     parameters = _from_types(found, modules)
     if inputs is None:
         return _by_type(parameters, modules, paths)
+    try:
+        return _by_flow(model, inputs, parameters, modules, paths)
+    except GoodinitError:
+        raise
+    except Exception as error:  # a bug of ours: no reason to have no plan, nor to blame the model
+        return _by_type(parameters, modules, paths, OURS + first_line(error))
+
+
+def _by_flow(
+    model: nn.Module,
+    inputs: Inputs,
+    parameters: list[Parameter],
+    modules: Mapping[str, nn.Module],
+    paths: Mapping[int, str],
+) -> Anatomy:
+    found = [one.slot for one in parameters]
     params = {id(t): number for number, slot in enumerate(found) for t in slot.tensors}
     entering = frozenset(id(t) for t in tensors_in(inputs))
     hooks = ("weight_norm", "spectral_norm", "pruned")

@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from goodinit.dataflow.graph import Graph
-from goodinit.dataflow.nodes import Origin
+from goodinit.dataflow.nodes import Node, Origin
 
 __all__ = ["Range", "Roles", "Stream", "features_of"]
 
 Range = tuple[int, int]
+
+_PRODUCTS = frozenset(("matmul", "mm", "bmm"))
 
 
 @dataclass(slots=True)
@@ -69,6 +71,18 @@ class Roles:
 
 def features_of(graph: Graph, origin: Origin) -> Range:
     """Return which of a projection's output features a tensor holds."""
-    name = graph.nodes[origin.node].function  # "conv2d", "conv_transpose2d"
-    window = int(name[-2]) if "conv" in name and name[-2].isdigit() else 0
-    return origin.box[-1 - window] if len(origin.box) > window else (0, 1)
+    axis = _feature_axis(graph.nodes[origin.node], len(origin.box))
+    return origin.box[axis] if 0 <= axis < len(origin.box) else (0, 1)
+
+
+def _feature_axis(node: Node, rank: int) -> int:
+    """Return the axis of a projection's result that runs over its output features."""
+    name = node.function  # "conv2d", "conv_transpose2d"
+    if "conv" in name and name[-2].isdigit():
+        return rank - 1 - int(name[-2])
+    for use in node.weights:
+        if len(use.outputs) == 1 and dict(use.places).keys() == set(use.outputs):
+            return dict(use.places)[use.outputs[0]]  # of an einsum
+    left = [origin.param for value in node.operands[:1] for origin in value.params]
+    reversed_ = name in _PRODUCTS and all(use.param in left for use in node.weights)
+    return rank - 2 if reversed_ and node.weights else rank - 1  # W @ x, x @ W

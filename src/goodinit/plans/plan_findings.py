@@ -25,6 +25,7 @@ from goodinit.plans.rows import PlanRow
 from goodinit.recipes.deferred import ReluGain
 from goodinit.recipes.reasons import KEEPS, WHY_LEFT
 from goodinit.recipes.recipe import Recipe
+from goodinit.trace.run import OURS
 
 __all__ = ["find_in_plan"]
 
@@ -136,11 +137,11 @@ def _needs_flow(rows: tuple[PlanRow, ...], recipe: Recipe, anatomy: Anatomy) -> 
     if anatomy.how != "module types":
         return
     if anatomy.reason:
-        cause = (
-            f"the model has no weights and needs values to run ({anatomy.reason}), so that module "
-            f"types and shapes were used instead"
-        )
+        why = f"the model has no weights and needs values to run ({anatomy.reason})"
         fix = "plan a small model of the same kind that has weights: it can run"
+        if anatomy.reason.startswith(OURS):
+            why, fix = anatomy.reason, "report it, with the model, as a bug of goodinit"
+        cause = f"{why}, so that module types and shapes were used instead"
         yield Finding("GI113", "warning", "what only the data flow shows", cause, fix)
         return
     weights = [row for row in rows if row.layout is not None and row.kind in ("linear", "conv")]

@@ -20,6 +20,7 @@ from torch.overrides import TorchFunctionMode
 from goodinit._common.torch_private import without_function_modes
 from goodinit.trace.calls import Call, Observer, map_tensors, name_of, tensors_in
 from goodinit.trace.process import RandomNumbers
+from goodinit.trace.tensor_types import dtype_of, type_text
 
 __all__ = ["FAST_PATH", "QUERIES", "MetaTracer"]
 
@@ -108,14 +109,23 @@ class MetaTracer(TorchFunctionMode):
         self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Any:
         name, inplace = name_of(func)
-        if inplace and name in ("data", "grad", "requires_grad"):
+        if inplace and name in ("data", "grad"):
             return args[0]  # nothing that is set on a tensor may outlive the trace
+        if inplace and name == "requires_grad":
+            func(self.stand_in(args[0]), *args[1:], **kwargs)
+            return args[0]
+        if func is Tensor.type:
+            kind = dtype_of([*args[1:], *kwargs.values(), None][0])
+            if kind is None:
+                return type_text(args[0], self._home)
+            func, args, kwargs = Tensor.to, (args[0], kind), {}
         if name in QUERIES:
             return func(*args, **kwargs)
         if name == FAST_PATH:
             return False
         if name in ("device", "get_device") or name in _PLACE:
             return self._claimed_place(name)
+        first = args[0] if args else None
         args, kwargs = map_tensors((args, kwargs), self.stand_in)
         given, given_kwargs = args, kwargs
         if not self._real and any(t.is_meta for t in tensors_in((args, kwargs))):
@@ -128,7 +138,7 @@ class MetaTracer(TorchFunctionMode):
         if name in _MOVES:
             args, kwargs = _without_devices(args, kwargs)
             if name in ("cuda", "cpu", "xpu"):
-                func, args, kwargs = Tensor.view_as, (args[0], args[0]), {}
+                func, args, kwargs = Tensor.to, args[:1], {}
         result = _quick_result(name, args, kwargs)
         if name in ("nonzero", "where", "argwhere") and len(args) == 1 and args[0].is_meta:
             result = _positions(args[0])
@@ -136,6 +146,8 @@ class MetaTracer(TorchFunctionMode):
             result = result if as_tuple else torch.stack(result, -1)
         if result is None:
             result = self._numbers.drawn_apart(name, func, args, kwargs)
+        if name in _MOVES and isinstance(first, nn.Parameter) and result is args[0]:
+            return first  # module.to(device) would put another one in its place
         self._remember(result)
         self._observer.call(Call(self.path[-1], name, inplace, given, given_kwargs, result))
         return result
@@ -221,5 +233,7 @@ def _channels_fit(given: tuple[Any, ...]) -> bool:
 def _without_devices(
     args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    kept = args[:1] + tuple(a for a in args[1:] if not isinstance(a, (torch.device, str)))
+    kept = args[:1] + tuple(a for a in args[1:] if isinstance(a, (torch.dtype, Tensor)))
+    if [a for a in args[1:] if isinstance(a, bool)][1:] == [True]:  # non_blocking, copy
+        kwargs = kwargs | {"copy": True}
     return kept, {k: v for k, v in kwargs.items() if k not in ("device", "non_blocking")}

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from goodinit.trace.around import module_stack, state_restored
 from goodinit.trace.calls import Call, GuardedObserver, Observer, name_of
 from goodinit.trace.meta import FAST_PATH, QUERIES
 from goodinit.trace.process import ONE_RUN, RandomNumbers
-from goodinit.trace.run import module_stack, state_restored
 from goodinit.trace.snapshot import Snapshot
 
 __all__ = ["gradients_restored", "real_run", "tensors_restored"]

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from threading import get_ident
 from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules import module as hooks
 
 from goodinit.errors import TraceError
-from goodinit.trace.attributes import Attributes
-from goodinit.trace.calls import GuardedObserver, Observer, tensors_in
+from goodinit.trace.around import module_stack, state_restored
+from goodinit.trace.calls import (
+    GuardedObserver,
+    NullObserver,
+    Observer,
+    map_tensors,
+    tensors_in,
+)
 from goodinit.trace.meta import MetaTracer
-from goodinit.trace.process import ONE_RUN, RandomNumbers, process_restored
+from goodinit.trace.real_run import real_run
 
-__all__ = ["Inputs", "Trace", "arguments", "first_line", "module_stack", "state_restored", "trace"]
+__all__ = ["OURS", "Inputs", "Trace", "arguments", "first_line", "trace"]
+
+OURS = "goodinit could not follow the run: "
+"""How the reason begins where a model runs, and only a trace of it fails."""
 
 ObserverT = TypeVar("ObserverT", bound=Observer)
 Inputs = Tensor | tuple[Any, ...] | Mapping[str, Any]
@@ -64,7 +70,7 @@ def trace(
         How it was run, and the observer of that run.
 
     Raises:
-        TraceError: the model raised, and not because values were missing.
+        TraceError: the model raises also by itself, and not because values are missing.
     """
     args, kwargs = arguments(inputs)
     observer, output, error = _attempt(model, args, kwargs, make_observer, names, real=False)
@@ -80,10 +86,37 @@ def trace(
         reason = first_line(error)
     elif _lacks_values(error):
         return Trace("not run", reason, None), make_observer()
+    alone = _error_alone(model, args, kwargs)
+    if alone is None:
+        return Trace("not run", OURS + reason, None), make_observer()
     raise TraceError(
-        f"the model raised on these inputs: {reason}. Check that model(inputs) runs, or leave "
-        f"inputs out: then goodinit uses module types and shapes"
-    ) from error
+        f"the model raised on these inputs: {first_line(alone)}. Check that model(inputs) runs, or "
+        f"leave inputs out: then goodinit uses module types and shapes"
+    ) from alone
+
+
+def _error_alone(
+    model: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+) -> Exception | None:
+    """Return what a model raises that nobody follows; on meta if it has no weights."""
+    meta = any(p.is_meta for p in model.parameters())
+
+    def copy(tensor: Tensor) -> Tensor:
+        return tensor.detach().to("meta") if meta else tensor.detach().clone()
+
+    def call() -> object:
+        for module in model.modules():  # so that the buffers are not written to
+            owned = module._buffers
+            owned.update({k: None if b is None else copy(b) for k, b in owned.items()})
+        return model(*args, **kwargs)
+
+    args, kwargs = map_tensors((args, dict(kwargs)), copy)
+    try:
+        with real_run(model, grad=torch.is_grad_enabled()) as run:
+            run(NullObserver(), {}, call)
+    except Exception as error:
+        return error
+    return None
 
 
 def first_line(error: Exception) -> str:
@@ -128,55 +161,3 @@ def arguments(inputs: Inputs) -> tuple[tuple[Any, ...], Mapping[str, Any]]:
     if isinstance(inputs, tuple):
         return inputs, {}
     return (inputs,), {}
-
-
-@contextmanager
-def module_stack(
-    running: list[str], observer: Observer, names: Mapping[int, str]
-) -> Generator[None]:
-    """Follow which module is running, by global hooks: no module is changed.
-
-    The hooks see every thread's modules; those of other threads are left out.
-    """
-    thread = get_ident()
-
-    def enter(module: nn.Module, args: tuple[Any, ...]) -> None:
-        if get_ident() != thread:
-            return
-        path = names.get(id(module), running[-1])
-        running.append(path)
-        observer.enter(path, module, args)
-
-    def leave(module: nn.Module, _: tuple[Any, ...], result: object) -> None:
-        if get_ident() == thread:
-            observer.leave(running.pop(), module, result)
-
-    with ExitStack() as stack:
-        for handle in (
-            hooks.register_module_forward_pre_hook(enter),
-            hooks.register_module_forward_hook(leave),
-        ):
-            stack.callback(handle.remove)
-        yield
-
-
-@contextmanager
-def state_restored(
-    model: nn.Module, devices: Iterable[torch.device] = ()
-) -> Generator[RandomNumbers]:
-    """Put back the attributes of every module, the process's state and random generators.
-
-    Models keep things on themselves while they run: a cached mask, the last attention map.
-    What a run on meta kept would break the next real one.
-
-    Args:
-        model: what is run.
-        devices: those whose default generators the run draws from.
-    """
-    with ONE_RUN:
-        attributes = Attributes(model.modules())
-        with process_restored(attributes.values, devices) as numbers:
-            try:
-                yield numbers
-            finally:
-                attributes.put_back()
