@@ -96,7 +96,8 @@ def _by_flow(
     flow = facets_from(graph, outputs, [one.facets for one in parameters])
     layers = layers_by_flow(graph, modules, flow.sums)
     facets = _placed(found, _expert_biases(found, flow.facets), layers, paths, flow.width)
-    parameters = [replace(p, facets=f) for p, f in zip(parameters, facets, strict=True)]
+    for one, said in zip(parameters, facets, strict=True):
+        one.facets = said
     rows = _rows(parameters, meant_zeros(parameters, graph, set(outputs)))
     return Anatomy(rows, tuple(found), run.how, run.reason, graph)
 
@@ -109,7 +110,8 @@ def _by_type(
 ) -> Anatomy:
     found = [one.slot for one in parameters]
     facets = _placed(found, [one.facets for one in parameters], layers_by_type(modules), paths)
-    parameters = [replace(p, facets=f) for p, f in zip(parameters, facets, strict=True)]
+    for one, said in zip(parameters, facets, strict=True):
+        one.facets = said
     rows = _rows(parameters, meant_zeros(parameters, None, ()))
     return Anatomy(rows, tuple(found), "module types", reason)
 

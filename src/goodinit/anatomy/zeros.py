@@ -36,7 +36,7 @@ SMALL = "no placeholder, and nearly 0"
 _DRAWN = ("norm", "position", "token")  # what recipes draw, besides weights and biases
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Parameter:
     """A parameter or buffer, what is known of it, and what it holds."""
 
@@ -58,11 +58,14 @@ def meant_zeros(
         graph: of one run; None if there was none.
         outputs: the nodes whose results the model returned.
     """
-    zero = {number for number, one in enumerate(parameters) if _is_nearly_zero(one)}
+    empty = [n for n, one in enumerate(parameters) if one.held.what == "zeros" or _is_small(one)]
+    if not empty:
+        return {}
+    zero = {number for number in empty if _is_nearly_zero(parameters[number])}
     weights = {number for number, one in enumerate(parameters) if _is_weight(one)}
     found: dict[int, str] = {}
     if any(_is_frozen_weight(parameters[number]) for number in weights - zero):
-        found = {n: TUNES for n, one in enumerate(parameters) if _is_new_and_zero(one)}
+        found = {number: TUNES for number in empty if _is_new_and_zero(parameters[number])}
     if not zero or weights <= zero:
         return found
     siblings = _Siblings(parameters, zero)
@@ -79,6 +82,10 @@ def meant_zeros(
     for number in list(found):
         found |= dict.fromkeys(siblings.meant_biases(number), BESIDE)
     return found
+
+
+def _is_small(one: Parameter) -> bool:
+    return one.held.rms != math.inf
 
 
 def _is_weight(one: Parameter) -> bool:
@@ -104,7 +111,7 @@ def _is_nearly_zero(one: Parameter) -> bool:
         return False
     if held.what != "values" or facets.layout is None or facets.layout.lookup:
         return held.what == "zeros"  # rows of a table are small
-    if math.isinf(held.rms):
+    if not _is_small(one):
         return False
     fan_in = facets.layout.fans(one.slot.logical_shape)[0]
     return held.rms * (fan_in or 1.0) ** 0.5 <= NEARLY_ZERO
