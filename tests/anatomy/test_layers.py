@@ -198,3 +198,39 @@ def test_many_layers_take_little_time():
     found = layers(model, torch.randn(2, 2))
     assert found[-1] == (599, 600)
     assert time.perf_counter() - start < 20
+
+
+class Tower(nn.Module):
+    """Blocks that aren't modules, and what comes before and after."""
+
+    def __init__(self, blocks, width=4):
+        super().__init__()
+        self.start, self.end = nn.Linear(width, width), nn.Linear(width, width)
+        self.up = nn.ModuleList(nn.Linear(width, width) for _ in range(blocks))
+        self.down = nn.ModuleList(nn.Linear(width, width) for _ in range(blocks))
+
+    def forward(self, x):
+        x = self.start(x)
+        for up, down in zip(self.up, self.down, strict=True):
+            x = x + down(torch.relu(up(x)))
+        return self.end(x)
+
+
+def test_each_of_two_towers_has_its_own_depth():
+    class Dual(nn.Module):
+        def __init__(self, make):
+            super().__init__()
+            self.a, self.b = make(4), make(12)
+
+        def forward(self, x, y):
+            return self.a(x) @ self.b(y).transpose(-1, -2)
+
+    def row_of_blocks(count):
+        return nn.Sequential(nn.Linear(4, 4), *(Block() for _ in range(count)), nn.Linear(4, 4))
+
+    found = places(Dual(Tower), (X, X.clone()))
+    assert {found[f"a.{n}.weight"][1] for n in ("start", "up.0", "down.3", "end")} == {2}
+    assert {found[f"b.{n}.weight"][1] for n in ("start", "up.0", "down.11", "end")} == {6}
+    found = places(Dual(row_of_blocks), (X, X.clone()))
+    assert {found[f"a.{n}.weight"][1] for n in ("1.first", "4.second")} == {4}
+    assert {found[f"b.{n}.weight"][1] for n in ("1.first", "12.second")} == {12}

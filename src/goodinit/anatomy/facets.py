@@ -107,7 +107,8 @@ def _facets_of_uses(
         return _table_facets(graph, by_role["lookup"], from_types, shape)
     if any(is_weight_of_norm(graph, use) for use in by_role.get("mul", ()) if not use.origin.bent):
         by_role.pop("add", None)  # a folded norm: x * s + (b - mean * s)
-    joined = "join" in by_role and from_types.guessed  # a token that branches are added to
+    joins = [graph.nodes[use.node].role == "join" for use in by_role.get("join", ())]
+    joined = any(joins) and from_types.guessed  # a token that branches are added to
     for role, facets_of in (
         ("norm", _norm_facets),
         ("norm_bias", _norm_facets),

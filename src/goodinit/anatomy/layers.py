@@ -40,17 +40,20 @@ class Layers:
         paths: path of a layer, or of a module in it -> (its number, how many its stack has).
         params: number of a parameter -> the same, where each weight is a layer.
         depth: of the deepest stack; None where there is none.
+        outside: where blocks aren't modules and there are several streams, number of a parameter
+            -> the depth of the one that it leads to or comes from.
     """
 
     paths: Mapping[str, Place] = field(default_factory=dict[str, Place])
     params: Mapping[int, Place] = field(default_factory=dict[int, Place])
     depth: int | None = None
+    outside: Mapping[int, int] = field(default_factory=dict[int, int])
 
     def place_of(self, param: int, path: str) -> Place:
         """Return (layer, depth) of a parameter held by the module at this path."""
         if param in self.params:
             return self.params[param]
-        return self.paths.get(path, (None, self.depth))
+        return self.paths.get(path, (None, self.outside.get(param, self.depth)))
 
 
 def layers_by_flow(
@@ -86,9 +89,57 @@ def layers_by_flow(
     if layers:
         return _numbered(layers, follows, modules)
     if sums:  # blocks that aren't modules; a layer adds two branches, as a transformer's does
-        branches = sum(stream.branches for stream in sums if not stream.again)
-        return Layers(depth=(branches + 1) // 2)
+        seeds = _depth_of_streams(graph, sums)
+        return Layers(depth=max(seeds.values()), outside=_depth_of_each(graph, seeds))
     return _each_weight(graph)
+
+
+def _depth_of_streams(graph: Graph, sums: Sequence[Stream]) -> dict[int, int]:
+    """Return sum -> depth of its stream: half its branches. Two towers have a stream each.
+
+    A stream that starts from what another one made goes on with it, as a convnet's stages do.
+    """
+    at = {stream.node: stream for stream in sums}
+    of_origin: dict[int, int] = {}
+    number: list[int | None] = []  # of the stream that a node comes from
+    branches: Counter[int] = Counter()
+    for node in graph.nodes:
+        stream = at.get(node.index)
+        if stream is None:
+            before = (number[index] for index in node.inputs)
+            number.append(next((one for one in before if one is not None), None))
+            continue
+        known = number[stream.origin]
+        mine = of_origin.setdefault(stream.origin, len(of_origin) if known is None else known)
+        number.append(mine)
+        branches[mine] += 0 if stream.again else stream.branches
+    return {n: max((branches[number[n] or 0] + 1) // 2, 1) for n in at}
+
+
+def _depth_of_each(graph: Graph, seeds: Mapping[int, int]) -> dict[int, int]:
+    """Return the depth of the stack that each parameter leads to, or else comes from.
+
+    Args:
+        graph: of one run.
+        seeds: node in a stack -> the stack's depth.
+    """
+    if len(set(seeds.values())) < 2:
+        return {}
+    depth = dict(seeds)
+    for node in reversed(graph.nodes):
+        ahead = next((depth[index] for index in node.consumers if index in depth), None)
+        if ahead is not None:
+            depth.setdefault(node.index, ahead)
+    for node in graph.nodes:
+        behind = [depth[index] for index in node.inputs if index in depth and node.live]
+        if behind:
+            depth.setdefault(node.index, behind[0])
+    found: dict[int, int] = {}
+    for node in graph.nodes:
+        for use in node.uses:
+            if node.index in depth:
+                found.setdefault(use.param, depth[node.index])
+    return found
 
 
 def layers_by_type(modules: Mapping[str, nn.Module]) -> Layers:

@@ -107,6 +107,8 @@ def _is_own_bias(one: Parameter) -> bool:
 
 def _is_nearly_zero(one: Parameter) -> bool:
     facets, held = one.facets, one.held
+    if facets.kind == "norm" and facets.neutral == 0.0:
+        return False  # x * (1 + w) passes as it is
     if one.slot.buffer or facets.part == "bias" or not (_is_weight(one) or facets.kind in _DRAWN):
         return False
     if held.what != "values" or facets.layout is None or facets.layout.lookup:

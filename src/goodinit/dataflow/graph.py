@@ -151,7 +151,8 @@ class Graph:
         if call.function == "getitem" and len(tensors) > 1:
             node.role = "pick"  # by a tensor of indices, not by numbers and slices
         elif call.function in ("max", "min") and len(tensors) > 1:
-            node.role = "pointwise"  # of two tensors, not along an axis
+            if not any(value.params for value in values):
+                node.role = "pointwise"  # of two tensors, not along an axis
         elif call.function in ("add", "sub", "mul", "div", "pow"):
             node.number = _number(call)
         elif self._is_relu(node, call):

@@ -41,7 +41,8 @@ def lstm() -> Recipe:
     Keras' defaults (keras/src/layers/rnn/lstm.py), gate by gate: Keras takes the four gates for
     one matrix, which makes its Glorot bound sqrt(6/(in + 4 units)) and the singular values of
     each gate about 1/2. Torch adds two biases: the 1 stands in ``bias_ih`` alone. Everything
-    else as in ``standard``. Forget gate: Jozefowicz et al. 2015.
+    else as in ``standard``. Cells written by hand get the same where inputs show them. Forget gate:
+    Jozefowicz et al. 2015.
     """
     hidden = sel.kind("recurrent") & sel.part("recurrent")
     weights = library(WEIGHTS, XavierUniform())
