@@ -311,9 +311,10 @@ def test_a_model_of_zeros_comes_alive(make: Callable[[], nn.Module]) -> None:
 
 def test_zeros_in_the_trunk_are_drawn() -> None:
     net = nn.Sequential(nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 3))
-    zeroed(net[2])
-    plan = gi.init_(net, "standard", inputs=normal(4, 8), seed=0)
-    assert isinstance(plan["2.weight"].scheme, gi.HeNormal)
+    for inputs in (normal(4, 8), None):
+        zeroed(net[2])
+        plan = gi.init_(net, "standard", inputs=inputs, seed=0)
+        assert isinstance(plan["2.weight"].scheme, gi.HeNormal)
 
 
 def test_a_head_of_zeros_stands() -> None:

@@ -16,13 +16,13 @@ from goodinit.dataflow.graph import Graph
 from goodinit.dataflow.nodes import Node
 from goodinit.dataflow.traversal import signals_of, walk_back
 
-__all__ = ["is_carried"]
+__all__ = ["ZERO_AT_ZERO", "is_carried"]
 
 State = Literal["zero", "constant"]
 Verdict = State | Literal["carried", "lost"]
 
 # Functions with f(0) = 0.
-_ZERO_AT_ZERO = frozenset(
+ZERO_AT_ZERO = frozenset(
     "relu relu6 leaky_relu elu selu celu gelu silu mish tanh softsign hardtanh hardswish prelu "
     "rrelu glu tanhshrink hardshrink softshrink sin erf expm1 log1p sqrt square atan asinh "
     "sinh".split()
@@ -95,7 +95,7 @@ class _Walk:
             case "softmax":
                 return "constant"
             case "activation" | "bend":
-                return state if node.function in _ZERO_AT_ZERO else "constant"
+                return state if node.function in ZERO_AT_ZERO else "constant"
             case _:
                 return state if node.role in _SAME else "lost"
 

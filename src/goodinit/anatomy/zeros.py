@@ -12,7 +12,7 @@ from collections import defaultdict
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from goodinit.anatomy.carried import is_carried
+from goodinit.anatomy.carried import ZERO_AT_ZERO, is_carried
 from goodinit.anatomy.held import SMALLEST, Held, held_by
 from goodinit.anatomy.names import Slot, type_of
 from goodinit.anatomy.rows import Facets
@@ -145,6 +145,9 @@ class _Siblings:
 
         Zeros in all modules of a class are placeholders.
         """
+        activation = self._parameters[number].facets.activation or ""
+        if activation.partition("(")[0] in ZERO_AT_ZERO:
+            return False  # in the trunk: nothing would pass
         beside = any(n in self._lively for n in self._by_owner[self._owner(number)])
         if self._parameters[number].raw and beside:
             return True
