@@ -580,7 +580,9 @@ def piecewise_linear_embeddings():
 def tab_transformer():
     from tab_transformer_pytorch import TabTransformer
 
-    net = TabTransformer(categories=(3, 4), num_continuous=5, dim=16, dim_out=1, depth=2, heads=2)
+    net = TabTransformer(
+        categories=(3, 4), num_continuous=5, dim=16, dim_out=1, depth=2, heads=2, mlp_act=nn.ReLU()
+    )
     return net, (torch.stack([ids(3, 6), ids(4, 6)], 1), torch.randn(6, 5))
 
 

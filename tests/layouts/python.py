@@ -164,6 +164,38 @@ def functional_gradient(m, x):
 
 
 @between
+def numbers_in_a_vmap(m, x):
+    return torch.func.vmap(lambda z: z * z.mean() + torch.tensor(0.5) * z[0])(x)
+
+
+@between
+def numbers_of_a_batch(m, x):
+    """A vmap over numbers: each is a tensor without a value of its own."""
+    rates = torch.linspace(0.1, 1, 24)
+    return torch.func.vmap(lambda rate, z: torch.exp(-rate) * z, in_dims=(0, 1), out_dims=1)(
+        rates, x
+    )
+
+
+@between
+def associative_scan(m, x):
+    """A parallel scan by halving, as of S5."""
+
+    def scan(a, b):
+        if len(a) < 2:
+            return a, b
+        odd_a, odd_b = scan(a[:-1:2] * a[1::2], a[1::2] * b[:-1:2] + b[1::2])
+        even_a = torch.cat([a[:1], odd_a[: len(a[2::2])] * a[2::2]])
+        even_b = torch.cat([b[:1], a[2::2] * odd_b[: len(a[2::2])] + b[2::2]])
+        weave = lambda e, o: torch.stack([e, o], 1).flatten(0, 1)  # noqa: E731
+        return weave(even_a, odd_a), weave(even_b, odd_b)
+
+    line = x.reshape(-1)[:128]
+    _, states = scan(torch.full((128,), 0.9), line)
+    return x + states.mean()
+
+
+@between
 def jacobian(m, x):
     return x + torch.autograd.functional.jacobian(lambda z: z.sin().sum(0), x.detach()).sum((0, 1))
 
