@@ -79,13 +79,8 @@ LATE: dict[str, tuple[str, tuple[str, ...]]] = {
     "R": (
         "runs that aren't followed",
         (
-            "gradient_inside",
-            "gradient_of_a_layer",
-            "module_to_device",
-            "module_to_device_by_name",
             "sorted_and_back",
             "topk_of_features",
-            "type_by_name",
         ),
     ),
 }
