@@ -37,6 +37,8 @@ DEEP = 10  # plain layers: fewer train from normal weights as well
 WIDEST = (
     8192  # inputs of an orthogonal matrix: a wider one takes seconds, and depends less on chance
 )
+EXPLODES = 20.0  # an error of a tenth, as chance makes, is then a factor of 3, and runs away
+TOO_DEEP = "the gain of large signals in a stack too deep for its own: the signal can't explode"
 DEEP_STACK = "orthogonal in a deep plain stack: trains where normal weights don't"
 
 
@@ -163,7 +165,8 @@ class StackGain(ReluGain):
 
     In a plain stack only activations lie between the weights, so that each gain counts to its
     end. A deep one gets orthogonal matrices, which have the same variance: they pass on every
-    direction alike, and the stack's scale depends less on chance.
+    direction alike, and the stack's scale depends less on chance. One so deep that chance makes
+    the signal explode gets the gain of large signals: it decays, and trains.
 
     Raises:
         SchemeError: as ``ReluGain``.
@@ -175,6 +178,8 @@ class StackGain(ReluGain):
         point = operating_point(row.facets.activation or "") if plain else None
         if point is None:
             return scheme, why
+        if point.slope ** (row.facets.plain - 1) > EXPLODES:
+            return replace(self.he.scaling(), scale=point.large_gain_squared), TOO_DEEP
         if row.facets.plain >= DEEP and _fits_orthogonal(row):
             return Orthogonal(math.sqrt(point.gain_squared)), DEEP_STACK
         if scheme is self.otherwise:

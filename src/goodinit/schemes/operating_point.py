@@ -24,6 +24,7 @@ __all__ = ["OperatingPoint", "elementwise", "operating_point"]
 STEPS = 20  # of Newton's method on log q; smooth functions need 5
 CLOSE = 1e-9  # of log E[f^2]
 FARTHEST = 16.0  # in q and 1/q: the second moment of no function in use is 1 only beyond that
+LARGE = 1e4  # of q: activations are then as they are for large signals, to four digits
 DIGITS = 4  # of a gain's square: widths are finite, and a plan shows it
 
 
@@ -35,11 +36,13 @@ class OperatingPoint(NamedTuple):
         slope: of the variance map there, in logs: what an error in the variance is multiplied by.
         difference: what the difference of two nearly equal signals is multiplied by, and the
             gradient on its way back (in second moments; Schoenholz et al., 2017).
+        large_gain_squared: the gain that keeps a large signal: relu's for gelu and silu.
     """
 
     gain_squared: float
     slope: float
     difference: float
+    large_gain_squared: float
 
 
 @functools.lru_cache(maxsize=512)
@@ -52,10 +55,10 @@ def operating_point(activation: str) -> OperatingPoint | None:
 
     Example:
         >>> operating_point("relu")
-        OperatingPoint(gain_squared=2.0, slope=1.0, difference=1.0)
+        OperatingPoint(gain_squared=2.0, slope=1.0, difference=1.0, large_gain_squared=2.0)
         >>> [round(x, 3) for x in operating_point("gelu")]
-        [2.155, 1.084, 1.06]
-        >>> [round(x, 3) for x in operating_point("tanh")]  # bounded: 1 / E[tanh(z)^2]
+        [2.155, 1.084, 1.06, 2.0]
+        >>> [round(x, 3) for x in operating_point("tanh")][:3]  # bounded: 1 / E[tanh(z)^2]
         [2.536, 0.461, 1.178]
     """
     f = elementwise(activation)
@@ -66,7 +69,9 @@ def operating_point(activation: str) -> OperatingPoint | None:
         at = _scaled(f, q)
         gain_squared = q / second_moment(at)
         difference = gain_squared * derivative_second_moment(at) / q
-        return OperatingPoint(round(gain_squared, DIGITS), slope(at), difference)
+        large = LARGE / second_moment(_scaled(f, LARGE))
+        squares = round(gain_squared, DIGITS), round(large, DIGITS)
+        return OperatingPoint(squares[0], slope(at), difference, squares[1])
     except (SchemeError, TypeError, OverflowError):
         return None
 
