@@ -89,7 +89,7 @@ def compare(net: nn.Module, plan, start, meant, ordinary) -> dict[str, object]:
         if same or may_be_drawn(net, name, start):
             continue
         row = rows[name]
-        if name in ordinary and row.kind == "norm" and row.ends_residual and len(p.unique()) == 1:
+        if name in ordinary and row.kind == "norm" and row.part == "out" and len(p.unique()) == 1:
             continue  # a branch that ends with a norm is as large as any other branch
         scheme = str(row.scheme)[:60]
         lost[name] = [row.kind, row.part, scheme, row.guessed, list(p.shape)]
