@@ -48,8 +48,8 @@ def squared_error(values: list[float]) -> float:
     return sum((value - middle) ** 2 for value in values) / (n - 1) / n
 
 
-# Learned positions from N(0, .02^2) are lost beside tokens from N(0, 1): .70. From N(0, 1), as torch
-# has them, .87, within .03 of torch's .88. All recipes share that rule.
+# Learned positions from N(0, .02^2) are lost beside tokens from N(0, 1): .70. From N(0, 1), as
+# torch has them: .87, within .03 of torch's .88. All recipes share that rule.
 SMALL_POSITIONS = pytest.mark.xfail(reason="positions are drawn small beside tokens")
 
 
