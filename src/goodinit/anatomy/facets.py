@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from itertools import product
 from math import prod
 
+from goodinit.anatomy.computed import Answers, deciding
 from goodinit.anatomy.next_activation import activation_after, is_squared_after
 from goodinit.anatomy.parts import find_roles
 from goodinit.anatomy.recurrence import in_loops
@@ -21,7 +22,6 @@ from goodinit.dataflow.traversal import (
     root,
     signals_of,
     walk_back,
-    walk_forward,
 )
 from goodinit.schemes.fans import Layout
 
@@ -29,6 +29,8 @@ __all__ = ["Flow", "facets_from"]
 
 _CONV = ("conv1d", "conv2d", "conv3d", "deform_conv2d")
 _UNNAMED = ("weight", "bias", "table")
+
+_SPECIAL: Mapping[str, object] = {"kind": "other", "part": "weight", "layout": None, "blocks": ()}
 
 # A weight used more often is shared by layers or time steps, and the same activation follows each
 # time. Later uses are not looked at.
@@ -63,11 +65,18 @@ def facets_from(graph: Graph, outputs: Iterable[int], from_types: Sequence[Facet
     for node in graph.nodes:
         for use in node.uses:
             by_param[use.param].append(use)
-    deltas = _ssm_biases(graph, by_param)
+    deltas, answers = _ssm_biases(graph, by_param), Answers(graph, roles)
     found: list[Facets] = []
     for number, before in enumerate(from_types):
         uses = by_param.get(number, [])
-        facets = _facets_of_uses(graph, roles, uses, before, graph.shapes.get(number, ()))
+        shape = graph.shapes.get(number, ())
+        special = ""
+        if before.part != "buffer":
+            uses, special = answers.applied(uses, shape)
+        if special and before.kind != "recurrent":
+            facets = _certain(before, **_SPECIAL, evidence=special)
+        else:
+            facets = _facets_of_uses(graph, roles, uses, before, shape)
         if doubt := _doubt(graph, uses, facets):
             facets = replace(facets, guessed=True, doubt=doubt)
         if number in deltas:
@@ -133,27 +142,12 @@ def _facets_of_uses(
 
 def _doubt(graph: Graph, uses: Sequence[Use], facets: Facets) -> str:
     """Return why what the uses say of a parameter isn't certain, or ""."""
-    if facets.guessed or facets.kind in ("recurrent", "ssm", "norm") or not uses:
+    if facets.guessed or facets.kind in ("recurrent", "ssm") or not uses:
         return ""
     contractions = [use for use in uses if use.role == "contract"]
     if contractions:
-        return _deciding(graph, contractions).doubt
-    doubt = next((use.doubt for use in uses if use.doubt), "")
-    if not doubt and facets.kind == "scale" and any(_is_summed(graph, use.node) for use in uses):
-        return "its product is summed over later"
-    return doubt
-
-
-def _is_summed(graph: Graph, index: int) -> bool:
-    """Whether a product is summed over, in the next calls that do more than reshape it."""
-
-    def follow(node: Node) -> bool:
-        return node.role in ("view", "cast", "pointwise")
-
-    return any(
-        node.function == "sum" or (node.role in ("other", "contract") and not node.weights)
-        for node in walk_forward(graph, index, follow)
-    )
+        return deciding(graph, contractions).doubt
+    return next((use.doubt for use in uses if use.doubt), "")
 
 
 def _certain(from_types: Facets, **changes: object) -> Facets:
@@ -172,7 +166,7 @@ def _call_text(graph: Graph, use: Use, arguments: str) -> str:
 def _weight_facets(
     graph: Graph, roles: Roles, uses: list[Use], from_types: Facets, shape: tuple[int, ...]
 ) -> Facets:
-    use = _deciding(graph, uses)
+    use = deciding(graph, uses)
     node = graph.nodes[use.node]
     use = _stacked(use, node, shape)
     kind = "conv" if use.window or node.function.startswith("conv") else "linear"
@@ -180,8 +174,8 @@ def _weight_facets(
     part = parts.pop() if len(parts) == 1 else "weight"
     if part == "router":
         kind = "router"
-    elif any(u.node in roles.adapters for u in uses):
-        kind = "adapter"
+    elif use.adapter or any(u.node in roles.adapters for u in uses):
+        kind, part = "adapter", use.adapter or part
     blocks = _blocks(roles, uses, use, from_types, shape)
     if len({block.name.rpartition(".")[2] for block in blocks} - _experts(blocks)) > 1:
         part = "weight"  # several parts in one
@@ -189,8 +183,10 @@ def _weight_facets(
         part = part if from_types.part in _UNNAMED else from_types.part
     convolution = (use.groups, use.stride, use.transposed)
     own = Layout(use.outputs, use.inputs, use.window, use.batch, *convolution)
+    if use.operand is not None and not (use.inputs and use.outputs) and len(shape) > 1:
+        own = Layout((0,), tuple(range(1, len(shape))))  # lost on the way: any matrix
     same = from_types.layout is not None and not from_types.guessed and from_types.kind == kind
-    if not blocks and not same and own.fans(shape) != (use.fan_in, use.fan_out):
+    if not blocks and (use.measured or not same) and own.fans(shape) != (use.fan_in, use.fan_out):
         # The axes are not enough: part of one is summed over, as in x @ w.reshape(8, 12).
         blocks = (Block("", tuple((0, n) for n in shape), use.fan_in, use.fan_out),)
     ends = any(u.node in roles.ends for u in uses)
@@ -208,25 +204,6 @@ def _weight_facets(
         neutral=None,
         evidence=(same and from_types.evidence) or _call_text(graph, use, "x, W"),
     )
-
-
-def _deciding(graph: Graph, uses: Sequence[Use]) -> Use:
-    """Return the use that says what a weight is: the first on an activation.
-
-    A table of constants (sinusoids of positions) is one too, unless the product is used in the
-    place of a layer's weight.
-    """
-
-    def on_an_activation(use: Use) -> tuple[bool, bool, int]:
-        node = graph.nodes[use.node]
-        return node.live, bool(node.signals), -use.node  # no signal: a state of zeros
-
-    first = max(uses, key=on_an_activation)
-    if first.origin.made and not graph.nodes[first.node].function.startswith(("linear", "conv")):
-        for use in uses:
-            if not use.origin.made and any(not v.params for v in graph.nodes[use.node].operands):
-                return use
-    return first
 
 
 def _stacked(use: Use, node: Node, shape: tuple[int, ...]) -> Use:

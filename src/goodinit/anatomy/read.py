@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from torch import Tensor, nn
 
 from goodinit.anatomy.facets import facets_from
-from goodinit.anatomy.held import Held, held_by
+from goodinit.anatomy.held import Held, held_by, recorded
 from goodinit.anatomy.layers import Layers, layers_by_flow, layers_by_type
 from goodinit.anatomy.modules import describe, describe_children, runs_in_a_row
 from goodinit.anatomy.names import Slot, join, slots, type_of, walk
@@ -17,6 +17,7 @@ from goodinit.anatomy.rows import Facets, Row
 from goodinit.anatomy.shapes import Siblings, by_value, guess
 from goodinit.anatomy.zeros import Parameter, meant_zeros
 from goodinit.dataflow.graph import Graph
+from goodinit.dataflow.recorder import Recorder
 from goodinit.errors import GoodinitError
 from goodinit.trace import Inputs, tensors_in, trace
 from goodinit.trace.run import OURS, first_line
@@ -87,13 +88,16 @@ def _by_flow(
     found = [one.slot for one in parameters]
     params = {id(t): number for number, slot in enumerate(found) for t in slot.tensors}
     entering = frozenset(id(t) for t in tensors_in(inputs))
-    hooks = ("weight_norm", "spectral_norm", "pruned")
+    hooks = ("weight_norm", "spectral_norm")
     hooked = {n: (slot.owner, slot.attr) for n, slot in enumerate(found) if slot.how in hooks}
-    run, graph = trace(model, inputs, lambda: Graph(params, entering, hooked), paths)
+    values = {id(t): recorded(t) for slot in found for t in slot.tensors if t.is_meta}
+    known = {key: value for key, value in values.items() if value is not None}
+    run, graph = trace(model, inputs, lambda: Graph(params, entering, hooked, known), paths)
     if run.how == "not run":
         return _by_type(parameters, modules, paths, run.reason)
     outputs = [graph.value(t).node for t in tensors_in(run.output)]
     flow = facets_from(graph, outputs, [one.facets for one in parameters])
+    graph.recorder = Recorder()  # what was recorded isn't needed any more
     layers = layers_by_flow(graph, modules, flow.sums)
     facets = _placed(found, _expert_biases(found, flow.facets), layers, paths, flow.width)
     for one, said in zip(parameters, facets, strict=True):

@@ -25,6 +25,7 @@ from goodinit.dataflow.activations import activation_call
 from goodinit.dataflow.functions import role_of
 from goodinit.dataflow.labels import labels_of
 from goodinit.dataflow.nodes import Node, Origin, Span, Value
+from goodinit.dataflow.recorder import Recorder
 from goodinit.dataflow.uses import uses_of
 from goodinit.trace import Call, tensors_in
 
@@ -71,6 +72,7 @@ class Graph:
         inputs: ids of the tensors that go into the model.
         hooked: number of a parameter that a hook recomputes before each run (weight_norm of
             torch.nn.utils) -> the module and attribute that hold its value.
+        recorded: id of a tensor on meta -> the value that its constructor gave it, if known.
 
     Attributes:
         nodes: one for each call, and one for each tensor that comes from outside.
@@ -84,6 +86,7 @@ class Graph:
         params: Mapping[int, int],
         inputs: frozenset[int],
         hooked: Mapping[int, tuple[nn.Module, str]] | None = None,
+        recorded: Mapping[int, Tensor] | None = None,
     ) -> None:
         self.nodes: list[Node] = []
         self.spans: list[Span] = []
@@ -93,6 +96,9 @@ class Graph:
         self._params = params
         self._inputs = inputs
         self._hooked = hooked or {}
+        self._recorded = recorded or {}
+        self.recorder = Recorder()
+        self._trained: set[int] = set()
         self._open: list[Span] = []
         self._values: dict[int, tuple[weakref.ref[Tensor], Value]] = {}
         self._bases: dict[int, _Base] = {}
@@ -105,6 +111,10 @@ class Graph:
         node = self._add_node("source", "", (), stand_in, live)
         node.tally = _tally_of_source(stand_in, live)
         origins: tuple[Origin, ...] = ()
+        if number is not None or self._is_known(original):
+            self.recorder.source(stand_in, number, original, self._recorded.get(id(original)))
+        if isinstance(original, nn.Parameter) and number is not None:
+            self._trained.add(number)
         if number is not None:
             shape = tuple(stand_in.shape)
             if prod(shape) >= prod(self.shapes.get(number, ())):  # weight_norm stores two
@@ -164,11 +174,18 @@ class Graph:
         node.weights = [use for use in node.uses if use.role == "contract"]
         if node.role == "contract" and node.live and not node.weights:
             node.labels = labels_of(call, tensors)
-        if node.weights and call.function.startswith(("linear", "conv")):
+        layer = call.function.startswith(("linear", "conv"))
+        if layer and any(use.param in self._trained for use in node.weights):
             node.live = True  # a learned token that went through a layer is a signal
         memory = set(map(_storage, tensors))
         for result in results:
             self._follow(node, call, result, tensors, values, memory)
+        made = [self._values[id(result)][1] for result in results]
+        alive = [
+            self.nodes[v.node].live and not v.params and t.dtype.is_floating_point | t.is_complex()
+            for t, v in zip(tensors, values, strict=True)
+        ]
+        self.recorder.call(node, call, tensors, values, results, made, alive)
 
     # Looking things up.
 
@@ -202,6 +219,7 @@ class Graph:
         self.shapes[number] = tuple(tensor.shape)
         whole = _whole(number, self.shapes[number])
         self._bind(tensor, Value(value.node, (whole, *others)))
+        self.recorder.restart(tensor, number)
 
     def _tally(self, node: Node) -> str:
         if node.function in ("arange", "cumsum", "linspace"):
@@ -272,6 +290,8 @@ class Graph:
     ) -> tuple[Origin, ...]:
         """Return the origins of a result that has memory of its own."""
         shape = tuple(result.shape)
+        if node.role == "source":
+            return ()  # zeros_like(w) holds nothing of w
         if node.role == "contract" and node.live:
             return (_output_of(node, shape),)
         found: dict[tuple[int | None, int], tuple[int, Origin]] = {}
@@ -281,7 +301,7 @@ class Graph:
                 if ends and not _still_weight(node, call, tensor, origin):
                     continue
                 moved = _moved(origin, tuple(tensor.shape), shape, call, node)
-                if not origin.made and _is_made(node, tensors, values, result):
+                if not origin.made and _is_made(node, call, tensors, values, result):
                     moved = replace(moved, made=call.function)
                 key = (origin.param, origin.node)
                 size, before = found.get(key, (0, moved))
@@ -320,10 +340,14 @@ def _whole(number: int, shape: tuple[int, ...]) -> Origin:
     return Origin(number, -1, axes, tuple((0, size) for size in shape))
 
 
-def _is_made(node: Node, tensors: list[Tensor], values: tuple[Value, ...], result: Tensor) -> bool:
+def _is_made(
+    node: Node, call: Call, tensors: list[Tensor], values: tuple[Value, ...], result: Tensor
+) -> bool:
     """Whether a result of its own memory holds other numbers than its operands do."""
     if node.number == (1 if node.role == "mul" else 0):
         return False
+    if call.inplace:
+        return True
     if node.role == "pick":
         return not node.live  # the experts of each token are matrices as they were
     if node.role == "join":
@@ -416,7 +440,7 @@ def _still_weight(node: Node, call: Call, tensor: Tensor, origin: Origin) -> boo
     if origin.breadth() < 2:
         return False
     if node.role == "pick":  # the experts of each token; rows of a table are activations
-        return len(origin.box) > 2
+        return len(origin.box) > 2 or origin.is_flat_stack()
     if node.role == "mul":
         other = [t for t in tensors_in(call.args) if t is not tensor]
         return bool(other) and any(

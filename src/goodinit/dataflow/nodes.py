@@ -40,6 +40,10 @@ class Origin:
             for over in self.axes[-last:]
         )
 
+    def is_flat_stack(self) -> bool:
+        """Whether it is a view of three axes or more of a parameter that has fewer."""
+        return self.breadth() > 2 >= len(self.box)
+
 
 @dataclass(slots=True)
 class Value:
@@ -49,11 +53,14 @@ class Value:
         node: number of the node that made it.
         origins: where its numbers come from.
         params: the parameters among those.
+        product: whether it is linear in the product of a parameter and an activation whose sums
+            aren't known.
     """
 
     node: int
     origins: tuple[Origin, ...] = ()
     params: tuple[Origin, ...] = field(init=False, default=())
+    product: bool = False
 
     def __post_init__(self) -> None:
         if self.origins:
@@ -77,6 +84,11 @@ class Use:
         groups, stride, transposed: of a convolution.
         origin: the parameter's axes as they were used.
         counted: of a lookup, whether the indices count positions.
+        operand: number on the tape of the tensor that was used, if it was computed.
+        at: number of calls that the tape had then.
+        met: number on the tape of the call, if it was recorded: its sums aren't known.
+        adapter: "in" or "out" of a low-rank addition to another weight, or "".
+        measured: whether the fans aren't those of the axes alone.
         doubt: why the axes don't show what is summed over; "" if they do.
         places: of an einsum, (axis of the parameter, axis of the result) for each output axis.
     """
@@ -95,6 +107,11 @@ class Use:
     stride: int = 1
     transposed: bool = False
     counted: bool = False
+    operand: int | None = None
+    at: int = 0
+    met: int | None = None
+    adapter: str = ""
+    measured: bool = False
     doubt: str = ""
     places: tuple[tuple[int, int], ...] = ()
 
@@ -120,6 +137,8 @@ class Node:
         tally: what its integers are: "ids" from the inputs, a "count" (of positions),
             "unknown" (a buffer on meta) or "".
         stacked: axes of the result along which the next weight holds a matrix for each index.
+        generates: of a contraction whose result is used as a weight, the number of summands of
+            that product, and the first function in between that isn't a view; None of others.
         label: of an activation, its name with the arguments that aren't the default.
         labels: of a product of activations, a label for each axis of each operand and, last, of
             the result; equal labels are one axis.
@@ -141,6 +160,7 @@ class Node:
     tally: str = ""
     label: str = ""
     labels: tuple[tuple[int, ...], ...] = ()
+    generates: tuple[float, str] | None = None
     stacked: set[int] = field(default_factory=set[int])
 
 

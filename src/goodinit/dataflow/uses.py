@@ -14,6 +14,7 @@ from typing import Any, Protocol
 from torch import Tensor
 
 from goodinit.dataflow.nodes import Node, Origin, Use, Value
+from goodinit.dataflow.recorder import Recorder
 from goodinit.trace import Call, tensors_in
 
 __all__ = ["uses_of"]
@@ -24,6 +25,7 @@ class Known(Protocol):
 
     nodes: list[Node]
     shapes: dict[int, tuple[int, ...]]
+    recorder: Recorder
 
     def value(self, tensor: Tensor) -> Value:
         """Return what is known about a tensor."""
@@ -38,7 +40,7 @@ def uses_of(
     A function of parameters alone (``W.t()``, ``1 + w``, ``g * v / norm(v)``) uses none of
     them: its result stands for them.
     """
-    if not any(value.params for value in values):
+    if not any(value.params if node.role != "contract" else value.origins for value in values):
         return []
     reader = _Reader(graph, node, call)
     name = call.function
@@ -55,7 +57,11 @@ def uses_of(
     elif name in ("matmul", "mm", "bmm", "mv", "dot", "rmatmul", "grouped_mm", "_grouped_mm"):
         first, second = (1, 0) if name == "rmatmul" else (0, 1)
         reader.product(reader.at(first, "input"), reader.at(second, "mat2", "other"))
-    elif name in ("addmm", "baddbmm", "addbmm", "addmv"):
+    elif name == "addbmm":  # sums over the batch too
+        reader.add(0, "input")
+        reader.contract(reader.at(1, "batch1"), (0, 2), (1,))
+        reader.contract(reader.at(2, "batch2"), (0, 1), (2,))
+    elif name in ("addmm", "baddbmm", "addmv"):
         reader.add(0, "input")
         reader.product(reader.at(1, "mat1", "batch1", "mat"), reader.at(2, "mat2", "batch2", "vec"))
     elif name == "einsum":
@@ -74,7 +80,7 @@ def uses_of(
         if index is not None and index.is_floating_point():  # aten's order
             index, weight = weight, index
         reader.lookup(weight, index)
-    elif node.role == "pick":
+    elif node.role == "pick" and not any(o.is_flat_stack() for o in values[0].params):
         reader.lookup(tensors[0], tensors[1] if len(tensors) > 1 else None)
     elif node.role == "norm" and node.live:
         reader.norm()
@@ -121,6 +127,7 @@ class _Reader:
         stride: int = 1,
         transposed: bool = False,
     ) -> None:
+        self._generate(tensor, inputs, outputs, window)
         for origin in self._origins(tensor):
             assert tensor is not None
             over = _axes_of(origin, tensor.ndim, inputs)
@@ -132,16 +139,12 @@ class _Reader:
             stacked = tuple(
                 sorted({*stacked, *(a for a, n in enumerate(shape) if n > 1 and a not in covered)})
             )
-            if not covered and tensor.numel() > 1:
-                self._note(origin, "mul")
-                self.uses[-1].doubt = "" if origin.made == "batch_norm" else _made(origin)
-                continue
             if (
                 len(shape) < 3
                 and not origin.made
                 and any(_length(origin, a) > 1 for a in stacked if a not in covered)
             ):
-                self._note(origin, "feed")  # rows of a table, looked up
+                self._note(tensor, origin, "feed")  # rows of a table, looked up
                 continue
             spread = _size(tensor, window)
             fan_in = _size(tensor, inputs) * spread
@@ -153,11 +156,32 @@ class _Reader:
             axes, convolution = (over, out, kernel, stacked), (groups, stride, transposed)
             param, node = origin.param or 0, self._node.index
             use = Use(param, node, "contract", origin, *axes, fan_in, fan_out, *convolution)
-            if origin.made:
-                use.doubt = _made(origin)
-            elif not self._node.live:
+            layer = self._node.function.startswith(("linear", "conv"))
+            if not origin.made and not self._node.live and not layer:
                 use.doubt = f"{self._node.function} multiplies it by another parameter only"
-            self.uses.append(use)
+            self.uses.append(self._computed(use, tensor))
+
+    def _generate(
+        self,
+        tensor: Tensor | None,
+        inputs: tuple[int, ...],
+        outputs: tuple[int, ...],
+        window: tuple[int, ...] = (),
+    ) -> None:
+        """Note on a contraction that its result is a weight, as in a hypernetwork.
+
+        It is in the place of a layer's weight, or in a matrix of which both axes were features.
+        """
+        if tensor is None or tensor.ndim < 2:
+            return
+        layer = self._node.function.startswith(("linear", "conv"))
+        for origin in self._graph.value(tensor).origins:
+            if origin.param is None:
+                over = _axes_of(origin, tensor.ndim, inputs)
+                out = _axes_of(origin, tensor.ndim, outputs)
+                if layer or not {*over}.isdisjoint(out):
+                    fan = _size(tensor, inputs) * _size(tensor, window)
+                    self._graph.nodes[origin.node].generates = fan, origin.made
 
     def convolution(self, transposed: bool) -> None:
         weight = self.at(1, "weight")
@@ -185,6 +209,9 @@ class _Reader:
         if left is None or right is None:
             return
         a, b = self._origins(left), self._origins(right)
+        if not a and not b and left.ndim > 1 and right.ndim > 1:
+            self._generate(left, (-1,), (-2,))
+            self._generate(right, (-2,), (-1,))
         alone = not self._node.live
         if b and (alone or not a or _matrix(b)):
             dims = (-2,) if right.ndim > 1 else (-1,)
@@ -194,7 +221,7 @@ class _Reader:
             out = (-2,) if left.ndim > 1 else ()
             self.contract(left, (-1,), out, tuple(range(left.ndim - 2)))
         elif a:
-            self._all(a, "feed")
+            self._all(left, "feed")
 
     def einsum(self) -> None:
         equation = self._call.args[0] if self._call.args else None
@@ -224,7 +251,7 @@ class _Reader:
                 self._stack(letters, operands, {term[d] for d in batch if d == 0})
             else:
                 before = len(self.uses)
-                self._all(self._origins(tensor), "mul")
+                self._all(tensor, "mul")
                 for use in self.uses[before:] if inputs else ():
                     use.doubt = f"an einsum of {len(operands)} operands sums over its axes"
 
@@ -273,35 +300,34 @@ class _Reader:
             tally = self._graph.nodes[self._graph.value(index).node].tally
             fits = self._node.function != "embedding" or index.shape[-1:] <= table.shape[:1]
             counted = tally == "count" or (tally == "unknown" and fits)
-        for origin in self._origins(table):
-            self._note(origin, "lookup", counted)
+        self._all(table, "lookup", counted)
 
     def norm(self) -> None:
         offset = 2 if self._call.function in ("layer_norm", "rms_norm", "group_norm") else 3
         offset = 1 if self._origins(self.at(1)) else offset  # aten's order of a batch norm
-        self._all(self._origins(self.at(offset, "weight")), "norm")
-        self._all(self._origins(self.at(offset + 1, "bias")), "norm_bias")
+        self._all(self.at(offset, "weight"), "norm")
+        self._all(self.at(offset + 1, "bias"), "norm_bias")
         self.feed(0, "input")
 
     def attention(self) -> None:
         """``multi_head_attention_forward`` does it all in one call; its module is known."""
         out, bias = self.at(11, "out_proj_weight"), self.at(12, "out_proj_bias")
         self.contract(out, (-1,), (0,))
-        self._all(self._origins(bias), "add")
+        self._all(bias, "add")
         done = {id(t) for t in (out, bias)}
         for tensor in tensors_in((self._call.args, dict(self._call.kwargs))):
             if id(tensor) not in done:
-                self._all(self._origins(tensor), "opaque")
+                self._all(tensor, "opaque")
 
     def add(self, position: int, name: str) -> None:
         if self._node.live:
-            self._all(self._origins(self.at(position, name)), "add")
+            self._all(self.at(position, name), "add")
 
     def factor(self, position: int, name: str) -> None:
-        self._all(self._origins(self.at(position, name)), "mul")
+        self._all(self.at(position, name), "mul")
 
     def feed(self, position: int, name: str) -> None:
-        self._all(self._origins(self.at(position, name)), "feed")
+        self._all(self.at(position, name), "feed")
 
     def rest(self, tensors: Iterable[Tensor]) -> None:
         role = self._node.role
@@ -309,20 +335,26 @@ class _Reader:
         unknown = role in ("other", "contract")
         role = role if role in ("add", "mul", "join", "opaque") else "feed"
         for tensor in tensors:
-            self._all(self._origins(tensor), role)
+            self._all(tensor, role)
         for use in self.uses if unknown else ():
             use.doubt = f"goodinit doesn't know what {self._node.function} does with it"
 
-    def _all(self, origins: Iterable[Origin], role: str) -> None:
-        for origin in origins:
-            self._note(origin, role)
+    def _all(self, tensor: Tensor | None, role: str, counted: bool = False) -> None:
+        for origin in self._origins(tensor):
+            assert tensor is not None
+            self._note(tensor, origin, role, counted)
 
-    def _note(self, origin: Origin, role: str, counted: bool = False) -> None:
-        self.uses.append(Use(origin.param or 0, self._node.index, role, origin, counted=counted))
+    def _note(self, tensor: Tensor, origin: Origin, role: str, counted: bool = False) -> Use:
+        use = Use(origin.param or 0, self._node.index, role, origin, counted=counted)
+        self.uses.append(self._computed(use, tensor))
+        return use
 
-
-def _made(origin: Origin) -> str:
-    return f"{origin.made or 'a view'}(W) comes before the product, and may change its scale"
+    def _computed(self, use: Use, tensor: Tensor) -> Use:
+        """Note where on the tape a computed weight is."""
+        if use.origin.made:
+            use.operand = self._graph.recorder.number(tensor, live=False)
+            use.at = len(self._graph.recorder.tape.entries)
+        return use
 
 
 def _axes_of(origin: Origin, rank: int, dims: Iterable[int]) -> tuple[int, ...]:

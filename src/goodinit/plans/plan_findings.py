@@ -175,6 +175,13 @@ def _extra_keys(kept: KeptRows, rows: tuple[PlanRow, ...]) -> Iterator[Finding]:
 
 def _left_alone(rows: tuple[PlanRow, ...]) -> Iterator[Finding]:
     """A parameter that no rule knows keeps its constructor's value, which may be garbage."""
+    odd = [row for row in rows if row.dtype.is_complex and row.kept and not row.buffer]
+    if odd:
+        names = several((row.name for row in odd), 1)
+        cause = "left unchanged: complex weights aren't drawn"
+        draw = "torch.randn(p.shape, dtype=p.dtype) * fan_in**-0.5"
+        fix = f"draw them yourself, in torch.no_grad(): p.copy_({draw}) has E[|y|^2] = E[|x|^2]"
+        yield Finding("GI117", "info", names, cause, fix)
     bad = [row for row in rows if not row.buffer and row.why.startswith(WHY_LEFT)]
     if bad:
         names = several((row.name for row in bad), 1)

@@ -29,6 +29,7 @@ class Call:
         args: positional arguments.
         kwargs: keyword arguments.
         result: what it returned.
+        func: the function itself.
     """
 
     path: str
@@ -37,6 +38,7 @@ class Call:
     args: tuple[Any, ...]
     kwargs: Mapping[str, Any]
     result: object
+    func: Callable[..., Any] | None = None
 
 
 class Observer(Protocol):

@@ -22,7 +22,7 @@ from goodinit.trace.calls import Call, Observer, map_tensors, name_of, tensors_i
 from goodinit.trace.process import RandomNumbers
 from goodinit.trace.tensor_types import dtype_of, type_text
 
-__all__ = ["FAST_PATH", "QUERIES", "MetaTracer"]
+__all__ = ["FAST_PATH", "QUERIES", "MetaTracer", "without_devices"]
 
 # Getters and queries that make no tensor: passed on, not shown.
 QUERIES = frozenset(
@@ -109,6 +109,8 @@ class MetaTracer(TorchFunctionMode):
         self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Any:
         name, inplace = name_of(func)
+        if name == "iter":
+            return iter(self._run_call(Tensor.unbind, args[:1], {}))
         if inplace and name in ("data", "grad"):
             return args[0]  # nothing that is set on a tensor may outlive the trace
         if inplace and name == "requires_grad":
@@ -127,16 +129,18 @@ class MetaTracer(TorchFunctionMode):
             return self._claimed_place(name)
         first = args[0] if args else None
         args, kwargs = map_tensors((args, kwargs), self.stand_in)
-        given, given_kwargs = args, kwargs
+        given, given_kwargs, called = args, kwargs, func
         if not self._real and any(t.is_meta for t in tensors_in((args, kwargs))):
             if inplace and args and isinstance(args[0], Tensor) and not args[0].is_meta:
-                self._replace(args[0], _on_meta(args[0]))
+                twin = self._replace(args[0], _on_meta(args[0]))
+                self._observer.source(args[0], twin)
+                given = (twin, *args[1:])
             if name in ("getitem", "setitem", "masked_select") and len(args) > 1:
                 args = (args[0], _with_positions(args[1]), *args[2:])
                 func = Tensor.__getitem__ if name == "masked_select" else func
             args, kwargs = map_tensors((args, kwargs), self._to_meta)
         if name in _MOVES:
-            args, kwargs = _without_devices(args, kwargs)
+            args, kwargs = without_devices(args, kwargs)
             if name in ("cuda", "cpu", "xpu"):
                 func, args, kwargs = Tensor.to, args[:1], {}
         result = _quick_result(name, args, kwargs)
@@ -149,7 +153,8 @@ class MetaTracer(TorchFunctionMode):
         if name in _MOVES and isinstance(first, nn.Parameter) and result is args[0]:
             return first  # module.to(device) would put another one in its place
         self._remember(result)
-        self._observer.call(Call(self.path[-1], name, inplace, given, given_kwargs, result))
+        call = Call(self.path[-1], name, inplace, given, given_kwargs, result, called)
+        self._observer.call(call)
         return result
 
     def _claimed_place(self, name: str) -> object:
@@ -230,9 +235,10 @@ def _channels_fit(given: tuple[Any, ...]) -> bool:
     return channels > 0 and fits and x.numel() > channels
 
 
-def _without_devices(
+def without_devices(
     args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Return arguments without those that name a device."""
     kept = args[:1] + tuple(a for a in args[1:] if isinstance(a, (torch.dtype, Tensor)))
     if [a for a in args[1:] if isinstance(a, bool)][1:] == [True]:  # non_blocking, copy
         kwargs = kwargs | {"copy": True}

@@ -42,13 +42,16 @@ _DRAWING = _TAKING_A_GENERATOR | frozenset(
 class RandomNumbers:
     """How a run draws from torch's default CPU generator.
 
+    Args:
+        own: what draws in its place; None to continue it in a copy.
+
     Attributes:
         shared: whether it drew from the generator itself, so that its state must be put back.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, own: torch.Generator | None = None) -> None:
         self.shared = False
-        self._own: torch.Generator | None = None
+        self._own = own
 
     def drawn_apart(
         self, name: str, func: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]

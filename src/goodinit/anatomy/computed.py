@@ -1,0 +1,281 @@
+"""What the uses of computed weights come to: fans from the numbers of a replay."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from hashlib import blake2b
+from itertools import islice
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from goodinit.anatomy.factors import with_factor
+from goodinit.anatomy.joined import crossed, joined
+from goodinit.anatomy.roles import Roles
+from goodinit.dataflow.functions import role_of
+from goodinit.dataflow.graph import Graph
+from goodinit.dataflow.influence import Influence, influences
+from goodinit.dataflow.nodes import Node, Use
+from goodinit.dataflow.replay import Computed, ReplayError, replaying
+from goodinit.dataflow.response import response_of
+from goodinit.dataflow.tape import Ref, Tape, replaced
+from goodinit.dataflow.traversal import root, walk_forward
+
+__all__ = ["Answers", "deciding"]
+
+# What these do to a parameter is linear in it.
+_LINEAR = frozenset("pick view cast join add mul contract".split())
+
+# A network that generates weights from a learned code has fewer calls.
+CALLS_OF_A_GENERATOR = 30
+
+
+class Answers:
+    """Answers what a use of a computed weight comes to; equal layers are asked once.
+
+    Args:
+        graph: the data flow, with its tape.
+        roles: of its weights.
+    """
+
+    def __init__(self, graph: Graph, roles: Roles) -> None:
+        self._graph = graph
+        self._roles = roles
+        self._tape = graph.recorder.tape
+        self._known: dict[object, dict[int, Influence] | str] = {}
+        self._shared: dict[object, list[Influence] | str] = {}
+
+    def applied(self, uses: list[Use], shape: tuple[int, ...]) -> tuple[list[Use], str]:
+        """Return a parameter's uses with what is known of computed ones; and what is special.
+
+        Args:
+            uses: of one parameter.
+            shape: of the parameter.
+
+        Returns:
+            The uses, and the call that the parameter isn't additive in; it is kept.
+        """
+        live = [use for use in uses if self._graph.nodes[use.node].live]
+        if live and not any(use.role == "contract" for use in live):
+            # A table that is multiplied by constants, and then added.
+            uses = [use for use in uses if use.role != "contract"]
+        contractions = [use for use in uses if use.role == "contract"]
+        asked = deciding(self._graph, contractions) if contractions else None
+        slices = _are_slices(contractions)
+        found: list[Use] = []
+        for use in uses:
+            computed = use.operand is not None or use.met is not None or use.role == "feed"
+            if computed and (asked in (None, use) or (slices and use.role == "contract")):
+                changed, special = self._applied(use, shape)
+                if special:
+                    return uses, special
+                found.append(changed)
+            else:
+                found.append(use)
+        place = next((n for n, use in enumerate(uses) if use is asked), None)
+        if place is not None and found[place].role == "contract":
+            found[place] = self._with_calls_around(found[place], found)
+        return found, ""
+
+    def _with_calls_around(self, use: Use, uses: list[Use]) -> Use:
+        """Return a weight's use with the sums and factors that follow it."""
+        contractions = [one for one in uses if one.role == "contract"]
+        use = joined(self._graph, use, contractions)
+        use = self._generating(crossed(self._graph, use, contractions))
+        if any(one.role == "lookup" for one in uses):
+            return use  # a tied table, with a scale of its own
+        return with_factor(self._graph, self._roles, use)
+
+    def _generating(self, use: Use) -> Use:
+        """Return a use whose result is used as a weight: it has the summands of both products."""
+        node = self._graph.nodes[use.node]
+        if node.generates is None:
+            return use
+        fan, made = node.generates
+        mixed = any(self._graph.nodes[root(self._graph, v.node)].role == "softmax"
+                    for v in node.signals)  # fmt: skip
+        if mixed:
+            doubt = "it is mixed by shares, which depend on the data: its fan is that of one"
+            return replace(use, fan_in=fan, measured=True, doubt=doubt)
+        doubt = f"its product goes through {made} and is used as a weight" if made else ""
+        return replace(use, fan_in=(use.fan_in or 1.0) * fan, measured=True, doubt=doubt)
+
+    def _applied(self, use: Use, shape: tuple[int, ...]) -> tuple[Use, str]:
+        before, after = use.operand is not None, use.met is not None
+        linear = not use.origin.bent and role_of(use.origin.made) in _LINEAR
+        if before and use.role != "lookup" and (use.role == "contract" or not linear):
+            one = self._of(use, before=True)
+            function = (*use.origin.bent, use.origin.made)[0]
+            if isinstance(one, str):
+                return replace(use, doubt=f"{function}(W) comes before it, and {one}"), ""
+            if one.kind == "special":
+                bent = use.origin.bent
+                known = use.role in ("mul", "norm", "feed", "lookup") and bent
+                known = known or (use.role == "add" and "exp" in bent)
+                return use, "" if known else f"{function}(p)"
+            if use.role == "contract":
+                return self._weight(use, one), ""
+        if after and _is_followed(self._tape, use):
+            one = self._of(use, before=False)
+            if isinstance(one, str):
+                return replace(use, doubt=one), ""
+            if one.kind == "weight":
+                return self._summed(use, one, shape), ""
+            if one.kind == "special" and use.role == "feed":
+                return use, f"{self._graph.nodes[use.node].function}(p)"
+            known = one.kind == "scale"
+            role = "mul" if known else use.role
+            return replace(use, role=role, doubt=one.doubt if known else use.doubt), ""
+        if use.role == "feed" and _makes_a_weight(self._graph, use.node):
+            return replace(use, role="lookup"), ""
+        if before and use.role == "lookup":
+            return replace(use, doubt=f"{use.origin.made}(W) is looked up in its place"), ""
+        return use, ""
+
+    def _weight(self, use: Use, one: Influence) -> Use:
+        if one.kind == "scale":
+            return replace(use, role="mul", doubt=one.doubt)
+        if one.kind in ("in", "out"):
+            return replace(use, adapter=one.kind, doubt=one.doubt)
+        if one.kind != "weight":
+            return replace(use, doubt=one.doubt)
+        fan_in, fan_out = one.fan(use.fan_in or 1.0), one.fan(use.fan_out or 1.0)
+        function = use.origin.made
+        doubt = f"{function}(W): {one.doubt}" if one.doubt else ""
+        return replace(use, fan_in=fan_in, fan_out=fan_out, measured=True, doubt=doubt)
+
+    def _summed(self, use: Use, one: Influence, shape: tuple[int, ...]) -> Use:
+        """Return a use as a contraction that no call shows."""
+        axes = range(len(shape))
+        return replace(
+            use, role="contract", fan_in=one.fan(1.0), fan_out=one.fan(1.0), measured=True,
+            inputs=tuple(axes[1:]) or (0,), outputs=tuple(axes[:1] if axes[1:] else ()),
+            doubt=one.doubt,
+        )  # fmt: skip
+
+    def _of(self, use: Use, before: bool) -> Influence | str:
+        """Return the influence of the parameter of a use; or why it isn't known."""
+        key = ("operand", use.operand, use.at) if before else ("met", use.met)
+        if key not in self._known:
+            self._known[key] = self._ask(use, before)
+        found = self._known[key]
+        if isinstance(found, str):
+            return found
+        return found.get(use.param, "the calls that use it weren't recorded")
+
+    def _ask(self, use: Use, before: bool) -> dict[int, Influence] | str:
+        try:
+            if before and use.operand is not None:
+                entries = self._tape.entries_for(use.operand, use.at, frozenset())
+                computed = Computed(self._tape, entries, [use.operand])
+                return self._study(computed, use.fan_in or 1.0, data=False)
+            computed = response_of(self._tape, use.met or 0)
+            return self._study(computed, 1.0, data=True)
+        except ReplayError as error:
+            return str(error)
+
+    def _study(self, computed: Computed, fan: float, data: bool) -> dict[int, Influence] | str:
+        params = _params(computed)
+        key = (_key(computed, self._tape), fan, data)
+        if key not in self._shared:
+            with replaying():
+                try:
+                    found = influences(computed, fan, data)
+                except ReplayError as error:
+                    self._shared[key] = str(error)
+                else:
+                    self._shared[key] = [found[param] for param in params]
+        shared = self._shared[key]
+        return shared if isinstance(shared, str) else dict(zip(params, shared, strict=True))
+
+
+def _params(computed: Computed) -> list[int]:
+    found = (source.param for source in computed.sources.values())
+    return list(dict.fromkeys(param for param in found if param is not None))
+
+
+def _makes_a_weight(graph: Graph, index: int) -> bool:
+    """Whether a learned code is what a weight is generated from: it is to be N(0, 1)."""
+
+    def follow(node: Node) -> bool:
+        return node.role in ("view", "cast", "activation", "add", "norm") or bool(node.weights)
+
+    after = islice(walk_forward(graph, index, follow), CALLS_OF_A_GENERATOR)
+    return any(node.generates is not None for node in (graph.nodes[index], *after))
+
+
+def _are_slices(uses: Sequence[Use]) -> bool:
+    """Whether a weight is used in several parts."""
+    return len(uses) > 1 and any(use.origin.box != uses[0].origin.box for use in uses)
+
+
+def _is_followed(tape: Tape, use: Use) -> bool:
+    """Whether more than a product, number by number, is on the tape."""
+    first = tape.entries[use.met or 0]
+    outputs = set(first.outputs)
+    if use.doubt or first.role != "mul":
+        return True
+    for entry in tape.entries[(use.met or 0) + 1 :]:
+        if entry.live and outputs.intersection(entry.inputs):
+            if entry.role not in ("view", "cast"):
+                return True
+            outputs.update(entry.outputs)
+    return False
+
+
+def deciding(graph: Graph, uses: Sequence[Use]) -> Use:
+    """Return the use that says what a weight is: the first on an activation.
+
+    A table of constants (sinusoids of positions) is one too, unless the product is used in the
+    place of a layer's weight.
+    """
+
+    def on_an_activation(use: Use) -> tuple[bool, bool, int]:
+        node = graph.nodes[use.node]
+        return node.live, bool(node.signals), -use.node  # no signal: a state of zeros
+
+    first = max(uses, key=on_an_activation)
+    if first.origin.made and not graph.nodes[first.node].function.startswith(("linear", "conv")):
+        for use in uses:
+            if not use.origin.made and any(not v.params for v in graph.nodes[use.node].operands):
+                return use
+    return first
+
+
+def _key(computed: Computed, tape: Tape) -> object:
+    """Return what is equal for equal layers: calls, shapes, dtypes and constants."""
+    order: dict[int, int] = {}
+
+    def plain(item: Any) -> Any:
+        if isinstance(item, Ref):
+            return "tensor", order.setdefault(item.number, len(order))
+        return item if isinstance(item, (int, float, str, bool)) else repr(item)
+
+    calls = [
+        (e.name, str(e.function), repr(replaced((e.args, dict(e.kwargs)), plain)),
+         [(order.setdefault(n, len(order)), tape.shapes[n]) for n in e.outputs])
+        for e in computed.entries
+    ]  # fmt: skip
+    sources = [
+        (order.get(number), s.shape, s.dtype, s.param is None, s.live, _digest(s.value, s.param))
+        for number, s in computed.sources.items()
+    ]
+    targets = [order.get(number) for number in computed.targets]
+    return repr((calls, sources, targets))
+
+
+# Parameters of more elements are drawn when the calls run again, unless they hold one number.
+DIGESTED = 4096
+
+
+def _digest(value: Tensor | None, param: int | None) -> str:
+    if value is None or (param is not None and value.numel() > DIGESTED and not _is_one(value)):
+        return ""
+    data: Any = value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
+    return blake2b(data, digest_size=16).hexdigest()
+
+
+def _is_one(value: Tensor) -> bool:
+    return bool((value == value.flatten()[0]).all())

@@ -1,0 +1,145 @@
+"""Slices of one weight whose products are added up: together they sum over all of their inputs.
+
+``x[:, :16] @ w[:16] + x[:, 16:] @ w[16:]`` is ``x @ w``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import product
+
+from goodinit.dataflow.graph import Graph
+from goodinit.dataflow.nodes import Node, Use
+from goodinit.dataflow.traversal import reaches
+
+__all__ = ["crossed", "joined"]
+
+# Products with a sum in the same call, of which the first argument is the other summand.
+_ADDING = frozenset(("addmm", "baddbmm", "addbmm", "addmv"))
+
+# How many calls are followed from a product to a sum, for each of the slices.
+CALLS_A_SLICE = 8
+
+
+def joined(graph: Graph, use: Use, uses: Sequence[Use]) -> Use:
+    """Return a use with the fan of all slices whose products are added to its own.
+
+    Args:
+        graph: of the run.
+        use: of one slice.
+        uses: all contractions with the same parameter.
+    """
+    others = [
+        other
+        for other in uses
+        if other.node != use.node and _are_apart(use, other) and graph.nodes[other.node].live
+    ]
+    if not others:
+        return use
+    limit = CALLS_A_SLICE * (len(others) + 1)
+    sums = _sums_after(graph, use.node, limit)
+    added = [other for other in others if _meet(graph, use, other, sums, limit)]
+    if not added:
+        apart = any(other.fan_in != use.fan_in for other in others)
+        doubt = "slices of it have other fans" if apart else ""
+        return replace(use, doubt=use.doubt or doubt)
+    fan_in = sum(one.fan_in or 0.0 for one in (use, *added))
+    doubts = [one.doubt for one in (use, *added) if one.doubt]
+    if use.origin.made:
+        doubts.append(
+            f"several {use.origin.made}(W) are added up, as if they had nothing in common"
+        )
+    return replace(use, fan_in=fan_in, measured=True, doubt=next(iter(doubts), ""))
+
+
+def crossed(graph: Graph, use: Use, uses: Sequence[Use]) -> Use:
+    """Return a use with two products in each sum, where two weights make a complex one.
+
+    ``a @ u - b @ v`` and ``a @ v + b @ u``: each weight is applied to both inputs, and each sum
+    has both weights.
+    """
+    sums = _pairs(graph, use)
+    for other in uses:
+        if other.node == use.node or not sums:
+            continue
+        for (mine, partner), (second, last) in product(sums, _pairs(graph, other)):
+            weights = {u.param for u in graph.nodes[partner].weights}
+            same = weights == {u.param for u in graph.nodes[last].weights} != {use.param}
+            if (
+                same
+                and _input(graph, mine) == _input(graph, last)
+                and (_input(graph, second) == _input(graph, partner))
+            ):
+                doubt = "it is taken for half of a complex weight: two products in each sum"
+                fan_in, fan_out = 2 * (use.fan_in or 0.0), 2 * (use.fan_out or 0.0)
+                return replace(
+                    use, fan_in=fan_in, fan_out=fan_out, measured=True, doubt=use.doubt or doubt
+                )
+    return use
+
+
+def _pairs(graph: Graph, use: Use) -> list[tuple[int, int]]:
+    """Return the product of a use with each product that is directly added to it."""
+    found: list[tuple[int, int]] = []
+    for number in graph.nodes[use.node].consumers:
+        node = graph.nodes[number]
+        if node.role == "add" and len(node.signals) == 2:
+            (other,) = [v.node for v in node.signals if v.node != use.node] or [use.node]
+            if other != use.node and graph.nodes[other].weights:
+                found.append((use.node, other))
+    return found
+
+
+def _input(graph: Graph, index: int) -> int:
+    """Return where the input of a product came from, views left out."""
+    node = graph.nodes[index]
+    node = graph.nodes[node.signals[0].node] if node.signals else node
+    while node.role in ("view", "cast") and node.signals:
+        node = graph.nodes[node.signals[0].node]
+    return node.index
+
+
+def _are_apart(use: Use, other: Use) -> bool:
+    """Whether two slices have no element in common, for other inputs of the same outputs."""
+    if use.origin.made and other.origin.made == use.origin.made:
+        return True  # picked by indices: which ones isn't looked at
+    for axis, (a, b) in enumerate(zip(use.origin.box, other.origin.box, strict=True)):
+        if axis not in use.outputs and (a[1] <= b[0] or b[1] <= a[0]):
+            return True
+        strided = a[0] != b[0] and a[1] - a[0] > (use.fan_in or 0)  # w[::2] and w[1::2]
+        if axis in use.inputs and strided:
+            return True
+    return False
+
+
+def _meet(graph: Graph, use: Use, other: Use, sums: set[int], limit: int) -> bool:
+    if other.node in sums:  # y = addmm(y, x, w)
+        return True
+    if sums.isdisjoint(_sums_after(graph, other.node, limit)):
+        return False
+    first, last = sorted((use.node, other.node))
+    return not reaches(graph, first, last)
+
+
+def _sums_after(graph: Graph, start: int, limit: int) -> set[int]:
+    """Return the sums that a product goes into, with nothing but reshapes in between."""
+    found, stack, visited = set[int](), [start], set[int]()
+    while stack and len(visited) < limit:
+        index = stack.pop()
+        for number in graph.nodes[index].consumers:
+            node = graph.nodes[number]
+            if number not in visited and _adds_or_passes(node, index):
+                visited.add(number)
+                stack.append(number)
+                if node.role not in ("view", "cast", "join"):
+                    found.add(number)
+    return found
+
+
+def _adds_or_passes(node: Node, before: int) -> bool:
+    if node.role in ("view", "cast", "join") or node.function == "sum":
+        return True
+    if node.role == "add":
+        return True
+    return node.function in _ADDING and bool(node.operands) and node.operands[0].node == before

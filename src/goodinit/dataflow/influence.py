@@ -1,0 +1,424 @@
+"""How computed numbers depend on each of the parameters that they are computed from.
+
+All is found by computing them again: at random signs, at their sum, at twice and at no value.
+Let W be computed from weights of unit second moments. A product with W sums over fan_in of its
+elements, so that E[y^2] = fan_in * E[W^2] * s^(2k) E[x^2] if each of the k weights that are
+multiplied in W is drawn with variance s^2. With s^2 = 1 / (fan_in * E[W^2])^(1/k) it is E[x^2]:
+what stands under the 1 is the fan of each of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from goodinit.dataflow.replay import Computed, ReplayError
+
+__all__ = ["Influence", "influences", "second_moment"]
+
+# Relative error of float32 sums, with a margin: what is smaller counts as equal.
+EQUAL = 1e-3
+
+# Integers are left as they are by rounding: additivity is tried at this multiple of signs.
+ODD = 0.7371
+
+# A rounded or clamped weight counts as the weight if a tenth of what a sum of two gives, at most,
+# isn't the sum of what they give.
+NEARLY_ADDITIVE = 0.1
+
+# Of a weight with as few elements, each is tried on its own, so that the answer is exact.
+FEW = 64
+
+# Where it isn't exact, the mean of as many draws as make this number of elements, in bounds.
+ELEMENTS_DRAWN = 2**21
+DRAWS = (2, 32)
+
+# The highest number of weights whose product is recognized: tensor trains have up to 6 cores.
+HIGHEST_DEGREE = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Influence:
+    """How numbers depend on one parameter.
+
+    Attributes:
+        kind: "weight"; "scale" (a factor of each number); "in" and "out" (of a low-rank addition
+            that is 0 at first); "offset" (it acts without the data too); "free" (any scale of it
+            gives the same numbers); "special" (they aren't additive in it); "none".
+        second: E[W^2] with weights of unit second moments.
+        degree: how many weights are multiplied.
+        exact: whether ``second`` is more than an average over random draws.
+        doubt: why it isn't certain.
+    """
+
+    kind: str
+    second: float = 1.0
+    degree: int = 1
+    exact: bool = True
+    doubt: str = ""
+
+    def fan(self, fan: float) -> float:
+        """Return the fan of the parameter, of that of the computed tensor."""
+        digits = 6 if self.exact else 3  # the rest depends on the number of threads
+        found = float(f"{(fan * self.second) ** (1 / self.degree):.{digits}g}")
+        return int(found) if found == int(found) else found
+
+
+def influences(computed: Computed, fan: float, data: bool = False) -> dict[int, Influence]:
+    """Return parameter -> how the computed numbers depend on it.
+
+    Args:
+        computed: the numbers.
+        fan: how many of them a product sums over.
+        data: whether they are outputs, that is, such products.
+
+    Raises:
+        ReplayError: they can't be computed again.
+    """
+    study = _Study(computed, fan, data)
+    return study.result()
+
+
+class _Study:
+    """Tries values of parameters. Numbers of tensors are those of the tape."""
+
+    def __init__(self, computed: Computed, fan: float, data: bool) -> None:
+        self.computed, self.fan, self.data = computed, fan, data
+        self.random = torch.Generator().manual_seed(1)
+        sources = computed.sources
+        self.params = [n for n, source in sources.items() if source.param is not None]
+        self.live = [n for n, s in sources.items() if s.live and s.value is None]
+        self.unvalued = False
+        self.values = {number: self._start(number) for number in sources}
+        self.fixed = {n for n in self.params if self._is_constant(n)}
+        for number in self.fixed:
+            self.values[number] = self._present(number)
+        self.together: dict[frozenset[int], dict[int, Influence]] = {}
+
+    def result(self) -> dict[int, Influence]:
+        if any(self.values[n].is_complex() for n in self.params):
+            raise ReplayError("a complex parameter stands in it")
+        found = {number: self._alone(number) for number in self.params}
+        for number, one in found.items():
+            if one.kind in ("special", "scale"):
+                self.values[number] = self._present(number)
+        weights = [n for n, one in found.items() if one.kind == "weight" and not one.doubt]
+        drawn = {n for n in weights if n not in self.fixed}
+        if idle := self._idle(drawn):
+            found |= {n: Influence("in" if idle[n] else "out") for n in idle}
+            drawn -= idle.keys()
+        for number, one in found.items():
+            if one.kind == "weight" and not one.doubt:
+                found[number] = self._together(frozenset(drawn | {number}))[number]
+        doubt = "it is computed with constants that have no values on meta" if self.unvalued else ""
+        sources = self.computed.sources
+        return {
+            param: replace(one, doubt=one.doubt or doubt) if one.kind == "weight" else one
+            for number, one in found.items()
+            if (param := sources[number].param) is not None
+        }
+
+    def _idle(self, drawn: set[int]) -> dict[int, bool]:
+        """Return the weights of terms that a matrix of zeros switches off, beside other terms.
+
+        It is a low-rank addition to a weight, neutral at first. Of each: whether it isn't zero.
+        """
+        zeros = {n for n in drawn if self._is_zeros(n)}
+        if not zeros or len(drawn) == len(zeros):
+            return {}
+        off = {n: torch.zeros_like(self.values[n]) for n in zeros}
+        whole = self.at(off)
+        effects = {
+            n: whole - self.at({**off, n: torch.zeros_like(self.values[n])}) for n in drawn - zeros
+        }
+        idle = {n for n, effect in effects.items() if _is_zero(effect, self.at({}))}
+        if len(idle) == len(effects):
+            return {}  # nothing else is there
+        for number in zeros:
+            self.values[number] = off[number]
+        return dict.fromkeys(zeros, False) | dict.fromkeys(idle, True)
+
+    def _is_zeros(self, number: int) -> bool:
+        value = self.computed.sources[number].value
+        return value is not None and value.numel() > 1 and not bool(value.any())
+
+    # Values.
+
+    def _start(self, number: int) -> Tensor:
+        source = self.computed.sources[number]
+        if source.param is not None or (source.live and source.value is None):
+            return self._signs(number)
+        if source.value is None:
+            self.unvalued = True
+            return torch.ones(source.shape, dtype=_usable(source.dtype))
+        return _on_cpu(source.value)
+
+    def _signs(self, number: int) -> Tensor:
+        source = self.computed.sources[number]
+        dtype = _usable(source.dtype)
+        if not (dtype.is_floating_point or dtype.is_complex):
+            return torch.ones(source.shape, dtype=dtype)
+        shape = (*source.shape, 2) if dtype.is_complex else source.shape
+        signs = torch.randint(0, 2, shape, generator=self.random, dtype=torch.float32)
+        signs.mul_(2).sub_(1)
+        if dtype.is_complex:
+            return torch.view_as_complex(signs * 0.5**0.5).to(dtype)
+        return signs.to(dtype)
+
+    def _normal(self, number: int) -> Tensor:
+        source = self.computed.sources[number]
+        drawn = torch.randn(source.shape, generator=self.random, dtype=torch.float32)
+        return drawn.to(_usable(source.dtype))
+
+    def _present(self, number: int) -> Tensor:
+        source = self.computed.sources[number]
+        if source.value is None:
+            self.unvalued = True
+            return torch.ones(source.shape, dtype=_usable(source.dtype))
+        return _on_cpu(source.value)
+
+    def _is_constant(self, number: int) -> bool:
+        """Whether a parameter isn't trained or holds one number other than 0: it is kept."""
+        source = self.computed.sources[number]
+        if source.kept and source.value is not None:
+            return True
+        if len(self.params) == 1 or not (source.value is not None or _count(source.shape) == 1):
+            return False
+        if source.value is None:
+            return True
+        first = source.value.flatten()[:1]
+        one = bool((source.value == first).all())
+        return one and (source.value.numel() == 1 or bool((first != 0).all()))
+
+    def at(self, changes: Mapping[int, Tensor]) -> Tensor:
+        with torch.no_grad():
+            return self.computed({**self.values, **changes})
+
+    # One parameter.
+
+    def _alone(self, number: int) -> Influence:
+        """Return what a parameter is, all others given."""
+        p = self._signs(number) if number in self.fixed else self.values[number]
+        q = ODD * self._signs(number)
+        zero = self.at({number: torch.zeros_like(p)})
+        size, finite = _square(zero), bool(zero.isfinite().all())
+        rest = self.at({number: p + q}).sub_(zero)
+        b = self.at({number: q}).sub_(zero)
+        a = self.at({number: p}).sub_(zero)
+        effect = _square(a)
+        additive = finite and _square(rest.sub_(a).sub_(b)) <= EQUAL**2 * (effect + _square(b))
+        if additive and self.data and self.live and self._acts_without_data(number, a):
+            return Influence("offset")
+        sole = _square(a.abs_().sub_(b.abs_().div_(ODD))) <= EQUAL**2 * effect
+        del p, q, zero, rest, a, b  # of the parameter's size, or larger
+        if not additive:
+            return self._bent(number)
+        if effect <= EQUAL**2 * size:
+            return Influence("none", doubt="it changes nothing when it runs again")
+        if sole and self._scales(number, vanishes=size <= EQUAL**2 * effect):
+            return Influence("scale")
+        return Influence("weight")
+
+    def _acts_without_data(self, number: int, effect: Tensor) -> bool:
+        none = {live: torch.zeros_like(self.values[live]) for live in self.live}
+        zero = torch.zeros_like(self.values[number])
+        without = self.at(none).sub_(self.at({**none, number: zero}))
+        return not _is_zero(without, effect)
+
+    def _scales(self, number: int, vanishes: bool) -> bool:
+        """Whether a parameter, on one element of which each number depends, is but a factor.
+
+        What it multiplies is the data, or another weight of (nearly) all of the numbers.
+        """
+        size = _count(self.computed.sources[number].shape)
+        if self.data or size == 1:
+            return True
+        numbers = sum(_count(self.computed.shape(target)) for target in self.computed.targets)
+        others = [_count(self.computed.sources[n].shape) for n in self.params if n != number]
+        return vanishes and any(other >= max(2 * size, numbers / 2) for other in others)
+
+    def _bent(self, number: int) -> Influence:
+        """Return what a parameter is in which the numbers aren't additive."""
+        g = self._normal(number)
+        once, twice = self.at({number: g}), self.at({number: 2 * g})
+        if not bool(once.isfinite().all() & twice.isfinite().all()):
+            return Influence("special")
+        for degree in range(HIGHEST_DEGREE + 1):
+            if _distance(twice, once, 2**degree) <= EQUAL**2 * _square(twice):
+                if not degree:
+                    return Influence("free")
+                second = self._second(once)
+                doubt = "they aren't additive in it: its fan is from their second moment"
+                return Influence("weight", second, degree, exact=False, doubt=doubt)
+        del once, twice
+        return self._nearly_additive(number, g)
+
+    def _nearly_additive(self, number: int, g: Tensor) -> Influence:
+        """Return what a parameter is that is rounded or clamped, at the scale it will have."""
+        scale = self.fan**-0.5
+        h = self._normal(number).mul_(scale)
+        g.mul_(scale)
+        zero = self.at({number: torch.zeros_like(g)})
+        rest = self.at({number: g + h}).sub_(zero)
+        a, b = self.at({number: g}).sub_(zero), self.at({number: h}).sub_(zero)
+        whole = _square(a) + _square(b)
+        rest = rest.sub_(a).sub_(b)
+        if _square(zero) <= NEARLY_ADDITIVE**2 * whole and _square(rest) <= NEARLY_ADDITIVE * whole:
+            second = self._second(a) / scale**2
+            return Influence("weight", second, 1, exact=False, doubt="they aren't additive in it")
+        return Influence("special")
+
+    # Several parameters.
+
+    def _together(self, drawn: frozenset[int]) -> dict[int, Influence]:
+        """Return the influence of weights that are drawn together, others as they are."""
+        if drawn not in self.together:
+            self.together[drawn] = self._study_together(drawn)
+        return self.together[drawn]
+
+    def _study_together(self, drawn: frozenset[int]) -> dict[int, Influence]:
+        zero = self.at({n: torch.zeros_like(self.values[n]) for n in drawn})
+        signs = {n: self.values[n] if n not in self.fixed else self._signs(n) for n in drawn}
+        once = self.at(signs).sub_(zero)
+        degree = _degree(once, self.at(_doubled(signs)).sub_(zero))
+        if degree is not None:
+            second, exact = self._second_of(drawn, zero, once, degree)
+            return {n: Influence("weight", second, degree, exact) for n in drawn}
+        found: dict[int, Influence] = {}
+        doubled = _doubled(signs)
+        for number in drawn:
+            none = {number: torch.zeros_like(signs[number])}
+            own = self.at(signs) - self.at({**signs, **none})
+            twice = self.at(doubled) - self.at({**doubled, **none})
+            doubt = "it stands in one of several terms that are added up"
+            power = _degree(own, twice)
+            found[number] = Influence("weight", self._second(own), power or 1, False, doubt)
+        return found
+
+    def _second_of(
+        self, drawn: frozenset[int], zero: Tensor, once: Tensor, degree: int
+    ) -> tuple[float, bool]:
+        """Return E[W^2], and whether it is exact."""
+        if self.data and (known := self._by_gradient(drawn, degree)):
+            return known
+        again = self.at({n: self._signs(n) for n in sorted(drawn)}).sub_(zero)
+        if _is_zero(again.abs() - once.abs(), once):
+            return self._second(once), True
+        if len(drawn) == 1 and _count(self.computed.sources[min(drawn)].shape) <= FEW:
+            (number,) = drawn
+            single = torch.eye(self.values[number].numel()).to(self.values[number].dtype)
+            rows = single.reshape(-1, *self.values[number].shape)
+            return sum(self._second(self.at({number: row}) - zero) for row in rows), True
+        second = self._second(again)
+        low, high = DRAWS
+        draws = max(low, min(high, ELEMENTS_DRAWN // max(once.numel(), 1))) - 2
+        seconds = [self._second(once), second]
+        for _ in range(draws):
+            drawn_again = {n: self._signs(n) for n in sorted(drawn)}
+            seconds.append(self._second(self.at(drawn_again).sub_(zero)))
+        return sum(seconds) / len(seconds), False
+
+    def _by_gradient(self, drawn: frozenset[int], degree: int) -> tuple[float, bool] | None:
+        """Return E[y^2] of outputs by the gradients of some; None if there are none."""
+        found = second_moment(self.computed, self.values, drawn, self.random)
+        if not found:
+            return None
+        mean = sum(found) / len(found) / degree
+        return mean * self._reals(), max(found) - min(found) <= EQUAL * max(found)
+
+    def _second(self, row: Tensor) -> float:
+        return _square(row) / max(row.numel(), 1) * self._reals()
+
+    def _reals(self) -> int:
+        """Return how many real numbers make one."""
+        dtypes = [self.computed.dtype(number) for number in self.computed.targets]
+        return 2 if any(dtype.is_complex for dtype in dtypes) else 1
+
+
+# How many outputs are asked for their gradients; fewer where each takes many numbers.
+OUTPUTS = (2, 24)
+ELEMENTS_ASKED = 2**25
+
+
+def second_moment(
+    computed: Computed,
+    values: Mapping[int, Tensor],
+    drawn: Iterable[int],
+    random: torch.Generator,
+) -> list[float]:
+    """Return |dy/dp|^2 of some outputs y, summed over the parameters p that are drawn.
+
+    Where each element of p meets one input of size 1, this is the number of those: an integer.
+    """
+    leaves = {n: values[n].detach().clone().requires_grad_() for n in drawn}
+    try:
+        row = computed({**values, **leaves})
+        if not row.requires_grad:
+            return []
+        found: list[float] = []
+        low, high = OUTPUTS
+        most = max(low, min(high, ELEMENTS_ASKED // computed.elements))
+        for output in row[torch.randperm(row.numel(), generator=random)[:most]]:
+            gradients = torch.autograd.grad(
+                output,
+                list(leaves.values()),
+                retain_graph=True,
+                materialize_grads=True,
+                allow_unused=True,
+            )
+            found.append(sum(map(_square, gradients)))
+        return found
+    except RuntimeError:  # an operator without a backward
+        return []
+
+
+def _doubled(values: Mapping[int, Tensor]) -> dict[int, Tensor]:
+    return {number: 2 * value for number, value in values.items()}
+
+
+def _degree(once: Tensor, twice: Tensor) -> int | None:
+    size = _square(twice)
+    for degree in range(1, HIGHEST_DEGREE + 1):
+        if _distance(twice, once, 2**degree) <= EQUAL**2 * size:
+            return degree
+    return None
+
+
+def _is_zero(row: Tensor, beside: Tensor) -> bool:
+    return _square(row) <= EQUAL**2 * _square(beside)
+
+
+def _distance(a: Tensor, b: Tensor, times: float) -> float:
+    """Return |a - times b|^2."""
+    pairs = zip(_parts(a), _parts(b), strict=True)
+    return sum(float((x.double() - times * y.double()).square().sum()) for x, y in pairs)
+
+
+# Sums are in float64, by parts: a copy of a whole row would take twice its memory.
+PART = 2**20
+
+
+def _square(row: Tensor) -> float:
+    return sum(float(part.abs().double().square().sum()) for part in _parts(row))
+
+
+def _parts(row: Tensor) -> Iterator[Tensor]:
+    flat = row.reshape(-1)
+    return (flat[start : start + PART] for start in range(0, flat.numel(), PART))
+
+
+def _usable(dtype: torch.dtype) -> torch.dtype:
+    """Return float32 for a half."""
+    small = dtype.is_floating_point and dtype.itemsize < 4
+    return torch.float32 if small else dtype
+
+
+def _on_cpu(value: Tensor) -> Tensor:
+    return value.detach().to("cpu", _usable(value.dtype))
+
+
+def _count(shape: tuple[int, ...]) -> int:
+    return torch.Size(shape).numel()

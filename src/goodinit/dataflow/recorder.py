@@ -1,0 +1,149 @@
+"""`Recorder`: chooses which calls of a run go on the tape."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+from goodinit.dataflow.nodes import Node, Value
+from goodinit.dataflow.tape import Source, Tape
+from goodinit.trace import Call
+
+__all__ = ["Recorder"]
+
+# What follows a product is kept until one of these: what comes out isn't linear in it.
+_ENDS = frozenset("activation bend norm softmax attention choose opaque".split())
+
+
+class Recorder:
+    """Keeps the calls that compute weights, and those after products whose sums aren't known.
+
+    Attributes:
+        tape: what was kept.
+    """
+
+    def __init__(self) -> None:
+        self.tape = Tape()
+        self._leaves: dict[int, tuple[weakref.ref[Tensor], Source]] = {}
+        self._blank: dict[int, tuple[weakref.ref[Tensor], Node, Call, Sequence[Tensor]]] = {}
+
+    def source(
+        self,
+        tensor: Tensor,
+        param: int | None,
+        held: Tensor | None,
+        recorded: Tensor | None = None,
+    ) -> None:
+        """Note where a tensor comes from: a parameter, or a constant that is to be written to.
+
+        Args:
+            tensor: as the model's functions see it.
+            param: number of the parameter.
+            held: the tensor that has its values.
+            recorded: these values, if that tensor is on meta and they are known.
+        """
+        value = held if held is not None and not held.is_meta else recorded
+        kept = held is not None and not held.requires_grad
+        param = param if isinstance(held, nn.Parameter) else None  # a buffer is a constant
+        known = Source(
+            tuple(tensor.shape),
+            tensor.dtype,
+            param,
+            kept=kept,
+            value=None if value is None else value.detach(),
+        )
+        self._leaves[id(tensor)] = weakref.ref(tensor), known
+
+    def restart(self, tensor: Tensor, param: int) -> None:
+        """Take a tensor for a parameter, whatever it was made of."""
+        self.tape.add_source(tensor, Source(tuple(tensor.shape), tensor.dtype, param))
+
+    def call(
+        self,
+        node: Node,
+        call: Call,
+        tensors: Sequence[Tensor],
+        values: Sequence[Value],
+        results: Sequence[Tensor],
+        made: Sequence[Value],
+        alive: Sequence[bool],
+    ) -> None:
+        """Keep a call if it computes a weight, or follows a product.
+
+        Args:
+            node: of the call.
+            call: what happened.
+            tensors: its tensor arguments.
+            values: what is known of these.
+            results: the tensors that it returned.
+            made: what is known of these.
+            alive: of each argument, whether it is an activation of floating point.
+        """
+        if not results:
+            return
+        weights = any(value.params for value in values)
+        if not weights and not any(value.product for value in values):
+            if node.role == "source" and results[0].is_meta:
+                self._blank[id(results[0])] = weakref.ref(results[0]), node, call, tensors
+            elif node.live and results[0].is_complex():
+                self._keep(node, call, tensors, alive, results, live=True)
+            return
+        if not node.live or any(value.params for value in made):
+            self._keep(node, call, tensors, alive, results)
+        elif _sums_unseen(node):
+            self._keep(node, call, tensors, alive, results, live=True, meets=True)
+            self._mark(made)
+            for use in node.uses:
+                use.met = len(self.tape.entries) - 1
+        elif not weights and node.role not in _ENDS and _only_products(values, alive):
+            self._keep(node, call, tensors, alive, results, live=True)
+            self._mark(made)
+
+    def number(self, tensor: Tensor, live: bool) -> int:
+        """Return the number of a tensor on the tape; it gets one if it has none."""
+        number = self.tape.number(tensor)
+        if number is not None:
+            return number
+        leaf, blank = self._leaves.get(id(tensor)), self._blank.pop(id(tensor), None)
+        if leaf is not None and leaf[0]() is tensor:
+            return self.tape.add_source(tensor, leaf[1])
+        if blank is not None and blank[0]() is tensor:
+            _, node, call, tensors = blank
+            self._keep(node, call, tensors, [True] * len(tensors), [tensor])
+            return self.number(tensor, live)
+        value = None if tensor.is_meta or live else tensor.detach()
+        known = Source(tuple(tensor.shape), tensor.dtype, live=live, value=value)
+        return self.tape.add_source(tensor, known)
+
+    def _keep(
+        self,
+        node: Node,
+        call: Call,
+        tensors: Sequence[Tensor],
+        alive: Sequence[bool],
+        results: Sequence[Tensor],
+        live: bool = False,
+        meets: bool = False,
+    ) -> None:
+        for tensor, lives in zip(tensors, alive, strict=True):
+            self.number(tensor, lives)
+        self.tape.add(call, node.role, tensors, results, live=live, meets=meets)
+
+    @staticmethod
+    def _mark(made: Sequence[Value]) -> None:
+        for value in made:
+            value.product = True
+
+
+def _only_products(values: Sequence[Value], alive: Sequence[bool]) -> bool:
+    """Whether all activations that go into a call follow a product."""
+    return all(value.product for value, lives in zip(values, alive, strict=True) if lives)
+
+
+def _sums_unseen(node: Node) -> bool:
+    """Whether a parameter meets the data in a call that isn't a known sum of products."""
+    if node.role in _ENDS:
+        return False
+    return any(use.role == "mul" or (use.role == "feed" and not node.weights) for use in node.uses)

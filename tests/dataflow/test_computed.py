@@ -1,0 +1,310 @@
+"""Weights that are computed before they meet the data: fans, kinds, and what can't be told."""
+
+from __future__ import annotations
+
+import resource
+import threading
+import time
+
+import pytest
+import torch
+from tests.models import zoo
+from torch import nn
+from torch.nn import functional as fn
+
+import goodinit as gi
+from goodinit.anatomy import read
+from goodinit.dataflow.graph import Graph
+
+X = torch.randn(16, 48)
+MASK = (torch.arange(32 * 48).reshape(32, 48) % 3 == 0).float()  # a third of it
+
+
+class Net(nn.Module):
+    """A function of parameters, by their shapes, and of tensors, which become buffers."""
+
+    def __init__(self, function, **parts):
+        super().__init__()
+        self.function = function
+        for name, part in parts.items():
+            if isinstance(part, torch.Tensor):
+                self.register_buffer(name, part)
+            else:
+                setattr(self, name, nn.Parameter(torch.randn(part)))
+
+    def forward(self, *inputs):
+        return self.function(self, *inputs)
+
+
+def row_of(function, x=X, name="w", **parts):
+    return gi.plan(Net(function, **parts), "lecun", inputs=x)[name]
+
+
+EXACT = {
+    "factor": (lambda m, x: fn.linear(x, m.w * 0.5), {"w": (32, 48)}, 12),
+    "mask": (lambda m, x: fn.linear(x, m.w * m.mask), {"w": (32, 48), "mask": MASK}, 16),
+    "twice itself": (lambda m, x: fn.linear(x, m.w + m.w), {"w": (32, 48)}, 192),
+    "tril": (lambda m, x: fn.linear(x, m.w.tril()), {"w": (48, 48)}, 24.5),
+    "pad": (lambda m, x: fn.linear(x, fn.pad(m.w, (0, 24))), {"w": (32, 24)}, 24),
+    "repeat": (lambda m, x: fn.linear(x, m.w.repeat(4, 6)), {"w": (8, 8)}, 48),
+    "vector of indices": (
+        lambda m, x: x @ m.w[(torch.arange(48)[:, None] - torch.arange(48)) % 48],
+        {"w": (48,)},
+        48,
+    ),
+    "set into zeros": (
+        lambda m, x: fn.linear(x, torch.zeros(32, 48).index_copy(0, torch.arange(0, 32, 4), m.w)),
+        {"w": (8, 48)},
+        12,
+    ),
+    "cat of inputs": (
+        lambda m, x: fn.linear(x, torch.cat([m.w, m.v], 1)),
+        {"w": (32, 19), "v": (32, 29)},
+        48,
+    ),
+    "cat of scaled outputs": (
+        lambda m, x: fn.linear(x, torch.cat([2 * m.w, 2 * m.v])),
+        {"w": (8, 48), "v": (24, 48)},
+        192,
+    ),
+    "basis": (
+        lambda m, x: fn.linear(x, torch.einsum("k,koi->oi", m.w, m.b)),
+        {"w": (3,), "b": torch.ones(3, 32, 48)},
+        144,
+    ),
+    "complex": (
+        lambda m, x: fn.linear(x.to(torch.cfloat), torch.view_as_complex(m.w)).real,
+        {"w": (32, 48, 2)},
+        96,
+    ),
+    "half": (lambda m, x: fn.linear(x.half(), (m.w.half() * 0.5)).float(), {"w": (32, 48)}, 12),
+    "summed": (lambda m, x: (x[:, None] * m.w).sum(-1), {"w": (32, 48)}, 48),
+    "mean": (lambda m, x: (x[:, None] * m.w).mean(-1), {"w": (32, 48)}, 1 / 48),
+    "scores": (lambda m, x: (x.view(16, 4, 12) * m.w).sum(-1), {"w": (1, 4, 12)}, 12),
+    "inner": (lambda m, x: torch.inner(x, m.w), {"w": (32, 48)}, 48),
+    "Fourier": (
+        lambda m, x: torch.fft.irfft(torch.fft.rfft(x) * torch.fft.rfft(m.w), n=48),
+        {"w": (48,)},
+        48,
+    ),
+    "slices": (
+        lambda m, x: x[:, :16] @ m.w[:16] + x[:, 16:] @ m.w[16:],
+        {"w": (48, 32)},
+        48,
+    ),
+    "flat experts": (
+        lambda m, x: torch.einsum("bi,bio->bo", x, m.w.view(4, 48, 32)[torch.arange(16) % 4]),
+        {"w": (4 * 48 * 32,)},
+        48,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", EXACT)
+def test_a_fan_is_exact(name):
+    function, parts, fan = EXACT[name]
+    row = row_of(function, **parts)
+    assert (row.fan_in, row.guessed) == (pytest.approx(fan, rel=1e-5), False), row.why
+
+
+@pytest.mark.parametrize(
+    ("function", "parts", "fan"),
+    [
+        (lambda m, x: fn.linear(x, m.w @ m.v), {"w": (32, 8), "v": (8, 48)}, (48 * 8) ** 0.5),
+        (lambda m, x: fn.linear(x, torch.kron(m.w, m.v)), {"w": (4, 6), "v": (8, 8)}, 48**0.5),
+        (lambda m, x: torch.einsum("bi,ir,ro->bo", x, m.w, m.v), {"w": (48, 8), "v": (8, 32)},
+         (48 * 8) ** 0.5),
+        (lambda m, x: torch.linalg.multi_dot([x, m.w, m.v]), {"w": (48, 8), "v": (8, 32)},
+         (48 * 8) ** 0.5),
+    ],
+    ids=["low rank", "kron", "einsum", "multi_dot"],
+)  # fmt: skip
+def test_factors_share_a_fan(function, parts, fan):
+    """E[W^2] is a mean over draws of more than a thousand products: 5 % are five sigmas."""
+    rows = [row_of(function, name=name, **parts) for name in ("w", "v")]
+    assert [row.fan_in for row in rows] == pytest.approx([fan, fan], rel=0.05)
+    assert not any(row.guessed for row in rows)
+
+
+@pytest.mark.parametrize("function", [fn.softplus, torch.exp, torch.sigmoid, lambda w: 1 / w])
+def test_what_is_not_additive_is_kept(function):
+    row = row_of(lambda m, x: fn.linear(x, function(m.w)), w=(32, 48))
+    assert (row.kind, row.kept, row.fan_in) == ("other", True, None)
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda w: (w - w.mean(1, keepdim=True)) / w.std(1, keepdim=True),
+        lambda w: fn.normalize(w, dim=1),
+    ],
+)
+def test_any_scale_will_do(function):
+    row = row_of(lambda m, x: fn.linear(x, function(m.w)), w=(32, 48))
+    assert (row.kind, row.fan_in, row.guessed) == ("linear", 48, False)
+
+
+DOUBTED = {
+    "square": (lambda m, x: fn.linear(x, m.w**2), {"w": (32, 48)}, "aren't additive"),
+    "two terms": (
+        lambda m, x: fn.linear(x, m.w + m.u @ m.v),
+        {"w": (32, 48), "u": (32, 4), "v": (4, 48)},
+        "one of several terms",
+    ),
+    "factor": (lambda m, x: fn.linear(x, m.w) * 3, {"w": (32, 48)}, "multiplied by 3"),
+    "neutral factor": (
+        lambda m, x: fn.linear(x, m.w) / 48**0.5, {"w": (32, 48)}, "taken for a part of it"
+    ),
+    "shares": (
+        lambda m, x: fn.linear(x, (x[0, :4].softmax(0) @ m.w.flatten(1)).view(32, 48)),
+        {"w": (4, 32, 48)},
+        "mixed by shares",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", DOUBTED)
+def test_what_a_guess_decides_is_marked(name):
+    function, parts, cause = DOUBTED[name]
+    row = row_of(function, **parts)
+    assert row.guessed
+    assert cause in row.why
+
+
+# Operators that can't run again as they did.
+
+
+@torch.library.custom_op("goodinit_tests::once", mutates_args=())
+def once(w: torch.Tensor) -> torch.Tensor:
+    if not w.is_meta:
+        raise ValueError("only once")
+    return w.clone()
+
+
+@once.register_fake
+def _(w):
+    return torch.empty_like(w)
+
+
+@torch.library.custom_op("goodinit_tests::writes", mutates_args=("w",))
+def writes(w: torch.Tensor) -> torch.Tensor:
+    w.mul_(2)
+    return w.clone()
+
+
+@writes.register_fake
+def _(w):
+    return torch.empty_like(w)
+
+
+@torch.library.custom_op("goodinit_tests::positive", mutates_args=())
+def positive(w: torch.Tensor) -> torch.Tensor:
+    return w[w > 0].clone()
+
+
+@positive.register_fake
+def _(w):
+    return w.new_empty(48)
+
+
+@pytest.mark.parametrize(
+    ("function", "shape", "cause"),
+    [
+        (lambda m, x: fn.linear(x, torch.ops.goodinit_tests.once(m.w)), (32, 48), "only once"),
+        (lambda m, x: fn.linear(x, torch.ops.goodinit_tests.writes(m.w * 1.5)), (32, 48),
+         "changes its arguments"),
+        (lambda m, x: x @ torch.ops.goodinit_tests.positive(m.w), (96,), "another shape"),
+    ],
+    ids=["raises", "writes", "data-dependent"],
+)  # fmt: skip
+def test_what_can_not_run_again_is_marked(function, shape, cause):
+    row = row_of(function, w=shape)
+    assert row.guessed
+    assert cause in row.why
+
+
+def test_random_functions_draw_numbers_of_their_own():
+    """Dropout of half of a weight, the rest doubled: E[W^2] = 2. The mean of 1536 elements."""
+    state = torch.get_rng_state()
+    rows = [row_of(lambda m, x: fn.linear(x, fn.dropout(m.w, 0.5)), w=(32, 48)) for _ in range(2)]
+    torch.set_rng_state(state)
+    before = torch.get_rng_state()
+    net = Net(lambda m, x: fn.linear(x, fn.dropout(m.w, 0.5)), w=(32, 48))
+    after_making = torch.get_rng_state()
+    gi.plan(net, "lecun", inputs=X)
+    assert torch.equal(torch.get_rng_state(), after_making)
+    assert not torch.equal(before, after_making)
+    assert rows[0].fan_in == rows[1].fan_in == pytest.approx(96, rel=0.13)
+
+
+def test_nothing_is_left_behind():
+    net = Net(lambda m, x: fn.linear(x, m.w * m.mask), w=(32, 48), mask=MASK.clone())
+    before = {name: value.clone() for name, value in net.state_dict().items()}
+    gi.plan(net, "lecun", inputs=X)
+    assert net.w.grad is None
+    assert all(torch.equal(before[name], value) for name, value in net.state_dict().items())
+
+
+def test_threads_get_the_same_answers():
+    found = []
+
+    def ask():
+        found.append(row_of(lambda m, x: fn.linear(x, m.w @ m.v), w=(32, 8), v=(8, 48)).fan_in)
+
+    threads = [threading.Thread(target=ask) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(found) == 4
+    assert len(set(found)) == 1
+
+
+@pytest.mark.parametrize("name", ["factor", "twice itself", "tril", "summed", "cat of inputs"])
+def test_without_values_the_fans_are_the_same(name):
+    function, parts, fan = EXACT[name]
+    with torch.device("meta"):
+        net = Net(function, **parts)
+    row = gi.plan(net, "lecun", inputs=X)["w"]
+    assert (row.fan_in, row.guessed) == (pytest.approx(fan, rel=1e-5), False)
+
+
+def test_a_mask_without_values_is_marked():
+    with torch.device("meta"):
+        net = Net(lambda m, x: fn.linear(x, m.w * m.mask), w=(32, 48), mask=torch.ones(32, 48))
+    row = gi.plan(net, "lecun", inputs=X)["w"]
+    assert row.guessed
+    assert "no values on meta" in row.why
+
+
+@pytest.mark.parametrize("name", ["mlp", "convnet", "resnet_basic", "vit", "gpt", "llama"])
+def test_plain_models_run_nothing_again(name, monkeypatch):
+    def refuse(*_):
+        raise AssertionError("run again")
+
+    monkeypatch.setattr("goodinit.anatomy.computed.Computed", refuse)
+    monkeypatch.setattr("goodinit.dataflow.response.Computed", refuse)
+    model, inputs = zoo.build(name)
+    graph = read(model, inputs).graph
+    assert isinstance(graph, Graph)
+    assert not graph.recorder.tape.entries  # it ends with the reading
+
+
+def test_a_large_weight_takes_two_seconds_and_little_memory():
+    """2048 x 2048: 16 MiB. The peak holds what the process held before, too."""
+    net = Net(lambda m, x: fn.linear(x, m.w * m.mask), w=(2048, 2048), mask=torch.ones(2048, 2048))
+    x = torch.randn(2, 2048)
+    row_of(lambda m, x: fn.linear(x, m.w * 2), w=(32, 48))  # imports
+    before, start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
+    row = gi.plan(net, "lecun", inputs=x)["w"]
+    seconds = time.process_time() - start
+    assert row.fan_in == 2048
+    assert seconds < 2
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 12 * 16 * 1024
+
+
+def test_above_the_largest_size_the_row_is_marked(monkeypatch):
+    monkeypatch.setattr("goodinit.dataflow.replay.LARGEST", 1000)
+    row = row_of(lambda m, x: fn.linear(x, m.w * 0.5), w=(32, 48))
+    assert row.guessed
+    assert "more than 1000 numbers" in row.why
