@@ -17,6 +17,7 @@ from goodinit.plans.rows import PlanRow
 from goodinit.signal.batch_axis import Keys
 from goodinit.streams import Law, Stream
 from goodinit.trace.calls import Call, NullObserver, map_tensors, tensors_in
+from goodinit.trace.process import RandomNumbers
 
 __all__ = ["GradientObserver", "LayerGradients", "RedrawnBackward", "squared_norm"]
 
@@ -299,9 +300,12 @@ def _einsum_outputs(call: Call, weight: Tensor) -> int | None:
 
 def _slope(func: Function, call: Call, u: Tensor) -> Tensor | None:
     """Return f'(u) of an elementwise function."""
-    with torch.random.fork_rng(devices=[]), torch.enable_grad():
+    with torch.enable_grad():
         leaf = u.detach().clone().requires_grad_()
-        result: Tensor = func(leaf.clone(), *call.args[1:], **call.kwargs)
+        args = (leaf.clone(), *call.args[1:])
+        # The default generator is every thread's: only what draws may touch it.
+        result = RandomNumbers().drawn_apart(call.function, func, args, call.kwargs)
+        assert isinstance(result, Tensor)
         if result.shape != u.shape:  # glu
             return None
         return torch.autograd.grad(result.sum(), leaf)[0]
