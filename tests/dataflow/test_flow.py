@@ -377,7 +377,7 @@ def test_tables():
         (lambda m, x: functional.layer_norm(x @ m.w, (8,)) * m.p, "norm", "weight", 1),
         (lambda m, x: functional.layer_norm(x @ m.w, (8,), m.p), "norm", "weight", 1),
         (lambda m, x: functional.layer_norm(x @ m.w, (8,), None, m.p), "norm", "bias", 0),
-        (lambda m, x: functional.normalize(x @ m.w, dim=-1) * m.p, "norm", "weight", 1),
+        (lambda m, x: functional.normalize(x @ m.w, dim=-1) * m.p, "norm", "weight", None),
         (lambda m, x: m.p * by_hand(x @ m.w), "norm", "weight", 1),
         (lambda m, x: by_hand(x @ m.w) * (1 + m.p), "norm", "weight", 0),
         (lambda m, x: functional.prelu((x @ m.w).transpose(1, 2), m.p), "scale", "weight", None),

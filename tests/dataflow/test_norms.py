@@ -120,8 +120,6 @@ NORMS: dict[str, Callable[[Net, Tensor], Tensor]] = {
     "vector_norm": lambda m, x: (
         m.w * x * (D**0.5 / torch.linalg.vector_norm(x, dim=-1, keepdim=True))
     ),
-    "norm alone": lambda m, x: m.w * x / x.norm(dim=-1, keepdim=True),
-    "normalize alone": lambda m, x: fn.normalize(x, dim=-1) * m.w,
     "normalize": lambda m, x: fn.normalize(x, dim=-1) * D**0.5 * m.w,
     "normalize, weight first": lambda m, x: fn.normalize(x, dim=-1) * m.w * D**0.5,
     "layer_norm": lambda m, x: fn.layer_norm(x, (D,)) * m.w,
@@ -215,3 +213,19 @@ SCALES: dict[str, Callable[[Net, Tensor], Tensor]] = {
 @pytest.mark.parametrize("function", SCALES.values(), ids=SCALES)
 def test_other_factors_are_scales(function: Callable[[Net, Tensor], Tensor]) -> None:
     assert facets(function, "w").kind == "scale"
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda m, x: fn.normalize(x, dim=-1) * m.w,
+        lambda m, x: m.w * x / x.norm(dim=-1, keepdim=True),
+    ],
+    ids=["normalize", "norm"],
+)
+def test_what_is_neutral_for_a_signal_of_length_one_is_not_known(
+    function: Callable[[Net, Tensor], Tensor],
+) -> None:
+    # sqrt(width) may be in the weight (ScaleNorm), or left out on purpose (cosine attention).
+    weight = facets(function, "w")
+    assert (weight.kind, weight.part, weight.neutral) == ("norm", "weight", None)
