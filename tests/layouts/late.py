@@ -28,4 +28,8 @@ LATE: dict[str, tuple[str, tuple[str, ...]]] = {
             "topk_of_features",
         ),
     ),
+    "R": (
+        "a layer that is used again in a gradient counts as recurrent",
+        ("gradient_of_a_layer",),
+    ),
 }

@@ -301,8 +301,9 @@ def _table_facets(
     """Rows looked up by a count of positions are positions, by anything else an embedding."""
     kind = "position" if all(use.counted for use in uses) else "embedding"
     layout = from_types.layout if from_types.kind == "embedding" else None
-    if layout is None and len(shape) == 2:
-        layout = Layout(outputs=(1,), inputs=(0,), lookup=True)
+    if layout is None and shape:
+        *rows, width = range(len(shape))
+        layout = Layout(outputs=(width,), inputs=tuple(rows), lookup=True)
     known = "" if from_types.guessed else from_types.evidence
     made = {"evidence": known or _call_text(graph, uses[0], "i, W"), "layout": layout}
     blocks = _scaled_table(graph, uses, shape) if layout is not None else ()

@@ -144,6 +144,6 @@ def _only_products(values: Sequence[Value], alive: Sequence[bool]) -> bool:
 
 def _sums_unseen(node: Node) -> bool:
     """Whether a parameter meets the data in a call that isn't a known sum of products."""
-    if node.role in _ENDS:
+    if node.role in _ENDS - {"activation", "bend"}:
         return False
     return any(use.role == "mul" or (use.role == "feed" and not node.weights) for use in node.uses)
