@@ -20,7 +20,7 @@ SAMPLE ?= 300
 RESEARCH := build/research
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench accuracy battery docs mutants sanitize gpu-check
+.PHONY: help demo test check bench accuracy battery compat docs mutants sanitize gpu-check
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -42,6 +42,9 @@ battery: $(RESEARCH)/made.stamp ## many models of many kinds; half an hour
 bench accuracy battery: $(VENV)/test.stamp
 	@$(PY) -m pytest -s -m $@ || { code=$$?; test $$code -eq 5 || exit $$code; \
 		echo "No test is marked '$@' yet."; }
+
+compat: ## the oldest, the newest and other versions of Python and torch; an hour, 6 GB of downloads
+	@$(PYTHON) tools/compat.py
 
 docs: $(VENV)/test.stamp ## run the Python examples of README.md and docs/
 	@$(PY) -m pytest tests/test_docs.py

@@ -9,6 +9,7 @@ import shutil
 import struct
 import warnings
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -62,8 +63,14 @@ SETS = names()
 
 @pytest.fixture(params=[n for n, _ in SETS], ids=[name for _, name in SETS])
 def instructions(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
-    monkeypatch.setattr(fill, "INSTRUCTION_SET", request.param)
+    use(request.param, monkeypatch)
     return request.param
+
+
+def use(instructions: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the kernels of this number draw."""
+    chosen = replace(native.load(), instructions=instructions)
+    monkeypatch.setattr(library, "load", lambda: chosen)
 
 
 @pytest.fixture
@@ -119,13 +126,10 @@ def test_any_box_and_any_strides(data: st.DataObject) -> None:
     out = every.permute(*(order.index(axis) for axis in range(len(order))))
     assert list(out.shape) == sizes
     native_set = data.draw(st.sampled_from([n for n, _ in SETS]))
-    before = fill.INSTRUCTION_SET
-    fill.INSTRUCTION_SET = native_set
-    try:
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        use(native_set, monkeypatch)
         if out.numel():
             assert fill.fill_box(out, KEY, law, shape, box)
-    finally:
-        fill.INSTRUCTION_SET = before
     assert torch.equal(bits(out), bits(slowly(law, shape, box).to(dtype)))
     every.fill_(3.0)
     assert bool((memory == 3.0).all()), "wrote into the gaps"
@@ -303,3 +307,57 @@ def test_a_broken_library_is_warned_of_once(
             assert library.load().refused
     finally:
         library.load.cache_clear()
+
+
+@pytest.fixture
+def kernels(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], library.Library]]:
+    """Load the library as in a process with GOODINIT_KERNELS set."""
+
+    def load(name: str) -> library.Library:
+        monkeypatch.setenv("GOODINIT_KERNELS", name)
+        library.load.cache_clear()
+        return library.load()
+
+    yield load
+    library.load.cache_clear()
+
+
+@needs_library
+@pytest.mark.parametrize(("number", "name"), SETS)
+def test_kernels_can_be_chosen(number: int, name: str, kernels) -> None:
+    choice = {n: word for word, n in library.CHOICES.items()}[number]
+    loaded = kernels(choice)
+    assert (loaded.instructions, loaded.found) == (number, name)
+
+
+def test_plain_torch_code_can_be_chosen(kernels) -> None:
+    assert kernels("plain").fill is None
+    assert kernels("plain").found == "plain torch code: GOODINIT_KERNELS=plain"
+
+
+def test_unknown_kernels_are_refused(kernels) -> None:
+    with pytest.raises(StreamError, match=r"GOODINIT_KERNELS='avx'.*portable, avx2, avx512"):
+        kernels("avx")
+
+
+@needs_library
+def test_kernels_that_the_machine_lacks_are_refused(kernels, monkeypatch) -> None:
+    monkeypatch.setitem(library.CHOICES, "avx512", 77)  # no machine has a set of this number
+    with pytest.raises(StreamError, match=r"GOODINIT_KERNELS='avx512'.*has only up to"):
+        kernels("avx512")
+
+
+def test_a_second_of_plain_drawing_is_warned_of_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(library, "load", lambda: library.Library(None, "no library"))
+    monkeypatch.setattr(library, "_plain_seconds", [0.0])
+    monkeypatch.setattr(library, "NOTICED", 0.0)
+    with pytest.warns(RuntimeWarning, match="no library"):
+        Stream(3).draw("w", LAWS["normal"], (30,))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        Stream(3).draw("w", LAWS["normal"], (30,))
+    monkeypatch.setattr(library, "_plain_seconds", [0.0])
+    monkeypatch.setenv("GOODINIT_KERNELS", "plain")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        Stream(3).draw("w", LAWS["normal"], (30,))

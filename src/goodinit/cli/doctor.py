@@ -16,6 +16,7 @@ import torch
 import typer
 
 import goodinit as gi
+from goodinit._common import torch_private
 from goodinit.cli import options
 from goodinit.cli.output import print_json, print_result, progress_bar
 from goodinit.streams import VERSION, Law, Stream, native
@@ -104,6 +105,8 @@ def _facts() -> Iterator[Line]:
     yield Line("threads", f"{torch.get_num_threads()} of {os.cpu_count()} cores")
     yield Line("streams", f"version {VERSION}")
     yield _kernels()
+    for name in torch_private.missing():
+        yield Line(f"torch has no {name.partition(':')[2]}", torch_private.LOST[name])
     for extra, packages in PACKAGES.items():
         for package in packages:
             yield Line(f"{extra}: {package}", _package_version(package))

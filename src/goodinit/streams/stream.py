@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import operator
+import time
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import product
@@ -248,8 +249,13 @@ def _check_box(
 def _fill_box(out: Tensor, key: bytes, law: Law, shape: tuple[int, ...], box: Box) -> None:
     if not out.numel() or native.fill_box(out, key, law, shape, box):
         return
-    if not gpu.fill_box(out, key, law, shape, box):
-        _fill_box_by_torch(out, key_from_bytes(key), law, shape, box)
+    if gpu.fill_box(out, key, law, shape, box):
+        return
+    compiling = torch.compiler.is_compiling()  # a graph would break at the clock
+    start = 0.0 if compiling else time.perf_counter()
+    _fill_box_by_torch(out, key_from_bytes(key), law, shape, box)
+    if out.is_cpu and not compiling:
+        native.note_plain_drawing(time.perf_counter() - start)
 
 
 @torch.no_grad()

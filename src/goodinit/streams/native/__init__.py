@@ -5,6 +5,6 @@ compiler there are none, and the torch code draws the same values.
 """
 
 from goodinit.streams.native.fill import fill_box, fill_whole
-from goodinit.streams.native.library import load
+from goodinit.streams.native.library import load, note_plain_drawing
 
-__all__ = ["fill_box", "fill_whole", "load"]
+__all__ = ["fill_box", "fill_whole", "load", "note_plain_drawing"]

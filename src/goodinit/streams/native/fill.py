@@ -13,9 +13,6 @@ from goodinit.streams.spec import Law
 
 __all__ = ["fill_box", "fill_whole"]
 
-INSTRUCTION_SET = 0
-"""The number of an instruction set (portable 1, AVX2 2, AVX-512 3); 0 is the best there is."""
-
 LONGEST_RUN = 64
 """Longest strided run written at once: 64 cache lines. Longer runs are split into PIECEs."""
 
@@ -35,12 +32,12 @@ def fill_whole(out: Tensor, key: bytes, law: Law) -> bool:
     kind = library.TYPES.get(out.dtype)
     if kind is None or not out.is_contiguous():
         return False
-    opened = _prepare(out)
-    if opened is None:
+    prepared = _prepare(out)
+    if prepared is None:
         return False
-    call, pointer, threads = opened
-    head = (pointer, 0, key, library.pack_law(law), kind, INSTRUCTION_SET, threads, 1)
-    call(_PACK(*head, out.numel(), 1, 1))
+    native, fill, pointer, threads = prepared
+    head = (pointer, 0, key, library.pack_law(law), kind, native.instructions, threads, 1)
+    fill(_PACK(*head, out.numel(), 1, 1))
     return True
 
 
@@ -51,34 +48,34 @@ def fill_box(
 
     ``out`` has the box's shape and one of the dtypes; no two of its elements share memory.
     """
-    opened = _prepare(out)
-    if opened is None:
+    prepared = _prepare(out)
+    if prepared is None:
         return False
-    call, pointer, threads = opened
+    native, fill, pointer, threads = prepared
     coded, kind, size = library.pack_law(law), library.TYPES[out.dtype], out.element_size()
     first, axes = box_axes(shape, box, out.stride())
     for index, offset, part in in_cache_order(axes):
         at, start = pointer + offset * size, first + index
-        head = (at, start, key, coded, kind, INSTRUCTION_SET, threads, len(part))
+        head = (at, start, key, coded, kind, native.instructions, threads, len(part))
         more = b"".join(library.AXIS.pack(*axis) for axis in part[1:])
-        call(_PACK(*head, *part[0]) + more)
+        fill(_PACK(*head, *part[0]) + more)
     return True
 
 
-def _prepare(out: Tensor) -> tuple[library.Fill, int, int] | None:
-    """Return the C function, the tensor's address and the number of threads.
+def _prepare(out: Tensor) -> tuple[library.Library, library.Fill, int, int] | None:
+    """Return the library, its function, the tensor's address and the number of threads.
 
     None unless the tensor is plain memory of the CPU. Its version counter is bumped.
     """
     if torch.compiler.is_compiling():  # asked first: a graph may break at what follows
         return None
-    call = library.load().fill
-    if not call or not out.is_cpu or not kernel_may_write(out):
+    native = library.load()
+    if not native.fill or not out.is_cpu or not kernel_may_write(out):
         return None
     if not (out.untyped_storage().resizable() or is_writable(out)):  # torch's own memory is
         return None
     bump_version(out)
-    return call, out.data_ptr(), torch.get_num_threads()
+    return native, native.fill, out.data_ptr(), torch.get_num_threads()
 
 
 def box_axes(

@@ -1,0 +1,193 @@
+"""The tests that depend on versions, on several versions of Python and of torch.
+
+    make compat                                     every pair in PAIRS
+    python tools/compat.py --torch 2.4.1 2.15.0     some of them
+    python tools/compat.py --here --torch 2.8.0     this Python, with that torch
+
+Each pair has a virtual environment in build/compat, which is kept: PyPI's torch for Linux takes a
+download of a gigabyte. It is installed without NVIDIA's packages; tools/torch_stubs.py replaces
+their libraries by empty ones. goodinit is installed from a wheel, and the tests run outside of the
+tree. Prints the table of docs/compatibility.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+BUILD = ROOT / "build" / "compat"
+
+# The oldest torch, the newest, and some between; each Python at least once.
+PAIRS = (
+    ("3.10", "2.4.1"),
+    ("3.11", "2.6.0"),
+    ("3.12", "2.8.0"),
+    ("3.13", "2.10.0"),
+    ("3.13", "2.13.0"),
+    ("3.11", "2.15.0"),
+)
+# What the tests below import; --no-deps leaves torch's own requirements to us as well.
+NEEDED = (
+    *("hypothesis", "matplotlib", "numpy", "pillow", "plotext", "plotly", "pytest>=9", "rich"),
+    *("pytest-xdist", "safetensors", "scikit-learn", "scipy", "setuptools", "typer"),
+)
+# Rooms whose results depend on torch. Left out are pages in a browser, model libraries (which ask
+# for versions of torch themselves), and what takes minutes and asks the same of fewer functions.
+TESTS = [
+    f"tests/{room}"
+    for room in (
+        *("streams", "schemes", "nn", "trace", "dataflow", "anatomy", "recipes", "plans"),
+        *("applying", "findings", "signal", "theory", "explanation"),
+    )
+]
+LEFT_OUT = ("tests/recipes/test_hostile.py", "tests/plans/test_costly.py")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one pair's tests gave."""
+
+    python: str
+    torch: str
+    passed: int
+    failed: int
+    skipped: int
+    seconds: float
+
+    def row(self) -> str:
+        """Return a line of the Markdown table."""
+        cells = self.python, self.torch, self.passed, self.failed, self.skipped
+        return f"| {' | '.join(map(str, cells))} | {self.seconds / 60:.0f} min |"
+
+
+def main() -> None:
+    """Run the pairs, print the table; exit code 1 if a test failed or a Python is missing."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--torch", nargs="*", help="these versions of torch only")
+    parser.add_argument("--here", action="store_true", help="with the Python that runs this")
+    parser.add_argument("tests", nargs="*", default=TESTS, help="instead of all")
+    args = parser.parse_args()
+    own = f"{sys.version_info.major}.{sys.version_info.minor}"
+    pairs = [(own, torch) for torch in args.torch] if args.here else PAIRS
+    pairs = [pair for pair in pairs if not args.torch or pair[1] in args.torch]
+    wheel = build_wheel()
+    outcomes: list[Outcome] = []
+    missing: list[str] = []
+    for python, torch in pairs:
+        executable = sys.executable if args.here else find_python(python)
+        if executable is None:
+            missing.append(python)
+            continue
+        print(f"== Python {python}, torch {torch}", flush=True)
+        environment = make_environment(executable, python, torch, wheel)
+        outcomes.append(run_tests(environment, python, torch, args.tests))
+    print("\n| Python | torch | passed | failed | skipped | time |\n|---|---|---|---|---|---|")
+    print("\n".join(outcome.row() for outcome in outcomes))
+    for python in missing:
+        print(f"Python {python} was not found: install it, or put python{python} on the PATH")
+    bad = any(outcome.failed or not outcome.passed for outcome in outcomes)
+    sys.exit(int(bad or bool(missing)))
+
+
+def find_python(version: str) -> str | None:
+    """Return an executable of this version, on the PATH or of pyenv."""
+    root = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"))
+    installed = sorted(root.glob(f"versions/{version}.*/bin/python"))
+    return str(installed[-1]) if installed else shutil.which(f"python{version}")
+
+
+def build_wheel() -> Path:
+    """Build the wheel anew; its version doesn't change with the code."""
+    dist = BUILD / "dist"
+    shutil.rmtree(dist, ignore_errors=True)
+    environment = BUILD / "builder"
+    python = executable_in(environment)
+    if not python.exists():
+        run([sys.executable, "-m", "venv", environment])
+        pip(environment, "build", "hatchling")
+    run([python, "-m", "build", "--no-isolation", "--wheel", "--outdir", dist, ROOT])
+    return next(dist.glob("*.whl"))
+
+
+def make_environment(executable: str, python: str, torch: str, wheel: Path) -> Path:
+    """Return the folder of a virtual environment with this torch and goodinit's wheel."""
+    environment = BUILD / f"python{python}-torch{torch}"
+    stamp = environment / "made.stamp"
+    if not stamp.exists():
+        shutil.rmtree(environment, ignore_errors=True)
+        run([executable, "-m", "venv", environment])
+        pip(environment, "--no-deps", f"torch=={torch}")
+        pip(environment, *requirements_of_torch(environment), *NEEDED)
+        if platform.system() == "Linux":
+            run([sys.executable, ROOT / "tools" / "torch_stubs.py", site_packages(environment)])
+        stamp.touch()
+    extra = ("tomli",) if python == "3.10" else ()
+    pip(environment, *extra, "--no-deps", "--force-reinstall", str(wheel))
+    return environment
+
+
+def requirements_of_torch(environment: Path) -> list[str]:
+    """Return what the installed torch asks for, but for GPU packages."""
+    code = "import importlib.metadata as m; print('\\n'.join(m.requires('torch')))"
+    lines = run([executable_in(environment), "-c", code], capture=True).splitlines()
+    kept = [line for line in lines if not re.match(r"nvidia|triton|pytorch-triton|cuda", line)]
+    return [line for line in kept if "extra ==" not in line]
+
+
+def run_tests(environment: Path, python: str, torch: str, tests: list[str]) -> Outcome:
+    """Run the tests on a copy of them, outside of the tree."""
+    copy = BUILD / "tree"
+    shutil.rmtree(copy, ignore_errors=True)
+    copy.mkdir(parents=True)
+    shutil.copytree(ROOT / "tests", copy / "tests")
+    shutil.copy(ROOT / "pyproject.toml", copy)
+    start = time.monotonic()
+    ignored = [f"--ignore={path}" for path in LEFT_OUT]
+    command = [executable_in(environment), "-m", "pytest", "-q", "-n", "auto", "--tb=short"]
+    text = run([*command, *ignored, *tests], capture=True, check=False, folder=copy)
+    print(text[-20_000:], flush=True)
+    last = text.strip().rpartition("\n")[2]
+    counts = {what: int(n) for n, what in re.findall(r"(\d+) (passed|failed|skipped|error)", last)}
+    failed = counts.get("failed", 0) + counts.get("error", 0)
+    numbers = counts.get("passed", 0), failed, counts.get("skipped", 0)
+    return Outcome(python, torch, *numbers, time.monotonic() - start)
+
+
+def executable_in(environment: Path) -> Path:
+    """Return the Python of a virtual environment."""
+    return environment / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+
+
+def site_packages(environment: Path) -> str:
+    """Return where an environment's packages are."""
+    code = "import sysconfig; print(sysconfig.get_path('platlib'))"
+    return run([executable_in(environment), "-c", code], capture=True).strip()
+
+
+def pip(environment: Path, *arguments: str) -> None:
+    """Install quietly; a resolver that misses NVIDIA's packages may complain."""
+    command = [executable_in(environment), "-m", "pip", "install", "-q", "--no-compile"]
+    run([*command, "--disable-pip-version-check", *arguments])
+
+
+def run(
+    command: list[str | Path], *, capture: bool = False, check: bool = True, folder: Path = ROOT
+) -> str:
+    """Run a command; return its output if it is captured."""
+    clean = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "VIRTUAL_ENV")}
+    out = subprocess.PIPE if capture else None
+    done = subprocess.run(command, check=check, stdout=out, text=True, cwd=folder, env=clean)
+    return done.stdout or ""
+
+
+if __name__ == "__main__":
+    main()
