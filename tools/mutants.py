@@ -87,6 +87,17 @@ EQUIVALENT = {
         ('probe = torch.arange( 16, dtype=torch.float64, device="cpu")'
         ".mul(7).remainder(17) / 2.5 - 3.3"),
     ): "any numbers will do for a probe",
+    (
+        "schemes/gains.py",
+        ('probe = torch.arange(17, dtype=torch.float64, device="cpu")'
+        ".mul(7).remainder(17) * 2.5 - 3.3"),
+    ): "any numbers will do for a probe",
+    ("schemes/haar.py", "starts = range(0, columns, COLUMNS)[:: +1]"): "any order will do",
+    (
+        "schemes/quadrature.py",
+        ("PANELS = 2001  # at once: more than any smooth function needs, so that noise ends the "
+         "halving"),
+    ): "2001 panels are as good as 2000",
     ("schemes/values.py", "values = values if self.factor == 0 else values * self.factor"):
         "times 1",
 }  # fmt: skip

@@ -374,6 +374,14 @@ def test_an_activations_name_computes_the_same(module):
     torch.testing.assert_close(NONLINEARITIES[name](z, *numbers), module(z).detach())
 
 
+def test_an_activation_with_its_defaults_has_a_bare_name():
+    plain = (nn.ELU, nn.CELU, nn.Hardshrink, nn.Hardtanh, nn.LeakyReLU, nn.PReLU, nn.RReLU)
+    plain += nn.Softplus, nn.Softshrink
+    assert [activation_name(cls()) for cls in plain] == (
+        "elu celu hardshrink hardtanh leaky_relu prelu rrelu softplus softshrink".split()
+    )
+
+
 def _guessed(module=None, **shapes):
     own = {name: torch.empty(shape, device="meta") for name, shape in shapes.items()}
     told = {name: guess(module or nn.Module(), name, Siblings(own)) for name in own}

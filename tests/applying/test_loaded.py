@@ -198,6 +198,13 @@ def test_more_experts_than_before() -> None:
     assert kept == [True, True, False, False, False]
 
 
+def test_a_second_expert() -> None:
+    old, new = Experts(1), Experts(2)
+    plan = gi.load_(new, values(old), "standard", inputs=torch.randn(5, 6), seed=0)
+    assert torch.equal(new.up[:1], old.up)
+    assert [block.name for block in plan["up"].blocks] == ["expert0.old", "expert1.new"]
+
+
 def test_new_rows_on_another_scale_are_a_finding() -> None:
     old = {"weight": torch.randn(50, 8) * 0.02}
     far = gi.plan(nn.Embedding(60, 8), gi.recipe("standard"), keep=old)

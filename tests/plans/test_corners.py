@@ -53,6 +53,10 @@ def test_a_shard_elsewhere_is_refused_and_a_layer_of_nothing_is_not():
             self.linear = nn.Linear(8, 8)
 
     assert gi.init_(NoTokens(), "he")["tokens"].kept
+    no_outputs = nn.Linear(4, 1)
+    no_outputs.weight = nn.Parameter(torch.empty(0, 4))
+    no_outputs.bias = nn.Parameter(torch.empty(0))
+    assert gi.init_(no_outputs, "he")["bias"].kept
 
 
 def test_a_state_dict_of_another_shape_was_not_loaded():
@@ -148,6 +152,7 @@ def test_a_llama_of_seventy_billion_is_planned_without_memory():
         (gi.Normal(1e-9), torch.float16, "all 0 in torch.float16: pass a larger"),
         (gi.Normal(1e5), torch.bfloat16, ""),
         (gi.Uniform(-6e4, 6e4), torch.float16, ""),
+        (gi.Uniform(446.0, 448.0), torch.float8_e4m3fn, ""),  # ends at 448
         (gi.Normal(1e-7), torch.float16, ""),
         (gi.Zeros(), torch.float16, ""),
     ],
@@ -163,5 +168,6 @@ def test_what_a_small_dtype_cant_hold_is_refused(
         assert torch.equal(net.weight.float(), before)
     else:
         gi.init_(net, {"weight": scheme}, seed=0)
-        assert net.weight.isfinite().all()
-        assert bool(net.weight.any()) == (scheme != gi.Zeros())
+        drawn = net.weight.float()
+        assert drawn.isfinite().all()
+        assert bool(drawn.any()) == (scheme != gi.Zeros())

@@ -15,6 +15,7 @@ import torch
 from torch import nn
 from torch.nn.utils import parametrizations
 
+import goodinit as gi
 from goodinit.anatomy.modules import describe
 from goodinit.plans.defaults import torch_default
 from goodinit.schemes import Constant, Normal, Uniform
@@ -199,3 +200,14 @@ def test_parametrized_weights_keep_their_law_and_are_not_computed():
     inside = torch_default(linear, "weight", [nn.Transformer(4, 2, 1, 1, 4, batch_first=True)])
     assert inside == Uniform(-math.sqrt(6 / 20), math.sqrt(6 / 20))
     assert all(before[name].equal(value) for name, value in linear.state_dict().items())
+
+
+def test_a_plan_says_where_torch_has_no_law():
+    class Own(nn.Linear):
+        def __init__(self):
+            super().__init__(3, 3)
+            self.scale = nn.Parameter(torch.randn(3))
+
+    plan = gi.plan(Own(), "torch_default")
+    assert plan["scale"].why == "torch has no law of its own for it in Own"
+    assert plan["weight"].why == "PyTorch's own"

@@ -101,6 +101,7 @@ def edited_text(old: str, new: str) -> bytes:
         ("rows/0/scheme", None, "scheme"),
         ("rows/0/scheme/scheme", "Scaled", "scheme"),
         ("rows/0/zero_rows", [99], "zero_rows"),
+        ("rows/0/zero_rows", [DATA["rows"][0]["shape"][0]], "zero_rows"),  # they count from 0
         ("rows/0/guessed", 1, "true or false"),
         ("rows/1/name", "p.0.weight", "twice"),
         ("rows/7/blocks/0/box", [[0, 5]], r"^rows\[7\].blocks\[0\].box"),

@@ -1,5 +1,6 @@
 """Recipes worked out on models."""
 
+import dataclasses
 import time
 
 import pytest
@@ -215,3 +216,11 @@ def test_scaled_by_layer_counts_layers_from_one(power: float) -> None:
     planned = gi.plan(net, gi.Normal(0.5).scaled(layer=power), inputs=torch.zeros(2, 4))
     assert [row.layer for row in planned] == [0, 1, 2]
     assert [row.std for row in planned] == [0.5 * number**power for number in (1, 2, 3)]
+
+
+def test_plans_differences_and_their_rows_are_frozen() -> None:
+    plan = gi.plan(nn.Linear(3, 3), "he")
+    difference = gi.diff(plan, gi.plan(nn.Linear(3, 3), "xavier"))
+    for result in (plan, difference, plan.rows[0], difference.rows[0]):
+        with pytest.raises(dataclasses.FrozenInstanceError):
+            result.rows = ()

@@ -131,3 +131,11 @@ def test_a_plan_is_a_result() -> None:
     around_zero = gi.plan(nn.LayerNorm(3), {"weight": gi.Normal(0.02)})
     assert [finding.code for finding in around_zero.findings] == ["GI111"]
     assert not around_zero.ok
+
+
+def test_a_reason_of_one_row_alone_stands_below_it() -> None:
+    net = nn.Sequential(*(nn.Linear(3, 3, bias=False) for _ in range(2)))
+    nn.utils.parametrizations.orthogonal(net[1])
+    lines = str(gi.plan(net, "he")).splitlines()
+    below = lines[next(n for n, line in enumerate(lines) if line.startswith("1.weight")) + 1 :]
+    assert "orthogonal makes the weight orthogonal" in " ".join(below[:3])

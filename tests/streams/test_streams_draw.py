@@ -20,6 +20,7 @@ from goodinit.errors import ModelError, StreamError
 from goodinit.nn import init
 from goodinit.nn.errors import InitMemoryError
 from goodinit.streams import Law, Stream, spec, stream
+from goodinit.streams.native import library
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -46,6 +47,12 @@ def shapes_and_boxes(draw: st.DrawFn) -> tuple[tuple[int, ...], Box]:
     return shape, box
 
 
+def without_kernels(patch: pytest.MonkeyPatch) -> None:
+    """Let torch code draw: the compiled kernels know no chunks."""
+    patch.setenv("GOODINIT_KERNELS", "plain")  # or a slow machine would be warned
+    patch.setattr(library, "load", lambda: library.Library(None, "none"))
+
+
 def slices(box: Box) -> tuple[slice, ...]:
     return tuple(slice(start, stop) for start, stop in box)
 
@@ -57,17 +64,21 @@ def test_a_box_is_the_slice_of_the_whole(
 ) -> None:
     shape, box = case
     whole = oracle(3, "w", law, shape).to(dtype)
+    drawn = Stream(3).draw("w", law, shape, box=box, dtype=dtype)
     with pytest.MonkeyPatch.context() as patch:
+        without_kernels(patch)
         patch.setattr(stream, "CHUNK", chunk)
-        drawn = Stream(3).draw("w", law, shape, box=box, dtype=dtype)
-    assert drawn.dtype == dtype
+        plain = Stream(3).draw("w", law, shape, box=box, dtype=dtype)
+    assert drawn.dtype == plain.dtype == dtype
     assert torch.equal(drawn, whole[slices(box)])
+    assert torch.equal(plain, drawn)
 
 
 @pytest.mark.parametrize("few", [0, 1, 256])
 @pytest.mark.parametrize("chunk", [1, 7, 1000, 1 << 18])
 def test_chunks_do_not_matter(monkeypatch: pytest.MonkeyPatch, chunk: int, few: int) -> None:
     expected = oracle(0, "w", LAWS[0], (7, 5, 9))
+    without_kernels(monkeypatch)
     monkeypatch.setattr(stream, "CHUNK", chunk)
     monkeypatch.setattr(stream, "MOST_BLOCKS", few)
     assert torch.equal(Stream(0).draw("w", LAWS[0], (7, 5, 9)), expected)
@@ -95,8 +106,13 @@ def test_threads_do_not_matter() -> None:
     assert torch.equal(drawn[0], drawn[2])
 
 
+@pytest.mark.parametrize("kernels", [True, False])
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_layouts_do_not_matter(monkeypatch: pytest.MonkeyPatch, dtype: torch.dtype) -> None:
+def test_layouts_do_not_matter(
+    monkeypatch: pytest.MonkeyPatch, dtype: torch.dtype, kernels: bool
+) -> None:
+    if not kernels:
+        without_kernels(monkeypatch)
     monkeypatch.setattr(stream, "CHUNK", 50)
     shape = (4, 6, 5, 3)
     expected = oracle(0, "w", LAWS[0], shape).to(dtype)
