@@ -52,6 +52,9 @@ TESTS = [
 LEFT_OUT = ("tests/recipes/test_hostile.py", "tests/plans/test_costly.py")
 
 
+LONGEST_OUTPUT = 100_000  # characters of a run that fails
+
+
 @dataclass(frozen=True)
 class Outcome:
     """What one pair's tests gave."""
@@ -152,9 +155,9 @@ def run_tests(environment: Path, python: str, torch: str, tests: list[str]) -> O
     shutil.copy(ROOT / "pyproject.toml", copy)
     start = time.monotonic()
     ignored = [f"--ignore={path}" for path in LEFT_OUT]
-    command = [executable_in(environment), "-m", "pytest", "-q", "-n", "auto", "--tb=short"]
+    command = [executable_in(environment), "-m", "pytest", "-q", "-n", "auto", "--tb=line"]
     text = run([*command, *ignored, *tests], capture=True, check=False, folder=copy)
-    print(text[-20_000:], flush=True)
+    print(text[-LONGEST_OUTPUT:], flush=True)
     last = text.strip().rpartition("\n")[2]
     counts = {what: int(n) for n, what in re.findall(r"(\d+) (passed|failed|skipped|error)", last)}
     failed = counts.get("failed", 0) + counts.get("error", 0)
