@@ -40,13 +40,12 @@ def test_the_signal_of_twenty_plain_layers(activation: type[nn.Module]) -> None:
     """
     net = stack(activation, 20)
     plan = gi.plan(net, "standard", inputs=X)
+    lowest = 0 if activation is nn.Hardswish else 1 / 30  # it decays: 13 layers are allowed
     for seed in range(10):
         gi.apply_(net, plan, seed=seed)
         with torch.no_grad():
             moment = net(X).square().mean().item()
-        assert (
-            1 / 30 < moment < 30 or activation is nn.Hardswish
-        )  # it decays: 13 layers are allowed
+        assert lowest < moment < 30
     causes = [f.cause for f in plan.findings if f.code == "GI136"]
     allowed = STEEP.get(activation) or ALIKE.get(activation)
     assert len(causes) == (allowed is not None)

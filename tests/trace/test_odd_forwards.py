@@ -361,7 +361,7 @@ def test_modules_that_are_not_python(name):
     torch.manual_seed(0)
     function = of_lengths if "packed" in name else lambda m, x: m.c(x)
     plan = planned(Net(function, c=COMPILED[name]()), torch.randn(ROWS))
-    assert plan.how in (META, REAL)
+    assert plan.how == (REAL if "packed" in name else META)  # packing asks for the lengths
 
 
 @pytest.mark.parametrize(

@@ -282,7 +282,8 @@ def test_functions_of_the_same_weight_in_a_loop():
             return x
 
     row = read(Loop(), torch.randn(2, 4)).rows[0]
-    assert row.facets.ends_residual
+    assert row.facets.ends_residual is None  # added to its own state: nobody knows how often
+    assert row.facets.guessed
     assert [(block.fan_in, block.fan_out) for block, _ in row.sites()] == [(4, 4)]
 
 

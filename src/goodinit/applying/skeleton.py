@@ -1,8 +1,5 @@
 """Models built without memory, except for what only their constructors know: ``skeleton``."""
 
-# torch has no public way to a storage's identity.
-# pyright: reportPrivateUsage=false
-
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping
@@ -15,6 +12,7 @@ from torch.nn.modules.module import register_module_parameter_registration_hook
 from torch.overrides import TorchFunctionMode
 from torch.utils.weak import WeakTensorKeyDictionary
 
+from goodinit._common.torch_private import storage_key
 from goodinit.anatomy.held import RECORDED, held_by
 from goodinit.anatomy.modules import is_known_type
 
@@ -88,7 +86,7 @@ class _Recorder(TorchFunctionMode):
 
     def add(self, parameter: nn.Parameter, value: Tensor | None) -> None:
         """Follow a parameter from now on."""
-        key = parameter.untyped_storage()._cdata
+        key = storage_key(parameter)
         self._made[key] = parameter
         if value is not None:
             self._values[key] = value
@@ -110,7 +108,7 @@ class _Recorder(TorchFunctionMode):
         target = args[0] if args else None
         writes = name == "__setitem__" or (name.endswith("_") and not name.endswith("__"))
         if writes and isinstance(target, Tensor) and target.is_meta:
-            key = target.untyped_storage()._cdata
+            key = storage_key(target)
             if key in self._made and name not in ("requires_grad_", "detach_"):
                 self._write(key, target, name, func, args[1:], kwargs or {})
         return result

@@ -59,7 +59,7 @@ def explain(model: nn.Module, inputs: Inputs | None = None) -> Explanation:
         >>> explanation.recipe, explanation["0.weight"].looks
         ('torch_default', "kaiming_uniform_(a=sqrt(5)), torch's default")
         >>> explanation.findings[0].code, explanation.remedy
-        ('GI125', 'gi.init_(model, {"*.weight": gi.HeNormal()})')
+        ('GI125', 'gi.init_(model, {"*.weight": gi.Orthogonal(gain=1.41421), "38.weight": ...})')
     """
     check_module(model, "explain")
     anatomy = read(model, inputs)
