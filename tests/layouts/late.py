@@ -24,12 +24,9 @@ LATE: dict[str, tuple[str, tuple[str, ...]]] = {
     "R": (
         "runs that aren't followed",
         (
+            "gradient_of_a_layer",
             "sorted_and_back",
             "topk_of_features",
         ),
-    ),
-    "R": (
-        "a layer that is used again in a gradient counts as recurrent",
-        ("gradient_of_a_layer",),
     ),
 }
