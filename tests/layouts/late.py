@@ -22,7 +22,7 @@ LATE: dict[str, tuple[str, tuple[str, ...]]] = {
         ("identity_convolution",),
     ),
     "R": (
-        "runs that aren't followed",
+        "what is sorted counts as a router, a layer used again in a gradient as recurrent",
         (
             "gradient_of_a_layer",
             "sorted_and_back",
