@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 import goodinit as gi
+from goodinit.anatomy.held import RECORDED
 
 WIDTH = 16
 
@@ -473,3 +474,24 @@ def test_a_skeleton_keeps_settings(name: str) -> None:
         assert net[0].inner.weight.is_meta
         gi.init_(net, "standard", inputs=inputs, seed=0, materialize="cpu")
         assert torch.equal(net[0].p, value)
+
+
+def test_a_skeleton_records_no_memory_that_nobody_wrote_to() -> None:
+    class Raw(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.never = nn.Parameter(torch.empty(3, 4))
+            self.part = nn.Parameter(torch.empty(6)[:3])
+            self.drawn = nn.Parameter(torch.empty(50, 40))
+            nn.init.normal_(self.drawn)
+            self.filled = nn.Parameter(torch.empty(4).fill_(2.0))
+            self.later = nn.Parameter(torch.empty(4))
+            nn.init.ones_(self.later)
+
+    with gi.skeleton():
+        net = Raw()
+    recorded = {n: vars(p).get(RECORDED) for n, p in net.named_parameters()}
+    assert [n for n, value in recorded.items() if value is None] == ["never", "part"]
+    assert recorded["drawn"].std().item() == pytest.approx(1, rel=5 / 4000**0.5)
+    assert recorded["filled"].tolist() == [2.0] * 4
+    assert recorded["later"].tolist() == [1.0] * 4

@@ -101,7 +101,8 @@ def held_by(tensor: Tensor, patterns: bool = True) -> Held:
     if max(look) > SMALL or min(look) < -SMALL:
         return _VALUES
     sample = next(_pieces(tensor))[:RMS_SAMPLE].double()
-    return Held("values", rms=sample.square().mean().sqrt().item())
+    rms = sample.square().mean().sqrt().item()
+    return Held("values", rms=rms) if rms > SMALLEST else _VALUES  # memory that nobody wrote to
 
 
 def _is_readable(tensor: Tensor) -> bool:

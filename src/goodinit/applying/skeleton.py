@@ -22,6 +22,8 @@ __all__ = ["skeleton"]
 # like are smaller, and a megabyte is little for a model.
 LARGEST_RECORDED = 2**18
 
+_EMPTY = frozenset(("empty", "empty_like", "new_empty", "empty_strided", "new_empty_strided"))
+
 
 @contextmanager
 def skeleton() -> Generator[None]:
@@ -54,7 +56,8 @@ def skeleton() -> Generator[None]:
             known = nn.Parameter(parameter.detach().to("meta"), parameter.requires_grad)
             vars(known).update(vars(parameter))
             made[parameter] = known
-            recorder.add(known, None if is_known_type(module) else _worth_recording(parameter))
+            value = None if is_known_type(module) else _worth_recording(parameter)
+            recorder.add(known, value, unset=recorder.is_unset(parameter))
         return known
 
     handle = register_module_parameter_registration_hook(cast("Any", to_meta))
@@ -83,17 +86,24 @@ class _Recorder(TorchFunctionMode):
         super().__init__()
         self._made: dict[int, nn.Parameter] = {}
         self._values: dict[int, Tensor] = {}
+        self._unset: set[int] = set()  # memory that torch.empty gave, and nobody wrote to
 
-    def add(self, parameter: nn.Parameter, value: Tensor | None) -> None:
+    def add(self, parameter: nn.Parameter, value: Tensor | None, *, unset: bool) -> None:
         """Follow a parameter from now on."""
         key = storage_key(parameter)
         self._made[key] = parameter
         if value is not None:
             self._values[key] = value
+        (self._unset.add if unset else self._unset.discard)(key)
+
+    def is_unset(self, parameter: nn.Parameter) -> bool:
+        """Return whether a parameter holds what was in memory before."""
+        return storage_key(parameter) in self._unset
 
     def finish(self) -> None:
         """Note on each parameter the value that it has now."""
-        for key, value in self._values.items():
+        for key in self._values.keys() - self._unset:
+            value = self._values[key]
             vars(self._made[key])[RECORDED] = value
 
     def __torch_function__(
@@ -103,15 +113,30 @@ class _Recorder(TorchFunctionMode):
         args: tuple[Any, ...] = (),
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
-        result = func(*args, **(kwargs or {}))
+        kwargs = dict(kwargs or {})
+        if not args and "tensor" in kwargs:  # so torch.nn.init's functions are passed on
+            args = (kwargs.pop("tensor"),)
+        result = func(*args, **kwargs)
         name = getattr(func, "__name__", "")
         target = args[0] if args else None
+        self._note_memory(name, result, args)
         writes = name == "__setitem__" or (name.endswith("_") and not name.endswith("__"))
-        if writes and isinstance(target, Tensor) and target.is_meta:
+        if writes and isinstance(target, Tensor) and name not in ("requires_grad_", "detach_"):
             key = storage_key(target)
-            if key in self._made and name not in ("requires_grad_", "detach_"):
-                self._write(key, target, name, func, args[1:], kwargs or {})
+            self._unset.discard(key)
+            if target.is_meta and key in self._made:
+                self._write(key, target, name, func, args[1:], kwargs)
         return result
+
+    def _note_memory(self, name: str, result: object, args: tuple[Any, ...]) -> None:
+        """Note whether a new tensor's memory was written to; views are as what they show."""
+        if not isinstance(result, Tensor) or result.is_meta or result.layout is not torch.strided:
+            return
+        key = storage_key(result)
+        if name in _EMPTY:
+            self._unset.add(key)
+        elif all(storage_key(t) != key for t in args[:1] if isinstance(t, Tensor)):
+            self._unset.discard(key)  # the address of memory that was freed
 
     def _write(
         self,
