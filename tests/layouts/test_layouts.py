@@ -65,7 +65,13 @@ def verdict(name: str) -> Verdict:
     return LAYOUTS[name].verdict()
 
 
+# Two hundred seeds of a product of weights take 15 s each; the other products of kind D are quick.
+SLOW = ("D.bases_of_relations", "D.value_and_output_merged")
+
+
 def late(name: str):
+    if name in SLOW:
+        return pytest.param(name, marks=pytest.mark.battery)
     kind = LAYOUTS[name].kind
     if name.partition(".")[2] not in LATE.get(kind, ("", ()))[1]:
         return name
@@ -84,8 +90,9 @@ def test_ordinary_layouts_are_right_and_sure(name):
     assert (found.answer, found.sure) == ("right", True), found.why
 
 
+@pytest.mark.battery
 def test_few_are_marked():
-    """Of those that can be decided."""
+    """Of those that can be decided; all are judged once more, since workers share no verdicts."""
     marked = [n for n, one in LAYOUTS.items()
               if not one.undecidable and verdict(n).answer == "marked"]  # fmt: skip
     assert len(marked) <= MOST_MARKED * len(LAYOUTS), marked
