@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn import functional
 
 import goodinit as gi
-from goodinit.anatomy import read
+from goodinit.anatomy import read, residuals
 
 X = torch.randn(2, 5, 8)
 
@@ -405,3 +405,17 @@ def test_a_squared_relu_has_no_relus_gain(square):
     plan = gi.plan(Net(run, a=(8, 64), o=(64, 3)), "standard", inputs=X)
     assert plan["a"].activation == "relu"
     assert plan["a"].std == pytest.approx(8**-0.5)
+
+
+def test_weights_behind_the_last_sum_that_was_searched_are_marked(monkeypatch):
+    def blocks(m, x):
+        x = x + mlp(x, m.a, m.b)
+        return (x + mlp(x, m.c, m.d)) @ m.o
+
+    assert ends(facets(blocks, "abcd")) == "bd"
+    monkeypatch.setattr(residuals, "SEARCHED", 0.1)
+    found = facets(blocks, "abcd")
+    known = {name: one.ends_residual for name, one in found.items()}
+    assert known == {"a": False, "b": True, "c": None, "d": None, "o": None}
+    assert [name for name, one in found.items() if one.guessed] == ["c", "d", "o"]
+    assert found["d"].doubt == residuals.NOT_SEARCHED

@@ -10,7 +10,9 @@ import pytest
 import torch
 from torch import nn
 
-from .training import GPT, Digits, ResidualMLP, ResNet, RowsLSTM, accuracies, plain
+from goodinit.demos.digits import Digits
+
+from .training import GPT, ResidualMLP, ResNet, RowsLSTM, accuracies, plain
 
 pytestmark = pytest.mark.accuracy
 

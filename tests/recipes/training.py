@@ -7,43 +7,24 @@ are stacked, which changes no number but its last bits.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
 import torch
-from sklearn.datasets import load_digits
 from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state, vmap
 
 import goodinit as gi
+from goodinit.demos.digits import Digits
 
 F = nn.functional
 STEPS, BATCH, RATE, CLASSES = 300, 64, 1e-3, 10
 
 
-@dataclass(frozen=True)
-class Digits:
-    """1,797 images of 8 x 8 pixels, of which a quarter is held out."""
-
-    x: Tensor
-    y: Tensor
-    x_test: Tensor
-    y_test: Tensor
-
-    @classmethod
-    def load(cls) -> Digits:
-        """The images with mean 0 and second moment 1."""
-        images, labels = load_digits(return_X_y=True)
-        x, y = torch.as_tensor(images, dtype=torch.float32), torch.as_tensor(labels)
-        order = torch.randperm(len(x), generator=torch.Generator().manual_seed(0))
-        test, train = order[: len(x) // 4], order[len(x) // 4 :]
-        x = (x - x[train].mean()) / x[train].std()
-        return cls(x[train], y[train].long(), x[test], y[test].long())
-
-    def batches(self, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
-        draw = torch.Generator().manual_seed(seed)
-        for _ in range(STEPS):
-            chosen = torch.randint(len(self.x), (BATCH,), generator=draw)
-            yield self.x[chosen], self.y[chosen]
+def batches(digits: Digits, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield the batches of a training."""
+    draw = torch.Generator().manual_seed(seed)
+    for _ in range(STEPS):
+        chosen = torch.randint(len(digits.x), (BATCH,), generator=draw)
+        yield digits.x[chosen], digits.y[chosen]
 
 
 def plain(activation: type[nn.Module], layers: int, width: int = 128) -> nn.Module:
@@ -140,7 +121,7 @@ def accuracies(
 
 def _train(net: nn.Module, data: Digits, seed: int) -> float:
     optimizer = torch.optim.Adam(net.parameters(), lr=RATE)
-    for x, y in data.batches(seed):
+    for x, y in batches(data, seed):
         optimizer.zero_grad()
         F.cross_entropy(net(x), y).backward()
         optimizer.step()
@@ -156,7 +137,7 @@ def _train_together(nets: list[nn.Module], data: Digits, seed: int) -> list[floa
         return call(stacked, buffers)
 
     optimizer = torch.optim.Adam(stacked.values(), lr=RATE)
-    for x, y in data.batches(seed):
+    for x, y in batches(data, seed):
         optimizer.zero_grad()
         logits = run(x)
         repeated = y.repeat(len(nets))

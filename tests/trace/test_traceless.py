@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from goodinit.anatomy import read
 from goodinit.errors import TraceError
+from goodinit.trace import attributes
 
 
 class Everything(nn.Module):
@@ -334,3 +335,14 @@ def test_a_container_that_contains_itself():
     model.loop.append(model.loop)
     read(model, torch.randn(2, 3))
     assert model.loop[0] is model.loop
+
+
+def test_what_each_of_many_modules_holds_is_restored(monkeypatch):
+    """The bound on what is searched counts what lies below the modules' own attributes."""
+    monkeypatch.setattr(attributes, "MOST", 0)
+    model = nn.Sequential(*(nn.Linear(3, 3) for _ in range(3)))
+    for layer in model:
+        layer.cache = []
+        layer.register_forward_hook(lambda module, args, out: module.cache.append(out))
+    read(model, torch.randn(2, 3))
+    assert [layer.cache for layer in model] == [[], [], []]

@@ -92,7 +92,7 @@ def dispatch_keys(tensor: Tensor) -> object:
     if not _COMPLETE or _keys is None:
         return None
     found = _keys(tensor)
-    # torch 2.4 has no number for a set of keys, only a text, which takes twice as long.
+    # torch 2.4 has no number for a set of keys, only a text.
     return found.raw_repr() if hasattr(found, "raw_repr") else repr(found)
 
 
@@ -106,8 +106,10 @@ def device_contexts_only() -> bool:
 def storage_key(tensor: Tensor) -> int:
     """Return a number that two living tensors share if they share memory, on meta too.
 
-    Raises:
-        NotImplementedError, RuntimeError: the tensor has no storage (sparse, some wrappers).
+    Sparse tensors and some wrappers have no memory of their own; each has a number to itself.
     """
-    storage = tensor.untyped_storage()
-    return getattr(storage, "_cdata", None) or storage.data_ptr() or -id(tensor)
+    try:
+        storage = tensor.untyped_storage()
+        return getattr(storage, "_cdata", None) or storage.data_ptr() or -id(tensor)
+    except (NotImplementedError, RuntimeError):
+        return -id(tensor)

@@ -20,7 +20,7 @@ __all__ = ["RECORDED", "SMALLEST", "Held", "held_by", "recorded"]
 
 What = Literal["unknown", "zeros", "constant", "pattern", "values"]
 
-FIRST_LOOK = 16  # elements; more than a row of any pattern needs to be told from random numbers
+FIRST_LOOK = 16  # elements; enough to see that random numbers are no pattern
 PIECE = 2**20  # elements that are compared at once, so that a large tensor is never copied
 LARGEST_PATTERN = 2**22  # elements: the test takes a few copies in float64, of 32 MB each
 SHORTEST_ROW = 4  # elements: three random numbers are an arithmetic row now and then

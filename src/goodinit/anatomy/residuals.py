@@ -39,6 +39,8 @@ Term = tuple[int, ...]
 # is searched once or twice; models in which each sum could skip all that came before need more.
 SEARCHED = 100
 
+NOT_SEARCHED = "the model has too many sums to look for residual branches behind the first ones"
+
 # Between attention's scores and their softmax: masks, biases, a cast, the maximum subtracted.
 CALLS_TO_SOFTMAX = 12
 
@@ -89,11 +91,22 @@ def mark_residual_ends(graph: Graph, roles: Roles, floors: list[int]) -> None:
             terms = _flattened(graph, node, inner)
             if len(terms) > 1:
                 sums.append((node, terms))
+    searched = -1
     for node, terms in reversed(sums):
         stream = _residual(search, node, terms)
+        if stream is None and search.left < 0:
+            roles.unknown |= _not_searched(graph, roles, searched)
+            return
+        searched = node.index
         if stream is not None:
             roles.streams.append(stream)
             roles.ends.update(stream.ends)
+
+
+def _not_searched(graph: Graph, roles: Roles, searched: int) -> dict[int, str]:
+    """Return the weights behind the last sum that was searched, with the reason."""
+    behind = (node for node in graph.nodes[searched + 1 :] if node.index not in roles.ends)
+    return {use.param: NOT_SEARCHED for node in behind for use in node.weights}
 
 
 def _flattened(graph: Graph, node: Node, inner: set[int]) -> list[Term]:

@@ -1,6 +1,6 @@
 """Memory for models on meta."""
 
-# torch has no public way to a module's own tensors, or to a storage's identity.
+# torch has no public way to a module's own tensors.
 # pyright: reportPrivateUsage=false
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from goodinit._common.torch_private import storage_key
 from goodinit.anatomy.held import RECORDED
 from goodinit.errors import MetaModelError
 
@@ -56,12 +57,12 @@ def _window(
     tensor: Tensor, storages: dict[int, torch.UntypedStorage], device: torch.device
 ) -> Tensor:
     """Return the tensor's window on the new storage that replaces its own."""
-    old = tensor.untyped_storage()
-    new = storages.get(old._cdata)
-    if new is None:
-        new = storages[old._cdata] = torch.UntypedStorage(old.nbytes(), device=device)
+    key = storage_key(tensor)
+    if key not in storages:
+        size = tensor.untyped_storage().nbytes()
+        storages[key] = torch.UntypedStorage(size, device=device)
     empty = torch.empty(0, dtype=tensor.dtype, device=device)
-    return empty.set_(new, tensor.storage_offset(), tensor.shape, tensor.stride())
+    return empty.set_(storages[key], tensor.storage_offset(), tensor.shape, tensor.stride())
 
 
 def _swap(tensor: Tensor, new: Tensor, name: str) -> None:

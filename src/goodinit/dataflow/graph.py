@@ -79,6 +79,8 @@ class Graph:
         spans: one for each run of a module.
         shapes: of each parameter, by its number.
         sources: the nodes at which each parameter's trails begin, by its number.
+        buffers: numbers of those parameters that are buffers.
+        recorder: keeps the calls that compute weights.
     """
 
     def __init__(
@@ -92,14 +94,17 @@ class Graph:
         self.spans: list[Span] = []
         self.shapes: dict[int, tuple[int, ...]] = {}
         self.sources: dict[int, list[int]] = {}
-        self.buffers: set[int] = set()  # numbers of those parameters that are none
+        self.buffers: set[int] = set()
         self._params = params
         self._inputs = inputs
-        self._hooked = hooked or {}
+        self._hooked: dict[int, list[tuple[int, str]]] = {}
+        for number, (owner, attribute) in (hooked or {}).items():
+            self._hooked.setdefault(id(owner), []).append((number, attribute))
         self._recorded = recorded or {}
         self.recorder = Recorder()
         self._trained: set[int] = set()
         self._open: list[Span] = []
+        self._running: list[nn.Module] = []
         self._values: dict[int, tuple[weakref.ref[Tensor], Value]] = {}
         self._bases: dict[int, _Base] = {}
 
@@ -125,16 +130,18 @@ class Graph:
                 self.buffers.add(number)
         self._bind(stand_in, Value(node.index, origins))
 
-    def enter(self, path: str, module: nn.Module, args: tuple[Any, ...]) -> None:  # noqa: ARG002
+    def enter(self, path: str, module: nn.Module, args: tuple[Any, ...]) -> None:
         """Open a span at the first tensor that goes in."""
         first = next((self.value(t).node for t in tensors_in(args) if self._is_known(t)), -1)
         span = Span(path, len(self.nodes), first)
         self._open.append(span)
+        self._running.append(module)
         self.spans.append(span)
 
     def leave(self, path: str, module: nn.Module, result: object) -> None:  # noqa: ARG002
         """Close the innermost span."""
         span = self._open.pop()
+        self._running.pop()
         span.stop = len(self.nodes)
         span.gives = tuple({self.value(t).node for t in tensors_in(result) if self._is_known(t)})
         if isinstance(module, ParametrizationList) and isinstance(result, Tensor):
@@ -145,10 +152,10 @@ class Graph:
     def call(self, call: Call) -> None:
         """Add a node, read its uses of parameters, and follow the origins through it."""
         tensors = list(tensors_in((call.args, dict(call.kwargs))))
-        for number, (owner, attribute) in self._hooked.items():
-            for tensor in tensors:
-                if vars(owner).get(attribute) is tensor:
-                    self._settle(tensor, number)
+        for owner in self._running[-1:]:
+            for number, attribute in self._hooked.get(id(owner), ()):
+                if any(vars(owner).get(attribute) is tensor for tensor in tensors):
+                    self._settle(vars(owner)[attribute], number)
         values = tuple(self.value(tensor) for tensor in tensors)
         results = list(tensors_in(call.result))
         if call.inplace and tensors and not results:
@@ -177,7 +184,7 @@ class Graph:
         layer = call.function.startswith(("linear", "conv"))
         if layer and any(use.param in self._trained for use in node.weights):
             node.live = True  # a learned token that went through a layer is a signal
-        memory = set(map(_storage, tensors))
+        memory = set(map(storage_key, tensors))
         for result in results:
             self._follow(node, call, result, tensors, values, memory)
         made = [self._values[id(result)][1] for result in results]
@@ -194,7 +201,7 @@ class Graph:
         entry = self._values.get(id(tensor))
         if entry is not None and entry[0]() is tensor:
             value = entry[1]
-            base = self._bases.get(_storage(tensor))
+            base = self._bases.get(storage_key(tensor))
             if base is not None and base.node > value.node and not value.params:
                 return Value(base.node, value.origins)  # written to since
             return value
@@ -255,7 +262,7 @@ class Graph:
     def _bind(self, tensor: Tensor, value: Value, base: bool = True) -> Value:
         self._values[id(tensor)] = (weakref.ref(tensor), value)
         if base:
-            self._bases[_storage(tensor)] = _Base(value.node, _layout(tensor), value.origins)
+            self._bases[storage_key(tensor)] = _Base(value.node, _layout(tensor), value.origins)
         return value
 
     # Following origins.
@@ -269,7 +276,7 @@ class Graph:
         values: tuple[Value, ...],
         memory: set[int],
     ) -> None:
-        base = self._bases.get(_storage(result)) if _storage(result) in memory else None
+        base = self._bases.get(storage_key(result)) if storage_key(result) in memory else None
         if base is not None and not call.inplace:
             origins = _through_view(base, result)
             if any(tensor.is_complex() != result.is_complex() for tensor in tensors[:1]):
@@ -357,13 +364,6 @@ def _is_made(
     if node.role not in ("view", "cast") or changing:
         return True
     return result.numel() != tensors[0].numel() or not result.is_floating_point()
-
-
-def _storage(tensor: Tensor) -> int:
-    try:
-        return storage_key(tensor)
-    except (NotImplementedError, RuntimeError):  # sparse tensors and wrappers have none
-        return -id(tensor)
 
 
 def _layout(tensor: Tensor) -> tuple[tuple[int, ...], tuple[int, ...], int]:

@@ -9,6 +9,7 @@ what stands under the 1 is the fan of each of them.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
@@ -185,7 +186,7 @@ class _Study:
         source = self.computed.sources[number]
         if source.kept and source.value is not None:
             return True
-        if len(self.params) == 1 or not (source.value is not None or _count(source.shape) == 1):
+        if len(self.params) == 1 or not (source.value is not None or math.prod(source.shape) == 1):
             return False
         if source.value is None:
             return True
@@ -233,11 +234,11 @@ class _Study:
 
         What it multiplies is the data, or another weight of (nearly) all of the numbers.
         """
-        size = _count(self.computed.sources[number].shape)
+        size = math.prod(self.computed.sources[number].shape)
         if self.data or size == 1:
             return True
-        numbers = sum(_count(self.computed.shape(target)) for target in self.computed.targets)
-        others = [_count(self.computed.sources[n].shape) for n in self.params if n != number]
+        numbers = sum(math.prod(self.computed.shape(target)) for target in self.computed.targets)
+        others = [math.prod(self.computed.sources[n].shape) for n in self.params if n != number]
         return vanishes and any(other >= max(2 * size, numbers / 2) for other in others)
 
     def _bent(self, number: int) -> Influence:
@@ -307,7 +308,7 @@ class _Study:
         again = self.at({n: self._signs(n) for n in sorted(drawn)}).sub_(zero)
         if _is_zero(again.abs() - once.abs(), once):
             return self._second(once), True
-        if len(drawn) == 1 and _count(self.computed.sources[min(drawn)].shape) <= FEW:
+        if len(drawn) == 1 and math.prod(self.computed.sources[min(drawn)].shape) <= FEW:
             (number,) = drawn
             single = torch.eye(self.values[number].numel()).to(self.values[number].dtype)
             rows = single.reshape(-1, *self.values[number].shape)
@@ -418,7 +419,3 @@ def _usable(dtype: torch.dtype) -> torch.dtype:
 
 def _on_cpu(value: Tensor) -> Tensor:
     return value.detach().to("cpu", _usable(value.dtype))
-
-
-def _count(shape: tuple[int, ...]) -> int:
-    return torch.Size(shape).numel()

@@ -6,6 +6,7 @@ are float32 on the CPU, random numbers are the replay's own, and what may be wri
 
 from __future__ import annotations
 
+import math
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -92,7 +93,7 @@ class Computed:
 
     def _check_size(self) -> None:
         sizes = [
-            _count(self._tape.shapes[n]) for e in self.entries for n in (*e.inputs, *e.outputs)
+            math.prod(self._tape.shapes[n]) for e in self.entries for n in (*e.inputs, *e.outputs)
         ]
         self.elements = sum(sizes) or 1
         if max(sizes, default=0) > LARGEST or self.elements > LARGEST_SUM:
@@ -151,10 +152,3 @@ def _run(
 def _row(tensor: Tensor) -> Tensor:
     row = torch.view_as_real(tensor.resolve_conj()) if tensor.is_complex() else tensor
     return row.reshape(-1).to(torch.float64 if row.dtype == torch.float64 else torch.float32)
-
-
-def _count(shape: tuple[int, ...]) -> int:
-    count = 1
-    for size in shape:
-        count *= size
-    return count

@@ -131,13 +131,13 @@ class Tape:
     ) -> None:
         """Record a call, all of whose arguments have numbers."""
         inputs = [cast("int", self.number(tensor)) for tensor in tensors]
-        held = {_memory_key(t): self._memory[n] for t, n in zip(tensors, inputs, strict=True)}
+        held = {storage_key(t): self._memory[n] for t, n in zip(tensors, inputs, strict=True)}
         index, outputs = len(self.entries), list[int]()
         for result in results:
             known = self.number(result)
             if known is None:
                 known = self._new(result)
-                self._memory[known] = held.get(_memory_key(result), known)
+                self._memory[known] = held.get(storage_key(result), known)
                 self.makers[known] = index
             outputs.append(known)
         if call.inplace and inputs:
@@ -191,10 +191,3 @@ def replaced(value: Any, change: Callable[[Any], Any]) -> Any:
     if isinstance(value, tuple):  # a torch.Size, a named tuple
         return tuple(replaced(item, change) for item in cast("tuple[Any, ...]", value))
     return change(value)
-
-
-def _memory_key(tensor: Tensor) -> int:
-    try:
-        return storage_key(tensor)
-    except (NotImplementedError, RuntimeError):  # sparse tensors and wrappers have none
-        return -id(tensor)

@@ -20,13 +20,13 @@ from goodinit.explanation.recognition import TRAINED, identify
 from goodinit.explanation.rows import explained_row
 from goodinit.explanation.scale_findings import scale_findings
 from goodinit.explanation.value_findings import value_findings
+from goodinit.findings import SEVERITIES
 from goodinit.plans.resolve import torch_laws
 from goodinit.plans.rows import PlanRow
 from goodinit.trace import Inputs
 
 __all__ = ["explain"]
 
-SEVERITIES = ("error", "warning", "info")
 MOST = 1 / 2  # of the weights that it draws a recipe must explain, or it isn't named
 LEAST = 1 / 4  # of all weights of the model, too
 
@@ -70,7 +70,7 @@ def explain(model: nn.Module, inputs: Inputs | None = None) -> Explanation:
     context = _context(model, inputs is not None, anatomy, parameters, ranked, best)
     buffers = [slot for slot in anatomy.slots if slot.buffer]
     verdicts = [*value_findings(context, buffers), *scale_findings(context)]
-    verdicts.sort(key=lambda found: SEVERITIES.index(found.finding.severity))
+    verdicts.sort(key=lambda found: -SEVERITIES.index(found.finding.severity))
     return Explanation(
         recipe=best.recipe.name if best is not None and best.call else None,
         habit=best.recipe.name if best is not None and not best.call else "",

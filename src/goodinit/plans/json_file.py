@@ -22,7 +22,7 @@ import torch
 from goodinit._common.text import several
 from goodinit.anatomy.rows import KINDS, PARTS, Box
 from goodinit.errors import PlanFileError, SchemeError
-from goodinit.findings import Finding
+from goodinit.findings import SEVERITIES, Finding
 from goodinit.plans.rows import PlanBlock, PlanRow, common
 from goodinit.schemes import Layout, Scheme, from_dict
 from goodinit.schemes.dtype_range import check_range
@@ -35,7 +35,6 @@ Reader = Callable[[object, str], T]
 """Returns what a value in a file stands for; refuses it by its place, the second argument."""
 
 VERSION = 1
-SEVERITIES = ("info", "warning", "error")
 # Bounds of what a hostile file can cost.
 LARGEST = 2**63  # no size, index or seed is larger
 MOST_DIGITS = 400  # of a whole number: reading one takes quadratic time

@@ -34,9 +34,7 @@ from goodinit.schemes.operating_point import operating_point
 __all__ = ["DEFERRED", "BranchNorm", "Deferred", "Neutral", "ReluGain", "StackGain"]
 
 DEEP = 10  # plain layers: fewer train from normal weights as well
-WIDEST = (
-    8192  # inputs of an orthogonal matrix: a wider one takes seconds, and depends less on chance
-)
+WIDEST = 8192  # inputs of an orthogonal matrix: a wider one takes seconds to draw
 EXPLODES = 20.0  # an error of a tenth, as chance makes, is then a factor of 3, and runs away
 TOO_DEEP = "the gain of large signals in a stack too deep for its own: the signal can't explode"
 DEEP_STACK = "orthogonal in a deep plain stack: trains where normal weights don't"

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from goodinit._common.text import count, number
-from goodinit.findings import Finding
+from goodinit.findings import SEVERITIES, Finding
 from goodinit.report.curves import all_signals, line_over_depth, shown_rows
 from goodinit.signal.compare import Comparison
 from goodinit.signal.rows import Signal, SignalRow
@@ -16,7 +16,6 @@ __all__ = ["PlacedFinding", "notes", "placed_findings", "verdict"]
 
 # The plot that shows a finding; all others are shown in the forward plot.
 PLOT_OF = {"GI104": "samples", "GI105": "positions", "GI108": "backward"}
-SEVERITIES = ("error", "warning", "info")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +66,7 @@ def placed_findings(comparison: Comparison) -> list[PlacedFinding]:
             )
             for code, (finding, signal) in firsts.items()
         ]
-        found += sorted(mine, key=lambda placed: SEVERITIES.index(placed.finding.severity))
+        found += sorted(mine, key=lambda placed: -SEVERITIES.index(placed.finding.severity))
     return found
 
 

@@ -18,7 +18,7 @@ from goodinit._common.result import Result
 from goodinit._common.text import html_table, number, table
 from goodinit.applying.apply import apply_
 from goodinit.errors import ModelError, SignalError
-from goodinit.findings import Finding
+from goodinit.findings import SEVERITIES, Finding
 from goodinit.plans.plan import Plan, plan
 from goodinit.recipes.by_name import RecipeLike, as_recipe
 from goodinit.signal.checks import Loss, check_count
@@ -29,7 +29,6 @@ from goodinit.trace.run import Inputs
 __all__ = ["Comparison", "ComparisonRow", "compare", "summary"]
 
 HEAD = ("recipe", "last layer", "over seeds", "samples", "gradient", "loss", "findings")
-GRAVITY = ("info", "warning", "error")
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,7 +230,7 @@ def _gravest(name: str, signals: Sequence[Signal]) -> list[Finding]:
     found: dict[str, Finding] = {}
     for finding in (finding for signal in signals for finding in signal.findings):
         known = found.get(finding.code)
-        if known is None or GRAVITY.index(finding.severity) > GRAVITY.index(known.severity):
+        if known is None or SEVERITIES.index(finding.severity) > SEVERITIES.index(known.severity):
             found[finding.code] = replace(finding, where=f"{name}: {finding.where}")
     return [*found.values()]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import UserDict, UserList, deque
+from collections import Counter, OrderedDict, UserDict, UserList, defaultdict, deque
 from collections.abc import Iterable, Iterator
 from operator import is_
 from types import FunctionType, ModuleType
@@ -13,10 +13,15 @@ from torch import nn
 
 __all__ = ["Attributes"]
 
-# How deep containers and objects are searched, and how many: a cache of layers of pairs is three
-# or four deep, and what a module refers to (a trainer, a data set) may have no end.
+# How deep containers and objects are searched, and how many of them below the modules' own: a cache
+# of layers of pairs is three or four deep, and what a module refers to (a trainer, a data set) may
+# have no end.
 DEPTH, MOST = 6, 20_000
-_NOT_SEARCHED = (nn.Module, torch.Tensor, torch.Generator, type, ModuleType, FunctionType, str)
+_NOT_SEARCHED = (nn.Module, torch.Tensor, torch.Generator, type, ModuleType, FunctionType)
+_CONTAINERS = frozenset(
+    (dict, list, set, deque, OrderedDict, Counter, defaultdict, UserDict, UserList)
+)
+_PLAIN = frozenset((int, float, bool, str, bytes, type(None), torch.Tensor, nn.Parameter))
 
 
 class Attributes:
@@ -26,20 +31,21 @@ class Attributes:
         modules: whose attributes to keep.
 
     Attributes:
-        values: all that was found.
+        values: the containers and objects that were found; generators are among them.
     """
 
     def __init__(self, modules: Iterable[nn.Module]) -> None:
         self.values: list[object] = []
         self._kept: list[tuple[Any, Any]] = []
         own = [vars(module) for module in modules]
-        found = set(map(id, own))
         self._kept += [(attributes, dict(attributes)) for attributes in own]
-        level: list[object] = [value for attributes in own for value in attributes.values()]
+        found: set[int] = set()
+        level = [value for attributes in own for value in attributes.values()]
+        most = MOST + len(level)
         for _ in range(DEPTH):
             below: list[object] = []
             for value in level:
-                if id(value) in found or len(found) > MOST:
+                if type(value) in _PLAIN or id(value) in found or len(found) >= most:
                     continue
                 found.add(id(value))
                 self.values.append(value)
@@ -58,13 +64,14 @@ class Attributes:
 
 def _containers(value: Any) -> Iterator[Any]:
     """Yield a value that is a container, and the attributes of an object."""
-    if isinstance(value, _NOT_SEARCHED):
-        return
-    if _is_mapping(value) or _is_sequence(value) or _is_set(value):
+    if type(value) in _CONTAINERS:
         yield value
-    attributes: object = getattr(value, "__dict__", None)
-    if type(attributes) is dict and not isinstance(value, (UserDict, UserList)):
-        yield attributes
+    elif not isinstance(value, _NOT_SEARCHED):
+        if _is_mapping(value) or _is_sequence(value) or _is_set(value):
+            yield value
+        attributes: object = getattr(value, "__dict__", None)
+        if type(attributes) is dict:
+            yield attributes
 
 
 def _is_mapping(value: object) -> bool:

@@ -127,7 +127,7 @@ def note_plain_drawing(seconds: float) -> None:
     if before <= NOTICED < _plain_seconds[0]:
         warnings.warn(
             f"goodinit has drawn for {_plain_seconds[0]:.1f} s without its compiled kernels, which "
-            f"are up to 17 times as fast: {library.found}. GOODINIT_KERNELS=plain hides this",
+            f"are more than 10 times as fast: {library.found}. GOODINIT_KERNELS=plain hides this",
             RuntimeWarning,
             stacklevel=2,
         )
