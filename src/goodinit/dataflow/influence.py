@@ -152,10 +152,7 @@ class _Study:
         source = self.computed.sources[number]
         if source.param is not None or (source.live and source.value is None):
             return self._signs(number)
-        if source.value is None:
-            self.unvalued = True
-            return torch.ones(source.shape, dtype=_usable(source.dtype))
-        return _on_cpu(source.value)
+        return self._present(number)
 
     def _signs(self, number: int) -> Tensor:
         source = self.computed.sources[number]
