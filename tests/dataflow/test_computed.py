@@ -171,10 +171,11 @@ def test_what_a_guess_decides_is_marked(name):
     assert cause in row.why
 
 
-# Operators that can't run again as they did.
+# Operators that can't run again as they did. Their schemas are written out, since torch before
+# 2.5 can't read annotations that `from __future__` keeps as text.
 
 
-@torch.library.custom_op("goodinit_tests::once", mutates_args=())
+@torch.library.custom_op("goodinit_tests::once", mutates_args=(), schema="(Tensor w) -> Tensor")
 def once(w: torch.Tensor) -> torch.Tensor:
     if not w.is_meta:
         raise ValueError("only once")
@@ -186,7 +187,9 @@ def _(w):
     return torch.empty_like(w)
 
 
-@torch.library.custom_op("goodinit_tests::writes", mutates_args=("w",))
+@torch.library.custom_op(
+    "goodinit_tests::writes", mutates_args=("w",), schema="(Tensor(a!) w) -> Tensor"
+)
 def writes(w: torch.Tensor) -> torch.Tensor:
     w.mul_(2)
     return w.clone()
@@ -197,7 +200,7 @@ def _(w):
     return torch.empty_like(w)
 
 
-@torch.library.custom_op("goodinit_tests::positive", mutates_args=())
+@torch.library.custom_op("goodinit_tests::positive", mutates_args=(), schema="(Tensor w) -> Tensor")
 def positive(w: torch.Tensor) -> torch.Tensor:
     return w[w > 0].clone()
 

@@ -7,6 +7,7 @@ the same one. Tolerances: |z| < 5 from the number of elements, and the rounding 
 from __future__ import annotations
 
 import functools
+import inspect
 import math
 from collections.abc import Callable
 from types import ModuleType
@@ -15,8 +16,17 @@ from typing import NamedTuple
 import torch
 from scipy import stats
 from torch import Tensor
+from torch.nn import init as theirs
 
 Generator = torch.Generator | None
+
+# torch.nn.init lists its names itself since torch 2.8.
+FUNCTION_NAMES = [
+    name
+    for name, value in vars(theirs).items()
+    if inspect.isfunction(value) and not name.startswith("_")
+]
+NAMES: list[str] = getattr(theirs, "__all__", FUNCTION_NAMES)
 
 
 class Function(NamedTuple):

@@ -38,7 +38,9 @@ class Writes(nn.Module):
         return y
 
 
-@torch.library.custom_op("goodinit_tests::halve", mutates_args=("x",))
+@torch.library.custom_op(
+    "goodinit_tests::halve", mutates_args=("x",), schema="(Tensor(a!) x) -> ()"
+)
 def halve(x: Tensor) -> None:
     x.mul_(0.5)
 
