@@ -9,126 +9,46 @@
 
 ``gi.recipes.names()`` lists the recipes, ``gi.schemes`` holds the schemes, ``gi.errors`` the
 exceptions and ``gi.theory`` the assumptions of the theory, measured on a model.
+
+The names are in ``goodinit/_face.py``, which is imported when the first of them is used: until
+then ``import goodinit`` costs a hundredth of ``import torch``, and the command line answers
+``--help`` without either.
 """
 
 from __future__ import annotations
 
-from goodinit import adapters, errors, recipes, schemes, testing, theory
-from goodinit.applying.apply import apply_, init_, load_
-from goodinit.applying.skeleton import skeleton
-from goodinit.errors import GoodinitError
-from goodinit.explanation import Explanation, explain
-from goodinit.findings import Finding
-from goodinit.plans.diff import Diff, diff
-from goodinit.plans.keep import KeepLike
-from goodinit.plans.plan import Plan, plan
-from goodinit.plans.rows import PlanRow
-from goodinit.recipes import recipe
-from goodinit.recipes.by_name import RecipeLike
-from goodinit.recipes.deferred import Neutral
-from goodinit.recipes.recipe import Recipe
-from goodinit.recipes.rule import Rule, sel
-from goodinit.schemes import (
-    AddNoise,
-    Constant,
-    DeltaOrthogonal,
-    Dirac,
-    Function,
-    HeNormal,
-    HeUniform,
-    Identity,
-    Keep,
-    LeCunNormal,
-    LeCunUniform,
-    Normal,
-    Ones,
-    Orthogonal,
-    Scheme,
-    Sparse,
-    TorchDefault,
-    TruncatedNormal,
-    Uniform,
-    VarianceScaling,
-    XavierNormal,
-    XavierUniform,
-    Zeros,
-    gain,
-)
-
-# Second names can be imported, but are not listed in __all__.
-from goodinit.schemes import GlorotNormal as GlorotNormal
-from goodinit.schemes import GlorotUniform as GlorotUniform
-from goodinit.schemes import KaimingNormal as KaimingNormal
-from goodinit.schemes import KaimingUniform as KaimingUniform
-from goodinit.signal import Comparison, Signal, SignalRow, compare, measure
-from goodinit.streams import Stream
-from goodinit.trace import Inputs
-
-# Without `nn`: `from goodinit import *` must not hide torch's.
-__all__ = [
-    "AddNoise",
-    "Comparison",
-    "Constant",
-    "DeltaOrthogonal",
-    "Diff",
-    "Dirac",
-    "Explanation",
-    "Finding",
-    "Function",
-    "GoodinitError",
-    "HeNormal",
-    "HeUniform",
-    "Identity",
-    "Inputs",
-    "Keep",
-    "KeepLike",
-    "LeCunNormal",
-    "LeCunUniform",
-    "Neutral",
-    "Normal",
-    "Ones",
-    "Orthogonal",
-    "Plan",
-    "PlanRow",
-    "Recipe",
-    "RecipeLike",
-    "Rule",
-    "Scheme",
-    "Signal",
-    "SignalRow",
-    "Sparse",
-    "Stream",
-    "TorchDefault",
-    "TruncatedNormal",
-    "Uniform",
-    "VarianceScaling",
-    "XavierNormal",
-    "XavierUniform",
-    "Zeros",
-    "__version__",
-    "adapters",
-    "apply_",
-    "compare",
-    "diff",
-    "errors",
-    "explain",
-    "gain",
-    "init_",
-    "load_",
-    "measure",
-    "plan",
-    "recipe",
-    "recipes",
-    "schemes",
-    "sel",
-    "skeleton",
-    "testing",
-    "theory",
-]
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0.dev0"
 
+if TYPE_CHECKING:
+    from goodinit import _face
+    from goodinit._face import *
+    from goodinit._face import GlorotNormal as GlorotNormal
+    from goodinit._face import GlorotUniform as GlorotUniform
+    from goodinit._face import KaimingNormal as KaimingNormal
+    from goodinit._face import KaimingUniform as KaimingUniform
 
-def __dir__() -> list[str]:
-    """List the public names only, not what this file imports to define them."""
-    return sorted(__all__)
+    __all__ = ["__version__"]
+    __all__ += _face.__all__
+else:
+
+    def __getattr__(name: str) -> Any:
+        """Import the public names when the first of them is asked for."""
+        # Python and its tools probe for names such as __wrapped__; `import *` asks for __all__.
+        if name.startswith("__") and name != "__all__":
+            raise AttributeError(f"module 'goodinit' has no attribute {name!r}")
+        face = import_module("goodinit._face")
+        # A folder of the package, such as goodinit.nn, is an attribute once it has been imported.
+        found = vars(face).get(name, globals().get(name))
+        if name == "__all__":
+            found = ["__version__", *face.__all__]
+        if found is None:
+            raise AttributeError(f"module 'goodinit' has no attribute {name!r}")
+        globals()[name] = found
+        return found
+
+    def __dir__() -> list[str]:
+        """List the public names only, not what this file imports to define them."""
+        return sorted(__getattr__("__all__"))

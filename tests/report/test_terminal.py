@@ -12,9 +12,10 @@ pytest.importorskip("rich")
 from rich.console import Console
 
 import goodinit as gi
+from goodinit._common.text import printable
 from goodinit.demos import models
 from goodinit.report.curves import as_comparison
-from goodinit.report.terminal import printable, render
+from goodinit.report.terminal import render
 from goodinit.report.textplot import text_plot
 from goodinit.signal import Comparison, Signal
 

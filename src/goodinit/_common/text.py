@@ -17,6 +17,7 @@ __all__ = [
     "grouped_name",
     "html_table",
     "number",
+    "printable",
     "several",
     "table",
     "terminal_width",
@@ -27,6 +28,17 @@ __all__ = [
 WIDTH = 80  # of text that goes to a file or a pipe
 INDENT, GAP = "    ", "  "
 LEAST = 12  # characters of a cell that are always shown
+
+
+def printable(text: str) -> str:
+    r"""Return text with control characters escaped: names may come from untrusted files.
+
+    >>> printable("a\x1b[31mb")
+    'a\\x1b[31mb'
+    """
+    if text.isascii() and text.replace("\n", "").isprintable():
+        return text
+    return "".join(c if c.isprintable() or c in "\n\t" else ascii(c)[1:-1] for c in text)
 
 
 def terminal_width() -> int | None:

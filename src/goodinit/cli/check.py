@@ -5,14 +5,7 @@ from __future__ import annotations
 import typer
 
 import goodinit as gi
-from goodinit.cli import options, weights
-from goodinit.cli.building import (
-    build_and_plan,
-    build_model,
-    draw_weights,
-    parse_recipe,
-    run_measurement,
-)
+from goodinit.cli import options
 from goodinit.cli.output import (
     CommandError,
     check_page_path,
@@ -20,8 +13,6 @@ from goodinit.cli.output import (
     print_rendered,
     write_page,
 )
-from goodinit.cli.targets import find_target
-from goodinit.report import curves, terminal
 
 __all__ = ["check"]
 
@@ -44,6 +35,17 @@ def check(
     Without --recipe or --weights, the constructor's values are checked. The exit
     code is 1 if a finding is a warning or an error.
     """
+    from goodinit.cli import weights
+    from goodinit.cli.building import (
+        build_and_plan,
+        build_model,
+        draw_weights,
+        parse_recipe,
+        run_measurement,
+    )
+    from goodinit.cli.targets import find_target
+    from goodinit.report import curves, terminal
+
     if recipe is not None and file is not None:
         raise CommandError("--recipe and --weights exclude each other: pass one of them")
     if html is not None:

@@ -8,10 +8,7 @@ import typer
 
 import goodinit as gi
 from goodinit.cli import options
-from goodinit.cli.building import build_model, parse_recipes, run_measurement
 from goodinit.cli.output import check_page_path, print_json, print_rendered, write_page
-from goodinit.cli.targets import find_target
-from goodinit.report import terminal
 
 __all__ = ["compare"]
 
@@ -36,6 +33,10 @@ def compare(
     Seeds are 0, 1, ... The exit code is 1 if a draw has a finding that is a
     warning or an error.
     """
+    from goodinit.cli.building import build_model, parse_recipes, run_measurement
+    from goodinit.cli.targets import find_target
+    from goodinit.report import terminal
+
     chosen = parse_recipes(recipes)
     if html is not None:
         check_page_path(html)

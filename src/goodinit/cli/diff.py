@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from typing import Annotated, cast
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
 import goodinit as gi
 from goodinit._common.text import count, grouped_name
 from goodinit.cli import options
-from goodinit.cli.building import build_and_plan, parse_recipe
 from goodinit.cli.output import CommandError, print_json, print_result, wrap_for_terminal
-from goodinit.cli.targets import Target, find_target
-from goodinit.plans.diff import Diff
-from goodinit.plans.json_file import write_row
-from goodinit.plans.rows import PlanRow
+
+if TYPE_CHECKING:
+    from goodinit.cli.targets import Target
 
 __all__ = ["diff"]
 
@@ -50,6 +48,8 @@ def diff(
     A and B are saved plans (.json) or, with --target, recipes. The exit code is 1
     if they differ.
     """
+    from goodinit.cli.targets import find_target
+
     model = None if target is None else find_target(target, arg or ())
     first, second = (_load_or_plan(text, model, input_ or []) for text in (a, b))
     found = gi.diff(first, second)
@@ -72,16 +72,20 @@ def _load_or_plan(text: str, target: Target | None, specs: list[str]) -> gi.Plan
     if target is None:
         fix = "to compare recipes, pass --target"
         raise CommandError(f"{text!r} is not a plan file (.json); {fix}")
+    from goodinit.cli.building import build_and_plan, parse_recipe
+
     return build_and_plan(target, parse_recipe(text), specs, 0)[1]
 
 
-def _changed_fields(a: PlanRow, b: PlanRow) -> dict[str, list[object]]:
+def _changed_fields(a: gi.PlanRow, b: gi.PlanRow) -> dict[str, list[object]]:
     """Return both values of each field that differs, the std included, as plain data."""
+    from goodinit.plans.json_file import write_row
+
     first, second = ({**write_row(row), "std": row.std} for row in (a, b))
     return {key: [first[key], second[key]] for key in first if first[key] != second[key]}
 
 
-def _difference_lines(first: gi.Plan, second: gi.Plan, found: Diff) -> Iterator[str]:
+def _difference_lines(first: gi.Plan, second: gi.Plan, found: gi.Diff) -> Iterator[str]:
     """Yield one line for all rows that differ in the same way."""
     for sign, rows in (("-", found.removed), ("+", found.added)):
         schemes = {row.name: _scheme_text(row) for row in rows}
@@ -98,7 +102,7 @@ def _difference_lines(first: gi.Plan, second: gi.Plan, found: Diff) -> Iterator[
 
 
 def _change_lines(
-    a: PlanRow, b: PlanRow, fields: Mapping[str, tuple[object, object]]
+    a: gi.PlanRow, b: gi.PlanRow, fields: Mapping[str, tuple[object, object]]
 ) -> tuple[str, ...]:
     out: list[str] = []
     for field, (old, new) in fields.items():
@@ -111,7 +115,7 @@ def _change_lines(
     return tuple(out)
 
 
-def _block_changes(a: PlanRow, b: PlanRow) -> Iterator[str]:
+def _block_changes(a: gi.PlanRow, b: gi.PlanRow) -> Iterator[str]:
     first, second = ({block.name: block for block in row.blocks} for row in (a, b))
     if first.keys() != second.keys():
         yield f"blocks: {', '.join(first) or 'none'} -> {', '.join(second) or 'none'}"
@@ -121,7 +125,7 @@ def _block_changes(a: PlanRow, b: PlanRow) -> Iterator[str]:
             yield f"{name}: {block.scheme!r} -> {second[name].scheme!r}"
 
 
-def _scheme_text(row: PlanRow) -> str:
+def _scheme_text(row: gi.PlanRow) -> str:
     if row.scheme is None:
         return f"by block ({', '.join(block.name for block in row.blocks)})"
     std = row.std

@@ -5,10 +5,8 @@ from __future__ import annotations
 import typer
 
 import goodinit as gi
-from goodinit.cli import options, weights
-from goodinit.cli.building import build_model, call_with_inputs, inputs_for
+from goodinit.cli import options
 from goodinit.cli.output import print_json, print_result
-from goodinit.cli.targets import find_target
 
 __all__ = ["explain"]
 
@@ -29,6 +27,10 @@ def explain(
     Without --weights, the constructor's values are explained. The exit code is 1
     if a finding is a warning or an error.
     """
+    from goodinit.cli import weights
+    from goodinit.cli.building import build_model, call_with_inputs, inputs_for
+    from goodinit.cli.targets import find_target
+
     found = find_target(target, arg or ())
     model = build_model(found, seed)
     if file is not None:

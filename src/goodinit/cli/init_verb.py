@@ -6,10 +6,8 @@ import shlex
 from json import dumps
 
 from goodinit._common.text import count
-from goodinit.cli import options, weights
-from goodinit.cli.building import build_and_plan, draw_weights, parse_recipe
+from goodinit.cli import options
 from goodinit.cli.output import byte_size, check_writable, print_json, print_note, print_result
-from goodinit.cli.targets import find_target
 
 __all__ = ["init"]
 
@@ -31,6 +29,10 @@ def init(
     The file also stores the recipe, the seed and the plan's digest, for
     `goodinit verify`.
     """
+    from goodinit.cli import weights
+    from goodinit.cli.building import build_and_plan, draw_weights, parse_recipe
+    from goodinit.cli.targets import find_target
+
     check_writable(out)
     found = find_target(target, arg or ())
     chosen = parse_recipe(recipe)

@@ -15,13 +15,11 @@ from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 
 from rich.console import Console, RenderableType
-from rich.progress import BarColumn, Progress, SpinnerColumn, TaskProgressColumn, TextColumn
 from rich.text import Text
 
-from goodinit._common.text import terminal_width
+from goodinit._common.text import printable, terminal_width
 from goodinit.errors import GoodinitError
 from goodinit.report.optional import import_optional
-from goodinit.report.terminal import printable
 
 __all__ = [
     "CommandError",
@@ -227,6 +225,9 @@ def progress_bar(label: str, total: int | None = None) -> Generator[Callable[...
     if not console.is_terminal:
         yield lambda *_: None
         return
+    # rich's progress bars take a third of the time in which `goodinit --help` has answered.
+    from rich.progress import BarColumn, Progress, SpinnerColumn, TaskProgressColumn, TextColumn
+
     bar = (BarColumn(), TaskProgressColumn()) if total else ()
     progress = Progress(
         SpinnerColumn(),

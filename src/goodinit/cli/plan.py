@@ -8,9 +8,7 @@ from typing import Annotated
 import typer
 
 from goodinit.cli import options
-from goodinit.cli.building import build_and_plan, parse_recipe
 from goodinit.cli.output import check_writable, naming_file_errors, print_json, print_result
-from goodinit.cli.targets import find_target
 
 __all__ = ["plan"]
 
@@ -34,6 +32,9 @@ def plan(
 
     The exit code is 1 if a finding of the plan is a warning or an error.
     """
+    from goodinit.cli.building import build_and_plan, parse_recipe
+    from goodinit.cli.targets import find_target
+
     found = find_target(target, arg or ())
     if out is not None:
         check_writable(out)

@@ -18,9 +18,7 @@ import typer
 import goodinit as gi
 from goodinit._common.text import WIDTH, terminal_width, wrap
 from goodinit.cli import options
-from goodinit.cli.building import parse_recipe
 from goodinit.cli.output import CommandError, print_json, print_result, wrap_for_terminal
-from goodinit.recipes.by_name import maker, names
 
 __all__ = ["recipes"]
 
@@ -40,6 +38,9 @@ def recipes(
 
     Such a file can be used as a recipe: --recipe mine.toml.
     """
+    from goodinit.cli.building import parse_recipe
+    from goodinit.recipes.by_name import maker
+
     if name is None:
         if toml:
             raise CommandError("--toml takes the name of a recipe: goodinit recipes he --toml")
@@ -64,6 +65,8 @@ def recipes(
 
 
 def _print_list(*, json: bool) -> None:
+    from goodinit.recipes.by_name import maker, names
+
     by_maker: dict[Callable[..., gi.Recipe], list[str]] = {}
     for name in names():
         by_maker.setdefault(maker(name), []).append(name)

@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 from json import loads
 from pathlib import Path
-from typing import Annotated, Any, NoReturn, cast
+from typing import TYPE_CHECKING, Annotated, NoReturn, cast
 
-import torch
 import typer
-from torch import Tensor
 
 import goodinit as gi
 from goodinit._common.text import count
-from goodinit.cli import options, weights
-from goodinit.cli.building import build_and_plan, draw_weights, parse_recipe
-from goodinit.cli.inputs import parse_inputs
+from goodinit.cli import options
 from goodinit.cli.output import (
     CommandError,
     print_json,
@@ -25,8 +21,11 @@ from goodinit.cli.output import (
     progress_bar,
     wrap_for_terminal,
 )
-from goodinit.cli.targets import find_target
 from goodinit.errors import RecipeError
+
+if TYPE_CHECKING:
+    from goodinit.cli import weights
+    from goodinit.cli.differences import Difference
 
 __all__ = ["verify"]
 
@@ -38,22 +37,6 @@ KINDS = {
     "dtype": "of another dtype",
     "values": "of other values",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Difference:
-    """One difference between the file and what was drawn.
-
-    Attributes:
-        what: "seed", "recipe", "plan", "streams", "metadata", "missing", "extra", "shape",
-            "dtype" or "values".
-        where: a tensor's name, or "".
-        text: what the file contains, and what was expected.
-    """
-
-    what: str
-    where: str
-    text: str
 
 
 def verify(
@@ -78,6 +61,11 @@ def verify(
     Recipe and seed are read from the file unless given. The exit code is 1 if
     anything differs.
     """
+    from goodinit.cli import weights
+    from goodinit.cli.building import build_and_plan, draw_weights
+    from goodinit.cli.differences import Difference, compare_origins, compare_tensors
+    from goodinit.cli.targets import find_target
+
     with weights.open_weights(file) as stored:
         found = find_target(target, arg or ())
         metadata: dict[str, str] = stored.metadata() or {}
@@ -101,10 +89,10 @@ def verify(
         model, _ = draw_weights(found, model, plan, number)
         if origin is not None:
             asked = weights.Origin(chosen.to_toml(), str(number), plan.digest, found.text)
-            different += _compare_origins(origin, asked, chosen.name)
+            different += compare_origins(origin, asked, chosen.name)
         tensors = weights.state_tensors(model)
         with progress_bar("comparing", len(tensors)) as step:
-            different += _compare_tensors(stored, tensors, step)
+            different += compare_tensors(stored, tensors, step)
     groups = weights.names_by_tensor(tensors)
     facts = {
         "target": found.text,
@@ -122,6 +110,8 @@ class DamagedError(CommandError):
 
 
 def _choose_recipe(text: str | None, origin: weights.Origin | None, file: Path) -> gi.Recipe:
+    from goodinit.cli.building import parse_recipe
+
     if text is not None or origin is None:
         return parse_recipe(text or "")
     try:
@@ -139,6 +129,8 @@ def _choose_seed(seed: int | None, origin: weights.Origin | None) -> int:
 
 
 def _stored_inputs(origin: weights.Origin | None) -> list[str]:
+    from goodinit.cli.inputs import parse_inputs
+
     if origin is None:
         return []
     try:
@@ -148,77 +140,6 @@ def _stored_inputs(origin: weights.Origin | None) -> list[str]:
     except (ValueError, TypeError, CommandError) as error:
         raise DamagedError(f"its inputs are {origin.inputs!r:.80}. Pass --input") from error
     return specs
-
-
-def _compare_origins(
-    file: weights.Origin, asked: weights.Origin, recipe: str
-) -> Iterator[Difference]:
-    if file.streams != asked.streams:
-        text = f"{file.streams} drew the file, and this goodinit has {asked.streams}"
-        yield Difference("streams", "", text)
-    if file.seed != asked.seed:
-        yield Difference("seed", "", f"{file.seed} in the file, {asked.seed} asked for")
-    if file.recipe != asked.recipe:
-        yield Difference("recipe", "", f"the file was drawn by another recipe than {recipe}")
-    if file.digest != asked.digest:
-        of = f" for {file.target}" if file.target != asked.target else ""
-        text = f"{file.digest} in the file{of}, {asked.digest} for {asked.target}"
-        yield Difference("plan", "", text)
-
-
-def _compare_tensors(
-    stored: Any, tensors: dict[str, Tensor], step: Callable[[], None]
-) -> Iterator[Difference]:
-    """Compare a file with the weights that were drawn. One tensor of the file is read at a time."""
-    unread = set(cast("list[str]", stored.keys()))
-    for names in weights.names_by_tensor(tensors):
-        here = [name for name in names if name in unread]
-        unread.difference_update(here)
-        if not here:
-            text = f"not in the file, shape {_shape_text(tensors[names[0]].shape)} in the model"
-            yield Difference("missing", names[0], text)
-        for name in here:
-            yield from _compare_values(name, stored, tensors[name])
-            step()
-    for name in sorted(unread):
-        text = f"only in the file, shape {_shape_text(stored.get_slice(name).get_shape())}"
-        yield Difference("extra", name, text)
-
-
-def _compare_values(name: str, stored: Any, drawn: Tensor) -> Iterator[Difference]:
-    shape: list[int] = stored.get_slice(name).get_shape()
-    if shape != list(drawn.shape):
-        text = f"shape {_shape_text(shape)} in the file, {_shape_text(drawn.shape)} drawn"
-        yield Difference("shape", name, text)
-        return
-    value: Tensor = stored.get_tensor(name)
-    if value.dtype != drawn.dtype:
-        yield Difference("dtype", name, f"{value.dtype} in the file, {drawn.dtype} drawn")
-        return
-    # Bits, not numbers: NaN equals NaN, and -0. does not equal 0.
-    bits = [x.contiguous().reshape(-1).view(torch.uint8) for x in (value, drawn)]
-    if torch.equal(*bits):
-        return
-    wrong = (bits[0] != bits[1]).view(-1, drawn.itemsize).any(1).nonzero().flatten()
-    first = int(wrong[0])
-    place = [int(i) for i in torch.unravel_index(wrong[0], drawn.shape)]
-    of = f"{len(wrong):,} of {count(drawn.numel(), 'value')} differ"
-    pair = [_exact_number(x.reshape(-1)[first]) for x in (value, drawn)]
-    text = f"{of}, first {place}: {pair[0]} in the file, {pair[1]} drawn"
-    yield Difference("values", name, text)
-
-
-def _exact_number(value: Tensor) -> str:
-    """Return a number with enough digits to distinguish it from its neighbors."""
-    number = value.item()
-    if not isinstance(number, float):
-        return str(number)
-    digits = {torch.float64: 17, torch.float32: 9}.get(value.dtype, 5)
-    return f"{number:.{digits}g}"
-
-
-def _shape_text(shape: Sequence[int]) -> str:
-    return "x".join(map(str, shape)) or "()"
 
 
 def _difference_lines(different: list[Difference]) -> Iterator[str]:

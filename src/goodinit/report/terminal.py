@@ -9,7 +9,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from goodinit._common.text import number, trimmed
+from goodinit._common.text import number, printable, trimmed
 from goodinit.report.curves import (
     QUANTITIES,
     all_signals,
@@ -25,7 +25,7 @@ from goodinit.report.tooltips import error_text, shape_text
 from goodinit.signal.compare import Comparison, summary
 from goodinit.signal.rows import SignalRow
 
-__all__ = ["printable", "render"]
+__all__ = ["render"]
 
 ROWS = 16  # of the table: it, the plot and the verdict fit a screen
 WIDEST = 100  # columns of plots and text: longer lines are hard to read
@@ -56,17 +56,6 @@ def render(comparison: Comparison, width: int = 80) -> RenderableType:
     parts += [Text(textwrap.fill(printable(note), width)) for note in notes(comparison)]
     last = textwrap.fill(printable(verdict(comparison)), width)
     return Group(*parts, Text(last, "bold green" if comparison.ok else "bold red"))
-
-
-def printable(text: str) -> str:
-    r"""Return text with control characters escaped: names may come from untrusted files.
-
-    >>> printable("a\x1b[31mb")
-    'a\\x1b[31mb'
-    """
-    if text.isascii() and text.replace("\n", "").isprintable():
-        return text
-    return "".join(c if c.isprintable() or c in "\n\t" else ascii(c)[1:-1] for c in text)
 
 
 def _table(*heads: str, left: int) -> Table:

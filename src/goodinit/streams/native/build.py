@@ -20,7 +20,8 @@ __all__ = ["NAME", "SOURCES", "BuildError", "compile_library", "find_compiler"]
 
 SOURCES = Path(__file__).parent
 
-NAME = "libgoodinit_streams" + (".dylib" if sys.platform == "darwin" else ".so")
+# The dot keeps tools that import each file of a package from taking the library for a module.
+NAME = "libgoodinit.streams" + (".dylib" if sys.platform == "darwin" else ".so")
 
 # Fusing a product and a sum would change about half of the values, as would "fast" arithmetic.
 # The library is checked when it is loaded, too.

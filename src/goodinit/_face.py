@@ -1,0 +1,115 @@
+"""The public names. ``goodinit/__init__.py`` passes them on when the first of them is used."""
+
+from __future__ import annotations
+
+from goodinit import adapters, errors, recipes, schemes, testing, theory
+from goodinit.applying.apply import apply_, init_, load_
+from goodinit.applying.skeleton import skeleton
+from goodinit.errors import GoodinitError
+from goodinit.explanation import Explanation, explain
+from goodinit.findings import Finding
+from goodinit.plans.diff import Diff, diff
+from goodinit.plans.keep import KeepLike
+from goodinit.plans.plan import Plan, plan
+from goodinit.plans.rows import PlanRow
+from goodinit.recipes import recipe
+from goodinit.recipes.by_name import RecipeLike
+from goodinit.recipes.deferred import Neutral
+from goodinit.recipes.recipe import Recipe
+from goodinit.recipes.rule import Rule, sel
+from goodinit.schemes import (
+    AddNoise,
+    Constant,
+    DeltaOrthogonal,
+    Dirac,
+    Function,
+    HeNormal,
+    HeUniform,
+    Identity,
+    Keep,
+    LeCunNormal,
+    LeCunUniform,
+    Normal,
+    Ones,
+    Orthogonal,
+    Scheme,
+    Sparse,
+    TorchDefault,
+    TruncatedNormal,
+    Uniform,
+    VarianceScaling,
+    XavierNormal,
+    XavierUniform,
+    Zeros,
+    gain,
+)
+
+# Second names can be imported, but are not listed in __all__.
+from goodinit.schemes import GlorotNormal as GlorotNormal
+from goodinit.schemes import GlorotUniform as GlorotUniform
+from goodinit.schemes import KaimingNormal as KaimingNormal
+from goodinit.schemes import KaimingUniform as KaimingUniform
+from goodinit.signal import Comparison, Signal, SignalRow, compare, measure
+from goodinit.streams import Stream
+from goodinit.trace import Inputs
+
+# Without `nn`: `from goodinit import *` must not hide torch's.
+__all__ = [
+    "AddNoise",
+    "Comparison",
+    "Constant",
+    "DeltaOrthogonal",
+    "Diff",
+    "Dirac",
+    "Explanation",
+    "Finding",
+    "Function",
+    "GoodinitError",
+    "HeNormal",
+    "HeUniform",
+    "Identity",
+    "Inputs",
+    "Keep",
+    "KeepLike",
+    "LeCunNormal",
+    "LeCunUniform",
+    "Neutral",
+    "Normal",
+    "Ones",
+    "Orthogonal",
+    "Plan",
+    "PlanRow",
+    "Recipe",
+    "RecipeLike",
+    "Rule",
+    "Scheme",
+    "Signal",
+    "SignalRow",
+    "Sparse",
+    "Stream",
+    "TorchDefault",
+    "TruncatedNormal",
+    "Uniform",
+    "VarianceScaling",
+    "XavierNormal",
+    "XavierUniform",
+    "Zeros",
+    "adapters",
+    "apply_",
+    "compare",
+    "diff",
+    "errors",
+    "explain",
+    "gain",
+    "init_",
+    "load_",
+    "measure",
+    "plan",
+    "recipe",
+    "recipes",
+    "schemes",
+    "sel",
+    "skeleton",
+    "testing",
+    "theory",
+]

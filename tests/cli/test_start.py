@@ -1,0 +1,49 @@
+"""What the command line answers without torch: versions, help and wrong calls."""
+
+import subprocess
+import sys
+
+import pytest
+
+# Prints the exit code, the seconds of processor time, and whether torch was imported.
+CODE = """
+import sys, time
+from goodinit.cli import main
+code = main()
+print(code, time.process_time(), "torch" in sys.modules, file=sys.stderr)
+"""
+LONGEST = 0.3  # seconds of processor time; `import torch` takes more than a second
+
+
+@pytest.mark.parametrize(
+    ("argv", "code"),
+    [
+        (["--version"], 0),
+        (["--help"], 0),
+        ([], 2),
+        (["plan", "--help"], 0),
+        (["nope"], 2),
+        (["verify", "w"], 2),
+        (["plan", "demo:mlp", "--seed", "x"], 2),
+    ],
+)
+def test_answers_at_once(argv: list[str], code: int) -> None:
+    run = [sys.executable, "-c", CODE, *argv]
+    ends = [subprocess.run(run, capture_output=True, text=True, check=True) for _ in range(2)]
+    facts = [done.stderr.splitlines()[-1].split() for done in ends]
+    assert {(found, torch) for found, _, torch in facts} == {(str(code), "False")}
+    assert min(float(seconds) for _, seconds, _ in facts) < LONGEST
+
+
+VERBS = ["plan", "init", "verify", "diff", "recipes", "explain", "check", "compare", "doctor"]
+
+
+def test_no_verb_s_help_imports_torch() -> None:
+    code = (
+        "import sys\n"
+        "from goodinit.cli.app import run\n"
+        f"codes = [run([verb, '--help']) for verb in {VERBS}]\n"
+        "print(sum(codes), 'torch' in sys.modules, 'numpy' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "0 False False"
