@@ -71,10 +71,8 @@ def verify(
         metadata: dict[str, str] = stored.metadata() or {}
         origin = weights.read_origin(metadata)
         if origin is None and (recipe is None or seed is None):
-            raise CommandError(
-                f"{file} was not written by goodinit, so its recipe and seed are unknown. Pass "
-                f"--recipe and --seed"
-            )
+            what = "was not written by goodinit, so its recipe and seed are unknown"
+            raise CommandError(f"{file} {what}. Pass --recipe and --seed")
         different: list[Difference] = []
         if origin is not None and weights.metadata_changed(metadata):
             different.append(Difference("metadata", "", "changed after the file was written"))
@@ -86,22 +84,16 @@ def verify(
             different.append(Difference("metadata", "", str(error)))
             _print_and_exit(file, different, {}, json=json)
         model, plan = build_and_plan(found, chosen, specs, number)
-        model, _ = draw_weights(found, model, plan, number)
+        model = draw_weights(found, model, plan, number)[0]
         if origin is not None:
             asked = weights.Origin(chosen.to_toml(), str(number), plan.digest, found.text)
             different += compare_origins(origin, asked, chosen.name)
         tensors = weights.state_tensors(model)
         with progress_bar("comparing", len(tensors)) as step:
             different += compare_tensors(stored, tensors, step)
-    groups = weights.names_by_tensor(tensors)
-    facts = {
-        "target": found.text,
-        "recipe": chosen.name,
-        "seed": number,
-        "digest": plan.digest,
-        "tensors": len(groups),
-        "values": sum(tensors[names[0]].numel() for names in groups),
-    }
+    sizes = [tensors[names[0]].numel() for names in weights.names_by_tensor(tensors)]
+    facts = {"target": found.text, "recipe": chosen.name, "seed": number, "digest": plan.digest}
+    facts |= {"tensors": len(sizes), "values": sum(sizes)}
     _print_and_exit(file, different, facts, json=json)
 
 
