@@ -51,12 +51,16 @@ LATE = {
     },
     "goodinit.signal.compare": {
         "goodinit.report.image:write_image",
+        "goodinit.report.notebook:comparison_html",
         "goodinit.report.page:write_page",
+        "goodinit.report.signal_text:comparison_text",
     },
     "goodinit.signal.rows": {
         "goodinit.report.curves:as_comparison",
         "goodinit.report.image:write_image",
+        "goodinit.report.notebook:signal_html",
         "goodinit.report.page:write_page",
+        "goodinit.report.signal_text:signal_text",
     },
 }
 

@@ -36,7 +36,7 @@ def assert_healthy(model: nn.Module, inputs: Inputs, loss: Loss | None = None) -
         >>> gi.testing.assert_healthy(net, x)
         Traceback (most recent call last):
         AssertionError: 1 finding
-        GI102 warning: 0:linear to 58:linear: the signal vanishes: ...
+        warning: 0:linear to 58:linear: the signal vanishes: ...
     """
     __tracebackhide__ = True  # pytest shows the caller's line
     findings = [f for f in measure(model, inputs, loss).findings if f.severity != "info"]

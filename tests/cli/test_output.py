@@ -130,7 +130,7 @@ class TestNarrow:
     def table(self, call, monkeypatch, width: int | None = None, model: str = "demo:moe") -> str:
         """The table that a terminal of this width is sent; None stands for a pipe."""
         monkeypatch.setattr("goodinit._common.text.terminal_width", lambda: width)
-        return call("plan", model).out.partition("\n\n")[0]
+        return call("plan", model, "--full").out.split("\n\n")[1]
 
     @pytest.mark.parametrize("width", [40, 60, 80, 100])
     def test_lines_fit_and_nothing_is_lost(self, call, monkeypatch, width):

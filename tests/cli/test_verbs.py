@@ -50,15 +50,17 @@ class TestPlan:
         (folder / "copied.toml").write_text(AROUND_ZERO)
         done = call("plan", "toy:Net", "-r", "copied.toml")
         assert done.code == 1
-        assert "GI111 warning" in done.out
+        assert "[GI111]" in done.out
         drawn = call("init", "toy:Net", "-r", "copied.toml", "-o", "w.safetensors")
         assert drawn.code == 0  # it was done, and says what it thinks of it
-        assert drawn.err.startswith("finding: GI111 warning")
+        assert drawn.err.startswith("finding: warning: ")
         assert call("verify", "w.safetensors", "toy:Net").code == 0
 
     def test_information_is_no_finding(self, call):
         done = call("plan", "toy:Net")
-        assert "GI117 info" in done.out
+        assert "2 notes (GI117, GI119)" in done.out
+        assert "[GI117]" not in done.out
+        assert "[GI117]" in call("plan", "toy:Net", "--full").out
         assert done.code == 0
 
     def test_a_recipe_file_error_names_file_rule_and_key(self, call, folder):

@@ -137,7 +137,7 @@ def test_text_fits_the_terminal(name: str, width: int, monkeypatch: pytest.Monke
 def test_in_a_pipe_each_line_of_the_table_stays_one() -> None:
     model, inputs = zoo.build("seq2seq")
     found = gi.explain(model, inputs)
-    head, _, *lines = str(found).partition("\n\n")[0].splitlines()
+    head, _, *lines = str(found).split("\n\n")[1].splitlines()
     last = head.index("looks like")
     assert all(line[last - 2 : last] == "  " and line[last:].strip() for line in lines)
 
@@ -178,7 +178,7 @@ def test_plain_data_and_html() -> None:
     assert data["rows"][0]["name"] == "embed.weight"
     assert data["findings"][0]["code"] == "GI120"
     page = found._repr_html_()
-    assert page.startswith("<table>")
+    assert page.startswith('<p style="color:#c1272d"><b>looks like')
     assert "GI120" in page
     assert repr(found) == "<Explanation 'torch_default': 19 rows, 2 findings>"
 

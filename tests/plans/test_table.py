@@ -1,6 +1,7 @@
 """Plans as people see them."""
 
 import json
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -68,7 +69,7 @@ def test_html_has_the_same_and_escapes() -> None:
 
     html = gi.plan(Odd(), "standard")._repr_html_()
     assert "&lt;b&gt;" in html
-    assert "<b>" not in html
+    assert "<b></td>" not in html
     assert "h.{0-11}.proj.weight x12" in planned()._repr_html_()
 
 
@@ -133,9 +134,54 @@ def test_a_plan_is_a_result() -> None:
     assert not around_zero.ok
 
 
-def test_a_reason_of_one_row_alone_stands_below_it() -> None:
+def test_a_reason_of_one_row_alone_has_its_own_number() -> None:
     net = nn.Sequential(*(nn.Linear(3, 3, bias=False) for _ in range(2)))
     nn.utils.parametrizations.orthogonal(net[1])
     lines = str(gi.plan(net, "he")).splitlines()
-    below = lines[next(n for n, line in enumerate(lines) if line.startswith("1.weight")) + 1 :]
-    assert "orthogonal makes the weight orthogonal" in " ".join(below[:3])
+    mark = next(line for line in lines if line.startswith("1.weight")).split()[-1]
+    reason = next(line for line in lines if line.startswith(f"   {mark}  "))
+    assert "orthogonal makes the weight orthogonal" in reason
+
+
+class Tower(nn.Module):
+    """Like a ResNet: many shapes, norms with buffers, a scale that is kept."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        widths = [8 * (1 + n // 2) for n in range(16)]
+        self.stages = nn.ModuleList(
+            nn.Sequential(nn.Conv2d(a, b, 3, bias=False), nn.BatchNorm2d(b), nn.Conv2d(b, b, 1))
+            for a, b in pairwise(widths)
+        )
+        self.gamma = nn.ParameterList(nn.Parameter(torch.full((w,), 1e-4)) for w in widths)
+        self.fc = nn.Linear(widths[-1], 10)
+
+
+def test_a_large_plan_fits_a_screen() -> None:
+    plan = gi.plan(Tower(), "he")
+    text = str(plan)
+    assert len(text.splitlines()) <= 32
+    assert "16 parameters kept as they are: keeps the value 0.0001" in text
+    assert "45 buffers set to 0 or 1: statistics start anew" in text
+    assert "stages.{0-14}.{0-2:2}.weight x30" in text
+    assert "8..576 in" in text
+    full = plan.to_text(full=True)
+    assert "45 buffers" in full.splitlines()[0]
+    assert "stages.{0-14}.1.num_batches_tracked x15" in full
+    assert "kind('norm') -> Neutral()" in full
+    assert "kind('norm') -> Neutral()" not in text
+
+
+def test_notes_stay_out_of_the_way() -> None:
+    plan = gi.plan(Tower(), "he")
+    assert [(f.code, f.severity) for f in plan.findings] == [("GI113", "info"), ("GI119", "info")]
+    assert "2 notes (GI113, GI119): plan.to_text(full=True)" in str(plan)
+    assert "[GI113]" in plan.to_text(full=True)
+
+
+def test_rows_print_in_a_line() -> None:
+    plan = gi.plan(nn.Linear(4, 2), "he")
+    assert repr(plan["weight"]) == "<PlanRow 'weight': 2x4 linear weight, HeNormal(), std 0.707>"
+    assert repr(gi.diff(plan, gi.plan(nn.Linear(4, 2), "xavier"))["weight"]) == (
+        "<DiffRow 'weight': changed (scheme, rule, why)>"
+    )

@@ -125,7 +125,7 @@ def test_plain_text_of_long_names_and_findings():
     text = str(signal)
     assert max(map(len, text.splitlines()[:5])) <= 100  # the table
     assert max(len(line) for line in text.splitlines()[5:] if "a.long" not in line) <= 80
-    assert "GI102 warning" in text
+    assert "[GI102]" in text
 
 
 def test_plain_data_is_strict_json():

@@ -19,7 +19,7 @@ RowT = TypeVar("RowT")
 class Result(Generic[RowT]):
     """The protocol of plans, signals, comparisons, explanations: a subclass is a frozen dataclass.
 
-    It has ``rows``, where it gives verdicts ``findings``, and a text in ``__str__``.
+    It has ``rows``, where it gives verdicts ``findings``, and a text.
     """
 
     rows: tuple[RowT, ...]
@@ -52,6 +52,13 @@ class Result(Generic[RowT]):
     def ok(self) -> bool:
         """True if every finding is informational."""
         return all(finding.severity == "info" for finding in self.findings)
+
+    def to_text(self, *, full: bool = False) -> str:
+        """Return what ``print`` shows: what matters, or with ``full`` all there is."""
+        raise NotImplementedError
+
+    def __str__(self) -> str:
+        return self.to_text()
 
     def to_dict(self) -> dict[str, object]:
         """Return plain data, ready for strict JSON: NaN and infinity become None."""

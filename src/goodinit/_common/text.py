@@ -11,9 +11,13 @@ from collections.abc import Collection, Iterable, Sequence
 from html import escape
 from itertools import pairwise
 
+from goodinit.findings import Finding
+
 __all__ = [
     "WIDTH",
     "count",
+    "finding_lines",
+    "folded_html",
     "grouped_name",
     "html_table",
     "number",
@@ -132,9 +136,38 @@ def html_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """
     titles = "".join(f"<th>{escape(cell)}</th>" for cell in head)
     body = "".join(
-        f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in cells)}</tr>" for cells in rows
+        f"<tr>{''.join(f'<td>{_html_cell(cell)}</td>' for cell in cells)}</tr>" for cells in rows
     )
     return f"<table><tr>{titles}</tr>{body}</table>"
+
+
+def _html_cell(cell: str) -> str:
+    return escape(cell).replace("\n", "<br>")
+
+
+def folded_html(title: str, content: str) -> str:
+    """Return HTML that a click on its title shows."""
+    return f"<details><summary>{escape(title)}</summary>{content}</details>"
+
+
+def finding_lines(findings: Sequence[Finding], more: str, *, full: bool = False) -> list[str]:
+    """Return findings in lines that fit the terminal; those that only inform are counted.
+
+    Args:
+        findings: of a result.
+        more: the code that shows all.
+        full: whether to show those that only inform as well.
+    """
+    severe = [f for f in findings if full or f.severity != "info"]
+    lines: list[str] = []
+    for finding in severe:
+        lines += wrap(f"{finding.severity}: {finding.where}: {finding.cause}.")
+        lines += wrap(f"Remedy: {finding.remedy} [{finding.code}]", INDENT)
+    rest = [f.code for f in findings if f not in severe]
+    if rest:
+        codes = ", ".join(dict.fromkeys(rest))
+        lines += wrap(f"{count(len(rest), 'note')} ({codes}): {more}")
+    return lines
 
 
 def wrap(text: str, start: str = "") -> list[str]:

@@ -17,6 +17,7 @@ def explain(
     arg: options.Args = None,
     input_: options.Inputs = None,
     seed: options.Seed = 0,
+    full: options.Full = False,
     json: options.AsJson = False,
 ) -> None:
     """Report how a model was initialized, and what is wrong with it.
@@ -42,6 +43,6 @@ def explain(
     if json:
         print_json(explanation.to_dict())
     else:
-        print_result(str(explanation))
+        print_result(explanation.to_text(full=full))
     if not explanation.ok:
         raise typer.Exit(1)

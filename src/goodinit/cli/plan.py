@@ -22,11 +22,11 @@ def plan(
     arg: options.Args = None,
     input_: options.Inputs = None,
     seed: options.Seed = 0,
+    full: options.Full = False,
     json: options.AsJson = False,
 ) -> None:
     """Show what a recipe would draw, parameter by parameter. Draws nothing.
 
-        goodinit plan demo:gpt --recipe gpt2
         goodinit plan hf:llama --arg num_hidden_layers=4 -o plan.json
         goodinit plan mymodels:make_net --arg width=256 --input 8x3x32x32
 
@@ -45,6 +45,6 @@ def plan(
     if json:
         print_json(planned.to_dict())
     else:
-        print_result(str(planned))
+        print_result(planned.to_text(full=full))
     if not planned.ok:
         raise typer.Exit(1)

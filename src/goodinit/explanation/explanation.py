@@ -1,6 +1,6 @@
 """`Explanation`: what `explain` found, as rows, text for a terminal, HTML and plain data.
 
-Repeated layers share a line, as in a plan. The summary comes last, where a terminal stops.
+Repeated layers share a line, as in a plan. What they look like comes first, the remedy last.
 """
 
 from __future__ import annotations
@@ -12,8 +12,17 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
 
+from goodinit._common.plain_words import plain_words
 from goodinit._common.result import Result, plain_data
-from goodinit._common.text import grouped_name, html_table, number, table, wrap
+from goodinit._common.text import (
+    finding_lines,
+    folded_html,
+    grouped_name,
+    html_table,
+    number,
+    table,
+    wrap,
+)
 from goodinit.explanation.context import grouped_names
 from goodinit.explanation.recognition import OWN
 from goodinit.explanation.rows import ExplainedRow
@@ -23,6 +32,10 @@ __all__ = ["Explanation"]
 
 HEAD = ("", "name", "shape", "std", "gain", "looks like")
 RIGHT = (3, 4)
+LEVELS = range(4)  # of how much shares a line: see _cells
+SCREEN = 20  # lines of the table: with what stands above and below it, they fit a screen
+FULL = "explanation.to_text(full=True) or --full shows all"
+GOOD, BAD = "#00734f", "#c1272d"  # colors of the verdict in a notebook
 MOST_LAWS = 4  # in the summary; the table above it has all
 MOST_ALIKE = 2  # recipes that would draw the same
 
@@ -83,16 +96,22 @@ class Explanation(Result[ExplainedRow]):
             "rows": plain_data(self.rows),
         }
 
-    def __str__(self) -> str:
-        out = table(HEAD, _cells(self), RIGHT, name=1) if self.rows else ["no parameters"]
-        out.append("")
-        for label, words in _summary(self):
-            out += wrap(f"{label:<12}{words}" if label else words)
-        for finding in self.findings:
-            out += wrap(str(finding))
+    def to_text(self, *, full: bool = False) -> str:
+        """Return what the values look like, the rows, the findings and a remedy.
+
+        The text fits a screen; ``full`` shows each shape and all findings.
+        """
+        first, *rest = _summary(self)
+        out = _labeled(*first)
+        if self.rows:
+            out += ["", *_table(self, full)]
+        out += ["", *(line for label, words in rest for line in _labeled(label, words))]
+        out += finding_lines(self.findings, FULL, full=full)
+        words = plain_words("\n".join(out))
+        out += ["", *(line for word in words for line in wrap(word))] if words else []
         if self.remedy:
             out += ["", "remedy", *wrap(self.remedy)]
-        return "\n".join(out)
+        return "\n".join(out).rstrip()
 
     def __repr__(self) -> str:
         return (
@@ -100,11 +119,17 @@ class Explanation(Result[ExplainedRow]):
         )
 
     def _repr_html_(self) -> str:
-        notes = [f"<b>{escape(label)}</b> {escape(words)}" for label, words in _summary(self)]
+        (label, words), *rest = _summary(self)
+        color = GOOD if self.ok else BAD
+        head = f'<p style="color:{color}"><b>{escape(label)} {escape(words)}</b></p>'
+        level = next((n for n in LEVELS if len(_cells(self, n)) <= SCREEN), LEVELS[-1])
+        notes = [f"<b>{escape(label)}</b> {escape(words)}" for label, words in rest]
         notes += [escape(str(finding)) for finding in self.findings]
+        notes += map(escape, plain_words(f"{HEAD} {notes}"))
         remedy = f"<pre>{escape(self.remedy)}</pre>" if self.remedy else ""
         paragraphs = "".join(f"<p>{note}</p>" for note in notes)
-        return f"{html_table(HEAD, _cells(self))}{paragraphs}{remedy}"
+        every = folded_html("All shapes", html_table(HEAD, _cells(self))) if level else ""
+        return f"{head}{html_table(HEAD, _cells(self, level))}{paragraphs}{remedy}{every}"
 
     def _names(self, row: ExplainedRow) -> Iterable[str]:
         return (row.name, *row.tied)
@@ -113,26 +138,56 @@ class Explanation(Result[ExplainedRow]):
 # The table.
 
 
-def _cells(explanation: Explanation) -> list[tuple[str, ...]]:
-    """Return the lines of the table; layers that are alike share one."""
+def _table(explanation: Explanation, full: bool) -> list[str]:
+    """Return the table in most detail that fits a screen."""
+    lines: list[str] = []
+    for level in (0,) if full else LEVELS:
+        lines = table(HEAD, _cells(explanation, level), RIGHT, name=1)
+        if len(lines) <= SCREEN:
+            break
+    return lines
+
+
+def _cells(explanation: Explanation, level: int = 0) -> list[tuple[str, ...]]:
+    """Return the lines of the table; layers that are alike share one.
+
+    Args:
+        explanation: what to show.
+        level: 0: rows share a line if their names differ in numbers alone; 1: also those that
+            are no matrices; 2: also matrices of other shapes; 3: also those of other names.
+    """
     severe = {f.code for f in explanation.findings if f.severity != "info"}
-    groups: dict[tuple[str, ...], list[ExplainedRow]] = {}
+    groups: dict[tuple[object, ...], list[ExplainedRow]] = {}
     for row in explanation.rows:
         mark = "!" if severe & {*row.findings} else "-" if row.ok is False else ""
-        pattern = re.sub(r"\d+", "{}", row.name)
-        shape = "x".join(map(str, row.shape)) or "()"
-        groups.setdefault((mark, pattern, shape, _law(row)), []).append(row)
+        least = 3 if row.gain is not None else 1
+        pattern = re.sub(r"\d+", "{}", row.name) if level < least else ""
+        shape = row.shape if level < min(least, 2) else ""
+        key = (mark, pattern, shape, _law(row), row.gain is None)
+        groups.setdefault(key, []).append(row)
     return [
         (
-            mark,
-            grouped_name([row.name for row in rows]),
-            shape,
+            str(mark),
+            _names(rows),
+            _shapes(rows),
             _root_mean_square([row.std for row in rows]),
             _root_mean_square([row.gain for row in rows]),
-            law,
+            str(law),
         )
-        for (mark, _, shape, law), rows in groups.items()
+        for (mark, _, _, law, _), rows in groups.items()
     ]
+
+
+def _names(rows: Sequence[ExplainedRow]) -> str:
+    names = [row.name for row in rows]
+    if len({re.sub(r"\d+", "{}", name) for name in names}) == 1:
+        return grouped_name(names)
+    return f"{names[0]} and {len(names) - 1} more"
+
+
+def _shapes(rows: Sequence[ExplainedRow]) -> str:
+    shapes = {"x".join(map(str, row.shape)) or "()" for row in rows}
+    return shapes.pop() if len(shapes) == 1 else f"{len(shapes)} shapes"
 
 
 def _law(row: ExplainedRow) -> str:
@@ -146,14 +201,18 @@ def _root_mean_square(values: list[float | None]) -> str:
     return number(math.sqrt(sum(squares) / len(squares)) or None) if squares else ""
 
 
-# The summary below it.
+# The summary around it.
+
+
+def _labeled(label: str, words: str) -> list[str]:
+    return wrap(f"{label:<12}{words}" if label else words)
 
 
 def _summary(explanation: Explanation) -> list[tuple[str, str]]:
     """Return labels and sentences."""
     rows = explanation.rows
     if not rows:
-        return [("", "nothing to explain")]
+        return [("", "nothing to explain: no parameters")]
     lines = [("looks like", _verdict(explanation))]
     laws = Counter(row.looks for row in rows if row.gain is not None)
     if laws:

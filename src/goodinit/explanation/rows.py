@@ -13,7 +13,7 @@ from goodinit.schemes import Keep
 __all__ = ["ExplainedRow", "explained_row"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class ExplainedRow:
     """What was found about one parameter.
 
@@ -55,6 +55,11 @@ class ExplainedRow:
     ok: bool | None
     findings: tuple[str, ...]
     tied: tuple[str, ...]
+
+    def __repr__(self) -> str:
+        shape = "x".join(map(str, self.shape)) or "()"
+        std = "" if self.std is None else f", std {self.std:.3g}"
+        return f"<ExplainedRow {self.name!r}: {shape}, looks like {self.looks}{std}>"
 
 
 def explained_row(

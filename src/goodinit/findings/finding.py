@@ -25,7 +25,7 @@ class Finding:
 
     Example:
         >>> print(Finding("GI111", "warning", "bn.weight", "it is N(0, .02)", "draw around 1"))
-        GI111 warning: bn.weight: it is N(0, .02). Remedy: draw around 1
+        warning: bn.weight: it is N(0, .02). Remedy: draw around 1 [GI111]
     """
 
     code: str
@@ -35,4 +35,4 @@ class Finding:
     remedy: str
 
     def __str__(self) -> str:
-        return f"{self.code} {self.severity}: {self.where}: {self.cause}. Remedy: {self.remedy}"
+        return f"{self.severity}: {self.where}: {self.cause}. Remedy: {self.remedy} [{self.code}]"

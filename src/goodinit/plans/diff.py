@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Literal
 
 from goodinit._common.result import Result
-from goodinit._common.text import html_table, wrap
+from goodinit._common.text import grouped_name, html_table, wrap
 from goodinit.errors import PlanError
 from goodinit.plans.json_file import write_row
 from goodinit.plans.plan import Plan
@@ -16,7 +18,7 @@ from goodinit.plans.rows import PlanRow
 __all__ = ["Diff", "DiffRow", "diff"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class DiffRow:
     """A parameter or buffer that differs.
 
@@ -45,6 +47,10 @@ class DiffRow:
         names = [field.name for field in fields(PlanRow)]
         pairs = {name: (getattr(self.before, name), getattr(self.after, name)) for name in names}
         return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
+
+    def __repr__(self) -> str:
+        what = f" ({', '.join(self.fields)})" if self.fields else ""
+        return f"<DiffRow {self.name!r}: {self.change}{what}>"
 
     def to_dict(self) -> dict[str, object]:
         """Return plain data, with the values of each field as a plan's file has them.
@@ -110,19 +116,18 @@ class Diff(Result[DiffRow]):
     def __bool__(self) -> bool:
         return bool(self.rows)
 
-    def __str__(self) -> str:
+    def to_text(self, *, full: bool = False) -> str:
+        """Return the differences; layers that differ in the same share a line but with ``full``."""
         if not self:
             return "no difference"
-        lines: list[str] = []
+        groups: dict[object, list[DiffRow]] = {}
         for row in self:
-            if row.change == "changed":
-                lines.append(f"~ {row.name}")
-            for sign, whole in (("+", row.after), ("-", row.before)):
-                if whole is not None and row.change != "changed":
-                    lines += wrap(f"{row.name} {list(whole.shape)} {whole.scheme}", f"{sign} ")
-            for field, (old, new) in row.fields.items():
-                lines += wrap(f"{field}: {old!r} -> {new!r}", "    ")
-        return "\n".join(lines)
+            whole = row.after or row.before
+            assert whole is not None
+            changes = repr(row.fields or (whole.shape, whole.scheme))
+            pattern = row.name if full else re.sub(r"\d+", "*", row.name)
+            groups.setdefault((pattern, row.change, changes), []).append(row)
+        return "\n".join(line for rows in groups.values() for line in _lines(rows))
 
     def __repr__(self) -> str:
         counts = (len(self.added), len(self.removed), len(self.changed))
@@ -136,6 +141,18 @@ class Diff(Result[DiffRow]):
             for field, pair in changes.items():
                 body.append((row.name, row.change, field, *map(repr, pair)))
         return html_table(("name", "change", "field", "first", "second"), body)
+
+
+def _lines(rows: Sequence[DiffRow]) -> Iterator[str]:
+    """Yield the lines of rows that differ in the same way."""
+    first, name = rows[0], grouped_name([row.name for row in rows])
+    if first.change == "changed":
+        yield f"~ {name}"
+    for sign, whole in (("+", first.after), ("-", first.before)):
+        if whole is not None and first.change != "changed":
+            yield from wrap(f"{name} {list(whole.shape)} {whole.scheme}", f"{sign} ")
+    for field, (old, new) in first.fields.items():
+        yield from wrap(f"{field}: {old!r} -> {new!r}", "    ")
 
 
 def diff(a: Plan, b: Plan) -> Diff:

@@ -124,8 +124,9 @@ class Plan(Result[PlanRow]):
         except PlanFileError as error:
             raise PlanFileError(f"{path}: {error}") from error
 
-    def __str__(self) -> str:
-        return plan_text(self.rows, self._summary(), self.findings)
+    def to_text(self, *, full: bool = False) -> str:
+        """Return the plan as text that fits a screen; ``full`` shows every name and the rules."""
+        return plan_text(self.rows, self._summary(), self.findings, full=full)
 
     def __repr__(self) -> str:
         return f"<Plan {self.recipe!r}: {count(len(self), 'row')}>"
@@ -145,7 +146,7 @@ class Plan(Result[PlanRow]):
         facts = [
             f"{self.recipe or 'unnamed recipe'}: {len(parameters)} parameters ({values:,} values)",
             f"{buffers} buffers" if buffers else "",
-            f"{guessed:.0%} guessed",
+            f"{guessed:.0%} guessed" if guessed else "",
             f"read by {self.how}",
             "" if self.seed is None else f"seed {self.seed}",
         ]

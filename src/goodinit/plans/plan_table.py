@@ -1,155 +1,116 @@
 """Plans as tables: plain text for a terminal, HTML for a notebook.
 
-Repeated layers share a line, ``h.{0-11}.attn.weight x12``, and rules are referred to by their
-numbers in the list below the table, so that a line fits 80 columns where names allow it.
+The text fits a screen; ``full`` shows each name, and the rules. Reasons are referred to by their
+numbers in the list below the table.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from html import escape
 
-from goodinit._common.text import grouped_name, html_table, number, several, table, wrap
+from goodinit._common.plain_words import plain_words
+from goodinit._common.text import finding_lines, folded_html, html_table, table, wrap
 from goodinit.findings import Finding
-from goodinit.plans.rows import PlanBlock, PlanRow
-from goodinit.schemes import Constant, Keep, Normal, Ones, Scheme, Zeros
+from goodinit.plans.plan_cells import rules_of
+from goodinit.plans.plan_folding import LEVELS, Line, count_folded, group_rows
+from goodinit.plans.rows import PlanRow
 
 __all__ = ["plan_html", "plan_text"]
 
 HEAD = ("name", "shape", "what", "fans", "drawn", "std", "#")
 RIGHT = {5, 6}  # the columns of numbers
-MOST_NAMES = 4  # of blocks or rows in one remark; more would break the line
+SCREEN = 20  # lines of the table: with what stands above and below it, they fit a screen
+FULL = "plan.to_text(full=True) or --full shows all"
 
 
-@dataclass(frozen=True)
-class _Line:
-    """One line: cells without the name's numbers, the same for all layers that share it."""
-
-    pattern: str
-    cells: tuple[str, ...]
-    remarks: tuple[str, ...]
-
-
-def plan_text(rows: Sequence[PlanRow], summary: str, findings: Iterable[Finding]) -> str:
-    """Return the rows as a table in plain text, with their rules, the summary and findings."""
-    lines, rules = _group_rows(rows)
-    body: list[tuple[str, ...] | str] = []
-    for line, names in lines.items():
-        body += [(grouped_name(names), *line.cells), *line.remarks]
-    out = [*table(HEAD, body, RIGHT), "", "rules"]
-    for count, (rule, why) in enumerate(rules.items(), start=1):
-        out += wrap(f"{rule}  # {why}" if why else rule, f"{count:>4}  ")
-    out += ["", *wrap(summary)]
-    for finding in findings:
-        out += wrap(str(finding))
+def plan_text(
+    rows: Sequence[PlanRow], summary: str, findings: Sequence[Finding], *, full: bool = False
+) -> str:
+    """Return the summary, the rows as a table, their reasons, and the findings."""
+    shown, folded = (list(rows), []) if full else count_folded(rows)
+    reasons = _Reasons(shown, full)
+    out = [*wrap(summary), ""]
+    if shown:
+        out += _smallest_table(shown, reasons, full)
+    if folded:
+        out += ["", *(line for text in folded for line in wrap(text))]
+    if reasons.numbers:
+        out += ["", "rules" if full else "why (#)"]
+    for text, number in reasons.numbers.items():
+        out += wrap(text, f"{number:>4}  ")
+    if findings:
+        out += ["", *finding_lines(findings, FULL, full=full)]
+    words = plain_words("\n".join(out))
+    if words:
+        out += ["", *(line for word in words for line in wrap(word))]
     return "\n".join(line.rstrip() for line in out)
 
 
-def plan_html(rows: Sequence[PlanRow], summary: str, findings: Iterable[Finding]) -> str:
-    """Return the rows as an HTML table, with their rules, the summary and findings."""
-    lines, rules = _group_rows(rows)
-    body: list[tuple[str, ...]] = []
-    for line, names in lines.items():
-        body += [(grouped_name(names), *line.cells), *((remark,) for remark in line.remarks)]
-    listed = "".join(
-        f"<li>{escape(rule)}{f' <i>{escape(why)}</i>' if why else ''}</li>"
-        for rule, why in rules.items()
+def plan_html(rows: Sequence[PlanRow], summary: str, findings: Sequence[Finding]) -> str:
+    """Return the same as HTML, with all names and rules folded away."""
+    shown, folded = count_folded(rows)
+    reasons = _Reasons(shown, full=False)
+    lines = group_rows(shown, reasons.number_of, _level(shown, reasons))
+    body = html_table(HEAD, _cells(lines)) if lines else ""
+    body += "".join(f"<p>{escape(line)}</p>" for line in folded)
+    listed = "".join(f"<li>{escape(text)}</li>" for text in reasons.numbers)
+    notes = [*map(str, findings), *plain_words(f"{HEAD} {summary} {listed}")]
+    body += f"<ol>{listed}</ol>" + "".join(f"<p>{escape(note)}</p>" for note in notes)
+    every = _Reasons(rows, full=True)
+    table_of_all = html_table(HEAD, _cells(group_rows(rows, every.number_of, 0)))
+    rules = "".join(f"<li>{escape(text)}</li>" for text in every.numbers)
+    more = folded_html("All parameters and rules", f"{table_of_all}<ol>{rules}</ol>")
+    return f"<p><b>{escape(summary)}</b></p>{body}{more}"
+
+
+class _Reasons:
+    """The reasons of rows, numbered: the rule itself where it gives none, or with ``full``."""
+
+    def __init__(self, rows: Sequence[PlanRow], full: bool) -> None:
+        self._full = full
+        self._why_of: dict[str, str] = {}
+        for row in rows:
+            if row.rule and len(rules_of(row)) == 1:
+                self._why_of.setdefault(row.rule, row.why)
+        texts = (text for row in rows for text in self._texts(row))
+        self.numbers = {text: n for n, text in enumerate(dict.fromkeys(texts), start=1)}
+
+    def number_of(self, row: PlanRow) -> str:
+        """Return the numbers of a row's reasons."""
+        return ",".join(dict.fromkeys(str(self.numbers[text]) for text in self._texts(row)))
+
+    def _texts(self, row: PlanRow) -> list[str]:
+        rules = rules_of(row)
+        whys = [row.why] if row.rule and len(rules) == 1 else map(self._why_of.get, rules)
+        pairs = zip(rules, whys, strict=True)
+        if self._full:
+            return [f"{rule}  # {why}" if why else rule for rule, why in pairs]
+        return [why or rule for rule, why in pairs]
+
+
+def _smallest_table(rows: Sequence[PlanRow], reasons: _Reasons, full: bool) -> list[str]:
+    """Return the table in most detail that fits a screen."""
+    level = 0 if full else _level(rows, reasons)
+    return _table(group_rows(rows, reasons.number_of, level))
+
+
+def _level(rows: Sequence[PlanRow], reasons: _Reasons) -> int:
+    fitting = (
+        level
+        for level in LEVELS
+        if len(_table(group_rows(rows, reasons.number_of, level))) <= SCREEN
     )
-    notes = "".join(f"<p>{escape(str(note))}</p>" for note in (summary, *findings))
-    return f"{html_table(HEAD, body)}<ol>{listed}</ol>{notes}"
+    return next(fitting, LEVELS[-1])
 
 
-def _group_rows(rows: Sequence[PlanRow]) -> tuple[dict[_Line, list[str]], dict[str, str]]:
-    """Return the lines with the names that share each, and the rules with their reasons."""
-    rules: dict[str, str] = {}
-    for row in rows:
-        own = _rules_of(row)
-        for rule in own:
-            reason = row.why if row.rule and len(own) == 1 else ""
-            rules[rule] = rules.get(rule) or reason
-    numbers = {rule: str(count) for count, rule in enumerate(rules, start=1)}
-    lines: dict[_Line, list[str]] = {}
-    for row in rows:
-        own = _rules_of(row)
-        cells = _cells(row, ",".join(numbers[rule] for rule in own))
-        more = row.why if row.rule and len(own) == 1 and row.why != rules[own[0]] else ""
-        line = _Line(re.sub(r"\d+", "{}", row.name), cells, _remarks(row, more))
-        lines.setdefault(line, []).append(row.name)
-    return lines, rules
+def _table(lines: Sequence[Line]) -> list[str]:
+    body: list[tuple[str, ...] | str] = []
+    for line in lines:
+        body += [line.cells, *line.remarks]
+    return table(HEAD, body, RIGHT)
 
 
-def _rules_of(row: PlanRow) -> list[str]:
-    return row.rule.splitlines() or [f"no rule: {row.why}"]
-
-
-def _cells(row: PlanRow, rules: str) -> tuple[str, ...]:
-    return (
-        "x".join(map(str, row.shape)) or "()",
-        row.kind if row.part in (row.kind, "table", "weight") else f"{row.kind} {row.part}",
-        _fans_text(row.fan_in, row.fan_out) or ("by block" if row.layout else ""),
-        "by block" if row.scheme is None else _scheme_text(row.scheme),
-        "" if row.scheme is None else number(row.std or None),
-        rules,
-    )
-
-
-def _remarks(row: PlanRow, more: str) -> tuple[str, ...]:
-    """Return the lines under a row: blocks that differ, marks, and what else there is to say."""
-    groups: dict[str, list[str]] = {}
-    for block in row.blocks if row.scheme is None else ():
-        groups.setdefault(_block_text(row, block), []).append(block.name)
-    out = [f"{several(names, MOST_NAMES)}: {drawn}" for drawn, names in groups.items()]
-    path = f"{row.name.rpartition('.')[0]}."
-    stored = several([name.removeprefix(path) for name in row.stored], MOST_NAMES)
-    blocks = [block.name for block in row.blocks]
-    by_block = row.layout is not None and row.scheme is not None and len(blocks) > 1
-    marks = {
-        f"each of {several(blocks, MOST_NAMES)}": by_block,
-        f"tied with {several(row.tied, MOST_NAMES)}": row.tied,
-        "frozen": row.frozen and not row.buffer,
-        "guessed by its shape": row.guessed,
-        f"rows {several(map(str, row.zero_rows), MOST_NAMES)} stay zero": row.zero_rows,
-        _growth_text(row): row.grown_from,
-        f"stored as {stored}": row.stored,
-        "UNRESOLVED: no memory, and nothing here can compute it": row.unresolved,
-        more: more,
-    }
-    shown = [mark for mark, holds in marks.items() if holds]
-    return (*out, ", ".join(shown)) if shown else tuple(out)
-
-
-def _growth_text(row: PlanRow) -> str:
-    old = "x".join(map(str, row.grown_from))
-    if len(row.grown_from) < len(row.shape):
-        return f"{row.shape[0]} copies of the checkpoint's {old}, with noise"
-    return f"the first {old} from the checkpoint"
-
-
-def _scheme_text(scheme: Scheme) -> str:
-    match scheme:
-        case Zeros():
-            return "0"
-        case Ones():
-            return "1"
-        case Constant(value):
-            return f"{value:g}"
-        case Keep():
-            return "kept"
-        case Normal():  # its own column has the std
-            return f"Normal(mean={scheme.mean:g})" if scheme.mean else "Normal"
-        case _:
-            return repr(scheme).replace("()", "")
-
-
-def _block_text(row: PlanRow, block: PlanBlock) -> str:
-    """Return a block's scheme, standard deviation and fans, as the columns have them."""
-    std = block.scheme.moments(row.site(block))[1]
-    shown = number(std) if std > 0 else ""  # NaN where values are kept
-    cells = (_scheme_text(block.scheme), shown, _fans_text(block.fan_in, block.fan_out))
-    return " ".join(cell for cell in cells if cell)
-
-
-def _fans_text(fan_in: float | None, fan_out: float | None) -> str:
-    return "" if fan_in is None or fan_out is None else f"{fan_in:g}>{fan_out:g}"
+def _cells(lines: Sequence[Line]) -> list[tuple[str, ...]]:
+    """Return the cells of an HTML table: remarks stand below the name."""
+    return [("\n".join((line.cells[0], *line.remarks)), *line.cells[1:]) for line in lines]

@@ -38,7 +38,7 @@ class PlanBlock:
         return tuple(stop - start for start, stop in self.box)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class PlanRow:
     """What is planned for one parameter or buffer.
 
@@ -106,6 +106,12 @@ class PlanRow:
     frozen: bool = False
     buffer: bool = False
     unresolved: bool = False
+
+    def __repr__(self) -> str:
+        shape = "x".join(map(str, self.shape)) or "()"
+        scheme = "by block" if self.scheme is None else repr(self.scheme)
+        std = f", std {self.std:.3g}" if self.std else ""
+        return f"<PlanRow {self.name!r}: {shape} {self.kind} {self.part}, {scheme}{std}>"
 
     @property
     def size(self) -> int:

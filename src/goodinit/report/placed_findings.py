@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -100,21 +101,29 @@ def verdict(comparison: Comparison) -> str:
 
 
 def _standing(signals: Sequence[Signal]) -> str:
-    """Return the findings of a recipe over its seeds."""
+    """Return the findings of a recipe over its seeds, in words."""
     total = len(signals)
     if all(signal.ok for signal in signals):
         return "no findings" if total == 1 else f"no findings in {total} seeds"
+    words: dict[str, str] = {}
+    for finding in (f for s in signals for f in s.findings if f.severity != "info"):
+        words.setdefault(finding.code, f"{_short(finding)} ({finding.code})")
     severe = [{f.code for f in s.findings if f.severity != "info"} for s in signals]
     counts = Counter(code for codes in severe for code in sorted(codes))
     if total == 1:
-        return ", ".join(sorted(counts))
+        return ", ".join(words[code] for code in sorted(counts))
     by_count: dict[int, list[str]] = {}
     for code, seeds in sorted(counts.items()):
-        by_count.setdefault(seeds, []).append(code)
+        by_count.setdefault(seeds, []).append(words[code])
     return "; ".join(
-        f"{', '.join(codes)} in {seeds} of {total} seeds"
-        for seeds, codes in sorted(by_count.items(), reverse=True)
+        f"{', '.join(said)} in {seeds} of {total} seeds"
+        for seeds, said in sorted(by_count.items(), reverse=True)
     )
+
+
+def _short(finding: Finding) -> str:
+    """Return the beginning of a cause, without its numbers."""
+    return re.split(r"[:;,]", finding.cause, maxsplit=1)[0]
 
 
 def _healthy(comparison: Comparison) -> str:

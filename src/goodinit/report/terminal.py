@@ -134,8 +134,7 @@ def _finding(placed: PlacedFinding, width: int) -> Iterator[Text]:
     finding = placed.finding
     whose = f", {placed.whose}" if placed.whose else ""
     yield Text.assemble(
-        (f"{finding.code} {finding.severity}", STYLES[finding.severity]),
-        printable(f"{whose}: {finding.where}"),
+        (finding.severity, STYLES[finding.severity]), printable(f"{whose}: {finding.where}")
     )
-    for words in (f"{finding.cause}.", f"Remedy: {finding.remedy}"):
+    for words in (f"{finding.cause}.", f"Remedy: {finding.remedy} [{finding.code}]"):
         yield Text(textwrap.indent(textwrap.fill(printable(words), width - 4), "    "))

@@ -15,7 +15,7 @@ from torch import nn
 
 from goodinit._common.late import late
 from goodinit._common.result import Result
-from goodinit._common.text import html_table, number, table
+from goodinit._common.text import number
 from goodinit.applying.apply import apply_
 from goodinit.errors import ModelError, SignalError
 from goodinit.findings import SEVERITIES, Finding
@@ -111,16 +111,15 @@ class Comparison(Result[ComparisonRow]):
         """
         late("goodinit.report.image:write_image")(self, path)
 
-    def __str__(self) -> str:
-        head, *lines = summary(self)
-        return "\n".join(table(head, lines, right={1, 2, 3, 4, 5}))
+    def to_text(self, *, full: bool = False) -> str:
+        """Return the verdict and a line for each recipe; ``full`` adds the findings."""
+        return late("goodinit.report.signal_text:comparison_text")(self, full=full)
 
     def __repr__(self) -> str:
         return f"<Comparison: {len(self)} recipes, {len(self.findings)} findings>"
 
     def _repr_html_(self) -> str:
-        head, *lines = summary(self)
-        return html_table(head, lines)
+        return late("goodinit.report.notebook:comparison_html")(self)
 
 
 def compare(

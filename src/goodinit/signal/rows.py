@@ -9,19 +9,14 @@ from os import PathLike
 
 from goodinit._common.late import late
 from goodinit._common.result import Result
-from goodinit._common.text import html_table, number, table, trimmed, wrap
 from goodinit.findings import Finding
 from goodinit.plans.plan import Plan
 from goodinit.signal.moments import Moments
 
 __all__ = ["Gradient", "Signal", "SignalRow"]
 
-HEAD = ("call", "function", "shape", "mean", "second", "samples", "positions", "gradient")
-NAME_WIDTH, FUNCTION_WIDTH = 20, 12  # with them a line of 8 columns fits 100 characters
-MOVES_VALUES = ("view", "cast")  # kinds of calls that a text leaves out: nothing is computed
 
-
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class SignalRow:
     """One call of a torch function that depends on the inputs.
 
@@ -58,6 +53,11 @@ class SignalRow:
     takes: tuple[int, ...] = ()
     params: tuple[str, ...] = ()
     spread: float = 0.0
+
+    def __repr__(self) -> str:
+        shape = "x".join(map(str, self.shape)) or "()"
+        back = "" if self.backward is None else f", gradient's {self.backward.second:.3g}"
+        return f"<SignalRow {self.key!r}: {shape}, second moment {self.forward.second:.3g}{back}>"
 
     @property
     def error(self) -> float:
@@ -142,34 +142,17 @@ class Signal(Result[SignalRow]):
             late("goodinit.report.curves:as_comparison")(self), path
         )
 
-    def __str__(self) -> str:
-        texts = [*(map(str, self.findings) if self.findings else ["No findings."]), *self.notes]
-        lines = table(HEAD, self._cells(), right={3, 4, 5, 6, 7})
-        return "\n".join([*lines, "", *(line for text in texts for line in wrap(text))])
+    def to_text(self, *, full: bool = False) -> str:
+        """Return the verdict, the calls that matter and the findings; ``full``: all calls."""
+        comparison = late("goodinit.report.curves:as_comparison")(self)
+        return late("goodinit.report.signal_text:signal_text")(comparison, full=full)
 
     def __repr__(self) -> str:
         return f"<Signal: {len(self)} rows, {len(self.findings)} findings>"
 
     def _repr_html_(self) -> str:
-        texts = [*map(str, self.findings), *self.notes]
-        return html_table(HEAD, self._cells()) + html_table(("findings",), [(x,) for x in texts])
+        comparison = late("goodinit.report.curves:as_comparison")(self)
+        return late("goodinit.report.notebook:signal_html")(comparison)
 
     def _names(self, row: SignalRow) -> Iterable[str]:
         return row.key, row.name
-
-    def _cells(self) -> list[tuple[str, ...]]:
-        return [_cells(row) for row in self.rows if row.kind not in MOVES_VALUES]
-
-
-def _cells(row: SignalRow) -> tuple[str, ...]:
-    f, b = row.forward, row.backward
-    return (
-        trimmed(row.name or "(model)", NAME_WIDTH),
-        trimmed(row.function, FUNCTION_WIDTH),
-        "x".join(map(str, row.shape)),
-        number(f.mean),
-        number(f.second),
-        number(f.across_samples),
-        number(f.across_positions),
-        number(None if b is None else b.second),
-    )

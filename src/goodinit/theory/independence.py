@@ -126,7 +126,8 @@ class Independence(Result[IndependenceRow]):
         """The same as ``holds``."""
         return self.holds
 
-    def __str__(self) -> str:
+    def to_text(self, *, full: bool = False) -> str:  # noqa: ARG002 - one line per layer
+        """Return the verdict and a line for each layer."""
         lines = [line for text in self._texts() for line in wrap(text)]
         return "\n".join([*lines, *table(HEAD, self._cells(), right={1, 2, 3})])
 

@@ -1,0 +1,51 @@
+"""Signals and comparisons in a notebook: HTML that needs no script and no style sheet."""
+
+from __future__ import annotations
+
+from html import escape
+
+from goodinit._common.plain_words import plain_words
+from goodinit._common.text import folded_html, html_table
+from goodinit.report.curves import shown_rows
+from goodinit.report.placed_findings import notes, verdict
+from goodinit.report.signal_text import CALLS, SUMMARY_WORDS, call_cells, chosen_calls
+from goodinit.signal.compare import Comparison, summary
+
+__all__ = ["comparison_html", "signal_html"]
+
+COLORS = {True: "#00734f", False: "#c1272d"}  # of the verdict: no finding, findings
+
+
+def signal_html(comparison: Comparison) -> str:
+    """Return the verdict, the calls that matter, findings and, folded away, all calls."""
+    rows, chosen = shown_rows(comparison), chosen_calls(comparison)
+    words = plain_words("second moment, cosine, gradient")
+    parts = [_verdict(comparison)]
+    if chosen:
+        parts.append(html_table(CALLS, call_cells(chosen)))
+    parts += [_paragraph(str(finding)) for finding in comparison.findings]
+    parts += [_paragraph(text) for text in (*notes(comparison), *words)]
+    if len(chosen) < len(rows):
+        parts.append(folded_html(f"All {len(rows)} calls", html_table(CALLS, call_cells(rows))))
+    return "".join(parts)
+
+
+def comparison_html(comparison: Comparison) -> str:
+    """Return the verdict, a line for each recipe and, folded away, the findings."""
+    head, *lines = summary(comparison)
+    words = [SUMMARY_WORDS, *plain_words(SUMMARY_WORDS, "second moment")]
+    parts = [_verdict(comparison), html_table(head, lines)]
+    parts += [_paragraph(text) for text in (*notes(comparison), *words)]
+    if comparison.findings:
+        listed = "".join(_paragraph(str(finding)) for finding in comparison.findings)
+        parts.append(folded_html(f"{len(comparison.findings)} findings", listed))
+    return "".join(parts)
+
+
+def _verdict(comparison: Comparison) -> str:
+    color = COLORS[comparison.ok]
+    return f'<p style="color:{color}"><b>{escape(verdict(comparison))}</b></p>'
+
+
+def _paragraph(text: str) -> str:
+    return f"<p>{escape(text)}</p>"

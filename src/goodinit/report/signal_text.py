@@ -1,0 +1,94 @@
+"""Signals and comparisons as plain text: the verdict, the calls that matter, findings, words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from goodinit._common.plain_words import plain_words
+from goodinit._common.text import count, finding_lines, number, table, trimmed, wrap
+from goodinit.report.curves import all_signals, evenly_chosen, line_over_depth, shown_rows
+from goodinit.report.placed_findings import notes, placed_findings, verdict
+from goodinit.signal.compare import Comparison, summary
+from goodinit.signal.rows import SignalRow
+
+__all__ = ["CALLS", "SUMMARY_WORDS", "call_cells", "chosen_calls", "comparison_text", "signal_text"]
+
+CALLS = ("call", "function", "shape", "mean", "second moment", "cosine", "positions", "gradient")
+NAME, FUNCTION = 24, 12  # characters of these cells
+ROWS = 12  # of the table: it, the findings and the verdict fit a screen
+FULL = "signal.to_text(full=True) shows all"
+SUMMARY_WORDS = (
+    "last layer: its second moment, median and range over seeds; samples: cosine of two samples "
+    "there; gradient: squared norm at the first layer / at the last: 1 where it survives"
+)
+
+
+def signal_text(comparison: Comparison, *, full: bool = False) -> str:
+    """Return the text of a single signal; ``full`` shows all calls and all findings."""
+    (signal,) = all_signals(comparison)
+    rows = shown_rows(comparison)
+    chosen = rows if full else chosen_calls(comparison)
+    out = [*wrap(verdict(comparison)), ""]
+    if rows:
+        out += _table(chosen, full)
+    if len(chosen) < len(rows):
+        out += wrap(f"{len(chosen)} of {count(len(rows), 'call')}: {FULL}")
+    if signal.findings:
+        out += ["", *finding_lines(signal.findings, FULL, full=full)]
+    for note in signal.notes:
+        out += ["", *wrap(f"note: {note}")]
+    out += ["", *(line for word in plain_words("\n".join(out)) for line in wrap(word))]
+    return "\n".join(out).rstrip()
+
+
+def chosen_calls(comparison: Comparison) -> list[SignalRow]:
+    """Return the calls along the depth and those that findings name, a selection if many."""
+    rows = shown_rows(comparison)
+    number_of = {row.key: n for n, row in enumerate(rows)}
+    placed = [number_of[k] for p in placed_findings(comparison) for k in p.keys if k in number_of]
+    line = evenly_chosen(line_over_depth(comparison).at, ROWS)
+    return [rows[n] for n in sorted({*line, *evenly_chosen(sorted({*placed}), ROWS // 2)})]
+
+
+def call_cells(rows: Sequence[SignalRow]) -> list[tuple[str, ...]]:
+    """Return the cells of calls under ``CALLS``."""
+    return [
+        (
+            trimmed(row.name or "(model)", NAME),
+            trimmed(row.function, FUNCTION),
+            "x".join(map(str, row.shape)),
+            number(row.forward.mean),
+            number(row.forward.second),
+            number(row.forward.across_samples),
+            number(row.forward.across_positions),
+            number(None if row.backward is None else row.backward.second),
+        )
+        for row in rows
+    ]
+
+
+def _table(rows: Sequence[SignalRow], full: bool) -> list[str]:
+    """Return the table without columns that are empty, and without the mean but with ``full``."""
+    cells = call_cells(rows)
+    kept = [at for at in range(len(CALLS)) if any(line[at] for line in cells)]
+    kept = [at for at in kept if full or CALLS[at] != "mean"]
+    lines = [tuple(line[at] for at in kept) for line in cells]
+    right = {n for n, at in enumerate(kept) if at > 2}
+    return table([CALLS[at] for at in kept], lines, right)
+
+
+def comparison_text(comparison: Comparison, *, full: bool = False) -> str:
+    """Return the verdict and a line for each recipe; ``full`` adds the findings."""
+    head, *lines = summary(comparison)
+    kept = [n for n in range(len(head)) if any(line[n] for line in lines)]
+    body = [tuple(line[n] for n in kept) for line in lines]
+    right = {n for n, at in enumerate(kept) if 0 < at < len(head) - 1}
+    out = [*wrap(verdict(comparison)), ""]
+    out += table([head[n] for n in kept], body, right)
+    if full and comparison.findings:
+        out += ["", *finding_lines(comparison.findings, "", full=True)]
+    for note in notes(comparison):
+        out += ["", *wrap(f"note: {note}")]
+    out += ["", *wrap(SUMMARY_WORDS)]
+    out += [line for word in plain_words(SUMMARY_WORDS, "second moment") for line in wrap(word)]
+    return "\n".join(out)
