@@ -1,6 +1,7 @@
 """The exceptions, as a tree.
 
     GoodinitError
+    ├── CallError               a call has arguments that are unknown or missing; also a TypeError
     ├── StreamError             the parameters of a distribution are invalid: a NaN std
     ├── SchemeError             a scheme's number, name or target is invalid
     │   └── FanError            a scheme needs fans, and the tensor has none
@@ -36,6 +37,7 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 
 __all__ = [
+    "CallError",
     "CheckpointError",
     "DtypeError",
     "EmptyParameterError",
@@ -78,6 +80,10 @@ class GoodinitError(Exception):
     ...     print(type(error).__name__)
     UnknownRecipeError
     """
+
+
+class CallError(GoodinitError, TypeError):
+    """A function or scheme was called with arguments that are unknown or missing."""
 
 
 class StreamError(GoodinitError, ValueError):

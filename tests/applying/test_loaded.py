@@ -267,7 +267,7 @@ def test_buffers_parametrizations_dtypes_and_prefixes() -> None:
         ({"weight": torch.ones(3, 4, 1)}, RecipeError, "can't have grown from that shape"),
         ({"weight": torch.ones(3, 4, device="meta")}, CheckpointError, "on meta"),
         ("nowhere.safetensors", CheckpointError, r"can't be read: No such file"),
-        (Path("nowhere.pt"), CheckpointError, r"torch.load\(path, weights_only=True\)"),
+        (Path("nowhere.pt"), CheckpointError, r"can't be read: No such file"),
     ],
 )
 def test_what_is_no_checkpoint_is_refused_before_anything_is_written(given, error, says) -> None:

@@ -23,9 +23,9 @@ cuts = st.one_of(
 )
 
 plain = st.one_of(
-    st.builds(s.Normal, positive, st.floats(-1, 1)),
+    st.builds(s.Normal, positive, mean=st.floats(-1, 1)),
     st.builds(s.Uniform, st.floats(-10, 0), st.floats(0.1, 10)),
-    st.builds(s.TruncatedNormal, positive, st.just(0.5), cuts, st.booleans()),
+    st.builds(s.TruncatedNormal, positive, mean=st.just(0.5), cut=cuts, corrected=st.booleans()),
     st.builds(s.Constant, numbers),
     st.just(s.Zeros()),
     st.just(s.Ones()),

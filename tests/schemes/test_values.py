@@ -21,9 +21,9 @@ from goodinit.schemes import Layout, Site
 LINEAR = Layout((0,), (1,))
 SITE = Site.of((20, 30), LINEAR)
 DRAWN = [
-    s.Normal(0.5, 0.1),
+    s.Normal(0.5, mean=0.1),
     s.Uniform(-1, 2),
-    s.TruncatedNormal(0.5, 0.1, (-1, 2), corrected=True),
+    s.TruncatedNormal(0.5, mean=0.1, cut=(-1, 2), corrected=True),
     s.VarianceScaling(2.0, "fan_avg", "truncated"),
     s.XavierUniform(2.0),
     s.XavierNormal(),
@@ -81,7 +81,7 @@ def test_truncated_moments_against_scipy(low: float, width: float) -> None:
 
 
 def test_a_std_of_0_is_the_mean(fill) -> None:
-    for scheme in (s.Normal(0, 0.25), s.TruncatedNormal(0, 0.25, corrected=True)):
+    for scheme in (s.Normal(0, mean=0.25), s.TruncatedNormal(0, mean=0.25, corrected=True)):
         assert (fill(scheme, (3, 4)) == 0.25).all()
     for distribution in ("normal", "uniform", "truncated"):
         scheme = s.VarianceScaling(0.0, "fan_in", distribution)
@@ -102,7 +102,7 @@ def test_times_multiplies_the_values(scheme: s.Scheme, fill) -> None:
 
 
 def test_times_is_closed() -> None:
-    assert s.Normal(1.0, 2.0).times(0.5) == s.Normal(0.5, 1.0)
+    assert s.Normal(1.0, mean=2.0).times(0.5) == s.Normal(0.5, mean=1.0)
     assert s.XavierNormal().times(3) == s.XavierNormal(3.0)
     assert s.HeNormal().times(3) == s.VarianceScaling(18.0)
     assert s.LeCunUniform().times(2) == s.VarianceScaling(4.0, "fan_in", "uniform")
@@ -185,11 +185,11 @@ NUMBERS = [math.nan, math.inf, -math.inf, True, "1", None, [1.0], 1j, 10**400]
 def test_numbers_are_checked(bad: object) -> None:
     for make in [
         lambda: s.Normal(bad),
-        lambda: s.Normal(1.0, bad),
+        lambda: s.Normal(1.0, mean=bad),
         lambda: s.Uniform(bad, 1.0),
         lambda: s.Uniform(0.0, bad),
         lambda: s.TruncatedNormal(bad),
-        lambda: s.TruncatedNormal(1.0, bad),
+        lambda: s.TruncatedNormal(1.0, mean=bad),
         lambda: s.TruncatedNormal(1.0, cut=bad),
         lambda: s.TruncatedNormal(1.0, cut=(bad, 2.0)),
         lambda: s.Constant(bad),

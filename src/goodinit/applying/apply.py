@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -19,11 +20,12 @@ from goodinit.anatomy.held import recorded
 from goodinit.anatomy.names import Slot, slots
 from goodinit.anatomy.rows import Facets, Row
 from goodinit.anatomy.writable import check_module, check_writable
+from goodinit.applying.cast_findings import find_casts
 from goodinit.applying.materialize import materialize_
 from goodinit.applying.validate import check_match, check_memory, device_of, no_memory_error
 from goodinit.applying.write import write_
-from goodinit.errors import CheckpointError, PlanError, RecipeError
-from goodinit.plans.checkpoint import copy_values_, find_values, open_checkpoint, remove_values
+from goodinit.errors import CheckpointError, PlanError, RecipeError, WriteError
+from goodinit.plans.checkpoint import copy_values_, find_values, open_checkpoint
 from goodinit.plans.defaults import torch_default
 from goodinit.plans.keep import KeepLike
 from goodinit.plans.plan import Plan, collector_paused, plan_and_slots
@@ -169,10 +171,11 @@ def init_(
             raise RecipeError("inputs, keep and materialize are for modules, not for one tensor")
         return _init_tensor_(target, _tensor_recipe(recipe), seed, prefix)
     check_module(target, "init_")
-    values = open_checkpoint(keep)
-    kept = keep if values is None else values
+    checkpoint = open_checkpoint(keep)
+    kept = keep if checkpoint is None else checkpoint
     planned, found = plan_and_slots(target, recipe, inputs=inputs, keep=kept, prefix=prefix)
-    copied = find_values(found, values or {}, prefix, grown_only=True)
+    copied = find_values(found, checkpoint, prefix, grown_only=True)
+    _warn_of_misnamed(planned)
     return _apply(target, planned, _by_name(found), stream_of(seed), materialize, copied)
 
 
@@ -184,6 +187,7 @@ def load_(
     inputs: Inputs | None = None,
     seed: int | None = None,
     draw: str | Iterable[str] = (),
+    strip_prefix: str = "",
     prefix: str = "",
     materialize: str | torch.device | None = None,
 ) -> Plan:
@@ -195,11 +199,14 @@ def load_(
 
     Args:
         model: any module. On meta, with ``materialize``, no value is computed twice.
-        checkpoint: a state dict, or the path of a safetensors file.
+        checkpoint: a state dict, whose values may be arrays; or the path of a file: safetensors,
+            what ``torch.save`` wrote (with torch 2.6 or newer, read as data), the index of a
+            sharded checkpoint, or a folder with one of these.
         recipe: as for ``plan``; applied to what the checkpoint does not contain.
         inputs: as for ``plan``.
         seed: as for ``init_``.
         draw: names or globs to draw although the checkpoint contains them: ``"head.*"``.
+        strip_prefix: taken away from the checkpoint's names that begin with it: ``"module."``.
         prefix: as for ``plan``.
         materialize: as for ``init_``.
 
@@ -215,15 +222,16 @@ def load_(
         (True, ((100, 104), (0, 8)))
     """
     check_module(model, "load_")
-    values = open_checkpoint(checkpoint)
-    if not values:
+    values = open_checkpoint(checkpoint, loads=True)
+    if values is None or not values.values:
         raise CheckpointError(
-            f"load_ takes a state dict or the path of a .safetensors file that hold something, "
+            f"load_ takes a state dict or the path of a checkpoint that hold something, "
             f"got {checkpoint!r:.200}"
         )
-    values = remove_values(values, [draw] if isinstance(draw, str) else list(draw))
+    values = values.stripped(strip_prefix).without([draw] if isinstance(draw, str) else list(draw))
     planned, found = plan_and_slots(model, recipe, inputs=inputs, keep=values, prefix=prefix)
     copied = find_values(found, values, prefix, grown_only=False)
+    _warn_of_misnamed(planned)
     return _apply(model, planned, _by_name(found), stream_of(seed), materialize, copied)
 
 
@@ -253,10 +261,33 @@ def _apply(
         for name, of_skeleton in values.items():
             if any(value is not None for value in of_skeleton):
                 copy_values_(found[name], of_skeleton)
-    for name, values in (copied or {}).items():
-        copy_values_(found[name], values)
+    _copy(copied or {}, found)
+    cast = tuple(find_casts(copied or {}, found))
     written, findings = write_(plan.rows, found, stream, progress)
-    return replace(plan, rows=written, findings=plan.findings + findings, seed=stream.seed)
+    findings = (*plan.findings, *cast, *findings)
+    return replace(plan, rows=written, findings=findings, seed=stream.seed)
+
+
+def _copy(copied: Mapping[str, list[Tensor | None]], found: Mapping[str, Slot]) -> None:
+    """Write a checkpoint's values.
+
+    Raises:
+        WriteError: a value that torch can't copy, although it looked as if it could.
+    """
+    for number, (name, values) in enumerate(copied.items()):
+        try:
+            copy_values_(found[name], values)
+        except (RuntimeError, TypeError) as error:
+            written = tuple(copied)[:number]
+            message = f"{name}: {error} ({len(written)} values copied before)"
+            raise WriteError(message, written) from error
+
+
+def _warn_of_misnamed(plan: Plan) -> None:
+    """Warn of a checkpoint that fits only in part: what was trained is about to be drawn anew."""
+    for finding in plan.findings:
+        if finding.code == "GI115" and finding.severity == "error":
+            warnings.warn(str(finding), stacklevel=3)
 
 
 def _by_name(found: Iterable[Slot]) -> dict[str, Slot]:

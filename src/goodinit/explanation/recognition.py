@@ -274,7 +274,7 @@ def scheme_name(scheme: Scheme, site: Site) -> str:
 
 def _formula(scheme: Scheme) -> str:
     match scheme:
-        case Normal(std, mean):
+        case Normal(std=std, mean=mean):
             return _normal_formula(f"{mean:g}", _four_digits(std))
         case Zeros() | Ones() | Constant():
             return _four_digits(scheme.moments(Site(()))[0])

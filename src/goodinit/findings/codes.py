@@ -40,5 +40,7 @@ GI133  info     a std by the fans that torch computes from the shape; the layer 
 GI134  warning  weights whose mean isn't 0
 GI135  warning  activations whose variance map has no stable fixed point, over many layers
 GI136  warning  a plain stack of more layers than its activation allows
+GI137  warning  values that a parameter's dtype can't hold, or that are no weights (an error if
+                they become infinite)
 ====== ======== ====================================================================
 """

@@ -194,7 +194,8 @@ def truncated_interval(
     if cut is not None:
         if (low, high) != (-2.0, 2.0):
             refuse(name, "cut", cut, f"pass either cut, in sigma, or a={a} and b={b}, not both")
-        law = TruncatedNormal(std, mean, cast("Any", cut), cast("Any", corrected)).law(Site(()))
+        narrowed = {"cut": cast("Any", cut), "corrected": cast("Any", corrected)}
+        law = TruncatedNormal(std, mean=mean, **narrowed).law(Site(()))
         std, low, high = law.scale, mean + law.scale * law.low, mean + law.scale * law.high
     elif corrected:
         refuse(name, "corrected", corrected, "it needs cut, the bounds in sigma: cut=2.0")

@@ -1,100 +1,132 @@
-"""Checkpoints: state dicts and safetensors files, and the values they have for a model."""
+"""Checkpoints: values by name, from a state dict or a file, and those they have for a model."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping
-from typing import cast
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+from typing import Any, cast
 
 import torch
 from torch import Tensor
 
 from goodinit.anatomy.names import Slot
 from goodinit.errors import CheckpointError, nearest
+from goodinit.plans.checkpoint_files import INDEX, SAFE, read_file
 from goodinit.recipes.rule import glob_matches
 
-__all__ = ["copy_values_", "find_values", "open_checkpoint", "remove_values"]
-
-SUFFIX = ".safetensors"
+__all__ = ["Checkpoint", "copy_values_", "find_values", "open_checkpoint", "tensor_of", "unfit"]
 
 
-def open_checkpoint(keep: object) -> Mapping[str, object] | None:
-    """Return a state dict, or the content of a safetensors file; None for names and globs.
+@dataclass(frozen=True)
+class Checkpoint:
+    """Values by name, whoever passed them.
 
-    A file's tensors are mapped into memory, not read.
+    Attributes:
+        values: by the names that they have there.
+        loads: whether they are copied, by ``load_``; else they are loaded already (``keep=``).
+    """
+
+    values: Mapping[str, object]
+    loads: bool = False
+
+    @property
+    def text(self) -> str:
+        """What errors call it."""
+        return "the checkpoint" if self.loads else "the state dict in keep"
+
+    def without(self, globs: Iterable[str]) -> Checkpoint:
+        """Return the checkpoint without the values that will be drawn anyway.
+
+        Raises:
+            CheckpointError: a name or glob that matches nothing in it.
+
+        Example:
+            >>> Checkpoint({"body.weight": 1, "head.weight": 2}).without(["head.*"]).values
+            {'body.weight': 1}
+        """
+        left = dict(self.values)
+        for glob in globs:
+            found = [key for key in self.values if glob_matches(glob, key)]
+            if not found:
+                near = nearest(glob, self.values)
+                below = [key for key in self.values if glob_matches(f"{glob}.*", key)]
+                near = f" Did you mean '{glob}.*'?" if below else near
+                raise CheckpointError(f"draw={glob!r} matches nothing in the checkpoint.{near}")
+            for key in found:
+                left.pop(key, None)
+        return replace(self, values=left)
+
+    def stripped(self, prefix: str) -> Checkpoint:
+        """Return the checkpoint with a leading part of its dotted names taken away.
+
+        Raises:
+            CheckpointError: no name begins with it, or two names become one.
+
+        Example:
+            >>> Checkpoint({"model.fc.weight": 1, "step": 2}).stripped("model.").values
+            {'fc.weight': 1, 'step': 2}
+        """
+        if not prefix:
+            return self
+        dotted = prefix.rstrip(".") + "."
+        stripped = {key: key.removeprefix(dotted) for key in self.values}
+        if all(key == name for key, name in stripped.items()):
+            first = next(iter(self.values))
+            raise CheckpointError(
+                f"strip_prefix={prefix!r}: no name in the checkpoint begins with {dotted!r}; the "
+                f"first is {first!r}"
+            )
+        twice = [name for key, name in stripped.items() if key != name and name in self.values]
+        if twice:
+            raise CheckpointError(
+                f"strip_prefix={prefix!r}: the checkpoint has {twice[0]!r} with and without it"
+            )
+        return replace(self, values={stripped[key]: v for key, v in self.values.items()})
+
+
+def open_checkpoint(source: object, *, loads: bool = False) -> Checkpoint | None:
+    """Return the checkpoint that a state dict or a path means; None for names and globs.
+
+    A text that isn't loaded is a path if it says so by its ending or if there is such a file.
 
     Raises:
-        CheckpointError: the file can't be read, is cut short, or isn't of that format.
+        CheckpointError: the file can't be read, is cut short, or isn't of a known format.
 
     Example:
-        >>> open_checkpoint({"weight": torch.ones(2)}), open_checkpoint("*.bias")
+        >>> open_checkpoint({"weight": torch.ones(2)}).values, open_checkpoint("*.bias")
         ({'weight': tensor([1., 1.])}, None)
     """
-    if isinstance(keep, Mapping):
-        return cast("Mapping[str, object]", keep)
-    if isinstance(keep, os.PathLike) or (isinstance(keep, str) and keep.endswith(SUFFIX)):
-        return _read(os.fspath(cast("str | os.PathLike[str]", keep)))
-    return None
-
-
-def _read(path: str) -> Mapping[str, object]:
-    if not path.endswith(SUFFIX):
-        raise CheckpointError(
-            f"{path}: only .safetensors files can be read. Load it yourself, "
-            f"torch.load(path, weights_only=True), and pass the state dict"
-        )
-    try:
-        from safetensors import SafetensorError
-        from safetensors import torch as files
-    except ImportError as error:
-        message = f"reading {path} needs safetensors: pip install safetensors"
-        raise CheckpointError(message) from error
-    try:
-        load: Callable[[str], Mapping[str, object]] = files.load_file  # pyright: ignore[reportUnknownVariableType]
-        return load(path)
-    except OSError as error:
-        reason = error.strerror or error
-        raise CheckpointError(f"{path} can't be read: {reason}. Check the path") from error
-    except SafetensorError as error:
-        raise CheckpointError(f"{path} is cut short or no safetensors file: {error}") from error
-
-
-def remove_values(values: Mapping[str, object], globs: list[str]) -> Mapping[str, object]:
-    """Return a checkpoint without the values that will be drawn anyway.
-
-    Raises:
-        CheckpointError: a name or glob that matches nothing in it.
-
-    Example:
-        >>> remove_values({"body.weight": 1, "head.weight": 2}, ["head.*"])
-        {'body.weight': 1}
-    """
-    left = dict(values)
-    for glob in globs:
-        found = [key for key in values if glob_matches(glob, key)]
-        if not found:
-            near = nearest(glob, values)
-            raise CheckpointError(f"draw={glob!r} matches nothing in the checkpoint.{near}")
-        for key in found:
-            left.pop(key, None)
-    return left
+    if isinstance(source, Checkpoint):
+        return source
+    if isinstance(source, Mapping):
+        return Checkpoint(cast("Mapping[str, object]", source), loads)
+    is_path = isinstance(source, os.PathLike)
+    if isinstance(source, str):
+        is_path = loads or source.endswith((SAFE, INDEX)) or Path(source).is_file()
+    if not is_path:
+        return None
+    return Checkpoint(read_file(os.fspath(cast("str | os.PathLike[str]", source))), loads)
 
 
 def find_values(
-    found: Iterable[Slot], values: Mapping[str, object], prefix: str, *, grown_only: bool
+    found: Iterable[Slot], checkpoint: Checkpoint | None, prefix: str, *, grown_only: bool
 ) -> dict[str, list[Tensor | None]]:
     """Return a checkpoint's values by logical name, one for each tensor that stores it.
 
-    Values that aren't tensors count as absent. The checkpoint's names may omit the prefix.
-    ``grown_only`` leaves out parameters that have the same shape in the checkpoint.
+    The checkpoint's names may omit the prefix. ``grown_only`` leaves out parameters that have the
+    same shape in the checkpoint.
 
     Raises:
-        CheckpointError: a value of a shape that doesn't fit, or two for one tied parameter.
+        CheckpointError: a value that can't be copied, or two for one tied parameter.
     """
     copied: dict[str, list[Tensor | None]] = {}
-    for slot in found if values else ():
+    for slot in found if checkpoint is not None and checkpoint.values else ():
+        assert checkpoint is not None
         names = [(name,) for name in slot.stored] or [(slot.name, *slot.tied)]
-        sources = [_source(aliases, values, prefix) for aliases in names]
+        sources = [_source(aliases, checkpoint, prefix) for aliases in names]
         for number, (tensor, source) in enumerate(zip(slot.tensors, sources, strict=True)):
             if source is None or (grown_only and source.shape == tensor.shape):
                 sources[number] = None
@@ -118,14 +150,46 @@ def copy_values_(slot: Slot, sources: list[Tensor | None]) -> None:
             tensor[box].copy_(source)
 
 
-def _source(aliases: tuple[str, ...], values: Mapping[str, object], prefix: str) -> Tensor | None:
+def tensor_of(name: str, value: object) -> Tensor:
+    """Return a value of a checkpoint as a dense tensor: arrays and numbers are converted.
+
+    Raises:
+        CheckpointError: None, a text, or anything else that isn't an array of numbers.
+
+    Example:
+        >>> tensor_of("fc.bias", [1.0, 2.0])
+        tensor([1., 2.])
+        >>> tensor_of("fc.bias", None)
+        Traceback (most recent call last):
+        goodinit.errors.CheckpointError: fc.bias is NoneType in the checkpoint, ...
+    """
+    if isinstance(value, Tensor):
+        return value
+    try:
+        if isinstance(value, (list, tuple, int, float)) and not isinstance(value, bool):
+            return torch.tensor(cast("Any", value), dtype=torch.get_default_dtype(), device="cpu")
+        locked = not getattr(getattr(value, "flags", None), "writeable", True)
+        array: Any = cast("Any", value).copy() if locked else value
+        if not hasattr(array, "shape"):
+            raise TypeError(f"a {type(value).__name__} is no array")
+        return torch.as_tensor(array, device="cpu")
+    except Exception as error:
+        raise CheckpointError(
+            f"{name} is {type(value).__name__} in the checkpoint, and no tensor: convert it, or "
+            f"take it out; draw={name!r} draws the parameter instead"
+        ) from error
+
+
+def _source(aliases: tuple[str, ...], checkpoint: Checkpoint, prefix: str) -> Tensor | None:
     """Return the value that a checkpoint has for a parameter, under any of its names."""
     sources: dict[str, Tensor] = {}
     for alias in aliases:
         for key in (alias, alias.removeprefix(f"{prefix}.")):
-            value = values.get(key)
-            if isinstance(value, Tensor):
-                sources[key] = value
+            if key not in checkpoint.values:
+                continue
+            value = checkpoint.values[key]
+            if checkpoint.loads or hasattr(value, "shape"):
+                sources[key] = tensor_of(key, value)
     if not sources:
         return None
     (first, source), *others = sources.items()
@@ -141,11 +205,43 @@ def _source(aliases: tuple[str, ...], values: Mapping[str, object], prefix: str)
 def _check(slot: Slot, number: int, source: Tensor) -> None:
     """Raise if a value can't be copied; planning checks how a plain one has grown."""
     name = slot.stored[number] if slot.stored else slot.name
+    tensor = slot.tensors[number]
     if source.is_meta:
         raise CheckpointError(f"{name} has no values in the checkpoint, it is on meta: load it")
-    old, now = tuple(source.shape), tuple(slot.tensors[number].shape)
+    fix = unfit(source, tensor.dtype)
+    if fix:
+        raise CheckpointError(f"{name} is {fix}")
+    old, now = tuple(source.shape), tuple(tensor.shape)
     if slot.stored and old != now:
         raise CheckpointError(
             f"{name} has shape {now}, but {old} in the checkpoint, and a parametrized weight "
             f"can't grow: take it out of the state dict"
         )
+
+
+def unfit(source: Tensor, dtype: torch.dtype) -> str:
+    """Return why a value can't be copied to a plain tensor of a dtype, and what to do, or "".
+
+    >>> unfit(torch.eye(2).to_sparse(), torch.float32)
+    'sparse or nested in the checkpoint: pass value.to_dense(), or pad it'
+    """
+    if type(source).__name__ in ("DTensor", "FakeTensor"):
+        return f"a {type(source).__name__} in the checkpoint: pass the full tensor"
+    if source.is_quantized:
+        return "quantized in the checkpoint: pass value.dequantize()"
+    if source.is_nested or source.layout is not torch.strided:
+        return "sparse or nested in the checkpoint: pass value.to_dense(), or pad it"
+    if source.is_complex() and not dtype.is_complex:
+        return f"{source.dtype} in the checkpoint and {dtype} here: pass value.real, if it is real"
+    if not _can_cast(source.dtype, dtype):
+        return f"{source.dtype} in the checkpoint, which torch can't cast to {dtype}: unpack it"
+    return ""
+
+
+@cache
+def _can_cast(source: torch.dtype, to: torch.dtype) -> bool:
+    try:
+        torch.empty(1, dtype=to, device="cpu").copy_(torch.empty(1, dtype=source, device="cpu"))
+    except (RuntimeError, NotImplementedError, TypeError):
+        return False
+    return True

@@ -7,13 +7,15 @@ from dataclasses import dataclass, field, replace
 from os import PathLike
 from typing import cast
 
+import torch
 from torch import Tensor
 
 from goodinit._common.text import several
 from goodinit.anatomy.names import join
 from goodinit.anatomy.rows import Box, Row
 from goodinit.errors import RecipeError, nearest
-from goodinit.plans.checkpoint import open_checkpoint
+from goodinit.plans.checkpoint import Checkpoint, open_checkpoint, tensor_of, unfit
+from goodinit.plans.checkpoint_names import misnamed
 from goodinit.plans.rows import PlanBlock
 from goodinit.recipes.rule import glob_matches
 from goodinit.schemes import AddNoise, Keep
@@ -21,7 +23,7 @@ from goodinit.schemes import AddNoise, Keep
 __all__ = ["Growth", "KeepLike", "KeptRows", "find_kept_rows", "grow_blocks"]
 
 KeepLike = str | PathLike[str] | Iterable[str] | Mapping[str, object]
-"""Names or globs; or a state dict, or the path of a safetensors file."""
+"""Names or globs; or a state dict, or the path of a checkpoint."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,30 +50,35 @@ class KeptRows:
         names: logical names of rows that are kept whole.
         grown: rows that are kept in part, by logical name.
         extra: keys of a state dict that the model doesn't have.
+        source: what the state dict is called, "the checkpoint".
+        misnamed: what is wrong with its other names, and the fix; empty if nothing is.
     """
 
     names: frozenset[str] = frozenset()
     grown: Mapping[str, Growth] = field(default_factory=dict[str, Growth])
     extra: tuple[str, ...] = ()
+    source: str = ""
+    misnamed: tuple[str, str] = ("", "")
 
 
-def find_kept_rows(keep: KeepLike, rows: tuple[Row, ...], prefix: str) -> KeptRows:
+def find_kept_rows(keep: KeepLike | Checkpoint, rows: tuple[Row, ...], prefix: str) -> KeptRows:
     """Return which rows ``keep`` means.
 
     A name or glob that matches nothing is an error. A state dict may hold more than the model (a
     checkpoint of a larger one), but at least one of its parameters.
     """
-    if not isinstance(keep, (Iterable, PathLike)):  # pyright: ignore[reportUnnecessaryIsInstance]
+    if not isinstance(keep, (Iterable, PathLike, Checkpoint)):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise RecipeError(f"keep takes names, globs or a state dict, got {keep!r}")
-    values = open_checkpoint(keep)
-    asked = [keep] if isinstance(keep, str) else list(cast("Iterable[str]", values or keep))
+    checkpoint = open_checkpoint(keep)
+    given = keep if checkpoint is None else checkpoint.values
+    asked = [given] if isinstance(given, str) else list(cast("Iterable[str]", given))
     for name in asked:
         if not isinstance(name, str):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise RecipeError(f"keep takes names, globs or a state dict, got {name!r}")
     if not asked:
         return KeptRows()
-    if values is not None:
-        return _find_in_state_dict(values, rows, prefix)
+    if checkpoint is not None:
+        return _find_in_checkpoint(checkpoint, rows, prefix)
     names: set[str] = set()
     known = [(name, row) for row in rows for name in _names_of(row)]
     for glob in asked:
@@ -83,10 +90,9 @@ def find_kept_rows(keep: KeepLike, rows: tuple[Row, ...], prefix: str) -> KeptRo
     return KeptRows(frozenset(names))
 
 
-def _find_in_state_dict(
-    values: Mapping[str, object], rows: tuple[Row, ...], prefix: str
-) -> KeptRows:
-    """Return which rows a state dict has; its keys may have the prefix or not."""
+def _find_in_checkpoint(checkpoint: Checkpoint, rows: tuple[Row, ...], prefix: str) -> KeptRows:
+    """Return which rows a checkpoint has; its keys may have the prefix or not."""
+    values = checkpoint.values
     given = {join(prefix, key): key for key in values} | {key: key for key in values}
     names: set[str] = set()
     grown: dict[str, Growth] = {}
@@ -98,30 +104,34 @@ def _find_in_state_dict(
         missing = sorted(set(row.stored) - given.keys())
         if 0 < len(missing) < len(row.stored):
             raise RecipeError(
-                f"{row.name} is only partly in the state dict: {missing[0]} is missing. Include "
+                f"{row.name} is only partly in {checkpoint.text}: {missing[0]} is missing. Include "
                 f"both, or leave both out"
             )
-        growth = _growth(row, [values[given[name]] for name in here])
+        growth = _growth(row, [given[name] for name in here], checkpoint)
         if growth is None:
             names.add(row.name)
         else:
             grown[row.name] = growth
         used.update(given[name] for name in here)
-    if not used:
-        known = [name for row in rows for name in _names_of(row)]
-        first = next(iter(values))
-        raise RecipeError(
-            f"the state dict in keep has no parameter of this model; its first key is "
-            f"{first!r}.{nearest(first, known)} Check the prefix of its keys"
-        )
-    return KeptRows(frozenset(names), grown, tuple(key for key in values if key not in used))
+    left = {key: value for key, value in values.items() if key not in used}
+    missing = {
+        name.removeprefix(f"{prefix}."): row.shape
+        for row in rows
+        if not row.buffer and not any(name in given for name in _names_of(row))
+        for name in (row.name, *row.tied)
+    }
+    wrong = misnamed(checkpoint, left, missing)
+    return KeptRows(frozenset(names), grown, tuple(left), checkpoint.text, wrong)
 
 
-def _growth(row: Row, values: list[object]) -> Growth | None:
-    """Return how a row has grown from what a state dict holds under its names, or None."""
-    for value in values if not row.stored else []:  # stored tensors have other shapes
+def _growth(row: Row, keys: list[str], checkpoint: Checkpoint) -> Growth | None:
+    """Return how a row has grown from what a checkpoint holds under its names, or None."""
+    for key in keys if not row.stored else []:  # stored tensors have other shapes
+        value = checkpoint.values[key]
+        if checkpoint.loads:
+            value = tensor_of(key, value)
         shape = getattr(value, "shape", None)
-        grown = None if shape is None else _find_growth(row, tuple(shape))
+        grown = None if shape is None else _find_growth(row, tuple(shape), checkpoint)
         if grown is not None:
             return replace(grown, std=_std_of(value))
     return None
@@ -130,6 +140,8 @@ def _growth(row: Row, values: list[object]) -> Growth | None:
 def _std_of(value: object) -> float | None:
     if not isinstance(value, Tensor) or value.is_meta or not value.is_floating_point():
         return None
+    if unfit(value, torch.float32):  # refused when it is to be copied
+        return None
     return value.float().std(correction=0).item() if value.numel() else None
 
 
@@ -137,7 +149,7 @@ def _names_of(row: Row) -> tuple[str, ...]:
     return (row.name, *row.tied, *row.stored)
 
 
-def _find_growth(row: Row, old: tuple[int, ...]) -> Growth | None:
+def _find_growth(row: Row, old: tuple[int, ...], checkpoint: Checkpoint) -> Growth | None:
     """Return how a row has grown from an older shape; None if it has that shape.
 
     Raises:
@@ -150,9 +162,9 @@ def _find_growth(row: Row, old: tuple[int, ...]) -> Growth | None:
     same = 0 < len(old) == len(row.shape)
     if not same or any(not 0 < n <= m for n, m in zip(old, row.shape, strict=True)):
         raise RecipeError(
-            f"{row.name} has shape {row.shape}, but {old} in the state dict of keep: it can't "
-            f"have been loaded, and it can't have grown from that shape. To draw it, leave it "
-            f"out of the state dict: gi.load_(..., draw={row.name!r})"
+            f"{row.name} has shape {row.shape}, but {old} in {checkpoint.text}: it can't "
+            f"{'be' if checkpoint.loads else 'have been'} loaded, and it can't have grown from "
+            f"that shape. To draw it, leave it out: gi.load_(..., draw={row.name!r})"
         )
     _check_packed(row, old)
     return Growth(old, copies=False)

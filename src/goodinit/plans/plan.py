@@ -26,6 +26,7 @@ from goodinit.anatomy.writable import check_module
 from goodinit.errors import PlanFileError, RecipeError, SchemeError
 from goodinit.findings import Finding
 from goodinit.plans import json_file
+from goodinit.plans.checkpoint import Checkpoint
 from goodinit.plans.keep import KeepLike, find_kept_rows
 from goodinit.plans.plan_findings import find_in_plan
 from goodinit.plans.plan_table import plan_html, plan_text
@@ -172,8 +173,8 @@ def plan(
         inputs: a tensor, a tuple of positional arguments or a dict of keyword arguments. If given,
             the model is run once, and the data flow determines kinds, fans, activations and
             residual ends. If None, module types do.
-        keep: names, globs, a state dict or the path of a safetensors file: parameters that are
-            already loaded and must not be written. If a parameter is larger than its value in the
+        keep: names, globs, a state dict or the path of a checkpoint: parameters that are already
+            loaded and must not be written. If a parameter is larger than its value in the
             state dict (an embedding with new rows), the old part is kept and the rest is drawn.
         prefix: prepended to each name, if ``model`` is a part of a larger model.
 
@@ -198,7 +199,12 @@ def plan(
 
 
 def plan_and_slots(
-    model: nn.Module, recipe: RecipeLike, *, inputs: Inputs | None, keep: KeepLike, prefix: str
+    model: nn.Module,
+    recipe: RecipeLike,
+    *,
+    inputs: Inputs | None,
+    keep: KeepLike | Checkpoint,
+    prefix: str,
 ) -> tuple[Plan, tuple[Slot, ...]]:
     """Return a plan, and where its rows are in the model: a plan itself holds no tensors."""
     check_module(model, "plan")

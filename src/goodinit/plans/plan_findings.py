@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from goodinit._common.text import several
+from goodinit._common.text import count, several
 from goodinit.anatomy import Anatomy
 from goodinit.anatomy.centering import subtracted_biases
 from goodinit.anatomy.heads import head_factors, multiplies
@@ -17,6 +17,7 @@ from goodinit.findings.authors_values import (
     what_is_kept,
 )
 from goodinit.findings.biases import BIAS_SHARE, bias_dominates, bias_severity
+from goodinit.findings.casts import what_a_cast_lost
 from goodinit.findings.logits import tied_table_is_too_large
 from goodinit.findings.scales import around_zero, grew_on_another_scale, norm_lies_around_zero
 from goodinit.plans.keep import KeptRows
@@ -25,6 +26,8 @@ from goodinit.plans.rows import PlanRow
 from goodinit.recipes.deferred import ReluGain
 from goodinit.recipes.reasons import KEEPS, WHY_LEFT
 from goodinit.recipes.recipe import Recipe
+from goodinit.schemes import AddNoise, Keep
+from goodinit.schemes.dtype_range import NARROW, share_of_zeros
 from goodinit.trace.run import OURS
 
 __all__ = ["find_in_plan"]
@@ -50,6 +53,7 @@ def find_in_plan(
         *_left_alone(rows),
         *_authors_values(rows),
         *_grown_apart(rows, kept),
+        *_rounded_to_zero(rows),
     )
 
 
@@ -166,9 +170,12 @@ def _never_won(recipe: Recipe, wins: dict[int, int]) -> Iterator[Finding]:
 
 
 def _extra_keys(kept: KeptRows, rows: tuple[PlanRow, ...]) -> Iterator[Finding]:
-    if kept.extra:
+    cause, fix = kept.misnamed
+    if cause:
+        yield Finding("GI115", "error", kept.extra[0], cause, fix)
+    elif kept.extra:
         near = nearest(kept.extra[0], [row.name for row in rows])
-        cause = f"the state dict in keep has {len(kept.extra)} keys that the model doesn't"
+        cause = f"{kept.source} has {count(len(kept.extra), 'key')} that the model doesn't have"
         fix = f"check their names.{near}" if near else "none, if they belong to another part"
         yield Finding("GI115", "info", kept.extra[0], cause, fix)
 
@@ -225,3 +232,15 @@ def _grown_apart(rows: tuple[PlanRow, ...], kept: KeptRows) -> Iterator[Finding]
                     "GI118", "warning", row.name, cause, f"draw it with their std: {rule}"
                 )
                 break
+
+
+def _rounded_to_zero(rows: tuple[PlanRow, ...]) -> Iterator[Finding]:
+    """Values that are drawn, and mostly 0 in a dtype as narrow as float8."""
+    for row in rows if any(row.dtype in NARROW for row in rows) else ():
+        drawn = [b for b in row.parts() if not isinstance(b.scheme, (Keep, AddNoise))]
+        shares = [share_of_zeros(b.scheme, row.site(b), row.dtype) for b in drawn]
+        lost = what_a_cast_lost(0, max(shares, default=0.0))
+        if lost is not None:
+            cause = f"drawn with std {row.std or 0:.3g} and cast to {row.dtype}: {lost[1]}"
+            fix = "draw the model in float32 and quantize it with a scale per tensor afterwards"
+            yield Finding("GI137", lost[0], row.name, cause, fix)

@@ -28,7 +28,17 @@ from goodinit.recipes.deferred import Deferred
 from goodinit.recipes.reasons import NO_LAW
 from goodinit.recipes.recipe import Recipe
 from goodinit.recipes.rule import Rule, Selector
-from goodinit.schemes import Keep, Ones, Scaled, Scheme, Site, TorchDefault, Zeros
+from goodinit.schemes import (
+    Keep,
+    Normal,
+    Ones,
+    Scaled,
+    Scheme,
+    Site,
+    TorchDefault,
+    TruncatedNormal,
+    Zeros,
+)
 from goodinit.schemes.dtype_range import check_range
 
 __all__ = ["Matcher", "Wins", "resolve", "resolve_row", "torch_laws"]
@@ -273,10 +283,25 @@ def _numbers_for(
         if isinstance(scheme, Scaled):
             scheme = scheme.resolve(facts)
         matcher.check(scheme, site, row.dtype)
+        _refuse_equal_units(row, scheme)
     except SchemeError as error:
         at = f"{row.name} (block {block.name})" if block.name else row.name
         raise type(error)(f"{at}: {error}") from error
     return scheme, why
+
+
+def _refuse_equal_units(row: Row, scheme: Scheme) -> None:
+    """Refuse a std of 0 for a weight: it is a slip, such as torch's order (mean, std).
+
+    All units of the layer would be the same, and stay so. ``Constant`` says that it is meant.
+    """
+    if not isinstance(scheme, (Normal, TruncatedNormal)) or scheme.std > 0:
+        return
+    if row.facets.layout is not None and row.facets.part != "bias":
+        raise SchemeError(
+            f"{scheme!r} gives all units of this layer the same weights: gi.Normal(std=0.02) "
+            f"draws them, gi.Constant({scheme.mean:g}) says that this is meant"
+        )
 
 
 def _check_norm(

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import torch
 
 from goodinit.errors import SchemeError
 from goodinit.schemes.fans import Site
 from goodinit.schemes.scheme import Scheme
 from goodinit.schemes.values import Drawn
-from goodinit.streams.spec import REACH, float32_bounds
-from goodinit.streams.stream import FLOAT8
+from goodinit.streams.spec import REACH, Law, float32_bounds
+from goodinit.streams.stream import FLOAT8, Stream
 
-__all__ = ["check_range"]
+__all__ = ["check_range", "share_of_zeros"]
 
+SAMPLE = 4096  # values: a share is then known to a hundredth
 NARROW = (torch.float16, *FLOAT8)  # the others reach as far as float32
 
 
@@ -41,3 +44,21 @@ def check_range(scheme: Scheme, site: Site, dtype: torch.dtype) -> None:
             f"{scheme!r} has values up to {reach:.3g}, which are all 0 in {dtype}: pass a larger "
             "one, or keep the parameter in float32"
         )
+
+
+@lru_cache(maxsize=512)
+def share_of_zeros(scheme: Scheme, site: Site, dtype: torch.dtype) -> float:
+    """Return the share of a scheme's values that are 0 in a dtype, from a sample of them.
+
+    >>> from goodinit.schemes import Normal
+    >>> share_of_zeros(Normal(0.001), Site((4,)), torch.float8_e4m3fn) > 0.5
+    True
+    """
+    if dtype not in NARROW:
+        return 0.0
+    mean, std = scheme.moments(site)
+    if not std > 0:
+        return 0.0
+    law = scheme.law(site) if isinstance(scheme, Drawn) else Law.normal(mean, std)
+    sample = Stream(0).draw("sample", law, (SAMPLE,))
+    return (sample.to(dtype).float() == 0).double().mean().item()

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from abc import ABC, abstractmethod
+from abc import ABCMeta, abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import TYPE_CHECKING, ClassVar, Protocol, cast
 
-from goodinit.errors import SchemeError
+from goodinit._common.unfit_arguments import unfit_arguments
+from goodinit.errors import CallError, SchemeError
 from goodinit.schemes import fields
+from goodinit.schemes.corrected_call import corrected_call
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -33,8 +35,27 @@ class Draw(Protocol):
     def __call__(self, out: Tensor, law: Law, purpose: str = "") -> None: ...
 
 
+class _SchemeType(ABCMeta):
+    """Answers a wrong call, ``Normal(0, 0.02)``, with the call that works."""
+
+    if not TYPE_CHECKING:  # else all constructors would have this signature
+
+        def __call__(cls, *args: object, **kwargs: object) -> object:
+            try:
+                return super().__call__(*args, **kwargs)
+            except TypeError as error:
+                wrong = unfit_arguments(cls.__init__, (None, *args), kwargs)
+                if not wrong:
+                    raise
+                fix = corrected_call(cls, args, kwargs, cls.torch_order)
+                order = f", whose arguments torch has in the order {', '.join(cls.torch_order)}"
+                order = order if len(args) > 1 and cls.torch_order else ""
+                hint = f". Write {fix}" if fix else ""
+                raise CallError(f"{cls.__name__}: {wrong}{order}{hint}") from error
+
+
 @dataclass(frozen=True)
-class Scheme(ABC):
+class Scheme(metaclass=_SchemeType):
     """How the values of one tensor or block are drawn: frozen, comparable, serializable.
 
     Example:
@@ -42,6 +63,9 @@ class Scheme(ABC):
         >>> Normal(0.02) == Normal(std=0.02), Normal(0.02).times(2.0), Normal(0.02).to_dict()
         (True, Normal(std=0.04), {'scheme': 'Normal', 'std': 0.02, 'mean': 0.0})
     """
+
+    torch_order: ClassVar[tuple[str, ...]] = ()
+    """The fields in the order in which torch has them, where it differs."""
 
     @abstractmethod
     def moments(self, site: Site) -> tuple[float, float]:

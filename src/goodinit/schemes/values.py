@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 import math
 from abc import abstractmethod
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, cast
 
 import torch
@@ -87,8 +87,8 @@ class Normal(Drawn):
     """N(mean, std^2).
 
     Args:
-        std: standard deviation; 0 gives the mean.
-        mean: mean.
+        std: standard deviation; 0 gives the mean, which planning refuses for a weight.
+        mean: mean. By keyword only: torch and numpy have it first.
 
     Raises:
         SchemeError: a number that isn't finite, or a negative std.
@@ -98,8 +98,9 @@ class Normal(Drawn):
         (0.0, 0.02)
     """
 
+    torch_order = ("mean", "std")
     std: float
-    mean: float = 0.0
+    mean: float = field(default=0.0, kw_only=True)
 
     def __post_init__(self) -> None:
         fields.set_float(self, "std", least=0.0)
@@ -114,7 +115,7 @@ class Normal(Drawn):
 
     def times(self, factor: float) -> Scheme:
         factor = fields.as_factor(self, factor)
-        return Normal(self.std * factor, self.mean * factor) if factor else Zeros()
+        return Normal(self.std * factor, mean=self.mean * factor) if factor else Zeros()
 
 
 @dataclass(frozen=True, repr=False)
@@ -167,7 +168,8 @@ class TruncatedNormal(Drawn):
     ``corrected=True`` widens the law first.
 
     Args:
-        std: standard deviation before the cut; after it if ``corrected``.
+        std: standard deviation before the cut; after it if ``corrected``. The others are by
+            keyword only.
         mean: mean before the cut (after it as well, if the cut is symmetric).
         cut: c for [-c, c], or (low, high); in units of the standard deviation of the law that
             is cut, so a corrected law's bounds are wider.
@@ -186,10 +188,11 @@ class TruncatedNormal(Drawn):
         0.791157
     """
 
+    torch_order = ("mean", "std")
     std: float
-    mean: float = 0.0
-    cut: float | tuple[float, float] = 2.0
-    corrected: bool = False
+    mean: float = field(default=0.0, kw_only=True)
+    cut: float | tuple[float, float] = field(default=2.0, kw_only=True)
+    corrected: bool = field(default=False, kw_only=True)
 
     def __post_init__(self) -> None:
         fields.set_float(self, "std", least=0.0)

@@ -1,0 +1,154 @@
+"""Names of a checkpoint that are the model's but for a prefix, or lie one dict deeper."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import cast
+
+from goodinit._common.text import count
+from goodinit.errors import RecipeError, nearest
+from goodinit.plans.checkpoint import Checkpoint
+
+__all__ = ["extra_prefixes", "inner_checkpoints", "lacking_prefixes", "misnamed"]
+
+Shapes = Mapping[str, tuple[int, ...]]
+
+DEEPEST = 2  # dicts in dicts that are searched: {"model": {"state_dict": {...}}}
+LEAST_SHARE = 0.5  # of the names under a prefix, or of those missing: then it is no coincidence
+
+
+def misnamed(
+    checkpoint: Checkpoint, left: Mapping[str, object], missing: Shapes
+) -> tuple[str, str]:
+    """Return what is wrong with the names of a checkpoint that fits only in part, and the fix.
+
+    Args:
+        checkpoint: what was passed.
+        left: its keys that the model doesn't have, and their values.
+        missing: names and shapes of the model's parameters that it doesn't have.
+
+    Returns:
+        Two empty texts if what is left over belongs elsewhere.
+
+    Raises:
+        RecipeError: nothing fits; says what to do.
+    """
+    nothing = len(left) == len(checkpoint.values)
+    strip = extra_prefixes(left, missing)
+    add = {} if strip else lacking_prefixes(left, missing)
+    if strip or add:
+        does, prefixes = ("strip", strip) if strip else ("add", add)
+        listed = " or ".join(map(repr, prefixes))
+        first, keys = next(iter(prefixes.items()))
+        cause = f"{count(keys, 'key')} of {checkpoint.text} would fit with another prefix: {does}"
+        fix = f"k.removeprefix({first!r})" if strip else f"{first!r} + k"
+        fix = f"pass {{{fix}: v for k, v in state.items()}}"
+        if strip and checkpoint.loads:
+            fix = f"gi.load_(..., strip_prefix={first!r})"
+        if not nothing:
+            return f"{cause} {listed}", fix
+        raise RecipeError(f"no key of {checkpoint.text} fits this model. {cause} {listed}: {fix}")
+    if not nothing:
+        return "", ""
+    inner = inner_checkpoints(checkpoint.values, missing)
+    if inner:
+        places = " and ".join(f"checkpoint{place}" for place in inner)
+        place, prefix = next(iter(inner.items()))
+        fix = f"pass checkpoint{place}" + (f", with strip_prefix={prefix!r}" if prefix else "")
+        raise RecipeError(f"{checkpoint.text} has this model's values in {places}: {fix}")
+    first = next(iter(checkpoint.values))
+    raise RecipeError(
+        f"{checkpoint.text} has no parameter of this model; its first key is {first!r}."
+        f"{nearest(str(first), missing)} Check the prefix of its keys"
+    )
+
+
+def extra_prefixes(left: Mapping[str, object], missing: Shapes) -> dict[str, int]:
+    """Return the prefixes without which left-over keys are what the model lacks, in that shape.
+
+    Args:
+        left: a checkpoint's keys that the model doesn't have, and their values.
+        missing: names and shapes of the model's parameters that the checkpoint doesn't have.
+
+    Returns:
+        How many keys each prefix explains, the most first.
+
+    Example:
+        >>> import torch
+        >>> extra_prefixes({"model.fc.weight": torch.ones(2, 3)}, {"fc.weight": (2, 3)})
+        {'model.': 1}
+    """
+    hits = Counter(
+        prefix
+        for key, value in (left.items() if missing else ())
+        for prefix, rest in _splits(key)
+        if rest in missing and missing[rest] == _shape(value)
+    )
+    under = Counter(prefix for key in left for prefix, _ in _splits(key) if prefix in hits)
+    return _likely(hits, under, len(missing))
+
+
+def lacking_prefixes(left: Mapping[str, object], missing: Shapes) -> dict[str, int]:
+    """Return the prefixes with which left-over keys would be what the model lacks.
+
+    >>> import torch
+    >>> lacking_prefixes({"fc.weight": torch.ones(2, 3)}, {"net.fc.weight": (2, 3)})
+    {'net.': 1}
+    """
+    hits = Counter(
+        prefix
+        for name, shape in missing.items()
+        for prefix, rest in _splits(name)
+        if rest in left and _shape(left[rest]) == shape
+    )
+    under = Counter(dict.fromkeys(hits, len(left)))
+    return _likely(hits, under, len(missing))
+
+
+def inner_checkpoints(values: Mapping[str, object], known: Shapes) -> dict[str, str]:
+    """Return where dicts inside hold values of the model, and the prefix they have there.
+
+    >>> import torch
+    >>> inner_checkpoints({"state_dict": {"fc.weight": torch.ones(2)}}, {"fc.weight": (2,)})
+    {"['state_dict']": ''}
+    """
+    found: dict[str, str] = {}
+    waiting = [("", values, 0)]
+    while waiting:
+        path, held, depth = waiting.pop(0)
+        for key, value in held.items():
+            if not isinstance(value, Mapping):
+                continue
+            inner = cast("Mapping[str, object]", value)
+            place = f"{path}[{key!r}]"
+            if any(name in known for name in inner):
+                found[place] = ""
+            elif prefixes := extra_prefixes(inner, known):
+                found[place] = next(iter(prefixes))
+            elif depth + 1 < DEEPEST:
+                waiting.append((place, inner, depth + 1))
+    return found
+
+
+def _splits(name: object) -> list[tuple[str, str]]:
+    """Return each way to split a dotted name into a prefix and a rest."""
+    if not isinstance(name, str):
+        return []
+    parts = name.split(".")
+    return [(".".join(parts[:n]) + ".", ".".join(parts[n:])) for n in range(1, len(parts))]
+
+
+def _shape(value: object) -> tuple[int, ...] | None:
+    shape = getattr(value, "shape", None)
+    return None if shape is None else tuple(shape)
+
+
+def _likely(hits: Counter[str], under: Counter[str], missing: int) -> dict[str, int]:
+    most = [
+        (prefix, keys)
+        for prefix, keys in hits.most_common()
+        if (keys > 1 and keys >= LEAST_SHARE * under[prefix]) or keys >= LEAST_SHARE * missing
+    ]
+    # A longer prefix that explains fewer keys than a shorter one explains its own part only.
+    return {p: n for p, n in most if not any(p.startswith(q) and q != p for q, _ in most)}
