@@ -165,14 +165,14 @@ def tensor_of(name: str, value: object) -> Tensor:
     """
     if isinstance(value, Tensor):
         return value
+    given = cast("Any", value)
     try:
         if isinstance(value, (list, tuple, int, float)) and not isinstance(value, bool):
-            return torch.tensor(cast("Any", value), dtype=torch.get_default_dtype(), device="cpu")
-        locked = not getattr(getattr(value, "flags", None), "writeable", True)
-        array: Any = cast("Any", value).copy() if locked else value
-        if not hasattr(array, "shape"):
-            raise TypeError(f"a {type(value).__name__} is no array")
-        return torch.as_tensor(array, device="cpu")
+            return torch.tensor(given, dtype=torch.get_default_dtype(), device="cpu")
+        if not hasattr(given, "shape"):
+            raise TypeError(f"a {type(given).__name__} is no array")
+        locked = not getattr(getattr(given, "flags", None), "writeable", True)
+        return torch.as_tensor(given.copy() if locked else given, device="cpu")
     except Exception as error:
         raise CheckpointError(
             f"{name} is {type(value).__name__} in the checkpoint, and no tensor: convert it, or "
