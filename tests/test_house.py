@@ -256,6 +256,32 @@ def loaded_by(statement: str) -> set[str]:
     return {module.partition(".")[0] for module in json.loads(out.stdout)}
 
 
+# Functions of torch that make a tensor where `torch.set_default_device` says.
+FACTORIES = set(
+    "arange as_tensor empty eye full linspace logspace "
+    "ones rand randint randn randperm tensor zeros".split()
+)
+HAVE_MODELS = {"cli", "demos"}  # these make a model's inputs, where its user wants them
+
+
+@pytest.mark.parametrize(
+    "module", sorted(m for m in MODULES.keys() - KERNELS if room(m) not in HAVE_MODELS)
+)
+def test_a_new_tensor_names_its_device(module: str) -> None:
+    """Under another default device, such as meta, goodinit gives the same answers."""
+    lines = [
+        node.lineno
+        for node in ast.walk(ast.parse(MODULES[module].read_text()))
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and isinstance(node.func.value, ast.Name)
+        and node.func.value.id == "torch"
+        and node.func.attr in FACTORIES
+        and "device" not in {keyword.arg for keyword in node.keywords}
+    ]
+    assert not lines
+
+
 def test_using_a_name_brings_torch_and_nothing_else() -> None:
     extra = loaded_by("import goodinit; goodinit.plan") - loaded_by("import torch") - {"goodinit"}
     foreign = extra - sys.stdlib_module_names

@@ -73,7 +73,8 @@ def _worth_recording(parameter: nn.Parameter) -> Tensor | None:
     """Return the value of a class's own parameter, in as little memory as it takes."""
     held = held_by(parameter)
     if held.what == "constant":
-        return torch.full((), held.value, dtype=parameter.dtype).expand(parameter.shape)
+        value = torch.full((), held.value, dtype=parameter.dtype, device="cpu")
+        return value.expand(parameter.shape)
     if parameter.numel() <= LARGEST_RECORDED or held.what == "pattern":
         return parameter.detach().clone()
     return None
@@ -151,7 +152,8 @@ class _Recorder(TorchFunctionMode):
         before, whole = self._values.pop(key, None), target.shape == self._made[key].shape
         number = 0.0 if name == "zero_" else args[0] if name == "fill_" and args else None
         if whole and isinstance(number, (int, float)):
-            self._values[key] = torch.full((), number, dtype=target.dtype).expand(target.shape)
+            value = torch.full((), number, dtype=target.dtype, device="cpu")
+            self._values[key] = value.expand(target.shape)
             return
         given = [value for value in (*args, *kwargs.values()) if isinstance(value, Tensor)]
         if before is None or not whole or any(value.is_meta for value in given):

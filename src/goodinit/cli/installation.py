@@ -130,12 +130,12 @@ def _thread_counts() -> Line:
 
 
 def _orthogonal() -> Line:
-    matrix = torch.empty(64, 64)
+    matrix = torch.empty(64, 64, device="cpu")
     try:
         gi.init_(matrix, gi.Orthogonal(), seed=0)
     except (RuntimeError, gi.GoodinitError) as error:
         return Line("orthogonal", str(error), ok=False)
-    error = (matrix.T @ matrix - torch.eye(64)).abs().max().item()
+    error = (matrix.T @ matrix - torch.eye(64, device="cpu")).abs().max().item()
     return Line("orthogonal", f"Q'Q is 1 within {error:.1e}", error < ORTHOGONAL_ERROR)
 
 

@@ -158,9 +158,9 @@ class _Study:
         source = self.computed.sources[number]
         dtype = _usable(source.dtype)
         if not (dtype.is_floating_point or dtype.is_complex):
-            return torch.ones(source.shape, dtype=dtype)
+            return torch.ones(source.shape, dtype=dtype, device="cpu")
         shape = (*source.shape, 2) if dtype.is_complex else source.shape
-        signs = torch.randint(0, 2, shape, generator=self.random, dtype=torch.float32)
+        signs = torch.randint(0, 2, shape, generator=self.random, dtype=torch.float32, device="cpu")
         signs.mul_(2).sub_(1)
         if dtype.is_complex:
             return torch.view_as_complex(signs * 0.5**0.5).to(dtype)
@@ -168,14 +168,14 @@ class _Study:
 
     def _normal(self, number: int) -> Tensor:
         source = self.computed.sources[number]
-        drawn = torch.randn(source.shape, generator=self.random, dtype=torch.float32)
+        drawn = torch.randn(source.shape, generator=self.random, dtype=torch.float32, device="cpu")
         return drawn.to(_usable(source.dtype))
 
     def _present(self, number: int) -> Tensor:
         source = self.computed.sources[number]
         if source.value is None:
             self.unvalued = True
-            return torch.ones(source.shape, dtype=_usable(source.dtype))
+            return torch.ones(source.shape, dtype=_usable(source.dtype), device="cpu")
         return _on_cpu(source.value)
 
     def _is_constant(self, number: int) -> bool:
@@ -307,8 +307,9 @@ class _Study:
             return self._second(once), True
         if len(drawn) == 1 and math.prod(self.computed.sources[min(drawn)].shape) <= FEW:
             (number,) = drawn
-            single = torch.eye(self.values[number].numel()).to(self.values[number].dtype)
-            rows = single.reshape(-1, *self.values[number].shape)
+            value = self.values[number]
+            single = torch.eye(value.numel(), device="cpu").to(value.dtype)
+            rows = single.reshape(-1, *value.shape)
             return sum(self._second(self.at({number: row}) - zero) for row in rows), True
         second = self._second(again)
         low, high = DRAWS
@@ -359,7 +360,7 @@ def second_moment(
         found: list[float] = []
         low, high = OUTPUTS
         most = max(low, min(high, ELEMENTS_ASKED // computed.elements))
-        for output in row[torch.randperm(row.numel(), generator=random)[:most]]:
+        for output in row[torch.randperm(row.numel(), generator=random, device="cpu")[:most]]:
             gradients = torch.autograd.grad(
                 output,
                 list(leaves.values()),

@@ -115,9 +115,8 @@ def _drawn(tape: Tape, number: int, random: torch.Generator) -> torch.Tensor:
     if source is not None and source.value is not None and source.param is None:
         return source.value.detach().cpu().clone()
     shape, dtype = tape.shapes[number], tape.dtypes[number]
-    drawn = torch.randn(
-        shape, generator=random, dtype=torch.complex64 if dtype.is_complex else None
-    )
+    drawn_as = torch.complex64 if dtype.is_complex else None
+    drawn = torch.randn(shape, generator=random, dtype=drawn_as, device="cpu")
     return drawn.to(dtype) if dtype in (torch.float64, torch.complex128) else drawn
 
 

@@ -87,7 +87,7 @@ def _by_law(part: Part, scheme: Scheme, level: float) -> Fit:
     if law is None:
         return Fit(says=not isinstance(scheme, Drawn))
     if not isinstance(law, Law):
-        rounded = torch.tensor(law, dtype=torch.float32).to(part.values.dtype).item()
+        rounded = torch.tensor(law, dtype=torch.float32, device="cpu").to(part.values.dtype).item()
         holds = sample.constant and sample.low == rounded
         return Fit(True, holds, EXACT * sample.n if holds else 0.0)
     if sample.constant and sample.size > 1:
@@ -141,7 +141,12 @@ def _slack(part: Part) -> float:
 
 def _distance_from_orthogonal(vectors: Tensor, gain: float) -> float:
     gram = vectors @ vectors.mT / (gain**2 or 1.0)
-    return (gram - torch.eye(vectors.shape[-2], dtype=gram.dtype)).abs().max().item()
+    return (
+        (gram - torch.eye(vectors.shape[-2], dtype=gram.dtype, device=gram.device))
+        .abs()
+        .max()
+        .item()
+    )
 
 
 def _vectors(part: Part, center: bool = False) -> Tensor | None:
@@ -188,7 +193,7 @@ def _is_computed(part: Part, scheme: Identity | Dirac | Function) -> bool:
     values = part.values
     if values.numel() > MOST_COMPARED:
         return False
-    wanted = torch.zeros(values.shape)
+    wanted = torch.zeros(values.shape, device="cpu")
     try:
         if not isinstance(scheme, Function):
             scheme.check(part.site)

@@ -166,7 +166,7 @@ def _evenly_spaced(tensor: Tensor, zero_rows: tuple[int, ...], most: int) -> Ten
     """
     size = tensor.numel()
     if not size:
-        return torch.empty(0, dtype=torch.float64)
+        return torch.empty(0, dtype=torch.float64, device="cpu")
     if size <= most and not zero_rows:
         return tensor.detach().reshape(-1).double().cpu()
     step = max(-(-size // most), 1)
@@ -175,13 +175,15 @@ def _evenly_spaced(tensor: Tensor, zero_rows: tuple[int, ...], most: int) -> Ten
     flat = torch.arange(0, size, step, device=tensor.device)
     index = torch.unravel_index(flat, tensor.shape)
     some = tensor.detach()[index].double().cpu()
-    return some[~torch.isin(index[0].cpu(), torch.tensor(zero_rows))] if zero_rows else some
+    if not zero_rows:
+        return some
+    return some[~torch.isin(index[0].cpu(), torch.tensor(zero_rows, device="cpu"))]
 
 
 def _row_spreads(tensor: Tensor, zero_rows: tuple[int, ...]) -> tuple[tuple[int, int, float], ...]:
     if tensor.dim() < 2 or not tensor.numel():
         return ()
-    rows = torch.ones(len(tensor), dtype=torch.bool)
+    rows = torch.ones(len(tensor), dtype=torch.bool, device="cpu")
     rows[list(zero_rows)] = False
     kept = rows.nonzero().flatten()
     kept = kept[:: max(len(kept) // GRID, 1)].to(tensor.device)
@@ -334,7 +336,7 @@ def _by_rows(sample: Sample, law: Law) -> float:
 def _by_distribution(sample: Sample, law: Law) -> float:
     n = len(sample.values)
     expected = cdf(law, sample.values)
-    steps = torch.arange(1, n + 1, dtype=torch.float64) / n
+    steps = torch.arange(1, n + 1, dtype=torch.float64, device="cpu") / n
     away = torch.maximum(steps - expected, expected - steps + 1 / n).max().item()
     # Rounding can shift the distribution function by its density times half a spacing.
     mean, std, _ = law_moments(law)

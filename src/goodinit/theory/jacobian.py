@@ -111,7 +111,7 @@ def _rows(y: Tensor, given: list[Tensor], batch: int) -> Tensor:
 
 def _depends_on_others(y: Tensor, sample: int, given: list[Tensor], batch: int) -> bool:
     # Outputs may add up to a constant, so they are weighted.
-    weights = torch.linspace(1, 2, y.shape[1]).to(y)
+    weights = torch.linspace(1, 2, y.shape[1], device=y.device).to(y)
     gradient = _gradient((y[sample] * weights).sum(), given, batch)
     gradient[sample] = 0
     return bool(gradient.any())

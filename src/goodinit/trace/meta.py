@@ -200,7 +200,7 @@ def _positions(mask: Tensor) -> tuple[Tensor, ...]:
     So every expert that a token may choose runs, each with all tokens.
     """
     with without_function_modes():
-        known = torch.ones(mask.shape, dtype=torch.bool) if mask.is_meta else mask
+        known = torch.ones(mask.shape, dtype=torch.bool, device="cpu") if mask.is_meta else mask
         return known.nonzero(as_tuple=True)
 
 

@@ -1,0 +1,144 @@
+"""goodinit as it may lie on a disk and be started: in a zip, in a folder that can't be written,
+with Python's options, without numpy, under another default device."""
+
+from __future__ import annotations
+
+import io
+import os
+import shutil
+import subprocess
+import sys
+from contextlib import redirect_stdout
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+import goodinit as gi
+
+SOURCE = Path(gi.__file__).parent
+
+# A plan by data flow, with a product that is computed from a parameter; a draw; a run; a verdict.
+SCRIPT = """
+import sys
+if "without numpy" in sys.argv:
+    import warnings
+    warnings.filterwarnings("ignore", "Failed to initialize NumPy")  # torch says so
+    sys.modules["numpy"] = None  # an import of it raises
+import torch
+from torch import nn
+import goodinit as gi
+
+class Masked(nn.Linear):
+    def forward(self, x):
+        return nn.functional.linear(x, self.weight * torch.tril(torch.ones(8, 8)), self.bias)
+
+net = nn.Sequential(nn.Linear(8, 8), nn.ReLU(), Masked(8, 8), nn.Tanh(), nn.Linear(8, 3))
+x = torch.linspace(-1, 1, 48).view(6, 8)
+plan = gi.init_(net, "standard", inputs=x, seed=0)
+signal = gi.measure(net, x)
+explained = gi.explain(net, inputs=x)
+theirs = gi.theory.jacobian_spectrum(net, x)
+print(plan.digest, net[0].weight.sum().item(), signal.ok, explained.ok, theirs.sum().item())
+print(gi.__file__)
+"""
+
+
+def outcome(folder: Path, *options: str, without: str = "") -> tuple[str, str]:
+    """Run the script; return what it found, and where goodinit was imported from."""
+    env = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "PYTHONOPTIMIZE")}
+    env |= {"PYTHONPATH": str(folder), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, *options, "-c", SCRIPT, without]
+    done = subprocess.run(command, capture_output=True, check=True, text=True, env=env)
+    assert not done.stderr
+    found, place = done.stdout.splitlines()
+    return found, place
+
+
+@pytest.fixture(scope="module")
+def plain() -> str:
+    """What the script finds here, in this process."""
+    out = io.StringIO()
+    with redirect_stdout(out):
+        exec(compile(SCRIPT, "script", "exec"), {})
+    return out.getvalue().splitlines()[0]
+
+
+# Two at a time, since each process imports torch.
+
+
+def test_without_asserts_and_docstrings_and_without_numpy(plain: str) -> None:
+    found, _ = outcome(SOURCE.parent, "-OO", without="without numpy")
+    assert found == plain
+
+
+def test_from_a_zip_where_a_warning_is_an_error(plain: str, tmp_path: Path) -> None:
+    ignored = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(SOURCE, tmp_path / "tree" / "goodinit", ignore=ignored)
+    zipped = Path(shutil.make_archive(str(tmp_path / "packed"), "zip", tmp_path / "tree"))
+    found, place = outcome(zipped, "-W", "error")
+    assert found == plain
+    assert place.startswith(str(zipped))
+
+
+def test_from_a_folder_that_cannot_be_written_without_asserts(plain: str, tmp_path: Path) -> None:
+    """The superuser, who may write anywhere, must find that nothing was but Python's bytecode."""
+    folder = tmp_path / "goodinit"
+    shutil.copytree(SOURCE, folder, ignore=shutil.ignore_patterns("__pycache__"))
+    for path in [tmp_path, *tmp_path.rglob("*")]:
+        path.chmod(0o555 if path.is_dir() else 0o444)
+    before = files_in(tmp_path)
+    found, place = outcome(tmp_path, "-O")
+    for path in [tmp_path, *tmp_path.rglob("*")]:
+        path.chmod(0o755)  # or the folder could not be removed
+    assert found == plain
+    assert place.startswith(str(folder))
+    assert files_in(tmp_path) == before
+
+
+def files_in(folder: Path) -> dict[Path, int]:
+    """Return when each file was changed; without Python's bytecode."""
+    files = (path for path in folder.rglob("*") if path.is_file() and path.suffix != ".pyc")
+    return {path: path.stat().st_mtime_ns for path in files}
+
+
+def verdicts(net: nn.Module, x: torch.Tensor) -> list[object]:
+    """All that goodinit finds out about a model."""
+    with torch.no_grad():
+        for parameter in net.parameters():
+            parameter.fill_(0.5)
+    plan = gi.init_(net, "orthogonal", inputs=x, seed=0)
+    return [
+        plan.to_dict(),
+        [parameter.tolist() for parameter in net.parameters()],
+        gi.measure(net, x, loss=lambda y: y.square().mean()).to_dict(),
+        gi.explain(net, inputs=x).to_dict(),
+        gi.explain(net).to_dict(),
+        gi.compare(net, x, ["he", "xavier"], seeds=1).to_dict(),
+        gi.theory.jacobian_spectrum(net, x).tolist(),
+        gi.theory.independence(net, x, lambda y: y.square().mean(), redraws=2).to_dict(),
+    ]
+
+
+def test_another_default_device_changes_nothing() -> None:
+    """Under meta, a tensor of goodinit's own that names no device would have no values."""
+    net = nn.Sequential(
+        nn.Conv2d(2, 4, 3),
+        nn.BatchNorm2d(4),
+        nn.ReLU(),
+        nn.Flatten(),
+        nn.utils.parametrizations.weight_norm(nn.Linear(64, 6)),
+        nn.Tanh(),
+        nn.Linear(6, 3),
+    )
+    x = torch.randn(5, 2, 6, 6, generator=torch.Generator().manual_seed(0))
+    torch.manual_seed(0)
+    wanted = verdicts(net, x)
+    torch.manual_seed(0)
+    torch.set_default_device("meta")
+    try:
+        found = verdicts(net, x)
+    finally:
+        torch.set_default_device(None)
+    assert found == wanted
