@@ -20,10 +20,10 @@ SAMPLE ?= 300
 RESEARCH := build/research
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench accuracy battery compat docs mutants sanitize gpu-check
+.PHONY: help demo test check bench accuracy battery compat compat-extras docs mutants sanitize gpu-check
 
 help: ## list these targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(VENV)/demo.stamp ## a 30-layer network under three initializations; a plot, a minute
 	@$(PY) -m goodinit.demos
@@ -45,6 +45,9 @@ bench accuracy battery: $(VENV)/test.stamp
 
 compat: ## the oldest, the newest and other versions of Python and torch; an hour, 6 GB of downloads
 	@$(PYTHON) tools/compat.py
+
+compat-extras: ## the lowest versions that the extras allow; minutes, a download of a gigabyte
+	@$(PYTHON) tools/compat.py --extras
 
 docs: $(VENV)/test.stamp ## run the Python examples of README.md and docs/
 	@$(PY) -m pytest tests/test_docs.py

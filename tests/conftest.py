@@ -15,9 +15,15 @@ import torch
 # Two workers with two threads each on two cores would wait for each other most of the time.
 torch.set_num_threads(1 if "PYTEST_XDIST_WORKER" in os.environ else 2)
 
-# derandomize: the examples follow from the test alone. No deadline: a slow machine is no bug.
+# derandomize: the examples follow from the test alone. No deadline, and no check of how long
+# examples take to make: a slow machine is no bug.
 hypothesis.settings.register_profile(
-    "goodinit", derandomize=True, deadline=None, database=None, print_blob=True
+    "goodinit",
+    derandomize=True,
+    deadline=None,
+    database=None,
+    print_blob=True,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
 )
 hypothesis.settings.load_profile("goodinit")
 

@@ -4,10 +4,12 @@ with Python's options, without numpy, under another default device."""
 from __future__ import annotations
 
 import io
+import json
 import os
 import shutil
 import subprocess
 import sys
+import venv
 from contextlib import redirect_stdout
 from pathlib import Path
 
@@ -18,6 +20,7 @@ from torch import nn
 import goodinit as gi
 
 SOURCE = Path(gi.__file__).parent
+ROOT = Path(__file__).parents[1]
 
 # A plan by data flow, with a product that is computed from a parameter; a draw; a run; a verdict.
 SCRIPT = """
@@ -101,6 +104,43 @@ def files_in(folder: Path) -> dict[Path, int]:
     """Return when each file was changed; without Python's bytecode."""
     files = (path for path in folder.rglob("*") if path.is_file() and path.suffix != ".pyc")
     return {path: path.stat().st_mtime_ns for path in files}
+
+
+METADATA = """Metadata-Version: 2.1
+Name: torch
+Version: {version}
+"""
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Build a wheel without kernels, from a copy of what is in the tree."""
+    folder = tmp_path_factory.mktemp("wheel")
+    for name in ("LICENSE", "README.md", "hatch_build.py", "pyproject.toml"):
+        shutil.copy(ROOT / name, folder)
+    shutil.copytree(SOURCE, folder / "src" / "goodinit", ignore=shutil.ignore_patterns("*.so"))
+    command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel"]
+    env = os.environ | {"GOODINIT_NO_NATIVE": "1"}
+    subprocess.run(command, cwd=folder, env=env, check=True, capture_output=True)
+    return next(folder.glob("dist/*.whl"))
+
+
+@pytest.mark.skipif(not (ROOT / "hatch_build.py").exists(), reason="needs the tree, to build from")
+@pytest.mark.parametrize("version", ["2.4.0", "2.8.0+cu126"])
+def test_an_installation_changes_no_other_package(
+    version: str, wheel: Path, tmp_path: Path
+) -> None:
+    """Without an index: what pip would fetch it would not find."""
+    venv.create(tmp_path / "venv")
+    installed = next(tmp_path.glob("venv/**/site-packages")) / f"torch-{version}.dist-info"
+    installed.mkdir()
+    (installed / "METADATA").write_text(METADATA.format(version=version))
+    (installed / "INSTALLER").write_text("pip")
+    pip = [sys.executable, "-m", "pip", "--python", str(tmp_path / "venv"), "install", "--no-index"]
+    command = [*pip, "--dry-run", "--quiet", "--report", "-", str(wheel)]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    names = [each["metadata"]["name"] for each in json.loads(done.stdout)["install"]]
+    assert names == ["goodinit"]
 
 
 def verdicts(net: nn.Module, x: torch.Tensor) -> list[object]:

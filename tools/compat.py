@@ -3,6 +3,7 @@
     make compat                                     every pair in PAIRS
     python tools/compat.py --torch 2.4.1 2.15.0     some of them
     python tools/compat.py --here --torch 2.8.0     this Python, with that torch
+    make compat-extras                              the lowest versions that the extras allow
 
 Each pair has a virtual environment in build/compat, which is kept: PyPI's torch for Linux takes a
 download of a gigabyte. It is installed without NVIDIA's packages; tools/torch_stubs.py replaces
@@ -49,6 +50,9 @@ TESTS = [
         *("applying", "findings", "signal", "theory", "explanation"),
     )
 ]
+# The command line, the reports and the demo, on the oldest Python and torch.
+OF_EXTRAS = ["tests/cli", "tests/report", "tests/test_demo.py"]
+EXTRAS = ("cli", "demo", "report")  # what users install; the other extras are for developers
 LEFT_OUT = ("tests/recipes/test_hostile.py", "tests/plans/test_costly.py")
 
 
@@ -77,12 +81,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--torch", nargs="*", help="these versions of torch only")
     parser.add_argument("--here", action="store_true", help="with the Python that runs this")
+    parser.add_argument(
+        "--extras", action="store_true", help="the lowest versions that the extras allow"
+    )
     args = parser.parse_args()
     if args.here and not args.torch:
         parser.error("--here needs --torch")
     own = f"{sys.version_info.major}.{sys.version_info.minor}"
     pairs = [(own, torch) for torch in args.torch] if args.here else PAIRS
     pairs = [pair for pair in pairs if not args.torch or pair[1] in args.torch]
+    pairs, pins, tests = (
+        (PAIRS[:1], lowest_versions(), OF_EXTRAS) if args.extras else (pairs, [], TESTS)
+    )
     wheel = build_wheel()
     outcomes: list[Outcome] = []
     missing: list[str] = []
@@ -92,8 +102,8 @@ def main() -> None:
             missing.append(python)
             continue
         print(f"== Python {python}, torch {torch}", flush=True)
-        environment = make_environment(executable, python, torch, wheel)
-        outcomes.append(run_tests(environment, python, torch))
+        environment = make_environment(executable, python, torch, wheel, pins)
+        outcomes.append(run_tests(environment, python, torch, tests))
     print("\n| Python | torch | passed | failed | skipped | time |\n|---|---|---|---|---|---|")
     print("\n".join(outcome.row() for outcome in outcomes))
     for python in missing:
@@ -122,15 +132,28 @@ def build_wheel() -> Path:
     return next(dist.glob("*.whl"))
 
 
-def make_environment(executable: str, python: str, torch: str, wheel: Path) -> Path:
-    """Return the folder of a virtual environment with this torch and goodinit's wheel."""
-    environment = BUILD / f"python{python}-torch{torch}"
+def lowest_versions() -> list[str]:
+    """Return, for each package that users' extras ask for, the least version that they allow."""
+    import tomllib  # since Python 3.11, and only the extras need it
+
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    asked = {each for extra in EXTRAS for each in project["optional-dependencies"][extra]}
+    return [re.sub(r">=([\d.]+).*", r"==\1", each) for each in sorted(asked) if ">=" in each]
+
+
+def make_environment(
+    executable: str, python: str, torch: str, wheel: Path, pins: list[str]
+) -> Path:
+    """Return the folder of a virtual environment with this torch, goodinit's wheel and the pins."""
+    environment = BUILD / f"python{python}-torch{torch}{'-lowest' if pins else ''}"
     stamp = environment / "made.stamp"
     if not stamp.exists():
         shutil.rmtree(environment, ignore_errors=True)
         run([executable, "-m", "venv", environment])
         pip(environment, "--no-deps", f"torch=={torch}")
         pip(environment, *requirements_of_torch(environment), *NEEDED)
+        if pins:
+            pip(environment, *pins)
         if platform.system() == "Linux":
             run([sys.executable, ROOT / "tools" / "torch_stubs.py", site_packages(environment)])
         stamp.touch()
@@ -147,17 +170,20 @@ def requirements_of_torch(environment: Path) -> list[str]:
     return [line for line in kept if "extra ==" not in line]
 
 
-def run_tests(environment: Path, python: str, torch: str) -> Outcome:
+def run_tests(environment: Path, python: str, torch: str, tests: list[str]) -> Outcome:
     """Run the tests on a copy of them, outside of the tree."""
     copy = BUILD / "tree"
     shutil.rmtree(copy, ignore_errors=True)
     copy.mkdir(parents=True)
-    shutil.copytree(ROOT / "tests", copy / "tests")
-    shutil.copy(ROOT / "pyproject.toml", copy)
+    for folder in ("tests", "docs"):
+        shutil.copytree(ROOT / folder, copy / folder)
+    for file in ("pyproject.toml", "README.md", "ARCHITECTURE.md"):
+        shutil.copy(ROOT / file, copy)
     start = time.monotonic()
     ignored = [f"--ignore={path}" for path in LEFT_OUT]
     command = [executable_in(environment), "-m", "pytest", "-q", "-n", "auto", "--tb=line"]
-    text = run([*command, *ignored, *TESTS], capture=True, check=False, folder=copy)
+    command += ["--continue-on-collection-errors"]
+    text = run([*command, *ignored, *tests], capture=True, check=False, folder=copy)
     print(text[-LONGEST_OUTPUT:], flush=True)
     last = text.strip().rpartition("\n")[2]
     counts = {what: int(n) for n, what in re.findall(r"(\d+) (passed|failed|skipped|error)", last)}
