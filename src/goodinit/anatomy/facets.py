@@ -11,6 +11,7 @@ from math import prod
 from goodinit.anatomy.computed import Answers, deciding
 from goodinit.anatomy.next_activation import activation_after, is_squared_after
 from goodinit.anatomy.parts import find_roles
+from goodinit.anatomy.positions import beside_tokens
 from goodinit.anatomy.recurrence import in_loops
 from goodinit.anatomy.roles import Roles, Stream
 from goodinit.anatomy.rows import Block, Facets
@@ -19,6 +20,7 @@ from goodinit.dataflow.nodes import Node, Use
 from goodinit.dataflow.norms import is_normalized, is_weight_of_norm, makes_unit_length
 from goodinit.dataflow.traversal import (
     is_pass,
+    number_after,
     root,
     signals_of,
     walk_back,
@@ -86,6 +88,8 @@ def facets_from(graph: Graph, outputs: Iterable[int], from_types: Sequence[Facet
         if any(use.role in ("contract", "add") for use in uses):
             facets = in_loops(roles, number, facets, (graph.shapes.get(number) or (0,))[-1])
         found.append(facets)
+    for number, facets in beside_tokens(graph, found).items():
+        found[number] = facets
     return Flow(found, roles.streams, _width(graph, roles))
 
 
@@ -312,22 +316,10 @@ def _table_facets(
 
 def _scaled_table(graph: Graph, uses: list[Use], shape: tuple[int, ...]) -> tuple[Block, ...]:
     """Return the block of a table whose rows are multiplied by a number c: its fan_in is c^2."""
-    numbers = {_number_after(graph, use.node) for use in uses}
+    numbers = {number_after(graph, use.node) for use in uses}
     number = numbers.pop() if len(numbers) == 1 else 1.0
     box = tuple((0, size) for size in shape)
     return (Block("", box, number**2, float(shape[-1])),) if number not in (0.0, 1.0) else ()
-
-
-def _number_after(graph: Graph, index: int) -> float:
-    """Return the number that a result is multiplied by before it is used: sqrt(width), mostly."""
-    node = graph.nodes[index]
-    while len(node.consumers) == 1:
-        node = graph.nodes[node.consumers[0]]
-        if node.role == "mul" and node.number is not None:
-            return node.number
-        if node.role not in ("view", "cast"):
-            break
-    return 1.0
 
 
 def _norm_facets(graph: Graph, use: Use, from_types: Facets, _: tuple[int, ...]) -> Facets:

@@ -30,6 +30,7 @@ PARTS: tuple[str, ...] = (
     "router",  # scores experts, of which the best are chosen
     "patch",  # cuts the model's input into patches
     "table",  # rows that are looked up
+    "embedding",  # positions that are added to the rows of an embedding
     "buffer",
 )
 

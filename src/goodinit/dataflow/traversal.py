@@ -16,6 +16,7 @@ __all__ = [
     "is_slice",
     "is_squash",
     "leads_to",
+    "number_after",
     "passed_before",
     "reaches",
     "root",
@@ -162,6 +163,18 @@ def leads_to(taken_by: Callable[[int], Iterable[int]], source: int, target: int)
             visited.add(number)
             stack += taken_by(number)
     return False
+
+
+def number_after(graph: Graph, index: int) -> float:
+    """Return the number that a result is multiplied by before it is used: sqrt(width), mostly."""
+    node = graph.nodes[index]
+    while len(node.consumers) == 1:
+        node = graph.nodes[node.consumers[0]]
+        if node.role == "mul" and node.number is not None:
+            return node.number
+        if node.role not in ("view", "cast"):
+            break
+    return 1.0
 
 
 def back_to_contractions(graph: Graph, index: int, floor: int = -1) -> list[Node]:

@@ -60,6 +60,11 @@ REST: tuple[Rule, ...] = (
     library(sel.all(), Keep(), NOTHING_KNOWN),
     library(sel.kind("position", "token"), Normal(0.02), "small beside the signal"),
     library(
+        sel.kind("position") & sel.part("embedding"),
+        Normal(1.0).scaled(fan_in=-0.5),
+        "as large as the rows that it is added to",
+    ),
+    library(
         sel.kind("embedding"),
         Normal(1.0).scaled(fan_in=-0.5),
         "one row is looked up: LeCun with fan_in 1, or c^2 where it is multiplied by c",
@@ -103,7 +108,8 @@ def standard() -> Recipe:
     all other biases                              0
     embeddings                                    N(0, 1), N(0, 1/c^2) where c multiplies them
     embeddings tied with the output projection    N(0, 1/width)
-    positions, tokens                             N(0, .02^2)
+    positions added to an embedding's rows        as large as those
+    other positions, tokens                       N(0, .02^2)
     norms                                         neutral: 1, or 0 where 1 is added
     other scales                                  kept
     PReLU's slope                                 .25, as torch has it
