@@ -429,6 +429,51 @@ def test_routers():
     )  # fmt: skip
 
 
+def by_index(x, share, best, m):
+    out = torch.zeros_like(x)
+    for i in range(3):
+        token, _ = torch.where(best == i)
+        out = out.index_add(0, token, x[token] @ m.w[i])
+    return out
+
+
+def by_mixture(x, share, best, m):
+    mix = torch.zeros(4, 3).scatter(-1, best, share.softmax(-1))
+    return torch.einsum("be,eio,bi->bo", mix, m.w, x)
+
+
+def by_mask(x, share, best, m):
+    mask = functional.one_hot(best, 3).sum(1).to(x.dtype)
+    return sum(x @ m.w[i] * mask[:, i, None] for i in range(3))
+
+
+def in_order_of_experts(x, share, best, m):
+    return x[best.flatten().argsort() // 2] @ m.w[0]
+
+
+def not_to_experts(x, share, best, m):
+    """The best features are the signal."""
+    return torch.zeros(4, 3).scatter(-1, best, share) @ m.w[0, :3]
+
+
+@pytest.mark.parametrize(
+    ("dispatch", "kind"),
+    [
+        (by_index, "router"),
+        (by_mixture, "router"),
+        (by_mask, "router"),
+        (in_order_of_experts, "router"),
+        (not_to_experts, "linear"),
+    ],
+)
+def test_scores_choose_experts_or_are_features(dispatch, kind):
+    def run(m, x):
+        x = x[0, :4]
+        return dispatch(x, *(x @ m.r).topk(2, -1), m)
+
+    assert told(run, r=(8, 3), w=(3, 8, 8))["r"].facets.kind == kind
+
+
 def test_weights_made_of_weights():
     """Standardised kernels, and a low-rank product: the factors multiply activations in the end."""
 

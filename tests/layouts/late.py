@@ -22,11 +22,7 @@ LATE: dict[str, tuple[str, tuple[str, ...]]] = {
         ("identity_convolution",),
     ),
     "R": (
-        "what is sorted counts as a router, a layer used again in a gradient as recurrent",
-        (
-            "gradient_of_a_layer",
-            "sorted_and_back",
-            "topk_of_features",
-        ),
+        "a layer used again in a gradient counts as recurrent",
+        ("gradient_of_a_layer",),
     ),
 }

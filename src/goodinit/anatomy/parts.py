@@ -88,10 +88,42 @@ def _input_root(graph: Graph, index: int) -> int:
 
 
 def _is_router(graph: Graph, node: Node) -> bool:
+    """Whether the best of a weight's outputs are chosen, and aren't the signal themselves."""
+
     def follow(other: Node) -> bool:
         return is_pass(other) or other.role in ("softmax", "activation")
 
-    return any(other.role == "choose" for other in walk_forward(graph, node.index, follow))
+    chosen = (n for n in walk_forward(graph, node.index, follow) if n.role == "choose")
+    return any(not _is_signal(graph, choice.index) for choice in chosen)
+
+
+def _is_signal(graph: Graph, choice: int) -> bool:
+    """Whether what was chosen or sorted is the next weight's input: features, not experts.
+
+    Scores of experts multiply what the experts return, or pick what goes into them.
+    """
+
+    def carries(before: int, node: Node) -> bool:
+        taken = [value.node for value in node.operands]
+        if node.role in ("pick", "view") and taken[:1] != [before]:
+            return False  # an index
+        if node.function.startswith(("scatter", "index")) and before not in taken[2:]:
+            return False  # an index as well: the values come last
+        return node.role in ("join", "pick", "activation") or is_pass(node)
+
+    stack, visited = [choice], set[int]()
+    while stack:
+        before = stack.pop()
+        if before in visited:
+            continue
+        visited.add(before)
+        for index in graph.nodes[before].consumers:
+            node = graph.nodes[index]
+            if node.weights and any(value.node == before for value in node.signals):
+                return True
+            if carries(before, node):
+                stack.append(index)
+    return False
 
 
 def _is_head(graph: Graph, node: Node, outputs: set[int]) -> bool:
