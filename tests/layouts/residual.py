@@ -281,6 +281,31 @@ def film_is_no_residual():
     return Net(forward, layers=layers)
 
 
+@facts("H", [X, X], {f"layers.{i}.{k}.weight": NO for i in range(2) for k in "cf"})
+def modulation_by_position_is_no_residual():
+    """SPADE: one layer on a second signal as long makes scale and shift."""
+
+    def forward(m, x, z):
+        for layer in m.layers:
+            scale, shift = layer.c(z).chunk(2, -1)
+            x = fn.relu(layer.f(x) * (1 + scale) + shift)
+        return x
+
+    layers = [Net(None, c=nn.Linear(D, 2 * D), f=nn.Linear(D, D)) for _ in range(2)]
+    return Net(forward, layers=layers)
+
+
+@facts("H", [X, (4, D)], {f"layers.{i}.{k}.weight": NO for i in range(2) for k in "gsf"})
+def modulation_by_two_layers_is_no_residual():
+    def forward(m, x, c):
+        for layer in m.layers:
+            x = fn.relu(layer.f(x) * (1 + layer.g(c)[:, None]) + layer.s(c)[:, None])
+        return x
+
+    layers = [Net(None, **{name: nn.Linear(D, D) for name in "gsf"}) for _ in range(2)]
+    return Net(forward, layers=layers)
+
+
 @facts("H", X, {f"{k}.weight": NO for k in ("a", "b", "c")})
 def concatenation_is_no_residual():
     """DenseNet."""

@@ -88,8 +88,8 @@ def facets_from(graph: Graph, outputs: Iterable[int], from_types: Sequence[Facet
         if any(use.role in ("contract", "add") for use in uses):
             facets = in_loops(roles, number, facets, (graph.shapes.get(number) or (0,))[-1])
         found.append(facets)
-    for number, facets in beside_tokens(graph, found).items():
-        found[number] = facets
+    for number, size in beside_tokens(graph, found).items():
+        found[number] = replace(found[number], beside=size)
     return Flow(found, roles.streams, _width(graph, roles))
 
 

@@ -195,11 +195,11 @@ def _skipping(
     chain = list(skip_chain(graph, skip))
     if _is_score(graph, node, chain[-1]):
         return None
+    made_by = graph.nodes[chain[-1]]
     if projected:
-        last = graph.nodes[chain[-1]]
-        if not last.weights or not last.signals or _is_gates_input(graph, node):
+        if not _is_projection(graph, node, skip, made_by):
             return None
-        chain = list(skip_chain(graph, last.signals[0].node))
+        chain = list(skip_chain(graph, made_by.signals[0].node))
     for start in chain:
         if start < floor or search.left < 0:
             return None
@@ -210,7 +210,7 @@ def _skipping(
         terms = [term for term in rest if not inside.isdisjoint(_tips(node, [term]))]
         branch = _Branch(inside, _copies(graph, inside) if terms else set())
         ends = list(dict.fromkeys(i for t in terms for i in _last(search, branch, node, t)))
-        if not ends or (projected and not _is_block(search, inside, ends)):
+        if not ends or (projected and not _is_block(search, inside, ends, made_by)):
             continue
         before = next((search.found[index] for index in chain if index in search.found), None)
         search.roles.closing |= branch.closing
@@ -303,15 +303,27 @@ def _is_score(graph: Graph, node: Node, source: int) -> bool:
     return any(other.role == "softmax" for other in islice(onward, CALLS_TO_SOFTMAX))
 
 
+def _is_projection(graph: Graph, node: Node, skip: int, made_by: Node) -> bool:
+    """Whether a weight made a term that may be a skip. One that is broadcast is a modulation's."""
+    if not made_by.weights or not made_by.signals or _is_gates_input(graph, node):
+        return False
+    return prod(graph.nodes[skip].shape) >= prod(node.shape)
+
+
 def _is_gates_input(graph: Graph, node: Node) -> bool:
     """Whether only sigmoids take a sum: a gate of two projections is no block's end."""
     taken = [graph.nodes[index] for index in node.consumers]
     return bool(taken) and all(is_squash(graph, other.index) for other in taken)
 
 
-def _is_block(search: _Search, inside: set[int], ends: list[int]) -> bool:
-    """Whether a weight and an activation come before a branch's last weight, and no sum."""
+def _is_block(search: _Search, inside: set[int], ends: list[int], made_by: Node) -> bool:
+    """Whether a weight and an activation come before a branch's last weight, and no sum.
+
+    The projection isn't within: a layer that makes a shift and a scale modulates.
+    """
     graph, earlier, bent = search.graph, False, False
+    if made_by.index in inside:
+        return False
     start = min(inside)
     for index in sorted(inside - {start}):
         node = graph.nodes[index]

@@ -30,7 +30,6 @@ PARTS: tuple[str, ...] = (
     "router",  # scores experts, of which the best are chosen
     "patch",  # cuts the model's input into patches
     "table",  # rows that are looked up
-    "embedding",  # positions that are added to the rows of an embedding
     "buffer",
 )
 
@@ -79,6 +78,8 @@ class Facets:
         width: number of features of the residual stream.
         neutral: the value at which a scale or an offset changes nothing: 1 for ``x * p``,
             0 for ``x * (1 + p)`` and ``x + p``.
+        beside: of positions that are added to an embedding's rows, the mean square at which they
+            are as large as those, if the embedding is drawn as in ``standard``.
         plain: how many weights follow one another, it among them, with only activations between
             them; 0 where a norm or a sum takes its signal up, or that isn't known.
         zero_rows: rows that stay zero (``padding_idx``).
@@ -99,6 +100,7 @@ class Facets:
     width: int | None = None
     neutral: float | None = None
     plain: int = 0
+    beside: float | None = None
     zero_rows: tuple[int, ...] = ()
     guessed: bool = False
     doubt: str = ""

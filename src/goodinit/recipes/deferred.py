@@ -22,6 +22,7 @@ from goodinit.schemes import (
     HeNormal,
     HeUniform,
     Keep,
+    Normal,
     Ones,
     Orthogonal,
     Scheme,
@@ -31,7 +32,7 @@ from goodinit.schemes import (
 from goodinit.schemes.fields import refuse
 from goodinit.schemes.operating_point import operating_point
 
-__all__ = ["DEFERRED", "BranchNorm", "Deferred", "Neutral", "ReluGain", "StackGain"]
+__all__ = ["DEFERRED", "BesideRows", "BranchNorm", "Deferred", "Neutral", "ReluGain", "StackGain"]
 
 DEEP = 10  # plain layers: fewer train from normal weights as well
 WIDEST = 8192  # inputs of an orthogonal matrix: a wider one takes seconds to draw
@@ -119,6 +120,29 @@ class BranchNorm(Deferred):
 
 
 @dataclass(frozen=True, repr=False)
+class BesideRows(Deferred):
+    """N(0, s) for positions that are added to an embedding's rows of second moment s.
+
+    Smaller ones are lost: beside tokens from N(0, 1), a small GPT learns little from positions of
+    N(0, .02^2) (docs/default.md). Other positions get ``otherwise``.
+
+    Raises:
+        SchemeError: ``otherwise`` is no scheme, or depends on the row.
+    """
+
+    otherwise: Scheme
+
+    def __post_init__(self) -> None:
+        _check_otherwise(self, self.otherwise)
+
+    def on(self, row: Row) -> tuple[Scheme, str]:
+        size = row.facets.beside
+        if size is None:
+            return self.otherwise, "small beside the signal"
+        return Normal(math.sqrt(size)), "as large as the rows that they are added to"
+
+
+@dataclass(frozen=True, repr=False)
 class ReluGain(Deferred):
     """He's law with the exact gain of the relu-like function that follows, else ``otherwise``.
 
@@ -135,9 +159,7 @@ class ReluGain(Deferred):
     def __post_init__(self) -> None:
         if not isinstance(self.he, (HeNormal, HeUniform)):  # pyright: ignore[reportUnnecessaryIsInstance]
             refuse(self, "he", self.he, "he must be a HeNormal or a HeUniform")
-        if not isinstance(self.otherwise, Scheme) or isinstance(self.otherwise, Deferred):  # pyright: ignore[reportUnnecessaryIsInstance]
-            expected = "otherwise must be a scheme that does not depend on the row"
-            refuse(self, "otherwise", self.otherwise, expected)
+        _check_otherwise(self, self.otherwise)
 
     def on(self, row: Row) -> tuple[Scheme, str]:
         name, slope = _split_activation(row.facets.activation or "")
@@ -201,12 +223,19 @@ def _fits_orthogonal(row: Row) -> bool:
 
 
 DEFERRED: Mapping[str, type[Scheme]] = {
+    "BesideRows": BesideRows,
     "BranchNorm": BranchNorm,
     "Neutral": Neutral,
     "ReluGain": ReluGain,
     "StackGain": StackGain,
 }
 """By name, for ``schemes.from_dict``: a recipe's file may hold them, a plan's may not."""
+
+
+def _check_otherwise(scheme: Scheme, otherwise: object) -> None:
+    if not isinstance(otherwise, Scheme) or isinstance(otherwise, Deferred):
+        expected = "otherwise must be a scheme that does not depend on the row"
+        refuse(scheme, "otherwise", otherwise, expected)
 
 
 def _split_activation(activation: str) -> tuple[str, float | None]:

@@ -7,7 +7,7 @@ from typing import Literal
 from torch import nn
 
 from goodinit.errors import RecipeError, nearest
-from goodinit.recipes.deferred import BranchNorm, Neutral, ReluGain, StackGain
+from goodinit.recipes.deferred import BesideRows, BranchNorm, Neutral, ReluGain, StackGain
 from goodinit.recipes.reasons import NOTHING_KNOWN, OWN_VALUES
 from goodinit.recipes.recipe import Recipe
 from goodinit.recipes.rule import Rule, Selector, sel
@@ -58,12 +58,8 @@ ADAPTERS: Selector = sel.kind("adapter")
 
 REST: tuple[Rule, ...] = (
     library(sel.all(), Keep(), NOTHING_KNOWN),
-    library(sel.kind("position", "token"), Normal(0.02), "small beside the signal"),
-    library(
-        sel.kind("position") & sel.part("embedding"),
-        Normal(1.0).scaled(fan_in=-0.5),
-        "as large as the rows that it is added to",
-    ),
+    library(sel.kind("token"), Normal(0.02), "small beside the signal"),
+    library(sel.kind("position"), BesideRows(Normal(0.02))),
     library(
         sel.kind("embedding"),
         Normal(1.0).scaled(fan_in=-0.5),
