@@ -33,7 +33,7 @@ FLOORS: list[set[str]] = [
     {"report"},
     {"_face"},
     {""},
-    {"demos"},
+    {"demos", "pytest_plugin"},
     {"cli"},
     {"__main__"},
 ]
@@ -50,16 +50,20 @@ LATE = {
         "goodinit.recipes.toml:loads",
     },
     "goodinit.signal.compare": {
+        "goodinit.report.image:inline_figure",
         "goodinit.report.image:write_image",
         "goodinit.report.notebook:comparison_html",
         "goodinit.report.page:write_page",
+        "goodinit.report.plot:interactive_figure",
         "goodinit.report.signal_text:comparison_text",
     },
     "goodinit.signal.rows": {
         "goodinit.report.curves:as_comparison",
+        "goodinit.report.image:inline_figure",
         "goodinit.report.image:write_image",
         "goodinit.report.notebook:signal_html",
         "goodinit.report.page:write_page",
+        "goodinit.report.plot:interactive_figure",
         "goodinit.report.signal_text:signal_text",
     },
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from typing import Any
 
 import pytest
@@ -101,3 +102,24 @@ def test_findings_of_a_comparison_name_the_recipe_and_are_there_once() -> None:
     assert len(codes) == len(set(codes))
     assert all(finding.where.startswith("small: ") for finding in comparison.findings)
     assert not comparison.ok
+
+
+def test_scalars_have_names_that_loggers_take() -> None:
+    layer = nn.Linear(4, 4)
+
+    class Twice(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer, self.weight = layer, nn.Parameter(torch.eye(4))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.layer(self.layer(x)) @ self.weight
+
+    signal = gi.measure(Twice(), torch.randn(8, 4), loss=lambda y: y.square().mean())
+    scalars = signal.scalars("init/")
+    assert all(re.fullmatch(r"[\w./-]+", name) for name in scalars)
+    assert all(type(value) is float for value in scalars.values())
+    assert scalars["init/loss"] == signal.loss
+    assert scalars["init/second_moment/layer.linear.2"] == signal["layer:linear#2"].forward.second
+    assert "init/gradient/model.matmul" in scalars
+    assert len(scalars) == 4 + 3 * len(signal.layers)

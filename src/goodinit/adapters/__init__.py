@@ -1,4 +1,4 @@
-"""Adapters for the initialization hooks of frameworks. None of the frameworks is imported here.
+"""Adapters for frameworks, none of which is imported here.
 
 ================================  ===============================================================
 ``transformers(cls, recipe)``     a model class that draws new models, and whatever
@@ -8,7 +8,14 @@
 ``fsdp(model, recipe, seed=0)``   a ``param_init_fn`` for ``FullyShardedDataParallel``
 ================================  ===============================================================
 
-Each draws the same values as ``gi.init_`` on the whole model with the same seed.
+Each draws the same values as ``gi.init_`` on the whole model with the same seed. Two callbacks
+measure in training, and log:
+
+================================  ===============================================================
+``lightning_callback(every)``     for a Lightning ``Trainer``
+``trainer_callback(trainer,       for a transformers ``Trainer``
+every)``
+================================  ===============================================================
 """
 
 from __future__ import annotations
@@ -17,5 +24,14 @@ from goodinit.adapters.for_fsdp import fsdp
 from goodinit.adapters.for_timm import timm
 from goodinit.adapters.for_torchtitan import torchtitan
 from goodinit.adapters.for_transformers import transformers
+from goodinit.adapters.lightning_callback import lightning_callback
+from goodinit.adapters.trainer_callback import trainer_callback
 
-__all__ = ["fsdp", "timm", "torchtitan", "transformers"]
+__all__ = [
+    "fsdp",
+    "lightning_callback",
+    "timm",
+    "torchtitan",
+    "trainer_callback",
+    "transformers",
+]

@@ -19,7 +19,8 @@ from goodinit.report.curves import (
     shown_rows,
     whole_decades,
 )
-from goodinit.report.placed_findings import PlacedFinding
+from goodinit.report.optional import import_optional
+from goodinit.report.placed_findings import PlacedFinding, placed_findings
 from goodinit.report.tooltips import escaped, tooltips
 from goodinit.report.traces import (
     Panel,
@@ -34,7 +35,7 @@ from goodinit.report.traces import (
 from goodinit.signal.compare import Comparison
 from goodinit.signal.rows import SignalRow
 
-__all__ = ["plotly_figure"]
+__all__ = ["interactive_figure", "plotly_figure"]
 
 MOST_DOTS = 1500  # calls off the line: with more the plots react slowly, and dots hide the line
 TICKS = 9  # names along an axis, each about 60 pixels wide
@@ -45,6 +46,16 @@ LEVEL = 4  # characters: shorter names fit side by side without a slant
 DECADES = 7  # labels along a logarithmic axis, at most
 COSINES = (-1.05, 1.05)  # a cosine is from -1 to 1; the margin keeps points off the edges
 POSITIVE = -0.15  # lower end of the axis if no cosine is below it, as in most models
+
+
+def interactive_figure(comparison: Comparison) -> Any:
+    """Return the plots as a figure of plotly's own class.
+
+    Raises:
+        ReportError: plotly isn't installed.
+    """
+    drawn = plotly_figure(comparison, placed_findings(comparison))
+    return import_optional("plotly.graph_objects").Figure(drawn)
 
 
 def plotly_figure(comparison: Comparison, findings: Sequence[PlacedFinding]) -> dict[str, Any]:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import copy
-import math
 import statistics
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from os import PathLike
-from typing import cast
+from typing import Any, cast
 
 from torch import nn
 
@@ -23,7 +22,7 @@ from goodinit.plans.plan import Plan, plan
 from goodinit.recipes.by_name import RecipeLike, as_recipe
 from goodinit.signal.checks import Loss, check_count
 from goodinit.signal.measure import measure
-from goodinit.signal.rows import Signal, SignalRow
+from goodinit.signal.rows import Signal
 from goodinit.trace.run import Inputs
 
 __all__ = ["Comparison", "ComparisonRow", "compare", "summary"]
@@ -92,6 +91,22 @@ class Comparison(Result[ComparisonRow]):
     def to_dict(self) -> dict[str, object]:
         """Return each recipe's signals as plain data, ready for strict JSON."""
         return {name: [s.to_dict() for s in signals] for name, signals in self.signals.items()}
+
+    def plot(self) -> Any:
+        """Return a matplotlib figure: second moments over depth, forward and backward.
+
+        Raises:
+            ReportError: matplotlib isn't installed.
+        """
+        return late("goodinit.report.image:inline_figure")(self)
+
+    def to_figure(self) -> Any:
+        """Return the plots of the page as a plotly figure, which a notebook shows.
+
+        Raises:
+            ReportError: plotly isn't installed.
+        """
+        return late("goodinit.report.plot:interactive_figure")(self)
 
     def to_html(self, path: str | PathLike[str]) -> None:
         """Write one HTML file that opens offline: plots over depth, findings, rows, plans.
@@ -217,7 +232,7 @@ def _row(name: str, signals: Sequence[Signal]) -> ComparisonRow:
         lowest=min(seconds, default=None),
         highest=max(seconds, default=None),
         across_samples=_median([moments.across_samples for moments in last]),
-        gradient=_median([_gradient_change(rows) for rows in layers]),
+        gradient=_median([signal.gradient_change for signal in signals]),
         loss=_median([signal.loss for signal in signals]),
         seeds=len(signals),
         findings=dict(sorted(codes.items())),
@@ -232,15 +247,6 @@ def _gravest(name: str, signals: Sequence[Signal]) -> list[Finding]:
         if known is None or SEVERITIES.index(finding.severity) > SEVERITIES.index(known.severity):
             found[finding.code] = replace(finding, where=f"{name}: {finding.where}")
     return [*found.values()]
-
-
-def _gradient_change(rows: Sequence[SignalRow]) -> float | None:
-    """Return the gradient's squared norm at the first layer, over that at the last."""
-    if not rows or rows[0].backward is None or rows[-1].backward is None:
-        return None
-    first = math.prod(rows[0].shape) * rows[0].backward.second
-    last = math.prod(rows[-1].shape) * rows[-1].backward.second
-    return first / last if last else None
 
 
 def _median(values: Sequence[float | None]) -> float | None:

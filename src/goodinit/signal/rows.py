@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from os import PathLike
+from typing import Any
 
 from goodinit._common.late import late
 from goodinit._common.result import Result
@@ -116,6 +117,68 @@ class Signal(Result[SignalRow]):
     def layers(self) -> list[SignalRow]:
         """The rows that multiply by a parameter: their number is the depth."""
         return [row for row in self.rows if row.kind == "contract" and row.params]
+
+    @property
+    def gradient_change(self) -> float | None:
+        """The gradient's squared norm at the first layer, over that at the last."""
+        layers = self.layers
+        if not layers or layers[0].backward is None or layers[-1].backward is None:
+            return None
+        first = math.prod(layers[0].shape) * layers[0].backward.second
+        last = math.prod(layers[-1].shape) * layers[-1].backward.second
+        return first / last if last else None
+
+    def scalars(self, prefix: str = "signal/") -> dict[str, float]:
+        """Return numbers to log, by names that W&B, TensorBoard, MLflow and trackio take.
+
+        For each layer its second moment, the cosine of two samples and the gradient's second
+        moment; of the whole the loss, ``gradient_change`` and the numbers of findings.
+
+        Args:
+            prefix: of each name; loggers make a group of what stands before a slash.
+
+        Example:
+            >>> import torch
+            >>> import goodinit as gi
+            >>> signal = gi.measure(torch.nn.Linear(4, 4), torch.ones(8, 4))
+            >>> list(signal.scalars())[:3]
+            ['signal/warnings', 'signal/errors', 'signal/gradient_change']
+        """
+        found: dict[str, float | None] = {
+            "warnings": sum(finding.severity == "warning" for finding in self.findings),
+            "errors": sum(finding.severity == "error" for finding in self.findings),
+            "loss": self.loss,
+            "gradient_change": self.gradient_change,
+        }
+        for row in self.layers:
+            # "path:function#2": some loggers take neither of the two marks.
+            name = (row.key if row.name else f"model{row.key}").replace(":", ".").replace("#", ".")
+            found[f"second_moment/{name}"] = row.forward.second
+            found[f"cosine/{name}"] = row.forward.across_samples
+            found[f"gradient/{name}"] = None if row.backward is None else row.backward.second
+        return {prefix + name: float(v) for name, v in found.items() if v is not None}
+
+    def plot(self) -> Any:
+        """Return a matplotlib figure: second moments over depth, forward and backward.
+
+        A notebook shows it; ``signal.plot().savefig("signal.png")`` writes it.
+
+        Raises:
+            ReportError: matplotlib isn't installed.
+        """
+        return late("goodinit.report.image:inline_figure")(
+            late("goodinit.report.curves:as_comparison")(self)
+        )
+
+    def to_figure(self) -> Any:
+        """Return the plots of the page as a plotly figure, which a notebook shows.
+
+        Raises:
+            ReportError: plotly isn't installed.
+        """
+        return late("goodinit.report.plot:interactive_figure")(
+            late("goodinit.report.curves:as_comparison")(self)
+        )
 
     def to_html(self, path: str | PathLike[str], plan: Plan | None = None) -> None:
         """Write one HTML file that opens offline: plots over depth, findings, all rows.
