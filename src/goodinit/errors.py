@@ -13,7 +13,7 @@
     ├── ModelError              a model can't be initialized in its present state
     │   ├── LazyParameterError  a lazy module has unknown shapes
     │   ├── EmptyParameterError a parameter has size 0, such as a ZeRO-3 shard
-    │   ├── ExpandedParameterError  several elements of a parameter share memory
+    │   ├── ExpandedParameterError  elements of one parameter, or of two, share memory
     │   ├── DtypeError          a parameter is not a real floating-point tensor
     │   ├── ParametrizationError    a parametrization has no right_inverse
     │   ├── MetaModelError      a parameter on meta has no memory
@@ -81,6 +81,9 @@ class GoodinitError(Exception):
     UnknownRecipeError
     """
 
+    def __str__(self) -> str:
+        return printable(super().__str__())
+
 
 class CallError(GoodinitError, TypeError):
     """A function or scheme was called with arguments that are unknown or missing."""
@@ -135,7 +138,7 @@ class EmptyParameterError(ModelError):
 
 
 class ExpandedParameterError(ModelError):
-    """Several elements of a parameter share memory, so they can't have different values."""
+    """Elements of a parameter, or of two, share memory, so they can't have different values."""
 
 
 class DtypeError(ModelError):
@@ -174,7 +177,7 @@ class UnknownRowError(GoodinitError, KeyError):
     """A result has no row with that name; suggests the nearest names. Also a KeyError."""
 
     def __str__(self) -> str:  # a KeyError prints the repr of its message
-        return str(self.args[0])
+        return printable(str(self.args[0]))
 
 
 class PlanError(GoodinitError, ValueError):
@@ -191,6 +194,19 @@ class WriteError(GoodinitError, RuntimeError):
     def __init__(self, message: str, written: tuple[str, ...] = ()) -> None:
         super().__init__(message)
         self.written = written
+
+
+def printable(text: str) -> str:
+    r"""Return text with control and direction characters escaped.
+
+    Names may come from files that nobody checked, and a terminal obeys such characters.
+
+    >>> printable("a\x1b[31mb")
+    'a\\x1b[31mb'
+    """
+    if text.isascii() and text.replace("\n", "").isprintable():
+        return text
+    return "".join(c if c.isprintable() or c in "\n\t" else ascii(c)[1:-1] for c in text)
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

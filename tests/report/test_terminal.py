@@ -12,8 +12,8 @@ pytest.importorskip("rich")
 from rich.console import Console
 
 import goodinit as gi
-from goodinit._common.text import printable
 from goodinit.demos import models
+from goodinit.errors import printable
 from goodinit.report.curves import as_comparison
 from goodinit.report.terminal import render
 from goodinit.report.textplot import text_plot

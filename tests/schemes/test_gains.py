@@ -182,3 +182,27 @@ def test_the_rule_is_gauss_and_legendre_s() -> None:
     nodes, weights = np.polynomial.legendre.leggauss(16)
     assert legendre(16)[0] == pytest.approx(nodes[::-1], abs=1e-15)
     assert legendre(16)[1] == pytest.approx(weights[::-1], abs=1e-15)
+
+
+@pytest.mark.parametrize(
+    ("f", "wanted"),
+    [
+        (torch.sign, 1.0),
+        (torch.ones_like, 1.0),
+        (lambda z: torch.where(z > 0.3, 2.0, -2.0), 0.5),
+        (lambda z: torch.where(z.sin() > 0, 1.0, -1.0), 1.0),
+        (lambda z: z * 0 + 3, 1 / 3),
+    ],
+)
+def test_functions_whose_square_is_constant(f, wanted: float) -> None:
+    assert gain(f) == pytest.approx(wanted, rel=1e-9)
+    assert slope(f) == 0
+
+
+@pytest.mark.parametrize("half", [0.1, 1e-2, 1e-3, 1e-4])
+def test_narrow_bumps_are_seen(half: float) -> None:
+    share = math.erf((0.37 + half) / 2**0.5) - math.erf((0.37 - half) / 2**0.5)
+    found = gain(lambda z: ((z - 0.37).abs() < half).double())
+    assert found == pytest.approx((share / 2) ** -0.5, rel=1e-3)
+    with pytest.raises(SchemeError, match="a million points"):
+        gain(torch.zeros_like)

@@ -11,17 +11,18 @@ from collections.abc import Collection, Iterable, Sequence
 from html import escape
 from itertools import pairwise
 
+from goodinit.errors import printable
 from goodinit.findings import Finding
 
 __all__ = [
     "WIDTH",
     "count",
+    "escaped",
     "finding_lines",
     "folded_html",
     "grouped_name",
     "html_table",
     "number",
-    "printable",
     "several",
     "table",
     "terminal_width",
@@ -32,17 +33,6 @@ __all__ = [
 WIDTH = 80  # of text that goes to a file or a pipe
 INDENT, GAP = "    ", "  "
 LEAST = 12  # characters of a cell that are always shown
-
-
-def printable(text: str) -> str:
-    r"""Return text with control characters escaped: names may come from untrusted files.
-
-    >>> printable("a\x1b[31mb")
-    'a\\x1b[31mb'
-    """
-    if text.isascii() and text.replace("\n", "").isprintable():
-        return text
-    return "".join(c if c.isprintable() or c in "\n\t" else ascii(c)[1:-1] for c in text)
 
 
 def terminal_width() -> int | None:
@@ -77,7 +67,9 @@ def table(
           tied to b
         b.c     1
     """
-    lines = [line if isinstance(line, str) else tuple(line) for line in lines]
+    lines = [
+        printable(line) if isinstance(line, str) else tuple(map(printable, line)) for line in lines
+    ]
     rows = [tuple(head), *(line for line in lines if not isinstance(line, str))]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     rule = tuple("-" * width for width in widths)
@@ -134,20 +126,25 @@ def html_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     >>> html_table(("a",), [("<",)])
     '<table><tr><th>a</th></tr><tr><td>&lt;</td></tr></table>'
     """
-    titles = "".join(f"<th>{escape(cell)}</th>" for cell in head)
+    titles = "".join(f"<th>{escaped(cell)}</th>" for cell in head)
     body = "".join(
         f"<tr>{''.join(f'<td>{_html_cell(cell)}</td>' for cell in cells)}</tr>" for cells in rows
     )
     return f"<table><tr>{titles}</tr>{body}</table>"
 
 
+def escaped(text: str) -> str:
+    """Return text for HTML, with control and direction characters made visible."""
+    return escape(printable(text))
+
+
 def _html_cell(cell: str) -> str:
-    return escape(cell).replace("\n", "<br>")
+    return escaped(cell).replace("\n", "<br>")
 
 
 def folded_html(title: str, content: str) -> str:
     """Return HTML that a click on its title shows."""
-    return f"<details><summary>{escape(title)}</summary>{content}</details>"
+    return f"<details><summary>{escaped(title)}</summary>{content}</details>"
 
 
 def finding_lines(findings: Sequence[Finding], more: str, *, full: bool = False) -> list[str]:
@@ -173,7 +170,7 @@ def finding_lines(findings: Sequence[Finding], more: str, *, full: bool = False)
 def wrap(text: str, start: str = "") -> list[str]:
     """Return a text in lines that fit the terminal, or 80 columns; later ones are indented."""
     return textwrap.wrap(
-        text,
+        printable(text),
         terminal_width() or WIDTH,
         initial_indent=start,
         subsequent_indent=" " * (len(start) or 4),

@@ -138,6 +138,7 @@ def init_(
     inputs: Inputs | None = None,
     seed: int | None = None,
     keep: KeepLike = (),
+    only: str | Iterable[str] = (),
     prefix: str = "",
     materialize: str | torch.device | None = None,
 ) -> Plan:
@@ -151,6 +152,7 @@ def init_(
             from torch's default CPU generator, so ``torch.manual_seed`` applies.
         keep: as for ``plan``. The old part of a parameter that has grown is copied from the
             checkpoint.
+        only: as for ``plan``.
         prefix: as for ``plan``. Values depend on names:
             ``init_(model.encoder, ..., prefix="encoder")`` draws the same values as
             ``init_(model, ...)``. Without a prefix, equal layers get equal values from one seed.
@@ -167,14 +169,17 @@ def init_(
         (0.01, 100)
     """
     if isinstance(target, Tensor):
-        if inputs is not None or materialize is not None or keep != ():
-            raise RecipeError("inputs, keep and materialize are for modules, not for one tensor")
+        if inputs is not None or materialize is not None or keep != () or only != ():
+            raise RecipeError("inputs, keep, only and materialize are for modules, not one tensor")
         return _init_tensor_(target, _tensor_recipe(recipe), seed, prefix)
     check_module(target, "init_")
     checkpoint = open_checkpoint(keep)
     kept = keep if checkpoint is None else checkpoint
-    planned, found = plan_and_slots(target, recipe, inputs=inputs, keep=kept, prefix=prefix)
+    planned, found = plan_and_slots(
+        target, recipe, inputs=inputs, keep=kept, prefix=prefix, only=only
+    )
     copied = find_values(found, checkpoint, prefix, grown_only=True)
+    copied = {name: values for name, values in copied.items() if planned[name].grown_from}
     _warn_of_misnamed(planned)
     return _apply(target, planned, _by_name(found), stream_of(seed), materialize, copied)
 

@@ -11,6 +11,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from goodinit._common.module_tree import modules_of
 from goodinit._common.torch_private import storage_key
 from goodinit.anatomy.held import RECORDED
 from goodinit.errors import MetaModelError
@@ -32,7 +33,7 @@ def materialize_(model: nn.Module, device: torch.device) -> None:
     """
     storages: dict[int, torch.UntypedStorage] = {}
     done: set[int] = set()
-    for module in model.modules():
+    for module in modules_of(model):
         flat = _drop_weak_references(module)
         for owned in (module._parameters, module._buffers):
             for attr, tensor in owned.items():

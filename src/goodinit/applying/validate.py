@@ -9,7 +9,8 @@ import torch
 
 from goodinit._common.text import several
 from goodinit.anatomy.held import recorded
-from goodinit.anatomy.names import Slot
+from goodinit.anatomy.modules import describe
+from goodinit.anatomy.names import Slot, type_of
 from goodinit.errors import MetaModelError, PlanError, UnresolvedError
 from goodinit.plans.plan import Plan
 from goodinit.plans.rows import PlanRow, needs_old
@@ -36,10 +37,10 @@ def check_match(plan: Plan, found: Mapping[str, Slot]) -> None:
 
 
 def _differences(row: PlanRow, slot: Slot) -> list[str]:
-    shape, dtype = _logical(slot)
-    pairs = {
-        "shape": (row.shape, shape),
-        "dtype": (row.dtype, dtype),
+    pairs: dict[str, tuple[object, object]] = {
+        "shape": (row.shape, slot.logical_shape),
+        "dtype": (row.dtype, slot.tensor.dtype),
+        "class": (row.owner, _owner(row, slot)),
         "tied names": (sorted(row.tied), sorted(slot.tied)),
         "stored tensors": (row.stored, slot.stored),
     }
@@ -56,12 +57,17 @@ def _show(value: object) -> str:
     return str(value)
 
 
-def _logical(slot: Slot) -> tuple[tuple[int, ...], torch.dtype]:
-    if slot.how == "parametrized" and len(slot.tensors) != 1:
-        with torch.no_grad():
-            value = slot.read()
-        return tuple(value.shape), value.dtype
-    return tuple(slot.tensor.shape), slot.tensor.dtype
+def _owner(row: PlanRow, slot: Slot) -> str:
+    """Return the class that holds a parameter, or the plan's if the values mean the same in both.
+
+    Only where types say that the axes mean something else there: a Conv2d's kernel in a
+    ConvTranspose2d, a Linear's matrix in an Embedding.
+    """
+    owner = type_of(slot.owner)
+    here = describe(slot.owner).get(slot.attr) if owner.__name__ != row.owner else None
+    if here is None or here.layout is None or row.layout is None or here.layout == row.layout:
+        return row.owner
+    return owner.__name__
 
 
 def check_memory(

@@ -17,8 +17,8 @@ from pathlib import Path
 from rich.console import Console, RenderableType
 from rich.text import Text
 
-from goodinit._common.text import printable, terminal_width
-from goodinit.errors import GoodinitError
+from goodinit._common.text import terminal_width
+from goodinit.errors import GoodinitError, printable
 from goodinit.report.optional import import_optional
 
 __all__ = [

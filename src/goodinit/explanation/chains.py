@@ -21,6 +21,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
+from goodinit._common.module_tree import modules_of
 from goodinit.anatomy.modules import flattened
 from goodinit.anatomy.names import walk
 from goodinit.dataflow.activations import activation_name
@@ -127,7 +128,7 @@ def chains_by_type(model: nn.Module, parameters: list[ParameterValues]) -> list[
     inner: set[int] = set()
     for _, module in walk(model):
         if isinstance(module, nn.Sequential) and id(module) not in inner:
-            inner.update(id(child) for child in module.modules() if child is not module)
+            inner.update(id(child) for child in modules_of(module) if child is not module)
             for first, label, second in _in_order(module, by_owner):
                 before.setdefault(id(second), (first, label))
                 weights += [first, second]

@@ -18,7 +18,7 @@ GI112  warning  an embedding tied with an output projection is drawn too large
 GI113  info     rules depend on what only the data flow shows, and there was none (a warning if the
                 model has no weights and needs values to run)
 GI114  info     a rule matched, but later rules won everywhere
-GI115  info     names in ``keep`` that the model doesn't have
+GI115  info     names in ``keep`` that the model doesn't have (an error if it is a prefix)
 GI116  warning  a parametrization changed the values that were written through it
 GI117  info     no rule knows this kind of parameter, and it is left unchanged
 GI118  warning  new rows are drawn with another std than the checkpoint's rows
@@ -42,5 +42,6 @@ GI135  warning  activations whose variance map has no stable fixed point, over m
 GI136  warning  a plain stack of more layers than its activation allows
 GI137  warning  values that a parameter's dtype can't hold, or that are no weights (an error if
                 they become infinite)
+GI138  warning  frozen parameters are drawn (info if a rule names them, or if all are frozen)
 ====== ======== ====================================================================
 """

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+from goodinit.errors import printable
+
 __all__ = ["SEVERITIES", "Finding", "Severity"]
 
 Severity = Literal["info", "warning", "error"]
@@ -35,4 +37,6 @@ class Finding:
     remedy: str
 
     def __str__(self) -> str:
-        return f"{self.severity}: {self.where}: {self.cause}. Remedy: {self.remedy} [{self.code}]"
+        return printable(
+            f"{self.severity}: {self.where}: {self.cause}. Remedy: {self.remedy} [{self.code}]"
+        )

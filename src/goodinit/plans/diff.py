@@ -10,7 +10,7 @@ from typing import Literal
 
 from goodinit._common.result import Result
 from goodinit._common.text import grouped_name, html_table, wrap
-from goodinit.errors import PlanError
+from goodinit.errors import PlanError, printable
 from goodinit.plans.json_file import write_row
 from goodinit.plans.plan import Plan
 from goodinit.plans.rows import PlanRow
@@ -127,7 +127,7 @@ class Diff(Result[DiffRow]):
             changes = repr(row.fields or (whole.shape, whole.scheme))
             pattern = row.name if full else re.sub(r"\d+", "*", row.name)
             groups.setdefault((pattern, row.change, changes), []).append(row)
-        return "\n".join(line for rows in groups.values() for line in _lines(rows))
+        return printable("\n".join(line for rows in groups.values() for line in _lines(rows)))
 
     def __repr__(self) -> str:
         counts = (len(self.added), len(self.removed), len(self.changed))

@@ -52,6 +52,7 @@ class KeptRows:
         extra: keys of a state dict that the model doesn't have.
         source: what the state dict is called, "the checkpoint".
         misnamed: what is wrong with its other names, and the fix; empty if nothing is.
+        left_out: logical names of rows that ``only=`` doesn't name.
     """
 
     names: frozenset[str] = frozenset()
@@ -59,6 +60,26 @@ class KeptRows:
     extra: tuple[str, ...] = ()
     source: str = ""
     misnamed: tuple[str, str] = ("", "")
+    left_out: frozenset[str] = frozenset()
+
+    def why(self, name: str) -> str:
+        """Return why a row is kept, or ""."""
+        if name in self.left_out:
+            return "not in only="
+        return "loaded already" if name in self.names else ""
+
+    def limited_to(self, only: str | Iterable[str], rows: tuple[Row, ...]) -> KeptRows:
+        """Return these rows and all that ``only`` doesn't name; the latter are kept whole.
+
+        Raises:
+            RecipeError: a name or glob that matches nothing.
+        """
+        globs = [only] if isinstance(only, str) else list(only)
+        if not globs:
+            return self
+        left = {row.name for row in rows} - _matching(globs, rows, "only")
+        grown = {name: growth for name, growth in self.grown.items() if name not in left}
+        return replace(self, grown=grown, left_out=frozenset(left))
 
 
 def find_kept_rows(keep: KeepLike | Checkpoint, rows: tuple[Row, ...], prefix: str) -> KeptRows:
@@ -72,22 +93,32 @@ def find_kept_rows(keep: KeepLike | Checkpoint, rows: tuple[Row, ...], prefix: s
     checkpoint = open_checkpoint(keep)
     given = keep if checkpoint is None else checkpoint.values
     asked = [given] if isinstance(given, str) else list(cast("Iterable[str]", given))
-    for name in asked:
+    for name in asked if checkpoint is not None else ():
         if not isinstance(name, str):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise RecipeError(f"keep takes names, globs or a state dict, got {name!r}")
     if not asked:
         return KeptRows()
     if checkpoint is not None:
         return _find_in_checkpoint(checkpoint, rows, prefix)
+    return KeptRows(frozenset(_matching(asked, rows, "keep")))
+
+
+def _matching(globs: list[str], rows: tuple[Row, ...], argument: str) -> set[str]:
+    """Return the rows that names or globs match; one that matches nothing is an error."""
     names: set[str] = set()
     known = [(name, row) for row in rows for name in _names_of(row)]
-    for glob in asked:
+    for glob in globs:
+        if not isinstance(glob, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+            takes = "names, globs or a state dict" if argument == "keep" else "names or globs"
+            raise RecipeError(f"{argument} takes {takes}, got {glob!r:.200}")
         found = {row.name for name, row in known if glob_matches(glob, name)}
         if not found:
             near = nearest(glob, [name for name, _ in known])
-            raise RecipeError(f"keep={glob!r} names nothing that the model has.{near}")
+            if any(glob_matches(f"{glob}.*", name) for name, _ in known):
+                near = f" Did you mean '{glob}.*'?"
+            raise RecipeError(f"{argument}={glob!r} names nothing that the model has.{near}")
         names |= found
-    return KeptRows(frozenset(names))
+    return names
 
 
 def _find_in_checkpoint(checkpoint: Checkpoint, rows: tuple[Row, ...], prefix: str) -> KeptRows:

@@ -162,6 +162,7 @@ def plan(
     *,
     inputs: Inputs | None = None,
     keep: KeepLike = (),
+    only: str | Iterable[str] = (),
     prefix: str = "",
 ) -> Plan:
     """Return what a recipe would do to a model: one row per parameter. Writes nothing.
@@ -176,6 +177,7 @@ def plan(
         keep: names, globs, a state dict or the path of a checkpoint: parameters that are already
             loaded and must not be written. If a parameter is larger than its value in the
             state dict (an embedding with new rows), the old part is kept and the rest is drawn.
+        only: names or globs: everything else is kept. Empty: nothing is left out.
         prefix: prepended to each name, if ``model`` is a part of a larger model.
 
     Raises:
@@ -195,7 +197,7 @@ def plan(
         >>> plan(net, XavierUniform())["2.weight"].fan_in
         50
     """
-    return plan_and_slots(model, recipe, inputs=inputs, keep=keep, prefix=prefix)[0]
+    return plan_and_slots(model, recipe, inputs=inputs, keep=keep, only=only, prefix=prefix)[0]
 
 
 def plan_and_slots(
@@ -205,6 +207,7 @@ def plan_and_slots(
     inputs: Inputs | None,
     keep: KeepLike | Checkpoint,
     prefix: str,
+    only: str | Iterable[str] = (),
 ) -> tuple[Plan, tuple[Slot, ...]]:
     """Return a plan, and where its rows are in the model: a plan itself holds no tensors."""
     check_module(model, "plan")
@@ -214,7 +217,7 @@ def plan_and_slots(
     with collector_paused():
         anatomy = read(model, inputs, prefix)
         found = list(anatomy.slots)
-        kept = find_kept_rows(keep, anatomy.rows, prefix)
+        kept = find_kept_rows(keep, anatomy.rows, prefix).limited_to(only, anatomy.rows)
         rows, wins = resolve(model, anatomy.rows, found, recipe, kept, anatomy.how)
         findings = find_in_plan(rows, found, recipe, wins, kept, anatomy)
     return Plan(rows, recipe.name, anatomy.how, prefix, findings), anatomy.slots

@@ -54,6 +54,7 @@ def find_in_plan(
         *_authors_values(rows),
         *_grown_apart(rows, kept),
         *_rounded_to_zero(rows),
+        *_frozen_are_drawn(rows, slots, recipe),
     )
 
 
@@ -232,6 +233,27 @@ def _grown_apart(rows: tuple[PlanRow, ...], kept: KeptRows) -> Iterator[Finding]
                     "GI118", "warning", row.name, cause, f"draw it with their std: {rule}"
                 )
                 break
+
+
+def _frozen_are_drawn(
+    rows: tuple[PlanRow, ...], slots: list[Slot], recipe: Recipe
+) -> Iterator[Finding]:
+    """Frozen parameters that hold values and are drawn: a trained backbone is lost that way."""
+    drawn = [
+        row
+        for row, slot in zip(rows, slots, strict=True)
+        if row.frozen and not row.buffer and not row.kept and not slot.tensor.is_meta
+    ]
+    if not drawn:
+        return
+    by_name = {rule.text for rule in recipe.rules if rule.where.aspects & {"name", "attr"}}
+    asked = all(rule in by_name for row in drawn for rule in row.rule.split("\n"))
+    whole = all(row.frozen for row in rows if not row.buffer)
+    cause = f"{count(len(drawn), 'frozen parameter')} drawn anew, which training won't change"
+    fix = "gi.init_(..., keep=[n for n, p in model.named_parameters() if not p.requires_grad])"
+    severity: Severity = "info" if asked or whole else "warning"
+    names = several((row.name for row in drawn), 1)
+    yield Finding("GI138", severity, names, cause, f"none, if it is meant; else {fix}")
 
 
 def _rounded_to_zero(rows: tuple[PlanRow, ...]) -> Iterator[Finding]:

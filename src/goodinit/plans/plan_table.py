@@ -7,10 +7,9 @@ numbers in the list below the table.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from html import escape
 
 from goodinit._common.plain_words import plain_words
-from goodinit._common.text import finding_lines, folded_html, html_table, table, wrap
+from goodinit._common.text import escaped, finding_lines, folded_html, html_table, table, wrap
 from goodinit.findings import Finding
 from goodinit.plans.plan_cells import rules_of
 from goodinit.plans.plan_folding import LEVELS, Line, count_folded, group_rows
@@ -53,15 +52,15 @@ def plan_html(rows: Sequence[PlanRow], summary: str, findings: Sequence[Finding]
     reasons = _Reasons(shown, full=False)
     lines = group_rows(shown, reasons.number_of, _level(shown, reasons))
     body = html_table(HEAD, _cells(lines)) if lines else ""
-    body += "".join(f"<p>{escape(line)}</p>" for line in folded)
-    listed = "".join(f"<li>{escape(text)}</li>" for text in reasons.numbers)
+    body += "".join(f"<p>{escaped(line)}</p>" for line in folded)
+    listed = "".join(f"<li>{escaped(text)}</li>" for text in reasons.numbers)
     notes = [*map(str, findings), *plain_words(f"{HEAD} {summary} {listed}")]
-    body += f"<ol>{listed}</ol>" + "".join(f"<p>{escape(note)}</p>" for note in notes)
+    body += f"<ol>{listed}</ol>" + "".join(f"<p>{escaped(note)}</p>" for note in notes)
     every = _Reasons(rows, full=True)
     table_of_all = html_table(HEAD, _cells(group_rows(rows, every.number_of, 0)))
-    rules = "".join(f"<li>{escape(text)}</li>" for text in every.numbers)
+    rules = "".join(f"<li>{escaped(text)}</li>" for text in every.numbers)
     more = folded_html("All parameters and rules", f"{table_of_all}<ol>{rules}</ol>")
-    return f"<p><b>{escape(summary)}</b></p>{body}{more}"
+    return f"<p><b>{escaped(summary)}</b></p>{body}{more}"
 
 
 class _Reasons:

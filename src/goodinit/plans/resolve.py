@@ -12,9 +12,11 @@ from goodinit._common.text import several
 from goodinit.anatomy.held import recorded
 from goodinit.anatomy.names import Slot, type_of, walk
 from goodinit.anatomy.rows import Block, Row
+from goodinit.anatomy.shared_memory import overlapping
 from goodinit.anatomy.writable import check_writable, fixes_scale, is_real, is_shard, normalizes
 from goodinit.errors import (
     DtypeError,
+    ExpandedParameterError,
     ParametrizationError,
     SchemeError,
     UncoveredError,
@@ -41,7 +43,7 @@ from goodinit.schemes import (
 )
 from goodinit.schemes.dtype_range import check_range
 
-__all__ = ["Matcher", "Wins", "resolve", "resolve_row", "torch_laws"]
+__all__ = ["Matcher", "Wins", "check_separate", "resolve", "resolve_row", "torch_laws"]
 
 RUNNING: dict[str, Scheme] = {
     "running_mean": Zeros(),
@@ -80,7 +82,7 @@ def resolve(
             matcher,
             default,
             own=authors_reason(row, trains),
-            loaded=row.name in kept.names,
+            held=kept.why(row.name),
             grown=kept.grown.get(row.name),
         )
         for row in rows
@@ -88,7 +90,19 @@ def resolve(
     for number, rule in enumerate(recipe.rules):
         if not rule.optional and number not in matcher.wins:
             raise UnusedRuleError(_unused_message(rule, rows, how))
+    check_separate(planned, slots)
     return planned, matcher.wins
+
+
+def check_separate(rows: tuple[PlanRow, ...], slots: list[Slot]) -> None:
+    """Raise where two rows are drawn into the same memory: the second draw changes the first."""
+    drawn = {row.name for row in rows if not row.kept}
+    for first, second in overlapping(slot for slot in slots if slot.name in drawn):
+        raise ExpandedParameterError(
+            f"{first.name} and {second.name} overlap in memory, so that drawing one changes the "
+            f"other: give each its own memory, nn.Parameter(p.detach().clone()), or name one of "
+            f"them in keep="
+        )
 
 
 class Matcher:
@@ -148,18 +162,18 @@ def resolve_row(
     default: Default,
     *,
     own: str = "",
-    loaded: bool = False,
+    held: str = "",
     grown: Growth | None = None,
 ) -> PlanRow:
     """Return the plan for one row.
 
     ``own`` says why its class's value stands against rules of the library; a checkpoint may have
-    all of it (``loaded``) or a part.
+    all of it (``held`` says so) or a part.
     """
     sites = row.sites()
     matched = [matcher.match(row, block) for block, _ in sites]
     rules = [matcher.rules[numbers[-1]] if numbers else None for numbers in matched]
-    chosen = [_choose(row, slot, rule, loaded, own) for rule in rules]
+    chosen = [_choose(row, slot, rule, held, own) for rule in rules]
     if not slot.tensor.numel() and not is_shard(slot):
         chosen = [(Keep(), "holds no values") for _ in chosen]
     if not all(isinstance(scheme, Keep) for scheme, _ in chosen):
@@ -194,7 +208,7 @@ def resolve_row(
     if grown is None:
         _check_norm(row, slot, blocks, sites)
     lost = {matcher.rules[n].text: None for numbers in matched for n in numbers[:-1]}
-    texts = {rule.text: None for rule in rules if rule is not None and not loaded}
+    texts = {rule.text: None for rule in rules if rule is not None and not held}
     planned = _plan_row(row, slot, blocks, tuple(lost), list(texts), whys)
     if grown is None:
         return planned
@@ -245,10 +259,10 @@ def _plan_row(
     )
 
 
-def _choose(row: Row, slot: Slot, rule: Rule | None, loaded: bool, own: str) -> tuple[Scheme, str]:
+def _choose(row: Row, slot: Slot, rule: Rule | None, held: str, own: str) -> tuple[Scheme, str]:
     """Return the scheme for a block, as the rule has it, and why."""
-    if loaded:
-        return Keep(), "loaded already"
+    if held:
+        return Keep(), held
     if rule is not None:
         if own and rule.library:
             return Keep(), own

@@ -9,7 +9,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from goodinit._common.text import number, printable, trimmed
+from goodinit._common.text import number, trimmed
+from goodinit.errors import printable
 from goodinit.report.curves import (
     QUANTITIES,
     all_signals,

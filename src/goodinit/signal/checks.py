@@ -9,6 +9,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from goodinit._common.module_tree import buffers_of, named_parameters_of, parameters_of
 from goodinit.anatomy.names import Slot, slots
 from goodinit.anatomy.writable import check_module
 from goodinit.errors import MetaModelError, SignalError
@@ -53,7 +54,7 @@ def check_runnable(model: nn.Module, inputs: Inputs) -> list[Slot]:
             ``torch.inference_mode``.
     """
     found = slots(check_module(model, "measuring"))
-    for name, tensor in model.named_parameters():
+    for name, tensor in named_parameters_of(model):
         if tensor.is_meta:
             raise MetaModelError(
                 f"{name} is on the meta device, and measuring needs weights: "
@@ -71,7 +72,7 @@ def check_runnable(model: nn.Module, inputs: Inputs) -> list[Slot]:
             "an input is a nested tensor, and measuring needs samples of one size: pad it, as "
             "torch.nested.to_padded_tensor does"
         )
-    if any(t.is_inference() for t in (*model.parameters(), *model.buffers(), *given)):
+    if any(t.is_inference() for t in (*parameters_of(model), *buffers_of(model), *given)):
         raise SignalError(
             "a tensor of the model or the inputs was made under torch.inference_mode, where "
             "nothing can be differentiated: make it outside, or clone it"

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 from torch.nn.modules import module as hooks
 
+from goodinit._common.module_tree import modules_of
 from goodinit.trace.attributes import Attributes
 from goodinit.trace.calls import Observer
 from goodinit.trace.process import ONE_RUN, RandomNumbers, process_restored
@@ -62,7 +63,7 @@ def state_restored(
         devices: those whose default generators the run draws from.
     """
     with ONE_RUN:
-        attributes = Attributes(model.modules())
+        attributes = Attributes(modules_of(model))
         with process_restored(attributes.values, devices) as numbers:
             try:
                 yield numbers

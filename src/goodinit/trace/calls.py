@@ -100,6 +100,8 @@ class GuardedObserver:
             return  # the model went on, and the observer doesn't know what it missed
         try:
             method(*args)
+        except RecursionError:  # the model's: its modules nest too deep for Python's stack
+            raise
         except Exception as error:
             self._error = error
             raise

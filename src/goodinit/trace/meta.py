@@ -33,6 +33,8 @@ QUERIES = frozenset(
     "is_tensor is_storage _base is_neg is_conj is_signed untyped_storage storage data_ptr "
     "__dir__ __reduce_ex__ __deepcopy__ register_hook result_type can_cast broadcast_shapes".split()
 )
+DIFFERENTIATED = "autograd_grad"
+"""What a gradient that the model takes itself is called; ``x.grad`` is another thing."""
 FAST_PATH = "_nested_tensor_from_mask_left_aligned"
 """Asked by nn.TransformerEncoder whether it may leave padding out, in one fused call that shows
 nothing. Its other fused calls are not made under a mode."""
@@ -50,6 +52,9 @@ class MetaTracer(TorchFunctionMode):
         home: the device that every tensor claims to be on.
         real: compute everything for real, with the model's own weights.
         numbers: how the run draws random numbers.
+
+    Attributes:
+        differentiates: whether the model has taken a gradient itself.
     """
 
     def __init__(
@@ -67,6 +72,7 @@ class MetaTracer(TorchFunctionMode):
         self._home = home
         self._real = real
         self._numbers = numbers
+        self.differentiates = False
         self._made: dict[int, weakref.ref[Tensor]] = {}
         self._stand_ins: dict[int, tuple[Tensor, Tensor]] = {}
 
@@ -121,6 +127,8 @@ class MetaTracer(TorchFunctionMode):
             if kind is None:
                 return type_text(args[0], self._home)
             func, args, kwargs = Tensor.to, (args[0], kind), {}
+        if func is torch.autograd.grad or name == "backward":
+            self.differentiates, name = True, DIFFERENTIATED
         if name in QUERIES:
             return func(*args, **kwargs)
         if name == FAST_PATH:
@@ -143,7 +151,7 @@ class MetaTracer(TorchFunctionMode):
             args, kwargs = without_devices(args, kwargs)
             if name in ("cuda", "cpu", "xpu"):
                 func, args, kwargs = Tensor.to, args[:1], {}
-        result = _quick_result(name, args, kwargs)
+        result = None if torch.is_grad_enabled() else _quick_result(name, args, kwargs)
         if name in ("nonzero", "where", "argwhere") and len(args) == 1 and args[0].is_meta:
             result = _positions(args[0])
             as_tuple = name == "where" or kwargs.get("as_tuple", False)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from goodinit._common.module_tree import buffers_of, modules_of, parameters_of
 from goodinit.trace.around import module_stack, state_restored
 from goodinit.trace.calls import Call, GuardedObserver, Observer, name_of
 from goodinit.trace.meta import FAST_PATH, QUERIES
@@ -94,12 +95,12 @@ def real_run(
         with module_stack(listener.path, guard, names), listener:
             return call()
 
-    devices = sorted({t.device for t in model.parameters() if t.is_cuda}, key=str)
+    devices = sorted({t.device for t in parameters_of(model) if t.is_cuda}, key=str)
     given = list(inputs)
     guards: list[GuardedObserver] = []
     with (
         state_restored(model, devices) as numbers,
-        gradients_restored([*model.parameters(), *given]),
+        gradients_restored([*parameters_of(model), *given]),
         tensors_restored(model, given) as snapshot,
         torch.set_grad_enabled(grad),
     ):
@@ -114,11 +115,11 @@ def real_run(
 def tensors_restored(model: nn.Module, inputs: Iterable[Tensor]) -> Generator[Snapshot]:
     """Restore the values and flags of a model's tensors and its inputs."""
     with ONE_RUN:
-        given, buffers = list(inputs), list(model.buffers())
+        given, buffers = list(inputs), list(buffers_of(model))
         at_once = [*buffers, *(t for t in given if t.layout is torch.strided)]
-        held = [value for module in model.modules() for value in vars(module).values()]
+        held = [value for module in modules_of(model) for value in vars(module).values()]
         attributes = [value for value in held if isinstance(value, Tensor)]
-        several = [*model.parameters(), *buffers, *attributes, *given]
+        several = [*parameters_of(model), *buffers, *attributes, *given]
         with torch.no_grad():
             snapshot = Snapshot(several, at_once)
         try:

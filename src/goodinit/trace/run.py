@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
+from goodinit._common.module_tree import modules_of, parameters_of
 from goodinit.errors import TraceError
 from goodinit.trace.around import module_stack, state_restored
 from goodinit.trace.calls import (
@@ -79,7 +80,7 @@ def trace(
     reason = first_line(error)
     if meta_only:
         return Trace("not run", reason, None), make_observer()
-    if not any(p.is_meta for p in model.parameters()):
+    if not any(p.is_meta for p in parameters_of(model)):
         observer, output, error = _attempt(model, args, kwargs, make_observer, names, real=True)
         if error is None:
             return Trace("real", reason, output), observer
@@ -99,13 +100,13 @@ def _error_alone(
     model: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]
 ) -> Exception | None:
     """Return what a model raises that nobody follows; on meta if it has no weights."""
-    meta = any(p.is_meta for p in model.parameters())
+    meta = any(p.is_meta for p in parameters_of(model))
 
     def copy(tensor: Tensor) -> Tensor:
         return tensor.detach().to("meta") if meta else tensor.detach().clone()
 
     def call() -> object:
-        for module in model.modules():  # so that the buffers are not written to
+        for module in modules_of(model):  # so that the buffers are not written to
             owned = module._buffers
             owned.update({k: None if b is None else copy(b) for k, b in owned.items()})
         return model(*args, **kwargs)
@@ -139,11 +140,31 @@ def _attempt(
     real: bool,
 ) -> tuple[ObserverT, object, Exception | None]:
     """Run a model once; return its observer, and what the model returned or raised."""
+    observer, output, raised, differentiates = _one_attempt(
+        model, args, kwargs, make_observer, names, real, grad=False
+    )
+    if raised is not None and differentiates:  # it takes a gradient in its forward
+        observer, output, raised, _ = _one_attempt(
+            model, args, kwargs, make_observer, names, real, grad=True
+        )
+    return observer, output, raised
+
+
+def _one_attempt(
+    model: nn.Module,
+    args: tuple[Any, ...],
+    kwargs: Mapping[str, Any],
+    make_observer: Callable[[], ObserverT],
+    names: Mapping[int, str],
+    real: bool,
+    grad: bool,
+) -> tuple[ObserverT, object, Exception | None, bool]:
+    """As ``_attempt``, with or without gradients, and whether the model took one."""
     observer = make_observer()
     guard = GuardedObserver(observer)
-    home = next((p.device for p in model.parameters() if not p.is_meta), torch.device("cpu"))
+    home = next((p.device for p in parameters_of(model) if not p.is_meta), torch.device("cpu"))
     output, raised = None, None
-    with state_restored(model) as numbers, torch.no_grad():
+    with state_restored(model) as numbers, torch.set_grad_enabled(grad):
         tracer = MetaTracer(guard, tensors_in((args, dict(kwargs))), home, real, numbers)
         try:
             with module_stack(tracer.path, guard, names), tracer:
@@ -151,7 +172,7 @@ def _attempt(
         except Exception as error:
             raised = error
     guard.check()
-    return observer, output, raised
+    return observer, output, raised, tracer.differentiates
 
 
 def arguments(inputs: Inputs) -> tuple[tuple[Any, ...], Mapping[str, Any]]:

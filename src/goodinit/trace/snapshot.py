@@ -124,7 +124,10 @@ def _memory(tensor: Tensor) -> int:
     """Return what views of a tensor share with it."""
     if tensor.layout is not torch.strided:
         return id(tensor)
-    return tensor.untyped_storage().data_ptr()
+    try:
+        return tensor.untyped_storage().data_ptr()
+    except (NotImplementedError, RuntimeError):  # a wrapper, as inside of torch.func.vmap
+        return id(tensor)
 
 
 def _place(tensor: Tensor) -> tuple[object, ...]:
