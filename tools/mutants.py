@@ -67,7 +67,11 @@ LEFT_OUT = {"RemoveDecorator", "VariableReplacer", "VariableInserter"}
 
 # The tests of these rooms, of the rooms below `signal`, and of whole models. Those of higher rooms
 # take minutes and say little about the rooms here: what only they would see is worth a test nearby.
-TESTS = [*(f"tests/{room}" for room in (*ROOMS, "nn", "trace", "applying", "models")), "src"]
+TESTS = [
+    *(f"tests/{room}" for room in (*ROOMS, "nn", "trace", "applying", "models")),
+    "tests/test_dataclasses.py",
+    "src",
+]
 # Thousands of random files, and whole models drawn, renamed and drawn again: minutes more.
 LONG = ("tests/recipes/test_hostile.py", "tests/plans/test_costly.py", "tests/nn/test_values.py",
         "tests/models/test_renaming.py", "tests/models/test_applied.py")  # fmt: skip
@@ -156,7 +160,7 @@ def shuffled(found: list[MutationSpec], seed: int, *, places: bool) -> Iterator[
 
 
 class Bare(ast.NodeTransformer):
-    """Code without its annotations, which nothing here evaluates, and without ``__all__``."""
+    """Code without what changes no result: annotations, and slots, which only save memory."""
 
     def visit_arg(self, node: ast.arg) -> ast.arg:
         node.annotation = None
@@ -171,6 +175,9 @@ class Bare(ast.NodeTransformer):
         node.annotation = ast.Constant(None)
         self.generic_visit(node)
         return node
+
+    def visit_keyword(self, node: ast.keyword) -> ast.keyword | None:
+        return None if node.arg == "slots" else node
 
     def visit_If(self, node: ast.If) -> ast.If | None:
         if "TYPE_CHECKING" in ast.unparse(node.test):

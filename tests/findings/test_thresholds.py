@@ -115,6 +115,68 @@ def test_on_both_sides(
     assert test(*found) is True
 
 
+LN_50 = math.log(50)
+
+# (test, arguments at its threshold, the answer there)
+AT: list[tuple[Callable[..., bool], tuple[Any, ...], bool]] = [
+    (depth.signal_is_lost_or_explodes, (4, LN_1E4, 0.0), False),
+    (depth.is_drowned, (1e-3, 1.0), False),
+    (depth.is_most_of_the_change, (-0.5, -1.0), False),
+    (depth.variance_map_is_unstable, (10.0,), False),
+    (depth.no_gain_helps, (3.0,), False),
+    (depth.gain_is_off, (5.0, "relu"), True),
+    (depth.gain_is_off, (1 / 5.0, "relu"), True),
+    (depth.gain_is_off, (1.25, "selu"), True),
+    (depth.gradient_is_lost_or_explodes, (4, LN_1E6, 0.0), False),
+    (depth.gradient_explodes_in_time, (2.0, 1e7, 5.0), False),
+    (likeness.became_alike, (0.999,), False),
+    (units.units_are_dead, (0.75, 100, 32), False),
+    (units.values_are_saturated, (0.5,), False),
+    (units.inputs_are_large, (100.0,), False),
+    (logits.loss_is_far_above_a_guess, (2.0 * LN_50 + 1.0, 50), False),
+    (logits.tied_table_is_too_large, (1.0, 16), False),
+    (logits.tied_table_is_too_large, (0.5, 1024), True),
+    (scales.norm_lies_around_zero, (1.0, 2.0), False),
+    (biases.bias_dominates, (0.9, 1.0), False),
+    (biases.forgets_half, (0.5,), False),
+    (scales.write_was_changed, (8 * 2.0**-23, 1.0, 2.0**-23), False),
+    (scales.grew_on_another_scale, (1.0, 3.0), True),
+    (scales.grew_on_another_scale, (3.0, 1.0), True),
+    (scales.write_was_lost, (1.25, 1.0), True),
+    (scales.fans_are_torchs_alone, (1.1, 1.0), True),
+    (scales.values_are_off_center, (0.25, 1.0, 10**6), False),
+    (scales.values_are_off_center, (0.6, 1.0, 100), False),
+    (broken.is_huge, (1e8,), False),
+    (broken.is_garbage, (1.0, 0.01, False), False),
+    (broken.are_outliers, (0.01, 3.0, 1.0), True),
+    (broken.values_were_clamped, (20, 20, 20000, 20000, 0.0, 0.0), False),
+    (broken.values_were_clamped, (50, 50, 200, 200, 0.01, 0.0), False),
+    (broken.values_were_clamped, (50, 50, 200, 200, 0.0, 1e-3), True),
+]
+
+
+@pytest.mark.parametrize(
+    ("test", "at", "answer"), AT, ids=[f"{n}-{e[0].__name__}" for n, e in enumerate(AT)]
+)
+def test_at_the_threshold(test: Callable[..., bool], at: tuple[Any, ...], answer: bool) -> None:
+    assert test(*at) is answer
+
+
+def test_severities_at_their_thresholds() -> None:
+    assert depth.signal_severity(LN_1E12) == depth.gradient_severity(LN_1E12) == "warning"
+    assert depth.chain_severity(1e-3) is None
+    assert depth.chain_severity(1e-6) == "info"
+    assert broken.garbage_severity(1e8) == "warning"
+
+
+def test_a_guess_is_among_two_classes_or_more() -> None:
+    assert [logits.blind_guess(classes) for classes in (1, 2, 3)] == [
+        math.log(2),
+        math.log(2),
+        math.log(3),
+    ]
+
+
 def test_chance_is_hanin_and_nica_s() -> None:
     """log(second) has the variance 5 / width a layer over seeds, and half of it as a mean loss."""
     assert chance.layer_variance(50) == 0.1

@@ -154,6 +154,8 @@ def test_a_llama_of_seventy_billion_is_planned_without_memory():
         (gi.Uniform(-6e4, 6e4), torch.float16, ""),
         (gi.Uniform(446.0, 448.0), torch.float8_e4m3fn, ""),  # ends at 448
         (gi.Normal(1e-7), torch.float16, ""),
+        (gi.Uniform(-4e-8, 4e-8), torch.float16, ""),  # half of its least number is 3e-8
+        (gi.Uniform(-2.9e-8, 2.9e-8), torch.float16, "all 0 in torch.float16: pass a larger"),
         (gi.Zeros(), torch.float16, ""),
     ],
 )

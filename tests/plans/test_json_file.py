@@ -132,6 +132,7 @@ def test_refused_with_its_place(path: str, value: object, says: str) -> None:
         (b'{"a": {"b": 1},\n"b": "b",\n"c": 3,\n"b": 1}', "plan: the key 'b' is there twice"),
         (b"\n'", "not valid JSON: .*line 2 column 1"),
         (b'"\n\xff', "not UTF-8 text: line 2"),
+        (b"\n\xff", "not UTF-8 text: line 2"),
         (b"3", "plan: an object is expected, not 3"),
         (b'{"goodinit_plan": ' + b"9" * 10_000 + b"}", "goodinit_plan: .*version 1"),
         (b'{"goodinit_plan": 1e999}', "goodinit_plan: .*version 1"),

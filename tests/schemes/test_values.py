@@ -44,6 +44,7 @@ def test_formulas() -> None:
     assert s.LeCunNormal().moments(SITE)[1] == math.sqrt(1 / 30)
     assert s.LeCunUniform().law(SITE).scale == pytest.approx(math.sqrt(3 / 30))
     assert s.HeNormal("tanh").moments(SITE)[1] == pytest.approx(1.5925 / math.sqrt(30), 1e-4)
+    assert (s.Ones().moments(SITE), s.Zeros().moments(SITE)) == ((1.0, 0.0), (0.0, 0.0))
     truncated = s.VarianceScaling(1.0, "fan_in", "truncated")
     assert truncated.moments(SITE)[1] == math.sqrt(1 / 30)
     assert truncated.law(SITE).scale == pytest.approx(math.sqrt(1 / 30) / 0.87962566103)
@@ -115,6 +116,69 @@ def test_times_is_closed() -> None:
     for scheme in (s.Keep(), s.TorchDefault()):
         with pytest.raises(SchemeError, match="multiply"):
             scheme.times(2)
+    assert s.AddNoise(0.5).times(1) == s.AddNoise(0.5)
+    with pytest.raises(SchemeError, match="another share"):
+        s.AddNoise(0.5).times(2)
+
+
+@pytest.mark.parametrize(
+    ("scheme", "text"),
+    [
+        (s.Normal(0.02), "Normal(std=0.02)"),
+        (s.Normal(1 / 3, 2.0), "Normal(std=0.333333, mean=2)"),
+        (s.Uniform(-1, 1 / 3), "Uniform(low=-1, high=0.333333)"),
+        (s.TruncatedNormal(1.0), "TruncatedNormal(std=1)"),
+        (s.TruncatedNormal(1.0, cut=(-1, 2)), "TruncatedNormal(std=1, cut=(-1.0, 2.0))"),
+        (s.Constant(1 / 3), "Constant(value=0.333333)"),
+        (s.Zeros(), "Zeros()"),
+        (s.Ones(), "Ones()"),
+        (s.Keep(), "Keep()"),
+        (s.TorchDefault(), "TorchDefault()"),
+        (s.AddNoise(), "AddNoise()"),
+        (s.Function(len), "Function(f=<built-in function len>)"),
+        (s.VarianceScaling(2.0), "VarianceScaling(scale=2)"),
+        (s.XavierUniform(), "XavierUniform()"),
+        (s.XavierNormal(2.0), "XavierNormal(gain=2)"),
+        (s.HeUniform(), "HeUniform()"),
+        (s.HeNormal("gelu"), "HeNormal(nonlinearity='gelu')"),
+        (s.LeCunUniform(), "LeCunUniform()"),
+        (s.LeCunNormal(), "LeCunNormal()"),
+        (s.Orthogonal(2.0), "Orthogonal(gain=2)"),
+        (s.DeltaOrthogonal(), "DeltaOrthogonal()"),
+        (s.Identity(), "Identity()"),
+        (s.Dirac(2), "Dirac(groups=2)"),
+        (s.Sparse(0.5), "Sparse(sparsity=0.5)"),
+    ],
+    ids=str,
+)
+def test_a_repr_has_what_differs_from_the_defaults(scheme: s.Scheme, text: str) -> None:
+    assert repr(scheme) == text
+
+
+@pytest.mark.parametrize(
+    ("cls", "field", "others"),
+    [
+        (s.Normal, "std", {}),
+        (s.TruncatedNormal, "std", {}),
+        (s.AddNoise, "share", {}),
+        (s.Function, "factor", {"f": len}),
+        (s.VarianceScaling, "scale", {}),
+        (s.XavierUniform, "gain", {}),
+        (s.XavierNormal, "gain", {}),
+        (s.Orthogonal, "gain", {}),
+        (s.DeltaOrthogonal, "gain", {}),
+        (s.Identity, "gain", {}),
+        (s.Dirac, "gain", {}),
+        (s.Sparse, "sparsity", {}),
+        (s.Sparse, "std", {"sparsity": 0.5}),
+    ],
+)
+def test_the_least_value_of_a_field_is_0(
+    cls: type[s.Scheme], field: str, others: dict[str, object]
+) -> None:
+    assert getattr(cls(**{field: 0.0}, **others), field) == 0.0
+    with pytest.raises(SchemeError, match=f"{field} must be at least 0"):
+        cls(**{field: -0.25}, **others)
 
 
 @pytest.mark.parametrize("scheme", FIXED, ids=lambda x: type(x).__name__)
@@ -231,6 +295,8 @@ def test_numbers_are_checked(bad: object) -> None:
         (lambda: s.VarianceScaling(mode=["fan_in"]), "one of"),
         (lambda: s.VarianceScaling(distribution="gaussian"), "one of normal"),
         (lambda: s.XavierUniform(-1), "at least 0"),
+        (lambda: s.XavierUniform(1e200), "finite square"),
+        (lambda: s.LeCunNormal().times(1e200), "finite"),
         (lambda: s.HeNormal("geluu"), "Did you mean 'gelu'"),
         (lambda: s.HeNormal(torch.tanh), r"VarianceScaling\(gain\(f\)"),
         (lambda: s.HeUniform(a=math.sqrt(5)), "nonlinearity='leaky_relu'"),

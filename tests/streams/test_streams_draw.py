@@ -153,6 +153,8 @@ def test_a_small_box_of_a_huge_tensor() -> None:
             index = (rows - 3 + row) * 7 + column + 1
             words = spec.philox(key, torch.tensor([index // 4]))[0, index % 4]
             assert drawn[row, column] == spec.values(LAWS[0], words[None])
+    longest = Stream(0).draw("w", LAWS[0], (2**63 - 1,), box=((0, 3),))
+    assert torch.equal(longest, Stream(0).draw("w", LAWS[0], (3,)))
 
 
 def test_parameters_gradients_and_versions() -> None:
@@ -233,6 +235,7 @@ def test_purpose_is_part_of_the_key() -> None:
         (torch.zeros(3), {"shape": (3.0,)}, "a sequence of ints"),
         (torch.zeros(3), {"box": (0, 3)}, "pairs"),
         (torch.zeros(3), {"shape": (2**40, 2**30)}, "no tensor has the shape"),
+        (torch.zeros(3), {"shape": (2**32, 2**31)}, "no tensor has the shape"),
     ],
 )
 def test_refused_before_anything_is_written(

@@ -17,8 +17,8 @@ def mark_feed_forward(graph: Graph, roles: Roles) -> None:
     for node in graph.nodes:
         if node.role == "mul" and node.live:
             _mark_gate(graph, roles, node)
-        elif node.function == "glu" and node.operands:
-            for origin in node.operands[0].origins:
+        elif node.function == "glu":
+            for origin in (origin for value in node.operands for origin in value.origins):
                 if origin.param is None and graph.nodes[origin.node].weights:
                     start, stop = features_of(graph, origin)
                     half = (start + stop) // 2

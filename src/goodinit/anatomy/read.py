@@ -224,8 +224,7 @@ def _placed(
     placed: list[Facets] = []
     for number, (slot, one) in enumerate(zip(found, facets, strict=True)):
         layer, depth = layers.place_of(number, paths[id(slot.owner)])
-        known = layer is None and depth is None and width is None
-        placed.append(one if known else replace(one, layer=layer, depth=depth, width=width))
+        placed.append(replace(one, layer=layer, depth=depth, width=width))
     return placed
 
 

@@ -411,8 +411,7 @@ def _parts(row: Tensor) -> Iterator[Tensor]:
 
 def _usable(dtype: torch.dtype) -> torch.dtype:
     """Return float32 for a half."""
-    small = dtype.is_floating_point and dtype.itemsize < 4
-    return torch.float32 if small else dtype
+    return torch.float32 if dtype.is_floating_point and dtype != torch.float64 else dtype
 
 
 def _on_cpu(value: Tensor) -> Tensor:

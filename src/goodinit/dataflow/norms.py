@@ -216,10 +216,10 @@ def _measured(graph: Graph, node: Node) -> tuple[set[int], float]:
     found, power = {node.index}, 1.0
     for _ in range(CALLS_IN_A_NORM):
         if node.role not in (*_SAME, "bend", "mul", "add", "norm") or not node.signals:
-            break
+            return found, power
         before = {value.node for value in node.signals}
         if node.uses or (len(before) > 1 and not _is_centered(graph, node)):
-            break
+            return found, power
         power *= _power(node)
         node = graph.nodes[node.signals[0].node]
         found.add(node.index)

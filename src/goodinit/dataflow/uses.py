@@ -20,6 +20,10 @@ from goodinit.trace import Call, tensors_in
 __all__ = ["uses_of"]
 
 
+# Of these the weight is the third argument; of a batch norm the fourth.
+_THIRD = frozenset(("layer_norm", "native_layer_norm", "rms_norm", "group_norm"))
+
+
 class Known(Protocol):
     """What a graph knows about tensors."""
 
@@ -73,15 +77,14 @@ def uses_of(
         for position, argument in ((1, "tensor1"), (2, "tensor2")):
             reader.factor(position, argument)
     elif name == "bilinear":
-        reader.contract(reader.at(2, "weight"), (1, 2), (0,))
-        reader.add(3, "bias")
+        reader.bilinear()
     elif name in ("embedding", "embedding_bag"):
         index, weight = reader.at(0, "input"), reader.at(1, "weight")
         if index is not None and index.is_floating_point():  # aten's order
             index, weight = weight, index
         reader.lookup(weight, index)
     elif node.role == "pick" and not any(o.is_flat_stack() for o in values[0].params):
-        reader.lookup(tensors[0], tensors[1] if len(tensors) > 1 else None)
+        reader.lookup(tensors[0], tensors[1])
     elif node.role == "norm" and node.live:
         reader.norm()
     elif name == "multi_head_attention_forward":
@@ -204,6 +207,15 @@ class _Reader:
         self.add(2, "bias")
         self.feed(0, "input")
 
+    def bilinear(self) -> None:
+        weight = self.at(2, "weight")
+        if weight is None:
+            return
+        self.contract(weight, (1, 2), (0,))
+        for use in self.uses:  # the mean of both inputs, as of the module
+            use.fan_out = weight.shape[0] * sum(weight.shape[1:]) / 2
+        self.add(3, "bias")
+
     def product(self, left: Tensor | None, right: Tensor | None) -> None:
         """Matrix products: a parameter on either side is the weight."""
         if left is None or right is None:
@@ -303,7 +315,7 @@ class _Reader:
         self._all(table, "lookup", counted)
 
     def norm(self) -> None:
-        offset = 2 if self._call.function in ("layer_norm", "rms_norm", "group_norm") else 3
+        offset = 2 if self._call.function in _THIRD else 3
         offset = 1 if self._origins(self.at(1)) else offset  # aten's order of a batch norm
         self._all(self.at(offset, "weight"), "norm")
         self._all(self.at(offset + 1, "bias"), "norm_bias")

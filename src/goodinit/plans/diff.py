@@ -64,7 +64,7 @@ class DiffRow:
         return {"name": self.name, "change": self.change, "fields": changed}
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True)
 class Diff(Result[DiffRow]):
     """What differs between two plans. It is true if anything does.
 

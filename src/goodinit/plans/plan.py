@@ -38,7 +38,7 @@ from goodinit.trace import Inputs
 __all__ = ["Plan", "collector_paused", "plan", "plan_and_slots"]
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True)
 class Plan(Result[PlanRow]):
     """What will be done with each parameter and buffer of a model, and why.
 

@@ -61,21 +61,18 @@ def find_in_plan(
 def _norms_around_zero(rows: tuple[PlanRow, ...], anatomy: Anatomy) -> Iterator[Finding]:
     """The much-copied DCGAN snippet: ``normal_(m.weight, 0, .02)`` on BatchNorm as well."""
     bad = [
-        row
+        (row.name, row.mean, row.std)
         for row, known in zip(rows, anatomy.rows, strict=True)
         if row.kind == "norm" and row.part == "weight" and not row.buffer
         # Of a norm that multiplies by 1 + weight, 0 is the neutral value.
-        if known.facets.neutral != 0 and _is_around_zero(row)
+        if known.facets.neutral != 0
+        if row.mean is not None and row.std is not None and norm_lies_around_zero(row.mean, row.std)
     ]
     if bad:
-        mean, std = bad[0].mean or 0.0, bad[0].std or 0.0
-        names = several((row.name for row in bad), 1)
+        _, mean, std = bad[0]
+        names = several((name for name, _, _ in bad), 1)
         fix = f"draw it around 1: Normal(std={std:g}, mean=1.0), as the DCGAN code does"
         yield Finding("GI111", "warning", names, around_zero(mean, std), fix)
-
-
-def _is_around_zero(row: PlanRow) -> bool:
-    return row.mean is not None and row.std is not None and norm_lies_around_zero(row.mean, row.std)
 
 
 def _tied_too_large(

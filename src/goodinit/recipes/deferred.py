@@ -60,7 +60,7 @@ class Deferred(Scheme):
         raise SchemeError(f"{self!r} has no numbers to multiply before it is planned: {fix}")
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True)
 class Neutral(Deferred):
     """The value at which a scale or an offset changes nothing.
 
@@ -103,7 +103,7 @@ class Neutral(Deferred):
                 return Constant(value), ""
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True)
 class BranchNorm(Deferred):
     """(2 depth)^-1/2 times what is neutral: for a norm with which a residual branch ends.
 
@@ -119,7 +119,7 @@ class BranchNorm(Deferred):
         return Constant((2 * depth) ** -0.5 + neutral - 1), ""
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True)
 class BesideRows(Deferred):
     """N(0, s) for positions that are added to an embedding's rows of second moment s.
 
@@ -142,7 +142,7 @@ class BesideRows(Deferred):
         return Normal(math.sqrt(size)), "as large as the rows that they are added to"
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True)
 class ReluGain(Deferred):
     """He's law with the exact gain of the relu-like function that follows, else ``otherwise``.
 
@@ -179,7 +179,7 @@ class ReluGain(Deferred):
         return f"ReluGain({self.he!r}, else {self.otherwise!r})"
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True)
 class StackGain(ReluGain):
     """As ``ReluGain``, and in a plain stack the exact gain of whatever activation follows.
 

@@ -64,7 +64,7 @@ class Selector(ABC):
         return self.inner if isinstance(self, Not) else Not(self)
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True)
 class All(Selector):
     def matches(self, row: Row, block: Block) -> bool:
         return True
@@ -73,7 +73,7 @@ class All(Selector):
         return "all()"
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True)
 class Name(Selector):
     _aspects = frozenset({"name"})
     glob: str
@@ -89,7 +89,7 @@ class Name(Selector):
         return f"name({self.glob!r})"
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True)
 class Attr(Selector):
     _aspects = frozenset({"attr"})
     glob: str
@@ -102,7 +102,7 @@ class Attr(Selector):
         return f"attr({self.glob!r})"
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True)
 class Type(Selector):
     classes: tuple[type[nn.Module], ...]
 
@@ -113,7 +113,7 @@ class Type(Selector):
         return f"type({', '.join(cls.__qualname__ for cls in self.classes)})"
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True)
 class Kind(Selector):
     kinds: tuple[str, ...]
 
@@ -124,7 +124,7 @@ class Kind(Selector):
         return f"kind({', '.join(map(repr, self.kinds))})"
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True)
 class Part(Selector):
     parts: tuple[str, ...]
 
@@ -142,7 +142,7 @@ class Part(Selector):
         return f"part({', '.join(map(repr, self.parts))})"
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True)
 class BlockNamed(Selector):
     block: str
 
@@ -153,7 +153,7 @@ class BlockNamed(Selector):
         return f"block({self.block!r})"
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True)
 class EndsResidual(Selector):
     _aspects = frozenset({"residual"})
 
@@ -164,7 +164,7 @@ class EndsResidual(Selector):
         return "ends_residual()"
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True)
 class FollowedBy(Selector):
     _aspects = frozenset({"activation"})
     activations: tuple[str, ...]
@@ -176,7 +176,7 @@ class FollowedBy(Selector):
         return f"followed_by({', '.join(map(repr, self.activations))})"
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True)
 class When(Selector):
     _aspects = frozenset({"row"})
     function: Callable[[Row], bool]
@@ -194,7 +194,7 @@ class When(Selector):
         return f"when({getattr(self.function, '__name__', repr(self.function))})"
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True)
 class Pair(Selector):
     left: Selector
     right: Selector
@@ -208,7 +208,7 @@ class Pair(Selector):
         return self.left.reaches_buffers or self.right.reaches_buffers
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True)
 class Both(Pair):
     def matches(self, row: Row, block: Block) -> bool:
         return self.left.matches(row, block) and self.right.matches(row, block)
@@ -217,7 +217,7 @@ class Both(Pair):
         return f"{_parenthesized(self.left, Either)} & {_parenthesized(self.right, Either)}"
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True)
 class Either(Pair):
     def matches(self, row: Row, block: Block) -> bool:
         return self.left.matches(row, block) or self.right.matches(row, block)
@@ -226,7 +226,7 @@ class Either(Pair):
         return f"{self.left!r} | {self.right!r}"
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True)
 class Not(Selector):
     inner: Selector
 

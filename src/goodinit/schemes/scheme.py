@@ -134,7 +134,7 @@ class Scheme(metaclass=_SchemeType):
         return f"{type(self).__name__}({', '.join(shown)})"
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True)
 class Scaled(Scheme):
     """A scheme times powers of facts of the model; ``Scheme.scaled`` makes one.
 

@@ -62,6 +62,9 @@ LIMIT = 6.4
 REACH = 6.2306
 """No standard normal value is larger: a tight bound."""
 
+FARTHEST_CUT = 7.0
+"""A bound beyond it cuts no word off."""
+
 LEAST_SCALE = 2.0**-64
 """A smaller scale could produce subnormal numbers, which some machines flush to zero."""
 
@@ -285,9 +288,7 @@ def cdf_word(bound: float) -> int:
     No libm, whose erfc may differ in the last bit from one machine to the next. Exactly
     symmetric: cdf_word(-b) + cdf_word(b) == 2**32.
     """
-    if abs(bound) > 7.0:
-        return 0 if bound < 0 else 1 << 32
-    x = int(abs(bound) * 2.0**64) << 64  # all numbers are scaled by 2**128
+    x = int(min(abs(bound), FARTHEST_CUT) * 2.0**64) << 64  # all numbers are scaled by 2**128
     half_square = x * x >> 129
     term, total, k = x, 0, 0
     while term:  # Phi(x) - 1/2 = sum of (-x^2/2)^k / k! * x / (2k + 1) / sqrt(2 pi)

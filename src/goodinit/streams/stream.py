@@ -270,7 +270,13 @@ def _fill_box_by_torch(out: Tensor, key: Key, law: Law, shape: tuple[int, ...], 
 
 
 def _regions(box: Box, limit: int) -> Iterator[Box]:
-    """Cut a box that isn't empty into boxes of at most ``limit`` elements, in row-major order."""
+    """Cut a box that isn't empty into boxes of at most ``limit`` elements, in row-major order.
+
+    >>> list(_regions(((0, 2), (1, 4)), 2))
+    [((0, 1), (1, 3)), ((0, 1), (3, 4)), ((1, 2), (1, 3)), ((1, 2), (3, 4))]
+    >>> list(_regions(((2, 4), (1, 4)), 3)), list(_regions(((0, 2), (1, 4)), 6))
+    ([((2, 3), (1, 4)), ((3, 4), (1, 4))], [((0, 2), (1, 4))])
+    """
     axis, inner = len(box), 1  # the axes from ``axis`` on fit whole, with ``inner`` elements
     while axis and inner * (box[axis - 1][1] - box[axis - 1][0]) <= limit:
         axis -= 1
