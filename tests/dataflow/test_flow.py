@@ -542,10 +542,14 @@ def test_biases_of_stacked_experts_are_no_embedding() -> None:
     assert rows["table"].facets.kind == "embedding"
 
 
-def test_an_exported_convolution_and_batch_norm():
+@pytest.mark.filterwarnings("ignore:.*LeafSpec:FutureWarning")  # torch's own, when it decomposes
+@pytest.mark.parametrize("decomposed", [False, True])
+def test_an_exported_convolution_and_batch_norm(decomposed):
     model = nn.Sequential(nn.Conv2d(4, 6, 3), nn.BatchNorm2d(6), nn.ReLU()).eval()
     x = torch.randn(2, 4, 8, 8)
-    rows = read(torch.export.export(model, (x,)).module(), x).rows
+    exported = torch.export.export(model, (x,))
+    exported = exported.run_decompositions() if decomposed else exported
+    rows = read(exported.module(), x).rows
     found = {row.name.replace("/", "."): row for row in rows if not row.buffer}
     assert [found[name].facets.kind for name in found] == ["conv", "conv", "norm", "norm"]
     assert [row.facets.guessed for row in found.values()] == [False] * 4

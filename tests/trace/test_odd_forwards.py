@@ -359,7 +359,13 @@ def of_lengths(m: Net, x: Tensor) -> Tensor:
     return m.c(nn.utils.rnn.pack_padded_sequence(x.view(2, 2, 8), lengths))[1]
 
 
-@pytest.mark.parametrize("name", COMPILED)
+OLD_COMPILER = pytest.mark.skipif(
+    not hasattr(torch.compiler, "set_stance"), reason="torch before 2.6 can't run them eagerly"
+)
+MARKS = {"compile": OLD_COMPILER}
+
+
+@pytest.mark.parametrize("name", [pytest.param(n, marks=MARKS.get(n, ())) for n in COMPILED])
 def test_modules_that_are_not_python(name):
     torch.manual_seed(0)
     function = of_lengths if "packed" in name else lambda m, x: m.c(x)

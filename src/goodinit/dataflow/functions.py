@@ -15,7 +15,7 @@ other       whatever is not listed
 
 from __future__ import annotations
 
-__all__ = ["ACTIVATIONS", "CENTERING", "role_of"]
+__all__ = ["ACTIVATIONS", "BATCH_NORMS", "CENTERING", "role_of"]
 
 ACTIVATIONS = frozenset(
     "relu relu6 leaky_relu elu selu celu gelu silu mish tanh sigmoid softplus softsign hardtanh "
@@ -23,7 +23,12 @@ ACTIVATIONS = frozenset(
     "softshrink sin erf expit".split()
 )
 
-CENTERING = frozenset(("batch_norm", "instance_norm"))  # they subtract each channel's mean
+# Also as exported graphs call it: torch 2.4's, and those whose operators were decomposed.
+BATCH_NORMS = frozenset(
+    "batch_norm native_batch_norm _native_batch_norm_legit "
+    "_native_batch_norm_legit_no_training".split()
+)
+CENTERING = BATCH_NORMS | {"instance_norm"}  # they subtract each channel's mean
 
 _ROLES = {
     "view": "view reshape flatten unflatten transpose permute movedim t T mT H mH squeeze "
@@ -46,8 +51,8 @@ _ROLES = {
     "bilinear conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d "
     "convolution dot vdot inner outer chain_matmul multi_dot grouped_mm _grouped_mm "
     "scaled_grouped_mm kron deform_conv2d _conv_nd conv_tbc",
-    "norm": "layer_norm batch_norm instance_norm group_norm rms_norm local_response_norm "
-    "normalize native_layer_norm native_batch_norm native_group_norm weight_norm _weight_norm "
+    "norm": "layer_norm instance_norm group_norm rms_norm local_response_norm "
+    "normalize native_layer_norm native_group_norm weight_norm _weight_norm "
     "norm_except_dim renorm",
     "softmax": "softmax log_softmax gumbel_softmax softmin",
     "attention": "scaled_dot_product_attention multi_head_attention_forward flex_attention "
@@ -70,6 +75,7 @@ _ROLES = {
 }
 _OF = {name: role for role, names in _ROLES.items() for name in names.split()}
 _OF.update(dict.fromkeys(ACTIVATIONS, "activation"))
+_OF.update(dict.fromkeys(BATCH_NORMS, "norm"))
 
 
 def role_of(function: str) -> str:

@@ -22,7 +22,7 @@ from torch.nn.utils.parametrize import ParametrizationList
 from goodinit._common.torch_private import storage_key
 from goodinit.dataflow import geometry
 from goodinit.dataflow.activations import activation_call
-from goodinit.dataflow.functions import role_of
+from goodinit.dataflow.functions import BATCH_NORMS, role_of
 from goodinit.dataflow.labels import labels_of
 from goodinit.dataflow.nodes import Node, Origin, Span, Value
 from goodinit.dataflow.recorder import Recorder
@@ -35,7 +35,7 @@ Ranges = tuple[geometry.Range, ...]
 
 _CARRYING = ("view", "cast", "pointwise", "activation", "join", "add", "mul")
 
-_BY_CHANNEL = frozenset("batch_norm instance_norm group_norm".split())
+_BY_CHANNEL = BATCH_NORMS | {"instance_norm", "group_norm", "native_group_norm"}
 
 _COMPARISONS = frozenset(
     "eq ne lt le gt ge isin isnan isinf logical_and logical_or logical_not bitwise_and "

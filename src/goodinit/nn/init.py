@@ -442,7 +442,13 @@ def _normal(function: str, tensor: Tensor, mean: float, std: float, generator: G
 
 def _fill(tensor: Tensor, request: Request, generator: Generator) -> Tensor:
     stream = _stream(tensor, generator)
-    return tensor if stream is None else fill_request_(tensor, request, stream, NAME)
+    if stream is None:
+        return tensor
+    # The compiler of torch before 2.9 fails at frozen dataclasses such as a Law.
+    fill = fill_request_
+    if torch.compiler.is_compiling():
+        fill = torch.compiler.disable(fill_request_)
+    return fill(tensor, request, stream, NAME)
 
 
 def _stream(tensor: Tensor, generator: Generator) -> Stream | None:

@@ -124,7 +124,7 @@ _ROOT_HALF, _EXPONENT, _MANTISSA_BITS, _CENTRE = (
 _MULTIPLIERS = torch.tensor(((0xD2511F53,), (0xCD9E8D57,)), device="cpu")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Key:
     """Which stream: 16 bytes as four uint32 numbers.
 
@@ -299,7 +299,7 @@ def cdf_word(bound: float) -> int:
     return (1 << 31) + (above_half if bound > 0 else -above_half)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # no slots: torch.compile before 2.9 takes weak references to what it meets
 class Law:
     """A distribution: value = loc + scale * z, each of the two operations rounded to float32.
 

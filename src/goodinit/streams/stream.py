@@ -51,7 +51,7 @@ DTYPES = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
 FLOAT8 = (torch.float8_e4m3fn, torch.float8_e5m2, torch.float8_e4m3fnuz, torch.float8_e5m2fnuz)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # no slots: torch.compile may take weak references to it, as to a Law
 class Stream:
     """Random numbers as a function of (seed, name, element index) and of nothing else.
 
