@@ -34,7 +34,8 @@ NAMES: list[str] = getattr(theirs, "__all__", FUNCTION_NAMES)
 OLDER = (
     ((2, 13), r"trunc_normal_ far out|\[\d+-cut, ", "torch inverted erf, in the tensor's dtype"),
     ((2, 13), r"trunc_normal_.*-(meta int|negative view)\]", "torch inverted erf"),
-    ((2, 13), r"\[sparse_-.*(float16|float8)", "torch drew exact zeros among its numbers"),
+    ((2, 13), r"\[sparse_-.*float16", "torch drew exact zeros among its numbers"),
+    ((2, 10), r"\[sparse_-.*float8", "torch drew exact zeros among its numbers"),
     ((2, 13), r"\[(sparse_|orthogonal_|orthogonal_ wide)-meta int\]", "torch refused these"),
     ((2, 8), r"\[eye_-torch.float8|gain beyond float16", "torch refused these"),
     ((2, 6), r"-torch.float8_|-buffer\]", "torch had no fill_ for float8, and no nn.Buffer"),
