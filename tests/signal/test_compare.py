@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 import goodinit as gi
-from goodinit.errors import ModelError, SignalError
+from goodinit.errors import MetaModelError, ModelError, SignalError
 
 X = torch.randn(32, 64, generator=torch.Generator().manual_seed(0))
 
@@ -60,3 +60,42 @@ def test_what_can_not_be_compared() -> None:
 
     with pytest.raises(ModelError, match="only one"):
         gi.compare(Single(64, 64), X, ["he"], seeds=1)
+
+
+def test_recipes_of_one_name_are_all_compared() -> None:
+    net, x = nn.Linear(8, 8), torch.randn(4, 8)
+    fan_out = gi.recipe("he", mode="fan_out")
+    labels = {
+        "he": "he",
+        "he:mode=fan_out": fan_out,
+        "he #2": gi.recipe("he"),
+        "mapping": {"weight": gi.Normal(0.1)},
+        "mapping #2": {"weight": gi.Normal(0.2)},
+        "he:mode=fan_out #2": fan_out.override(gi.Rule("bias", gi.Ones())),
+    }
+    found = gi.compare(net, x, list(labels.values()), seeds=1)
+    assert list(found.signals) == list(labels)
+    assert found.plans["mapping #2"]["weight"].std == 0.2
+    assert len(gi.compare(net, x, [gi.Normal(0.1), gi.Normal(0.2)], seeds=1)) == 2
+
+
+def test_one_recipe_alone_or_named() -> None:
+    net, x = nn.Linear(8, 8), torch.randn(4, 8)
+    for alone in ("he", gi.recipe("he"), gi.HeNormal(), {nn.Linear: gi.HeNormal()}):
+        assert len(gi.compare(net, x, alone, seeds=1)) == 1
+    named = gi.compare(net, x, {"a": gi.HeNormal(), "b": "he", "c": None}, seeds=1)
+    assert list(named.signals) == ["a", "b", "c"]
+
+
+def test_none_compares_the_weights_as_they_are() -> None:
+    net, x = nn.Linear(8, 8), torch.randn(4, 8)
+    gi.init_(net, {"weight": gi.Constant(0.5), "bias": gi.Zeros()})
+    found = gi.compare(net, x, [None, "he"], seeds=2)
+    assert list(found.signals) == ["as it is", "he"]
+    assert found["as it is"].seeds == 1
+    assert found["as it is"].second == gi.measure(net, x).layers[-1].forward.second
+    assert "as it is" not in found.plans
+    with torch.device("meta"):
+        empty = nn.Linear(8, 8)
+    with pytest.raises(MetaModelError):
+        gi.compare(empty, x, [None], seeds=1)

@@ -22,6 +22,7 @@ from goodinit.anatomy.rows import Facets, Row
 from goodinit.anatomy.writable import check_module, check_writable
 from goodinit.applying.cast_findings import find_casts
 from goodinit.applying.materialize import materialize_
+from goodinit.applying.seed_reuse import note_draws
 from goodinit.applying.validate import check_match, check_memory, device_of, no_memory_error
 from goodinit.applying.write import write_
 from goodinit.errors import CheckpointError, PlanError, RecipeError, WriteError
@@ -86,7 +87,10 @@ def apply_(
     with collector_paused():
         found = _by_name(slots(model, plan.prefix))
         check_match(plan, found)
-    return _apply(model, plan, found, stream, materialize, progress=progress)
+    applied = _apply(model, plan, found, stream, materialize, progress=progress)
+    if seed is not None:
+        note_draws(model, applied.rows, found, stream.seed)
+    return applied
 
 
 def apply_own_(
@@ -181,7 +185,11 @@ def init_(
     copied = find_values(found, checkpoint, prefix, grown_only=True)
     copied = {name: values for name, values in copied.items() if planned[name].grown_from}
     _warn_of_misnamed(planned)
-    return _apply(target, planned, _by_name(found), stream_of(seed), materialize, copied)
+    by_name, stream = _by_name(found), stream_of(seed)
+    applied = _apply(target, planned, by_name, stream, materialize, copied)
+    if seed is not None:
+        note_draws(target, applied.rows, by_name, stream.seed)
+    return applied
 
 
 def load_(
@@ -346,6 +354,8 @@ def _init_tensor_(tensor: Tensor, recipe: Recipe, seed: int | None, prefix: str)
     planned = replace(planned, why=planned.why or f"shape read as {row.facets.evidence}")
     stream = stream_of(seed)
     rows, findings = write_((planned,), {slot.name: slot}, stream)
+    if seed is not None:
+        note_draws(tensor, rows, {slot.name: slot}, stream.seed, stacklevel=4)
     return Plan(rows, recipe.name, "one tensor", "", findings, stream.seed)
 
 

@@ -95,7 +95,7 @@ def recipe(name: str, **options: object) -> Recipe:
         if option not in known:
             has = f"its options are {', '.join(known)}" if known else "it has no options"
             raise RecipeError(f"recipe({name!r}, {option}=...): {has}.{nearest(option, known)}")
-    return build(**options)
+    return build(**options).with_options(options)
 
 
 def maker(name: str) -> Callable[..., Recipe]:

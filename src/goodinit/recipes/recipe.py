@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from os import PathLike
 
 from torch import nn
@@ -25,6 +25,7 @@ class Recipe:
         rules: the rules; a general one first, its exceptions after it.
         name: shown in plans.
         why: what the recipe is for, and where it comes from.
+        options: those that ``gi.recipe`` was given. They tell recipes of one name apart.
 
     Raises:
         RecipeError: something in ``rules`` that isn't a Rule.
@@ -42,6 +43,7 @@ class Recipe:
     rules: tuple[Rule, ...]
     name: str = ""
     why: str = ""
+    options: Mapping[str, object] = field(init=False, compare=False, repr=False)
 
     def __init__(self, rules: Iterable[Rule], name: str = "", why: str = "") -> None:
         if isinstance(rules, Rule):
@@ -50,7 +52,7 @@ class Recipe:
         for number, rule in enumerate(given):
             if not isinstance(rule, Rule):  # pyright: ignore[reportUnnecessaryIsInstance]
                 raise RecipeError(f"rules[{number}] of a recipe must be a gi.Rule, got {rule!r}")
-        vars(self).update(rules=given, name=name, why=why)
+        vars(self).update(rules=given, name=name, why=why, options={})
 
     def override(self, *rules: Rule) -> Recipe:
         """Return this recipe with more rules after its own: they win where they match.
@@ -59,7 +61,13 @@ class Recipe:
         >>> len(Recipe([Rule("*", Normal(0.02))]).override(Rule("head.*", Zeros())).rules)
         2
         """
-        return Recipe((*self.rules, *rules), self.name, self.why)
+        return Recipe((*self.rules, *rules), self.name, self.why).with_options(self.options)
+
+    def with_options(self, options: Mapping[str, object]) -> Recipe:
+        """Return this recipe with a note of the options that it was made with."""
+        made = Recipe(self.rules, self.name, self.why)
+        vars(made)["options"] = dict(options)
+        return made
 
     @property
     def each(self) -> Callable[[nn.Module], None]:

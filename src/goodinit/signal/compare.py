@@ -16,10 +16,13 @@ from goodinit._common.late import late
 from goodinit._common.result import Result
 from goodinit._common.text import number
 from goodinit.applying.apply import apply_
+from goodinit.applying.seed_reuse import repeats_allowed
 from goodinit.errors import ModelError, SignalError
 from goodinit.findings import SEVERITIES, Finding
 from goodinit.plans.plan import Plan, plan
 from goodinit.recipes.by_name import RecipeLike, as_recipe
+from goodinit.recipes.recipe import Recipe
+from goodinit.schemes import Scheme
 from goodinit.signal.checks import Loss, check_count
 from goodinit.signal.measure import measure
 from goodinit.signal.rows import Signal
@@ -27,6 +30,7 @@ from goodinit.trace.run import Inputs
 
 __all__ = ["Comparison", "ComparisonRow", "compare", "summary"]
 
+AS_IT_IS = "as it is"  # the label of the weights that the model has
 HEAD = ("recipe", "last layer", "over seeds", "samples", "gradient", "loss", "findings")
 
 
@@ -140,7 +144,7 @@ class Comparison(Result[ComparisonRow]):
 def compare(
     model: nn.Module,
     inputs: Inputs,
-    recipes: Iterable[RecipeLike] | Mapping[str, RecipeLike],
+    recipes: RecipeLike | Iterable[RecipeLike | None] | Mapping[str, RecipeLike | None],
     *,
     seeds: int = 5,
     loss: Loss | None = None,
@@ -153,7 +157,9 @@ def compare(
     Args:
         model: any module that can be copied.
         inputs: as for ``measure``.
-        recipes: several, each as for ``plan``; the keys of a mapping name them.
+        recipes: several, each as for ``plan``; the keys of a mapping name them. Those of one name
+            are told apart by their options, or numbered. None: the weights as they are, measured
+            once.
         seeds: number of draws of each recipe, with the seeds 0, 1, ...
         loss: as for ``measure``.
 
@@ -175,21 +181,50 @@ def compare(
         (True, ['GI102'])
     """
     seeds = check_count(seeds, "seeds", 1, "a comparison")
-    if isinstance(recipes, Mapping):
-        by_name = cast("Mapping[str, RecipeLike]", recipes)
-    else:
-        several = [recipes] if isinstance(recipes, str) else recipes
-        by_name = {as_recipe(each).name: each for each in several}
+    by_name = _labeled(recipes)
     if not by_name:
         raise SignalError("a comparison needs at least one recipe")
-    plans = {name: plan(model, each, inputs=inputs) for name, each in by_name.items()}
-    signals: dict[str, list[Signal]] = {}
-    for name, planned in plans.items():
+    plans = {
+        name: plan(model, each, inputs=inputs) for name, each in by_name.items() if each is not None
+    }
+    signals: dict[str, list[Signal]] = {name: [] for name in by_name}
+    for name in by_name:
+        if name not in plans:
+            signals[name].append(measure(model, inputs, loss))
+            continue
         for seed in range(seeds):
             drawn = _copy(model)
-            apply_(drawn, planned, seed=seed, materialize="cpu")
-            signals.setdefault(name, []).append(measure(drawn, inputs, loss))
+            with repeats_allowed():
+                apply_(drawn, plans[name], seed=seed, materialize="cpu")
+            signals[name].append(measure(drawn, inputs, loss))
     return Comparison(signals, plans)
+
+
+def _labeled(recipes: object) -> dict[str, Recipe | None]:
+    """Return recipes under labels of their own: name, options, number."""
+    if isinstance(recipes, Mapping):
+        given = cast("Mapping[object, object]", recipes)
+        if all(isinstance(name, str) for name in given):  # types make it a recipe
+            return {cast("str", name): _recipe_or_none(of) for name, of in given.items()}
+    single = isinstance(recipes, (str, PathLike, Recipe, Scheme, Mapping)) or recipes is None
+    several = [recipes] if single else list(cast("Iterable[object]", recipes))
+    made = [_recipe_or_none(each) for each in several]
+    names = [AS_IT_IS if each is None else each.name or "recipe" for each in made]
+    labels: dict[str, Recipe | None] = {}
+    for each, name in zip(made, names, strict=True):
+        label = name
+        if each is not None and each.options and names.count(name) > 1:
+            label += ":" + ",".join(f"{key}={value}" for key, value in each.options.items())
+        number, first = 1, label
+        while label in labels:
+            number += 1
+            label = f"{first} #{number}"
+        labels[label] = each
+    return labels
+
+
+def _recipe_or_none(value: object) -> Recipe | None:
+    return None if value is None else as_recipe(value)
 
 
 def _copy(model: nn.Module) -> nn.Module:
