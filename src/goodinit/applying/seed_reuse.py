@@ -14,6 +14,7 @@ from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -141,13 +142,20 @@ def _are_parts_of_one(target: nn.Module | Tensor, memory: _Memory, before: list[
         return False
     _STATE.searches += 1
     parents = _parents()
-    above = _above(target, parents)
+    above = _above(target, parents) | (_containers(target) if layer else set[int]())
     owners = [owner for m in others if m.owner is not None and (owner := m.owner()) is not None]
-    # A layer outside of any model, as in a list, is hardly a model of its own.
     return any(
-        above & _above(owner, parents) or (layer and not (above and _above(owner, parents)))
+        above & (_above(owner, parents) | (_containers(owner) if layer else set[int]()))
         for owner in owners
     )
+
+
+def _containers(layer: nn.Module) -> set[int]:
+    """Return the ids of the lists, tuples and dicts that hold a layer; not of namespaces."""
+    holders = cast("list[object]", gc.get_referrers(layer))
+    lists = {id(holder) for holder in holders if type(holder) in (list, tuple)}
+    dicts = [cast("dict[object, object]", h) for h in holders if type(h) is dict]
+    return lists | {id(holder) for holder in dicts if "__name__" not in holder}
 
 
 def _parents() -> dict[int, list[nn.Module]]:
@@ -155,7 +163,8 @@ def _parents() -> dict[int, list[nn.Module]]:
     parents: dict[int, list[nn.Module]] = {}
     for thing in gc.get_objects():
         if issubclass(type(thing), nn.Module):
-            for child in vars(thing).get("_modules", {}).values():
+            children = cast("dict[str, object]", vars(thing).get("_modules") or {})
+            for child in children.values():
                 parents.setdefault(id(child), []).append(thing)
     return parents
 

@@ -207,7 +207,7 @@ def _labeled(recipes: object) -> dict[str, Recipe | None]:
         if all(isinstance(name, str) for name in given):  # types make it a recipe
             return {cast("str", name): _recipe_or_none(of) for name, of in given.items()}
     single = isinstance(recipes, (str, PathLike, Recipe, Scheme, Mapping)) or recipes is None
-    several = [recipes] if single else list(cast("Iterable[object]", recipes))
+    several: list[object] = [recipes] if single else list(cast("Iterable[object]", recipes))
     made = [_recipe_or_none(each) for each in several]
     names = [AS_IT_IS if each is None else each.name or "recipe" for each in made]
     labels: dict[str, Recipe | None] = {}
