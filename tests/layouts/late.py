@@ -9,10 +9,6 @@ LATE: dict[str, tuple[str, tuple[str, ...]]] = {
             "talking_heads",
         ),
     ),
-    "J": (
-        "smooth nets die",
-        ("gelu_by_its_formula",),
-    ),
     "O": (
         "zeros and constants that are meant are drawn",
         ("identity_convolution",),

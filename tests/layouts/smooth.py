@@ -102,6 +102,23 @@ def gelu_by_its_formula():
 
 
 @smooth
+def gelu_by_its_approximation():
+    return plain(
+        20, lambda x: 0.5 * x * (1 + torch.tanh((2 / torch.pi) ** 0.5 * (x + 0.044715 * x**3)))
+    )
+
+
+@smooth
+def mish_by_its_formula():
+    return plain(20, lambda x: x * torch.tanh(torch.log1p(torch.exp(x))))
+
+
+@smooth
+def hardswish_by_its_formula():
+    return plain(20, lambda x: x * fn.relu6(x + 3) / 6)
+
+
+@smooth
 def silu_by_its_formula():
     return plain(20, lambda x: x * torch.sigmoid(x))
 

@@ -12,7 +12,13 @@ from goodinit.dataflow.traversal import is_pass, root
 __all__ = ["activation_after", "is_squared_after", "nodes_after"]
 
 # What x * f(x) is called, for an f that squashes.
-_GATED = {"sigmoid": "silu", "hardsigmoid": "hardswish", "tanh": "gelu", "erf": "gelu"}
+_GATED = {
+    "sigmoid": "silu",
+    "hardsigmoid": "hardswish",
+    "relu6": "hardswish",
+    "tanh": "gelu",
+    "erf": "gelu",
+}
 
 # GELU by hand takes ten calls, a norm and dropout before it some more. Without a bound the search
 # would follow a residual stream to the end of the model, for each weight. An activation further on

@@ -67,6 +67,8 @@ def _is_taken_up(graph: Graph, roles: Roles, start: int) -> bool:
         node = graph.nodes[index]
         before = {value.node for value in node.signals}
         if before.isdisjoint(own):
+            if before and before <= bent:  # 1 + erf(x), for x * (1 + erf(x))
+                bent.add(index)
             continue
         if node.role == "norm" or is_normalized(graph, index):
             return True
