@@ -155,6 +155,14 @@ def talking_heads():
 
 
 @facts("I", X, ROLES)
+def talking_heads_by_convolution():
+    def mix(q, k, v, m):
+        return m.after(m.before(q @ k.mT).softmax(-1)) @ v
+
+    return attention(mix, **{name: nn.Conv2d(H, H, 1) for name in ("before", "after")})
+
+
+@facts("I", X, ROLES)
 def attention_in_a_loop_over_heads():
     def forward(m, x):
         q, k, v = (layer(x).chunk(H, -1) for layer in (m.a, m.b, m.c))

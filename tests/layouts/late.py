@@ -6,7 +6,6 @@ LATE: dict[str, tuple[str, tuple[str, ...]]] = {
         (
             "causal_linear_attention",
             "linear_attention_as_a_recurrence",
-            "talking_heads",
         ),
     ),
     "O": (

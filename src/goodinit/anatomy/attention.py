@@ -160,7 +160,7 @@ def _written_out(graph: Graph, softmax: Node) -> Iterator[Attention]:
     """Yield the attention around a softmax: a product of two signals before it and one after."""
 
     def follow(node: Node) -> Iterable[int]:
-        passes = is_pass(node) or node.role == "add" or node is softmax
+        passes = is_pass(node) or node.role == "add" or node is softmax or _mixes_heads(node)
         return signals_of(node) if passes else ()
 
     before = walk_back(graph, [softmax.index], follow)
@@ -168,12 +168,26 @@ def _written_out(graph: Graph, softmax: Node) -> Iterator[Attention]:
     if scores is None:
         return
     query, key = scores.signals[-2:]
-    for node in walk_forward(graph, softmax.index, is_pass):
-        if _is_product(node):
-            rest = [v for v in node.signals if root(graph, v.node) != softmax.index]
-            if rest:
-                yield Attention(query, key, rest[-1], node.index)
-            return
+    shares = {softmax.index}
+    for node in walk_forward(graph, softmax.index, lambda n: is_pass(n) or _mixes_heads(n)):
+        if not _is_product(node):
+            shares.add(node.index)
+            continue
+        rest = [v for v in node.signals if v.node not in shares]
+        if rest:
+            yield Attention(query, key, rest[-1], node.index)
+        return
+
+
+def _mixes_heads(node: Node) -> bool:
+    """Whether a weight mixes the heads of scores (talking heads): neither of the last two axes."""
+    if len(node.weights) != 1 or len(node.signals) != 1 or len(node.shape) < 4:
+        return False
+    use = node.weights[0]
+    if use.window:
+        taps = [stop - start for a, (start, stop) in enumerate(use.origin.box) if a in use.window]
+        return len(taps) == 2 and set(taps) == {1}
+    return bool(use.places) and all(place < len(node.shape) - 2 for _, place in use.places)
 
 
 def _is_product(node: Node) -> bool:
