@@ -12,8 +12,4 @@ LATE: dict[str, tuple[str, tuple[str, ...]]] = {
         "zeros and constants that are meant are drawn",
         ("identity_convolution",),
     ),
-    "R": (
-        "a layer used again in a gradient counts as recurrent",
-        ("gradient_of_a_layer",),
-    ),
 }

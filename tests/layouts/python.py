@@ -150,12 +150,17 @@ def gradient_inside(m, x):
     return x + slope
 
 
-@between
-def gradient_of_a_layer(m, x):
-    """An energy's force."""
+def force(layer, x):
+    """The gradient of an energy."""
     with torch.enable_grad():
         z = x if x.requires_grad else x.detach().requires_grad_()
-        return torch.autograd.grad(m.a(z).sin().sum(), z, create_graph=True)[0]
+        return torch.autograd.grad(layer(z).sin().sum(), z, create_graph=True)[0]
+
+
+@holds("R", X, judge)
+def gradient_of_a_layer():
+    layers = {"a": nn.Linear(24, 24), "energy": nn.Linear(24, 24), "b": nn.Linear(24, 5)}
+    return Net(lambda m, x: m.b(force(m.energy, m.a(x))), **layers)
 
 
 @between
