@@ -3,10 +3,7 @@
 LATE: dict[str, tuple[str, tuple[str, ...]]] = {
     "I": (
         "attention is known by its softmax",
-        (
-            "causal_linear_attention",
-            "linear_attention_as_a_recurrence",
-        ),
+        ("linear_attention_as_a_recurrence",),
     ),
     "O": (
         "zeros and constants that are meant are drawn",

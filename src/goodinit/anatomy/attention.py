@@ -109,7 +109,7 @@ def _between(
         return None
     key, rest = (first, second) if label in left else (second, first)
     kept = [one for one in set(left) & set(right) if one not in inner.labels[-1]]
-    features = _sums_features(graph, inner, kept)
+    features = _sums_features(graph, inner, kept) if kept else False  # no sum: a state of k and v
     if features is None:
         features = not _is_plain(graph, inner, outer)
     found = Attention(rest, key, other, outer.index)

@@ -321,10 +321,14 @@ class Graph:
         return tuple([*params, *outputs][:ORIGINS_KEPT])
 
     def _carries(self, node: Node, origin: Origin) -> bool:
-        """Whether a function's result is its operand's, axis by axis: of scores, exp's too."""
+        """Whether a function's result is its operand's, axis by axis.
+
+        Of a product of activations (scores, a linear attention's state) exp's and cumsum's too.
+        """
         scores = not self.nodes[origin.node].weights
         along = node.role in ("softmax", "norm") and node.function not in _BY_CHANNEL
-        return node.role in _CARRYING or along or (scores and node.role == "bend")
+        kept = node.role == "bend" or node.function == "cumsum"
+        return node.role in _CARRYING or along or (scores and kept)
 
     def _unmixed(self, node: Node, shape: tuple[int, ...], found: list[Origin]) -> list[Origin]:
         """Return the one output that a result was made of, or the mixture as an output itself."""
