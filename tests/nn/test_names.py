@@ -14,7 +14,7 @@ from torch import nn
 from torch.nn import init as theirs
 
 from goodinit import schemes
-from goodinit.errors import GoodinitError
+from goodinit.errors import GoodinitError, printable
 from goodinit.nn import init
 from goodinit.nn import init as ours
 
@@ -101,7 +101,7 @@ def test_gains_are_torch_s_where_it_has_one(name: str, param: object) -> None:
     try:
         reference = theirs.calculate_gain(name, param)
     except ValueError as error:
-        words = str(error)
+        words = printable(str(error))
         with pytest.raises(GoodinitError) as mine:
             init.calculate_gain(name, param)
         assert isinstance(mine.value, ValueError)

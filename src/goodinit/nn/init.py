@@ -26,7 +26,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import torch
 from torch import Tensor
@@ -444,11 +444,10 @@ def _fill(tensor: Tensor, request: Request, generator: Generator) -> Tensor:
     stream = _stream(tensor, generator)
     if stream is None:
         return tensor
-    # The compiler of torch before 2.9 fails at frozen dataclasses such as a Law.
-    fill = fill_request_
-    if torch.compiler.is_compiling():
-        fill = torch.compiler.disable(fill_request_)
-    return fill(tensor, request, stream, NAME)
+    if torch.compiler.is_compiling():  # torch before 2.9 can't compile what makes a frozen Law
+        eager: Any = torch.compiler.disable(fill_request_)
+        return eager(tensor, request, stream, NAME)
+    return fill_request_(tensor, request, stream, NAME)
 
 
 def _stream(tensor: Tensor, generator: Generator) -> Stream | None:
