@@ -65,6 +65,7 @@ FORMS = {
     "einsum backwards": lambda q, k, v: torch.einsum(
         "bhkq,bhkd->bhqd", torch.einsum("bhkd,bhqd->bhkq", k, q).softmax(2), v
     ),
+    "reflected": lambda q, k, v: v.__rmatmul__(k.transpose(-1, -2).__rmatmul__(q).softmax(-1)),
     "linear": lambda q, k, v: functional.relu(q) @ (functional.relu(k).transpose(-1, -2) @ v),
     "linear, normalized": normalized,
     "linear, softmax of both": lambda q, k, v: (

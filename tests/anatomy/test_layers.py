@@ -158,6 +158,8 @@ def test_without_layers_each_weight_is_one():
 def test_one_block_alone():
     found = places(nn.Sequential(nn.Linear(4, 4), Block()), X)
     assert all(depth == 1 for _, depth in found.values())  # its one residual sum
+    unknown = places(nn.Sequential(nn.Linear(4, 4), Block()))
+    assert set(unknown.values()) == {(None, None)}
 
 
 @both

@@ -15,6 +15,7 @@ from torch.nn.utils import parametrizations, spectral_norm, weight_norm
 from goodinit.anatomy.modules import activation_name, describe, describe_children
 from goodinit.anatomy.rows import KINDS, PARTS, Row
 from goodinit.anatomy.shapes import Siblings, guess
+from goodinit.schemes import Layout
 from goodinit.schemes.gains import NONLINEARITIES
 
 few = settings(max_examples=15, deadline=None, derandomize=True)
@@ -281,6 +282,7 @@ def test_types_without_parameters_say_nothing(module):
 
 def test_details():
     assert describe(nn.Embedding(4, 3, padding_idx=-1))["weight"].zero_rows == (3,)
+    assert describe(nn.Bilinear(2, 3, 4))["weight"].layout == Layout((0,), (1, 2))
     norm = describe(nn.BatchNorm1d(3))
     assert (norm["weight"].neutral, norm["bias"].neutral) == (1.0, 0.0)
     assert norm["running_var"].part == norm["num_batches_tracked"].part == "buffer"

@@ -49,8 +49,11 @@ def test_the_same_parameter_in_two_places_is_one_row():
 def test_a_tied_table_is_a_head(inputs):
     model = nn.Sequential(nn.Embedding(9, 4), nn.Linear(4, 9))
     model[1].weight = model[0].weight
-    facets = rows(model, inputs)["0.weight"].facets
+    row = rows(model, inputs)["0.weight"]
+    facets = row.facets
     assert (facets.kind, facets.part, facets.guessed) == ("embedding", "head", False)
+    assert (facets.layout.outputs, facets.layout.inputs) == ((1,), (0,))
+    assert fans(row) == [(1, 4)]
 
 
 def test_shared_storage_is_one_row():

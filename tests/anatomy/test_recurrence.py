@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from torch.nn import functional
 
 import goodinit as gi
 from goodinit.anatomy import read
+from goodinit.anatomy.recurrence import USES_IN_A_STEP, Loop, find_loops, floors
 
 STEPS = (2, 5, 9)
 D = 8
@@ -93,7 +95,16 @@ def leaky(m, x):
     return h
 
 
+def one_joined(m, x):
+    """A concatenation of the state alone."""
+    h = zeros(x)
+    for t in range(x.shape[1]):
+        h = torch.tanh(m.U(x[:, t]) + m.W(torch.cat([h], -1)))
+    return h
+
+
 PARTS = {
+    one_joined: {"U": "in", "W": "recurrent"},
     rnn: {"U": "in", "W": "recurrent"},
     rnn_hoisted: {"U": "in", "W": "recurrent"},
     rnn_with_a_head: {"U": "in", "W": "recurrent", "O": None},
@@ -140,6 +151,79 @@ def test_a_state_that_is_added_to_is_unsure():
     one = rows_of(leaky, 5)["W.weight"].facets
     assert (one.ends_residual, one.guessed) == (None, True)
     assert "state" in one.doubt
+
+
+def shared(m, x):
+    for _ in range(x.shape[1]):
+        x = x + m.B(functional.gelu(m.A(functional.layer_norm(x, (D,)))))
+    return m.O(x)
+
+
+def driven(m, x):
+    """An equation whose input is new at each step; two weights between state and state."""
+    h = zeros(x)
+    for t in range(x.shape[1]):
+        h = h + m.B(torch.tanh(m.A(h) + m.U(x[:, t])))
+    return m.O(h)
+
+
+def towers(m, x):
+    y = m.B(x)
+    a, b = (functional.relu(m.A(part)) for part in (y[:, :2], y[:, 2:]))
+    return m.O(torch.cat([a, b], -1))
+
+
+TWO = {"widths": {"A": 16, "U": 16, "B": D, "O": 3}, "inputs": {"B": 16}}
+# run, how its modules are made, and of each loop: whether elementwise functions alone lie
+# between, whether something new comes in, whether the state is added
+LOOPS = {
+    rnn: ({}, {"W": (True, True, False)}),
+    rnn_hoisted: ({}, {"W": (True, True, False)}),
+    joined: ({"inputs": {"W": 2 * D}}, {"W": (True, True, False)}),
+    two_layers: ({}, {"W": (True, True, False), "Z": (True, True, False)}),
+    deq: ({}, {"W": (True, False, False)}),
+    lista: ({}, {"W": (True, False, False)}),
+    leaky: ({}, {"W": (True, True, True)}),
+    shared: (TWO, {"A": (False, False, False), "B": (False, False, False)}),
+    driven: (TWO, {"A": (False, True, False), "B": (False, True, False)}),
+    towers: ({"widths": {"A": D, "B": D, "O": 3}, "inputs": {"O": 2 * D}}, {}),
+}
+
+
+@pytest.mark.parametrize("run", LOOPS, ids=lambda f: f.__name__)
+def test_loops(run):
+    options, expected = LOOPS[run]
+    widths = options.get("widths") or dict.fromkeys(PARTS[run], D)
+    model = Cell(run, inputs=options.get("inputs"), **widths)
+    anatomy = read(model, torch.randn(3, 4, D))
+    found = find_loops(anatomy.graph)
+    names = {anatomy.rows[param].name.removesuffix(".weight"): one for param, one in found.items()}
+    assert {n: (bool(one.path), one.fed, one.adds) for n, one in names.items()} == expected
+    steps = 2 if run is towers else 4
+    for one in names.values():
+        assert len(one.uses) == steps
+        assert (one.first, one.again) == (one.uses[0], one.uses[1])
+
+
+def test_no_skip_starts_many_uses_before():
+    """-1 for the first uses and outside of the loop; then the use a step before."""
+    graph = SimpleNamespace(nodes=[None] * 40)
+    uses = list(range(2, 35, 3))
+    loop = Loop(uses, 2, 5, {3}, fed=True)
+    expected = [-1] * 40
+    for index in range(uses[USES_IN_A_STEP], uses[-1] + 1):
+        expected[index] = uses[(index - 2) // 3 - USES_IN_A_STEP]
+    assert floors(graph, {0: loop}) == expected
+    assert expected[26:33] == [2, 2, 2, 5, 5, 5, 8]
+    loop.fed = False
+    assert floors(graph, {0: loop}) == [-1] * 40
+
+
+def test_a_driven_equation_is_unsure():
+    rows = rows_of(driven, 3, TWO["widths"], inputs=TWO["inputs"])
+    ends = {name: row.facets.ends_residual for name, row in rows.items() if "bias" not in name}
+    assert ends == {"A.weight": False, "U.weight": False, "B.weight": None, "O.weight": False}
+    assert "how many steps" in rows["B.weight"].facets.doubt
 
 
 def test_layers_that_share_weights_are_a_stream_of_one_layer():

@@ -295,6 +295,14 @@ def test_a_time_embedding_in_a_block_ends_nothing():
     assert ends(facets(run, "abcdef", (X, torch.randn(2, 8)), s=(8, 8))) == "cf"
 
 
+@pytest.mark.parametrize(("bend", "end"), [(functional.relu, "b"), (torch.clone, "")])
+def test_a_projected_skip_is_one_beside_a_block_with_an_activation(bend, end):
+    def run(m, x):
+        return (x @ m.s + bend(x @ m.a) @ m.b) @ m.o
+
+    assert ends(facets(run, "abs")) == end
+
+
 @pytest.mark.parametrize("place", ["before", "after", "both"])
 def test_talking_heads_end_nothing(place):
     def run(m, x):

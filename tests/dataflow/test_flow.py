@@ -508,6 +508,43 @@ def test_a_weight_used_twice_with_different_activations_has_one_row():
     assert found["w"].facets.activation == "relu"  # that of the first use
 
 
+def test_patches():
+    """Windows of an input that don't overlap; further on they are a convolution's, as any."""
+
+    def run(m, x):
+        y = functional.relu(functional.conv2d(x, m.a, stride=4))
+        return functional.conv_transpose2d(functional.conv2d(y, m.b, stride=2), m.c, stride=2)
+
+    x = torch.randn(2, 3, 16, 16)
+    found = told(run, x, a=(8, 3, 4, 4), b=(8, 8, 2, 2), c=(8, 8, 2, 2))
+    assert [found[name].facets.part for name in "abc"] == ["patch", "weight", "head"]
+
+    def first(shape, **options):
+        convolve = functional.conv_transpose2d if shape[0] == 3 else functional.conv2d
+        rows = told(
+            lambda m, x: convolve(x, m.w, **options).mean((2, 3)) @ m.o, x, w=shape, o=(8, 4)
+        )
+        return rows["w"].facets.part
+
+    assert first((8, 3, 4, 4), stride=4) == "patch"
+    assert first((8, 3, 4, 4), stride=2) == "weight"
+    assert first((8, 3, 1, 1)) == "weight"
+    assert first((3, 8, 2, 2), stride=2) == "weight"  # transposed
+
+
+def test_what_feeds_an_activation_before_an_end_goes_in():
+    def run(m, x):
+        return x + functional.relu(x @ m.a) @ m.b
+
+    found = told(run, a=(8, 16), b=(16, 8))
+    assert [found[name].facets.part for name in "ab"] == ["in", "out"]
+
+
+def test_a_norms_module_knows_what_it_is():
+    rows = read(nn.LayerNorm(8), torch.randn(2, 8)).rows
+    assert {row.facets.evidence for row in rows} == {"nn.LayerNorm"}
+
+
 def test_unused_parameters_keep_what_their_type_says_or_are_guessed():
     class Unused(nn.Module):
         def __init__(self):

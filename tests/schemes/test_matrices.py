@@ -72,6 +72,7 @@ def test_groups_are_orthogonal_one_by_one(fill) -> None:
 def test_the_moments_of_matrices(fill) -> None:
     sites = [
         (Orthogonal(2.0), (96, 4, 3, 3), CONV2D),
+        (Orthogonal(2.0), (8, 4, 3, 3), CONV2D),
         (DeltaOrthogonal(2.0), (32, 8, 3, 3), CONV2D),
         (Identity(2.0), (12, 8), LINEAR),
         (Dirac(gain=2.0), (12, 8, 3, 3), CONV2D),

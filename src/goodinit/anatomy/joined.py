@@ -44,7 +44,8 @@ def joined(graph: Graph, use: Use, uses: Sequence[Use]) -> Use:
         apart = any(other.fan_in != use.fan_in for other in others)
         doubt = "slices of it have other fans" if apart else ""
         return replace(use, doubt=use.doubt or doubt)
-    fan_in = sum(one.fan_in or 0.0 for one in (use, *added))
+    made = use.origin.made  # alike computed, of which `use` alone was measured
+    fan_in = sum((use if made and not one.measured else one).fan_in or 0.0 for one in (use, *added))
     doubts = [one.doubt for one in (use, *added) if one.doubt]
     if use.origin.made:
         doubts.append(

@@ -36,7 +36,7 @@ def mark_plain_stacks(graph: Graph, roles: Roles) -> None:
         index: [n for n in onward if n in after and not _is_taken_up(graph, roles, n)]
         for index, onward in after.items()
     }
-    above, below = dict.fromkeys(plain, 1), dict.fromkeys(plain, 0)
+    above, below = dict.fromkeys(plain, 1), dict[int, int]()
     for index, onward in plain.items():  # in the order of the calls
         for n in onward:
             above[n] = max(above[n], above[index] + 1)

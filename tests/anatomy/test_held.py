@@ -1,0 +1,56 @@
+"""What a parameter holds: one value, a pattern, or values."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from goodinit.anatomy.held import Held, held_by
+
+BASE = torch.randn(16, generator=torch.Generator().manual_seed(0))
+STARTS_AT_0 = BASE - BASE[0]
+STEPS = 0.3 * torch.arange(8.0)[:, None]
+
+
+@pytest.mark.parametrize(
+    ("tensor", "what"),
+    [
+        (torch.zeros(3, 3), "zeros"),
+        (torch.full((3,), 1e-5), "constant"),
+        (torch.ones(4).to(torch.float8_e4m3fn), "constant"),
+        (torch.full((3,), 2e12), "values"),  # memory that nobody wrote to
+        (torch.full((3,), 5e-13), "values"),
+        (torch.eye(5), "pattern"),
+        (torch.arange(1.0, 17.0).log(), "pattern"),
+        (torch.arange(16.0) / 7, "pattern"),
+        (0.9 ** torch.arange(16.0), "pattern"),
+        (torch.tensor([[1.0, 2.0, 1.0], [2.0, 4.0, 2.0]]), "pattern"),  # integers
+        (torch.tensor([0.3, 0.7, 0.3, 0.7, 0.3, 0.7]), "pattern"),
+        (BASE.repeat_interleave(2), "pattern"),
+        (STARTS_AT_0 + STEPS, "pattern"),  # each column is arithmetic
+        (STARTS_AT_0 + STEPS.square(), "values"),
+        (BASE, "values"),
+        (torch.tensor([0.3, 0.7]), "values"),
+        (torch.tensor([1.0, 2.0]), "values"),
+        (torch.empty(0), "unknown"),
+        (torch.empty(3, device="meta"), "unknown"),
+        (torch.ones(3, dtype=torch.int64), "unknown"),
+    ],
+    ids=str,
+)
+def test_what_it_holds(tensor: Tensor, what: str) -> None:
+    assert held_by(tensor).what == what
+
+
+def test_patterns_are_looked_for_where_they_may_be() -> None:
+    assert held_by(torch.eye(5), patterns=False).what == "values"
+    assert held_by(torch.ones(5), patterns=False) == Held("constant", 1.0)
+
+
+def test_a_root_mean_square_is_known_where_it_is_small() -> None:
+    signs = BASE.double().sign()
+    assert held_by(0.04 * signs, patterns=False).rms == pytest.approx(0.04)
+    assert held_by(0.06 * signs, patterns=False).rms == float("inf")
+    assert held_by(2e-12 * signs, patterns=False).rms == pytest.approx(2e-12)
+    assert held_by(1e-12 * signs, patterns=False).rms == float("inf")

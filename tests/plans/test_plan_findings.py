@@ -1,0 +1,73 @@
+"""Where the findings of a plan point, and where there are none."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+import goodinit as gi
+
+
+class Holder(nn.Module):
+    """Parameters, and layers whose order is unknown without inputs."""
+
+    def __init__(self, layers: int = 0, **tensors: torch.Tensor) -> None:
+        super().__init__()
+        for name, tensor in tensors.items():
+            self.register_parameter(name, nn.Parameter(tensor))
+        for number in range(layers):
+            self.add_module(f"layer{number}", nn.Linear(8, 8))
+
+
+def found(plan: gi.Plan) -> list[tuple[str, str, str]]:
+    return [(one.code, one.severity, one.where) for one in plan.findings]
+
+
+@pytest.mark.parametrize(("norms", "where"), [(1, "0.weight"), (3, "0.weight and 2 more")])
+def test_norms_around_0_are_one_finding(norms: int, where: str) -> None:
+    net = nn.Sequential(*(nn.LayerNorm(3) for _ in range(norms)))
+    plan = gi.plan(net, {nn.LayerNorm: gi.Normal(0.02, mean=0.001)})
+    assert found(plan) == [("GI111", "warning", where)]
+    assert "(mean 0.001, std 0.02)" in plan.findings[0].cause
+
+
+def test_what_no_rule_knows_is_one_finding() -> None:
+    net = Holder(a=torch.zeros(3), b=torch.zeros(4))
+    net.a.data.normal_()
+    net.b.data.normal_()
+    assert found(gi.plan(net, "standard")) == [("GI117", "info", "a and 1 more")]
+
+
+def test_complex_weights_are_one_finding() -> None:
+    parts = {name: torch.randn(4, 4, dtype=torch.cfloat) for name in "abc"}
+    assert found(gi.plan(Holder(**parts), "standard")) == [("GI117", "info", "a and 2 more")]
+
+
+def test_values_that_are_kept_are_one_finding() -> None:
+    net = Holder(a=torch.full((3,), 1e-5), b=torch.full((4,), 1e-5))
+    assert found(gi.plan(net, "standard")) == [("GI119", "info", "a and 1 more")]
+
+
+@pytest.mark.parametrize(
+    ("layers", "recipe", "codes"),
+    [
+        (2, "he", ["GI113"]),  # asks for the activation that follows
+        (2, "gpt2", ["GI113"]),  # and for residual ends
+        (2, "xavier", []),
+        (1, "he", []),  # nothing follows a single layer
+    ],
+)
+def test_without_inputs_what_a_recipe_asks_for_is_named(
+    layers: int, recipe: str, codes: list[str]
+) -> None:
+    assert [one[0] for one in found(gi.plan(Holder(layers), recipe))] == codes
+
+
+def test_a_bias_that_dominates_is_found_behind_layers_that_do_not() -> None:
+    parts = [nn.Linear(8, 8), nn.LayerNorm(8), nn.Linear(8, 8, bias=False), nn.ReLU()]
+    parts += [part for _ in range(2) for part in (nn.Linear(8, 8), nn.ReLU())]
+    net = nn.Sequential(*parts, nn.Linear(8, 8))
+    loud = {"*.weight": gi.LeCunNormal(), "1.weight": gi.Ones(), "*.bias": gi.Zeros()}
+    plan = gi.plan(net, {**loud, "4.bias": gi.Normal(9.0), "6.bias": gi.Normal(9.0)})
+    assert found(plan) == [("GI132", "warning", "4.bias and 1 more")]
