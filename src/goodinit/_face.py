@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from goodinit import adapters, errors, recipes, schemes, testing, theory
-from goodinit.applying.apply import apply_, init_, load_
+from goodinit.applying import apply as _apply
 from goodinit.applying.skeleton import skeleton
 from goodinit.errors import GoodinitError
-from goodinit.explanation import Explanation, explain
+from goodinit.explanation import Explanation
+from goodinit.explanation import explain as _explain
 from goodinit.findings import Finding
 from goodinit.plans.diff import Diff, diff
 from goodinit.plans.keep import KeepLike
-from goodinit.plans.plan import Plan, plan
+from goodinit.plans.plan import Plan
+from goodinit.plans.plan import plan as _plan
 from goodinit.plans.rows import PlanRow
 from goodinit.recipes import recipe
 from goodinit.recipes.by_name import RecipeLike
 from goodinit.recipes.deferred import Neutral
+from goodinit.recipes.explained_call import explained as _explained
 from goodinit.recipes.recipe import Recipe
 from goodinit.recipes.rule import Rule, sel
 from goodinit.schemes import (
@@ -49,9 +52,20 @@ from goodinit.schemes import GlorotNormal as GlorotNormal
 from goodinit.schemes import GlorotUniform as GlorotUniform
 from goodinit.schemes import KaimingNormal as KaimingNormal
 from goodinit.schemes import KaimingUniform as KaimingUniform
-from goodinit.signal import Comparison, Signal, SignalRow, compare, measure
+from goodinit.signal import Comparison, Signal, SignalRow
+from goodinit.signal import compare as _compare
+from goodinit.signal import measure as _measure
 from goodinit.streams import Stream
 from goodinit.trace import Inputs
+
+# A wrong call is answered by one that works.
+apply_ = _explained(_apply.apply_)
+compare = _explained(_compare)
+explain = _explained(_explain)
+init_ = _explained(_apply.init_)
+load_ = _explained(_apply.load_)
+measure = _explained(_measure)
+plan = _explained(_plan)
 
 # Without `nn`: `from goodinit import *` must not hide torch's.
 __all__ = [

@@ -294,6 +294,16 @@ class TestLibraries:
         assert all(p.is_meta for p in model.parameters())
         assert tensors_in(found.example(model))
 
+    def test_a_name_without_its_library(self):
+        pytest.importorskip("timm")
+        with pytest.raises(CommandError, match="Did you mean 'timm:resnet50'"):
+            find_target("resnet50")
+
+    def test_a_name_of_the_hub(self):
+        pytest.importorskip("transformers")
+        with pytest.raises(CommandError, match=r"hf download org/name config\.json"):
+            find_target("hf:org/name")
+
     def test_timm(self, call):
         pytest.importorskip("timm")
         data = planned(call, "timm:vit_tiny_patch16_224", "--arg", "num_classes=7")

@@ -125,7 +125,7 @@ def test_times_is_closed() -> None:
     ("scheme", "text"),
     [
         (s.Normal(0.02), "Normal(std=0.02)"),
-        (s.Normal(1 / 3, 2.0), "Normal(std=0.333333, mean=2)"),
+        (s.Normal(1 / 3, mean=2.0), "Normal(std=0.333333, mean=2)"),
         (s.Uniform(-1, 1 / 3), "Uniform(low=-1, high=0.333333)"),
         (s.TruncatedNormal(1.0), "TruncatedNormal(std=1)"),
         (s.TruncatedNormal(1.0, cut=(-1, 2)), "TruncatedNormal(std=1, cut=(-1.0, 2.0))"),

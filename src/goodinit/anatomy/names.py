@@ -109,7 +109,8 @@ def slots(model: nn.Module, prefix: str = "") -> list[Slot]:
             if not address and any(map(is_lazy, slot.tensors)):
                 raise LazyParameterError(
                     f"{slot.name} of {type(module).__name__} has no shape yet: run the model "
-                    f"once on an input, then initialize it"
+                    f"once, model(inputs), then initialize it; gi.init_(model, inputs=inputs) does "
+                    f"both"
                 )
             first = found.setdefault(address or _identity(slot), slot)
             if first is not slot and address and not _alike(first.tensor, slot.tensor):

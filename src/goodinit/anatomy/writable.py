@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+
 import torch
 from torch import Tensor, nn
 
 from goodinit._common.memory import is_writable, overlaps
+from goodinit._common.module_tree import modules_of, named_parameters_of
 from goodinit.anatomy.names import Slot
 from goodinit.errors import (
     DtypeError,
@@ -16,7 +19,15 @@ from goodinit.errors import (
     ParametrizationError,
 )
 
-__all__ = ["check_module", "check_writable", "fixes_scale", "is_real", "is_shard", "normalizes"]
+__all__ = [
+    "check_float",
+    "check_module",
+    "check_writable",
+    "fixes_scale",
+    "is_real",
+    "is_shard",
+    "normalizes",
+]
 
 # These parametrizations keep only the direction or a factor of what is written through them.
 _FIXING = {
@@ -31,8 +42,27 @@ def check_module(model: object, what: str) -> nn.Module:
     """Return the model; raise ModelError if it isn't a module."""
     if isinstance(model, nn.Module):
         return model
-    given = f"the class {model.__name__}: call it" if isinstance(model, type) else repr(model)
-    raise ModelError(f"{what} takes a torch.nn.Module, got {given[:200]}")
+    given, line = repr(model), ""
+    if isinstance(model, type):
+        given, line = f"the class {model.__name__}: call it", f"{model.__name__}()"
+    elif isinstance(model, (list, tuple)):
+        line = "torch.nn.ModuleList(layers)"
+    elif isinstance(model, (Mapping, Iterator)):
+        line = "the module that has these parameters"
+    fix = f". Pass {line}" if line else ""
+    raise ModelError(f"{what} takes a torch.nn.Module, got {given:.200}{fix}")
+
+
+def check_float(model: nn.Module) -> None:
+    """Raise if all weights of a model are quantized: packed, they are no parameters."""
+    if next(iter(named_parameters_of(model)), None) is not None:
+        return
+    for module in modules_of(model):
+        if any(part in ("quantized", "quantizable") for part in type(module).__module__.split(".")):
+            raise ModelError(
+                f"the model is quantized, its {type(module).__name__} holds packed weights and no "
+                f"parameters: initialize the float model, and quantize it afterwards"
+            )
 
 
 def check_writable(slot: Slot) -> None:

@@ -37,7 +37,7 @@ from goodinit.recipes.recipe import Recipe
 from goodinit.recipes.rule import Rule, sel
 from goodinit.schemes import Layout, Scheme
 from goodinit.streams import Stream, fresh_seed, stream_of
-from goodinit.trace import Inputs
+from goodinit.trace import Inputs, run_lazy_modules_
 
 __all__ = ["apply_", "apply_own_", "init_", "init_module_", "load_"]
 
@@ -151,7 +151,7 @@ def init_(
     Args:
         target: a module; or a tensor, whose fans are computed from its shape [out, in, *window].
         recipe: as for ``plan``.
-        inputs: as for ``plan``.
+        inputs: as for ``plan``. Lazy modules run once on them, which gives them their shapes.
         seed: a non-negative integer; equal seeds give identical values. If None, a seed is drawn
             from torch's default CPU generator, so ``torch.manual_seed`` applies.
         keep: as for ``plan``. The old part of a parameter that has grown is copied from the
@@ -177,6 +177,8 @@ def init_(
             raise RecipeError("inputs, keep, only and materialize are for modules, not one tensor")
         return _init_tensor_(target, _tensor_recipe(recipe), seed, prefix)
     check_module(target, "init_")
+    if inputs is not None:
+        run_lazy_modules_(target, inputs)
     checkpoint = open_checkpoint(keep)
     kept = keep if checkpoint is None else checkpoint
     planned, found = plan_and_slots(

@@ -25,6 +25,7 @@ from goodinit.trace import Inputs
 __all__ = [
     "hf_model",
     "hf_model_from_file",
+    "libraries_with",
     "timm_model",
     "torchvision_model",
     "with_torchvision_operators",
@@ -126,9 +127,38 @@ def hf_model_from_file(path: Path, given: Mapping[str, object]) -> Factories:
     return _from_config(transformers, config)
 
 
-def _check_type(name: str, text: str) -> None:
+def libraries_with(name: str) -> list[str]:
+    """Return the targets of the installed libraries that have a model of this name."""
+    found: list[str] = []
+    for library in ("timm", "torchvision", "transformers"):
+        if importlib.util.find_spec(library) is None:
+            continue
+        try:
+            if library == "timm" and _import_library("timm", name).is_model(name):
+                found.append(f"timm:{name}")
+            elif library == "torchvision":
+                known = _import_library("torchvision", name).models.list_models()
+                found += [f"torchvision:{name}"] * (name in known)
+            elif library == "transformers" and name in _model_types():
+                found.append(f"hf:{name}")
+        except Exception:  # noqa: S112 - a library that can't be imported has nothing to suggest
+            continue
+    return found
+
+
+def _model_types() -> list[str]:
     types: Any = importlib.import_module("transformers.models.auto.configuration_auto")
-    known: list[str] = list(types.CONFIG_MAPPING_NAMES)
+    return list(types.CONFIG_MAPPING_NAMES)
+
+
+def _check_type(name: str, text: str) -> None:
+    known = _model_types()
+    if "/" in name:
+        raise CommandError(
+            f"{text}: hf: takes a type of model, such as 'hf:bert', and nothing is downloaded. For "
+            f"a model of the Hub: hf download {name} config.json --local-dir . ; then pass "
+            f"config.json"
+        )
     if name not in known:
         near = nearest(name, known)
         raise CommandError(f"{text}: transformers has no model type {name!r}.{near}")

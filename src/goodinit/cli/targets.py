@@ -127,7 +127,8 @@ def _target_hint(text: str) -> str:
         return f" There are {', '.join(f'demo:{name}' for name in models.__all__)}."
     if text.endswith(".py"):
         return f" Did you mean '{Path(text).stem}:factory'?"
-    return ""
+    found = model_libraries.libraries_with(name)
+    return f" Did you mean {' or '.join(map(repr, found))}?" if found else ""
 
 
 def _import_module(name: str) -> ModuleType:

@@ -22,7 +22,7 @@ from goodinit._common.result import Result
 from goodinit._common.text import count
 from goodinit.anatomy import read
 from goodinit.anatomy.names import Slot
-from goodinit.anatomy.writable import check_module
+from goodinit.anatomy.writable import check_float, check_module
 from goodinit.errors import PlanFileError, RecipeError, SchemeError
 from goodinit.findings import Finding
 from goodinit.plans import json_file
@@ -211,6 +211,7 @@ def plan_and_slots(
 ) -> tuple[Plan, tuple[Slot, ...]]:
     """Return a plan, and where its rows are in the model: a plan itself holds no tensors."""
     check_module(model, "plan")
+    check_float(model)
     recipe = as_recipe(recipe)
     if not isinstance(prefix, str) or prefix != prefix.strip("."):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise RecipeError(f"prefix is a dotted name such as 'encoder', got {prefix!r}")

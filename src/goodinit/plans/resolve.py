@@ -17,6 +17,7 @@ from goodinit.anatomy.writable import check_writable, fixes_scale, is_real, is_s
 from goodinit.errors import (
     DtypeError,
     ExpandedParameterError,
+    FanError,
     ParametrizationError,
     SchemeError,
     UncoveredError,
@@ -29,7 +30,7 @@ from goodinit.plans.rows import PlanBlock, PlanRow, common
 from goodinit.recipes.deferred import Deferred
 from goodinit.recipes.reasons import NO_LAW
 from goodinit.recipes.recipe import Recipe
-from goodinit.recipes.rule import Rule, Selector
+from goodinit.recipes.rule import Name, Rule, Selector
 from goodinit.schemes import (
     Keep,
     Normal,
@@ -300,7 +301,11 @@ def _numbers_for(
         _refuse_equal_units(row, scheme)
     except SchemeError as error:
         at = f"{row.name} (block {block.name})" if block.name else row.name
-        raise type(error)(f"{at}: {error}") from error
+        fix = ""
+        if isinstance(error, FanError) and f.part == "bias":
+            weights = row.name.removesuffix("bias") + "weight"
+            fix = f". It is a bias. Write {{{weights!r}: gi.{scheme!r}, {row.name!r}: gi.Zeros()}}"
+        raise type(error)(f"{at}: {error}{fix}") from error
     return scheme, why
 
 
@@ -338,6 +343,13 @@ def torch_laws(model: nn.Module) -> Default:
     return lambda slot: torch_default(slot.owner, slot.attr, inside.get(id(slot.owner), ()))
 
 
+def _weights_below(path: str, rows: tuple[Row, ...]) -> str:
+    """Return the name of a module's weight, or a glob for those below it; "" without any."""
+    names = [r.name for r in rows if not r.buffer and r.facets.part != "bias"]
+    own = [name for name in names if name.rpartition(".")[0] == path]
+    return own[0] if own else f"{path}.*weight" * any(n.startswith(f"{path}.") for n in names)
+
+
 def _unused_message(rule: Rule, rows: tuple[Row, ...], how: str) -> str:
     buffers = [
         row.name
@@ -354,4 +366,6 @@ def _unused_message(rule: Rule, rows: tuple[Row, ...], how: str) -> str:
     else:
         names = several(row.name for row in rows)
         fix = f"the model has {names}; correct the rule, or make it optional=True"
+        if isinstance(rule.where, Name) and (below := _weights_below(rule.where.glob, rows)):
+            fix = f"it names a module. Write {{{below!r}: gi.{rule.scheme!r}}}"
     return f"the rule {rule.text} matches nothing: {fix}"

@@ -18,6 +18,7 @@ vit                 as timm or Flax have it
 
 from __future__ import annotations
 
+import ast
 import inspect
 from collections.abc import Callable, Mapping
 from os import PathLike
@@ -26,6 +27,7 @@ from typing import cast
 from torch import nn
 
 from goodinit.errors import RecipeError, UnknownRecipeError, nearest
+from goodinit.recipes.first_guesses import meant_recipe, meant_scheme
 from goodinit.recipes.library.general import (
     he,
     lecun,
@@ -111,7 +113,11 @@ def maker(name: str) -> Callable[..., Recipe]:
     if is_text and name in _RECIPES:
         return _RECIPES[name]
     near = nearest(name, _RECIPES) if is_text else ""
-    raise UnknownRecipeError(f"no recipe is called {name!r}.{near} Known: {', '.join(_RECIPES)}")
+    known = f"no recipe is called {name!r}.{near} Known: {', '.join(_RECIPES)}"
+    scheme = meant_scheme(name) if is_text else ""
+    if scheme:
+        known = f"{name!r} is no recipe, but a scheme. Write gi.init_(model, {scheme})"
+    raise UnknownRecipeError(known)
 
 
 def names() -> tuple[str, ...]:
@@ -127,11 +133,11 @@ def as_recipe(value: object) -> Recipe:
     """Return the recipe that a value stands for.
 
     Args:
-        value: a Recipe; its name; its file, a path or a text that ends in ".toml"; a scheme,
-            for the weights of linear layers, convolutions and RNNs, with everything else as in
-            ``standard``; or a mapping from module types or globs to schemes, which changes only
-            what it names (a type's scheme is for its weights, not for its biases). The last
-            entry that matches wins.
+        value: a Recipe; its name, with options or without (``"he:mode=fan_out"``); its file, a
+            path or a text that ends in ".toml"; a scheme, for the weights of linear layers,
+            convolutions and RNNs, with everything else as in ``standard``; or a mapping from
+            module types or globs to schemes, which changes only what it names (a type's scheme
+            is for its weights, not for its biases). The last entry that matches wins.
 
     Raises:
         RecipeFileError: a file that can't be read or holds no valid recipe; names the place.
@@ -152,17 +158,36 @@ def as_recipe(value: object) -> Recipe:
         case PathLike():
             return Recipe.load(cast("PathLike[str]", value))
         case str():
-            return Recipe.load(value) if value.endswith(".toml") else recipe(value)
+            return Recipe.load(value) if value.endswith(".toml") else _with_options(value)
         case Scheme():
             return lone_scheme(value)
         case Mapping():
             return _from_mapping(cast("Mapping[object, object]", value))
         case _:
+            line = meant_recipe(value)
             raise RecipeError(
                 f"a recipe is a gi.Recipe, a name such as 'he', a file such as 'mine.toml', a "
                 f"scheme such as gi.XavierUniform(), or a mapping from module types or globs to "
-                f"schemes; got {value!r:.200}"
+                f"schemes; got {value!r:.200}{f'. Write {line}' if line else ''}"
             )
+
+
+def _with_options(text: str) -> Recipe:
+    """Return the recipe of a name, or of a name with options: ``"he:mode=fan_out"``."""
+    name, colon, rest = text.partition(":")
+    if not colon:
+        return recipe(text)
+    options: dict[str, object] = {}
+    for pair in rest.split(","):
+        key, sign, value = pair.partition("=")
+        if not sign or not key.strip():
+            raise RecipeError(f"{text!r}: {pair!r} is no option. Write 'he:mode=fan_out'")
+        try:
+            options[key.strip()] = cast("object", ast.literal_eval(value.strip()))
+        except (ValueError, SyntaxError):  # a text without quotes, or true and false
+            plain = value.strip()
+            options[key.strip()] = {"true": True, "false": False}.get(plain, plain)
+    return recipe(name, **options)
 
 
 def _from_mapping(mapping: Mapping[object, object]) -> Recipe:

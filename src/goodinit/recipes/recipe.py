@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from os import PathLike
+from typing import cast
 
 from torch import nn
 
@@ -12,7 +13,7 @@ from goodinit._common.files import atomic_write
 from goodinit._common.late import late
 from goodinit.errors import RecipeError
 from goodinit.recipes.rule import Rule
-from goodinit.schemes import Scaled
+from goodinit.schemes import Scaled, Scheme
 
 __all__ = ["Recipe"]
 
@@ -51,7 +52,10 @@ class Recipe:
         given = tuple(rules)
         for number, rule in enumerate(given):
             if not isinstance(rule, Rule):  # pyright: ignore[reportUnnecessaryIsInstance]
-                raise RecipeError(f"rules[{number}] of a recipe must be a gi.Rule, got {rule!r}")
+                raise RecipeError(
+                    f"rules[{number}] of a recipe must be a gi.Rule, got {rule!r:.200}. Write "
+                    f"{_as_rules(given[number:])}"
+                )
         vars(self).update(rules=given, name=name, why=why, options={})
 
     def override(self, *rules: Rule) -> Recipe:
@@ -105,6 +109,13 @@ class Recipe:
                 )
         init_module_ = late("goodinit.applying.apply:init_module_")
         return lambda module: init_module_(module, self)
+
+    def __call__(self, module: nn.Module) -> None:
+        """Raise: ``net.apply`` takes a function, ``recipe.each``."""
+        raise RecipeError(
+            f"a recipe is no function of a {type(module).__name__}; gi.init_(model, recipe) takes "
+            f"one. Write model.apply(recipe.each)"
+        )
 
     def to_toml(self) -> str:
         """Return the recipe as TOML, for a file; ``from_toml`` reads it back.
@@ -168,6 +179,25 @@ class Recipe:
 
     def __str__(self) -> str:
         return "\n".join([self.name or "recipe", *(f"  {rule.text}" for rule in self.rules)])
+
+
+def _as_rules(given: tuple[object, ...]) -> str:
+    """Return code with the rules that a mapping, or a glob and a scheme, stand for."""
+    first = given[0]
+    if isinstance(first, Mapping):
+        pairs = list(cast("Mapping[object, object]", first).items())
+    elif len(given) == 2:
+        pairs = [(first, given[1])]
+    else:
+        pairs = [("head.*", "gi.Zeros()")]
+    rules = ", ".join(f"gi.Rule({_code(where)}, {_code(scheme)})" for where, scheme in pairs)
+    return f"gi.recipe('he').override({rules})"
+
+
+def _code(value: object) -> str:
+    if isinstance(value, type):
+        return f"nn.{value.__name__}"
+    return f"gi.{value!r}" if isinstance(value, Scheme) else repr(value)
 
 
 def _beyond_one_module(rule: Rule) -> str:

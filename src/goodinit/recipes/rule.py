@@ -21,6 +21,7 @@ from torch import nn
 
 from goodinit.anatomy.rows import KINDS, PARTS, Block, Row
 from goodinit.errors import RecipeError, nearest
+from goodinit.recipes.first_guesses import meant_entry
 from goodinit.schemes import Scheme
 
 __all__ = ["Aspect", "Rule", "Selector", "glob_matches", "sel"]
@@ -354,8 +355,8 @@ class Rule:
     ) -> None:
         if not isinstance(scheme, Scheme):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise RecipeError(
-                f"the rule for {where!r} needs a scheme such as gi.XavierUniform(), got "
-                f"{_describe(scheme)}"
+                f"the rule for {where!r:.200} needs a scheme such as gi.XavierUniform(), got "
+                f"{_describe(scheme):.200}{meant_entry(where, scheme)}"
             )
         if not isinstance(why, str):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise RecipeError(f"the rule for {where!r}: why is a text, got {why!r}")

@@ -45,7 +45,12 @@ def refuse(of: object, field: str, value: object, fix: str) -> NoReturn:
 def as_float(of: object, field: str, value: object, least: float = -math.inf) -> float:
     """Return the value as a finite float that is at least ``least``, or refuse it."""
     if isinstance(value, bool) or not isinstance(value, Real):
-        refuse(of, field, value, f"{field} must be a number, not {type(value).__name__}")
+        fix = f"{field} must be a number, not {type(value).__name__}"
+        if field == "gain" and (isinstance(value, str) or callable(value)):
+            name = of if isinstance(of, str) else type(of).__name__
+            shown = repr(value) if isinstance(value, str) else getattr(value, "__name__", "f")
+            fix += f". Write gi.{name}(gain=gi.gain({shown}))"
+        refuse(of, field, value, fix)
     try:
         number = float(value)
     except OverflowError:

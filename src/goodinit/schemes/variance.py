@@ -195,6 +195,9 @@ class _He(_ByFan):
         fields.set_float(self, "a")
         fields.check_choice(self, "mode", MODES)
         name = self.nonlinearity
+        if name in MODES:
+            line = f"gi.{type(self).__name__}(mode={name!r})"
+            fields.refuse(self, "nonlinearity", name, f"that is a mode. Write {line}")
         if not isinstance(cast("object", name), str):
             fix = "nonlinearity must be a name; for a callable f: VarianceScaling(gain(f) ** 2)"
             fields.refuse(self, "nonlinearity", name, fix)

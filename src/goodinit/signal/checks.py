@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from goodinit._common.module_tree import buffers_of, named_parameters_of, parameters_of
+from goodinit._common.torch_private import transforms
 from goodinit.anatomy.names import Slot, slots
 from goodinit.anatomy.writable import check_module
 from goodinit.errors import MetaModelError, SignalError
@@ -54,6 +55,17 @@ def check_runnable(model: nn.Module, inputs: Inputs) -> list[Slot]:
             ``torch.inference_mode``.
     """
     found = slots(check_module(model, "measuring"))
+    if transforms():
+        raise SignalError(
+            "measuring needs values, which are hidden inside of torch.func.vmap, torch.func.grad "
+            "and tracers: call it outside of them"
+        )
+    for name, tensor in named_parameters_of(model):
+        if "DTensor" in (type(tensor).__name__, type(tensor.data).__name__):
+            raise SignalError(
+                f"{name} is a DTensor, of which each process holds a part: measure the model "
+                f"before it is sharded, on one process"
+            )
     for name, tensor in named_parameters_of(model):
         if tensor.is_meta:
             raise MetaModelError(

@@ -28,11 +28,16 @@ from goodinit.signal.rows import Gradient, Signal
 from goodinit.signal.signal_findings import find_in_signal
 from goodinit.streams import Law, Stream
 from goodinit.trace.calls import tensors_in
+from goodinit.trace.input_hints import hint_for_inputs
 from goodinit.trace.real_run import gradients_restored, real_run, tensors_restored
 from goodinit.trace.run import Inputs, arguments, first_line
 
 __all__ = ["measure"]
 
+LOSS = (
+    " It is called with what the model returns, and nothing else. Write "
+    "loss = lambda out: torch.nn.functional.cross_entropy(out, y)"
+)
 FROZEN = (
     "nothing that the model returns depends on a parameter that requires a gradient: measure with "
     "backward=False, or call model.requires_grad_()"
@@ -85,6 +90,8 @@ def measure(
     """
     model = unwrapped(model)
     slots = check_runnable(model, inputs)
+    if loss is not None and not callable(loss):
+        raise SignalError(f"loss is a function, got a {type(loss).__name__}.{LOSS}")
     paths = {id(module): path for path, module in reversed(list(walk(model)))}
     batch = batch_of(inputs)
     with tensors_restored(model, ()):  # set_() passes by a trace unseen
@@ -134,7 +141,9 @@ def _run(
                 raise
             except Exception as error:
                 where = f" in {observer.last}" if observer.last else ""
-                raise SignalError(f"{running} raised{where}: {first_line(error)}") from error
+                hint = LOSS if running == "the loss" else hint_for_inputs(inputs)
+                hint = hint and f".{hint}"
+                raise SignalError(f"{running} raised{where}: {first_line(error)}{hint}") from error
             if backward and total is not None:
                 check_graph(total, output, FROZEN)
                 found = [slot for slot in slots if not slot.buffer]

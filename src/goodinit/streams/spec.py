@@ -143,7 +143,8 @@ def check_seed(seed: int) -> None:
     """Raise StreamError unless the seed is an int in [0, 2**64)."""
     given = cast("object", seed)
     if isinstance(given, bool) or not isinstance(given, int):
-        raise StreamError(f"the seed is {given!r}, not an int: pass int(seed)")
+        fix = "seed=generator.initial_seed()" if hasattr(given, "initial_seed") else "int(seed)"
+        raise StreamError(f"the seed is {given!r}, not an int: pass {fix}")
     if not 0 <= given < 2**64:
         raise StreamError(f"the seed {given} is outside [0, 2**64): pass seed % 2**64")
 

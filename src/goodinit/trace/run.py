@@ -19,6 +19,7 @@ from goodinit.trace.calls import (
     map_tensors,
     tensors_in,
 )
+from goodinit.trace.input_hints import hint_for_inputs
 from goodinit.trace.meta import MetaTracer
 from goodinit.trace.real_run import real_run
 
@@ -90,9 +91,11 @@ def trace(
     alone = _error_alone(model, args, kwargs)
     if alone is None:
         return Trace("not run", OURS + reason, None), make_observer()
+    hint = hint_for_inputs(inputs)
     raise TraceError(
         f"the model raised on these inputs: {first_line(alone)}. Check that model(inputs) runs, or "
         f"leave inputs out: then goodinit uses module types and shapes"
+        f"{hint and '.'}{hint}"
     ) from alone
 
 

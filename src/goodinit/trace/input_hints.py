@@ -1,0 +1,42 @@
+"""What to pass as inputs instead, where a model raised on what was passed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+
+__all__ = ["hint_for_inputs"]
+
+
+def hint_for_inputs(inputs: object) -> str:
+    """Return what is likely meant, as a sentence with code, or "".
+
+    >>> hint_for_inputs([torch.ones(2, 3), torch.tensor([0, 1])])
+    ' inputs is a batch of 2: did you pass the labels? Write inputs = batch[0]'
+    """
+    if isinstance(inputs, (list, tuple)) and inputs:
+        several = cast("list[object]", inputs)
+        if all(isinstance(n, int) for n in several):
+            shape = ", ".join(map(str, several))
+            return f" inputs is a shape, not a tensor. Write inputs = torch.randn({shape})"
+        if isinstance(several[0], Tensor) and len(several) > 1:
+            passed = f"inputs is a batch of {len(several)}: did you pass the labels?"
+            return f" {passed} Write inputs = batch[0]"
+        if isinstance(inputs, list):
+            return " A list is one argument. Write inputs = torch.tensor(inputs)"
+    if isinstance(inputs, Tensor):
+        if inputs.dtype in (torch.float64, torch.uint8):
+            return f" inputs are {inputs.dtype}. Write inputs = inputs.float()"
+        return ""
+    if isinstance(inputs, Mapping):
+        return ""
+    given = cast("Any", inputs)
+    if hasattr(given, "__array__"):
+        return " inputs is an array. Write inputs = torch.as_tensor(inputs).float()"
+    if hasattr(given, "dataset") and hasattr(given, "__iter__"):
+        return " inputs is a loader. Write inputs = next(iter(loader))[0]"
+    kind = type(given).__name__
+    return f" inputs is a {kind}: pass a tensor, a tuple of arguments or a dict of keywords"

@@ -1,0 +1,173 @@
+"""What newcomers write at first: it works, or the error has the line that does.
+
+The line is what follows "Write": it is run, as printed, in the place of the guess.
+"""
+
+from __future__ import annotations
+
+import functools
+import warnings
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, TensorDataset
+
+import goodinit as gi
+from goodinit.errors import GoodinitError
+
+
+class Net(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc, self.head = nn.Linear(8, 8), nn.Linear(8, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.fc(x).relu())
+
+
+X, Y = torch.randn(16, 8, generator=torch.manual_seed(0)), torch.arange(16) % 3
+
+
+def names() -> dict[str, Any]:
+    """What the guesses and the printed lines may refer to."""
+    return {
+        "gi": gi,
+        "nn": nn,
+        "torch": torch,
+        "functools": functools,
+        "Net": Net,
+        "model": Net(),
+        "x": X,
+        "y": Y,
+        "batch": [X, Y],
+        "inputs": X,
+        "loader": DataLoader(TensorDataset(X, Y), 4),
+        "layers": [nn.Linear(8, 8), nn.ReLU()],
+        "recipe": gi.recipe("he"),
+        "rules": [("fc.weight", gi.Zeros())],
+        "lazy": nn.Sequential(nn.LazyLinear(4), nn.ReLU(), nn.LazyLinear(2)),
+    }
+
+
+WORKS = [
+    "gi.init_(model, 'he:mode=fan_out', seed=0)",
+    "gi.init_(model, 'he:mode=fan_out,distribution=uniform', seed=0)",
+    "gi.init_(model, gi.XavierUniform())",
+    "gi.init_(model, {nn.Linear: gi.XavierUniform(), '*.bias': gi.Constant(0.01)})",
+    "gi.init_(model.fc.weight, gi.Normal(0.02))",
+    "model.apply(gi.recipe('he').each)",
+    "gi.init_(lazy, 'he', inputs=x)",
+    "gi.compare(model, x, gi.HeNormal(), seeds=1)",
+    "gi.compare(model, x, [None, 'he'], seeds=1)",
+    "gi.init_(model, 'he', only='head.*')",
+    "gi.measure(model, x, lambda out: nn.functional.cross_entropy(out, y))",
+    "gi.load_(model, {k: v.numpy() for k, v in Net().state_dict().items()})",
+]
+# The guess, and where its answer goes: "" for a call, else code around it.
+ANSWERED = [
+    ("gi.Normal(0, 0.02)", ""),
+    ("gi.TruncatedNormal(0, 0.02, -2, 2)", ""),
+    ("gi.Uniform(0.1)", ""),
+    ("gi.Constant()", ""),
+    ("gi.HeNormal('fan_out')", ""),
+    ("gi.XavierUniform(gain='relu')", ""),
+    ("gi.Orthogonal(gain=nn.functional.relu)", None),
+    ("gi.init_(model, gi.XavierUniform)", ""),
+    ("gi.init_(model, nn.init.xavier_uniform_)", ""),
+    ("gi.init_(model, functools.partial(nn.init.normal_, std=0.05))", ""),
+    ("gi.init_(model, 0.02)", ""),
+    ("gi.init_(model, 'xavier_uniform_')", ""),
+    ("gi.init_(model, 'kaiming_normal')", ""),
+    ("gi.init_(model, 'orthogonal_')", ""),
+    ("gi.init_(model, 'trunc_normal_')", ""),
+    ("gi.init_(model, rules)", ""),
+    ("gi.init_(model, {'fc': gi.XavierUniform()})", "gi.init_(model, {})"),
+    ("gi.init_(model, {'fc.*': gi.XavierUniform()})", "gi.init_(model, {})"),
+    ("gi.init_(model, {'fc.weight': gi.XavierUniform})", "gi.init_(model, {})"),
+    ("gi.init_(model, {'*.bias': 0})", "gi.init_(model, {})"),
+    ("gi.init_(model, {nn.Linear: 'he'})", "gi.init_(model, {})"),
+    ("gi.init_(model, {nn.Linear: nn.init.xavier_uniform_})", "gi.init_(model, {})"),
+    ("gi.init_(model, 'he', mode='fan_out')", ""),
+    ("gi.init_(model, 'he', generator=torch.Generator())", ""),
+    ("gi.init_(model, 'he', 0)", ""),
+    ("gi.init_(model, 'he', x)", ""),
+    ("gi.plan(model, 'he', distribution='uniform')", ""),
+    ("gi.plan(model, 'he', input=x)", ""),
+    ("gi.measure(model)", ""),
+    ("gi.recipe('he').override({'head.*': gi.Zeros()})", ""),
+    ("gi.recipe('he').override('head.weight', gi.Zeros())", ""),
+    ("model.apply(gi.recipe('he'))", ""),
+    ("gi.measure(model, [x, y])", "gi.measure(model, inputs)"),
+    ("gi.measure(model, (x, y))", "gi.measure(model, inputs)"),
+    ("gi.plan(model, 'he', inputs=[x, y])", "gi.plan(model, 'he', inputs=inputs)"),
+    ("gi.measure(model, x.numpy())", "gi.measure(model, inputs)"),
+    ("gi.measure(model, loader)", "gi.measure(model, inputs)"),
+    ("gi.measure(model, x.shape)", "gi.measure(model, inputs)"),
+    ("gi.measure(model, x.double())", "gi.measure(model, inputs)"),
+    ("gi.explain(model, [x, y])", "gi.explain(model, inputs)"),
+    ("gi.measure(model, x, y)", "gi.measure(model, x, loss)"),
+    ("gi.measure(model, x, nn.CrossEntropyLoss())", "gi.measure(model, x, loss)"),
+]
+# What can't be one line says what is meant.
+TOLD = [
+    ("gi.init_(Net, 'he')", r"call it\. Pass Net\(\)"),
+    ("gi.init_(layers, 'he')", r"Pass torch.nn.ModuleList\(layers\)"),
+    ("gi.init_(model.parameters(), 'he')", "Pass the module that has these parameters"),
+    ("gi.init_(model, 'he', keep='fc')", r"Did you mean 'fc\.\*'"),
+    ("gi.init_(model, 'he', seed=torch.Generator())", r"seed=generator.initial_seed\(\)"),
+    ("gi.plan(lazy, 'he')", r"model\(inputs\)"),
+    ("gi.measure(lazy, x)", r"gi.init_\(model, inputs=inputs\)"),
+    ("gi.explain(model, 'he')", "inputs is a str: pass a tensor"),
+    (
+        "gi.init_(model, gi.Normal(std=0, mean=0.02))",
+        r"gi.Constant\(0.02\) says that this is",
+    ),
+    ("gi.apply_(model, 'he')", "gi.init_ takes a recipe"),
+    ("torch.func.vmap(lambda row: gi.measure(model, row[None]).ok)(x)", "call it outside of them"),
+]
+
+
+@pytest.mark.parametrize("guess", WORKS)
+def test_first_guesses_that_work(guess: str) -> None:
+    eval(guess, names())
+
+
+@pytest.mark.parametrize(("guess", "place"), ANSWERED)
+def test_first_guesses_whose_answer_works(guess: str, place: str | None) -> None:
+    known = names()
+    with pytest.raises(GoodinitError) as error:
+        eval(guess, known)
+    line = str(error.value).partition(" Write ")[2]
+    assert line, str(error.value)
+    if place is None:  # the name of a function isn't in reach here
+        return
+    if place == "":
+        eval(line, known)
+    elif "{}" in place:
+        eval(place.replace("{}", line), known)
+    else:
+        exec(line, known)
+        eval(place, known)
+
+
+@pytest.mark.parametrize(("guess", "says"), TOLD)
+def test_first_guesses_that_are_told(guess: str, says: str) -> None:
+    with pytest.raises(GoodinitError, match=says):
+        eval(guess, names())
+
+
+def test_a_quantized_model_is_no_empty_plan() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # newer torch: that these are to go
+        from torch.ao.nn.quantized.dynamic import Linear
+
+        packed = nn.Sequential(Linear(8, 3))
+    with pytest.raises(GoodinitError, match="initialize the float model, and quantize it"):
+        gi.plan(packed, "he")
+    assert len(gi.plan(nn.ReLU(), "he")) == 0
+
+
+def test_forty_guesses() -> None:
+    assert len(WORKS) + len(ANSWERED) + len(TOLD) >= 40
