@@ -6,9 +6,9 @@ import functools
 from collections.abc import Mapping
 from typing import Any, cast
 
-from goodinit import schemes
 from goodinit.schemes import Scheme
 from goodinit.schemes.corrected_call import corrected_call
+from goodinit.schemes.reader import SCHEMES
 
 __all__ = ["meant_entry", "meant_recipe", "meant_scheme"]
 
@@ -85,7 +85,7 @@ def meant_entry(where: object, value: object) -> str:
 def _with_arguments(value: functools.partial[Any]) -> str:
     """Return the scheme of a function of torch.nn.init, with the arguments that it has."""
     line = meant_scheme(value.func)
-    kind = getattr(schemes, line.removeprefix("gi.").partition("(")[0], None)
+    kind = SCHEMES.get(line.removeprefix("gi.").partition("(")[0])
     if kind is None or not value.keywords:
         return line
     return corrected_call(kind, (), value.keywords, ()) or line

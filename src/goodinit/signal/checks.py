@@ -19,6 +19,7 @@ from goodinit.trace.calls import tensors_in
 from goodinit.trace.run import Inputs, arguments, first_line
 
 __all__ = [
+    "LOSS_TAKES",
     "Loss",
     "backward_error",
     "check_count",
@@ -44,7 +45,13 @@ def unwrapped(model: nn.Module) -> nn.Module:
     return unwrapped(inner) if isinstance(inner, nn.Module) else cast("nn.Module", model)
 
 
-def check_runnable(model: nn.Module, inputs: Inputs) -> list[Slot]:
+LOSS_TAKES = (
+    " It is called with what the model returns, and nothing else. Write "
+    "loss = lambda out: torch.nn.functional.cross_entropy(out, y)"
+)
+
+
+def check_runnable(model: nn.Module, inputs: Inputs, loss: Loss | None = None) -> list[Slot]:
     """Return the model's parameters and buffers if there is something to run, and to run it on.
 
     Raises:
@@ -55,6 +62,8 @@ def check_runnable(model: nn.Module, inputs: Inputs) -> list[Slot]:
             ``torch.inference_mode``.
     """
     found = slots(check_module(model, "measuring"))
+    if loss is not None and not callable(loss):
+        raise SignalError(f"loss is a function, got a {type(loss).__name__}.{LOSS_TAKES}")
     if transforms():
         raise SignalError(
             "measuring needs values, which are hidden inside of torch.func.vmap, torch.func.grad "

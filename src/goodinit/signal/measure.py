@@ -15,6 +15,7 @@ from goodinit.anatomy.names import Slot, walk
 from goodinit.errors import SignalError
 from goodinit.signal.batch_axis import batch_of, shapes_with_fewer
 from goodinit.signal.checks import (
+    LOSS_TAKES,
     Loss,
     backward_error,
     check_graph,
@@ -34,10 +35,6 @@ from goodinit.trace.run import Inputs, arguments, first_line
 
 __all__ = ["measure"]
 
-LOSS = (
-    " It is called with what the model returns, and nothing else. Write "
-    "loss = lambda out: torch.nn.functional.cross_entropy(out, y)"
-)
 FROZEN = (
     "nothing that the model returns depends on a parameter that requires a gradient: measure with "
     "backward=False, or call model.requires_grad_()"
@@ -89,9 +86,7 @@ def measure(
         True
     """
     model = unwrapped(model)
-    slots = check_runnable(model, inputs)
-    if loss is not None and not callable(loss):
-        raise SignalError(f"loss is a function, got a {type(loss).__name__}.{LOSS}")
+    slots = check_runnable(model, inputs, loss)
     paths = {id(module): path for path, module in reversed(list(walk(model)))}
     batch = batch_of(inputs)
     with tensors_restored(model, ()):  # set_() passes by a trace unseen
@@ -141,7 +136,7 @@ def _run(
                 raise
             except Exception as error:
                 where = f" in {observer.last}" if observer.last else ""
-                hint = LOSS if running == "the loss" else hint_for_inputs(inputs)
+                hint = LOSS_TAKES if running == "the loss" else hint_for_inputs(inputs)
                 hint = hint and f".{hint}"
                 raise SignalError(f"{running} raised{where}: {first_line(error)}{hint}") from error
             if backward and total is not None:
