@@ -11,6 +11,8 @@ from torch import nn
 import goodinit as gi
 from goodinit.errors import SignalError
 from goodinit.signal.observer import MomentsObserver
+from goodinit.theory import observers
+from goodinit.theory.observers import GradientObserver
 from goodinit.trace import trace
 from goodinit.trace.calls import NullObserver
 from goodinit.trace.real_run import real_run
@@ -19,6 +21,13 @@ METHODS = ("source", "enter", "leave", "call")
 
 
 def index_out_of_range(*_: object) -> None:
+    raise IndexError
+
+
+def index_out_of_range_of_a_gradient(tensor: torch.Tensor) -> float:
+    """Fail at what has no graph, as a gradient; a weight is measured when the model runs."""
+    if tensor.requires_grad:
+        return 1.0
     raise IndexError
 
 
@@ -89,6 +98,30 @@ def test_measure_does_not_blame_the_model_for_it(method, monkeypatch):
     monkeypatch.setattr(MomentsObserver, method, index_out_of_range)
     with pytest.raises(IndexError):
         gi.measure(nn.Linear(4, 4), torch.randn(2, 4))
+
+
+def test_measure_does_not_blame_the_backward_pass(monkeypatch):
+    monkeypatch.setattr(MomentsObserver, "_gradient_arrived", index_out_of_range)
+    with pytest.raises(IndexError):
+        gi.measure(nn.Linear(4, 4), torch.randn(2, 4))
+
+
+@pytest.mark.parametrize("method", ["change", "_layer", "_multiply", "_arrival"])
+def test_independence_does_not_blame_the_model(method, monkeypatch):
+    monkeypatch.setattr(GradientObserver, method, index_out_of_range)
+    with pytest.raises(IndexError):
+        gi.theory.independence(nn.Linear(4, 4), torch.randn(8, 4), lambda y: y.square().sum())
+
+
+def test_independence_does_not_blame_the_backward_pass(monkeypatch):
+    monkeypatch.setattr(observers, "squared_norm", index_out_of_range_of_a_gradient)
+    with pytest.raises(IndexError):
+        gi.theory.independence(nn.Linear(4, 4), torch.randn(8, 4), lambda y: y.square().sum())
+
+
+def test_the_model_s_own_exception_stays_the_model_s():
+    with pytest.raises(SignalError, match="mat1 and mat2"):
+        gi.theory.independence(nn.Linear(5, 4), torch.randn(8, 4), lambda y: y.square().sum())
 
 
 @pytest.mark.parametrize("method", METHODS)

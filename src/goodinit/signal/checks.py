@@ -15,7 +15,7 @@ from goodinit.anatomy.names import Slot, slots
 from goodinit.anatomy.writable import check_module
 from goodinit.errors import MetaModelError, SignalError
 from goodinit.signal.batch_axis import batch_of
-from goodinit.trace.calls import tensors_in
+from goodinit.trace.calls import HookError, tensors_in
 from goodinit.trace.run import Inputs, arguments, first_line
 
 __all__ = [
@@ -136,6 +136,8 @@ def check_graph(total: Tensor, output: object, otherwise: str) -> None:
 
 def backward_error(error: Exception, do: str = "") -> SignalError:
     """Return the error to raise when a model's backward pass raised one, with what to do."""
+    if isinstance(error, HookError) and error.__cause__ is not None:
+        raise error.__cause__  # a bug of ours, not the model's
     line = first_line(error)
     if "checkpoint" in f"{type(error).__name__} {error}".lower():
         do = "gradient checkpointing must be off"

@@ -22,7 +22,7 @@ from goodinit.findings.units import SATURATED_BEYOND
 from goodinit.signal.batch_axis import CHANNELS, Keys, floating
 from goodinit.signal.moments import Axes, Moments, moments_of
 from goodinit.signal.rows import SignalRow
-from goodinit.trace.calls import Call, NullObserver, tensors_in
+from goodinit.trace.calls import Call, NullObserver, observing_hook, tensors_in
 
 __all__ = ["Entropy", "MomentsObserver"]
 
@@ -184,7 +184,8 @@ class MomentsObserver(NullObserver):
         self._note_entropy(call)
         if result.requires_grad:
             self._nodes.append(result.grad_fn)
-            result.register_hook(partial(self._gradient_arrived, number, axes))  # pyright: ignore[reportUnknownMemberType]
+            hook = observing_hook(partial(self._gradient_arrived, number, axes))
+            result.register_hook(hook)  # pyright: ignore[reportUnknownMemberType]
 
     def _gradient_arrived(self, number: int, axes: Axes, gradient: Tensor | None) -> None:
         if gradient is None:  # of several results this one wasn't used

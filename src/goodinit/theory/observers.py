@@ -16,7 +16,7 @@ from goodinit.dataflow.functions import role_of
 from goodinit.plans.rows import PlanRow
 from goodinit.signal.batch_axis import Keys
 from goodinit.streams import Law, Stream
-from goodinit.trace.calls import Call, NullObserver, map_tensors, tensors_in
+from goodinit.trace.calls import Call, NullObserver, map_tensors, observing_hook, tensors_in
 from goodinit.trace.process import RandomNumbers
 
 __all__ = ["GradientObserver", "LayerGradients", "RedrawnBackward", "squared_norm"]
@@ -313,7 +313,7 @@ def _slope(func: Function, call: Call, u: Tensor) -> Tensor | None:
 
 def _hook(tensor: Tensor, function: Callable[[Tensor], None]) -> None:
     if tensor.requires_grad:
-        tensor.register_hook(partial(_call_if_given, function))  # pyright: ignore[reportUnknownMemberType]
+        tensor.register_hook(observing_hook(partial(_call_if_given, function)))  # pyright: ignore[reportUnknownMemberType]
 
 
 def _call_if_given(function: Callable[[Tensor], None], gradient: Tensor | None) -> None:

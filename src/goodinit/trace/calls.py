@@ -13,8 +13,16 @@ from typing import Any, Protocol, cast
 from torch import Tensor, nn
 
 __all__ = [
-    "Call", "GuardedObserver", "NullObserver", "Observer", "map_tensors", "name_of", "tensors_in"
-]  # fmt: skip
+    "Call",
+    "GuardedObserver",
+    "HookError",
+    "NullObserver",
+    "Observer",
+    "map_tensors",
+    "name_of",
+    "observing_hook",
+    "tensors_in",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +103,24 @@ class GuardedObserver:
     def call(self, call: Call) -> None:
         self._pass_on(self._observer.call, call)
 
+    def change(self, change: Callable[..., object], func: Callable[..., Any], call: Call) -> object:
+        """Let ``change`` run a call. What ``func`` raises is the model's, anything else a bug."""
+        models: list[Exception] = []
+
+        def run(*args: Any, **kwargs: Any) -> Any:
+            try:
+                return func(*args, **kwargs)
+            except Exception as error:
+                models.append(error)
+                raise
+
+        try:
+            return change(run, call)
+        except Exception as error:
+            if not any(error is each for each in models) and self._error is None:
+                self._error = error
+            raise
+
     def _pass_on(self, method: Callable[..., None], *args: object) -> None:
         if self._error is not None:
             return  # the model went on, and the observer doesn't know what it missed
@@ -105,6 +131,22 @@ class GuardedObserver:
         except Exception as error:
             self._error = error
             raise
+
+
+class HookError(Exception):
+    """A bug in a hook of the backward pass that an observer has registered: its cause."""
+
+
+def observing_hook(observe: Callable[[Tensor | None], None]) -> Callable[[Tensor | None], None]:
+    """Return a hook for the backward pass whose bugs can be told from the model's exceptions."""
+
+    def hook(gradient: Tensor | None) -> None:
+        try:
+            observe(gradient)
+        except Exception as error:
+            raise HookError from error
+
+    return hook
 
 
 # How deep results and arguments are searched for tensors. Models nest three or four levels (a cache

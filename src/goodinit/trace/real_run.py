@@ -26,7 +26,11 @@ class _Listener(TorchFunctionMode):
     """Shows each call of a public torch function to an observer, and lets it run."""
 
     def __init__(
-        self, observer: Observer, change: Change | None, snapshot: Snapshot, numbers: RandomNumbers
+        self,
+        observer: GuardedObserver,
+        change: Change | None,
+        snapshot: Snapshot,
+        numbers: RandomNumbers,
     ) -> None:
         super().__init__()
         self.path: list[str] = [""]
@@ -53,7 +57,8 @@ class _Listener(TorchFunctionMode):
             if self._change is None:
                 result = func(*args, **kwargs)
             else:
-                result = self._change(func, Call(self.path[-1], name, inplace, args, kwargs, None))
+                call = Call(self.path[-1], name, inplace, args, kwargs, None)
+                result = self._observer.change(self._change, func, call)
         self._observer.call(Call(self.path[-1], name, inplace, args, kwargs, result))
         return result
 
