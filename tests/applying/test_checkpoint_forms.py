@@ -11,6 +11,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
+from torch.nn.utils.parametrizations import weight_norm
 
 import goodinit as gi
 from goodinit.errors import CheckpointError, RecipeError
@@ -168,6 +169,38 @@ def test_a_prefix_that_is_missing() -> None:
         assert not gi.load_(new, state, "he").ok
     with pytest.raises(RecipeError, match=r"add 'backbone\."):
         gi.load_(new, {k: v for k, v in state.items() if "head" not in k}, "he")
+
+
+def test_a_part_within_the_names() -> None:
+    old, new = Net(), Net()
+    inside = {k.replace("backbone.", "backbone.module."): v for k, v in values(old).items()}
+    with pytest.warns(UserWarning, match=r"within the names, strip '\.module\.'"):
+        plan = gi.load_(new, inside, "he")
+    (finding,) = [f for f in plan.findings if f.code == "GI115"]
+    assert "k.replace('.module.', '.')" in finding.remedy
+    wrapped = Net()
+    wrapped.backbone = nn.Sequential(wrapped.backbone)
+    with pytest.warns(UserWarning, match=r"within the names, add '\.0\.'"):
+        gi.load_(wrapped, values(old), "he")
+
+
+def test_a_prefix_before_parametrized_weights() -> None:
+    def net() -> nn.Module:
+        return nn.Sequential(weight_norm(nn.Linear(4, 4)), nn.Linear(4, 2))
+
+    state = {f"model.{k}" if k[0] == "0" else k: v for k, v in values(net()).items()}
+    with pytest.warns(UserWarning, match=r"strip 'model\.'"):
+        gi.load_(net(), state, "he")
+    assert gi.load_(net(), state, "he", strip_prefix="model").ok
+
+
+def test_a_model_and_numbers_as_keys_are_refused() -> None:
+    with pytest.raises(
+        CheckpointError, match=r"Write gi.load_\(model, checkpoint.state_dict"
+    ):
+        gi.load_(Net(), Net(), "he")
+    with pytest.raises(RecipeError, match=r"^the checkpoint takes names"):
+        gi.load_(Net(), {0: torch.ones(3)}, "he")
 
 
 def test_what_is_left_over_and_belongs_elsewhere_is_an_info() -> None:

@@ -239,9 +239,11 @@ def load_(
     check_module(model, "load_")
     values = open_checkpoint(checkpoint, loads=True)
     if values is None or not values.values:
+        line = "gi.load_(model, checkpoint.state_dict())"
+        fix = f". Write {line}" if isinstance(checkpoint, nn.Module) else ""
         raise CheckpointError(
             f"load_ takes a state dict or the path of a checkpoint that hold something, "
-            f"got {checkpoint!r:.200}"
+            f"got {checkpoint!r:.200}{fix}"
         )
     values = values.stripped(strip_prefix).without([draw] if isinstance(draw, str) else list(draw))
     planned, found = plan_and_slots(model, recipe, inputs=inputs, keep=values, prefix=prefix)

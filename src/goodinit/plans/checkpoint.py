@@ -167,12 +167,15 @@ def tensor_of(name: str, value: object) -> Tensor:
         return value
     given = cast("Any", value)
     try:
-        if isinstance(value, (list, tuple, int, float)) and not isinstance(value, bool):
+        if isinstance(value, bool):
+            return torch.tensor(value, device="cpu")
+        if isinstance(value, (list, tuple, int, float)):
             return torch.tensor(given, dtype=torch.get_default_dtype(), device="cpu")
         if not hasattr(given, "shape"):
             raise TypeError(f"a {type(given).__name__} is no array")
         locked = not getattr(getattr(given, "flags", None), "writeable", True)
-        return torch.as_tensor(given.copy() if locked else given, device="cpu")
+        backward = any(step < 0 for step in getattr(given, "strides", None) or ())
+        return torch.as_tensor(given.copy() if locked or backward else given, device="cpu")
     except Exception as error:
         raise CheckpointError(
             f"{name} is {type(given).__name__} in the checkpoint, and no tensor: convert it, or "

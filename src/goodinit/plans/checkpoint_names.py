@@ -12,7 +12,8 @@ from goodinit.plans.checkpoint import Checkpoint
 
 __all__ = ["extra_prefixes", "inner_checkpoints", "lacking_prefixes", "misnamed"]
 
-Shapes = Mapping[str, tuple[int, ...]]
+Shapes = Mapping[str, tuple[int, ...] | None]
+"""None: of any shape, as what a parametrized weight is stored in."""
 
 DEEPEST = 2  # dicts in dicts that are searched: {"model": {"state_dict": {...}}}
 LEAST_SHARE = 0.5  # of the names under a prefix, or of those missing: then it is no coincidence
@@ -38,14 +39,12 @@ def misnamed(
     strip = extra_prefixes(left, missing)
     add = {} if strip else lacking_prefixes(left, missing)
     if strip or add:
-        does, prefixes = ("strip", strip) if strip else ("add", add)
-        listed = " or ".join(map(repr, prefixes))
-        first, keys = next(iter(prefixes.items()))
-        cause = f"{count(keys, 'key')} of {checkpoint.text} would fit with another prefix: {does}"
-        fix = f"k.removeprefix({first!r})" if strip else f"{first!r} + k"
-        fix = f"pass {{{fix}: v for k, v in state.items()}}"
-        if strip and checkpoint.loads:
-            fix = f"gi.load_(..., strip_prefix={first!r})"
+        does, parts = ("strip", strip) if strip else ("add", add)
+        listed = " or ".join(map(repr, parts))
+        first, keys = next(iter(parts.items()))
+        where = "within the names" if first.startswith(".") else "as a prefix"
+        cause = f"{count(keys, 'key')} of {checkpoint.text} would fit: {where}, {does}"
+        fix = _renamed(first, bool(strip), checkpoint.loads)
         if not nothing:
             return f"{cause} {listed}", fix
         raise RecipeError(f"no key of {checkpoint.text} fits this model. {cause} {listed}: {fix}")
@@ -62,6 +61,17 @@ def misnamed(
         f"{checkpoint.text} has no parameter of this model; its first key is {first!r}."
         f"{nearest(str(first), missing)} Check the prefix of its keys"
     )
+
+
+def _renamed(part: str, strip: bool, loads: bool) -> str:
+    """Return the code that strips or adds a part of the names."""
+    if part.startswith(".") and not strip:
+        return f"rename them as model.state_dict() has them, with {part!r}"
+    if strip and loads and not part.startswith("."):
+        return f"gi.load_(..., strip_prefix={part!r})"
+    key = f"k.removeprefix({part!r})" if strip else f"{part!r} + k"
+    key = f"k.replace({part!r}, '.')" if part.startswith(".") else key
+    return f"pass {{{key}: v for k, v in state.items()}}"
 
 
 def extra_prefixes(left: Mapping[str, object], missing: Shapes) -> dict[str, int]:
@@ -83,7 +93,7 @@ def extra_prefixes(left: Mapping[str, object], missing: Shapes) -> dict[str, int
         prefix
         for key, value in (left.items() if missing else ())
         for prefix, rest in _splits(key)
-        if rest in missing and missing[rest] == _shape(value)
+        if rest in missing and missing[rest] in (None, _shape(value))
     )
     under = Counter(prefix for key in left for prefix, _ in _splits(key) if prefix in hits)
     return _likely(hits, under, len(missing))
@@ -100,7 +110,7 @@ def lacking_prefixes(left: Mapping[str, object], missing: Shapes) -> dict[str, i
         prefix
         for name, shape in missing.items()
         for prefix, rest in _splits(name)
-        if rest in left and _shape(left[rest]) == shape
+        if rest in left and shape in (None, _shape(left[rest]))
     )
     under = Counter(dict.fromkeys(hits, len(left)))
     return _likely(hits, under, len(missing))
@@ -131,12 +141,23 @@ def inner_checkpoints(values: Mapping[str, object], known: Shapes) -> dict[str, 
     return found
 
 
-def _splits(name: object) -> list[tuple[str, str]]:
-    """Return each way to split a dotted name into a prefix and a rest."""
+def _splits(name: object) -> set[tuple[str, str]]:
+    """Return what can be taken out of a dotted name, and what is left: a prefix, or a part within.
+
+    >>> sorted(_splits("a.b.weight"))
+    [('.b.', 'a.weight'), ('a.', 'b.weight'), ('a.b.', 'weight')]
+    """
     if not isinstance(name, str):
-        return []
+        return set()
     parts = name.split(".")
-    return [(".".join(parts[:n]) + ".", ".".join(parts[n:])) for n in range(1, len(parts))]
+    return {
+        (
+            "." * (start > 0) + ".".join(parts[start:stop]) + ".",
+            ".".join(parts[:start] + parts[stop:]),
+        )
+        for stop in range(1, len(parts))
+        for start in range(stop)
+    }
 
 
 def _shape(value: object) -> tuple[int, ...] | None:
@@ -150,5 +171,5 @@ def _likely(hits: Counter[str], under: Counter[str], missing: int) -> dict[str, 
         for prefix, keys in hits.most_common()
         if (keys > 1 and keys >= LEAST_SHARE * under[prefix]) or keys >= LEAST_SHARE * missing
     ]
-    # A longer prefix that explains fewer keys than a shorter one explains its own part only.
+    # A longer one that explains fewer keys than a shorter one explains its own part only.
     return {p: n for p, n in most if not any(p.startswith(q) and q != p for q, _ in most)}

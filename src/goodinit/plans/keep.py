@@ -95,7 +95,10 @@ def find_kept_rows(keep: KeepLike | Checkpoint, rows: tuple[Row, ...], prefix: s
     asked = [given] if isinstance(given, str) else list(cast("Iterable[str]", given))
     for name in asked if checkpoint is not None else ():
         if not isinstance(name, str):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise RecipeError(f"keep takes names, globs or a state dict, got {name!r}")
+            raise RecipeError(
+                f"{checkpoint.text if checkpoint else 'keep'} takes names, globs or a state dict, "
+                f"got {name!r:.200}"
+            )
     if not asked:
         return KeptRows()
     if checkpoint is not None:
@@ -146,10 +149,10 @@ def _find_in_checkpoint(checkpoint: Checkpoint, rows: tuple[Row, ...], prefix: s
         used.update(given[name] for name in here)
     left = {key: value for key, value in values.items() if key not in used}
     missing = {
-        name.removeprefix(f"{prefix}."): row.shape
+        name.removeprefix(f"{prefix}."): None if name in row.stored else row.shape
         for row in rows
         if not row.buffer and not any(name in given for name in _names_of(row))
-        for name in (row.name, *row.tied)
+        for name in _names_of(row)
     }
     wrong = misnamed(checkpoint, left, missing)
     return KeptRows(frozenset(names), grown, tuple(left), checkpoint.text, wrong)
