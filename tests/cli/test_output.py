@@ -8,7 +8,6 @@ import re
 import shlex
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -16,7 +15,7 @@ import typer
 
 from goodinit import cli
 from goodinit.cli.app import app
-from goodinit.cli.output import byte_size, progress_bar, wrap_for_terminal
+from goodinit.cli.output import byte_size, wrap_for_terminal
 from goodinit.demos import models
 
 VERBS = ("plan", "init", "verify", "diff", "recipes", "explain", "check", "compare", "doctor")
@@ -119,13 +118,6 @@ def test_text_and_sizes():
     assert [byte_size(n) for n in (0, 1000, 999_499, 1e15)] == ["0 B", "1 kB", "999 kB", "1e+03 TB"]
 
 
-def test_a_progress_bar_is_silent_without_a_terminal(capsys):
-    with progress_bar("drawing", 2) as step:
-        step()
-        step("a row")
-    assert capsys.readouterr() == ("", "")
-
-
 class TestNarrow:
     def table(self, call, monkeypatch, width: int | None = None, model: str = "demo:moe") -> str:
         """The table that a terminal of this width is sent; None stands for a pipe."""
@@ -206,26 +198,14 @@ def test_no_colours_where_unwanted(call, unwanted, monkeypatch):
     assert ("32m" in call("verify", "w.safetensors", "demo:mlp").out) != unwanted
 
 
-def test_a_bar_where_it_takes_long(folder, monkeypatch, capsys):
-    monkeypatch.setattr("goodinit.cli.output.DELAY", 0.01)
-    monkeypatch.setenv("FORCE_COLOR", "1")  # as if it were a terminal
-    with progress_bar("drawing", 3) as step:
-        for _ in range(3):
-            time.sleep(0.05)
-            step()
-    _, err = capsys.readouterr()
-    assert "drawing" in err
-    assert "100%" in err
-
-
-def test_a_bar_leaves_stdout_alone(call, monkeypatch):
-    monkeypatch.setattr("goodinit.cli.output.DELAY", 0)
+def test_the_progress_line_leaves_stdout_alone(call, monkeypatch):
+    monkeypatch.setattr("goodinit._common.progress.DELAY", 0)
     plain = call("plan", "toy:broken_example")
-    monkeypatch.setenv("FORCE_COLOR", "1")
-    barred = call("plan", "toy:broken_example")
-    assert "reading toy:broken_example" in ESCAPE.sub("", barred.err)
-    assert barred.out == plain.out
-    assert "\r" not in barred.out
+    monkeypatch.setattr("goodinit._common.progress._is_terminal", lambda stream: True)
+    shown = call("plan", "toy:broken_example")
+    assert "\rreading toy:broken_example  0 s" in shown.err
+    assert shown.out == plain.out
+    assert "\r" not in shown.out
 
 
 def test_a_pipe_that_closes_early_is_no_error(folder):

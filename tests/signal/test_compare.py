@@ -26,11 +26,11 @@ def test_each_recipe_with_each_seed() -> None:
     assert not found.ok
     gi.init_(model, "xavier", inputs=X, seed=1)
     assert found.signals["xavier"][1].to_dict() == gi.measure(model, X).to_dict()
-    lines = str(found).splitlines()
-    start = next(n for n, line in enumerate(lines) if line.startswith("recipe"))
-    table = lines[start : start + 4]
-    assert [line.split()[0] for line in table] == ["recipe", "------", "he", "xavier"]
-    assert "GI102 3/3" in table[3]
+    verdict, table, _ = str(found).split("\n\n")
+    assert "xavier: the signal vanishes (GI102)" in " ".join(verdict.split())
+    lines = table.splitlines()
+    assert [line.split()[0] for line in lines] == ["recipe", "------", "he", "xavier"]
+    assert "GI102 3/3" in lines[3]
     assert {*found.to_dict()} == {"he", "xavier"}
 
 

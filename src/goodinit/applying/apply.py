@@ -15,6 +15,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from goodinit._common.progress import progress_line
 from goodinit.anatomy import read
 from goodinit.anatomy.held import recorded
 from goodinit.anatomy.names import Slot, slots
@@ -280,9 +281,21 @@ def _apply(
                 copy_values_(found[name], of_skeleton)
     _copy(copied or {}, found)
     cast = tuple(find_casts(copied or {}, found))
-    written, findings = write_(plan.rows, found, stream, progress)
+    with progress_line("drawing", sum(not row.kept for row in plan)) as step:
+        written, findings = write_(plan.rows, found, stream, _both(step, progress))
     findings = (*plan.findings, *cast, *findings)
     return replace(plan, rows=written, findings=findings, seed=stream.seed)
+
+
+def _both(
+    step: Callable[[PlanRow], None], progress: Callable[[PlanRow], object] | None
+) -> Callable[[PlanRow], None]:
+    def note(row: PlanRow) -> None:
+        step(row)
+        if progress is not None:
+            progress(row)
+
+    return note
 
 
 def _copy(copied: Mapping[str, list[Tensor | None]], found: Mapping[str, Slot]) -> None:

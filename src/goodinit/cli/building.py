@@ -14,12 +14,12 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 import goodinit as gi
+from goodinit._common.progress import progress_line
 from goodinit._common.threads import one_thread
 from goodinit.cli.inputs import parse_inputs
 from goodinit.cli.output import (
     CommandError,
     print_note,
-    progress_bar,
     running_model,
     stdout_to_stderr,
     user_traceback,
@@ -72,7 +72,7 @@ def draw_weights(
         CommandError: not enough memory.
     """
     drawn = sum(not row.kept for row in plan)
-    with progress_bar("drawing", drawn) as step, stdout_to_stderr():
+    with progress_line("drawing", drawn) as step, stdout_to_stderr():
         try:
             return model, gi.apply_(model, plan, seed=seed, materialize="cpu", progress=step)
         except (UnresolvedError, MetaModelError):
@@ -97,7 +97,7 @@ def build_model(target: Target, seed: int, *, skeleton: bool = False) -> nn.Modu
     if numpy:
         numpy.random.seed(seed % 2**32)
     # One thread: the constructor may call LAPACK, whose last bits depend on the thread count.
-    with progress_bar(f"building {target.text}"), one_thread(), stdout_to_stderr():
+    with progress_line(f"building {target.text}"), one_thread(), stdout_to_stderr():
         try:
             with gi.skeleton() if skeleton else nullcontext():
                 model = target.make()
@@ -134,7 +134,7 @@ def call_with_inputs(
         CommandError: the model raised on the inputs that the user gave.
     """
     try:
-        with progress_bar(f"reading {target.text}"), running_model():
+        with progress_line(f"reading {target.text}"), running_model():
             return call(inputs)
     except TraceError as error:
         cause = error.__cause__ or error
@@ -145,7 +145,7 @@ def call_with_inputs(
             f"{target.text} raised {_error_line(cause)} on inputs made up for it: read by its "
             f"module types. Pass --input"
         )
-    with progress_bar(f"reading {target.text}"), running_model():
+    with progress_line(f"reading {target.text}"), running_model():
         return call(None)
 
 
@@ -169,7 +169,7 @@ def run_measurement(
             if batches is None or not batches:
                 module.train()
     try:
-        with progress_bar(f"measuring {target.text}"), running_model():
+        with progress_line(f"measuring {target.text}"), running_model():
             return call(inputs)
     except (SignalError, TraceError) as error:
         if error.__cause__ is None:

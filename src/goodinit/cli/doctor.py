@@ -6,8 +6,9 @@ from dataclasses import asdict
 
 import typer
 
+from goodinit._common.progress import progress_line
 from goodinit.cli import options
-from goodinit.cli.output import print_json, print_result, progress_bar
+from goodinit.cli.output import print_json, print_result
 
 __all__ = ["doctor"]
 
@@ -22,7 +23,7 @@ def doctor(json: options.AsJson = False) -> None:
     """
     from goodinit.cli.installation import check_installation
 
-    with progress_bar("drawing golden values"):
+    with progress_line("drawing golden values"):
         lines = check_installation()
     ok = all(line.ok is not False for line in lines)
     if json:

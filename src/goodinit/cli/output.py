@@ -8,7 +8,6 @@ import shutil
 import sys
 import tempfile
 import textwrap
-import threading
 import traceback
 from collections.abc import Callable, Generator
 from contextlib import contextmanager, redirect_stdout
@@ -31,7 +30,6 @@ __all__ = [
     "print_note",
     "print_rendered",
     "print_result",
-    "progress_bar",
     "running_model",
     "stdout_to_stderr",
     "user_traceback",
@@ -39,7 +37,6 @@ __all__ = [
     "write_page",
 ]
 
-DELAY = 0.7  # seconds before a progress bar appears, so that short tasks show none
 BROKEN_PIPE = 141  # 128 + SIGPIPE, the exit code that a shell reports for other programs
 GOODINIT = str(Path(__file__).parent.parent)
 HIDDEN_FRAMES = (
@@ -213,41 +210,6 @@ def write_page(path: Path, write: Callable[[], None]) -> None:
     with naming_file_errors(path):
         write()
     print_note(str(path), label="page")
-
-
-@contextmanager
-def progress_bar(label: str, total: int | None = None) -> Generator[Callable[..., None]]:
-    """Show a progress bar on a terminal, or a spinner without ``total``, if the task takes long.
-
-    Yields a function to call after each of the ``total`` steps.
-    """
-    console = Console(stderr=True)
-    if not console.is_terminal:
-        yield lambda *_: None
-        return
-    # rich's progress bars take a third of the time in which `goodinit --help` has answered.
-    from rich.progress import BarColumn, Progress, SpinnerColumn, TaskProgressColumn, TextColumn
-
-    bar = (BarColumn(), TaskProgressColumn()) if total else ()
-    progress = Progress(
-        SpinnerColumn(),
-        TextColumn("{task.description}", markup=False),
-        *bar,
-        console=console,
-        transient=True,
-        redirect_stdout=False,  # `stdout_to_stderr` does, and may end before the bar
-        redirect_stderr=False,
-    )
-    task = progress.add_task(label, total=total)
-    timer = threading.Timer(DELAY, progress.start)
-    timer.start()
-    try:
-        yield lambda *_: progress.advance(task)
-    finally:
-        timer.cancel()
-        timer.join()
-        if progress.live.is_started:
-            progress.stop()
 
 
 def user_traceback(error: BaseException) -> str:

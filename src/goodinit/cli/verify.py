@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Annotated, NoReturn, cast
 import typer
 
 import goodinit as gi
+from goodinit._common.progress import progress_line
 from goodinit._common.text import count
 from goodinit.cli import options
 from goodinit.cli.output import (
     CommandError,
     print_json,
     print_result,
-    progress_bar,
     wrap_for_terminal,
 )
 from goodinit.errors import RecipeError
@@ -89,7 +89,7 @@ def verify(
             asked = weights.Origin(chosen.to_toml(), str(number), plan.digest, found.text)
             different += compare_origins(origin, asked, chosen.name)
         tensors = weights.state_tensors(model)
-        with progress_bar("comparing", len(tensors)) as step:
+        with progress_line("comparing", len(tensors)) as step:
             different += compare_tensors(stored, tensors, step)
     sizes = [tensors[names[0]].numel() for names in weights.names_by_tensor(tensors)]
     facts = {"target": found.text, "recipe": chosen.name, "seed": number, "digest": plan.digest}

@@ -38,12 +38,12 @@ from torch import Tensor, nn
 
 import goodinit as gi
 from goodinit._common.files import atomic_write
+from goodinit._common.progress import progress_line
 from goodinit._common.text import count
 from goodinit.cli.output import (
     CommandError,
     naming_file_errors,
     print_note,
-    progress_bar,
 )
 from goodinit.streams import VERSION
 
@@ -151,7 +151,7 @@ def write_weights(path: Path, model: nn.Module, origin: Origin) -> tuple[int, in
         header[name], start = _header_entry(name, tensors[name], start)
     head = json.dumps(header, separators=(",", ":")).encode()
     head += b" " * (-len(head) % 8)
-    bar = progress_bar("writing", len(stored))
+    bar = progress_line("writing", len(stored))
     with naming_file_errors(path), atomic_write(path) as new, new.open("wb") as file, bar as step:
         file.write(len(head).to_bytes(8, "little") + head)
         for name, *_ in stored:

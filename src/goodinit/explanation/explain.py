@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from torch import nn
 
+from goodinit._common.progress import progress_line
 from goodinit.anatomy import Anatomy, read
 from goodinit.anatomy.centering import subtracted_biases
 from goodinit.anatomy.heads import head_factors
@@ -31,6 +32,7 @@ MOST = 1 / 2  # of the weights that it draws a recipe must explain, or it isn't 
 LEAST = 1 / 4  # of all weights of the model, too
 
 
+@progress_line("explaining")
 def explain(model: nn.Module, inputs: Inputs | None = None) -> Explanation:
     """Return which initialization a model has, what is wrong with it, and how to fix it.
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from torch import nn
 
 from goodinit._common.files import atomic_write
+from goodinit._common.progress import progress_line
 from goodinit._common.result import Result
 from goodinit._common.text import count
 from goodinit.anatomy import read
@@ -215,7 +216,7 @@ def plan_and_slots(
     recipe = as_recipe(recipe)
     if not isinstance(prefix, str) or prefix != prefix.strip("."):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise RecipeError(f"prefix is a dotted name such as 'encoder', got {prefix!r}")
-    with collector_paused():
+    with progress_line("planning"), collector_paused():
         anatomy = read(model, inputs, prefix)
         found = list(anatomy.slots)
         kept = find_kept_rows(keep, anatomy.rows, prefix).limited_to(only, anatomy.rows)

@@ -13,6 +13,7 @@ from typing import Any, cast
 from torch import nn
 
 from goodinit._common.late import late
+from goodinit._common.progress import progress_line
 from goodinit._common.result import Result
 from goodinit._common.text import number
 from goodinit.applying.apply import apply_
@@ -188,16 +189,21 @@ def compare(
         name: plan(model, each, inputs=inputs) for name, each in by_name.items() if each is not None
     }
     signals: dict[str, list[Signal]] = {name: [] for name in by_name}
-    for name in by_name:
-        if name not in plans:
-            signals[name].append(measure(model, inputs, loss))
-            continue
-        for seed in range(seeds):
-            drawn = _copy(model)
-            with repeats_allowed():
-                apply_(drawn, plans[name], seed=seed, materialize="cpu")
-            signals[name].append(measure(drawn, inputs, loss))
+    with progress_line("comparing", seeds * len(plans) + len(by_name) - len(plans)) as step:
+        for name in by_name:
+            for seed in range(seeds if name in plans else 1):
+                drawn = _drawn(model, plans[name], seed) if name in plans else model
+                signals[name].append(measure(drawn, inputs, loss))
+                step()
     return Comparison(signals, plans)
+
+
+def _drawn(model: nn.Module, planned: Plan, seed: int) -> nn.Module:
+    """Return a copy with the planned values."""
+    drawn = _copy(model)
+    with repeats_allowed():
+        apply_(drawn, planned, seed=seed, materialize="cpu")
+    return drawn
 
 
 def _labeled(recipes: object) -> dict[str, Recipe | None]:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from goodinit._common.progress import progress_line
 from goodinit.anatomy.names import Slot, walk
 from goodinit.errors import SignalError
 from goodinit.signal.batch_axis import batch_of, shapes_with_fewer
@@ -43,6 +44,7 @@ FROZEN = (
 LEAST_SURE_NORM, LARGEST_SURE_NORM = 1e-15, 1e15
 
 
+@progress_line("measuring")
 def measure(
     model: nn.Module,
     inputs: Inputs,

@@ -15,6 +15,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from goodinit._common.progress import progress_line
 from goodinit._common.result import Result
 from goodinit._common.text import html_table, several, table, wrap
 from goodinit.anatomy.names import Slot, walk
@@ -228,6 +229,7 @@ def _three_places(value: float | None) -> str:
     return "-" if value is None else f"{value:.3f}"
 
 
+@progress_line("measuring independence")
 def independence(
     model: nn.Module, inputs: Inputs, loss: Loss, plan: Plan | None = None, redraws: int = 8
 ) -> Independence:

@@ -7,6 +7,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from goodinit._common.progress import progress_line
 from goodinit.errors import SignalError
 from goodinit.signal.batch_axis import batch_of, differentiable, untouched
 from goodinit.signal.checks import backward_error, check_runnable, unwrapped
@@ -19,6 +20,7 @@ __all__ = ["jacobian_spectrum"]
 MOST_NUMBERS = 2**27  # in the Jacobians of all samples together: 1 GB in float64
 
 
+@progress_line("measuring the Jacobian")
 def jacobian_spectrum(model: nn.Module, inputs: Inputs) -> Tensor:
     """Return the singular values of the model's Jacobian at each sample, for small models.
 
