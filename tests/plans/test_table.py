@@ -117,7 +117,7 @@ def test_a_diff_has_a_row_for_each_name_that_differs() -> None:
     data = json.loads(json.dumps(found.to_dict()))["rows"]
     assert data[0] == {"name": "c.weight", "change": "added", "fields": {}}
     assert data[3]["fields"]["scheme"][0]["scheme"] == "HeNormal"
-    assert "<td>b.weight</td><td>removed</td>" in found._repr_html_()
+    assert 'b.weight</td><td style="text-align:left">removed</td>' in found._repr_html_()
     with pytest.raises(UnknownRowError, match=r"Did you mean 'a\.weight'"):
         found["a.weigth"]
 

@@ -189,7 +189,10 @@ def test_verdicts():
             "c": [having(), having()],
         }
     )
-    assert verdict(both) == "a, c: no findings in 2 seeds. b: GI102 in 1 of 2 seeds."
+    assert (
+        verdict(both)
+        == "a, c: no findings in 2 seeds. b: the signal vanishes (GI102) in 1 of 2 seeds."
+    )
     other = finding("2:linear", "GI108")
     several = Comparison(
         {
@@ -198,10 +201,11 @@ def test_verdicts():
         }
     )
     assert verdict(several) == (
-        "a: GI102 in 2 of 3 seeds; GI108 in 1 of 3 seeds. b: no findings in 3 seeds."
+        "a: the signal vanishes (GI102) in 2 of 3 seeds; the signal vanishes (GI108) in 1 of 3 "
+        "seeds. b: no findings in 3 seeds."
     )
-    assert (
-        verdict(Comparison({"a": [having()], "b": [having(sick)]})) == "a: no findings. b: GI102."
+    assert verdict(Comparison({"a": [having()], "b": [having(sick)]})) == (
+        "a: no findings. b: the signal vanishes (GI102)."
     )
 
 

@@ -217,3 +217,31 @@ def test_thousands_of_calls_stay_usable(opened, tmp_path):
     empty = tmp_path / "empty.html"
     chain(1.0).to_html(empty)
     assert path.stat().st_size - empty.stat().st_size < 6e6  # 1.5 kB a call
+
+
+def test_a_label_overprints_no_axis_and_no_line(sick):
+    from goodinit.report.curves import as_comparison
+    from goodinit.report.placed_findings import placed_findings
+    from goodinit.report.plot import plotly_figure
+
+    comparison = as_comparison(sick[1])
+    traces = plotly_figure(comparison, placed_findings(comparison))["data"]
+    labels = {t["text"][0]: t["textposition"][0] for t in traces if t["mode"] == "markers+text"}
+    # The gradient's curve rises from the first layer, where its finding is.
+    assert labels["GI108"] == "bottom right"
+    assert labels["GI104"] == "top left"  # the cosine's curve is level, at 1
+
+
+def test_a_narrow_screen_has_the_plots_below_each_other(driver, opened, sick):
+    metrics = {"width": 420, "height": 900, "deviceScaleFactor": 1, "mobile": True}
+    driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+    try:
+        page = opened(sick[0])
+        page.wait_for("return document.getElementById('plots')._fullLayout.xaxis2.domain[0] === 0")
+        assert page.script("return document.documentElement.scrollWidth") == 420
+        bottom = "document.querySelector('.main-svg').getBoundingClientRect().bottom"
+        assert page.script(
+            f"return document.querySelector('h2').getBoundingClientRect().top > {bottom}"
+        )
+    finally:
+        driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})

@@ -21,12 +21,12 @@ WORDS = {
 
 
 def plain_words(text: str, *terms: str) -> list[str]:
-    """Return a line for each term that a text uses, or of those that are given.
+    """Return a line for each term that is given; if none are, for each that the text uses.
 
     >>> plain_words("keeps the second moment")
     ['second moment: the mean of the squares; for values around 0 it is the variance']
     """
-    used = [term for term in terms or WORDS if _has(text, term)]
+    used = [term for term in WORDS if term in terms or (not terms and _has(text, term))]
     said = " ".join(WORDS[term] for term in used)
     used += [term for term in WORDS if term not in used and not terms and _has(said, term)]
     return [f"{term}: {WORDS[term]}" for term in used]

@@ -18,6 +18,7 @@ __all__ = [
     "WIDTH",
     "count",
     "escaped",
+    "filled_columns",
     "finding_lines",
     "folded_html",
     "grouped_name",
@@ -120,17 +121,29 @@ def _cut(cell: str, width: int) -> str:
     return cell if len(cell) <= width else f"{cell[: width - 3]}..."
 
 
+def filled_columns(
+    head: Sequence[str], lines: Sequence[tuple[str, ...]], without: Collection[str] = ()
+) -> tuple[list[str], list[tuple[str, ...]]]:
+    """Return a table without columns that are empty, or whose title is in ``without``."""
+    kept = [
+        at
+        for at, title in enumerate(head)
+        if title not in without and any(line[at] for line in lines)
+    ]
+    return [head[at] for at in kept], [tuple(line[at] for at in kept) for line in lines]
+
+
 def html_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """Return an HTML table of plain text.
 
-    >>> html_table(("a",), [("<",)])
-    '<table><tr><th>a</th></tr><tr><td>&lt;</td></tr></table>'
+    It scrolls where it is too wide. Text is on the left, which Jupyter's style sheet changes.
+
+    >>> html_table(("a",), [("1",)])
+    '<div style="overflow-x:auto"><table><tr><th>a</th></tr><tr><td>1</td></tr></table></div>'
     """
     titles = "".join(f"<th>{escaped(cell)}</th>" for cell in head)
-    body = "".join(
-        f"<tr>{''.join(f'<td>{_html_cell(cell)}</td>' for cell in cells)}</tr>" for cells in rows
-    )
-    return f"<table><tr>{titles}</tr>{body}</table>"
+    body = "".join(f"<tr>{''.join(map(_html_cell, cells))}</tr>" for cells in rows)
+    return f'<div style="overflow-x:auto"><table><tr>{titles}</tr>{body}</table></div>'
 
 
 def escaped(text: str) -> str:
@@ -139,7 +152,8 @@ def escaped(text: str) -> str:
 
 
 def _html_cell(cell: str) -> str:
-    return escaped(cell).replace("\n", "<br>")
+    style = "" if re.fullmatch(r"[-+.\de]*", cell) else ' style="text-align:left"'
+    return f"<td{style}>{escaped(cell)}</td>".replace("\n", "<br>")
 
 
 def folded_html(title: str, content: str) -> str:

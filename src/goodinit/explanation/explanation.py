@@ -10,11 +10,11 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from html import escape
 
 from goodinit._common.plain_words import plain_words
 from goodinit._common.result import Result, plain_data
 from goodinit._common.text import (
+    escaped,
     finding_lines,
     folded_html,
     grouped_name,
@@ -121,12 +121,12 @@ class Explanation(Result[ExplainedRow]):
     def _repr_html_(self) -> str:
         (label, words), *rest = _summary(self)
         color = GOOD if self.ok else BAD
-        head = f'<p style="color:{color}"><b>{escape(label)} {escape(words)}</b></p>'
+        head = f'<p style="color:{color}"><b>{escaped(label)} {escaped(words)}</b></p>'
         level = next((n for n in LEVELS if len(_cells(self, n)) <= SCREEN), LEVELS[-1])
-        notes = [f"<b>{escape(label)}</b> {escape(words)}" for label, words in rest]
-        notes += [escape(str(finding)) for finding in self.findings]
-        notes += map(escape, plain_words(f"{HEAD} {notes}"))
-        remedy = f"<pre>{escape(self.remedy)}</pre>" if self.remedy else ""
+        notes = [f"<b>{escaped(label)}</b> {escaped(words)}" for label, words in rest]
+        notes += [escaped(str(finding)) for finding in self.findings]
+        notes += map(escaped, plain_words(f"{HEAD} {notes}"))
+        remedy = f"<pre>{escaped(self.remedy)}</pre>" if self.remedy else ""
         paragraphs = "".join(f"<p>{note}</p>" for note in notes)
         every = folded_html("All shapes", html_table(HEAD, _cells(self))) if level else ""
         return f"{head}{html_table(HEAD, _cells(self, level))}{paragraphs}{remedy}{every}"

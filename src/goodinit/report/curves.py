@@ -50,11 +50,13 @@ class Quantity(NamedTuple):
 
     Attributes:
         title: of its plot.
+        unit: name of its axis.
         log: whether its axis is logarithmic.
         value: returns its value for a row, or None.
     """
 
     title: str
+    unit: str
     log: bool
     value: Callable[[SignalRow], Value]
 
@@ -76,10 +78,12 @@ def _positions(row: SignalRow) -> Value:
 
 
 QUANTITIES = {
-    "forward": Quantity("forward: second moment", True, _second),
-    "backward": Quantity("backward: the gradient's second moment", True, _gradient),
-    "samples": Quantity("cosine of two samples", False, _samples),
-    "positions": Quantity("cosine of two positions", False, _positions),
+    "forward": Quantity("forward: second moment", "second moment", True, _second),
+    "backward": Quantity(
+        "backward: the gradient's second moment", "second moment", True, _gradient
+    ),
+    "samples": Quantity("cosine of two samples", "cosine", False, _samples),
+    "positions": Quantity("cosine of two positions", "cosine", False, _positions),
 }
 
 

@@ -39,7 +39,7 @@ METADATA: dict[str, dict[str, None]] = {
 # Text as paths looks the same on every machine. A fixed salt gives the same ids in the file.
 STYLE = {"svg.fonttype": "path", "svg.hashsalt": "goodinit", "font.size": 9, "axes.linewidth": 0.8}
 WIDTH, HEIGHT = 3.5, 2.8  # inches of a plot: one column of a paper
-INLINE_DPI = 120  # of a figure in a notebook: two plots are 840 pixels wide
+INLINE_DPI, INLINE_WIDTH = 120, 2.8  # in a notebook: legible also where a page is 420 wide
 MARGIN = 0.25  # decades beyond the ends of an axis
 LEAST = 1e-150  # matplotlib squares values: its arithmetic overflows beyond 1e-154 and 1e154
 
@@ -75,6 +75,7 @@ def inline_figure(comparison: Comparison) -> Any:
         matplotlib.rcdefaults()
         matplotlib.rcParams.update(STYLE)
         figure = _figure(comparison)
+        figure.set_size_inches(INLINE_WIDTH * len(figure.axes), HEIGHT)
     figure._repr_png_ = partial(_png, figure)
     return figure
 
@@ -105,7 +106,7 @@ def _figure(comparison: Comparison) -> Any:
             _draw_curve(axes, quantity, found, COLORS[at % len(COLORS)])
         axes.set_title(quantity.title, loc="left", fontsize=9)
         axes.set_xlabel(line.unit)
-        axes.set_ylabel("second moment")
+        axes.set_ylabel(quantity.unit)
         axes.locator_params(axis="x", integer=True)
         axes.grid(axis="y", color="#dddddd", linewidth=0.6)
         axes.spines[["top", "right"]].set_visible(False)

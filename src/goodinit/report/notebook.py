@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from html import escape
-
 from goodinit._common.plain_words import plain_words
-from goodinit._common.text import folded_html, html_table
-from goodinit.report.curves import shown_rows
+from goodinit._common.text import escaped, filled_columns, folded_html, html_table
+from goodinit.report.curves import all_signals, shown_rows
 from goodinit.report.placed_findings import notes, verdict
 from goodinit.report.signal_text import CALLS, SUMMARY_WORDS, call_cells, chosen_calls
 from goodinit.signal.compare import Comparison, summary
@@ -19,22 +17,26 @@ COLORS = {True: "#00734f", False: "#c1272d"}  # of the verdict: no finding, find
 def signal_html(comparison: Comparison) -> str:
     """Return the verdict, the calls that matter, findings and, folded away, all calls."""
     rows, chosen = shown_rows(comparison), chosen_calls(comparison)
-    words = plain_words("second moment, cosine, gradient")
+    words = plain_words("", "second moment", "cosine", "gradient")
     parts = [_verdict(comparison)]
     if chosen:
-        parts.append(html_table(CALLS, call_cells(chosen)))
-    parts += [_paragraph(str(finding)) for finding in comparison.findings]
+        parts.append(html_table(*filled_columns(CALLS, call_cells(chosen))))
+    parts += [_paragraph(str(f)) for signal in all_signals(comparison) for f in signal.findings]
     parts += [_paragraph(text) for text in (*notes(comparison), *words)]
     if len(chosen) < len(rows):
-        parts.append(folded_html(f"All {len(rows)} calls", html_table(CALLS, call_cells(rows))))
+        parts.append(
+            folded_html(
+                f"All {len(rows)} calls", html_table(*filled_columns(CALLS, call_cells(rows)))
+            )
+        )
     return "".join(parts)
 
 
 def comparison_html(comparison: Comparison) -> str:
     """Return the verdict, a line for each recipe and, folded away, the findings."""
     head, *lines = summary(comparison)
-    words = [SUMMARY_WORDS, *plain_words(SUMMARY_WORDS, "second moment")]
-    parts = [_verdict(comparison), html_table(head, lines)]
+    words = [SUMMARY_WORDS, *plain_words("", "second moment")]
+    parts = [_verdict(comparison), html_table(*filled_columns(head, lines))]
     parts += [_paragraph(text) for text in (*notes(comparison), *words)]
     if comparison.findings:
         listed = "".join(_paragraph(str(finding)) for finding in comparison.findings)
@@ -44,8 +46,8 @@ def comparison_html(comparison: Comparison) -> str:
 
 def _verdict(comparison: Comparison) -> str:
     color = COLORS[comparison.ok]
-    return f'<p style="color:{color}"><b>{escape(verdict(comparison))}</b></p>'
+    return f'<p style="color:{color}"><b>{escaped(verdict(comparison))}</b></p>'
 
 
 def _paragraph(text: str) -> str:
-    return f"<p>{escape(text)}</p>"
+    return f"<p>{escaped(text)}</p>"

@@ -25,6 +25,33 @@ function highlight(number) {
   frame.scrollTop = row.offsetTop - frame.clientHeight / 2;
 }
 
+// On a narrow screen the plots stand below each other.
+const NARROW = 640, EACH = 310, ABOVE = 60;  // pixels: of the plots' width, of a plot's height
+const axes = plots ? Object.keys(plots.layout).filter((name) => /^yaxis/.test(name)) : [];
+const wide = { height: plots?.layout.height, "margin.l": plots?.layout.margin.l };
+const stacked = { height: EACH * axes.length + ABOVE, "margin.l": 58 };
+axes.forEach((name, at) => {
+  const x = name.replace("y", "x"), size = 1 / axes.length, top = 1 - at * size;
+  wide[x + ".domain"] = plots.layout[x].domain;
+  wide[name + ".domain"] = plots.layout[name].domain;
+  stacked[x + ".domain"] = [0, 1];
+  stacked[name + ".domain"] = [top - 0.72 * size, top - (at ? 0.08 * size : 0)];
+});
+let arranged = wide;
+
+function arrange() {
+  const wanted = plots.clientWidth < NARROW ? stacked : wide;
+  if (wanted === arranged) return;
+  arranged = wanted;
+  plots.parentElement.style.height = wanted.height + "px";
+  Plotly.relayout(plots, wanted);
+}
+
+if (plots) {
+  arrange();
+  addEventListener("resize", arrange);
+}
+
 document.querySelectorAll("a[data-to]").forEach((link) => link.addEventListener("click", () => {
   show(Number(link.dataset.from), Number(link.dataset.to));
 }));

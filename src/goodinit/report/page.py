@@ -10,6 +10,7 @@ from os import PathLike
 from pathlib import Path
 
 from goodinit._common.files import atomic_write
+from goodinit._common.plain_words import plain_words
 from goodinit._common.text import number
 from goodinit.report.curves import (
     COLORS,
@@ -41,7 +42,8 @@ SUMMARY = (
 )
 LEGEND = (
     "The line connects {}. {} A cross is a value that is 0 (bottom) or not finite (top). Calls "
-    "that only reshape or cast are omitted. docs/findings.md explains the codes."
+    "that only reshape or cast are omitted. Of each code there is a section in goodinit's "
+    "docs/findings.md."
 )
 SEEDS = "Thin lines are single seeds, the thick line is their median."
 ONE_SEED = (
@@ -66,6 +68,7 @@ COLUMNS = {
     "samples": "samples",
     "positions": "positions",
 }
+WORDS = plain_words("", "second moment", "cosine", "gradient")
 CODE = re.compile(r"\bgi\.\w+\(")
 
 
@@ -87,6 +90,7 @@ def _page(comparison: Comparison, title: str) -> Iterator[str]:
     findings = placed_findings(comparison)
     yield (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">\n'
         f"<title>{escape(title)}: signal</title>\n<style>\n{_file('page.css')}</style>\n</head>\n"
         f'<body>\n<h1>{escape(title)}</h1>\n<p class="facts">{escape(_facts(comparison))}</p>\n'
@@ -103,7 +107,8 @@ def _page(comparison: Comparison, title: str) -> Iterator[str]:
         yield from _table(comparison, rows)
     yield from _plans(comparison)
     yield (
-        f"<footer><p>{escape(_legend(comparison))}</p></footer>\n"
+        f"<footer><p>{escape(_legend(comparison))}</p><p>{'<br>'.join(map(escape, WORDS))}</p>"
+        "</footer>\n"
         f"<script>\n{_file('page.js')}</script>\n</body>\n</html>\n"
     )
 
@@ -150,7 +155,8 @@ def _summary(comparison: Comparison) -> str:
         for at, line in enumerate(lines[1:])
     )
     head = "".join(f"<th>{SUMMARY[n]}</th>" for n in kept)
-    return f'<table class="summary"><tr>{head}</tr>\n{body}</table>\n'
+    table = f'<table class="summary"><tr>{head}</tr>\n{body}</table>'
+    return f'<div class="wide">{table}</div>\n'
 
 
 def _plots(comparison: Comparison, findings: Sequence[PlacedFinding]) -> str:
@@ -175,8 +181,9 @@ def _findings(findings: Sequence[PlacedFinding], rows: Sequence[SignalRow]) -> I
         finding = placed.finding
         yield (
             f'<article class="finding {finding.severity}">\n'
-            f"<p><b>{finding.code} {finding.severity}</b><span>{escape(placed.whose)}</span>"
-            f"{_where(placed, at)}</p>\n<p>{escape(finding.cause)}.</p>\n"
+            f"<p><b>{finding.severity}</b><span>{escape(placed.whose)}</span>"
+            f"{_where(placed, at)} <span>{finding.code}</span></p>\n"
+            f"<p>{escape(finding.cause)}.</p>\n"
             f"<p>Remedy: {_remedy(finding.remedy)}</p>\n</article>\n"
         )
 

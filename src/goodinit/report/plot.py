@@ -44,6 +44,7 @@ HEIGHT = 330  # pixels of a row of plots
 NAMES = 84  # pixels of it for the slanted names below
 LEVEL = 4  # characters: shorter names fit side by side without a slant
 DECADES = 7  # labels along a logarithmic axis, at most
+LABEL = 0.1  # of a logarithmic axis: room for a label below the lowest value
 COSINES = (-1.05, 1.05)  # a cosine is from -1 to 1; the margin keeps points off the edges
 POSITIVE = -0.15  # lower end of the axis if no cosine is below it, as in most models
 
@@ -79,9 +80,10 @@ def plotly_figure(comparison: Comparison, findings: Sequence[PlacedFinding]) -> 
         )
         layout |= _axes(panel, number, len(shown), _ticks(rows, line))
         layout["annotations"].append(_heading(panel))
+        labeled: set[tuple[int, int, str]] = set()
         for at, recipe in enumerate(comparison.signals):
             mine = [p for p in findings if p.recipe == recipe and p.quantity == name]
-            traces += _recipe(panel, at, curves[name][at], rows, line, texts[at], mine)
+            traces += _recipe(panel, at, curves[name][at], rows, line, texts[at], mine, labeled)
     return {"data": traces, "layout": layout}
 
 
@@ -93,6 +95,7 @@ def _recipe(
     line: Sequence[int],
     texts: Sequence[str],
     findings: Sequence[PlacedFinding],
+    labeled: set[tuple[int, int, str]],
 ) -> list[Trace]:
     """Return the traces of one recipe in one plot, the most important last and so on top."""
     color = COLORS[at % len(COLORS)]
@@ -108,7 +111,7 @@ def _recipe(
     traces.append(median_line(panel, found, line, texts, color))
     traces += crosses(panel, found, line, texts)
     if findings:
-        traces.append(finding_rings(panel, found, [row.key for row in rows], findings))
+        traces.append(finding_rings(panel, found, [row.key for row in rows], findings, labeled))
     return [trace | {"legendgroup": str(at)} for trace in traces]
 
 
@@ -123,7 +126,7 @@ def _limits(
     if not quantity.log:
         return (COSINES[0] if any(value < POSITIVE for value in values) else POSITIVE, COSINES[1])
     low, high = whole_decades(v for v in values if v > 0 and math.isfinite(v))
-    edge = max(0.25, 0.04 * (high - low))
+    edge = max(0.25, LABEL * (high - low))
     return (low - edge, high + edge)
 
 
@@ -131,7 +134,7 @@ def _layout(panels: int, *, legend: bool) -> dict[str, Any]:
     top = 72 if legend else 48
     return {
         "height": HEIGHT * ((panels + 1) // 2) + top,
-        "margin": {"l": 60, "r": 20, "t": top, "b": 0},
+        "margin": {"l": 72, "r": 20, "t": top, "b": 0},
         "paper_bgcolor": "white",
         "plot_bgcolor": "white",
         "font": {"family": "system-ui, sans-serif", "size": 12, "color": "#222"},
@@ -173,12 +176,14 @@ def _axes(panel: Panel, number: int, panels: int, ticks: dict[str, Any]) -> dict
         "zeroline": False,
         "showline": True,
         "linecolor": "#999",
+        "title": {"text": "module, in order of execution", "standoff": 6, "font": {"size": 11}},
     }
     y: dict[str, Any] = {
         "domain": [top - (1 - NAMES / HEIGHT) / deep, top - (0.08 / deep if row else 0)],
         "anchor": f"x{panel.number}",
         "range": [low, high],
         "gridcolor": "#e5e5e5",
+        "title": {"text": panel.quantity.unit, "standoff": 4, "font": {"size": 11}},
         "zeroline": False,
     }
     if number:

@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from goodinit._common.plain_words import plain_words
-from goodinit._common.text import count, finding_lines, number, table, trimmed, wrap
+from goodinit._common.text import (
+    count,
+    filled_columns,
+    finding_lines,
+    number,
+    table,
+    trimmed,
+    wrap,
+)
 from goodinit.report.curves import all_signals, evenly_chosen, line_over_depth, shown_rows
 from goodinit.report.placed_findings import notes, placed_findings, verdict
 from goodinit.signal.compare import Comparison, summary
@@ -69,26 +77,20 @@ def call_cells(rows: Sequence[SignalRow]) -> list[tuple[str, ...]]:
 
 def _table(rows: Sequence[SignalRow], full: bool) -> list[str]:
     """Return the table without columns that are empty, and without the mean but with ``full``."""
-    cells = call_cells(rows)
-    kept = [at for at in range(len(CALLS)) if any(line[at] for line in cells)]
-    kept = [at for at in kept if full or CALLS[at] != "mean"]
-    lines = [tuple(line[at] for at in kept) for line in cells]
-    right = {n for n, at in enumerate(kept) if at > 2}
-    return table([CALLS[at] for at in kept], lines, right)
+    head, lines = filled_columns(CALLS, call_cells(rows), () if full else ("mean",))
+    return table(head, lines, {n for n, title in enumerate(head) if title in CALLS[3:]})
 
 
 def comparison_text(comparison: Comparison, *, full: bool = False) -> str:
     """Return the verdict and a line for each recipe; ``full`` adds the findings."""
     head, *lines = summary(comparison)
-    kept = [n for n in range(len(head)) if any(line[n] for line in lines)]
-    body = [tuple(line[n] for n in kept) for line in lines]
-    right = {n for n, at in enumerate(kept) if 0 < at < len(head) - 1}
+    head, lines = filled_columns(head, lines)
     out = [*wrap(verdict(comparison)), ""]
-    out += table([head[n] for n in kept], body, right)
+    out += table(head, lines, range(1, len(head) - 1))
     if full and comparison.findings:
         out += ["", *finding_lines(comparison.findings, "", full=True)]
     for note in notes(comparison):
         out += ["", *wrap(f"note: {note}")]
     out += ["", *wrap(SUMMARY_WORDS)]
-    out += [line for word in plain_words(SUMMARY_WORDS, "second moment") for line in wrap(word)]
+    out += [line for word in plain_words("", "second moment") for line in wrap(word)]
     return "\n".join(out)

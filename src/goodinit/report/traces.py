@@ -21,6 +21,9 @@ __all__ = [
 ]
 
 RED = "#C1272D"
+EDGE = 0.1  # of the x axis: a label there is wider than the rest of the axis
+LABELS = 12  # that fit above each other in a plot
+LEVEL = 0.02  # of the y axis: a line that rises less is beside a label, not behind it
 CROSS_BELOW, CROSS_ABOVE = 0.03, 0.97  # of the axis: a cross of 8 pixels stays inside the plot
 
 Trace = dict[str, Any]
@@ -61,6 +64,12 @@ class Panel(NamedTuple):
         """Return where a value is drawn; near an edge if the axis can't show it."""
         known = self.drawable(value)
         return known if known is not None else self.at(CROSS_BELOW if value == 0 else CROSS_ABOVE)
+
+    def share(self, value: Value) -> float:
+        """Return where a value is drawn, as a share of the y axis."""
+        low, high = self.limits
+        shown = self.shown(value)
+        return ((math.log10(shown) if self.quantity.log else shown) - low) / (high - low)
 
     def at(self, share: float) -> float:
         """Return the value at a share of the y axis, from 0 to 1."""
@@ -150,9 +159,17 @@ def crosses(panel: Panel, found: Curve, line: Sequence[int], texts: Sequence[str
 
 
 def finding_rings(
-    panel: Panel, found: Curve, keys: Sequence[str], findings: Sequence[PlacedFinding]
+    panel: Panel,
+    found: Curve,
+    keys: Sequence[str],
+    findings: Sequence[PlacedFinding],
+    labeled: set[tuple[int, int, str]],
 ) -> Trace:
-    """Return a ring with the code around the last place of each finding."""
+    """Return a ring with the code around the last place of each finding.
+
+    ``labeled`` are the places, heights and codes that have a label from an earlier recipe: a second
+    one would overprint it.
+    """
     codes: dict[int, list[str]] = {}
     for placed in findings:
         if placed.finding.severity != "info" and placed.keys and placed.keys[-1] in keys:
@@ -162,12 +179,33 @@ def finding_rings(
         [panel.shown(found.middle[n]) for n in codes],
         mode="markers+text",
         marker={"color": RED, "size": 13, "symbol": "circle-open", "line": {"width": 2}},
-        text=[" ".join(each) for each in codes.values()],
-        textposition="top center",
+        text=[_label(panel, found, n, each, labeled) for n, each in codes.items()],
+        textposition=[_label_position(panel, found, n) for n in codes],
         textfont={"color": RED},
         hoverinfo="skip",
         cliponaxis=False,
     )
+
+
+def _label(
+    panel: Panel, found: Curve, n: int, codes: Sequence[str], labeled: set[tuple[int, int, str]]
+) -> str:
+    height = round(panel.share(found.middle[n]) * LABELS)
+    new = [code for code in codes if (n, height, code) not in labeled]
+    labeled |= {(n, height, code) for code in new}
+    return " ".join(new)
+
+
+def _label_position(panel: Panel, found: Curve, n: int) -> str:
+    """Return where a label stands so that it overprints neither an axis nor the line."""
+    last = len(found.middle) - 1
+    share = n / max(last, 1)
+    if EDGE <= share <= 1 - EDGE:
+        return "top center"
+    near = n + max(1, round(EDGE * last)) * (1 if share < EDGE else -1)
+    rise = panel.share(found.middle[min(max(near, 0), last)]) - panel.share(found.middle[n])
+    vertical = "bottom" if rise > LEVEL else "top"
+    return f"{vertical} {'right' if share < EDGE else 'left'}"
 
 
 def _tooltip(at: Sequence[int], texts: Sequence[str]) -> dict[str, Any]:
