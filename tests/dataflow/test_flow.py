@@ -247,6 +247,8 @@ def test_cross_attention():
         (lambda x: x * torch.tanh(functional.softplus(x)), "mish"),
         (lambda x: 0.5 * x * (1 + torch.erf(x / math.sqrt(2))), "gelu"),
         (lambda x: x * torch.sigmoid(1.702 * x), "gelu"),
+        (lambda x: x * torch.sigmoid(1.2 * x), "silu"),
+        (lambda x: x * torch.sigmoid(2.5 * x), "silu"),
         (lambda x: functional.dropout(functional.layer_norm(x, (16,)), 0.1).relu(), "relu"),
         (lambda x: x.relu_(), "relu"),
         (lambda x: x.clamp(min=0), "relu"),

@@ -67,6 +67,11 @@ def edited(path: str, value: object) -> object:
 DELETED = object()
 
 
+def test_a_fan_may_be_a_fraction() -> None:
+    """A weight that is multiplied by a small number has one."""
+    assert gi.Plan.from_dict(edited("rows/0/fan_in", 0.25))["p.0.weight"].fan_in == 0.25
+
+
 def edited_text(old: str, new: str) -> bytes:
     """The text of a plan with one of its places changed."""
     rules = {"weight": gi.Normal(1.0), "bias": gi.Zeros()}

@@ -349,14 +349,14 @@ def test_kernels_that_the_machine_lacks_are_refused(kernels, monkeypatch) -> Non
 
 def test_a_second_of_plain_drawing_is_warned_of_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(library, "load", lambda: library.Library(None, "no library"))
-    monkeypatch.setattr(library, "_plain_seconds", [0.0])
+    monkeypatch.setattr(library, "_drawn", {"seconds": 0.0})
     monkeypatch.setattr(library, "NOTICED", 0.0)
     with pytest.warns(RuntimeWarning, match="no library"):
         Stream(3).draw("w", LAWS["normal"], (30,))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         Stream(3).draw("w", LAWS["normal"], (30,))
-    monkeypatch.setattr(library, "_plain_seconds", [0.0])
+    monkeypatch.setattr(library, "_drawn", {"seconds": 0.0})
     monkeypatch.setenv("GOODINIT_KERNELS", "plain")
     with warnings.catch_warnings():
         warnings.simplefilter("error")

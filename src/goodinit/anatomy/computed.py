@@ -100,7 +100,7 @@ class Answers:
             doubt = "it is mixed by shares, which depend on the data: its fan is that of one"
             return replace(use, fan_in=fan, measured=True, doubt=doubt)
         doubt = f"its product goes through {made} and is used as a weight" if made else ""
-        return replace(use, fan_in=(use.fan_in or 1.0) * fan, measured=True, doubt=doubt)
+        return replace(use, fan_in=use.fan_in * fan, measured=True, doubt=doubt)
 
     def _applied(self, use: Use, shape: tuple[int, ...]) -> tuple[Use, str]:
         before, after = use.operand is not None, use.met is not None
@@ -141,7 +141,7 @@ class Answers:
             return replace(use, adapter=one.kind, doubt=one.doubt)
         if one.kind != "weight":
             return replace(use, doubt=one.doubt)
-        fan_in, fan_out = one.fan(use.fan_in or 1.0), one.fan(use.fan_out or 1.0)
+        fan_in, fan_out = one.fan(use.fan_in), one.fan(use.fan_out)
         function = use.origin.made
         doubt = f"{function}(W): {one.doubt}" if one.doubt else ""
         return replace(use, fan_in=fan_in, fan_out=fan_out, measured=True, doubt=doubt)
@@ -170,7 +170,7 @@ class Answers:
             if before and use.operand is not None:
                 entries = self._tape.entries_for(use.operand, use.at, frozenset())
                 computed = Computed(self._tape, entries, [use.operand])
-                return self._study(computed, use.fan_in or 1.0, data=False)
+                return self._study(computed, use.fan_in, data=False)
             computed = response_of(self._tape, use.met or 0)
             return self._study(computed, 1.0, data=True)
         except ReplayError as error:

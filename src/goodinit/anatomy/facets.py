@@ -219,7 +219,7 @@ def _stacked(use: Use, node: Node, shape: tuple[int, ...]) -> Use:
         use,
         outputs=tuple(axis for axis in use.outputs if axis not in batch),
         batch=tuple(sorted({*use.batch, *batch})),
-        fan_out=(use.fan_out or 0) / prod(shape[axis] for axis in batch),
+        fan_out=use.fan_out / prod(shape[axis] for axis in batch),
     )
 
 
@@ -284,7 +284,7 @@ def _tiles(
     if at < size:
         cuts.append((f"rest{len(cuts)}", at, size))
     start, stop = use.origin.box[axis]
-    each = (use.fan_out or 0) / (stop - start)
+    each = use.fan_out / (stop - start)
     return tuple(
         Block(
             name,

@@ -30,14 +30,14 @@ def with_factor(graph: Graph, roles: Roles, use: Use) -> Use:
         roles: of its weights.
         use: of a weight.
     """
-    fan = use.fan_in or 0.0
+    fan = use.fan_in
     if use.node in roles.ends or roles.parts.get(use.node) in _SCORES:
         return use
     for number in (*_after(graph, use.node), *_before(graph, use.node)):
         if any(isclose(number * number * fan, neutral, rel_tol=0.01) for neutral in NEUTRAL):
             share = number * number
             doubt = f"its product is multiplied by {number:.3g}, which is taken for a part of it"
-            fans = {"fan_in": fan * share, "fan_out": (use.fan_out or 0.0) * share}
+            fans = {"fan_in": fan * share, "fan_out": use.fan_out * share}
             return replace(use, **fans, measured=True, doubt=use.doubt or doubt)
     for number in _after(graph, use.node, bare=True):
         doubt = f"its product is multiplied by {number:.3g}, which isn't in its fans"

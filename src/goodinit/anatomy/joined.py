@@ -45,7 +45,7 @@ def joined(graph: Graph, use: Use, uses: Sequence[Use]) -> Use:
         doubt = "slices of it have other fans" if apart else ""
         return replace(use, doubt=use.doubt or doubt)
     made = use.origin.made  # alike computed, of which `use` alone was measured
-    fan_in = sum((use if made and not one.measured else one).fan_in or 0.0 for one in (use, *added))
+    fan_in = sum((use if made and not one.measured else one).fan_in for one in (use, *added))
     doubts = [one.doubt for one in (use, *added) if one.doubt]
     if use.origin.made:
         doubts.append(
@@ -73,7 +73,7 @@ def crossed(graph: Graph, use: Use, uses: Sequence[Use]) -> Use:
                 and (_input(graph, second) == _input(graph, partner))
             ):
                 doubt = "it is taken for half of a complex weight: two products in each sum"
-                fan_in, fan_out = 2 * (use.fan_in or 0.0), 2 * (use.fan_out or 0.0)
+                fan_in, fan_out = 2 * use.fan_in, 2 * use.fan_out
                 return replace(
                     use, fan_in=fan_in, fan_out=fan_out, measured=True, doubt=use.doubt or doubt
                 )
@@ -108,7 +108,7 @@ def _are_apart(use: Use, other: Use) -> bool:
     for axis, (a, b) in enumerate(zip(use.origin.box, other.origin.box, strict=True)):
         if axis not in use.outputs and (a[1] <= b[0] or b[1] <= a[0]):
             return True
-        strided = a[0] != b[0] and a[1] - a[0] > (use.fan_in or 0)  # w[::2] and w[1::2]
+        strided = a[0] != b[0] and a[1] - a[0] > use.fan_in  # w[::2] and w[1::2]
         if axis in use.inputs and strided:
             return True
     return False

@@ -41,12 +41,13 @@ def activation_after(graph: Graph, start: int, adapted: Container[int] = ()) -> 
 def is_squared_after(graph: Graph, start: int) -> bool:
     """Whether the activation that follows is squared: relu(x)^2 grows as no relu does."""
     squash = _next(graph, start, ())[1]
-    after = graph.nodes[squash.index].consumers if squash is not None else ()
-    taken = [graph.nodes[index] for index in after]
-    return len(taken) == 1 and (
-        taken[0].function in ("pow", "square")
-        or (taken[0].role == "mul" and len(taken[0].operands) == 2 and len(taken[0].inputs) == 1)
-    )
+    after = squash.consumers if squash is not None else ()
+    return [_is_square(graph.nodes[index]) for index in after] == [True]
+
+
+def _is_square(node: Node) -> bool:
+    by_itself = node.role == "mul" and len(node.operands) == 2 and len(node.inputs) == 1
+    return by_itself or node.function in ("pow", "square")
 
 
 def _next(graph: Graph, start: int, adapted: Container[int]) -> tuple[str | None, Node | None]:

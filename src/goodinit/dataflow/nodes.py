@@ -79,8 +79,8 @@ class Use:
         outputs: axes that index what comes out.
         window: axes of a convolution's kernel.
         batch: axes along which matrices are stacked.
-        fan_in: number of summands.
-        fan_out: number of outputs that one input feeds.
+        fan_in: number of summands; 1 where nothing is summed.
+        fan_out: number of outputs that one input feeds; likewise.
         groups, stride, transposed: of a convolution.
         origin: the parameter's axes as they were used.
         counted: of a lookup, whether the indices count positions.
@@ -101,8 +101,8 @@ class Use:
     outputs: tuple[int, ...] = ()
     window: tuple[int, ...] = ()
     batch: tuple[int, ...] = ()
-    fan_in: float | None = None
-    fan_out: float | None = None
+    fan_in: float = 1.0
+    fan_out: float = 1.0
     groups: int = 1
     stride: int = 1
     transposed: bool = False

@@ -59,7 +59,7 @@ AXIS = struct.Struct("=3q")
 NOTICED = 1.0
 """Seconds of drawing by torch code, in one process, after which a warning says how to save them."""
 
-_plain_seconds = [0.0]
+_drawn = {"seconds": 0.0}
 
 Fill = Callable[[bytes], int]
 
@@ -122,11 +122,11 @@ def note_plain_drawing(seconds: float) -> None:
     library = load()
     if library.fill is not None or library.refused or os.environ.get("GOODINIT_KERNELS"):
         return
-    before = _plain_seconds[0]
-    _plain_seconds[0] += seconds
-    if before <= NOTICED < _plain_seconds[0]:
+    before = _drawn["seconds"]
+    _drawn["seconds"] += seconds
+    if before <= NOTICED < _drawn["seconds"]:
         warnings.warn(
-            f"goodinit has drawn for {_plain_seconds[0]:.1f} s without its compiled kernels, which "
+            f"goodinit has drawn for {_drawn['seconds']:.1f} s without its compiled kernels, which "
             f"are more than 10 times as fast: {library.found}. GOODINIT_KERNELS=plain hides this",
             RuntimeWarning,
             stacklevel=2,
