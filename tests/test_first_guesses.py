@@ -89,6 +89,15 @@ ANSWERED = [
     ("gi.init_(model, {'*.bias': 0})", "gi.init_(model, {})"),
     ("gi.init_(model, {nn.Linear: 'he'})", "gi.init_(model, {})"),
     ("gi.init_(model, {nn.Linear: nn.init.xavier_uniform_})", "gi.init_(model, {})"),
+    ("gi.init_(model, {'weight': gi.XavierUniform()})", "gi.init_(model, {})"),
+    ("gi.init_(model, {'bias': gi.Zeros()})", "gi.init_(model, {})"),
+    ("gi.init_(model, {'weights': gi.HeNormal()})", "gi.init_(model, {})"),
+    ("gi.init_(model, {'Linear': gi.HeNormal()})", "gi.init_(model, {})"),
+    ("gi.init_(model, scheme=gi.HeNormal())", ""),
+    ("gi.init_(model=model, recipe='he')", ""),
+    ("model.apply(gi.HeNormal())", ""),
+    ("gi.Recipe({'head.*': gi.Zeros()})", ""),
+    ("gi.load_(model, Net())", None),
     ("gi.init_(model, 'he', mode='fan_out')", ""),
     ("gi.init_(model, 'he', generator=torch.Generator())", ""),
     ("gi.init_(model, 'he', 0)", ""),
@@ -107,6 +116,10 @@ ANSWERED = [
     ("gi.measure(model, x.shape)", "gi.measure(model, inputs)"),
     ("gi.measure(model, x.double())", "gi.measure(model, inputs)"),
     ("gi.explain(model, [x, y])", "gi.explain(model, inputs)"),
+    ("gi.measure(model, x.long())", "gi.measure(model, inputs)"),
+    ("gi.measure(model, [*x])", None),
+    ("gi.measure(model, iter(loader))", None),
+    ("gi.measure(model, loader.dataset)", None),
     ("gi.measure(model, x, y)", "gi.measure(model, x, loss)"),
     ("gi.measure(model, x, nn.CrossEntropyLoss())", "gi.measure(model, x, loss)"),
 ]
@@ -124,6 +137,8 @@ TOLD = [
         "gi.init_(model, gi.Normal(std=0, mean=0.02))",
         r"gi.Constant\(0.02\) says that this is",
     ),
+    ("gi.init_('he', model)", "Pass the model first"),
+    ("gi.measure(x, model)", "Pass the model first"),
     ("gi.apply_(model, 'he')", "gi.init_ takes a recipe"),
     ("torch.func.vmap(lambda row: gi.measure(model, row[None]).ok)(x)", "call it outside of them"),
 ]
@@ -166,6 +181,9 @@ def test_a_quantized_model_is_no_empty_plan() -> None:
         packed = nn.Sequential(Linear(8, 3))
     with pytest.raises(GoodinitError, match="initialize the float model, and quantize it"):
         gi.plan(packed, "he")
+    for check in (gi.explain, lambda model: gi.measure(model, X)):
+        with pytest.raises(GoodinitError, match="is quantized"):
+            check(packed)
     assert len(gi.plan(nn.ReLU(), "he")) == 0
 
 

@@ -195,9 +195,7 @@ def test_a_prefix_before_parametrized_weights() -> None:
 
 
 def test_a_model_and_numbers_as_keys_are_refused() -> None:
-    with pytest.raises(
-        CheckpointError, match=r"Write gi.load_\(model, checkpoint.state_dict"
-    ):
+    with pytest.raises(CheckpointError, match=r"Write gi.load_\(model, checkpoint.state_dict"):
         gi.load_(Net(), Net(), "he")
     with pytest.raises(RecipeError, match=r"^the checkpoint takes names"):
         gi.load_(Net(), {0: torch.ones(3)}, "he")

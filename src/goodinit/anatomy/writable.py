@@ -49,6 +49,8 @@ def check_module(model: object, what: str) -> nn.Module:
         line = "torch.nn.ModuleList(layers)"
     elif isinstance(model, (Mapping, Iterator)):
         line = "the module that has these parameters"
+    elif isinstance(model, (str, Tensor)) or hasattr(model, "rows"):
+        line = "the model first"
     fix = f". Pass {line}" if line else ""
     raise ModelError(f"{what} takes a torch.nn.Module, got {given:.200}{fix}")
 

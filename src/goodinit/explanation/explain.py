@@ -10,7 +10,7 @@ from goodinit._common.progress import progress_line
 from goodinit.anatomy import Anatomy, read
 from goodinit.anatomy.centering import subtracted_biases
 from goodinit.anatomy.heads import head_factors
-from goodinit.anatomy.writable import check_module
+from goodinit.anatomy.writable import check_float, check_module
 from goodinit.explanation.candidates import Candidate, level_of, rank_candidates
 from goodinit.explanation.chains import chains_by_flow, chains_by_type
 from goodinit.explanation.common_practice import scheme_by_shape
@@ -64,6 +64,7 @@ def explain(model: nn.Module, inputs: Inputs | None = None) -> Explanation:
         ('GI125', 'gi.init_(model, {"*.weight": gi.Orthogonal(gain=1.41421), "38.weight": ...})')
     """
     check_module(model, "explain")
+    check_float(model)
     anatomy = read(model, inputs)
     check_memory(anatomy)
     parameters = read_values(anatomy)

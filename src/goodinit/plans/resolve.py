@@ -343,11 +343,20 @@ def torch_laws(model: nn.Module) -> Default:
     return lambda slot: torch_default(slot.owner, slot.attr, inside.get(id(slot.owner), ()))
 
 
-def _weights_below(path: str, rows: tuple[Row, ...]) -> str:
-    """Return the name of a module's weight, or a glob for those below it; "" without any."""
-    names = [r.name for r in rows if not r.buffer and r.facets.part != "bias"]
-    own = [name for name in names if name.rpartition(".")[0] == path]
-    return own[0] if own else f"{path}.*weight" * any(n.startswith(f"{path}.") for n in names)
+def _meant_key(glob: str, rows: tuple[Row, ...]) -> str:
+    """Return the key of a mapping that a module's path, an attribute or a class stands for."""
+    names = [r.name for r in rows if not r.buffer]
+    weights = [r.name for r in rows if not r.buffer and r.facets.part != "bias"]
+    own = [name for name in weights if name.rpartition(".")[0] == glob]
+    if own:
+        return repr(own[0])
+    if any(name.startswith(f"{glob}.") for name in weights):
+        return repr(f"{glob}.*weight")
+    for attr in (glob, glob.removesuffix("s")):
+        if any(name.endswith(f".{attr}") for name in names):
+            return repr(f"*.{attr}")
+    owners = {r.owner.__name__ for r in rows}
+    return f"nn.{glob}" if glob in owners and hasattr(nn, glob) else ""
 
 
 def _unused_message(rule: Rule, rows: tuple[Row, ...], how: str) -> str:
@@ -366,6 +375,6 @@ def _unused_message(rule: Rule, rows: tuple[Row, ...], how: str) -> str:
     else:
         names = several(row.name for row in rows)
         fix = f"the model has {names}; correct the rule, or make it optional=True"
-        if isinstance(rule.where, Name) and (below := _weights_below(rule.where.glob, rows)):
-            fix = f"it names a module. Write {{{below!r}: gi.{rule.scheme!r}}}"
+        if isinstance(rule.where, Name) and (meant := _meant_key(rule.where.glob, rows)):
+            fix = f"names are dotted paths to parameters. Write {{{meant}: gi.{rule.scheme!r}}}"
     return f"the rule {rule.text} matches nothing: {fix}"

@@ -16,6 +16,19 @@ from goodinit.schemes import Scheme
 
 __all__ = ["explained"]
 
+# What other libraries call the parameters.
+_SYNONYMS = {
+    "batch": "inputs",
+    "init": "recipe",
+    "input": "inputs",
+    "model": "target",
+    "module": "target",
+    "random_state": "seed",
+    "scheme": "recipe",
+    "state_dict": "checkpoint",
+    "x": "inputs",
+}
+
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -47,6 +60,8 @@ def explained(function: Callable[P, R]) -> Callable[P, R]:
 
 def _near(function: Callable[..., object], kwargs: Mapping[str, object]) -> str:
     known = list(inspect.signature(function).parameters)
+    if any(_SYNONYMS.get(name) in known for name in kwargs if name not in known):
+        return ""  # the line says it
     return next((nearest(name, known) for name in kwargs if name not in known), "")
 
 
@@ -56,8 +71,9 @@ def _line(
     """Return a call near to the given one whose arguments fit; what isn't plain is a name."""
     known = inspect.signature(function).parameters
     positional = [p.name for p in known.values() if p.kind is p.POSITIONAL_OR_KEYWORD]
+    renamed = {n if n in known else _SYNONYMS.get(n, n): value for n, value in kwargs.items()}
     given = dict(zip(positional, args, strict=False)) | {
-        name: value for name, value in kwargs.items() if name in known
+        name: value for name, value in renamed.items() if name in known
     }
     for value in args[len(positional) :]:  # by keyword only
         name = _meant(value)
@@ -67,7 +83,7 @@ def _line(
         given["seed"] = 0
     needed = [n for n, p in known.items() if p.default is p.empty and n not in given]
     parts = [_text(name, given.get(name)) for name in positional if name in given or name in needed]
-    options = {name: value for name, value in kwargs.items() if name not in known}
+    options = {name: value for name, value in renamed.items() if name not in known}
     recipe = given.get("recipe", "he")
     if "recipe" in known and isinstance(recipe, str) and recipe in names():
         options = {

@@ -49,6 +49,10 @@ class Recipe:
     def __init__(self, rules: Iterable[Rule], name: str = "", why: str = "") -> None:
         if isinstance(rules, Rule):
             raise RecipeError("Recipe takes a list of rules: Recipe([rule])")
+        if isinstance(rules, Mapping):
+            raise RecipeError(
+                f"Recipe takes a list of rules. Write {_as_rules((cast('object', rules),))}"
+            )
         given = tuple(rules)
         for number, rule in enumerate(given):
             if not isinstance(rule, Rule):  # pyright: ignore[reportUnnecessaryIsInstance]

@@ -118,6 +118,11 @@ class Scheme(metaclass=_SchemeType):
         powers = zip(FACTS, (depth, layer, width, fan_in, fan_out), strict=True)
         return Scaled(self, tuple((fact, power) for fact, power in powers if power != 0))
 
+    def __call__(self, target: object) -> None:
+        """Raise: ``net.apply`` takes a function."""
+        line = f"gi.init_(model, gi.{self!r})"
+        raise CallError(f"a scheme is no function of a {type(target).__name__}. Write {line}")
+
     def to_dict(self) -> dict[str, object]:
         """Return the scheme as plain data; ``goodinit.schemes.from_dict`` reads it back."""
         data: dict[str, object] = {"scheme": type(self).__name__}

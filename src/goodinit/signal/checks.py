@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from goodinit._common.module_tree import buffers_of, named_parameters_of, parameters_of
 from goodinit._common.torch_private import transforms
 from goodinit.anatomy.names import Slot, slots
-from goodinit.anatomy.writable import check_module
+from goodinit.anatomy.writable import check_float, check_module
 from goodinit.errors import MetaModelError, SignalError
 from goodinit.signal.batch_axis import batch_of
 from goodinit.trace.calls import HookError, tensors_in
@@ -62,6 +62,7 @@ def check_runnable(model: nn.Module, inputs: Inputs, loss: Loss | None = None) -
             ``torch.inference_mode``.
     """
     found = slots(check_module(model, "measuring"))
+    check_float(model)
     if loss is not None and not callable(loss):
         raise SignalError(f"loss is a function, got a {type(loss).__name__}.{LOSS_TAKES}")
     if transforms():

@@ -138,7 +138,7 @@ def _run(
                 raise
             except Exception as error:
                 where = f" in {observer.last}" if observer.last else ""
-                hint = LOSS_TAKES if running == "the loss" else hint_for_inputs(inputs)
+                hint = LOSS_TAKES if running == "the loss" else hint_for_inputs(inputs, str(error))
                 hint = hint and f".{hint}"
                 raise SignalError(f"{running} raised{where}: {first_line(error)}{hint}") from error
             if backward and total is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any, cast
 
@@ -10,27 +11,37 @@ from torch import Tensor
 
 __all__ = ["hint_for_inputs"]
 
+OF_TYPES = r"dtype|scalar type|Double|Float|Half"  # how torch says that dtypes don't fit
 
-def hint_for_inputs(inputs: object) -> str:
+
+def hint_for_inputs(inputs: object, error: str = "") -> str:
     """Return what is likely meant, as a sentence with code, or "".
 
-    >>> hint_for_inputs([torch.ones(2, 3), torch.tensor([0, 1])])
-    ' inputs is a batch of 2: did you pass the labels? Write inputs = batch[0]'
+    Args:
+        inputs: what was passed.
+        error: what the model raised.
+
+    Example:
+        >>> hint_for_inputs([torch.ones(2, 3), torch.tensor([0, 1])])
+        ' inputs is a batch of 2: did you pass the labels? Write inputs = batch[0]'
     """
     if isinstance(inputs, (list, tuple)) and inputs:
         several = cast("list[object]", inputs)
         if all(isinstance(n, int) for n in several):
             shape = ", ".join(map(str, several))
             return f" inputs is a shape, not a tensor. Write inputs = torch.randn({shape})"
+        tensors = [t for t in several if isinstance(t, Tensor)]
+        alike = len({(t.shape, t.dtype) for t in tensors}) == 1
+        if isinstance(inputs, list) and len(tensors) == len(several) and alike:
+            return " A list is one argument. Write inputs = torch.stack(inputs)"
         if isinstance(several[0], Tensor) and len(several) > 1:
             passed = f"inputs is a batch of {len(several)}: did you pass the labels?"
             return f" {passed} Write inputs = batch[0]"
         if isinstance(inputs, list):
             return " A list is one argument. Write inputs = torch.tensor(inputs)"
     if isinstance(inputs, Tensor):
-        if inputs.dtype in (torch.float64, torch.uint8):
-            return f" inputs are {inputs.dtype}. Write inputs = inputs.float()"
-        return ""
+        other = inputs.dtype != torch.get_default_dtype() and re.search(OF_TYPES, error)
+        return f" inputs are {inputs.dtype}. Write inputs = inputs.float()" if other else ""
     if isinstance(inputs, Mapping):
         return ""
     given = cast("Any", inputs)
@@ -38,5 +49,9 @@ def hint_for_inputs(inputs: object) -> str:
         return " inputs is an array. Write inputs = torch.as_tensor(inputs).float()"
     if hasattr(given, "dataset") and hasattr(given, "__iter__"):
         return " inputs is a loader. Write inputs = next(iter(loader))[0]"
+    if hasattr(given, "__next__"):
+        return " inputs is an iterator. Write inputs = next(inputs)[0]"
+    if hasattr(given, "__getitem__") and not isinstance(given, str):
+        return " inputs is a data set. Write inputs = inputs[0][0][None]"
     kind = type(given).__name__
     return f" inputs is a {kind}: pass a tensor, a tuple of arguments or a dict of keywords"

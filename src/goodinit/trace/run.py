@@ -91,7 +91,7 @@ def trace(
     alone = _error_alone(model, args, kwargs)
     if alone is None:
         return Trace("not run", OURS + reason, None), make_observer()
-    hint = hint_for_inputs(inputs)
+    hint = hint_for_inputs(inputs, str(alone))
     raise TraceError(
         f"the model raised on these inputs: {first_line(alone)}. Check that model(inputs) runs, or "
         f"leave inputs out: then goodinit uses module types and shapes"
