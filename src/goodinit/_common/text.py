@@ -33,6 +33,7 @@ __all__ = [
 
 WIDTH = 80  # of text that goes to a file or a pipe
 INDENT, GAP = "    ", "  "
+NUMBER = re.compile(r"[-+.\de]*|nan|-?inf")  # as in the cells of tables
 LEAST = 12  # characters of a cell that are always shown
 
 
@@ -141,9 +142,20 @@ def html_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     >>> html_table(("a",), [("1",)])
     '<div style="overflow-x:auto"><table><tr><th>a</th></tr><tr><td>1</td></tr></table></div>'
     """
-    titles = "".join(f"<th>{escaped(cell)}</th>" for cell in head)
-    body = "".join(f"<tr>{''.join(map(_html_cell, cells))}</tr>" for cells in rows)
-    return f'<div style="overflow-x:auto"><table><tr>{titles}</tr>{body}</table></div>'
+    lines = [tuple(row) for row in rows]
+    columns = range(max(map(len, (head, *lines))))
+    numeric = [
+        all(NUMBER.fullmatch(line[at]) for line in lines if at < len(line)) for at in columns
+    ]
+    styles = ["" if each else ' style="text-align:left"' for each in numeric]
+
+    def cells(texts: Iterable[str], tag: str) -> str:
+        pairs = zip(texts, styles, strict=False)
+        return "".join(f"<{tag}{style}>{_html_cell(text)}</{tag}>" for text, style in pairs)
+
+    body = "".join(f"<tr>{cells(line, 'td')}</tr>" for line in lines)
+    table = f"<table><tr>{cells(head, 'th')}</tr>{body}</table>"
+    return f'<div style="overflow-x:auto">{table}</div>'
 
 
 def escaped(text: str) -> str:
@@ -152,8 +164,7 @@ def escaped(text: str) -> str:
 
 
 def _html_cell(cell: str) -> str:
-    style = "" if re.fullmatch(r"[-+.\de]*", cell) else ' style="text-align:left"'
-    return f"<td{style}>{escaped(cell)}</td>".replace("\n", "<br>")
+    return escaped(cell).replace("\n", "<br>")
 
 
 def folded_html(title: str, content: str) -> str:

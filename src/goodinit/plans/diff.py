@@ -120,6 +120,15 @@ class Diff(Result[DiffRow]):
         """Return the differences; layers that differ in the same share a line but with ``full``."""
         if not self:
             return "no difference"
+        groups = self._groups(full)
+        return printable("\n".join(line for rows in groups for line in _lines(rows)))
+
+    def __repr__(self) -> str:
+        counts = (len(self.added), len(self.removed), len(self.changed))
+        return "<Diff: {} added, {} removed, {} changed>".format(*counts)
+
+    def _groups(self, full: bool) -> list[list[DiffRow]]:
+        """Return rows that differ in the same way and, but for numbers, have the same name."""
         groups: dict[object, list[DiffRow]] = {}
         for row in self:
             whole = row.after or row.before
@@ -127,19 +136,16 @@ class Diff(Result[DiffRow]):
             changes = repr(row.fields or (whole.shape, whole.scheme))
             pattern = row.name if full else re.sub(r"\d+", "*", row.name)
             groups.setdefault((pattern, row.change, changes), []).append(row)
-        return printable("\n".join(line for rows in groups.values() for line in _lines(rows)))
-
-    def __repr__(self) -> str:
-        counts = (len(self.added), len(self.removed), len(self.changed))
-        return "<Diff: {} added, {} removed, {} changed>".format(*counts)
+        return [*groups.values()]
 
     def _repr_html_(self) -> str:
         body: list[tuple[str, ...]] = []
-        for row in self:
+        for rows in self._groups(full=False):
+            row, name = rows[0], grouped_name([row.name for row in rows])
             schemes = (None if r is None else r.scheme for r in (row.before, row.after))
             changes = row.fields or {"scheme": tuple(schemes)}
             for field, pair in changes.items():
-                body.append((row.name, row.change, field, *map(repr, pair)))
+                body.append((name, row.change, field, *map(repr, pair)))
         return html_table(("name", "change", "field", "first", "second"), body)
 
 

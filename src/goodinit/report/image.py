@@ -39,6 +39,7 @@ METADATA: dict[str, dict[str, None]] = {
 # Text as paths looks the same on every machine. A fixed salt gives the same ids in the file.
 STYLE = {"svg.fonttype": "path", "svg.hashsalt": "goodinit", "font.size": 9, "axes.linewidth": 0.8}
 WIDTH, HEIGHT = 3.5, 2.8  # inches of a plot: one column of a paper
+AXES = {"forward": "second moment", "backward": "second moment of the gradient"}
 INLINE_DPI, INLINE_WIDTH = 120, 2.8  # in a notebook: legible also where a page is 420 wide
 MARGIN = 0.25  # decades beyond the ends of an axis
 LEAST = 1e-150  # matplotlib squares values: its arithmetic overflows beyond 1e-154 and 1e154
@@ -104,9 +105,9 @@ def _figure(comparison: Comparison) -> Any:
         axes.set_ylim(*_limits(curves[name]))
         for at, found in enumerate(curves[name]):
             _draw_curve(axes, quantity, found, COLORS[at % len(COLORS)])
-        axes.set_title(quantity.title, loc="left", fontsize=9)
+        axes.set_title(name, loc="left")
         axes.set_xlabel(line.unit)
-        axes.set_ylabel(quantity.unit)
+        axes.set_ylabel(AXES[name])
         axes.locator_params(axis="x", integer=True)
         axes.grid(axis="y", color="#dddddd", linewidth=0.6)
         axes.spines[["top", "right"]].set_visible(False)
