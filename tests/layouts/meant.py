@@ -207,6 +207,21 @@ def norm_of_latents():
 
 
 @keeps("O", LINE, "gate.weight", "gate.bias")
+def gates_of_two_heads():
+    """Weight 0, biases 3 and 6: each head forgets at its own rate, whatever comes."""
+    net = Net(
+        lambda m, x: m.o((m.v(x).unflatten(-1, (2, 12)) * torch.sigmoid(m.gate(x))[..., None])
+                         .flatten(-2)),
+        v=nn.Linear(24, 24),
+        o=nn.Linear(24, 4),
+        gate=zeroed(nn.Linear(24, 2)),
+    )  # fmt: skip
+    with torch.no_grad():
+        net.gate.bias.copy_(torch.tensor([3.0, 6.0]))
+    return net
+
+
+@keeps("O", LINE, "gate.weight", "gate.bias")
 def gate_of_zeros():
     """Weight 0, bias 1: the gate is open at first, whatever comes."""
     net = Net(

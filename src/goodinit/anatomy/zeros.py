@@ -12,6 +12,8 @@ from collections import defaultdict
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
+from torch import Tensor
+
 from goodinit.anatomy.carried import ZERO_AT_ZERO, is_carried
 from goodinit.anatomy.held import SMALLEST, Held, held_by
 from goodinit.anatomy.names import Slot, type_of
@@ -105,6 +107,11 @@ def _is_own_bias(one: Parameter) -> bool:
     return one.facets.part == "bias" and not one.raw
 
 
+def _is_set(bias: Tensor) -> bool:
+    held = held_by(bias)
+    return held.is_special or (held.what == "values" and bool((bias.detach().abs() > 1).any()))
+
+
 def _is_nearly_zero(one: Parameter) -> bool:
     facets, held = one.facets, one.held
     if facets.kind == "norm" and facets.neutral == 0.0:
@@ -136,9 +143,12 @@ class _Siblings:
         self._lively = {number for number in lively if _is_weight(parameters[number])}
 
     def meant_biases(self, number: int) -> list[int]:
-        """Return the layer's own biases that hold one value or a pattern, as no law of torch's."""
+        """Return the layer's own biases that hold what no law of torch's gives.
+
+        One value, a pattern, or values beyond 1/sqrt(fan_in), torch's bound, which is 1 at most.
+        """
         own = [n for n in self._by_owner[self._owner(number)] if _is_own_bias(self._parameters[n])]
-        return [n for n in own if held_by(self._parameters[n].slot.tensor).is_special]
+        return [n for n in own if _is_set(self._parameters[n].slot.tensor)]
 
     def hold_values(self, number: int) -> bool:
         """Whether modules of that class have values there, or a raw one's module other weights.
