@@ -5,8 +5,4 @@ LATE: dict[str, tuple[str, tuple[str, ...]]] = {
         "attention is known by its softmax",
         ("linear_attention_as_a_recurrence",),
     ),
-    "O": (
-        "zeros and constants that are meant are drawn",
-        ("identity_convolution",),
-    ),
 }

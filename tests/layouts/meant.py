@@ -120,6 +120,51 @@ def triangular_factors_of_zeros():
     return Net(forward, lower=full(0, 276), upper=full(0, 276))
 
 
+@keeps("O", X, "lower")
+def triangular_factor_in_new_zeros():
+    """Its diagonal is written as ones."""
+
+    def forward(m, x):
+        lower = m.lower.new_zeros(24, 24)
+        rows, columns = torch.tril_indices(24, 24, -1)
+        lower[rows, columns] = m.lower
+        lower[range(24), range(24)] = 1.0
+        return m.a(x @ lower)
+
+    return Net(forward, lower=full(0, 276), a=nn.Linear(24, 4))
+
+
+@keeps("O", MAP, "up.weight")
+def bilinear_upsampling():
+    """FCN's transposed convolution, which trains."""
+    net = Net(
+        lambda m, x: m.up(m.a(x)),
+        a=nn.Conv2d(8, 8, 3),
+        up=nn.ConvTranspose2d(8, 8, 4, stride=2, bias=False),
+    )
+    row = torch.tensor([0.25, 0.75, 0.75, 0.25])
+    with torch.no_grad():
+        net.up.weight.copy_(torch.eye(8)[..., None, None] * (row[:, None] * row))
+    return net
+
+
+@keeps("O", X, "scale.weight")
+def norm_of_small_rows():
+    """Queries of length 1."""
+    net = Net(lambda m, x: m.o(m.scale(m.a(x))), a=nn.Linear(24, 24), o=nn.Linear(24, 4))
+    net.scale = SmallNorm()
+    return net
+
+
+class SmallNorm(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.full((24,), 24**-0.5))
+
+    def forward(self, x):
+        return fn.normalize(x, dim=-1) * 24**0.5 * self.weight
+
+
 @keeps("O", X, "w")
 def identity_matrix():
     return Net(

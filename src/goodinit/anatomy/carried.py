@@ -52,6 +52,8 @@ def is_carried(graph: Graph, param: int, zero: Collection[int], outputs: Collect
             continue
         visited.add(index)
         node = graph.nodes[index]
+        if node.role == "source":
+            continue  # zeros_like(p): its shape alone
         verdict = walk.verdict(node)
         if verdict == "lost":
             return False

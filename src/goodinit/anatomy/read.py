@@ -180,7 +180,10 @@ def _held(slot: Slot, known: Facets | None) -> Held:
         return Held() if slot.tensor.is_meta else Held("values")
     if known is not None and known.part == "bias" and slot.tensor.requires_grad:
         return Held()
-    return held_by(slot.tensor, patterns=known is None)
+    table = known is not None and known.layout is not None and known.layout.lookup
+    return held_by(
+        slot.tensor, patterns=not table
+    )  # of a table, padding looks like the start of one
 
 
 def _is_within_a_row(path: str, module: nn.Module, modules: Mapping[str, nn.Module]) -> bool:

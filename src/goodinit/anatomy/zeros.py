@@ -33,7 +33,7 @@ BIAS = "its bias carries the signal"
 BESIDE = "its weight starts at 0, or near it"
 TUNES = "it tunes frozen weights"
 SMALL = "no placeholder, and nearly 0"
-
+PATTERN = "a pattern, where others hold random ones"
 
 _DRAWN = ("norm", "position", "token")  # what recipes draw, besides weights and biases
 
@@ -60,14 +60,14 @@ def meant_zeros(
         graph: of one run; None if there was none.
         outputs: the nodes whose results the model returned.
     """
+    found = _patterns(parameters)
     empty = [n for n, one in enumerate(parameters) if one.held.what == "zeros" or _is_small(one)]
     if not empty:
-        return {}
+        return found
     zero = {number for number in empty if _is_nearly_zero(parameters[number])}
     weights = {number for number, one in enumerate(parameters) if _is_weight(one)}
-    found: dict[int, str] = {}
     if any(_is_frozen_weight(parameters[number]) for number in weights - zero):
-        found = {number: TUNES for number in empty if _is_new_and_zero(parameters[number])}
+        found |= {number: TUNES for number in empty if _is_new_and_zero(parameters[number])}
     if not zero or weights <= zero:
         return found
     siblings = _Siblings(parameters, zero)
@@ -84,6 +84,18 @@ def meant_zeros(
     for number in list(found):
         found |= dict.fromkeys(siblings.meant_biases(number), BESIDE)
     return found
+
+
+def _patterns(parameters: Sequence[Parameter]) -> dict[int, str]:
+    """Return the weights of layers that hold a pattern: an identity, a blur, interpolation.
+
+    Where no weight holds values, somebody wrote over them all.
+    """
+    weights = [n for n, one in enumerate(parameters) if _is_weight(one) and not one.slot.buffer]
+    if all(parameters[number].held.what != "values" for number in weights):
+        return {}
+    layers = [n for n in weights if not parameters[n].raw and parameters[n].slot.how == "plain"]
+    return {n: PATTERN for n in layers if parameters[n].held.what == "pattern"}
 
 
 def _is_small(one: Parameter) -> bool:

@@ -30,13 +30,19 @@ def authors_reason(row: Row, trains: bool) -> str:
     if row.meant:
         value = f"the value {held.value:g}" if held.what in ("zeros", "constant") else "its values"
         return f"{KEEPS}{value}: {row.meant}"
-    # Of the weight of a norm by feature, the law is known.
-    norm = row.facets.kind == "norm" and math.prod(row.shape) > 1 and row.facets.neutral is not None
-    if not row.raw or not held.is_special or norm:
+    if not row.raw or not held.is_special or _is_ordinary_norm(row):
         return ""
     if held.what == "pattern":
         return f"{KEEPS}the pattern that its class gave it"
     return f"{KEEPS}the value {held.value:g} that its class gave it"
+
+
+def _is_ordinary_norm(row: Row) -> bool:
+    """Whether a norm by feature holds what recipes give it: neutral, or small at an end."""
+    facets = row.facets
+    if facets.kind != "norm" or math.prod(row.shape) == 1 or facets.neutral is None:
+        return False
+    return facets.part == "out" or row.held.value == facets.neutral
 
 
 def _has_one_value(row: Row) -> bool:
