@@ -35,13 +35,50 @@ def overlapping(slots: Iterable[Slot]) -> Iterator[tuple[Slot, Slot]]:
         [('a', 'b')]
     """
     spans = [_span(slot, t) for slot in slots if not slot.buffer for t in slot.tensors]
-    before: list[_Span] = []  # those that may reach the next one
+    end = 0
+    cluster: list[_Span] = []  # spans in a row, each beginning before one of them has ended
     for span in sorted((s for s in spans if s is not None), key=lambda s: s[:3]):
-        before = [b for b in before if b.space == span.space and b.end > span.start]
-        for other in before:
-            if other.slot is not span.slot and _share(other, span):
+        if cluster and not (cluster[0].space == span.space and span.start < end):
+            yield from _pairs(cluster)
+            cluster = []
+        end = max(end, span.end) if cluster else span.end
+        cluster.append(span)
+    yield from _pairs(cluster)
+
+
+def _pairs(cluster: list[_Span]) -> Iterator[tuple[Slot, Slot]]:
+    """Yield the pairs of one cluster: each tensor with the first one before it that it meets."""
+    if len(cluster) < 2:
+        return
+    units = {s.tensor.element_size() for s in cluster}
+    first = cluster[0].start
+    unit = units.pop() if len(units) == 1 else 1  # bytes, where dtypes differ
+    if any((s.start - first) % unit for s in cluster):
+        unit = 1
+    taken = torch.zeros(
+        (max(s.end for s in cluster) - first) // unit, dtype=torch.bool, device="cpu"
+    )
+    for number, span in enumerate(cluster):
+        own = _window(taken, span, first, unit)
+        if own.any():
+            other = next(s for s in cluster[:number] if _meet(s, span, first, unit, len(taken)))
+            if other.slot is not span.slot:
                 yield other.slot, span.slot
-        before.append(span)
+        own.fill_(True)
+
+
+def _meet(a: _Span, b: _Span, first: int, unit: int, length: int) -> bool:
+    taken = torch.zeros(length, dtype=torch.bool, device="cpu")
+    _window(taken, a, first, unit).fill_(True)
+    return bool(_window(taken, b, first, unit).any())
+
+
+def _window(taken: Tensor, span: _Span, first: int, unit: int) -> Tensor:
+    """Return the part of a map of units that a tensor's elements lie on."""
+    tensor, size = span.tensor, span.tensor.element_size() // unit
+    shape = (*tensor.shape, size)
+    stride = (*(step * size for step in tensor.stride()), 1)
+    return taken.as_strided(shape, stride, (span.start - first) // unit)
 
 
 def _span(slot: Slot, tensor: Tensor) -> _Span | None:
@@ -57,20 +94,3 @@ def _span(slot: Slot, tensor: Tensor) -> _Span | None:
     if not address:
         space, address = f"meta {storage_key(tensor)}", int(tensor.storage_offset()) * size
     return _Span(space, address, address + length * size, slot, tensor)
-
-
-def _share(first: _Span, second: _Span) -> bool:
-    """Whether two tensors whose spans overlap have an element in common."""
-    a, b = first.tensor, second.tensor
-    between = second.start - first.start
-    if (
-        a.dtype != b.dtype
-        or between % a.element_size()
-        or (a.is_contiguous() and b.is_contiguous())
-    ):
-        return True
-    offset = between // a.element_size()
-    last = max(first.end, second.end) - first.start
-    taken = torch.zeros(last // a.element_size(), dtype=torch.bool, device="cpu")
-    taken.as_strided(a.shape, a.stride()).fill_(True)
-    return bool(taken.as_strided(b.shape, b.stride(), offset).any())
