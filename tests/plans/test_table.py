@@ -80,6 +80,7 @@ def test_ranges_and_marks() -> None:
     assert "{0, 1, 3, 4, ... (5)}.weight x5" in text
     assert "frozen" in text
     assert "kept" in str(gi.plan(net, "xavier", keep="0.*"))
+    assert "\n\n\n" not in str(gi.plan(net, "xavier", keep="*"))  # no table is left
     assert "UNRESOLVED" in str(gi.plan(net.to("meta"), "xavier", keep="0.*"))
 
 

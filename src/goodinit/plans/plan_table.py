@@ -29,21 +29,14 @@ def plan_text(
     """Return the summary, the rows as a table, their reasons, and the findings."""
     shown, folded = (list(rows), []) if full else count_folded(rows)
     reasons = _Reasons(shown, full)
-    out = [*wrap(summary), ""]
-    if shown:
-        out += _smallest_table(shown, reasons, full)
-    if folded:
-        out += ["", *(line for text in folded for line in wrap(text))]
-    if reasons.numbers:
-        out += ["", "rules" if full else "why (#)"]
-    for text, number in reasons.numbers.items():
-        out += wrap(text, f"{number:>4}  ")
-    if findings:
-        out += ["", *finding_lines(findings, FULL, full=full)]
-    words = plain_words("\n".join(out))
-    if words:
-        out += ["", *(line for word in words for line in wrap(word))]
-    return "\n".join(line.rstrip() for line in out)
+    blocks = [wrap(summary), _smallest_table(shown, reasons, full) if shown else []]
+    blocks.append([line for text in folded for line in wrap(text)])
+    listed = [line for text, n in reasons.numbers.items() for line in wrap(text, f"{n:>4}  ")]
+    blocks.append(["rules" if full else "why (#)", *listed] if listed else [])
+    blocks.append(finding_lines(findings, FULL, full=full))
+    words = plain_words("\n".join(line for block in blocks for line in block))
+    blocks.append([line for word in words for line in wrap(word)])
+    return "\n\n".join("\n".join(map(str.rstrip, block)) for block in blocks if block)
 
 
 def plan_html(rows: Sequence[PlanRow], summary: str, findings: Sequence[Finding]) -> str:
