@@ -128,14 +128,15 @@ class Signal(Result[SignalRow]):
         last = math.prod(layers[-1].shape) * layers[-1].backward.second
         return first / last if last else None
 
-    def scalars(self, prefix: str = "signal/") -> dict[str, float]:
+    def scalars(self, prefix: str = "signal") -> dict[str, float]:
         """Return numbers to log, by names that W&B, TensorBoard, MLflow and trackio take.
 
         For each layer its second moment, the cosine of two samples and the gradient's second
         moment; of the whole the loss, ``gradient_change`` and the numbers of findings.
 
         Args:
-            prefix: of each name; loggers make a group of what stands before a slash.
+            prefix: of each name. Loggers make a group of charts of what stands before the slash:
+                ``signal``, ``signal_second_moment``, ...
 
         Example:
             >>> import torch
@@ -145,17 +146,17 @@ class Signal(Result[SignalRow]):
             ['signal/warnings', 'signal/errors', 'signal/gradient_change']
         """
         found: dict[str, float | None] = {
-            "warnings": sum(finding.severity == "warning" for finding in self.findings),
-            "errors": sum(finding.severity == "error" for finding in self.findings),
-            "loss": self.loss,
-            "gradient_change": self.gradient_change,
+            "/warnings": sum(finding.severity == "warning" for finding in self.findings),
+            "/errors": sum(finding.severity == "error" for finding in self.findings),
+            "/loss": self.loss,
+            "/gradient_change": self.gradient_change,
         }
         for row in self.layers:
             # "path:function#2": some loggers take neither of the two marks.
             name = (row.key if row.name else f"model{row.key}").replace(":", ".").replace("#", ".")
-            found[f"second_moment/{name}"] = row.forward.second
-            found[f"cosine/{name}"] = row.forward.across_samples
-            found[f"gradient/{name}"] = None if row.backward is None else row.backward.second
+            found[f"_second_moment/{name}"] = row.forward.second
+            found[f"_cosine/{name}"] = row.forward.across_samples
+            found[f"_gradient/{name}"] = None if row.backward is None else row.backward.second
         return {prefix + name: float(v) for name, v in found.items() if v is not None}
 
     def plot(self) -> Any:
