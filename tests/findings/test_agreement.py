@@ -7,6 +7,7 @@ more than the chance of the draw, for a plan knows the law and the others its va
 from __future__ import annotations
 
 import copy
+import itertools
 from collections.abc import Iterable
 from typing import Any
 
@@ -115,6 +116,51 @@ def test_tied_tables(width: int, std: float, scaled: bool) -> None:
     unscaled = std > 0.5 and std * width**0.5 > 4  # without inputs the factor isn't known
     assert ill(gi.plan(model, recipe).findings, "GI112") is unscaled
     assert ill(gi.explain(model).findings, "GI112") is unscaled
+
+
+# GI122 and GI123: explain follows the data flow, measure what the calls returned.
+
+ACTIVATIONS = {"tanh": nn.Tanh, "relu": nn.ReLU, "sigmoid": nn.Sigmoid, "gelu": nn.GELU}
+FILLS = ("drawn", "zero", "constant")
+
+
+class Around(nn.Module):
+    """A layer or two with a residual connection."""
+
+    def __init__(self, inner: nn.Module) -> None:
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.inner(x)
+
+
+def filled(fills: tuple[str, ...], activation: str, bias: bool, around: bool) -> nn.Module:
+    layers = [nn.Linear(16, 16) for _ in fills]
+    with torch.no_grad():
+        for layer, fill in zip(layers, fills, strict=True):
+            if fill != "drawn":
+                layer.weight.fill_(0.0 if fill == "zero" else 0.1)
+            if not bias:
+                layer.bias.zero_()
+    parts: list[nn.Module] = [m for layer in layers for m in (layer, ACTIVATIONS[activation]())]
+    parts.pop()
+    whole = nn.Sequential(*parts)
+    return nn.Sequential(nn.Linear(8, 16), Around(whole) if around else whole, nn.Linear(16, 3))
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize("around", [False, True])
+def test_zeros_and_equal_units(activation: str, around: bool) -> None:
+    torch.manual_seed(0)
+    x = torch.randn(32, 8)
+    for fills, bias in itertools.product(itertools.product(FILLS, repeat=2), (False, True)):
+        net = filled(fills, activation, bias, around)
+        explained, measured = gi.explain(net, x).findings, gi.measure(net, x).findings
+        for code in ("GI122", "GI123"):
+            found = ill(explained, code), ill(measured, code)
+            assert found[0] is found[1], (fills, bias, code, found)
+        assert not any(f.severity == "error" for f in gi.explain(net).findings)
 
 
 # GI124: a plan draws no two layers alike.

@@ -11,6 +11,7 @@ from typing import NamedTuple
 from torch import nn
 
 from goodinit._common.text import grouped_name, several
+from goodinit.dataflow.graph import Graph
 from goodinit.explanation.candidates import Candidate
 from goodinit.explanation.chains import Chain
 from goodinit.explanation.reading import ParameterValues
@@ -52,6 +53,8 @@ class Context:
         heads: by name, the constant factor that an embedding tied to the head is scaled with.
         subtracted: names of biases that the next norm subtracts.
         inputs: whether inputs were given, so that the data flow is known.
+        numbers: of the parameters and buffers in the data flow, by name.
+        graph: the data flow; None if the model was not run.
         level: of each test.
     """
 
@@ -65,6 +68,8 @@ class Context:
     subtracted: Collection[str]
     inputs: bool
     level: float
+    numbers: Mapping[str, int]
+    graph: Graph | None
 
     def identified(self, parameter: ParameterValues) -> Identification:
         """Return the law of a parameter."""

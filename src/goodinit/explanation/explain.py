@@ -124,6 +124,8 @@ def _context(
         subtracted=subtracted_biases(anatomy),
         inputs=inputs,
         level=level,
+        numbers={slot.name: number for number, slot in enumerate(anatomy.slots)},
+        graph=graph,
     )
 
 

@@ -56,7 +56,7 @@ def _norms_around_zero(context: Context) -> Iterator[Verdict]:
     if bad:
         sample = bad[0].sample
         like_dcgan = sample.std < DCGAN_STD
-        scheme = Normal(float(f"{sample.std:.1g}"), 1.0) if like_dcgan else Ones()
+        scheme = Normal(float(f"{sample.std:.1g}"), mean=1.0) if like_dcgan else Ones()
         cause = around_zero(sample.mean, sample.std)
         yield verdict("GI111", "warning", bad, cause, context.redraw(bad, scheme))
 

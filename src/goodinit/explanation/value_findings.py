@@ -9,10 +9,10 @@ from torch import nn
 
 from goodinit.anatomy.names import Slot
 from goodinit.explanation.context import Context, Verdict, verdict
-from goodinit.explanation.laws import MOST_COMPARED
 from goodinit.explanation.outliers import outlier_counts, without_outliers
 from goodinit.explanation.reading import ParameterValues, weight_normed
-from goodinit.findings import Finding, Severity
+from goodinit.explanation.unit_findings import unit_findings
+from goodinit.findings import Finding
 from goodinit.findings.broken import garbage_severity, is_garbage, values_were_clamped
 from goodinit.findings.clones import CLONES, COPIES, Clone, could_be_cloned, find_copies, is_drawn
 from goodinit.findings.scales import write_was_lost
@@ -26,7 +26,7 @@ def value_findings(context: Context, buffers: list[Slot]) -> Iterator[Verdict]:
     yield from _not_numbers(context)
     yield from _bad_buffers(buffers)
     yield from _garbage(context)
-    yield from _alike(context)
+    yield from unit_findings(context)
     yield from _clones(context)
     yield from _padding(context)
     yield from _lost_writes(context)
@@ -79,88 +79,6 @@ def _is_garbage(context: Context, parameter: ParameterValues) -> bool:
         return False
     largest = max(-sample.low, sample.high)
     return is_garbage(largest, sample.tiny, context.identified(parameter).known)
-
-
-# Units that are all alike.
-
-
-def _alike(context: Context) -> Iterator[Verdict]:
-    order = [
-        one
-        for one in _judged(context)
-        if one.matrix
-        and one.row.facets.kind in ("linear", "conv", "recurrent")
-        and not one.row.facets.guessed
-    ]
-    zero = {one.row.name for one in order if one.constant and one.sample.low == 0}
-    equal = {
-        one.row.name
-        for one in order
-        if one.row.name not in zero and not one.row.frozen and _rows_equal(one)
-    }
-    followed = {id(a.weight) for c in context.chains for a in c.links[:-1]}
-    meant = {one.row.name for one in order if one.row.name in zero and _may_be_zero(one)}
-    flat = (zero | equal) - meant
-    severe: dict[tuple[str, Severity, str], list[ParameterValues]] = {}
-    for number, one in enumerate(order):
-        if one.row.name not in flat:
-            continue
-        near = [*order[max(number - 1, 0) : number], *order[number + 1 : number + 2]]
-        stuck = any(other.row.name in flat for other in near)
-        code = "GI122" if one.row.name in zero else "GI123"
-        severity, why = _severity_of_equal_units(context, one, code, stuck, id(one) in followed)
-        severe.setdefault((code, severity, why), []).append(one)
-    for (code, severity, why), rows in severe.items():
-        what = "all zero" if code == "GI122" else "the same weights for every unit"
-        remedy = context.redraw(rows, again=True)
-        yield verdict(code, severity, rows, f"{what}: {why}", remedy)
-
-
-def _severity_of_equal_units(
-    context: Context, parameter: ParameterValues, code: str, stuck: bool, followed: bool
-) -> tuple[Severity, str]:
-    if stuck:
-        return "error", "so is the next weight, and no gradient ever makes its units different"
-    if code == "GI123":
-        return "warning", "its units start equal, and only later layers can make them different"
-    if (parameter.row.facets.activation or "") in ("relu", "relu6") and not _has_bias(
-        context, parameter
-    ):
-        return "error", "relu passes no gradient at 0, so that it stays zero"
-    if followed:
-        return "warning", "no input passes it before the first step"
-    hint = "" if context.inputs else " (as the end of a residual branch; pass inputs= to find out)"
-    return "info", f"no input passes it at first, which may be intended{hint}"
-
-
-def _may_be_zero(parameter: ParameterValues) -> bool:
-    f = parameter.row.facets
-    return f.ends_residual is True or f.part in ("head", "out", "q", "router")
-
-
-def _has_bias(context: Context, parameter: ParameterValues) -> bool:
-    return any(
-        one.slot.owner is parameter.slot.owner and one.row.facets.part == "bias"
-        for one in _judged(context)
-        if not (one.constant and one.sample.low == 0)
-    )
-
-
-def _rows_equal(parameter: ParameterValues) -> bool:
-    """Return whether all units, of two or more, have the same weights."""
-    assert parameter.whole is not None
-    layout = parameter.row.facets.layout
-    values = parameter.whole.values
-    if layout is None or not layout.outputs or values.numel() > 4 * MOST_COMPARED:
-        return parameter.constant
-    try:
-        view = layout.unfold(values)
-    except RuntimeError:
-        return False
-    units = view[(0,) * (len(layout.batch) + 1)]  # of the first matrix, the first group
-    if units.shape[0] < 2 or (layout.groups > 1 and not parameter.constant):
-        return False
-    return torch.equal(units[0], units[1]) and bool((units == units[:1]).all())
 
 
 # Layers that are all alike.

@@ -1,17 +1,32 @@
-"""Layers that start as one function: GI124."""
+"""Layers, and units of a layer, that start as one function: GI122 to GI124."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import NamedTuple
 
-__all__ = ["CLONES", "COPIES", "Clone", "could_be_cloned", "find_copies", "is_drawn"]
+__all__ = [
+    "ALIKE_FOR_NOW",
+    "BLOCKS",
+    "CLONES",
+    "COPIES",
+    "NO_GRADIENT",
+    "STAY_ALIKE",
+    "Clone",
+    "could_be_cloned",
+    "find_copies",
+    "is_drawn",
+]
 
 CLONED_VALUES = 16  # so many equal float32 numbers are no chance
 DRAWN_VALUES = 3  # different ones, at least: identities, one-hot and constant weights have two
 CLONES_OF_A_COPY = 2  # one equal weight is a clone; several in the same two modules are a copy
 
 CLONES = "clones, or one seed for several layers; they start as one function"
+ALIKE_FOR_NOW = "its units start equal, and only later layers can make them different"
+STAY_ALIKE = "so is the next weight, and no gradient ever makes its units different"
+NO_GRADIENT = "no gradient ever reaches it, for what it takes or leads to stays zero as well"
+BLOCKS = "no input passes it before the first step"
 COPIES = "a copy of a whole module, such as a target network, which may be meant"
 
 

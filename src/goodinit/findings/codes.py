@@ -25,8 +25,8 @@ GI118  warning  new rows are drawn with another std than the checkpoint's rows
 GI119  info     parameters keep the value that their class gave them, or are on meta and need it
 GI120  error    values that are NaN or infinite
 GI121  error    values that look like uninitialized memory (a warning if they are tiny)
-GI122  error    a weight is all zero, so that its units can't learn (less if it may be intended)
-GI123  error    weights that are the same for every unit, in consecutive layers (else a warning)
+GI122  error    a weight is all zero, and no gradient ever reaches it (less if one does)
+GI123  error    units that do the same, and whose gradients are the same (else a warning)
 GI124  warning  layers with equal weights, bit for bit (info for copies of whole modules)
 GI125  warning  by its weights a chain of layers loses the signal (info down to a millionth)
 GI126  warning  by its weights a chain of layers makes the signal explode (info up to a million)
@@ -43,5 +43,6 @@ GI136  warning  a plain stack of more layers than its activation allows
 GI137  warning  values that a parameter's dtype can't hold, or that are no weights (an error if
                 they become infinite)
 GI138  warning  frozen parameters are drawn (info if a rule names them, or if all are frozen)
+GI139  warning  nothing was measured: no call depends on the inputs
 ====== ======== ====================================================================
 """

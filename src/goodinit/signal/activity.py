@@ -20,7 +20,7 @@ from goodinit.findings.units import (
     units_are_dead,
     values_are_saturated,
 )
-from goodinit.signal.paths import SIGMOIDS, kinds_that_follow, rows_of_averages
+from goodinit.signal.paths import ROOTS, SIGMOIDS, kinds_that_follow, rows_of_averages
 from goodinit.signal.remedies import STANDARD, draw_line, redraw_line, setter_before
 from goodinit.signal.rows import Signal, SignalRow
 
@@ -33,7 +33,6 @@ __all__ = [
     "is_level",
 ]
 
-ROOTS = frozenset(("rsqrt", "sqrt", "reciprocal", "pow", "std", "norm", "vector_norm"))
 SHUT_ON_PURPOSE = GATES | {"gate"}  # a product of two signals is a "gate"
 MULTIPLIED = 2.0  # two second moments that differ by less are one: rounding, an epsilon
 LEARNT_AS_ONE = frozenset(("contract", "pick", "opaque", "attention"))  # whose weights are layers'

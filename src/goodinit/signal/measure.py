@@ -234,6 +234,9 @@ def _by_backward(
 
 def _norm(tensor: Tensor) -> float:
     tensor = tensor.detach()
+    if tensor.layout != torch.strided:  # of a sparse table; rows that came twice are added up
+        coo = tensor if tensor.layout == torch.sparse_coo else tensor.to_sparse_coo()
+        tensor = coo.coalesce().values()
     if not tensor.is_complex() and tensor.dtype != torch.float64:
         tensor = tensor.float()
     norm = cast("Tensor", torch.linalg.vector_norm(tensor)).item()

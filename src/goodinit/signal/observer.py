@@ -20,6 +20,12 @@ from goodinit.anatomy.names import Slot
 from goodinit.dataflow.functions import role_of
 from goodinit.findings.units import SATURATED_BEYOND
 from goodinit.signal.batch_axis import CHANNELS, Keys, floating
+from goodinit.signal.equality import (
+    holds_one_number,
+    is_the_same_for_all,
+    units_are_equal,
+    units_move_as_one,
+)
 from goodinit.signal.moments import Axes, Moments, moments_of
 from goodinit.signal.rows import SignalRow
 from goodinit.trace.calls import Call, NullObserver, observing_hook, tensors_in
@@ -28,6 +34,7 @@ __all__ = ["Entropy", "MomentsObserver"]
 
 CAN_DIE = frozenset(("relu", "relu6", "threshold", "hardshrink", "softshrink", "hardtanh"))
 MIXING = frozenset(("contract", "attention", "opaque"))  # their results have the channels last
+HAVE_UNITS = frozenset(("contract", "opaque"))
 UNSET = frozenset(("empty_like", "new_empty", "new_empty_strided"))  # memory without values
 ENTROPIES = {"cross_entropy": functional.cross_entropy, "nll_loss": functional.nll_loss}
 
@@ -59,7 +66,22 @@ class Entropy(NamedTuple):
 
 
 class MomentsObserver(NullObserver):
-    """Observes a run: makes a row for each floating call that depends on the inputs."""
+    """Observes a run: makes a row for each floating call that depends on the inputs.
+
+    Attributes:
+        rows: in execution order.
+        unseen: keys of those that no observed call made.
+        last: path of the module that was entered last.
+        outputs: numbers of the rows that the model returned.
+        unchanging: those of them that are the same for all samples, bit for bit.
+        equal_units: numbers of the layers whose units do the same for every input.
+        zero_layers: numbers of those whose weights are 0, and whose units return one number.
+        equal_gradients: those of both whose units have the same gradients, too.
+        bad_inputs: how many numbers of the inputs are NaN or infinite.
+        entropies: the cross-entropies of the loss.
+        input_cosine: mean cosine of two samples of the first floating input.
+        input_second: second moment of the largest input.
+    """
 
     def __init__(
         self,
@@ -73,6 +95,10 @@ class MomentsObserver(NullObserver):
         self.unseen: list[str] = []
         self.last = ""
         self.outputs: set[int] = set()
+        self.unchanging: set[int] = set()
+        self.equal_units: set[int] = set()
+        self.zero_layers: set[int] = set()
+        self.equal_gradients: set[int] = set()
         self.bad_inputs = 0
         self.entropies: list[Entropy] = []
         self.input_cosine: float | None = None
@@ -86,12 +112,15 @@ class MomentsObserver(NullObserver):
         self._gradients: dict[int, Moments] = {}
         self._running = [""]
         self._params: dict[int, str] = {}
+        self._weights: dict[str, Tensor] = {}
         for slot in found:
             for tensor in slot.tensors:
                 if slot.buffer:
                     self._known[id(tensor)] = _Known(weakref.ref(tensor), None, None)
                 else:
                     self._params[id(tensor)] = slot.name
+                    if tensor.dim() > 1:
+                        self._weights[slot.name] = tensor.detach()
         floats = [tensor for tensor in inputs if tensor.is_floating_point()]
         self.empty_inputs = bool(floats) and not any(bool(t.any()) for t in floats)
         for tensor in inputs:
@@ -118,8 +147,20 @@ class MomentsObserver(NullObserver):
     def returned(self, output: object) -> None:
         """Note what the model returned: of calls that can't be observed there is nothing else."""
         self._note_unobserved(output, "", made=True)
-        known = (self._known_of(tensor) for tensor in tensors_in(output))
-        self.outputs = {k.number for k in known if k is not None and k.number is not None}
+        for tensor in tensors_in(output):
+            known = self._known_of(tensor)
+            number = None if known is None else known.number
+            if number is not None:
+                self.outputs.add(number)
+                self._note_unchanging(tensor, number)
+
+    def _note_unchanging(self, output: Tensor, number: int) -> None:
+        if number < 0 or not output.is_floating_point() or not output.numel():
+            return
+        samples = self._samples(self.rows[number].key, output)
+        with without_function_modes():
+            if samples is not None and is_the_same_for_all(output.detach(), samples):
+                self.unchanging.add(number)
 
     def _note_unobserved(self, value: object, path: str, made: bool = False) -> None:
         """Give a row to what calls made that can't be observed, in the module of this path."""
@@ -182,16 +223,35 @@ class MomentsObserver(NullObserver):
             if call.args[0]._base is not None:  # what a view is written to
                 self._remember(call.args[0]._base, number, None)
         self._note_entropy(call)
+        if row.kind in HAVE_UNITS and axes.features is not None:
+            self._note_equal_units(row, number, result, axes.features)
         if result.requires_grad:
             self._nodes.append(result.grad_fn)
             hook = observing_hook(partial(self._gradient_arrived, number, axes))
             result.register_hook(hook)  # pyright: ignore[reportUnknownMemberType]
+
+    def _note_equal_units(self, row: SignalRow, number: int, result: Tensor, features: int) -> None:
+        weights = [w for name in row.params if (w := self._weights.get(name)) is not None]
+        if not weights:
+            return
+        with without_function_modes(), torch.no_grad():
+            if units_move_as_one(result, features):
+                self.equal_units.add(number)
+            elif row.width > 1 and all(map(holds_one_number, weights)):
+                if any(bool(w.flatten()[0]) for w in weights):
+                    self.equal_units.add(number)
+                elif bool((result == result.narrow(features, 0, 1)).all()):
+                    self.zero_layers.add(number)
 
     def _gradient_arrived(self, number: int, axes: Axes, gradient: Tensor | None) -> None:
         if gradient is None:  # of several results this one wasn't used
             return
         with torch.no_grad():
             self._gradients[number] = moments_of(gradient, axes, self._batch)
+        if number not in self.equal_units | self.zero_layers or axes.features is None:
+            return
+        if units_are_equal(gradient, axes.features):
+            self.equal_gradients.add(number)
 
     def _note_dependence(self, call: Call) -> None:
         """Note that what was chosen by the inputs, such as indices, depends on them as well."""

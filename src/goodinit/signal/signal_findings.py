@@ -1,4 +1,4 @@
-"""What is wrong with a measured signal: GI101 to GI111, GI124, GI132 and GI135."""
+"""What is wrong with a measured signal: GI101 to GI111, GI122 to GI124, GI132 and GI135."""
 
 from __future__ import annotations
 
@@ -21,11 +21,19 @@ from goodinit.signal.observer import Entropy, MomentsObserver
 from goodinit.signal.paths import Path
 from goodinit.signal.remedies import freeze_line, redraw_line, smaller_head_line
 from goodinit.signal.rows import Signal
-from goodinit.signal.similarity import find_alike_outputs
+from goodinit.signal.similarity import find_alike_outputs, find_constant_outputs
 from goodinit.signal.size_over_depth import find_lost_signal, find_unstable_variance
+from goodinit.signal.symmetry import find_equal_units, find_zero_weights
 
 __all__ = ["find_in_signal"]
 
+NOTHING = Finding(
+    "GI139",
+    "warning",
+    "model",
+    "no call was seen whose result depends on the inputs: nothing is known of the signal",
+    "pass tensors that the model computes with, and let torch functions do it",
+)
 EPSILON = "look for sqrt, log or a division at 0 in what follows: add an epsilon"
 
 
@@ -46,14 +54,19 @@ def find_in_signal(
         unset: whether norms divide by statistics that were never computed: then the signal has
             no meaning for training.
     """
-    broken = list(_not_finite(signal, params, observer.bad_inputs))
+    if not signal.rows:
+        return [NOTHING]
+    broken = list(_not_finite(signal, params, observer))
     if broken:  # an explosion before it may be the cause
         grown = [f for f in find_lost_signal(signal, paths, observer.outputs) if f.code == "GI103"]
         return [*broken, *grown]
     found = [
         *find_norm_around_zero(signal, params),
         *find_clones(signal, params),
-        *_without_gradient(signal),
+        *find_equal_units(signal, params, observer),
+        *find_zero_weights(signal, params, observer),
+        *find_constant_outputs(signal, params, observer),
+        *_without_gradient(signal, observer),
     ]
     if unset:
         return found
@@ -70,12 +83,14 @@ def find_in_signal(
     ]
 
 
-def _not_finite(signal: Signal, params: Mapping[str, Tensor], bad_inputs: int) -> Iterator[Finding]:
-    if bad_inputs:
-        cause = f"{bad_inputs} values of the inputs are NaN or infinite"
+def _not_finite(
+    signal: Signal, params: Mapping[str, Tensor], observer: MomentsObserver
+) -> Iterator[Finding]:
+    if observer.bad_inputs:
+        cause = f"{observer.bad_inputs} values of the inputs are NaN or infinite"
         yield Finding("GI101", "error", "inputs", cause, "look at the data")
         return
-    for row in signal.rows:
+    for row in signal.rows if _reaches_something(signal, observer.outputs) else ():
         if row.forward.bad:
             bad = [name for name in row.params if not params[name].isfinite().all()]
             yield Finding(
@@ -107,8 +122,26 @@ def _not_finite(signal: Signal, params: Mapping[str, Tensor], bad_inputs: int) -
         yield Finding("GI101", "error", bad[0], cause, EPSILON)
 
 
-def _without_gradient(signal: Signal) -> Iterator[Finding]:
+def _reaches_something(signal: Signal, outputs: set[int]) -> bool:
+    """Return whether what isn't finite gets to an output, the loss or a gradient.
+
+    An infinity that is masked in the next call, or bounded, does no harm.
+    """
+    last = {*outputs, len(signal.rows) - 1} if signal.loss is not None else outputs
+    return (
+        any(signal.rows[n].forward.bad for n in last if n >= 0)
+        or not math.isfinite(signal.loss or 0.0)
+        or any(row.backward is not None and row.backward.bad for row in signal.rows)
+        or any(math.isnan(gradient.ratio or 0.0) for gradient in signal.gradients)
+    )
+
+
+def _without_gradient(signal: Signal, observer: MomentsObserver) -> Iterator[Finding]:
     names = [gradient.name for gradient in signal.gradients if gradient.ratio is None]
+    derived = any(row.function == "_unpack_dual" for row in signal.rows)  # by forward mode
+    if observer.unseen or derived:  # what scripted code or a derivative does isn't known
+        reached = {g.name.rpartition(".")[0] for g in signal.gradients if g.ratio is not None}
+        names = [name for name in names if name.rpartition(".")[0] not in reached]
     if names and len(names) < len(signal.gradients):
         yield Finding(
             "GI109",

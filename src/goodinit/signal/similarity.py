@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from torch import Tensor
 
@@ -11,23 +11,95 @@ from goodinit.findings import Finding
 from goodinit.findings.likeness import became_alike, has_enough_numbers, were_different
 from goodinit.signal.activity import is_bias, is_level
 from goodinit.signal.observer import MomentsObserver
-from goodinit.signal.paths import SIGMOIDS, last_outputs, rows_of_averages
+from goodinit.signal.paths import (
+    SIGMOIDS,
+    Path,
+    last_outputs,
+    paths_to_rows,
+    rows_of_averages,
+)
 from goodinit.signal.remedies import AROUND, STANDARD
 from goodinit.signal.rows import Signal, SignalRow
 
-__all__ = ["find_alike_outputs"]
+__all__ = ["find_alike_outputs", "find_constant_outputs"]
+
+ROUNDING = 1e-6  # of a cosine, or of a relative difference, in float32
+# Kinds of calls that may make one value of many, where no weight of zeros does.
+FLATTENING = frozenset(("activation", "pointwise", "bend", "softmax", "norm", "cast", "other"))
 
 
 def find_alike_outputs(
     signal: Signal, params: Mapping[str, Tensor], observer: MomentsObserver
 ) -> Iterator[Finding]:
     """Yield samples, and positions, that are alike at the last layer of an output."""
+    lasts = [
+        number
+        for number in _lasts(signal, params, observer.outputs)
+        if not _is_prior(signal.rows[number], params)
+    ]
+    yield from _alike_samples(signal, observer, lasts)
+    yield from _alike_positions(signal, lasts)
+
+
+def find_constant_outputs(
+    signal: Signal, params: Mapping[str, Tensor], observer: MomentsObserver
+) -> Iterator[Finding]:
+    """Yield an output that is the same for all samples, though what it is made of isn't."""
+    for number in last_outputs(signal.rows, observer.unchanging):
+        lost = _where_samples_meet(signal.rows, number, params)
+        if lost is not None:
+            yield Finding(
+                "GI104",
+                "warning",
+                lost.key,
+                "an output is the same for all samples, bit for bit: what still differs before "
+                f"this call is one value behind it ({lost.forward.mean:.3g} on average)",
+                f"draw the layer before it so that its values lie where {lost.function} isn't flat",
+            )
+            return
+
+
+def _where_samples_meet(
+    rows: Sequence[SignalRow], number: int, params: Mapping[str, Tensor]
+) -> SignalRow | None:
+    """Return the call that makes one value of what differs between samples.
+
+    A weight of zeros does so on purpose, and so does what isn't computed by layers, as a mask.
+    """
+    paths, pending, visited = paths_to_rows(rows), [number], set[int]()
+    found: list[SignalRow] = []
+    while pending:
+        row = rows[pending.pop()]
+        before = [n for n in row.takes if n >= 0 and n not in visited]
+        visited.update(before)
+        differing = [n for n in before if _differs(rows[n])]
+        shut = any(not params[name].any() for name in row.params[:1])
+        if differing and (shut or not (row.kind in FLATTENING or row.function == "unseen")):
+            return None
+        found += [row] * any(_is_learned(rows, n, paths) for n in differing)
+        pending += [n for n in before if n not in differing]
+    return found[0] if found else None
+
+
+def _is_learned(rows: Sequence[SignalRow], number: int, paths: Sequence[Path]) -> bool:
+    return paths[number].layers > 0 or paths[number].start > 0 or bool(rows[number].params)
+
+
+def _differs(row: SignalRow) -> bool:
+    """Return whether samples are known to differ at a row."""
+    cosine, error = row.forward.across_samples, row.forward.error
+    return (cosine is not None and cosine < 1 - ROUNDING) or (error or 0.0) > ROUNDING
+
+
+def _alike_samples(
+    signal: Signal, observer: MomentsObserver, lasts: Sequence[int]
+) -> Iterator[Finding]:
     of_inputs = 1.0 if observer.empty_inputs else observer.input_cosine
-    lasts = [row for row in _lasts(signal, observer.outputs) if not _is_prior(row, params)]
-    for last in lasts:
+    for number in lasts if of_inputs is None or were_different(of_inputs) else ():
+        last = signal.rows[number]
         cosine = last.forward.across_samples
-        different = of_inputs is None or were_different(of_inputs)
-        if cosine is not None and became_alike(cosine) and different:
+        alike = cosine is not None and became_alike(cosine)
+        if alike and not _differs_later(signal, number, "across_samples"):
             began = "" if of_inputs is None else f"; that of the inputs is {of_inputs:.2f}"
             yield Finding(
                 "GI104",
@@ -38,14 +110,19 @@ def find_alike_outputs(
                 # A sigmoid's mean of 1/2 makes samples alike under any law of its layers.
                 AROUND if any(row.function in SIGMOIDS for row in signal.rows) else STANDARD,
             )
-            break
+            return
+
+
+def _alike_positions(signal: Signal, lasts: Sequence[int]) -> Iterator[Finding]:
     first = next((r for r in signal.rows if r.forward.across_positions is not None), None)
     began = None if first is None else first.forward.across_positions
     if first is None or began is None or not were_different(began):
         return
-    for last in lasts:
+    for number in lasts:
+        last = signal.rows[number]
         cosine = last.forward.across_positions
-        if cosine is not None and became_alike(cosine):
+        alike = cosine is not None and became_alike(cosine)
+        if alike and not _differs_later(signal, number, "across_positions"):
             yield Finding(
                 "GI105",
                 "warning",
@@ -57,19 +134,45 @@ def find_alike_outputs(
             return
 
 
-def _lasts(signal: Signal, outputs: set[int]) -> list[SignalRow]:
-    """Return the last layer of each output that isn't made of averages alone, the latest first."""
+def _lasts(signal: Signal, params: Mapping[str, Tensor], outputs: set[int]) -> list[int]:
+    """Return the last layer of each output that isn't made of averages alone, the latest first.
+
+    One of zeros starts with nothing but its bias on purpose.
+    """
     rows, averages = signal.rows, rows_of_averages(signal.rows)
     found: list[int | None] = []  # of each row, the last such layer that it came from
     for number, row in enumerate(rows):
         many = has_enough_numbers(math.prod(row.shape) / signal.batch)
-        if row.kind == "contract" and not averages[number] and many:
+        if row.kind == "contract" and not averages[number] and many and not _is_shut(row, params):
             found.append(number)
         else:
             before = [at for n in row.takes if n >= 0 and (at := found[n]) is not None]
             found.append(max(before, default=None))
     numbers = {at for n in last_outputs(rows, outputs) if (at := found[n]) is not None}
-    return [rows[number] for number in sorted(numbers, reverse=True)]
+    return sorted(numbers, reverse=True)
+
+
+def _differs_later(signal: Signal, number: int, across: str) -> bool:
+    """Return whether what a layer's result becomes part of isn't alike: it is but one of several.
+
+    Dropout makes anything differ, and few numbers are alike by chance.
+    """
+    reached = {number}
+    for later in range(number + 1, len(signal.rows)):
+        row = signal.rows[later]
+        if reached.isdisjoint(row.takes) or "dropout" in row.function:
+            continue
+        reached.add(later)
+        cosine: float | None = getattr(row.forward, across)
+        many = has_enough_numbers(math.prod(row.shape) / signal.batch)
+        if many and cosine is not None and not became_alike(cosine):
+            return True
+    return False
+
+
+def _is_shut(row: SignalRow, params: Mapping[str, Tensor]) -> bool:
+    weights = [params[name] for name in row.params if params[name].dim() > 1]
+    return bool(weights) and not any(bool(weight.any()) for weight in weights)
 
 
 def _is_prior(row: SignalRow, params: Mapping[str, Tensor]) -> bool:

@@ -15,7 +15,7 @@ from goodinit.findings.depth import (
     signal_severity,
     variance_map_is_unstable,
 )
-from goodinit.signal.paths import Path
+from goodinit.signal.paths import Path, is_layer, place_of
 from goodinit.signal.remedies import NORMS, STANDARD
 from goodinit.signal.rows import Signal, SignalRow
 
@@ -29,7 +29,8 @@ def find_lost_signal(signal: Signal, paths: list[Path], outputs: set[int]) -> It
     for number, (row, path) in enumerate(zip(signal.rows, paths, strict=True)):
         first = signal.rows[path.start].forward
         now = row.forward
-        if row.kind != "contract" or not row.params or not has_depth(path.layers):
+        judged = is_layer(row) and (row.kind == "contract" or path.is_of_products)
+        if not judged or not has_depth(int(path.depth)):
             continue
         if not (first.second and now.second):
             continue
@@ -39,19 +40,19 @@ def find_lost_signal(signal: Signal, paths: list[Path], outputs: set[int]) -> It
         if change < 0 and number not in carried:
             continue
         # A last layer with a small or large scale of its own is no matter of depth.
-        deep = min(abs(change), abs(change - _own_change(row, signal.rows)))
-        if signal_is_lost_or_explodes(path.layers, deep, variance) and (
+        deep = min(abs(change), abs(change - _own_change(row, signal.rows, path)))
+        if signal_is_lost_or_explodes(int(path.depth), deep, variance) and (
             code not in worst or abs(change) > abs(worst[code][0])
         ):
             worst[code] = change, row, path
     for code, (change, row, path) in sorted(worst.items()):
         start, word = signal.rows[path.start], "vanishes" if change < 0 else "explodes"
         each = math.exp(change / max(1, path.layers - 1))
-        one = _layer_to_blame(signal.rows, path.start, row, change)
+        one = _layer_to_blame(signal.rows, paths, path.start, row, change)
         yield Finding(
             code,
             signal_severity(change),
-            f"{start.key} to {row.key}",
+            f"{place_of(signal.rows, path.start)} to {row.key}",
             f"the signal {word}: its second moment goes from {start.forward.second:.3g} to "
             f"{row.forward.second:.3g} over {path.layers} layers, "
             + (f"most of it at {one.key}" if one is not None else f"by {each:.3g} a layer"),
@@ -59,19 +60,22 @@ def find_lost_signal(signal: Signal, paths: list[Path], outputs: set[int]) -> It
         )
 
 
-def _own_change(row: SignalRow, rows: Sequence[SignalRow]) -> float:
+def _own_change(row: SignalRow, rows: Sequence[SignalRow], path: Path) -> float:
     """Return the change of the log of the second moment in one call."""
-    before = max((rows[n].forward.second for n in row.takes if n >= 0), default=0.0)
+    before = 0.0 if path.via is None else rows[path.via].forward.second
     return math.log(row.forward.second / before) if before else 0.0
 
 
 def _layer_to_blame(
-    rows: Sequence[SignalRow], start: int, end: SignalRow, change: float
+    rows: Sequence[SignalRow], paths: Sequence[Path], start: int, end: SignalRow, change: float
 ) -> SignalRow | None:
-    layers = [row for row in rows[start + 1 :] if row.kind == "contract" and row.params]
-    layers = layers[: layers.index(end) + 1]
-    worst = max(layers, key=lambda row: _own_change(row, rows) / change)
-    return worst if is_most_of_the_change(_own_change(worst, rows), change) else None
+    own = {
+        number: _own_change(rows[number], rows, paths[number])
+        for number in range(start + 1, rows.index(end) + 1)
+        if is_layer(rows[number])
+    }
+    worst = max(own, key=lambda number: own[number] / change)
+    return rows[worst] if is_most_of_the_change(own[worst], change) else None
 
 
 def _carried(rows: Sequence[SignalRow], outputs: set[int]) -> set[int]:
@@ -100,12 +104,11 @@ def find_unstable_variance(signal: Signal, paths: list[Path]) -> Iterator[Findin
     path, row = max(layers, key=lambda pair: pair[0].slope, default=(None, None))
     if path is None or row is None or not variance_map_is_unstable(path.slope):
         return
-    start = signal.rows[path.start]
     each = path.slope ** (1 / max(1, path.layers - 1))
     yield Finding(
         "GI135",
         "warning",
-        f"{start.key} to {row.key}",
+        f"{place_of(signal.rows, path.start)} to {row.key}",
         f"the variance map has no stable fixed point: with the right gain an error in the variance "
         f"grows by {each:.3g} a layer, by {path.slope:.3g} over {path.layers} layers",
         NORMS,
