@@ -138,6 +138,7 @@ TOLD = [
         r"gi.Constant\(0.02\) says that this is",
     ),
     ("gi.init_('he', model)", "Pass the model first"),
+    ("gi.compare(3, x, 'he')", "compare takes a torch.nn.Module"),
     ("gi.measure(x, model)", "Pass the model first"),
     ("gi.apply_(model, 'he')", "gi.init_ takes a recipe"),
     ("torch.func.vmap(lambda row: gi.measure(model, row[None]).ok)(x)", "call it outside of them"),
@@ -184,6 +185,10 @@ def test_a_quantized_model_is_no_empty_plan() -> None:
     for check in (gi.explain, lambda model: gi.measure(model, X)):
         with pytest.raises(GoodinitError, match="is quantized"):
             check(packed)
+    mixed = gi.plan(nn.Sequential(packed, nn.Linear(3, 3)), "he")
+    assert [(f.code, f.where) for f in mixed.findings if f.severity != "info"] == [
+        ("GI117", "Linear")
+    ]
     assert len(gi.plan(nn.ReLU(), "he")) == 0
 
 

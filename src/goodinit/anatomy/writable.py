@@ -27,6 +27,7 @@ __all__ = [
     "is_real",
     "is_shard",
     "normalizes",
+    "packed_modules",
 ]
 
 # These parametrizations keep only the direction or a factor of what is written through them.
@@ -57,14 +58,18 @@ def check_module(model: object, what: str) -> nn.Module:
 
 def check_float(model: nn.Module) -> None:
     """Raise if all weights of a model are quantized: packed, they are no parameters."""
-    if next(iter(named_parameters_of(model)), None) is not None:
-        return
-    for module in modules_of(model):
-        if any(part in ("quantized", "quantizable") for part in type(module).__module__.split(".")):
-            raise ModelError(
-                f"the model is quantized, its {type(module).__name__} holds packed weights and no "
-                f"parameters: initialize the float model, and quantize it afterwards"
-            )
+    packed = packed_modules(model)
+    if packed and next(iter(named_parameters_of(model)), None) is None:
+        raise ModelError(
+            f"the model is quantized, its {packed[0]} holds packed weights and no parameters: "
+            f"initialize the float model, and quantize it afterwards"
+        )
+
+
+def packed_modules(model: nn.Module) -> list[str]:
+    """Return the classes of modules whose weights are quantized and packed, no parameters."""
+    kinds = (type(module) for module in modules_of(model))
+    return [kind.__name__ for kind in kinds if "quantized" in kind.__module__.split(".")]
 
 
 def check_writable(slot: Slot) -> None:

@@ -20,7 +20,8 @@ GI113  info     rules depend on what only the data flow shows, and there was non
 GI114  info     a rule matched, but later rules won everywhere
 GI115  info     names in ``keep`` that the model doesn't have (an error if it is a prefix)
 GI116  warning  a parametrization changed the values that were written through it
-GI117  info     no rule knows this kind of parameter, and it is left unchanged
+GI117  info     no rule knows this kind of parameter, and it is left unchanged (a warning if its
+                module is quantized)
 GI118  warning  new rows are drawn with another std than the checkpoint's rows
 GI119  info     parameters keep the value that their class gave them, or are on meta and need it
 GI120  error    values that are NaN or infinite

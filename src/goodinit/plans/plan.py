@@ -23,13 +23,13 @@ from goodinit._common.result import Result
 from goodinit._common.text import count
 from goodinit.anatomy import read
 from goodinit.anatomy.names import Slot
-from goodinit.anatomy.writable import check_float, check_module
+from goodinit.anatomy.writable import check_float, check_module, packed_modules
 from goodinit.errors import PlanFileError, RecipeError, SchemeError
 from goodinit.findings import Finding
 from goodinit.plans import json_file
 from goodinit.plans.checkpoint import Checkpoint
 from goodinit.plans.keep import KeepLike, find_kept_rows
-from goodinit.plans.plan_findings import find_in_plan
+from goodinit.plans.plan_findings import find_in_plan, find_packed
 from goodinit.plans.plan_table import plan_html, plan_text
 from goodinit.plans.resolve import resolve
 from goodinit.plans.rows import PlanRow
@@ -222,6 +222,7 @@ def plan_and_slots(
         kept = find_kept_rows(keep, anatomy.rows, prefix).limited_to(only, anatomy.rows)
         rows, wins = resolve(model, anatomy.rows, found, recipe, kept, anatomy.how)
         findings = find_in_plan(rows, found, recipe, wins, kept, anatomy)
+        findings += tuple(find_packed(packed_modules(model)))
     return Plan(rows, recipe.name, anatomy.how, prefix, findings), anatomy.slots
 
 

@@ -30,7 +30,7 @@ from goodinit.schemes import AddNoise, Keep
 from goodinit.schemes.dtype_range import NARROW, share_of_zeros
 from goodinit.trace.run import OURS
 
-__all__ = ["find_in_plan"]
+__all__ = ["find_in_plan", "find_packed"]
 
 
 def find_in_plan(
@@ -56,6 +56,14 @@ def find_in_plan(
         *_rounded_to_zero(rows),
         *_frozen_are_drawn(rows, slots, recipe),
     )
+
+
+def find_packed(kinds: list[str]) -> Iterator[Finding]:
+    """Quantized modules beside others: they have no parameters that a plan could list."""
+    if kinds:
+        cause = f"left unchanged: {count(len(kinds), 'module')} with packed, quantized weights"
+        fix = "initialize the float model, and quantize it afterwards"
+        yield Finding("GI117", "warning", kinds[0], cause, fix)
 
 
 def _norms_around_zero(rows: tuple[PlanRow, ...], anatomy: Anatomy) -> Iterator[Finding]:

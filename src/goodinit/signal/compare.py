@@ -16,6 +16,7 @@ from goodinit._common.late import late
 from goodinit._common.progress import progress_line
 from goodinit._common.result import Result
 from goodinit._common.text import number
+from goodinit.anatomy.writable import check_module
 from goodinit.applying.apply import apply_
 from goodinit.applying.seed_reuse import repeats_allowed
 from goodinit.errors import ModelError, SignalError
@@ -181,6 +182,7 @@ def compare(
         >>> found.signals["he"][0].ok, [f.code for f in found.signals["xavier"][0].findings]
         (True, ['GI102'])
     """
+    check_module(model, "compare")
     seeds = check_count(seeds, "seeds", 1, "a comparison")
     by_name = _labeled(recipes)
     if not by_name:
