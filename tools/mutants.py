@@ -106,6 +106,8 @@ EQUIVALENT = {
     ("schemes/haar.py", "step = 1 if len(starts) > 1 else -(+count // threads) or 1"):
         "how much a task holds: time, not values",
     ("schemes/haar.py", "if threads == 2 or len(tasks) == 1:"): "threads change no value",
+    ("schemes/matrices.py", "step = max(1, STRIP * rows)"): "how much at a time: no value",
+    ("schemes/matrices.py", "STRIP = 1 << 22"): "how much at a time: no value",
     ("schemes/quadrature.py", "slope = 0.0"): "it is overwritten",
     ("schemes/quadrature.py", "slope = 2.0"): "it is overwritten",
     ("schemes/quadrature.py", "if high < 0:"): "both ways hold where the interval ends at 0",
@@ -190,7 +192,7 @@ def shuffled(found: list[MutationSpec], seed: int, *, places: bool) -> Iterator[
 
 
 class Bare(ast.NodeTransformer):
-    """Code without what changes no result: annotations, and slots, which only save memory."""
+    """Code without what changes no result: annotations, slots, and the sizes of caches."""
 
     def visit_arg(self, node: ast.arg) -> ast.arg:
         node.annotation = None
@@ -207,7 +209,7 @@ class Bare(ast.NodeTransformer):
         return node
 
     def visit_keyword(self, node: ast.keyword) -> ast.keyword | None:
-        return None if node.arg == "slots" else node
+        return None if node.arg in ("slots", "maxsize") else node
 
     def visit_If(self, node: ast.If) -> ast.If | None:
         if "TYPE_CHECKING" in ast.unparse(node.test):

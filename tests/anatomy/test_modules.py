@@ -432,6 +432,9 @@ def test_other_guesses():
         ("conv", "bias"),
         ("conv", "weight"),
     ]
+    windows = {"a": (16, 3, 7), "b": (16, 3, 8), "c": (16, 3, 32, 32), "d": (16, 3, 33, 33)}
+    told = _guessed(**windows, e=(16, 1, 1))
+    assert [facets.kind for facets in told.values()] == "conv linear conv other other".split()
     told = _guessed(a=(1, 1, 8), b=(1, 50, 8), c=(1, 8), d=(1, 8, 1, 1), e=(), f=(8,))
     kinds = ["token", "position", "token", "other", "other", "other"]
     assert [facets.kind for facets in told.values()] == kinds

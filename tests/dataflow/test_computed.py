@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import resource
 import threading
 import time
@@ -204,6 +205,18 @@ def test_twice_half_a_weight_has_half_of_its_fan():
     """Its two uses count alike: .5^2 of 48 inputs each."""
     function, parts, _ = DOUBTED["used twice"]
     assert row_of(function, **parts).fan_in == 24
+
+
+@pytest.mark.parametrize(("count", "fan"), [(8, 1.62239), (9, None)])
+def test_up_to_eight_weights_are_multiplied(count, fan):
+    """Of eight each has the fan 48^(1/8); more aren't recognized as a product."""
+    names = "abcdefghi"[:count]
+
+    def run(m, x):
+        return fn.linear(x, math.prod(getattr(m, name) for name in names))
+
+    row = row_of(run, name="a", **dict.fromkeys(names, (32, 48)))
+    assert (None if row.guessed else row.fan_in) == fan
 
 
 @pytest.mark.parametrize("zero", ["u", "v"])

@@ -273,6 +273,27 @@ def test_gates():
     assert [found[n].facets.activation for n in "abc"] == ["silu", None, None]
 
 
+def test_a_product_of_two_inputs_projections_is_no_gate():
+    """Only a sigmoid says by itself that it shuts something."""
+
+    def run(m, x, z):
+        return (functional.silu(x @ m.a) * (z @ m.b)) @ m.c
+
+    found = told(run, torch.randn(2, 8), torch.randn(2, 8), a=(8, 16), b=(8, 16), c=(16, 8))
+    assert [found[n].facets.part for n in "abc"] == ["weight", "weight", "head"]
+
+
+def test_a_share_of_the_values_is_no_value():
+    """One number for each token, from another projection."""
+
+    def run(m, x):
+        share = torch.sigmoid(x @ m.g).mean(-1, keepdim=True)
+        return x + attend(x @ m.a, x @ m.b, (x @ m.c) * share) @ m.d
+
+    found = told(run, **dict.fromkeys("abcgd", (8, 8)))
+    assert [found[n].facets.part for n in "abcgd"] == ["q", "k", "v", "weight", "out"]
+
+
 @pytest.mark.parametrize("glu", [True, False])
 def test_gates_in_one(glu):
     def run(m, x):

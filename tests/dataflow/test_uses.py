@@ -214,6 +214,20 @@ def test_a_view_shows_what_was_written_since() -> None:
 
     rows = read(Net(run, w=(8, 16), b=(16, 4)), BATCH).rows
     assert [row.facets.activation for row in rows] == ["relu", None]
+    assert [row.facets.plain for row in rows] == [2, 0]
+
+
+@pytest.mark.parametrize(
+    ("function", "shape"),
+    [(lambda m, x: x[:, None] @ m.w, (1, 8, 12)), (lambda m, x: m.w @ x[:, None].mT, (1, 12, 8))],
+    ids=["right", "left"],
+)
+def test_a_stack_of_one_matrix_is_a_stack(
+    function: Callable[..., Any], shape: tuple[int, ...]
+) -> None:
+    (row,) = read(Net(function, w=shape), BATCH).rows
+    assert row.facets.layout is not None
+    assert row.facets.layout.batch == (0,)
 
 
 @pytest.mark.parametrize(("width", "cut"), [(2, 0), (16, 0), (24, 8)])

@@ -224,3 +224,21 @@ def test_plans_differences_and_their_rows_are_frozen() -> None:
     for result in (plan, difference, plan.rows[0], difference.rows[0]):
         with pytest.raises(dataclasses.FrozenInstanceError):
             result.rows = ()
+
+
+def test_the_parts_of_what_has_grown() -> None:
+    def parts(net: nn.Module, name: str, *shape: int) -> list[tuple[str, object]]:
+        plan = gi.plan(net, "lstm", keep={name: torch.randn(shape)})
+        return [(block.name, block.box) for block in plan[name].blocks]
+
+    rows = ((0, 5), (0, 4)), ((5, 6), (0, 4))
+    assert parts(nn.Embedding(6, 4), "weight", 5, 4) == [("old", rows[0]), ("new", rows[1])]
+    assert parts(nn.Embedding(6, 4), "weight", 5, 3) == [
+        ("old", ((0, 5), (0, 3))),
+        ("new0", ((5, 6), (0, 4))),
+        ("new1", ((0, 5), (3, 4))),
+    ]
+    gates = parts(nn.LSTM(3, 2), "weight_ih_l0", 8, 2)
+    assert [name for name, _ in gates] == [
+        f"{gate}.{part}" for gate in ("in", "forget", "cell", "out") for part in ("old", "new")
+    ]
