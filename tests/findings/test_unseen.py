@@ -16,8 +16,10 @@ from .unseen import ILL, UNSEEN
 
 pytestmark = [pytest.mark.battery, pytest.mark.filterwarnings("ignore")]
 
-MISSED: set[str] = set()
-FALSE: set[str] = set()
+# Kernels of a grouped convolution that another layer makes: the batch lies along the channels.
+MISSED = {"generated_kernels"}
+# The bias of an affine map that starts as the identity: its weight is 0 on purpose.
+FALSE = {"spatial_transformer: GI132 warning by measure"}
 
 
 @cache
