@@ -1,4 +1,4 @@
-"""Which dataclasses can be changed; all others are frozen."""
+"""Which dataclasses can be changed; all others are frozen, but what is private to a file."""
 
 from __future__ import annotations
 
@@ -14,9 +14,7 @@ ROOMS = ("streams", "schemes", "dataflow", "anatomy", "plans", "recipes", "findi
 # Filled while a model is read; nobody outside of `anatomy` and `dataflow` keeps one.
 CHANGED = {
     *("dataflow.nodes.Node", "dataflow.nodes.Span", "dataflow.nodes.Use", "dataflow.nodes.Value"),
-    *("dataflow.graph._Base", "dataflow.norms._Size", "dataflow.tape.Tape"),
-    *("anatomy.gates._Cell", "anatomy.names.Slot", "anatomy.recurrence.Loop"),
-    *("anatomy.residuals._Branch", "anatomy.residuals._Search"),
+    *("dataflow.tape.Tape", "anatomy.names.Slot", "anatomy.recurrence.Loop"),
     *("anatomy.roles.Roles", "anatomy.roles.Stream", "anatomy.zeros.Parameter"),
 }
 
@@ -29,7 +27,7 @@ def dataclasses() -> Iterator[tuple[str, type]]:
         name = ".".join(path.relative_to(root).with_suffix("").parts)
         for value in vars(importlib.import_module(f"goodinit.{name}")).values():
             here = isinstance(value, type) and value.__module__ == f"goodinit.{name}"
-            if here and is_dataclass(value):
+            if here and is_dataclass(value) and not value.__name__.startswith("_"):
                 yield f"{name}.{value.__qualname__}", value
 
 
