@@ -78,7 +78,7 @@ selectors = st.recursive(
 )
 numbers = st.floats(1e-6, 1e6)
 plain = st.one_of(
-    st.builds(gi.Normal, numbers, st.floats(-1, 1)),
+    st.builds(gi.Normal, numbers, mean=st.floats(-1, 1)),
     st.builds(gi.TruncatedNormal, numbers, cut=st.just((-1.5, 2.0)), corrected=st.booleans()),
     st.builds(gi.Constant, st.floats(-3e38, 3e38)),
     st.builds(gi.Dirac, st.integers(1, 2**62)),
