@@ -43,7 +43,7 @@ bench accuracy battery: $(VENV)/test.stamp
 	@$(PY) -m pytest -s -m $@ || { code=$$?; test $$code -eq 5 || exit $$code; \
 		echo "No test is marked '$@' yet."; }
 
-compat: ## the oldest, the newest and other versions of Python and torch; an hour, 6 GB of downloads
+compat: ## the oldest, the newest and other versions of Python and torch; an hour, 5 GB of downloads
 	@$(PYTHON) tools/compat.py
 
 compat-extras: ## the lowest versions that the extras allow; minutes, a download of a gigabyte
