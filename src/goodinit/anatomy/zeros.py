@@ -170,10 +170,15 @@ class _Siblings:
         activation = self._parameters[number].facets.activation or ""
         if activation.partition("(")[0] in ZERO_AT_ZERO:
             return False  # in the trunk: nothing would pass
-        beside = any(n in self._lively for n in self._by_owner[self._owner(number)])
-        if self._parameters[number].raw and beside:
+        beside = self._by_owner[self._owner(number)]
+        if self._parameters[number].raw and any(map(self._is_lively, beside)):
             return True
         return self._key(number) in self._classes
+
+    def _is_lively(self, number: int) -> bool:
+        """Whether it is a weight that holds values, or its class set it to one of its own."""
+        one = self._parameters[number]
+        return number in self._lively or (one.raw and one.held.is_special)
 
     def _owner(self, number: int) -> int:
         return id(self._parameters[number].slot.owner)
