@@ -107,7 +107,7 @@ def test_remedies_can_be_copied(opened, sick):
                 "() => Promise.reject()")  # fmt: skip
     page.click("button[data-copy]")
     assert page.wait_for("return window.copied[0]") == (
-        "gi.init_(model, 'standard', inputs=inputs)"
+        'gi.init_(model, "standard", inputs=inputs, seed=0)'
     )
     assert page.wait_for(
         "return document.querySelector('button[data-copy]').textContent === 'copied'"

@@ -7,7 +7,7 @@ from typing import Any
 
 from goodinit.errors import GoodinitError
 from goodinit.signal.checks import Loss, check_count
-from goodinit.signal.measure import measure
+from goodinit.signal.measure import measure, measured
 from goodinit.trace import Inputs
 
 __all__ = ["Monitor"]
@@ -38,7 +38,8 @@ class Monitor:
         """
         first, self._last = self._last < 0, step
         try:
-            signal = measure(model, inputs, loss)
+            # Nobody reads the later remedies, and to try them costs runs.
+            signal = (measure if first else measured)(model, inputs, loss)
         except GoodinitError as error:
             if first:
                 raise

@@ -73,11 +73,6 @@ class Candidate:
         """The higher the better: by weights, then by all rows, then by likelihood."""
         return self.matrices, self.explained, round(self.score, 3)
 
-    @property
-    def mapping(self) -> str:
-        """The recipe argument of ``gi.init_`` that draws this; the default for common practice."""
-        return self.call or '"standard"'
-
 
 def rank_candidates(model: nn.Module, parameters: list[ParameterValues]) -> list[Candidate]:
     """Return all recipes of the library and common practice, the best first."""

@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from typing import NamedTuple
 
 from torch import nn
 
 from goodinit._common.text import grouped_name, several
+from goodinit.applying.lines import Line, Untried, globs, init_line, library_lines, untried
 from goodinit.dataflow.graph import Graph
 from goodinit.explanation.candidates import Candidate
 from goodinit.explanation.chains import Chain
@@ -19,7 +19,7 @@ from goodinit.explanation.recognition import TRAINED, Identification
 from goodinit.findings import Finding, Severity
 from goodinit.schemes import Constant, Keep, LeCunNormal, Normal, Ones, Scheme, Zeros
 
-__all__ = ["Context", "Verdict", "globs", "grouped_names", "verdict"]
+__all__ = ["Context", "Verdict", "grouped_names", "verdict"]
 
 MOST_ENTRIES = 4  # of a mapping: a longer one is harder to read than a recipe that draws all
 
@@ -87,36 +87,44 @@ class Context:
         trained = [one for one in matrices if self.identified(one).text == TRAINED]
         return len(trained) > len(matrices) / 2
 
-    def init(self, recipe: str) -> str:
-        """Return the line that initializes the model."""
-        return f"gi.init_(model, {recipe}{', inputs=inputs' if self.inputs else ''})"
+    def whole_lines(self) -> list[Line]:
+        """Return the lines that draw the whole model, the best first; none if it is trained."""
+        return [] if self.trained else library_lines(inputs=self.inputs)
 
     def redraw(
-        self, rows: Iterable[ParameterValues], scheme: Scheme | None = None, *, again: bool = False
-    ) -> str:
-        """Return a line that draws these parameters and no others.
+        self,
+        rows: Iterable[ParameterValues],
+        words: str,
+        scheme: Scheme | None = None,
+        *,
+        again: bool = False,
+    ) -> Untried:
+        """Return the remedy that draws these parameters and no others, or else the whole model.
 
         Args:
             rows: the parameters.
+            words: what to do, where no line does it.
             scheme: what to draw; by default what ``standard`` draws.
             again: by default draw what the model's own recipe does, if one was found: for values
                 that are damaged, where the recipe isn't to blame.
         """
         like = self.best if again and self.best is not None else self.standard
-        by_scheme: dict[str, list[str]] = {}
+        by_scheme: dict[str, tuple[Scheme, list[str]]] = {}
         for one in rows:
             made = scheme if scheme is not None else self._instead(one, like)
-            by_scheme.setdefault(f"gi.{made!r}", []).append(one.row.name)
-        groups = sorted(by_scheme.items(), key=lambda group: -len(group[1]))
+            by_scheme.setdefault(repr(made), (made, []))[1].append(one.row.name)
+        groups = sorted(by_scheme.values(), key=lambda group: -len(group[1]))
         left = {name for _, names in groups for name in names}
-        entries: list[str] = []
-        for text, names in groups:  # a later entry overrides what a glob matches too much
+        entries: dict[str, Scheme] = {}
+        for made, names in groups:  # a later entry overrides what a glob matches too much
             others = [name for name in self.names if name not in left]
             left -= {*names}
-            entries += [f'"{glob}": {text}' for glob in globs(names, [*others, *names])]
-        if len(entries) > MOST_ENTRIES and not self.trained:
-            return self.init(like.mapping)
-        return self.init(f"{{{', '.join(entries)}}}")
+            entries |= dict.fromkeys(globs(names, [*others, *names]), made)
+        own = [init_line(entries, inputs=self.inputs)]
+        whole = self.whole_lines()
+        if like.call and whole:
+            whole.insert(0, init_line(like.recipe, like.call, inputs=self.inputs))
+        return untried(words, whole if len(entries) > MOST_ENTRIES and whole else [*own, *whole])
 
     def _instead(self, parameter: ParameterValues, like: Candidate) -> Scheme:
         planned = like.rows.get(parameter.row.name)
@@ -133,23 +141,6 @@ class Context:
         if parameter.matrix and parameter.row.facets.kind != "embedding":
             return LeCunNormal()
         return Zeros() if parameter.row.facets.part == "bias" else Normal(0.02)
-
-
-def globs(names: list[str], every: Iterable[str]) -> list[str]:
-    """Return globs that match these names and no others; plain names where no glob does.
-
-    >>> globs(["h.0.fc.weight", "h.1.fc.weight"], ["h.0.fc.weight", "h.1.fc.weight", "fc.weight"])
-    ['h.*.fc.weight']
-    """
-    groups: dict[str, list[str]] = {}
-    for name in names:
-        groups.setdefault(re.sub(r"\d+", "*", name), []).append(name)
-    found: list[str] = []
-    others = set(every) - set(names)
-    for glob, members in groups.items():
-        alone = len(members) == 1 or any(fnmatchcase(other, glob) for other in others)
-        found += members if alone else [glob]
-    return found
 
 
 def grouped_names(names: Iterable[str]) -> str:

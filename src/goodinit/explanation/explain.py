@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from torch import nn
 
@@ -11,17 +12,19 @@ from goodinit.anatomy import Anatomy, read
 from goodinit.anatomy.centering import subtracted_biases
 from goodinit.anatomy.heads import head_factors
 from goodinit.anatomy.writable import check_float, check_module
+from goodinit.applying.lines import FIRST_SEED, Untried, library_lines
+from goodinit.applying.trials import Trials
 from goodinit.explanation.candidates import Candidate, level_of, rank_candidates
 from goodinit.explanation.chains import chains_by_flow, chains_by_type
 from goodinit.explanation.common_practice import scheme_by_shape
-from goodinit.explanation.context import Context, Verdict
+from goodinit.explanation.context import Context
 from goodinit.explanation.explanation import Explanation
 from goodinit.explanation.reading import ParameterValues, check_memory, read_values
 from goodinit.explanation.recognition import TRAINED, identify
 from goodinit.explanation.rows import explained_row
 from goodinit.explanation.scale_findings import scale_findings
 from goodinit.explanation.value_findings import value_findings
-from goodinit.findings import SEVERITIES
+from goodinit.findings import SEVERITIES, Finding
 from goodinit.plans.resolve import torch_laws
 from goodinit.plans.rows import PlanRow
 from goodinit.trace import Inputs
@@ -63,6 +66,26 @@ def explain(model: nn.Module, inputs: Inputs | None = None) -> Explanation:
         >>> explanation.findings[0].code, explanation.remedy
         ('GI125', 'gi.init_(model, {"*.weight": gi.Orthogonal(gain=1.41421), "38.weight": ...})')
     """
+    untried = explained(model, inputs)
+
+    def judge(copied: nn.Module) -> Sequence[Finding]:
+        return explained(copied, inputs).findings
+
+    trials = Trials(
+        model,
+        inputs,
+        untried.findings,
+        judge,
+        seeds=(FIRST_SEED,),  # what a law is isn't chance
+        control=False,  # inputs that a run used up raise in the next one
+    )
+    findings = trials.findings()
+    remedy = _remedy(untried, findings, trials, inputs is not None)
+    return replace(untried, findings=findings, remedy=remedy)
+
+
+def explained(model: nn.Module, inputs: Inputs | None = None) -> Explanation:
+    """Explain as ``explain`` does; the remedies are not tried, and say in words what helps."""
     check_module(model, "explain")
     check_float(model)
     anatomy = read(model, inputs)
@@ -83,7 +106,7 @@ def explain(model: nn.Module, inputs: Inputs | None = None) -> Explanation:
         matrices=_counts(best, parameters, matrices=True),
         parameters=_counts(best, parameters, matrices=False),
         findings=tuple(found.finding for found in verdicts),
-        remedy=_remedy(context, verdicts),
+        remedy="",
         how=anatomy.how,
     )
 
@@ -157,14 +180,18 @@ def _also(best: Candidate, ranked: list[Candidate]) -> tuple[str, ...]:
     return tuple(c.call or c.recipe.name for c in same if c is not best)
 
 
-def _remedy(context: Context, verdicts: list[Verdict]) -> str:
-    """Return one line that fixes all warnings, or else the most severe."""
+def _remedy(untried: Explanation, tried: Sequence[Finding], trials: Trials, inputs: bool) -> str:
+    """Return one line that fixes all warnings, or else the most severe; "" if there is none."""
     lines = [
-        v.finding.remedy
-        for v in verdicts
-        if v.finding.severity != "info" and v.finding.remedy.startswith(("gi.", "model."))
+        (found.remedy, before.remedy.lines)
+        for before, found in zip(untried.findings, tried, strict=True)
+        if found.severity != "info" and isinstance(before.remedy, Untried)
     ]
-    trained = any(context.identified(one).text == TRAINED for one in context.parameters)
-    if len(set(lines)) < 2 or trained:
-        return lines[0] if lines else ""
-    return context.init('"standard"')
+    if not lines:
+        return ""
+    trained = any(row.looks == TRAINED for row in untried)
+    one = len({line.text for _, several in lines for line in several[:1]}) == 1
+    several = lines[0][1] if one or trained else library_lines(inputs=inputs)
+    best = trials.first(several, lambda after: all(f.severity == "info" for f in after))
+    fixing = (text for text, several in lines if text in {line.text for line in several})
+    return best or next(fixing, "")

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator
 
 from goodinit.anatomy.heads import TABLES, multiplies
+from goodinit.applying.lines import globs, init_line, untried
 from goodinit.errors import GoodinitError
 from goodinit.explanation.chains import Chain, mean_square_after
 from goodinit.explanation.context import Context, Verdict, verdict
@@ -20,10 +21,22 @@ from goodinit.findings.scales import (
     norm_lies_around_zero,
     values_are_off_center,
 )
-from goodinit.schemes import Normal, Ones, Scheme, Uniform, XavierUniform, Zeros
+from goodinit.recipes.recipe import Recipe
+from goodinit.recipes.rule import Rule, sel
+from goodinit.schemes import (
+    Keep,
+    Normal,
+    Ones,
+    Scheme,
+    Uniform,
+    VarianceScaling,
+    XavierUniform,
+    Zeros,
+)
 
 __all__ = ["scale_findings"]
 
+DEEP = "put norms or residual connections between the layers, or use fewer of them"
 DCGAN_STD = 0.2  # a smaller one looks like DCGAN's N(1, .02), drawn around the wrong number
 HEAVY_BIAS = 100  # times what is left of the input's own part: then the cause names the biases
 
@@ -58,7 +71,9 @@ def _norms_around_zero(context: Context) -> Iterator[Verdict]:
         like_dcgan = sample.std < DCGAN_STD
         scheme = Normal(float(f"{sample.std:.1g}"), mean=1.0) if like_dcgan else Ones()
         cause = around_zero(sample.mean, sample.std)
-        yield verdict("GI111", "warning", bad, cause, context.redraw(bad, scheme))
+        yield verdict(
+            "GI111", "warning", bad, cause, context.redraw(bad, "draw it around 1", scheme)
+        )
 
 
 def _tied_too_large(context: Context) -> Iterator[Verdict]:
@@ -75,7 +90,8 @@ def _tied_too_large(context: Context) -> Iterator[Verdict]:
                 f"it is tied with {_head(one)}, which multiplies by it: std {std:.3g} makes "
                 f"the first logits {std * factor * width**0.5:.3g} wide{unless}"
             )
-            remedy = context.redraw([one], Normal(float(f"{width**-0.5:.3g}")))
+            scheme = Normal(float(f"{width**-0.5:.3g}"))
+            remedy = context.redraw([one], f"draw it with std {width**-0.5:.3g}", scheme)
             yield verdict("GI112", "warning", [one], cause, remedy)
 
 
@@ -130,7 +146,7 @@ def _over_depth(context: Context, whole: Chain) -> Iterator[Verdict]:
     else:
         code, severity = "GI126", explodes or "info"
         cause = f"{wide}: each multiplies the second moment by {typical:.3g}, together {q:.1g}"
-    yield verdict(code, severity, weights, cause, context.redraw(weights))
+    yield verdict(code, severity, weights, cause, context.redraw(weights, DEEP))
 
 
 def _gains(context: Context, flagged: set[str]) -> Iterator[Verdict]:
@@ -157,7 +173,16 @@ def _gains(context: Context, flagged: set[str]) -> Iterator[Verdict]:
         after = activation.partition("(")[0]
         cause = f"gain {between} after {after}, which needs {wanted**-0.5:.3g}"
         weights = [one for one, _ in rows]
-        yield verdict("GI127", "info", weights, cause, context.redraw(weights))
+        remedy = context.redraw(weights, f"draw it with gain {wanted**-0.5:.3g}")
+        exact = init_line(
+            dict.fromkeys(
+                globs([one.row.name for one in weights], context.names),
+                VarianceScaling(1 / wanted, "fan_in", "normal"),
+            ),
+            inputs=context.inputs,
+        )
+        own, whole = remedy.lines[:1], remedy.lines[1:]
+        yield verdict("GI127", "info", weights, cause, untried(remedy, [*own, exact, *whole]))
 
 
 def _off_center(context: Context) -> Iterator[Verdict]:
@@ -178,7 +203,7 @@ def _off_center(context: Context) -> Iterator[Verdict]:
             f"its values lie around {sample.mean:.2g} instead of 0 (std {sample.std:.2g}): "
             f"inputs of one sign, such as those after a relu, add up instead of averaging out"
         )
-        yield verdict("GI134", "warning", bad, cause, context.redraw(bad))
+        yield verdict("GI134", "warning", bad, cause, context.redraw(bad, "draw it around 0"))
 
 
 # Biases.
@@ -186,6 +211,12 @@ def _off_center(context: Context) -> Iterator[Verdict]:
 _FORGET = (
     "gi.Recipe([gi.Rule(gi.sel.all() | gi.sel.part('buffer'), gi.Keep()), "
     "gi.Rule(gi.sel.part('bias') & gi.sel.block('forget') & gi.sel.attr('bias_ih*'), gi.Ones())])"
+)
+_FORGET_RECIPE = Recipe(
+    [
+        Rule(sel.all() | sel.part("buffer"), Keep()),
+        Rule(sel.part("bias") & sel.block("forget") & sel.attr("bias_ih*"), Ones()),
+    ]
 )
 
 
@@ -206,7 +237,9 @@ def _forget_gates(context: Context) -> Iterator[Verdict]:
             f"the forget gates' biases add up to {low[0][1]:.2g}: about half of the cell is "
             f"forgotten at each step; 1 remembers (Jozefowicz et al. 2015)"
         )
-        yield verdict("GI128", "info", [one for one, _ in low], cause, context.init(_FORGET))
+        line = init_line(_FORGET_RECIPE, _FORGET, inputs=context.inputs)
+        remedy = untried("start the forget gates' biases at 1", [line])
+        yield verdict("GI128", "info", [one for one, _ in low], cause, remedy)
 
 
 def _biases(context: Context) -> Iterator[Verdict]:
@@ -236,7 +269,9 @@ def _biases(context: Context) -> Iterator[Verdict]:
             f"its second moment is {bias:.2g}, and that of its weight's output for a unit signal "
             f"{signal:.2g}: the layer's output is almost only its bias"
         )
-        yield verdict("GI132", severity, [one], cause, context.redraw([one], Zeros()))
+        yield verdict(
+            "GI132", severity, [one], cause, context.redraw([one], "draw it smaller", Zeros())
+        )
 
 
 # Fans.
@@ -260,7 +295,9 @@ def _wrong_fans(context: Context) -> Iterator[Verdict]:
             f"{text}: std {part.sample.std:.3g} ({rows[0].row.name}); its true fans ({fans}) "
             f"would make it {meant.moments(part.site)[1]:.3g}"
         )
-        yield verdict("GI133", "info", rows, cause, context.redraw(rows, meant))
+        yield verdict(
+            "GI133", "info", rows, cause, context.redraw(rows, "draw it by its true fans", meant)
+        )
 
 
 def _meant(context: Context, parameter: ParameterValues) -> Scheme | None:

@@ -54,7 +54,7 @@ def unit_findings(context: Context) -> Iterator[Verdict]:
             groups.setdefault(found, []).append(one)
     for (code, severity, why), rows in groups.items():
         what = "all zero" if code == "GI122" else "the same weights for every unit"
-        remedy = context.redraw(rows, again=True)
+        remedy = context.redraw(rows, "draw different values for each unit", again=True)
         yield verdict(code, severity, rows, f"{what}: {why}", remedy)
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any, cast
 
 import torch
 from torch import nn
 
 from goodinit.anatomy.names import Slot
+from goodinit.applying.lines import Line, quoted, untried
 from goodinit.explanation.context import Context, Verdict, verdict
 from goodinit.explanation.outliers import outlier_counts, without_outliers
 from goodinit.explanation.reading import ParameterValues, weight_normed
@@ -17,8 +19,11 @@ from goodinit.findings.broken import garbage_severity, is_garbage, values_were_c
 from goodinit.findings.clones import CLONES, COPIES, Clone, could_be_cloned, find_copies, is_drawn
 from goodinit.findings.scales import write_was_lost
 from goodinit.schemes import Normal
+from goodinit.trace import Inputs
 
 __all__ = ["value_findings"]
+
+APART = "build the layers one by one, so that each has values of its own"
 
 
 def value_findings(context: Context, buffers: list[Slot]) -> Iterator[Verdict]:
@@ -41,7 +46,13 @@ def _not_numbers(context: Context) -> Iterator[Verdict]:
     bad = [one for one in _judged(context) if not one.sample.finite]
     if bad:
         cause = "NaN or infinite values: never initialized, or a training run that diverged"
-        yield verdict("GI120", "error", bad, cause, context.redraw(bad, again=True))
+        yield verdict(
+            "GI120",
+            "error",
+            bad,
+            cause,
+            context.redraw(bad, "draw it again, or restore it", again=True),
+        )
 
 
 def _bad_buffers(buffers: list[Slot]) -> Iterator[Verdict]:
@@ -52,12 +63,19 @@ def _bad_buffers(buffers: list[Slot]) -> Iterator[Verdict]:
         if tensor.is_floating_point() and bool(torch.isnan(tensor.float().sum())):
             if not bool(torch.isnan(tensor).any()):
                 continue
-            remedy = "build the model again: its module computes this buffer"
-            if slot.attr.startswith("running_"):
-                path = slot.name.rpartition(".")[0]
-                remedy = f'model.get_submodule("{path}").reset_running_stats()'
+            words = "build the model again: its module computes this buffer"
+            path = slot.name.rpartition(".")[0]
+            lines = [_reset_line(path)] if slot.attr.startswith("running_") else []
+            remedy = untried(words, lines)
             cause = "a buffer contains NaN: never computed, or a training run that diverged"
             yield Verdict(Finding("GI120", "error", slot.name, cause, remedy), ())
+
+
+def _reset_line(path: str) -> Line:
+    def act(model: nn.Module, _: Inputs | None, __: int) -> None:
+        cast("Any", model.get_submodule(path)).reset_running_stats()
+
+    return Line(f"model.get_submodule({quoted(path)}).reset_running_stats()", act)
 
 
 def _garbage(context: Context) -> Iterator[Verdict]:
@@ -69,7 +87,7 @@ def _garbage(context: Context) -> Iterator[Verdict]:
             f"values that look like uninitialized memory: up to {largest:.3g}, and "
             f"{sample.tiny:.0%} between 0 and 1e-30"
         )
-        remedy = context.redraw(bad, again=True)
+        remedy = context.redraw(bad, "draw it again, or restore it", again=True)
         yield verdict("GI121", garbage_severity(largest), bad, cause, remedy)
 
 
@@ -107,7 +125,7 @@ def _clones(context: Context) -> Iterator[Verdict]:
             severity = "info" if loaded or clones is copies else "warning"
             first, second = clones[0]
             cause = f"bit for bit another layer's weights ({second} is {first}): {what}"
-            yield verdict("GI124", severity, rows, cause, context.redraw(rows, again=True))
+            yield verdict("GI124", severity, rows, cause, context.redraw(rows, APART, again=True))
 
 
 def _is_drawn(parameter: ParameterValues) -> bool:
@@ -132,10 +150,18 @@ def _padding(context: Context) -> Iterator[Verdict]:
             continue
         rows = ", ".join(map(str, bad))
         cause = f"row {rows} is the padding and isn't zero; no gradient changes it"
-        data = f'model.get_parameter("{one.row.name}").data'
-        remedy = f"{data}[{rows}].zero_()" if len(bad) == 1 else f"{data}[[{rows}]] = 0"
+        data = f"model.get_parameter({quoted(one.row.name)}).data"
+        text = f"{data}[{rows}].zero_()" if len(bad) == 1 else f"{data}[[{rows}]] = 0"
+        remedy = untried("set it to 0", [Line(text, _zeroed(one.row.name, bad))])
         severity = "warning" if context.identified(one).known else "info"
         yield verdict("GI129", severity, [one], cause, remedy)
+
+
+def _zeroed(name: str, rows: list[int]) -> Callable[[nn.Module, Inputs | None, int], None]:
+    def act(model: nn.Module, _: Inputs | None, __: int) -> None:
+        model.get_parameter(name).data[rows] = 0
+
+    return act
 
 
 def _lost_writes(context: Context) -> Iterator[Verdict]:
@@ -158,7 +184,9 @@ def _lost_writes(context: Context) -> Iterator[Verdict]:
             )
         else:
             continue
-        remedy = context.redraw([one], Normal(_short(wanted)))
+        remedy = context.redraw(
+            [one], "remove weight_norm, draw, and add it again", Normal(_short(wanted))
+        )
         yield verdict("GI130", "warning", [one], cause, remedy)
 
 
@@ -207,7 +235,7 @@ def _piled_up(context: Context) -> Iterator[Verdict]:
         if what is not None:
             groups.setdefault(what, []).append(one)
     for what, rows in groups.items():
-        remedy = context.redraw(rows, _uncut(rows, context.level))
+        remedy = context.redraw(rows, "draw it by a truncated law", _uncut(rows, context.level))
         yield verdict("GI131", "warning", rows, what, remedy)
 
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from goodinit.anatomy.centering import CENTERING
+from goodinit.applying.lines import Untried, untried
 from goodinit.findings import Finding
 from goodinit.findings.biases import BIAS_SHARE, GATES, bias_dominates
 from goodinit.findings.clones import CLONES, COPIES, Clone, could_be_cloned, find_copies, is_drawn
@@ -20,8 +21,9 @@ from goodinit.findings.units import (
     units_are_dead,
     values_are_saturated,
 )
+from goodinit.schemes import HeNormal, LeCunNormal, Ones, Scheme, Zeros
 from goodinit.signal.paths import ROOTS, SIGMOIDS, kinds_that_follow, rows_of_averages
-from goodinit.signal.remedies import STANDARD, draw_line, redraw_line, setter_before
+from goodinit.signal.remedies import draw, draw_whole, redraw, rescaled_lines, setter_before
 from goodinit.signal.rows import Signal, SignalRow
 
 __all__ = [
@@ -34,6 +36,9 @@ __all__ = [
 ]
 
 SHUT_ON_PURPOSE = GATES | {"gate"}  # a product of two signals is a "gate"
+ALIVE = "use smaller biases and weights around 0 before it, or a norm"
+UNSATURATED = "use smaller weights before it, or a norm"
+SMALLER = "draw the biases smaller, or the weights before them larger"
 MULTIPLIED = 2.0  # two second moments that differ by less are one: rounding, an epsilon
 LEARNT_AS_ONE = frozenset(("contract", "pick", "opaque", "attention"))  # whose weights are layers'
 
@@ -55,9 +60,9 @@ def find_idle_units(
     ]
     dead = [row for row in too_idle if row.function not in SATURATED_BEYOND]
     saturated = [row for row in too_idle if row.function in SATURATED_BEYOND]
-    for code, rows, what, law in (
-        ("GI106", dead, "units are dead: 0 for all samples", "HeNormal()"),
-        ("GI107", saturated, "values are saturated", "LeCunNormal()"),
+    for code, rows, what, law, words in (
+        ("GI106", dead, "units are dead: 0 for all samples", HeNormal(), ALIVE),
+        ("GI107", saturated, "values are saturated", LeCunNormal(), UNSATURATED),
     ):
         if not rows:
             continue
@@ -72,8 +77,18 @@ def find_idle_units(
             f"{rows[0].forward.idle:.0%} of the {what}{more}",
             f"scale the inputs, whose second moment is {scale:.3g}, to mean 0 and variance 1"
             if given and inputs_are_large(scale)
-            else redraw_line(list(layers.values()), params, law),
+            else _smaller(list(layers.values()), params, law, words),
         )
+
+
+def _smaller(
+    layers: Sequence[SignalRow], params: Mapping[str, Tensor], law: Scheme, words: str
+) -> Untried:
+    """Return the remedy that draws layers again: by a law, or so that they return N(0, 1)."""
+    remedy = redraw(layers, params, law, words)
+    second = sum(row.forward.second for row in layers) / max(len(layers), 1)
+    own, *others = remedy.lines
+    return untried(words, [own, *rescaled_lines(layers, params, second), *others])
 
 
 def _is_gate(row: SignalRow, following: set[str]) -> bool:
@@ -114,7 +129,9 @@ def find_dominating_biases(signal: Signal, params: Mapping[str, Tensor]) -> Iter
             f"more than {BIAS_SHARE:.0%} of the second moment comes from the bias{more}: the "
             "output is almost the same for all inputs",
             # In several layers the biases remain where a signal vanishes.
-            draw_line({found[0].params[1]: "Zeros()"}) if len(found) == 1 else STANDARD,
+            draw({found[0].params[1]: Zeros()}, SMALLER)
+            if len(found) == 1
+            else draw_whole(SMALLER),
         )
 
 
@@ -134,7 +151,7 @@ def find_norm_around_zero(signal: Signal, params: Mapping[str, Tensor]) -> Itera
                 "warning",
                 row.key,
                 around_zero(mean, std),
-                draw_line({row.params[0]: "Ones()"}),
+                draw({row.params[0]: Ones()}, "start it at 1"),
             )
             return
 
@@ -181,7 +198,7 @@ def find_clones(signal: Signal, params: Mapping[str, Tensor]) -> Iterator[Findin
                 "info" if pairs is copies else "warning",
                 pairs[0].second,
                 f"bit for bit the values of {pairs[0].first}{more}: {what}",
-                STANDARD,
+                draw_whole("build the layers one by one, so that each has values of its own"),
             )
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from goodinit.applying.lines import Untried
 from goodinit.findings import Finding
 from goodinit.findings.chance import layer_variance
 from goodinit.findings.depth import (
@@ -17,7 +18,7 @@ from goodinit.findings.depth import (
     gradient_severity,
 )
 from goodinit.signal.paths import SIGMOIDS, last_outputs
-from goodinit.signal.remedies import AROUND, STANDARD
+from goodinit.signal.remedies import AROUND, draw_whole, rescaled_lines, words_of_depth
 from goodinit.signal.rows import Signal, SignalRow
 
 __all__ = ["find_explosion_in_time", "find_lost_gradient"]
@@ -45,7 +46,9 @@ class _BackwardPath:
     passed: set[str]
 
 
-def find_lost_gradient(signal: Signal, outputs: Iterable[int]) -> Iterator[Finding]:
+def find_lost_gradient(
+    signal: Signal, params: Mapping[str, Tensor], outputs: Iterable[int]
+) -> Iterator[Finding]:
     """Yield the path on which a gradient vanishes or explodes most, if it does.
 
     It is followed back from the last layer of each output, along the path that carries most of it.
@@ -77,8 +80,17 @@ def find_lost_gradient(signal: Signal, outputs: Iterable[int]) -> Iterator[Findi
         f"the gradient {word} on its way back: its squared norm goes from {sizes[path.start]:.3g} "
         f"to {sizes[path.end]:.3g} over {path.layers} layers",
         # With residual connections it explodes because of what their branches add.
-        AROUND if norms else STANDARD,
+        AROUND if norms else _remedy(path, rows, params),
     )
+
+
+def _remedy(
+    path: _BackwardPath, rows: Sequence[SignalRow], params: Mapping[str, Tensor]
+) -> Untried:
+    between = rows[path.end : path.start + 1]
+    each = math.exp(path.change / max(1, path.layers - 1))
+    words = words_of_depth(between, path.layers)
+    return draw_whole(words, rescaled_lines(between, params, each))
 
 
 def find_explosion_in_time(signal: Signal, params: Mapping[str, Tensor]) -> Iterator[Finding]:
@@ -100,7 +112,7 @@ def find_explosion_in_time(signal: Signal, params: Mapping[str, Tensor]) -> Iter
                     row.key,
                     f"the gradient explodes from step to step: its squared norm is {arrived:.3g} "
                     f"where it arrives, and {square:.3g} at {name}",
-                    STANDARD,
+                    draw_whole("use gates (LSTM, GRU), or fewer steps"),
                 )
                 return
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import statistics
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -18,7 +17,9 @@ from goodinit._common.result import Result
 from goodinit._common.text import number
 from goodinit.anatomy.writable import check_module
 from goodinit.applying.apply import apply_
+from goodinit.applying.copies import copy_of
 from goodinit.applying.seed_reuse import repeats_allowed
+from goodinit.applying.trials import Memo
 from goodinit.errors import ModelError, SignalError
 from goodinit.findings import SEVERITIES, Finding
 from goodinit.plans.plan import Plan, plan
@@ -26,7 +27,7 @@ from goodinit.recipes.by_name import RecipeLike, as_recipe
 from goodinit.recipes.recipe import Recipe
 from goodinit.schemes import Scheme
 from goodinit.signal.checks import Loss, check_count
-from goodinit.signal.measure import measure
+from goodinit.signal.measure import measured, with_tried_remedies
 from goodinit.signal.rows import Signal
 from goodinit.trace.run import Inputs
 
@@ -190,12 +191,13 @@ def compare(
     plans = {
         name: plan(model, each, inputs=inputs) for name, each in by_name.items() if each is not None
     }
+    tried: Memo = {}
     signals: dict[str, list[Signal]] = {name: [] for name in by_name}
     with progress_line("comparing", seeds * len(plans) + len(by_name) - len(plans)) as step:
         for name in by_name:
             for seed in range(seeds if name in plans else 1):
                 drawn = _drawn(model, plans[name], seed) if name in plans else model
-                signals[name].append(measure(drawn, inputs, loss))
+                signals[name].append(_measure(drawn, inputs, loss, tried))
                 step()
     return Comparison(signals, plans)
 
@@ -206,6 +208,12 @@ def _drawn(model: nn.Module, planned: Plan, seed: int) -> nn.Module:
     with repeats_allowed():
         apply_(drawn, planned, seed=seed, materialize="cpu")
     return drawn
+
+
+def _measure(model: nn.Module, inputs: Inputs, loss: Loss | None, tried: Memo) -> Signal:
+    """Measure a copy; what is known of a line that draws the whole model holds for all of them."""
+    signal = measured(model, inputs, loss)
+    return with_tried_remedies(signal, model, inputs, loss, shared=tried)
 
 
 def _labeled(recipes: object) -> dict[str, Recipe | None]:
@@ -237,7 +245,7 @@ def _recipe_or_none(value: object) -> Recipe | None:
 
 def _copy(model: nn.Module) -> nn.Module:
     try:
-        return copy.deepcopy(model)
+        return copy_of(model)
     except Exception as error:
         raise ModelError(
             f"the model can't be copied ({type(error).__name__}: {error}): draw and measure it "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, cast
 
@@ -13,7 +13,9 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from goodinit._common.progress import progress_line
 from goodinit.anatomy.names import Slot, walk
+from goodinit.applying.trials import Memo, Trials
 from goodinit.errors import SignalError
+from goodinit.findings import Finding
 from goodinit.signal.batch_axis import batch_of, shapes_with_fewer
 from goodinit.signal.checks import (
     LOSS_TAKES,
@@ -34,7 +36,7 @@ from goodinit.trace.input_hints import hint_for_inputs
 from goodinit.trace.real_run import gradients_restored, real_run, tensors_restored
 from goodinit.trace.run import Inputs, arguments, first_line
 
-__all__ = ["measure"]
+__all__ = ["measure", "measured", "with_tried_remedies"]
 
 FROZEN = (
     "nothing that the model returns depends on a parameter that requires a gradient: measure with "
@@ -58,7 +60,9 @@ def measure(
     The model runs as it is: in its mode, with its dropout, under the caller's autocast. It runs
     once on meta, which shows the axis of the samples, and once for real. Parameters, buffers,
     gradients, random state, attributes and mode are restored, also if the model raises. No
-    activation is kept beyond what the backward pass keeps.
+    activation is kept beyond what the backward pass keeps. Where a line of code may fix a finding,
+    it is run on a copy of the model, which is measured as well: the remedy is that line if the
+    finding is gone, and words otherwise.
 
     Args:
         model: with weights, on any device; compiled or wrapped for data parallelism is unwrapped.
@@ -87,6 +91,47 @@ def measure(
         >>> signal.ok
         True
     """
+    signal = measured(model, inputs, loss, backward=backward, rank=rank)
+    return with_tried_remedies(signal, model, inputs, loss, backward=backward)
+
+
+def with_tried_remedies(
+    signal: Signal,
+    model: nn.Module,
+    inputs: Inputs,
+    loss: Loss | None = None,
+    *,
+    backward: bool = True,
+    shared: Memo | None = None,
+) -> Signal:
+    """Return what ``measured`` returned, with remedies that were tried on copies of the model.
+
+    Args:
+        signal: of the model.
+        model: with the same weights as when it was measured.
+        inputs: as for ``measure``.
+        loss: likewise.
+        backward: likewise.
+        shared: what is known of lines that draw the whole model, for several draws of one.
+    """
+    model = unwrapped(model)
+
+    def judge(copied: nn.Module) -> Sequence[Finding]:
+        return measured(copied, inputs, loss, backward=backward).findings
+
+    tried = Trials(model, inputs, signal.findings, judge, shared=shared)
+    return replace(signal, findings=tried.findings())
+
+
+def measured(
+    model: nn.Module,
+    inputs: Inputs,
+    loss: Loss | None = None,
+    *,
+    backward: bool = True,
+    rank: bool = False,
+) -> Signal:
+    """Measure as ``measure`` does; the remedies are not tried, and say in words what helps."""
     model = unwrapped(model)
     slots = check_runnable(model, inputs, loss)
     paths = {id(module): path for path, module in reversed(list(walk(model)))}

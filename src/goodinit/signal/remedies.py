@@ -1,58 +1,143 @@
-"""Remedies of findings: a line of Python to paste, where there is one.
-
-It uses the names ``gi`` for goodinit, ``model`` and ``inputs``.
-"""
+"""Remedies of findings: lines of Python to try, and words for where none of them helps."""
 
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from torch import Tensor
+from torch import Tensor, nn
 
+from goodinit.applying.lines import (
+    Line,
+    Untried,
+    globs,
+    init_line,
+    library_lines,
+    quoted,
+    untried,
+)
+from goodinit.findings.depth import LAYERS_OF_DEPTH, steady_layers
+from goodinit.findings.likeness import distinct_layers
+from goodinit.schemes import Normal, Ones, Orthogonal, Scheme, Zeros
+from goodinit.schemes.operating_point import operating_point
 from goodinit.signal.rows import Signal, SignalRow
+from goodinit.trace import Inputs
 
 __all__ = [
     "AROUND",
-    "NORMS",
-    "STANDARD",
-    "draw_line",
-    "freeze_line",
-    "redraw_line",
+    "draw",
+    "draw_head_smaller",
+    "draw_whole",
+    "freeze",
+    "redraw",
+    "rescaled_lines",
     "setter_before",
-    "smaller_head_line",
+    "words_of_depth",
 ]
 
-STANDARD = "gi.init_(model, 'standard', inputs=inputs)"
-NORMS = "put norms or residual connections between the layers, or use relu, selu or tanh"
 AROUND = "put residual connections around the layers; replace sigmoids by tanh or relu"
 MOST_IN_A_LINE = 8  # parameters: a longer line is no longer read
 
 
-def draw_line(schemes: Mapping[str, str]) -> str:
-    """Return the line that draws parameters again.
+def draw(schemes: Mapping[str, Scheme], words: str) -> Untried:
+    """Return the remedy that draws parameters again, or else the whole model.
 
-    >>> draw_line({"0.bias": "Zeros()"})
-    "gi.init_(model, {'0.bias': gi.Zeros()})"
+    >>> draw({"0.bias": Zeros()}, "draw it smaller").lines[0].text
+    'gi.init_(model, {"0.bias": gi.Zeros()})'
     """
-    items = ", ".join(f"{name!r}: gi.{scheme}" for name, scheme in schemes.items())
-    return f"gi.init_(model, {{{items}}})"
+    return untried(words, [init_line(schemes, inputs=False), *library_lines()])
 
 
-def redraw_line(
+def draw_whole(words: str, others: Sequence[Line] = ()) -> Untried:
+    """Return the remedy that draws the whole model, by the default or else by other lines."""
+    default, *library = library_lines()
+    return untried(words, [default, *others, *library])
+
+
+def redraw(
     rows: Sequence[SignalRow],
     params: Mapping[str, Tensor],
-    law: str,
+    law: Scheme,
+    words: str,
     only: Sequence[str] | None = None,
-) -> str:
-    """Return the line that draws layers again: weights by a law, weights of norms 1, biases 0."""
-    schemes: dict[str, str] = {}
+) -> Untried:
+    """Return the remedy that draws layers again: weights by a law, weights of norms 1, biases 0."""
+    schemes: dict[str, Scheme] = {}
     for row in rows:
         for number, name in enumerate(row.params):
-            one_dim = "Ones()" if row.kind == "norm" and not number else "Zeros()"
+            one_dim = Ones() if row.kind == "norm" and not number else Zeros()
             if only is None or name in only:
                 schemes[name] = law if params[name].dim() > 1 else one_dim
-    return draw_line(schemes) if 0 < len(schemes) <= MOST_IN_A_LINE else STANDARD
+    return draw(schemes, words) if 0 < len(schemes) <= MOST_IN_A_LINE else draw_whole(words)
+
+
+def rescaled_lines(
+    rows: Sequence[SignalRow], params: Mapping[str, Tensor], factor: float
+) -> list[Line]:
+    """Return the lines that draw the weights of layers at the std that keeps what they pass.
+
+    That of layers with factors between weight and product, which no plan sees, for example.
+
+    Args:
+        rows: the layers.
+        params: by name.
+        factor: what one layer multiplies a second moment by.
+    """
+    names = dict.fromkeys(n for row in rows for n in row.params if params[n].dim() > 1)
+    shapes: dict[tuple[int, ...], list[str]] = {}
+    for name in names:
+        shapes.setdefault(tuple(params[name].shape), []).append(name)
+    normal: dict[str, Scheme] = {}
+    orthogonal: dict[str, Scheme] = {}
+    for shape, alike in shapes.items():
+        squares = [params[name].detach().double().square().mean().item() for name in alike]
+        std = math.sqrt(sum(squares) / len(squares) / factor) if factor > 0 else 0.0
+        if not 0 < std < math.inf:
+            return []
+        for glob in globs(alike, params):
+            normal[glob] = Normal(float(f"{std:.3g}"))
+            orthogonal[glob] = Orthogonal(gain=float(f"{std * max(shape) ** 0.5:.3g}"))
+    if not 0 < len(normal) <= MOST_IN_A_LINE:
+        return []
+    matrices = all(len(shape) == 2 for shape in shapes)  # a kernel's scale isn't that of a matrix
+    return [init_line(normal), *([init_line(orthogonal)] if matrices else [])]
+
+
+def words_of_depth(rows: Sequence[SignalRow], layers: int) -> str:
+    """Return what helps where no draw keeps a signal, or its gradient, over depth.
+
+    Args:
+        rows: those between the first and the last layer.
+        layers: how many of them are layers.
+    """
+    uses = Counter(name for row in rows if row.kind == "contract" for name in row.params)
+    name, steps = max(uses.items(), key=lambda pair: pair[1], default=("", 0))
+    if steps >= LAYERS_OF_DEPTH:
+        return (
+            f"{name} is used {steps} times in a row: put gates (LSTM, GRU) or a norm between "
+            "the steps, or take fewer of them"
+        )
+    functions = Counter(row.function for row in rows if row.kind == "activation")
+    function = max(functions, key=functions.__getitem__, default="")
+    point = operating_point(function)
+    steady = math.inf if point is None else steady_layers(point.slope)
+    distinct = math.inf if point is None else distinct_layers(point.difference)
+    norms, others = "norms", "relu, selu or tanh"
+    if distinct < steady:  # the mean that makes samples alike passes a LayerNorm
+        norms, others = "BatchNorm", "relu, gelu or tanh"
+    words = f"put {norms} between the layers or residual connections around them"
+    serves = min(steady, distinct)
+    if point is None or math.isinf(serves):
+        return words
+    words = f"{words}, or use {others}"
+    if layers - 1 <= serves:
+        return words
+    gain = math.sqrt(point.gain_squared)
+    return (
+        f"{words}: with its best gain, {gain:.3g}, {function} serves about {serves:.0f} plain "
+        f"layers, and here are {layers}"
+    )
 
 
 def setter_before(signal: Signal, row: SignalRow) -> SignalRow | None:
@@ -74,30 +159,38 @@ def _nearest(
     return None
 
 
-def smaller_head_line(
+def draw_head_smaller(
     signal: Signal, params: Mapping[str, Tensor], number: int, classes: int
-) -> str:
-    """Return the line that draws an output projection so that its logits, a row, are N(0, 1).
+) -> Untried:
+    """Return the remedy that draws an output projection so that its logits are N(0, 1).
 
     If it is also the embedding, its input contains the row that was looked up: that word's logit
     is the row's squared length, std^2 width, over the input's std; ln(classes) bounds it.
     """
+    words = "draw the output projection smaller, so that its logits are near N(0, 1)"
     head = _nearest(signal, (number,), ("contract",), classes)
     matrices = [n for n in head.params if params[n].dim() > 1] if head is not None else []
     if head is None or len(matrices) != 1:
-        return "draw the output projection smaller, so that its logits are near N(0, 1)"
+        return draw_whole(words)
     taken = [signal.rows[n].forward.second for n in head.takes if n >= 0]
     width, second = params[matrices[0]].numel() / classes, max(taken, default=1.0) or 1.0
     std = 1 / math.sqrt(width * second)
     if any(row.kind == "pick" and matrices[0] in row.params for row in signal.rows):
         std = min(std, math.log(classes) / width)
-    biases = {name: "Zeros()" for name in head.params if name not in matrices}
-    return draw_line({matrices[0]: f"Normal({std:.3g})", **biases})
+    schemes: dict[str, Scheme] = {matrices[0]: Normal(float(f"{std:.3g}"))}
+    schemes |= {name: Zeros() for name in head.params if name not in matrices}
+    return draw(schemes, words)
 
 
-def freeze_line(names: Sequence[str]) -> str:
-    """Return the line that freezes parameters."""
+def freeze(names: Sequence[str]) -> Untried:
+    """Return the remedy that freezes parameters."""
+
+    def act(model: nn.Module, _: Inputs | None, __: int) -> None:
+        for name in names:
+            model.get_parameter(name).requires_grad_(False)
+
+    words = "freeze them with requires_grad_(False), or use them"
     if len(names) > MOST_IN_A_LINE:
-        return "freeze them with requires_grad_(False), or use them"
-    listed = "; ".join(f"model.get_parameter({name!r}).requires_grad_(False)" for name in names)
-    return f"{listed}  # or use it"
+        return untried(words, [])
+    listed = (f"model.get_parameter({quoted(name)}).requires_grad_(False)" for name in names)
+    return untried(words, [Line(f"{'; '.join(listed)}  # or use it", act)])

@@ -10,6 +10,7 @@ from torch import Tensor
 from goodinit._common.text import several
 from goodinit.findings import Finding
 from goodinit.findings.logits import blind_guess, loss_is_far_above_a_guess
+from goodinit.schemes import LeCunNormal
 from goodinit.signal.activity import (
     find_clones,
     find_dominating_biases,
@@ -19,7 +20,7 @@ from goodinit.signal.activity import (
 from goodinit.signal.backward import find_explosion_in_time, find_lost_gradient
 from goodinit.signal.observer import Entropy, MomentsObserver
 from goodinit.signal.paths import Path
-from goodinit.signal.remedies import freeze_line, redraw_line, smaller_head_line
+from goodinit.signal.remedies import draw_head_smaller, freeze, redraw
 from goodinit.signal.rows import Signal
 from goodinit.signal.similarity import find_alike_outputs, find_constant_outputs
 from goodinit.signal.size_over_depth import find_lost_signal, find_unstable_variance
@@ -58,7 +59,11 @@ def find_in_signal(
         return [NOTHING]
     broken = list(_not_finite(signal, params, observer))
     if broken:  # an explosion before it may be the cause
-        grown = [f for f in find_lost_signal(signal, paths, observer.outputs) if f.code == "GI103"]
+        grown = [
+            f
+            for f in find_lost_signal(signal, params, paths, observer.outputs)
+            if f.code == "GI103"
+        ]
         return [*broken, *grown]
     found = [
         *find_norm_around_zero(signal, params),
@@ -71,12 +76,12 @@ def find_in_signal(
     if unset:
         return found
     return [
-        *find_lost_signal(signal, paths, observer.outputs),
+        *find_lost_signal(signal, params, paths, observer.outputs),
         *find_unstable_variance(signal, paths),
         *find_alike_outputs(signal, params, observer),
         *find_idle_units(signal, params, observer.input_second),
         *find_dominating_biases(signal, params),
-        *find_lost_gradient(signal, observer.outputs),
+        *find_lost_gradient(signal, params, observer.outputs),
         *find_explosion_in_time(signal, params),
         *_first_loss(signal, params, observer.entropies),
         *found,
@@ -99,7 +104,7 @@ def _not_finite(
                 row.key,
                 f"{row.forward.bad} of {math.prod(row.shape)} values are NaN or infinite, and no "
                 "earlier call's are",
-                redraw_line([row], params, "LeCunNormal()", bad)
+                redraw([row], params, LeCunNormal(), "draw it again, or restore it", bad)
                 if bad
                 else "look for an overflow, or for a log, sqrt or division of the call's inputs",
             )
@@ -148,7 +153,7 @@ def _without_gradient(signal: Signal, observer: MomentsObserver) -> Iterator[Fin
             "info",
             several(names),
             "no gradient arrives: no output (or not the loss) depends on it",
-            freeze_line(names),
+            freeze(names),
         )
 
 
@@ -166,5 +171,5 @@ def _first_loss(
             "loss",
             f"the first cross-entropy is {value:.3g}; a blind guess among {classes} classes has "
             f"{blind_guess(classes):.3g}: the logits are too large",
-            smaller_head_line(signal, params, number, classes),
+            draw_head_smaller(signal, params, number, classes),
         )

@@ -18,7 +18,7 @@ from goodinit.signal.paths import (
     paths_to_rows,
     rows_of_averages,
 )
-from goodinit.signal.remedies import AROUND, STANDARD
+from goodinit.signal.remedies import AROUND, draw_whole, words_of_depth
 from goodinit.signal.rows import Signal, SignalRow
 
 __all__ = ["find_alike_outputs", "find_constant_outputs"]
@@ -108,7 +108,11 @@ def _alike_samples(
                 "outputs hardly depend on the inputs: two samples have the cosine "
                 f"{cosine:.6f}{began}",
                 # A sigmoid's mean of 1/2 makes samples alike under any law of its layers.
-                AROUND if any(row.function in SIGMOIDS for row in signal.rows) else STANDARD,
+                draw_whole(
+                    AROUND
+                    if any(row.function in SIGMOIDS for row in signal.rows)
+                    else words_of_depth(signal.rows, len(signal.layers))
+                ),
             )
             return
 

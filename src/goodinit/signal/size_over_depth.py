@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
+from torch import Tensor
+
+from goodinit.applying.lines import Untried, untried
 from goodinit.findings import Finding
 from goodinit.findings.depth import (
     has_depth,
@@ -16,15 +19,17 @@ from goodinit.findings.depth import (
     variance_map_is_unstable,
 )
 from goodinit.signal.paths import Path, is_layer, place_of
-from goodinit.signal.remedies import NORMS, STANDARD
+from goodinit.signal.remedies import draw_whole, rescaled_lines, words_of_depth
 from goodinit.signal.rows import Signal, SignalRow
 
 __all__ = ["find_lost_signal", "find_unstable_variance"]
 
 
-def find_lost_signal(signal: Signal, paths: list[Path], outputs: set[int]) -> Iterator[Finding]:
+def find_lost_signal(
+    signal: Signal, params: Mapping[str, Tensor], paths: list[Path], outputs: set[int]
+) -> Iterator[Finding]:
     """Yield a signal that vanishes, and one that explodes, each where it is worst."""
-    worst: dict[str, tuple[float, SignalRow, Path]] = {}
+    worst: dict[str, tuple[float, int, Path]] = {}
     carried = _carried(signal.rows, outputs)
     for number, (row, path) in enumerate(zip(signal.rows, paths, strict=True)):
         first = signal.rows[path.start].forward
@@ -44,9 +49,11 @@ def find_lost_signal(signal: Signal, paths: list[Path], outputs: set[int]) -> It
         if signal_is_lost_or_explodes(int(path.depth), deep, variance) and (
             code not in worst or abs(change) > abs(worst[code][0])
         ):
-            worst[code] = change, row, path
-    for code, (change, row, path) in sorted(worst.items()):
-        start, word = signal.rows[path.start], "vanishes" if change < 0 else "explodes"
+            worst[code] = change, number, path
+    for code, (change, number, path) in sorted(worst.items()):
+        start, row = signal.rows[path.start], signal.rows[number]
+        word = "vanishes" if change < 0 else "explodes"
+        between = signal.rows[max(path.start, 0) : number + 1]
         each = math.exp(change / max(1, path.layers - 1))
         one = _layer_to_blame(signal.rows, paths, path.start, row, change)
         yield Finding(
@@ -56,8 +63,17 @@ def find_lost_signal(signal: Signal, paths: list[Path], outputs: set[int]) -> It
             f"the signal {word}: its second moment goes from {start.forward.second:.3g} to "
             f"{row.forward.second:.3g} over {path.layers} layers, "
             + (f"most of it at {one.key}" if one is not None else f"by {each:.3g} a layer"),
-            NORMS if no_gain_helps(path.slope) else STANDARD,
+            _remedy(between, params, path, each),
         )
+
+
+def _remedy(
+    between: Sequence[SignalRow], params: Mapping[str, Tensor], path: Path, each: float
+) -> Untried:
+    words = words_of_depth(between, path.layers)
+    if no_gain_helps(path.slope):
+        return untried(words, [])
+    return draw_whole(words, rescaled_lines(between, params, each))
 
 
 def _own_change(row: SignalRow, rows: Sequence[SignalRow], path: Path) -> float:
@@ -104,6 +120,7 @@ def find_unstable_variance(signal: Signal, paths: list[Path]) -> Iterator[Findin
     path, row = max(layers, key=lambda pair: pair[0].slope, default=(None, None))
     if path is None or row is None or not variance_map_is_unstable(path.slope):
         return
+    number = signal.rows.index(row)
     each = path.slope ** (1 / max(1, path.layers - 1))
     yield Finding(
         "GI135",
@@ -111,5 +128,5 @@ def find_unstable_variance(signal: Signal, paths: list[Path]) -> Iterator[Findin
         f"{place_of(signal.rows, path.start)} to {row.key}",
         f"the variance map has no stable fixed point: with the right gain an error in the variance "
         f"grows by {each:.3g} a layer, by {path.slope:.3g} over {path.layers} layers",
-        NORMS,
+        words_of_depth(signal.rows[max(path.start, 0) : number + 1], path.layers),
     )

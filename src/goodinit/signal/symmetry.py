@@ -10,13 +10,15 @@ from goodinit._common.text import several
 from goodinit.dataflow.learning import Step, blocking_weights, stuck_weights
 from goodinit.findings import Finding, Severity
 from goodinit.findings.clones import ALIKE_FOR_NOW, BLOCKS, NO_GRADIENT, STAY_ALIKE
+from goodinit.schemes import LeCunNormal
 from goodinit.signal.equality import holds_one_number
 from goodinit.signal.observer import MomentsObserver
-from goodinit.signal.remedies import redraw_line
+from goodinit.signal.remedies import redraw
 from goodinit.signal.rows import Signal, SignalRow
 
 __all__ = ["find_equal_units", "find_zero_weights"]
 
+APART = "draw different values for each unit"
 KEEPS_EQUAL = frozenset(("view", "cast", "pool", "activation"))  # units that are equal stay so
 
 
@@ -40,7 +42,7 @@ def find_equal_units(
         row.key,
         f"all {row.width} units{more} do the same for every input: "
         + (STAY_ALIKE if stay else ALIKE_FOR_NOW),
-        redraw_line([row], params, "LeCunNormal()"),
+        redraw([row], params, LeCunNormal(), APART),
     )
 
 
@@ -86,7 +88,7 @@ def find_zero_weights(
                 severity,
                 several(listed),
                 f"all zero: {why}",
-                redraw_line(first, params, "LeCunNormal()", listed),
+                redraw(first, params, LeCunNormal(), APART, listed),
             )
 
 

@@ -1,0 +1,94 @@
+"""Remedies that are lines of code fix their finding when they are pasted; others are words.
+
+``make battery`` tries each line of over 120 ill models under every recipe of the library;
+``make test`` tries a sample of these.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+import pytest
+import torch
+from tests.battery.ill import ILL
+from torch import nn
+
+import goodinit as gi
+
+RECIPES = ("standard", "torch_default", "he", "xavier", "lecun", "orthogonal", "dcgan", "gpt2",
+           "lstm", "vit")  # fmt: skip
+VERBS = {"measure": gi.measure, "explain": gi.explain}
+SAMPLE = (
+    ("relu, 6 layers", "torch_default"),
+    ("siren, 5 layers", "standard"),
+    ("standardized, 5 layers", "standard"),
+)
+
+
+class Tried(NamedTuple):
+    """A finding whose remedy is code, or words, and whether the code fixed it."""
+
+    label: str
+    code: str
+    remedy: str
+    is_code: bool
+    fixed: bool
+
+
+def is_code(remedy: str) -> bool:
+    try:
+        compile(remedy, "remedy", "exec")
+    except SyntaxError:
+        return False
+    return True
+
+
+def drawn(model: str, recipe: str) -> tuple[nn.Module, object]:
+    torch.manual_seed(0)
+    net, inputs = ILL[model]()
+    gi.init_(net, recipe, inputs=inputs, seed=0)
+    return net, inputs
+
+
+def tried(model: str, recipe: str, verbs: Iterable[str] = VERBS) -> Iterator[Tried]:
+    """Paste each remedy that is code into a fresh model, and look for the finding again."""
+    for verb in verbs:
+        look = VERBS[verb]
+        net, inputs = drawn(model, recipe)
+        for finding in look(net, inputs).findings:
+            label = f"{verb} of {model}, {recipe}"
+            if not is_code(finding.remedy):
+                yield Tried(label, finding.code, finding.remedy, False, False)
+                continue
+            net, inputs = drawn(model, recipe)
+            exec(finding.remedy, {"gi": gi, "model": net, "inputs": inputs})
+            left = {f.code for f in look(net, inputs).findings}
+            yield Tried(label, finding.code, finding.remedy, True, finding.code not in left)
+
+
+def check(pairs: Iterable[tuple[str, str]]) -> list[Tried]:
+    """Return all that was tried; what was pasted has fixed its finding."""
+    found = [one for model, recipe in pairs for one in tried(model, recipe)]
+    assert not [one for one in found if one.is_code and not one.fixed]
+    return found
+
+
+def test_a_sample_of_lines_fixes_what_they_are_for() -> None:
+    found = check(SAMPLE)
+    assert {one.is_code for one in found} == {True, False}
+
+
+@pytest.mark.battery
+def test_every_line_fixes_what_it_is_for(capsys: pytest.CaptureFixture[str]) -> None:
+    assert len(ILL) > 120
+    found = check((model, recipe) for model in ILL for recipe in RECIPES)
+    lines = [one for one in found if one.is_code]
+    by_code = Counter(one.code for one in lines)
+    with capsys.disabled():
+        print(f"\n{len(ILL)} models, {len(RECIPES)} recipes: {len(found)} findings")
+        print(f"{len(lines)} have a line of code, and it fixes them; the others have words")
+        for code in sorted({one.code for one in found}):
+            total = sum(one.code == code for one in found)
+            print(f"{code}: {by_code[code]} lines, {total - by_code[code]} words")
