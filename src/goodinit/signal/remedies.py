@@ -37,6 +37,7 @@ __all__ = [
 ]
 
 AROUND = "put residual connections around the layers; replace sigmoids by tanh or relu"
+LEAST_STD, LARGEST_STD = 1e-9, 1e6  # of a law that somebody would paste; streams draw more
 MOST_IN_A_LINE = 8  # parameters: a longer line is no longer read
 
 
@@ -93,7 +94,7 @@ def rescaled_lines(
     for shape, alike in shapes.items():
         squares = [params[name].detach().double().square().mean().item() for name in alike]
         std = math.sqrt(sum(squares) / len(squares) / factor) if factor > 0 else 0.0
-        if not 0 < std < math.inf:
+        if not LEAST_STD < std < LARGEST_STD:
             return []
         for glob in globs(alike, params):
             normal[glob] = Normal(float(f"{std:.3g}"))
@@ -177,6 +178,8 @@ def draw_head_smaller(
     std = 1 / math.sqrt(width * second)
     if any(row.kind == "pick" and matrices[0] in row.params for row in signal.rows):
         std = min(std, math.log(classes) / width)
+    if not LEAST_STD < std < LARGEST_STD:
+        return draw_whole(words)
     schemes: dict[str, Scheme] = {matrices[0]: Normal(float(f"{std:.3g}"))}
     schemes |= {name: Zeros() for name in head.params if name not in matrices}
     return draw(schemes, words)
