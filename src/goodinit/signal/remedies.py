@@ -92,7 +92,7 @@ def rescaled_lines(
     normal: dict[str, Scheme] = {}
     orthogonal: dict[str, Scheme] = {}
     for shape, alike in shapes.items():
-        squares = [params[name].detach().double().square().mean().item() for name in alike]
+        squares = [params[name].detach().abs().double().square().mean().item() for name in alike]
         std = math.sqrt(sum(squares) / len(squares) / factor) if factor > 0 else 0.0
         if not LEAST_STD < std < LARGEST_STD:
             return []
