@@ -85,6 +85,8 @@ def facets_from(graph: Graph, outputs: Iterable[int], from_types: Sequence[Facet
             facets = replace(facets, kind="ssm")
         if number in roles.closing and (facets.kind, facets.part) == ("norm", "weight"):
             facets = replace(facets, part="out")
+        if number in roles.last_norms and (facets.kind, facets.part) != ("norm", "bias"):
+            facets = replace(facets, last_norm=facets.kind == "norm")
         if any(use.role in ("contract", "add") for use in uses):
             facets = in_loops(roles, number, facets, (graph.shapes.get(number) or (0,))[-1])
         found.append(facets)
@@ -205,8 +207,17 @@ def _weight_facets(
         squared=any(is_squared_after(graph, u.node) for u in uses[:USES_ASKED]),
         ends_residual=ends,
         plain=max(roles.plain.get(u.node, 0) for u in uses),
+        takes_input=any(_takes_input(graph, u) for u in uses),
         neutral=None,
         evidence=(same and from_types.evidence) or _call_text(graph, use, "x, W"),
+    )
+
+
+def _takes_input(graph: Graph, use: Use) -> bool:
+    """Whether a weight is multiplied by an input of the model, at most cut or reshaped."""
+    return any(
+        graph.nodes[root(graph, value.node)].role == "source"
+        for value in graph.nodes[use.node].signals
     )
 
 

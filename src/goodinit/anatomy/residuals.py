@@ -67,12 +67,14 @@ class _Branch:
     Attributes:
         inside: the nodes from where they start to where they end.
         copies: those of them on which the stream is itself still, summed and multiplied at most.
-        closing: the weights of norms that come last.
+        closing: the weights of norms that come last; not of those that subtract a channel's mean.
+        last_norms: those of all norms that come last.
     """
 
     inside: set[int]
     copies: set[int]
     closing: set[int] = field(default_factory=set[int])
+    last_norms: set[int] = field(default_factory=set[int])
 
 
 def mark_residual_ends(graph: Graph, roles: Roles, floors: list[int]) -> None:
@@ -214,6 +216,7 @@ def _skipping(
             continue
         before = next((search.found[index] for index in chain if index in search.found), None)
         search.roles.closing |= branch.closing
+        search.roles.last_norms |= branch.last_norms
         origin = before.origin if before is not None else chain[-1]
         search.found[node.index] = Stream(node.index, ends, len(terms), origin)
         return search.found[node.index]
@@ -255,8 +258,11 @@ def _last(search: _Search, branch: _Branch, node: Node, term: Term) -> list[int]
     ):
         if other.weights and other.index in inside:
             found.append(other.index)
-        elif other.function not in CENTERING and other.index not in branch.copies:
-            branch.closing.update(_norm_weights(graph, other))
+        elif other.index not in branch.copies:
+            norms = list(_norm_weights(graph, other))
+            branch.last_norms.update(norms)
+            if other.function not in CENTERING:
+                branch.closing.update(norms)
     return found
 
 

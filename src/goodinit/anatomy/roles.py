@@ -47,6 +47,7 @@ class Roles:
         cells: weights of a recurrence written by hand -> "recurrent", "in", or "weight", which
             takes both the state and the input.
         closing: weights of norms with which a branch ends; not of batch norm, as ResNets' are.
+        last_norms: the same, of batch norm too.
         biases: biases of such a cell -> gate -> its range; (0, 0) is all of it.
         values: node of an attention -> the nodes of what it sums, weighted by scores.
         adapters: nodes of a low-rank pair beside another weight (LoRA).
@@ -62,6 +63,7 @@ class Roles:
     doubts: dict[int, str] = field(default_factory=dict[int, str])
     cells: dict[int, str] = field(default_factory=dict[int, str])
     closing: set[int] = field(default_factory=set[int])
+    last_norms: set[int] = field(default_factory=set[int])
     biases: dict[int, dict[str, Range]] = field(default_factory=dict[int, dict[str, Range]])
     values: dict[int, int] = field(default_factory=dict[int, int])
     adapters: set[int] = field(default_factory=set[int])

@@ -73,6 +73,9 @@ class Facets:
         activation: name of the function that follows, as in ``torch.nn.functional``.
         squared: whether that function's result is squared (squared relu).
         ends_residual: whether its output is added to a residual stream; None if unknown.
+        last_norm: whether it is the weight of a norm, of batch norm too, with which a residual
+            branch ends.
+        takes_input: whether it is a weight that the model's input goes into first; None if unknown.
         layer: number of the layer it is in, from 0; None outside of any.
         depth: how many layers the stack has that it is in (or the model, outside of any).
         width: number of features of the residual stream.
@@ -95,6 +98,8 @@ class Facets:
     activation: str | None = None
     squared: bool = False
     ends_residual: bool | None = None
+    last_norm: bool = False
+    takes_input: bool | None = None
     layer: int | None = None
     depth: int | None = None
     width: int | None = None

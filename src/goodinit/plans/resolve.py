@@ -129,7 +129,7 @@ class Matcher:
     def match(self, row: Row, block: Block) -> list[int]:
         """Return the numbers of the rules that match, in order; the last one wins."""
         f = row.facets
-        facets = (f.kind, f.part, f.activation, f.ends_residual)
+        facets = (f.kind, f.part, f.activation, f.ends_residual, f.last_norm)
         key = (row.owner, *facets, bool(row.tied), block.name, row.buffer)
         found = self._known.get(key)
         if found is None:
@@ -294,6 +294,9 @@ def _numbers_for(
     if library and f.ends_residual and f.depth is None:
         facts["depth"] = 1.0  # there is at least one branch
         why = "depth unknown, taken as 1"
+    if library and f.layer is None and _scales_by_layer(scheme):
+        facts["layer"] = 0.0
+        why = "layer unknown, taken as the first"
     try:
         if isinstance(scheme, Scaled):
             scheme = scheme.resolve(facts)
@@ -307,6 +310,10 @@ def _numbers_for(
             fix = f". It is a bias. Write {{{weights!r}: gi.{scheme!r}, {row.name!r}: gi.Zeros()}}"
         raise type(error)(f"{at}: {error}{fix}") from error
     return scheme, why
+
+
+def _scales_by_layer(scheme: Scheme) -> bool:
+    return isinstance(scheme, Scaled) and "layer" in dict(scheme.powers)
 
 
 def _refuse_equal_units(row: Row, scheme: Scheme) -> None:

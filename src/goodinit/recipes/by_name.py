@@ -9,11 +9,37 @@ he, kaiming         Var(w) = 2/fan_in, or the gain of the function that follows
 xavier, glorot      Var(w) = 2/(fan_in + fan_out)
 lecun               Var(w) = 1/fan_in
 orthogonal          Haar-random orthogonal matrices
-dcgan               Radford et al. 2016
+
+                    language
+bert                Devlin et al. 2019, as Hugging Face or Google have it; RoBERTa
 gpt2                Radford et al. 2019, as Hugging Face or OpenAI have it
+llama               decoders, as Hugging Face or torchtitan have them
 lstm                Keras' defaults
+megatron            N(0, .02^2), ends of branches by depth
+nanochat            Karpathy's: ends of branches 0, a small head
+neox                GPT-NeoX and Pythia: small init, Wang init
+olmo                OLMo's "mitchell" or "normal"
+t5                  Raffel et al. 2020
+mamba, mamba2       as state-spaces or Hugging Face have them
+
+                    vision
+convnext            Liu et al. 2022
+deit                DeiT, DeiT III and CaiT
+efficientnet        as Google (and timm) or torchvision have it
+mixer               MLP-Mixer, as Flax or timm have it
+resnet              He et al. 2015; last gamma 0 as an option
+swin                Liu et al. 2021
 vit                 as timm or Flax have it
+
+                    generative, fields, control
+dcgan               Radford et al. 2016
+ddpm                diffusion UNets, as Ho et al. or OpenAI have them
+dit                 Peebles & Xie 2023
+nerf, siren         networks that represent fields
+ppo                 orthogonal, a small policy head
 ==================  ======================================================================
+
+``ALIASES`` has other names that people type.
 """
 
 from __future__ import annotations
@@ -28,6 +54,10 @@ from torch import nn
 
 from goodinit.errors import RecipeError, UnknownRecipeError, nearest
 from goodinit.recipes.first_guesses import meant_recipe, meant_scheme
+from goodinit.recipes.library.control import ppo
+from goodinit.recipes.library.convnets import convnext, efficientnet, resnet
+from goodinit.recipes.library.decoders import llama, megatron, nanochat, neox, olmo
+from goodinit.recipes.library.encoders import bert, t5
 from goodinit.recipes.library.general import (
     he,
     lecun,
@@ -37,13 +67,17 @@ from goodinit.recipes.library.general import (
     torch_default,
     xavier,
 )
+from goodinit.recipes.library.generative import ddpm, dit
+from goodinit.recipes.library.implicit import nerf, siren
 from goodinit.recipes.library.language import gpt2, lstm
+from goodinit.recipes.library.mambas import mamba, mamba2
 from goodinit.recipes.library.vision import dcgan, vit
+from goodinit.recipes.library.vision_transformers import deit, mixer, swin
 from goodinit.recipes.recipe import Recipe
 from goodinit.recipes.rule import Rule, sel
 from goodinit.schemes import Keep, Scheme
 
-__all__ = ["RecipeLike", "as_recipe", "maker", "names", "recipe"]
+__all__ = ["ALIASES", "NO_RECIPES", "RecipeLike", "as_recipe", "maker", "names", "recipe"]
 
 # A Mapping is invariant in its keys: {"*.bias": ...} is no Mapping[str | type, Scheme].
 RecipeLike = (
@@ -58,30 +92,95 @@ RecipeLike = (
 """A recipe, its name, its file, a scheme, or a mapping from module types or globs to schemes."""
 
 _RECIPES: Mapping[str, Callable[..., Recipe]] = {
+    "bert": bert,
+    "convnext": convnext,
     "dcgan": dcgan,
+    "ddpm": ddpm,
+    "deit": deit,
+    "dit": dit,
+    "efficientnet": efficientnet,
     "glorot": xavier,
     "gpt2": gpt2,
     "he": he,
     "kaiming": he,
     "lecun": lecun,
+    "llama": llama,
     "lstm": lstm,
+    "mamba": mamba,
+    "mamba2": mamba2,
+    "megatron": megatron,
+    "mixer": mixer,
+    "nanochat": nanochat,
+    "neox": neox,
+    "nerf": nerf,
+    "olmo": olmo,
     "orthogonal": orthogonal,
+    "ppo": ppo,
+    "resnet": resnet,
+    "siren": siren,
     "standard": standard,
+    "swin": swin,
+    "t5": t5,
     "torch_default": torch_default,
     "vit": vit,
     "xavier": xavier,
 }
+
+_NORMAL, _UNIFORM = {"distribution": "normal"}, {"distribution": "uniform"}
+ALIASES: Mapping[str, tuple[str, Mapping[str, object]]] = {
+    "cait": ("deit", {}),
+    "cleanrl": ("ppo", {}),
+    "glorot_normal": ("xavier", _NORMAL),
+    "glorot_uniform": ("xavier", _UNIFORM),
+    "gpt_neox": ("neox", {}),
+    "he_normal": ("he", _NORMAL),
+    "he_uniform": ("he", _UNIFORM),
+    "kaiming_normal": ("he", _NORMAL),
+    "kaiming_uniform": ("he", _UNIFORM),
+    "lecun_normal": ("lecun", _NORMAL),
+    "lecun_uniform": ("lecun", _UNIFORM),
+    "mistral": ("llama", {}),
+    "mlp_mixer": ("mixer", {}),
+    "mobilenet_v3": ("efficientnet", {}),
+    "modded_nanogpt": ("nanochat", {}),
+    "nanogpt": ("gpt2", {}),
+    "pythia": ("neox", {}),
+    "pytorch": ("torch_default", {}),
+    "qwen": ("llama", {}),
+    "resnext": ("resnet", {}),
+    "roberta": ("bert", {}),
+    "small_init": ("neox", {}),
+    "torch": ("torch_default", {}),
+    "torchtitan": ("llama", {"flavour": "torchtitan"}),
+    "unet": ("ddpm", {}),
+    "wang_init": ("neox", {}),
+    "xavier_normal": ("xavier", _NORMAL),
+    "xavier_uniform": ("xavier", _UNIFORM),
+    "zero_init_residual": ("resnet", {"zero_last_gamma": True}),
+}
+"""Other names -> the recipe and its options. Case doesn't count, and "-" is "_"."""
+
+NO_RECIPES: Mapping[str, str] = {
+    "default": "could be two: 'standard' is goodinit's, 'torch_default' PyTorch's",
+    "lora": "needs no recipe: 'standard' draws LoRA's matrices as PEFT does, with inputs=",
+    "lsuv": "needs a batch, and a recipe has none: start from gi.init_(net, 'orthogonal'), and "
+    "see with gi.measure(net, batch) which layers to rescale",
+    "mup": "sets learning rates and output multipliers too, which no recipe can: the package mup "
+    "does, and draws the weights itself",
+    "rezero": "needs no recipe: scales keep the zeros that their class gave them",
+}
+"""Names that people type, and what to call instead."""
 
 
 def recipe(name: str, **options: object) -> Recipe:
     """Return a recipe by name.
 
     Args:
-        name: one of ``names()``.
+        name: one of ``names()``, or of ``ALIASES``: ``"he_normal"``, ``"nanogpt"``.
         options: the recipe's options, such as ``distribution="uniform"`` for he.
 
     Raises:
-        UnknownRecipeError: no recipe of that name; the nearest are suggested.
+        UnknownRecipeError: no recipe of that name; says what to call instead, or the nearest.
         RecipeError: an option that the recipe doesn't have, or a value that it doesn't accept.
 
     Example:
@@ -89,7 +188,7 @@ def recipe(name: str, **options: object) -> Recipe:
         'he'
         >>> recipe("xaiver")
         Traceback (most recent call last):
-        goodinit.errors.UnknownRecipeError: no recipe is called 'xaiver'. Did you mean 'xavier'?...
+        goodinit.errors.UnknownRecipeError: no recipe is called 'xaiver'. Did you mean 'xavier'...
     """
     build = maker(name)
     known = list(inspect.signature(build).parameters)
@@ -97,7 +196,8 @@ def recipe(name: str, **options: object) -> Recipe:
         if option not in known:
             has = f"its options are {', '.join(known)}" if known else "it has no options"
             raise RecipeError(f"recipe({name!r}, {option}=...): {has}.{nearest(option, known)}")
-    return build(**options).with_options(options)
+    given = {**ALIASES.get(_plain(name), ("", {}))[1], **options}
+    return build(**given).with_options(given)
 
 
 def maker(name: str) -> Callable[..., Recipe]:
@@ -110,14 +210,22 @@ def maker(name: str) -> Callable[..., Recipe]:
     True
     """
     is_text = isinstance(name, str)  # pyright: ignore[reportUnnecessaryIsInstance]
-    if is_text and name in _RECIPES:
-        return _RECIPES[name]
-    near = nearest(name, _RECIPES) if is_text else ""
+    plain = _plain(name) if is_text else ""
+    plain = ALIASES[plain][0] if plain in ALIASES else plain
+    if plain in _RECIPES:
+        return _RECIPES[plain]
+    if plain in NO_RECIPES:
+        raise UnknownRecipeError(f"{name!r} {NO_RECIPES[plain]}")
+    near = nearest(name, (*_RECIPES, *ALIASES)) if is_text else ""
     known = f"no recipe is called {name!r}.{near} Known: {', '.join(_RECIPES)}"
     scheme = meant_scheme(name) if is_text else ""
     if scheme:
         known = f"{name!r} is no recipe, but a scheme. Write gi.init_(model, {scheme})"
     raise UnknownRecipeError(known)
+
+
+def _plain(name: str) -> str:
+    return name.lower().replace("-", "_")
 
 
 def names() -> tuple[str, ...]:

@@ -22,22 +22,45 @@ from goodinit.schemes import (
     HeNormal,
     HeUniform,
     Keep,
+    LeCunNormal,
+    LeCunUniform,
     Normal,
     Ones,
     Orthogonal,
     Scheme,
     Site,
+    TruncatedNormal,
+    Uniform,
+    VarianceScaling,
+    XavierNormal,
+    XavierUniform,
     Zeros,
 )
-from goodinit.schemes.fields import refuse
+from goodinit.schemes.fans import torch_fans
+from goodinit.schemes.fields import check_flag, refuse
 from goodinit.schemes.operating_point import operating_point
 
-__all__ = ["DEFERRED", "BesideRows", "BranchNorm", "Deferred", "Neutral", "ReluGain", "StackGain"]
+__all__ = [
+    "DEFERRED",
+    "BesideRows",
+    "BranchNorm",
+    "Deferred",
+    "FirstLayer",
+    "Neutral",
+    "ReluGain",
+    "StackGain",
+    "TorchFans",
+]
 
 DEEP = 10  # plain layers: fewer train from normal weights as well
 WIDEST = 8192  # inputs of an orthogonal matrix: a wider one takes seconds to draw
 EXPLODES = 20.0  # an error of a tenth, as chance makes, is then a factor of 3, and runs away
 TOO_DEEP = "the gain of large signals in a stack too deep for its own: the signal can't explode"
+FANS_OF_TORCH = "with the fans that torch reads off the shape"
+_BY_FAN = (
+    *(HeNormal, HeUniform, LeCunNormal, LeCunUniform),
+    *(VarianceScaling, XavierNormal, XavierUniform),
+)
 DEEP_STACK = "orthogonal in a deep plain stack: trains where normal weights don't"
 
 
@@ -60,7 +83,7 @@ class Deferred(Scheme):
         raise SchemeError(f"{self!r} has no numbers to multiply before it is planned: {fix}")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Neutral(Deferred):
     """The value at which a scale or an offset changes nothing.
 
@@ -103,7 +126,7 @@ class Neutral(Deferred):
                 return Constant(value), ""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class BranchNorm(Deferred):
     """(2 depth)^-1/2 times what is neutral: for a norm with which a residual branch ends.
 
@@ -119,7 +142,7 @@ class BranchNorm(Deferred):
         return Constant((2 * depth) ** -0.5 + neutral - 1), ""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class BesideRows(Deferred):
     """N(0, s) for positions that are added to an embedding's rows of second moment s.
 
@@ -222,20 +245,98 @@ def _fits_orthogonal(row: Row) -> bool:
         return False
 
 
+@dataclass(frozen=True, repr=False)
+class TorchFans(Deferred):
+    """A scheme by fan, with the fans that torch reads off the weight's shape.
+
+    Published recipes were run with those: the stride doesn't count, nor does it matter that a
+    weight is packed or grouped. ``grouped`` divides fan_out by the groups of a convolution, as
+    TensorFlow and timm do.
+
+    Raises:
+        SchemeError: ``law`` isn't a scheme by fan.
+
+    Example:
+        torchvision's ResNet, on a convolution with stride 2, for which goodinit counts a quarter of
+        the outputs:
+
+        >>> from torch import nn
+        >>> from goodinit.plans.plan import plan
+        >>> from goodinit.recipes import Recipe, Rule, sel
+        >>> scheme = TorchFans(HeNormal(mode="fan_out"))
+        >>> recipe = Recipe([Rule(sel.all(), scheme)])
+        >>> plan(nn.Conv2d(3, 64, 7, 2, bias=False), recipe)["weight"].scheme
+        Normal(std=0.0252538)
+    """
+
+    law: Scheme
+    grouped: bool = False
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.law, _BY_FAN):
+            refuse(self, "law", self.law, "law must be by fan, such as HeNormal()")
+        check_flag(self, "grouped")
+
+    def on(self, row: Row) -> tuple[Scheme, str]:
+        layout = row.facets.layout
+        if layout is None or len(row.shape) < 2 or not isinstance(self.law, _BY_FAN):
+            return self.law, ""
+        fan_in, fan_out = torch_fans(tuple(row.shape))
+        site = Site(row.shape, layout, fan_in, fan_out / layout.groups if self.grouped else fan_out)
+        std = self.law.moments(site)[1]
+        match self.law.scaling().distribution:
+            case "normal":
+                return Normal(std), FANS_OF_TORCH
+            case "uniform":
+                return Uniform(-math.sqrt(3) * std, math.sqrt(3) * std), FANS_OF_TORCH
+            case _:
+                return TruncatedNormal(std, corrected=True), FANS_OF_TORCH
+
+
+@dataclass(frozen=True, repr=False)
+class FirstLayer(Deferred):
+    """One scheme for weights that the model's input goes into first, another for all others.
+
+    Raises:
+        SchemeError: ``first`` or ``others`` is no scheme, or depends on the row.
+    """
+
+    first: Scheme
+    others: Scheme
+
+    def __post_init__(self) -> None:
+        _check_scheme(self, "first", self.first)
+        _check_scheme(self, "others", self.others)
+
+    def on(self, row: Row) -> tuple[Scheme, str]:
+        match row.facets.takes_input:
+            case True:
+                return self.first, "the model's input goes into it"
+            case False:
+                return self.others, ""
+            case None:
+                return self.others, "taken for a later layer: pass inputs= to find the first"
+
+
 DEFERRED: Mapping[str, type[Scheme]] = {
     "BesideRows": BesideRows,
     "BranchNorm": BranchNorm,
+    "FirstLayer": FirstLayer,
     "Neutral": Neutral,
     "ReluGain": ReluGain,
     "StackGain": StackGain,
+    "TorchFans": TorchFans,
 }
 """By name, for ``schemes.from_dict``: a recipe's file may hold them, a plan's may not."""
 
 
 def _check_otherwise(scheme: Scheme, otherwise: object) -> None:
-    if not isinstance(otherwise, Scheme) or isinstance(otherwise, Deferred):
-        expected = "otherwise must be a scheme that does not depend on the row"
-        refuse(scheme, "otherwise", otherwise, expected)
+    _check_scheme(scheme, "otherwise", otherwise)
+
+
+def _check_scheme(scheme: Scheme, field: str, value: object) -> None:
+    if not isinstance(value, Scheme) or isinstance(value, Deferred):
+        refuse(scheme, field, value, f"{field} must be a scheme that does not depend on the row")
 
 
 def _split_activation(activation: str) -> tuple[str, float | None]:

@@ -166,6 +166,17 @@ class EndsResidual(Selector):
 
 
 @dataclass(frozen=True)
+class LastNorm(Selector):
+    _aspects = frozenset({"residual"})
+
+    def matches(self, row: Row, block: Block) -> bool:
+        return row.facets.last_norm
+
+    def __repr__(self) -> str:
+        return "last_norm()"
+
+
+@dataclass(frozen=True)
 class FollowedBy(Selector):
     _aspects = frozenset({"activation"})
     activations: tuple[str, ...]
@@ -302,6 +313,11 @@ class sel:  # noqa: N801 - a namespace, read as a word: gi.sel.kind("norm")
     def ends_residual() -> Selector:
         """Parameters whose output is added to a residual stream."""
         return EndsResidual()
+
+    @staticmethod
+    def last_norm() -> Selector:
+        """Weights of norms, batch norm included, with which a residual branch ends."""
+        return LastNorm()
 
     @staticmethod
     def followed_by(*activations: str) -> Selector:

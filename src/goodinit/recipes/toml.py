@@ -60,7 +60,8 @@ _TOP_KEYS = ("goodinit_recipe", "name", "why", "rule")
 _FLAGS = ("optional", "library")
 _RULE_KEYS = ("where", "scheme", "scaled", "why", *_FLAGS)
 _WHERE_KEYS = (
-    *("all", "name", "attr", "type", "kind", "part", "block", "ends_residual", "followed_by"),
+    *("all", "name", "attr", "type", "kind", "part", "block", "ends_residual", "last_norm"),
+    "followed_by",
     *("not", "any", "every"),
 )
 # Longer quoted parts need no bound: few of them fit into a file.
@@ -223,10 +224,11 @@ def _read_selector(data: object, place: Place) -> Selector:
 
 def _read_condition(key: str, value: object, place: Place) -> Selector:
     match key:
-        case "all" | "ends_residual":
+        case "all" | "ends_residual" | "last_norm":
             if value is not True:
                 _refuse(place, f"write true or leave it out; not = {{ {key} = true }} negates it")
-            return sel.all() if key == "all" else sel.ends_residual()
+            make = {"all": sel.all, "ends_residual": sel.ends_residual, "last_norm": sel.last_norm}
+            return make[key]()
         case "name" | "attr" | "block":
             make = {"name": sel.name, "attr": sel.attr, "block": sel.block}[key]
             return make(_read_text(value, place))
@@ -388,6 +390,8 @@ def _condition_data(where: Selector) -> tuple[str, object]:
             return "block", where.block
         case rules.EndsResidual():
             return "ends_residual", True
+        case rules.LastNorm():
+            return "last_norm", True
         case rules.FollowedBy():
             return "followed_by", _one_or_list(where.activations)
         case rules.Not():

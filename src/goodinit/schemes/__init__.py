@@ -11,6 +11,7 @@ from goodinit.schemes.matrices import DeltaOrthogonal, Dirac, Identity, Orthogon
 from goodinit.schemes.quadrature import truncated_moments
 from goodinit.schemes.reader import from_dict
 from goodinit.schemes.scheme import Draw, Scaled, Scheme
+from goodinit.schemes.state_space import LogRange, LogUniform, StepBias
 from goodinit.schemes.values import (
     AddNoise,
     Constant,
@@ -39,10 +40,11 @@ from goodinit.schemes.variance import (
 )
 
 __all__ = [
-    "AddNoise", "Constant", "DeltaOrthogonal", "Dirac", "Draw", "Drawn", "Function", "GlorotNormal",
-    "GlorotUniform", "HeNormal", "HeUniform", "Identity", "KaimingNormal", "KaimingUniform", "Keep",
-    "Layout", "LeCunNormal", "LeCunUniform", "Normal", "Ones", "Orthogonal", "Scaled", "Scheme",
-    "Site", "Sparse", "TorchDefault", "TruncatedNormal", "Uniform", "VarianceScaling",
-    "XavierNormal", "XavierUniform", "Zeros", "derivative_second_moment", "from_dict", "gain",
-    "second_moment", "slope", "truncated_moments",
+    "AddNoise", "Constant", "DeltaOrthogonal", "Dirac", "Draw", "Drawn", "Function",
+    "GlorotNormal", "GlorotUniform", "HeNormal", "HeUniform", "Identity", "KaimingNormal",
+    "KaimingUniform", "Keep", "Layout", "LeCunNormal", "LeCunUniform", "LogRange", "LogUniform",
+    "Normal", "Ones", "Orthogonal", "Scaled", "Scheme", "Site", "Sparse", "StepBias",
+    "TorchDefault", "TruncatedNormal", "Uniform", "VarianceScaling", "XavierNormal",
+    "XavierUniform", "Zeros", "derivative_second_moment", "from_dict", "gain", "second_moment",
+    "slope", "truncated_moments",
 ]  # fmt: skip

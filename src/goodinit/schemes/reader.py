@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import NoReturn, cast
 
 from goodinit.errors import SchemeError, nearest
-from goodinit.schemes import matrices, values, variance
+from goodinit.schemes import matrices, state_space, values, variance
 from goodinit.schemes.fields import as_float, short_repr
 from goodinit.schemes.scheme import FACTS, Scaled, Scheme
 
@@ -28,10 +28,13 @@ SCHEMES: Mapping[str, type[Scheme]] = {
     "Keep": values.Keep,
     "LeCunNormal": variance.LeCunNormal,
     "LeCunUniform": variance.LeCunUniform,
+    "LogRange": state_space.LogRange,
+    "LogUniform": state_space.LogUniform,
     "Normal": values.Normal,
     "Ones": values.Ones,
     "Orthogonal": matrices.Orthogonal,
     "Sparse": matrices.Sparse,
+    "StepBias": state_space.StepBias,
     "TorchDefault": values.TorchDefault,
     "TruncatedNormal": values.TruncatedNormal,
     "Uniform": values.Uniform,

@@ -271,7 +271,7 @@ class Constant(_Fixed):
         return Constant(self.value * factor) if factor else Zeros()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Zeros(_Fixed):
     """0 everywhere.
 
@@ -286,7 +286,7 @@ class Zeros(_Fixed):
         return self
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Ones(_Fixed):
     """1 everywhere.
 
@@ -300,7 +300,7 @@ class Ones(_Fixed):
         return self if factor == 1 else Constant(1.0).times(factor)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class TorchDefault(Scheme):
     """What the module's own ``reset_parameters`` would draw; a plan resolves it into a law.
 
@@ -323,7 +323,7 @@ class TorchDefault(Scheme):
         raise SchemeError("TorchDefault() has no numbers to multiply before it is planned")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Keep(Scheme):
     """The tensor's current values: nothing is written, and nothing is known about them.
 

@@ -266,7 +266,7 @@ class HeNormal(_He):
     _distribution = "normal"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class LeCunUniform(_ByFan):
     """U(-b, b), b = sqrt(3 / fan_in): E[y^2] = E[x^2] (LeCun et al., 1998).
 
@@ -278,7 +278,7 @@ class LeCunUniform(_ByFan):
         return VarianceScaling(1.0, "fan_in", "uniform")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class LeCunNormal(_ByFan):
     """N(0, 1 / fan_in): E[y^2] = E[x^2] (LeCun et al., 1998).
 

@@ -31,6 +31,7 @@ from goodinit.schemes import (
 __all__ = [
     "FORGET",
     "REST",
+    "STATE",
     "WEIGHTS",
     "by_scheme",
     "choice",
@@ -79,6 +80,11 @@ REST: tuple[Rule, ...] = (
     library(sel.kind("adapter"), Keep(), NOTHING_KNOWN),
     library(ADAPTERS & sel.part("in"), VarianceScaling(1 / 3, "fan_in", "uniform"), "as in PEFT"),
     library(ADAPTERS & sel.part("out"), Zeros(), "changes nothing at first"),
+)
+STATE: Rule = library(
+    sel.kind("recurrent") & sel.part("recurrent"),
+    Orthogonal(),
+    "keeps the norm of the state over time",
 )
 _TORCHS_SECOND = sel.type(nn.LSTM, nn.LSTMCell) & sel.attr("bias_hh*")
 FORGET: Rule = library(
@@ -131,6 +137,9 @@ def standard() -> Recipe:
 
     Sources: He et al. 2015; LeCun et al. 1998; Poole et al. 2016 (slope); Saxe et al. 2014
     (orthogonal); Jozefowicz et al. 2015 (forget gate); Fedus et al. 2021, section 2.4 (router).
+
+    >>> standard().rules[-1].where == FORGET.where
+    True
     """
     weights = (
         library(WEIGHTS, StackGain(HeNormal(), LeCunNormal()), "keeps the signal's second moment"),
@@ -140,11 +149,7 @@ def standard() -> Recipe:
             "ends a residual branch: 2 depth of them add up to 1",
         ),
         library(sel.kind("norm") & sel.part("out"), BranchNorm(), "ends a residual branch"),
-        library(
-            sel.kind("recurrent") & sel.part("recurrent"),
-            Orthogonal(),
-            "keeps the norm of the state over time",
-        ),
+        STATE,
         FORGET,
     )
     return Recipe((*REST, *weights), "standard")
@@ -157,7 +162,11 @@ def torch_default() -> Recipe:
     U(+-1/sqrt(fan_in)), a third of LeCun's variance, for weights and biases alike. The often
     quoted ``a=sqrt(3)`` would be U(+-sqrt(1.5/fan_in)), half of LeCun's variance:
     ``Rule(nn.Linear, HeUniform("leaky_relu", a=math.sqrt(3)))``. Parameters that torch has no
-    law for are kept. Source: torch/nn/modules/*.py, each ``reset_parameters``.
+    law for are kept. Source: torch/nn/modules/linear.py and others, each ``reset_parameters``.
+
+    Example:
+        >>> torch_default().rules[0].text
+        'all() -> TorchDefault()'
     """
     return Recipe((library(sel.all(), TorchDefault(), "PyTorch's own"),), "torch_default")
 
@@ -176,6 +185,10 @@ def he(
         nonlinearity: whose gain; None takes that of the relu-like function which follows a
             weight, where one is known to, and relu's elsewhere.
         mode: "fan_in" keeps the signal, "fan_out" the gradient.
+
+    Example:
+        >>> he("uniform", nonlinearity="relu", mode="fan_out").rules[-1].scheme
+        HeUniform(mode='fan_out')
     """
     cls = {"normal": HeNormal, "uniform": HeUniform}[_distribution("he", distribution)]
     if nonlinearity is None:
@@ -188,6 +201,10 @@ def xavier(distribution: Distribution = "uniform", gain: float = 1.0) -> Recipe:
     """Var(w) = gain^2 * 2/(fan_in + fan_out), biases 0, everything else as in ``standard``.
 
     Glorot & Bengio 2010, equation 16.
+
+    Example:
+        >>> xavier("normal").rules[-1].scheme
+        XavierNormal()
     """
     cls = {"normal": XavierNormal, "uniform": XavierUniform}[_distribution("xavier", distribution)]
     return by_scheme("xavier", cls(gain), "Glorot & Bengio 2010")
@@ -197,6 +214,10 @@ def lecun(distribution: Distribution = "normal") -> Recipe:
     """Var(w) = 1/fan_in, biases 0, everything else as in ``standard``.
 
     LeCun et al. 1998, "Efficient BackProp", equation 16.
+
+    Example:
+        >>> lecun().rules[-1].scheme
+        LeCunNormal()
     """
     cls = {"normal": LeCunNormal, "uniform": LeCunUniform}[_distribution("lecun", distribution)]
     return by_scheme("lecun", cls(), "LeCun et al. 1998")
@@ -206,6 +227,10 @@ def orthogonal(gain: float = 1.0) -> Recipe:
     """Haar-random orthogonal weights, block by block; everything else as in ``standard``.
 
     Saxe et al. 2014 (1312.6120). ``gain=2**.5`` for relu.
+
+    Example:
+        >>> orthogonal(gain=2**0.5).rules[-1].scheme
+        Orthogonal(gain=1.41421)
     """
     return by_scheme("orthogonal", Orthogonal(gain), "Saxe et al. 2014")
 

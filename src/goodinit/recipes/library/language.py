@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Literal
 
-from goodinit.recipes.library.general import FORGET, REST, WEIGHTS, choice, library
+from goodinit.recipes.library.general import FORGET, REST, STATE, WEIGHTS, choice, library
 from goodinit.recipes.recipe import Recipe
 from goodinit.recipes.rule import sel
-from goodinit.schemes import Normal, Orthogonal, XavierUniform
+from goodinit.schemes import Normal, XavierUniform
 
 __all__ = ["gpt2", "lstm"]
 
@@ -21,6 +21,10 @@ def gpt2(flavour: Literal["hf", "openai"] = "hf") -> Recipe:
     Args:
         flavour: "hf" as above. "openai" is the released code, openai/gpt-2 src/model.py: no
             scaling of residual ends, and positions N(0, .01^2).
+
+    Example:
+        >>> gpt2().rules[-1].scheme
+        Normal(std=0.0141421).scaled(depth=-0.5)
     """
     choice("gpt2", "flavour", flavour, ("hf", "openai"))
     tables = sel.kind("embedding", "token", "router")
@@ -43,8 +47,10 @@ def lstm() -> Recipe:
     each gate about 1/2. Torch adds two biases: the 1 stands in ``bias_ih`` alone. Everything
     else as in ``standard``. Cells written by hand get the same where inputs show them. Forget gate:
     Jozefowicz et al. 2015.
+
+    Example:
+        >>> lstm().rules[-1].scheme
+        Ones()
     """
-    hidden = sel.kind("recurrent") & sel.part("recurrent")
     weights = library(WEIGHTS, XavierUniform())
-    recurrent = library(hidden, Orthogonal(), "keeps the norm of the state over time")
-    return Recipe((*REST, weights, recurrent, FORGET), "lstm")
+    return Recipe((*REST, weights, STATE, FORGET), "lstm")

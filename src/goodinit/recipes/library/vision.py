@@ -17,6 +17,10 @@ def dcgan() -> Recipe:
 
     Radford et al. 2016 (1511.06434), section 4; ``weights_init`` in pytorch/examples,
     dcgan/main.py. A much-copied version draws BatchNorm's weight around 0: that is a bug.
+
+    Example:
+        >>> dcgan().rules[-2].scheme
+        Normal(std=0.02, mean=1)
     """
     convs = sel.kind("conv") & ~sel.part("bias")
     norms = sel.kind("norm")
@@ -49,6 +53,10 @@ def vit(flavour: Literal["timm", "flax"] = "timm") -> Recipe:
 
     Args:
         flavour: "timm" or "flax".
+
+    Example:
+        >>> vit("flax").rules[-1].text
+        "kind('token') | part('head') -> Zeros()"
     """
     choice("vit", "flavour", flavour, ("timm", "flax"))
     convs = sel.kind("conv")

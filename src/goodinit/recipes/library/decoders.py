@@ -1,0 +1,177 @@
+"""Recipes for decoder-only language models."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+from goodinit.recipes.library.general import REST, WEIGHTS, choice, library
+from goodinit.recipes.recipe import Recipe
+from goodinit.recipes.rule import Rule, Selector, sel
+from goodinit.schemes import Normal, TruncatedNormal, VarianceScaling, Zeros
+
+__all__ = ["llama", "megatron", "nanochat", "neox", "olmo"]
+
+ENDS: Selector = WEIGHTS & sel.ends_residual()
+TABLES: Selector = sel.kind("embedding", "position", "token")
+_ADD_UP = "ends a residual branch: 2 depth of them add up"
+
+
+def llama(flavour: Literal["hf", "torchtitan"] = "hf", std: float = 0.02) -> Recipe:
+    """LLaMA, Mistral, Qwen and other decoders of that kind, by one of two upstream codes.
+
+    ========================  ===================  ============================================
+    what                      "hf"                 "torchtitan"
+    ========================  ===================  ============================================
+    token embedding           N(0, std^2)          N(0, 1)
+    q, k, v, gate projection  N(0, std^2)          N(0, std^2)
+    up projection, outputs    N(0, std^2)          N(0, std^2/(2 (l + 1))), l the layer from 0
+    of both branches
+    head                      N(0, std^2)          N(0, 1/width), cut at 3 sigma
+    router of experts         N(0, std^2)          N(0, std^2/(2 (l + 1)))
+    norms; biases             1; 0                 1; 0
+    ========================  ===================  ============================================
+
+    Touvron et al. 2023 don't say. transformers' base ``_init_weights`` (modeling_utils.py) has
+    no scaling by depth. torchtitan/models/llama3/model/model.py, ``init_weights``: its
+    ``trunc_normal_`` cuts at +-2, which for these std is nowhere.
+
+    Args:
+        flavour: "hf" or "torchtitan".
+        std: ``initializer_range`` of transformers' configs.
+
+    Example:
+        >>> llama(std=0.01).rules[-1].text
+        "kind('embedding', 'position', 'token') -> Normal(std=0.01)"
+    """
+    choice("llama", "flavour", flavour, ("hf", "torchtitan"))
+    plain = (library(WEIGHTS | sel.kind("router"), Normal(std)), library(TABLES, Normal(std)))
+    if flavour == "hf":
+        return Recipe((*REST, *plain), "llama")
+    by_layer = Normal(std / math.sqrt(2)).scaled(layer=-0.5)
+    rules = (
+        *plain,
+        library(sel.kind("embedding"), Normal(1.0)),
+        library(sel.kind("linear") & sel.part("in"), by_layer, "torchtitan's w3"),
+        library(sel.kind("router"), by_layer),
+        library(ENDS, by_layer, "ends a residual branch: smaller with each layer"),
+        library(sel.part("head"), TruncatedNormal(1.0, cut=3.0).scaled(fan_in=-0.5)),
+    )
+    return Recipe((*REST, *rules, _tied(Normal(1.0))), "llama")
+
+
+def _tied(scheme: Normal) -> Rule:
+    return library(sel.kind("embedding") & sel.part("head"), scheme, "tied: the embedding's law")
+
+
+def neox() -> Recipe:
+    """GPT-NeoX and Pythia: small init for all weights, Wang init for the ends of branches.
+
+    Small init, N(0, 2/(5 width)): Nguyen & Salazar 2019 (1910.05895), section 3.2. Wang init,
+    N(0, (2/(L sqrt(width)))^2), L the number of layers: Wang & Komatsuzaki 2021 (GPT-J).
+    EleutherAI/gpt-neox megatron/model/init_functions.py, ``small_init_init_method`` and
+    ``wang_init_method``. Tables and head: small init. Biases 0, norms 1.
+
+    transformers' GPT-NeoX draws N(0, .02^2) throughout: that is ``recipe("llama")``.
+
+    Example:
+        Pythia-160m has width 768: std .0228, and with 12 layers .0060 for the ends.
+
+        >>> round((2 / 5 / 768) ** 0.5, 4), round(2 / 12 / 768**0.5, 4)
+        (0.0228, 0.006)
+        >>> neox().rules[-1].scheme
+        Normal(std=2).scaled(depth=-1, fan_out=-0.5)
+    """
+    small = Normal(math.sqrt(2 / 5))
+    rules = (
+        library(WEIGHTS | sel.kind("router"), small.scaled(fan_in=-0.5), "small init"),
+        library(TABLES & sel.part("table", "head"), small.scaled(fan_out=-0.5), "small init"),
+        library(ENDS, Normal(2.0).scaled(depth=-1.0, fan_out=-0.5), "Wang init: fan_out is width"),
+    )
+    return Recipe((*REST, *rules), "neox")
+
+
+def megatron(std: float = 0.02) -> Recipe:
+    """N(0, std^2) for weights and tables, N(0, std^2/(2 L)) for the ends of residual branches.
+
+    Shoeybi et al. 2019 (1909.08053); Megatron-LM megatron/core/utils.py, ``init_method_normal``
+    and ``scaled_init_method_normal``, L the number of layers. Biases 0, norms 1.
+
+    Args:
+        std: ``--init-method-std``; .02 by default there, .006 in GPT-3-sized runs.
+
+    Example:
+        >>> megatron(std=0.01).rules[-1].scheme
+        Normal(std=0.00707107).scaled(depth=-0.5)
+    """
+    rules = (
+        library(WEIGHTS | TABLES | sel.kind("router"), Normal(std)),
+        library(ENDS, Normal(std / math.sqrt(2)).scaled(depth=-0.5), _ADD_UP),
+    )
+    return Recipe((*REST, *rules), "megatron")
+
+
+def olmo(flavour: Literal["mitchell", "normal"] = "mitchell", std: float = 0.02) -> Recipe:
+    """OLMo's "mitchell": N(0, 1/fan_in), less at the ends of branches with each layer.
+
+    ==========================  ==============================  ====================
+    what                        "mitchell", cut at 3 sigma      "normal"
+    ==========================  ==============================  ====================
+    token embedding             N(0, 1/width)                   N(0, std^2)
+    weights, head               N(0, 1/fan_in)                  N(0, std^2)
+    ends of residual branches   N(0, 1/(2 fan_in (l + 1)))      N(0, std^2)
+    ==========================  ==============================  ====================
+
+    l is the layer from 0; the std is that before the cut, which leaves .987 of it. Groeneveld
+    et al. 2024 (2402.00838); allenai/OLMo olmo/model.py, ``reset_parameters``. OLMo 2 was
+    trained with "normal", cut at 3 sigma (2501.00656, section 3.2). Biases 0, norms 1.
+
+    Args:
+        flavour: "mitchell" or "normal".
+        std: of "normal".
+
+    Example:
+        >>> olmo().rules[-1].scheme
+        TruncatedNormal(std=0.707107, cut=3).scaled(layer=-0.5, fan_in=-0.5)
+    """
+    choice("olmo", "flavour", flavour, ("mitchell", "normal"))
+    everything = WEIGHTS | TABLES | sel.kind("router")
+    if flavour == "normal":
+        return Recipe((*REST, library(everything, TruncatedNormal(std, cut=3.0))), "olmo")
+    whole, half = TruncatedNormal(1.0, cut=3.0), TruncatedNormal(math.sqrt(0.5), cut=3.0)
+    rules = (
+        library(WEIGHTS | sel.kind("router"), whole.scaled(fan_in=-0.5)),
+        library(TABLES & sel.part("table", "head"), whole.scaled(fan_out=-0.5)),
+        library(ENDS, half.scaled(layer=-0.5, fan_in=-0.5), "smaller with each layer"),
+    )
+    return Recipe((*REST, *rules), "olmo")
+
+
+def nanochat() -> Recipe:
+    """Nanochat and modded-nanogpt: every residual branch starts at 0, the head near it.
+
+    =================================  =====================================
+    token embedding                    N(0, 1)
+    q, k, v and feed-forward inputs    U(+-sqrt(3/width)), N(0, 1/width)'s variance
+    value embeddings (by name)         U(+-sqrt(3/width))
+    ends of residual branches          0
+    head                               N(0, .001^2)
+    =================================  =====================================
+
+    karpathy/nanochat nanochat/gpt.py, ``init_weights``. The first cross-entropy is ln V to
+    three digits. Its gates and per-layer scalars are values of its class, which stand.
+
+    Example:
+        >>> nanochat().rules[-1].text
+        "part('head') & ~kind('embedding') -> Normal(std=0.001)"
+    """
+    uniform = VarianceScaling(1.0, "fan_in", "uniform")
+    by_width = VarianceScaling(1.0, "fan_out", "uniform")
+    rules = (
+        library(WEIGHTS, uniform),
+        library(sel.kind("embedding"), Normal(1.0)),
+        library(sel.kind("embedding") & sel.name("*value_embed*"), by_width),
+        library(ENDS, Zeros(), "each block is the identity at first"),
+        library(sel.part("head") & ~sel.kind("embedding"), Normal(0.001)),
+    )
+    return Recipe((*REST, *rules), "nanochat")

@@ -1,0 +1,68 @@
+"""Recipes for diffusion models."""
+
+from __future__ import annotations
+
+from goodinit.recipes.deferred import TorchFans
+from goodinit.recipes.library.convnets import LINEAR
+from goodinit.recipes.library.decoders import ENDS
+from goodinit.recipes.library.general import REST, WEIGHTS, library
+from goodinit.recipes.recipe import Recipe
+from goodinit.recipes.rule import Rule, sel
+from goodinit.schemes import Normal, VarianceScaling, XavierUniform, Zeros
+
+__all__ = ["ddpm", "dit"]
+
+
+def dit(faithful: bool = False) -> Recipe:
+    """DiT: Xavier uniform, labels and the time MLP N(0, .02^2), modulation and output 0.
+
+    Peebles & Xie 2023 (2212.09748), section 3.2 (adaLN-Zero); facebookresearch/DiT models.py,
+    ``initialize_weights``. Patches are drawn as a linear layer. Fixed sinusoidal positions are
+    kept. The time MLP and the modulation are found by their names there, ``t_embedder`` and
+    ``adaLN_modulation``; the output is the head.
+
+    Args:
+        faithful: whether the packed projection to q, k and v is drawn as one matrix, as in their
+            code: .71 of the std that Xavier's law gives each of the three.
+
+    Example:
+        >>> dit().rules[-1].text
+        "part('head') -> Zeros()"
+    """
+    modulation = sel.name("*adaLN_modulation*")
+    packed: tuple[Rule, ...] = ()
+    if faithful:
+        packed = (library(LINEAR, TorchFans(XavierUniform()), "packed weights as one matrix"),)
+    rules = (
+        library(WEIGHTS, XavierUniform()),
+        *packed,
+        library(sel.kind("embedding") | sel.name("*t_embedder*.weight"), Normal(0.02)),
+        Rule(modulation, Zeros(), "each block is the identity at first", optional=True),
+        library(sel.part("head"), Zeros(), "predicts 0 at first"),
+    )
+    return Recipe((*REST, *rules), "dit")
+
+
+def ddpm() -> Recipe:
+    """A diffusion UNet: Xavier uniform, residual branches and the output nearly 0.
+
+    ==========================  ========================================
+    weights                     Xavier uniform, with torch's fans
+    ends of residual branches   the same, times 1e-5
+    output                      the same, times 1e-5
+    biases; norms               0; 1
+    ==========================  ========================================
+
+    Ho et al. 2020 (2006.11239); hojonathanho/diffusion diffusion_tf/nn.py: a scale of 0 stands
+    for a variance of 1e-10 / fan. diffusers' UNets are left to torch: that is
+    ``recipe("torch_default")``. openai/guided-diffusion unet.py sets the last convolutions to 0
+    in the constructor; such zeros stand.
+
+    Example:
+        >>> ddpm().rules[-1].scheme.law
+        VarianceScaling(scale=1e-10, mode='fan_avg', distribution='uniform')
+    """
+    last = ENDS | (WEIGHTS & sel.part("head"))
+    nearly = TorchFans(VarianceScaling(1e-10, "fan_avg", "uniform"))
+    rules = (library(WEIGHTS, TorchFans(XavierUniform())), library(last, nearly, "nearly 0"))
+    return Recipe((*REST, *rules), "ddpm")

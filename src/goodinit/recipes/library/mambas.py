@@ -1,0 +1,103 @@
+"""Recipes for state space models."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from goodinit.recipes.library.decoders import ENDS
+from goodinit.recipes.library.general import REST, WEIGHTS, choice, library
+from goodinit.recipes.recipe import Recipe
+from goodinit.recipes.rule import Rule, Selector, sel
+from goodinit.schemes import (
+    LogRange,
+    LogUniform,
+    Normal,
+    Ones,
+    Scheme,
+    StepBias,
+    TorchDefault,
+    VarianceScaling,
+)
+
+__all__ = ["mamba", "mamba2"]
+
+Flavour = Literal["state-spaces", "hf"]
+_FLAVOURS = ("state-spaces", "hf")
+_SSM: Selector = sel.kind("ssm")
+
+
+def mamba(flavour: Flavour = "state-spaces", std: float = 0.02) -> Recipe:
+    """Mamba: S4D-Real's decay rates, log-uniform steps, torch's own law for weights.
+
+    ============================  ==============================================
+    A_log                         log(1), ..., log(n) for each channel
+    dt_proj's bias                softplus of it log-uniform from .001 to .1
+    dt_proj's weight              U(+-1/sqrt(fan_in))
+    D                             1
+    ends of residual branches     U(+-1/sqrt(fan_in)) / sqrt(L), L the layers
+    other weights                 U(+-1/sqrt(fan_in)), torch's own
+    embedding                     N(0, std^2)
+    ============================  ==============================================
+
+    Gu & Dao 2023 (2312.00752), section 3.6; state-spaces/mamba mamba_ssm/modules/mamba_simple.py
+    and models/mixer_seq_simple.py. With these laws the model can be built on meta. Decay rates
+    and steps are found in the data flow, or by their names A_log, D, dt_proj and dt_bias.
+
+    Args:
+        flavour: "state-spaces", or "hf", transformers modeling_mamba.py: in_proj and x_proj
+            N(0, std^2), the convolution's bias 0; its config's std is .1, and it divides by
+            sqrt(L) only where ``rescale_prenorm_residual`` says so.
+        std: of the embedding; of the input projections too for "hf".
+
+    Example:
+        >>> print(mamba().rules[-3].text)
+        attr('A_log') -> LogRange()
+    """
+    choice("mamba", "flavour", flavour, _FLAVOURS)
+    step = sel.name("*dt_proj.weight")
+    rules = (library(step, VarianceScaling(1 / 3, "fan_in", "uniform"), "U(+-1/sqrt(dt_rank))"),)
+    return Recipe((*REST, *_common(flavour, std), *rules, *_own(LogRange())), "mamba")
+
+
+def mamba2(flavour: Flavour = "state-spaces", std: float = 0.02) -> Recipe:
+    """Mamba-2: as ``mamba``, with one decay rate per head from U(1, 16).
+
+    Dao & Gu 2024 (2405.21060); state-spaces/mamba mamba_ssm/modules/mamba2.py.
+
+    Args:
+        flavour: "state-spaces", or "hf", transformers modeling_mamba2.py: rates 1, 2, ... head by
+            head, which isn't the paper's law; weights as in ``mamba("hf")``.
+        std: of the embedding; of the input projection and the head too for "hf".
+
+    Example:
+        >>> print(mamba2().rules[-3].text)
+        attr('A_log') -> LogUniform()
+    """
+    choice("mamba2", "flavour", flavour, _FLAVOURS)
+    rates = LogUniform() if flavour == "state-spaces" else LogRange()
+    return Recipe((*REST, *_common(flavour, std), *_own(rates)), "mamba2")
+
+
+def _common(flavour: Flavour, std: float) -> tuple[Rule, ...]:
+    torchs = VarianceScaling(1 / 3, "fan_in", "uniform")
+    convs = sel.kind("conv")
+    if flavour == "state-spaces":
+        rules = (library(convs, TorchDefault(), "PyTorch's own"), library(WEIGHTS, torchs))
+    else:
+        rules = (
+            library(WEIGHTS, Normal(std)),
+            library(convs & ~sel.part("bias"), torchs, "PyTorch's own"),
+        )
+    ends = library(ENDS, torchs.scaled(depth=-0.5), "ends a residual branch: depth of them add up")
+    return (*rules, library(sel.kind("embedding"), Normal(std)), ends)
+
+
+def _own(rates: Scheme) -> tuple[Rule, ...]:
+    """Return rules for what only such models have; they draw it whatever it holds."""
+    bias = sel.attr("dt_bias") | sel.name("*dt_proj.bias") | (_SSM & sel.part("bias"))
+    return (
+        Rule(_SSM & ~sel.part("bias"), rates, "decay rates", optional=True),
+        Rule(sel.attr("A_log"), rates, "decay rates", optional=True),
+        Rule(sel.attr("D"), Ones(), "the skip connection", optional=True),
+        Rule(bias, StepBias(), "steps log-uniform from .001 to .1", optional=True),
+    )

@@ -1,0 +1,87 @@
+"""Recipes for vision transformers and mixers, besides ``vit``."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from goodinit.recipes.library.convnets import CONVS, LINEAR, layer_scale_rule
+from goodinit.recipes.library.general import REST, WEIGHTS, choice, library
+from goodinit.recipes.recipe import Recipe
+from goodinit.recipes.rule import sel
+from goodinit.schemes import Normal, TorchDefault, VarianceScaling, XavierUniform, Zeros
+
+__all__ = ["deit", "mixer", "swin"]
+
+
+def swin() -> Recipe:
+    """Swin: linear weights and tables of relative positions N(0, .02^2), patches torch's own.
+
+    Liu et al. 2021 (2103.14030); microsoft/Swin-Transformer models/swin_transformer.py,
+    timm/models/swin_transformer.py. Their ``trunc_normal_`` cuts std .02 at 100 sigma, nowhere.
+    Biases 0, norms 1. torchvision's draws its feed-forward weights by Xavier, which isn't the
+    paper's law.
+
+    Example:
+        >>> swin().rules[-1].text
+        "kind('conv') -> TorchDefault()"
+    """
+    tables = sel.kind("position", "embedding", "token")
+    rules = (
+        library(WEIGHTS | tables, Normal(0.02)),
+        library(sel.kind("conv"), TorchDefault(), "left to PyTorch"),
+    )
+    return Recipe((*REST, *rules), "swin")
+
+
+def deit(layer_scale: float = 1e-4, flavour: Literal["facebook", "timm"] = "facebook") -> Recipe:
+    """DeiT, DeiT III and CaiT: N(0, .02^2) for weights, positions and tokens, LayerScale small.
+
+    Touvron et al. 2021 (2012.12877, 2103.17239 for LayerScale); facebookresearch/deit models.py,
+    models_v2.py and cait_models.py. Patches are torch's own. A LayerScale that holds a value
+    keeps it.
+
+    Args:
+        layer_scale: value of a LayerScale on meta: 1e-4 in DeiT III; CaiT has 1e-1 to 18 layers,
+            1e-5 to 24, 1e-6 beyond.
+        flavour: "facebook", or "timm", timm/models/deit.py: ``cls_token`` N(0, 1e-6^2).
+
+    Example:
+        >>> deit(layer_scale=1e-5).rules[-1].scheme
+        Constant(value=1e-05)
+    """
+    choice("deit", "flavour", flavour, ("facebook", "timm"))
+    tokens = sel.kind("position", "token")
+    small = (library(sel.attr("cls_token"), Normal(1e-6)),) if flavour == "timm" else ()
+    rules = (
+        library(WEIGHTS | tokens, Normal(0.02)),
+        library(sel.kind("conv"), TorchDefault(), "left to PyTorch"),
+        *small,
+        layer_scale_rule(layer_scale),
+    )
+    return Recipe((*REST, *rules), "deit")
+
+
+def mixer(flavour: Literal["flax", "timm"] = "flax") -> Recipe:
+    """MLP-Mixer: LeCun normal cut at 2 sigma, biases 0, the head 0.
+
+    Tolstikhin et al. 2021 (2105.01601); google-research/vision_transformer
+    vit_jax/models_mixer.py, which leaves weights to Flax's default.
+
+    Args:
+        flavour: "flax", or "timm", timm/models/mlp_mixer.py: linear weights Xavier uniform,
+            biases of feed-forward layers N(0, 1e-6^2).
+
+    Example:
+        >>> mixer().rules[-1].text
+        "part('head') -> Zeros()"
+    """
+    choice("mixer", "flavour", flavour, ("flax", "timm"))
+    lecun = VarianceScaling(1.0, "fan_in", "truncated")
+    rules = [
+        library(CONVS, lecun),
+        library(LINEAR, lecun if flavour == "flax" else XavierUniform()),
+    ]
+    if flavour == "timm":
+        rules.append(library(sel.name("*mlp*.bias"), Normal(1e-6)))
+    head = library(sel.part("head"), Zeros(), "all classes alike at first")
+    return Recipe((*REST, *rules, head), "mixer")

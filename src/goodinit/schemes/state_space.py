@@ -1,0 +1,154 @@
+"""The laws of a state space model's own parameters: decay rates and step sizes."""
+
+# Methods that implement those of Scheme are documented there and have its arguments.
+# ruff: noqa: ARG002, D102
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from goodinit.errors import SchemeError
+from goodinit.schemes import fields
+from goodinit.schemes.fans import Site
+from goodinit.schemes.scheme import Draw, Scheme
+from goodinit.streams import Law
+
+__all__ = ["LogRange", "LogUniform", "StepBias"]
+
+POINTS = 4096  # of the midpoint rule: the moments of these smooth functions hold to 1e-6
+
+
+class _Transformed(Scheme):
+    """A smooth function of a number from U(0, 1), the same for all elements."""
+
+    @abstractmethod
+    def transform(self, chance: Tensor) -> Tensor:
+        """Return the values for numbers from [0, 1), float64."""
+
+    def moments(self, site: Site) -> tuple[float, float]:
+        numbers = torch.arange(POINTS, dtype=torch.float64, device="cpu")
+        values = self.transform((numbers + 0.5) / POINTS)
+        return values.mean().item(), values.std(correction=0).item()
+
+    @torch.no_grad()
+    def fill_(self, out: Tensor, draw: Draw, site: Site) -> None:
+        chance = torch.empty(out.shape, dtype=torch.float32, device=out.device)
+        draw(chance, Law.uniform(0.0, 1.0))
+        out.copy_(self.transform(chance.double()))
+
+    def times(self, factor: float) -> Scheme:
+        return _unscaled(self, factor)
+
+
+@dataclass(frozen=True, repr=False)
+class LogUniform(_Transformed):
+    """log(U(low, high)): Mamba-2's ``A_log``, whose exp is a decay rate (Dao & Gu, 2024).
+
+    Args:
+        low: the smallest rate.
+        high: the largest rate.
+
+    Raises:
+        SchemeError: a bound that isn't positive and finite, or low >= high; a factor other than 1.
+
+    Example:
+        >>> mean, std = LogUniform(1.0, 16.0).moments(Site((24,)))
+        >>> round(mean, 4), round(16 * math.log(16) / 15 - 1, 4)
+        (1.9574, 1.9574)
+    """
+
+    low: float = 1.0
+    high: float = 16.0
+
+    def __post_init__(self) -> None:
+        _check_range(self)
+
+    def transform(self, chance: Tensor) -> Tensor:
+        return (self.low + (self.high - self.low) * chance).log()
+
+
+@dataclass(frozen=True, repr=False)
+class StepBias(_Transformed):
+    """The bias of a step size: softplus of it is log-uniform from ``low`` to ``high``.
+
+    Mamba's ``dt_proj.bias`` and Mamba-2's ``dt_bias`` (Gu & Dao, 2023).
+
+    Args:
+        low: the smallest step.
+        high: the largest step.
+        least: steps below it are raised to it.
+
+    Raises:
+        SchemeError: a bound that isn't positive and finite, or low >= high; a factor other than 1.
+
+    Example:
+        The median step is 0.01, the mean step (0.1 - 0.001) / ln(100) = 0.0215:
+
+        >>> steps = torch.nn.functional.softplus(StepBias().transform(torch.tensor([0.5]).double()))
+        >>> round(steps.item(), 6)
+        0.01
+    """
+
+    low: float = 1e-3
+    high: float = 0.1
+    least: float = 1e-4
+
+    def __post_init__(self) -> None:
+        _check_range(self)
+        fields.set_float(self, "least", least=0.0)
+
+    def transform(self, chance: Tensor) -> Tensor:
+        start, width = math.log(self.low), math.log(self.high / self.low)
+        step = (start + width * chance).exp().clamp(min=self.least)
+        return step + (-torch.expm1(-step)).log()  # the inverse of softplus
+
+
+@dataclass(frozen=True, repr=False)
+class LogRange(Scheme):
+    """log(1), log(2), ..., log(n) along the last axis: the decay rates of S4D-Real and Mamba.
+
+    Raises:
+        SchemeError: (when used) a tensor without axes; a factor other than 1.
+
+    Example:
+        >>> out = torch.empty(2, 3)
+        >>> LogRange().fill_(out, draw=None, site=Site((2, 3)))
+        >>> out[1]
+        tensor([0.0000, 0.6931, 1.0986])
+    """
+
+    def moments(self, site: Site) -> tuple[float, float]:
+        values = self._values(site)
+        return values.mean().item(), values.std(correction=0).item()
+
+    @torch.no_grad()
+    def fill_(self, out: Tensor, draw: Draw, site: Site) -> None:
+        out.copy_(self._values(site))
+
+    def times(self, factor: float) -> Scheme:
+        return _unscaled(self, factor)
+
+    def _values(self, site: Site) -> Tensor:
+        if not site.shape:
+            raise SchemeError(f"{self!r} counts along an axis, and a number has none")
+        numbers = torch.arange(1, site.shape[-1] + 1, dtype=torch.float64, device="cpu")
+        return numbers.log()
+
+
+def _check_range(scheme: LogUniform | StepBias) -> None:
+    for name in ("low", "high"):
+        fields.set_float(scheme, name, least=0.0)
+    if not 0 < scheme.low < scheme.high:
+        fix = f"low must be above 0 and below high, {scheme.high:g}"
+        fields.refuse(scheme, "low", scheme.low, fix)
+
+
+def _unscaled(scheme: Scheme, factor: float) -> Scheme:
+    if fields.as_factor(scheme, factor) == 1:
+        return scheme
+    raise SchemeError(f"{scheme!r} is the logarithm of a rate: pass other bounds, not a factor")

@@ -1,0 +1,569 @@
+"""Reference models of the families that have a recipe, with the values that upstream draws.
+
+``UPSTREAM`` are built by the constructors of installed packages. ``TRANSCRIBED`` are small models
+here, with the law of the code that is named, written by module and name as it is there.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional, init
+
+Inputs = Tensor | tuple[Tensor, ...] | dict[str, object]
+
+
+@dataclass(frozen=True)
+class Family:
+    """One reference model.
+
+    Attributes:
+        name: of the model.
+        recipe: name of the recipe.
+        build: the model as upstream makes it, its values drawn by torch's generator.
+        inputs: an example.
+        options: of the recipe.
+        fast: whether `make test` compares it; the battery compares all.
+    """
+
+    name: str
+    recipe: str
+    build: Callable[[], nn.Module]
+    inputs: Callable[[], Inputs]
+    options: dict[str, object] = field(default_factory=dict)
+    fast: bool = False
+
+
+def _tokens() -> Tensor:
+    return torch.ones(2, 8, dtype=torch.long)
+
+
+def _causal() -> Inputs:
+    return {"input_ids": _tokens(), "use_cache": False}
+
+
+def _masked() -> Inputs:
+    return {"input_ids": _tokens()}
+
+
+def _seq2seq() -> Inputs:
+    return {"input_ids": _tokens(), "decoder_input_ids": _tokens(), "use_cache": False}
+
+
+def _image(size: int) -> Callable[[], Tensor]:
+    return lambda: torch.zeros(2, 3, size, size)
+
+
+def _transformers(config: str, model: str, **options: object) -> Callable[[], nn.Module]:
+    def build() -> nn.Module:
+        import transformers
+
+        return getattr(transformers, model)(getattr(transformers, config)(**options))
+
+    return build
+
+
+def _timm(name: str, **options: object) -> Callable[[], nn.Module]:
+    def build() -> nn.Module:
+        import timm
+
+        return timm.create_model(name, num_classes=10, **options)
+
+    return build
+
+
+def _torchvision(name: str, **options: object) -> Callable[[], nn.Module]:
+    def build() -> nn.Module:
+        import torchvision
+
+        return getattr(torchvision.models, name)(num_classes=10, **options)
+
+    return build
+
+
+SMALL = {
+    "vocab_size": 200, "hidden_size": 64, "intermediate_size": 160,
+    "num_hidden_layers": 3, "num_attention_heads": 4,
+}  # fmt: skip
+GROUPED = {**SMALL, "num_key_value_heads": 2}
+ENCODER = {**SMALL, "max_position_embeddings": 40}
+T5 = {
+    "vocab_size": 200, "d_model": 64, "d_ff": 160, "num_layers": 2, "num_heads": 4, "d_kv": 24,
+}  # fmt: skip
+SSM = {
+    "vocab_size": 200, "hidden_size": 64, "num_hidden_layers": 3, "use_cache": False,
+    "rescale_prenorm_residual": True,
+}  # fmt: skip
+HEADS = {"num_heads": 8, "head_dim": 16, "n_groups": 2, "state_size": 16, "chunk_size": 8}
+HF_SSM = {"flavour": "hf", "std": 0.1}
+mamba_hf = _transformers("MambaConfig", "MambaForCausalLM", **SSM)
+mamba2_hf = _transformers("Mamba2Config", "Mamba2ForCausalLM", **SSM, **HEADS)
+bert_hf = _transformers("BertConfig", "BertForMaskedLM", **ENCODER)
+
+UPSTREAM = (
+    Family(
+        "llama", "llama", _transformers("LlamaConfig", "LlamaForCausalLM", **GROUPED), _causal,
+        fast=True,
+    ),
+    Family("mistral", "mistral", _transformers("MistralConfig", "MistralForCausalLM", **GROUPED),
+           _causal),
+    Family("mixtral", "llama", _transformers(
+        "MixtralConfig", "MixtralForCausalLM", **GROUPED, num_local_experts=4), _causal),
+    Family("qwen3 moe", "qwen", _transformers(
+        "Qwen3MoeConfig", "Qwen3MoeForCausalLM", **GROUPED, num_experts=4, num_experts_per_tok=2,
+        moe_intermediate_size=64), _causal),
+    Family("gemma2", "llama", _transformers(
+        "Gemma2Config", "Gemma2ForCausalLM", **GROUPED, head_dim=16), _causal),
+    Family("gpt-neox of transformers", "llama", _transformers(
+        "GPTNeoXConfig", "GPTNeoXForCausalLM", **SMALL), _causal),
+    Family("gpt2", "gpt2", _transformers(
+        "GPT2Config", "GPT2LMHeadModel", vocab_size=200, n_embd=64, n_layer=3, n_head=4,
+        n_positions=40), _causal, fast=True),
+    Family("bert", "bert", bert_hf, _masked, fast=True),
+    Family("roberta", "roberta", _transformers("RobertaConfig", "RobertaForMaskedLM", **ENCODER),
+           _masked),
+    Family("electra", "bert", _transformers(
+        "ElectraConfig", "ElectraForMaskedLM", embedding_size=32, **ENCODER), _masked),
+    Family("t5", "t5", _transformers(
+        "T5Config", "T5ForConditionalGeneration", **T5, tie_word_embeddings=True,
+        feed_forward_proj="gated-gelu"), _seq2seq, {"head_dim": 24}, fast=True),
+    Family("mt5", "t5", _transformers(
+        "MT5Config", "MT5ForConditionalGeneration", **T5, tie_word_embeddings=False), _seq2seq,
+        {"head_dim": 24}),
+    Family("umt5", "t5", _transformers(
+        "UMT5Config", "UMT5ForConditionalGeneration", **T5, tie_word_embeddings=False), _seq2seq,
+        {"head_dim": 24}),
+    Family("mamba", "mamba", mamba_hf, _masked, HF_SSM, fast=True),
+    Family("mamba2", "mamba2", mamba2_hf, _masked, HF_SSM),
+    Family("resnet18", "resnet", _torchvision("resnet18"), _image(64)),
+    Family("resnet18, last gamma 0", "resnet", _torchvision("resnet18", zero_init_residual=True),
+           _image(64), {"zero_last_gamma": True}),
+    Family("resnext50", "resnext", _torchvision("resnext50_32x4d", zero_init_residual=True),
+           _image(64), {"zero_last_gamma": True}),
+    Family("resnet26 of timm", "resnet", _timm("resnet26"), _image(64),
+           {"zero_last_gamma": True}),
+    Family("efficientnet_b0 of timm", "efficientnet", _timm("efficientnet_b0"), _image(64)),
+    Family("efficientnet_b0", "efficientnet", _torchvision("efficientnet_b0"), _image(64),
+           {"flavour": "torchvision"}),
+    Family("mobilenetv3 of timm", "mobilenet_v3", _timm("mobilenetv3_small_050"), _image(64)),
+    Family("convnext of timm", "convnext", _timm("convnext_atto"), _image(64)),
+    Family("convnext_tiny", "convnext", _torchvision("convnext_tiny"), _image(64)),
+    Family("swin of timm", "swin", _timm(
+        "swin_tiny_patch4_window7_224", img_size=32, embed_dim=32, depths=(1, 1), num_heads=(2, 4),
+        window_size=4), _image(32), fast=True),
+    Family("vit of timm", "vit", _timm("vit_tiny_patch16_224", img_size=32, depth=1), _image(32),
+           fast=True),
+    Family("deit3 of timm", "deit", _timm(
+        "deit3_small_patch16_224", img_size=32, embed_dim=64, depth=2, num_heads=4), _image(32),
+        {"flavour": "timm", "layer_scale": 1e-6}, fast=True),
+    Family("distilled deit of timm", "deit", _timm(
+        "deit_tiny_distilled_patch16_224", img_size=32), _image(32), {"flavour": "timm"}),
+    Family("cait of timm", "cait", _timm("cait_xxs24_224", img_size=64), _image(64),
+           {"layer_scale": 1e-5}),
+    Family("mixer of timm", "mixer", _timm("mixer_s32_224", img_size=64), _image(64),
+           {"flavour": "timm"}),
+)  # fmt: skip
+
+
+class Block(nn.Module):
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.norm1, self.norm2 = nn.RMSNorm(width), nn.RMSNorm(width)
+        self.wq, self.wk, self.wv, self.wo = (nn.Linear(width, width, bias=False) for _ in range(4))
+        self.w1, self.w3 = (nn.Linear(width, 2 * width, bias=False) for _ in range(2))
+        self.w2 = nn.Linear(2 * width, width, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.norm1(x)
+        x = x + self.wo(functional.scaled_dot_product_attention(self.wq(y), self.wk(y), self.wv(y)))
+        y = self.norm2(x)
+        return x + self.w2(functional.silu(self.w1(y)) * self.w3(y))
+
+
+class Decoder(nn.Module):
+    """Three layers of width 64, as LLaMA's."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tok = nn.Embedding(200, 64)
+        self.layers = nn.ModuleList(Block(64) for _ in range(3))
+        self.norm, self.output = nn.RMSNorm(64), nn.Linear(64, 200, bias=False)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        x = self.tok(tokens)
+        for layer in self.layers:
+            x = layer(x)
+        return self.output(self.norm(x))
+
+
+def torchtitan() -> nn.Module:
+    """torchtitan/models/llama3/model/model.py, init_weights of each module."""
+    net = Decoder()
+    init.normal_(net.tok.weight)
+    for number, layer in enumerate(net.layers):
+        std = 0.02 / (2 * (number + 1)) ** 0.5
+        for linear in (layer.wq, layer.wk, layer.wv, layer.w1):
+            init.trunc_normal_(linear.weight, mean=0.0, std=0.02)
+        for linear in (layer.wo, layer.w2, layer.w3):
+            init.trunc_normal_(linear.weight, mean=0.0, std=std)
+    std = 64**-0.5
+    init.trunc_normal_(net.output.weight, mean=0.0, std=std, a=-3 * std, b=3 * std)
+    return net
+
+
+def neox() -> nn.Module:
+    """EleutherAI/gpt-neox megatron/model/init_functions.py, small_init and wang_init."""
+    net = Decoder()
+    for name, p in net.named_parameters():
+        if p.dim() == 2:
+            out = name.endswith(("wo.weight", "w2.weight"))
+            init.normal_(p, std=2 / 3 / 64**0.5 if out else (2 / (5 * 64)) ** 0.5)
+    return net
+
+
+def megatron() -> nn.Module:
+    """Megatron-LM megatron/core/utils.py, init_method_normal and scaled_init_method_normal."""
+    net = Decoder()
+    for name, p in net.named_parameters():
+        if p.dim() == 2:
+            out = name.endswith(("wo.weight", "w2.weight"))
+            init.normal_(p, std=0.02 / (2 * 3) ** 0.5 if out else 0.02)
+    return net
+
+
+def olmo() -> nn.Module:
+    """allenai/OLMo olmo/model.py, reset_parameters, InitFnType.mitchell."""
+
+    def draw(p: Tensor, std: float) -> None:
+        init.trunc_normal_(p, mean=0.0, std=std, a=-3 * std, b=3 * std)
+
+    net = Decoder()
+    draw(net.tok.weight, 64**-0.5)
+    draw(net.output.weight, 64**-0.5)
+    for number, layer in enumerate(net.layers):
+        for linear in (layer.wq, layer.wk, layer.wv, layer.w1, layer.w3):
+            draw(linear.weight, 64**-0.5)
+        draw(layer.wo.weight, 1 / math.sqrt(2 * 64 * (number + 1)))
+        draw(layer.w2.weight, 1 / math.sqrt(2 * layer.w2.in_features * (number + 1)))
+    return net
+
+
+def nanochat() -> nn.Module:
+    """karpathy/nanochat nanochat/gpt.py, init_weights."""
+    net = Decoder()
+    init.normal_(net.tok.weight, std=1.0)
+    init.normal_(net.output.weight, std=0.001)
+    bound = 3**0.5 * 64**-0.5
+    for layer in net.layers:
+        for linear in (layer.wq, layer.wk, layer.wv, layer.w1, layer.w3):
+            init.uniform_(linear.weight, -bound, bound)
+        init.zeros_(layer.wo.weight)
+        init.zeros_(layer.w2.weight)
+    return net
+
+
+def bert_google() -> nn.Module:
+    """google-research/bert modeling.py, create_initializer: tf.truncated_normal_initializer."""
+    net = bert_hf()
+    for p in net.parameters():
+        if p.dim() == 2:
+            init.trunc_normal_(p, std=0.02, a=-0.04, b=0.04)
+    with torch.no_grad():
+        net.bert.embeddings.word_embeddings.weight[0] = 0.0
+    return net
+
+
+@torch.no_grad()
+def mamba() -> nn.Module:
+    """state-spaces/mamba modules/mamba_simple.py and models/mixer_seq_simple.py."""
+    net = mamba_hf()
+    init.normal_(net.backbone.embeddings.weight, std=0.02)
+    for layer in net.backbone.layers:
+        mixer = layer.mixer
+        for part in (mixer.in_proj, mixer.x_proj, mixer.conv1d):
+            part.reset_parameters()
+        init.kaiming_uniform_(mixer.out_proj.weight, a=math.sqrt(5))
+        mixer.out_proj.weight /= math.sqrt(3)
+    return net
+
+
+@torch.no_grad()
+def mamba2() -> nn.Module:
+    """state-spaces/mamba modules/mamba2.py: A from U(1, 16)."""
+    net = mamba2_hf()
+    init.normal_(net.backbone.embeddings.weight, std=0.02)
+    net.lm_head.reset_parameters()
+    for layer in net.backbone.layers:
+        mixer = layer.mixer
+        for part in (mixer.in_proj, mixer.conv1d):
+            part.reset_parameters()
+        mixer.A_log.copy_(torch.empty(8).uniform_(1, 16).log())
+        init.kaiming_uniform_(mixer.out_proj.weight, a=math.sqrt(5))
+        mixer.out_proj.weight /= math.sqrt(3)
+    return net
+
+
+class MixerBlock(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm1, self.norm2 = nn.LayerNorm(64), nn.LayerNorm(64)
+        self.tokens = nn.Sequential(nn.Linear(16, 32), nn.GELU(), nn.Linear(32, 16))
+        self.channels = nn.Sequential(nn.Linear(64, 128), nn.GELU(), nn.Linear(128, 64))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x + self.tokens(self.norm1(x).mT).mT
+        return x + self.channels(self.norm2(x))
+
+
+class Mixer(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 64, 8, 8)
+        self.blocks = nn.Sequential(MixerBlock(), MixerBlock())
+        self.norm, self.head = nn.LayerNorm(64), nn.Linear(64, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.blocks(self.stem(x).flatten(2).mT)
+        return self.head(self.norm(x).mean(1))
+
+
+def mixer() -> nn.Module:
+    """vit_jax/models_mixer.py: Flax's default, lecun_normal, cut at 2 sigma and corrected."""
+    net = Mixer()
+    for module in net.modules():
+        if isinstance(module, nn.Linear | nn.Conv2d):
+            std = (1 / module.weight[0].numel()) ** 0.5 / 0.87962566103423978
+            init.trunc_normal_(module.weight, std=std, a=-2 * std, b=2 * std)
+            init.zeros_(module.bias)
+    init.zeros_(net.head.weight)
+    return net
+
+
+class DiTBlock(nn.Module):
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.norm1, self.norm2 = (nn.LayerNorm(width, elementwise_affine=False) for _ in range(2))
+        self.qkv, self.proj = nn.Linear(width, 3 * width), nn.Linear(width, width)
+        self.fc1, self.fc2 = nn.Linear(width, 2 * width), nn.Linear(2 * width, width)
+        self.adaLN_modulation = nn.Sequential(nn.SiLU(), nn.Linear(width, 6 * width))
+
+    def forward(self, x: Tensor, c: Tensor) -> Tensor:
+        shift1, scale1, gate1, shift2, scale2, gate2 = self.adaLN_modulation(c)[:, None].chunk(6, 2)
+        q, k, v = self.qkv(self.norm1(x) * (1 + scale1) + shift1).chunk(3, -1)
+        x = x + gate1 * self.proj(functional.scaled_dot_product_attention(q, k, v))
+        y = self.norm2(x) * (1 + scale2) + shift2
+        return x + gate2 * self.fc2(functional.gelu(self.fc1(y), approximate="tanh"))
+
+
+class FinalLayer(nn.Module):
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(width, elementwise_affine=False)
+        self.linear = nn.Linear(width, 32)
+        self.adaLN_modulation = nn.Sequential(nn.SiLU(), nn.Linear(width, 2 * width))
+
+    def forward(self, x: Tensor, c: Tensor) -> Tensor:
+        shift, scale = self.adaLN_modulation(c)[:, None].chunk(2, 2)
+        return self.linear(self.norm(x) * (1 + scale) + shift)
+
+
+class TimestepEmbedder(nn.Module):
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.mlp = nn.Sequential(nn.Linear(32, width), nn.SiLU(), nn.Linear(width, width))
+
+    def forward(self, t: Tensor) -> Tensor:
+        angles = t[:, None] * torch.exp(-torch.arange(16, device=t.device) / 2)
+        return self.mlp(torch.cat([angles.cos(), angles.sin()], -1))
+
+
+class DiT(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.x_embedder = nn.Conv2d(4, 64, 2, 2)
+        self.t_embedder, self.y_embedder = TimestepEmbedder(64), nn.Embedding(11, 64)
+        self.pos_embed = nn.Parameter(torch.randn(1, 16, 64).sin(), requires_grad=False)
+        self.blocks = nn.ModuleList(DiTBlock(64) for _ in range(2))
+        self.final_layer = FinalLayer(64)
+
+    def forward(self, x: Tensor, t: Tensor, y: Tensor) -> Tensor:
+        x = self.x_embedder(x).flatten(2).mT + self.pos_embed
+        c = self.t_embedder(t) + self.y_embedder(y)
+        for block in self.blocks:
+            x = block(x, c)
+        return self.final_layer(x, c)
+
+
+def dit() -> nn.Module:
+    """facebookresearch/DiT models.py, initialize_weights."""
+    net = DiT()
+    for module in net.modules():
+        if isinstance(module, nn.Linear):
+            init.xavier_uniform_(module.weight)
+            init.zeros_(module.bias)
+    weight = net.x_embedder.weight.data
+    init.xavier_uniform_(weight.view(weight.shape[0], -1))
+    init.zeros_(net.x_embedder.bias)
+    init.normal_(net.y_embedder.weight, std=0.02)
+    for number in (0, 2):
+        init.normal_(net.t_embedder.mlp[number].weight, std=0.02)
+    for part in (*net.blocks, net.final_layer):
+        init.zeros_(part.adaLN_modulation[-1].weight)
+    init.zeros_(net.final_layer.linear.weight)
+    return net
+
+
+class ResBlock(nn.Module):
+    def __init__(self, before: int, after: int) -> None:
+        super().__init__()
+        self.norm1, self.norm2 = nn.GroupNorm(8, before), nn.GroupNorm(8, after)
+        self.conv1 = nn.Conv2d(before, after, 3, padding=1)
+        self.conv2 = nn.Conv2d(after, after, 3, padding=1)
+        self.temb = nn.Linear(64, after)
+        self.shortcut = nn.Conv2d(before, after, 1) if before != after else nn.Identity()
+
+    def forward(self, x: Tensor, t: Tensor) -> Tensor:
+        h = self.conv1(functional.silu(self.norm1(x)))
+        h = h + self.temb(functional.silu(t))[:, :, None, None]
+        return self.shortcut(x) + self.conv2(functional.silu(self.norm2(h)))
+
+
+class Attention(nn.Module):
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.norm = nn.GroupNorm(8, width)
+        self.q, self.k, self.v, self.proj_out = (nn.Conv2d(width, width, 1) for _ in range(4))
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.norm(x)
+        q, k, v = (part(y).flatten(2).mT for part in (self.q, self.k, self.v))
+        h = functional.scaled_dot_product_attention(q, k, v).mT.reshape(x.shape)
+        return x + self.proj_out(h)
+
+
+class UNet(nn.Module):
+    """One level down and up again, with attention at the bottom."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.time1, self.time2 = nn.Linear(16, 64), nn.Linear(64, 64)
+        self.conv_in = nn.Conv2d(3, 32, 3, padding=1)
+        self.block1, self.down = ResBlock(32, 32), nn.Conv2d(32, 32, 3, 2, padding=1)
+        self.block2, self.attention, self.block3 = ResBlock(32, 64), Attention(64), ResBlock(64, 64)
+        self.up, self.block4 = nn.Conv2d(64, 64, 3, padding=1), ResBlock(96, 32)
+        self.norm, self.conv_out = nn.GroupNorm(8, 32), nn.Conv2d(32, 3, 3, padding=1)
+
+    def forward(self, x: Tensor, t: Tensor) -> Tensor:
+        angles = t[:, None] * torch.exp(-torch.arange(8, device=t.device) / 2)
+        t = self.time2(functional.silu(self.time1(torch.cat([angles.cos(), angles.sin()], -1))))
+        skip = self.block1(self.conv_in(x), t)
+        x = self.block3(self.attention(self.block2(self.down(skip), t)), t)
+        x = self.block4(torch.cat([self.up(functional.interpolate(x, scale_factor=2)), skip], 1), t)
+        return self.conv_out(functional.silu(self.norm(x)))
+
+
+def ddpm() -> nn.Module:
+    """hojonathanho/diffusion diffusion_tf/nn.py and models/unet.py: default_init, init_scale=0."""
+    net = UNet()
+    for name, module in net.named_modules():
+        if isinstance(module, nn.Linear | nn.Conv2d):
+            nothing = name.endswith(("conv2", "proj_out", "conv_out"))
+            init.xavier_uniform_(module.weight, gain=1e-5 if nothing else 1.0)
+            init.zeros_(module.bias)
+    return net
+
+
+class Sine(nn.Module):
+    """vsitzmann/siren explore_siren.ipynb, SineLayer."""
+
+    def __init__(self, before: int, after: int, omega: float, *, first: bool = False) -> None:
+        super().__init__()
+        self.omega, self.linear = omega, nn.Linear(before, after)
+        bound = 1 / before if first else math.sqrt(6 / before) / omega
+        init.uniform_(self.linear.weight, -bound, bound)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.sin(self.omega * self.linear(x))
+
+
+def siren(omega: float = 30.0) -> nn.Module:
+    last = nn.Linear(64, 3)
+    init.uniform_(last.weight, -math.sqrt(6 / 64) / omega, math.sqrt(6 / 64) / omega)
+    hidden = (Sine(64, 64, omega) for _ in range(2))
+    return nn.Sequential(Sine(2, 64, omega, first=True), *hidden, last)
+
+
+class NeRF(nn.Module):
+    """bmild/nerf run_nerf_helpers.py, init_nerf_model: Keras' Dense."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Linear(63, 64), nn.Linear(64 + 63, 64)
+        self.alpha, self.bottleneck = nn.Linear(64, 1), nn.Linear(64, 64)
+        self.views, self.rgb = nn.Linear(64 + 27, 32), nn.Linear(32, 3)
+
+    def forward(self, x: Tensor, d: Tensor) -> Tensor:
+        h = functional.relu(self.second(torch.cat([x, functional.relu(self.first(x))], -1)))
+        rgb = self.rgb(functional.relu(self.views(torch.cat([self.bottleneck(h), d], -1))))
+        return torch.cat([rgb, self.alpha(h)], -1)
+
+
+def nerf() -> nn.Module:
+    net = NeRF()
+    for module in net.children():
+        init.xavier_uniform_(module.weight)
+        init.zeros_(module.bias)
+    return net
+
+
+def _layer(before: int, after: int, std: float = 2**0.5) -> nn.Module:
+    """CleanRL ppo_continuous_action.py, layer_init."""
+    layer = nn.Linear(before, after)
+    init.orthogonal_(layer.weight, std)
+    init.constant_(layer.bias, 0.0)
+    return layer
+
+
+class Agent(nn.Module):
+    """CleanRL ppo_continuous_action.py, Agent."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.critic = nn.Sequential(
+            _layer(17, 64), nn.Tanh(), _layer(64, 64), nn.Tanh(), _layer(64, 1, 1.0)
+        )
+        self.actor_mean = nn.Sequential(
+            _layer(17, 64), nn.Tanh(), _layer(64, 64), nn.Tanh(), _layer(64, 6, 0.01)
+        )
+        self.actor_logstd = nn.Parameter(torch.zeros(1, 6))
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        mean = self.actor_mean(x)
+        return mean, self.actor_logstd.expand_as(mean).exp(), self.critic(x)
+
+
+TRANSCRIBED = (
+    Family("llama of torchtitan", "llama", torchtitan, _tokens, {"flavour": "torchtitan"}, True),
+    Family("pythia", "neox", neox, _tokens, fast=True),
+    Family("megatron", "megatron", megatron, _tokens, fast=True),
+    Family("olmo", "olmo", olmo, _tokens, fast=True),
+    Family("nanochat", "nanochat", nanochat, _tokens, fast=True),
+    Family("bert of google", "bert", bert_google, _masked, {"flavour": "google"}),
+    Family("mamba of state-spaces", "mamba", mamba, _masked),
+    Family("mamba2 of state-spaces", "mamba2", mamba2, _masked, fast=True),
+    Family("mixer of flax", "mixer", mixer, _image(32), fast=True),
+    Family(
+        "dit", "dit", dit,
+        lambda: (torch.ones(2, 4, 8, 8), torch.ones(2), torch.ones(2, dtype=torch.long)),
+        {"faithful": True}, fast=True,
+    ),
+    Family("unet", "ddpm", ddpm, lambda: (torch.ones(2, 3, 8, 8), torch.ones(2)), fast=True),
+    Family("siren", "siren", siren, lambda: torch.ones(4, 2), fast=True),
+    Family("siren, omega 5", "siren", lambda: siren(5.0), lambda: torch.ones(4, 2),
+           {"omega": 5.0}),
+    Family("nerf", "nerf", nerf, lambda: (torch.ones(4, 63), torch.ones(4, 27)), fast=True),
+    Family("ppo", "ppo", Agent, lambda: torch.ones(4, 17), fast=True),
+)  # fmt: skip
+FAMILIES = UPSTREAM + TRANSCRIBED

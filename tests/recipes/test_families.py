@@ -1,0 +1,104 @@
+"""The contract of the recipes of model families, on reference models; one row each in families.py.
+
+The battery compares all of them with upstream's draws; here those that are quick.
+"""
+
+import json
+import re
+
+import pytest
+import torch
+from tests.recipes.agreement import differences, planned
+from tests.recipes.families import FAMILIES, Family
+
+import goodinit as gi
+from goodinit.errors import UnknownRecipeError
+from goodinit.recipes.by_name import ALIASES, NO_RECIPES, maker
+
+FAST = [family for family in FAMILIES if family.fast]
+GENERAL = {"glorot", "he", "kaiming", "lecun", "orthogonal", "standard", "torch_default", "xavier"}
+ELSEWHERE = {"dcgan", "lstm"}  # in test_headlines.py
+
+
+def test_every_family_is_compared() -> None:
+    here = {ALIASES.get(family.recipe, (family.recipe,))[0] for family in FAMILIES}
+    assert here == set(gi.recipes.names()) - GENERAL - ELSEWHERE
+
+
+@pytest.mark.parametrize("family", FAST, ids=lambda family: family.name)
+def test_agrees_with_upstream(family: Family) -> None:
+    torch.manual_seed(0)
+    upstream = family.build()
+    mine, plan = planned(family, upstream)
+    assert differences(upstream, mine) == {}
+    assert not [f for f in plan.findings if f.severity == "error"]
+    assert gi.Plan.from_dict(json.loads(json.dumps(plan.to_dict()))).rows == plan.rows
+
+
+@pytest.mark.parametrize("family", FAST, ids=lambda family: family.name)
+def test_is_complete_on_meta(family: Family) -> None:
+    with torch.device("meta"):
+        model = family.build()
+    recipe = gi.recipe(family.recipe, **family.options)
+    plan = gi.plan(model, recipe, inputs=family.inputs())
+    frozen = {name for name, p in model.named_parameters() if not p.requires_grad}
+    assert {row.name for row in plan if row.unresolved and not row.buffer} <= frozen
+
+
+def test_another_law_is_seen() -> None:
+    llama, bert = (next(f for f in FAMILIES if f.name == name) for name in ("llama", "bert"))
+    torch.manual_seed(0)
+    for family, other in ((llama, gi.recipe("gpt2")), (bert, gi.recipe("bert", flavour="google"))):
+        upstream = family.build()
+        mine, _ = planned(family, upstream)
+        gi.init_(mine, other, inputs=family.inputs(), seed=2)
+        assert len(differences(upstream, mine)) >= 4
+
+
+@pytest.mark.parametrize("name", gi.recipes.names())
+def test_a_recipe_has_a_source_and_an_example_and_fits_into_a_file(name: str) -> None:
+    doc = maker(name).__doc__ or ""
+    assert re.search(r"\b(19|20)\d\d\b|\w\.py\b", doc), "no paper and no upstream file"
+    assert ">>> " in doc
+    recipe = gi.recipe(name)
+    assert gi.Recipe.from_toml(recipe.to_toml()).rules == recipe.rules
+
+
+@pytest.mark.parametrize("name", ALIASES)
+def test_other_names(name: str) -> None:
+    target, options = ALIASES[name]
+    assert gi.recipe(name) == gi.recipe(target, **options)
+    assert gi.recipe(name).options == options
+    assert name not in gi.recipes.names()
+
+
+def test_spelling_of_names() -> None:
+    assert gi.recipe("GPT-NeoX") == gi.recipe("neox")
+    assert gi.recipe("he_normal", mode="fan_out") == gi.recipe("he", mode="fan_out")
+    assert gi.recipe("he_uniform") != gi.recipe("he_normal")
+
+
+@pytest.mark.parametrize("name", NO_RECIPES)
+def test_what_is_no_recipe_says_what_to_call(name: str) -> None:
+    with pytest.raises(UnknownRecipeError, match=re.escape(f"{name!r} {NO_RECIPES[name]}")):
+        gi.recipe(name)
+    assert name not in ALIASES
+    assert name not in gi.recipes.names()
+
+
+def test_siren_says_where_it_cannot_know_the_first_layer() -> None:
+    net = torch.nn.Sequential(torch.nn.Linear(2, 64), torch.nn.Linear(64, 1))
+    assert "pass inputs=" in gi.plan(net, "siren")["0.weight"].why
+    assert "pass inputs=" not in gi.plan(net, "siren", inputs=torch.ones(3, 2))["0.weight"].why
+
+
+def test_heads_of_ppo_are_known_by_name() -> None:
+    def heads(**names: int) -> dict[str, float]:
+        net = torch.nn.ModuleDict({key: torch.nn.Linear(8, out) for key, out in names.items()})
+        net.forward = lambda x: [part(x) for part in net.values()]  # type: ignore[method-assign]
+        rows = gi.plan(net, "ppo", inputs=torch.ones(2, 8))
+        return {key: rows[f"{key}.weight"].scheme.gain for key in names}
+
+    assert heads(action_net=3, value_net=1) == {"action_net": 0.01, "value_net": 1.0}
+    assert heads(actor=3, critic=1) == {"actor": 0.01, "critic": 1.0}
+    assert heads(out=3) == {"out": 1.0}
