@@ -1,7 +1,5 @@
 """Positions beside tokens: as large as the rows that they are added to."""
 
-import math
-
 import pytest
 import torch
 from torch import Tensor, nn
@@ -52,7 +50,7 @@ def test_positions_are_as_large_as_the_rows_beside_them(
     model = Model(table, tied, factor)
     row = gi.plan(model, "standard", inputs=IDS)["places.weight" if table else "places"]
     assert row.kind == "position"
-    assert math.isclose(row.std or 0.0, std)
+    assert row.std == pytest.approx(std, rel=1e-12)
 
 
 class Patches(nn.Module):

@@ -155,9 +155,9 @@ def test_what_follows_is_what_the_data_flow_says(name: str) -> None:
     build, code, severity = ILL[name]
     net, x = build(), torch.randn(32, D)
     assert found(net, x).get(code) == severity
-    assert found(net).get(code) in (None, "warning")  # nothing is sure without inputs
-    measured = {f.code: f.severity for f in gi.measure(net, x).findings}
-    assert measured.get(code) in ("error", "warning")
+    assert found(net).get(code) != "error"  # nothing is sure without inputs
+    measured = {f.code for f in gi.measure(net, x).findings}
+    assert code in measured
 
 
 def test_frozen_zeros_are_not_asked_to_learn() -> None:

@@ -298,7 +298,7 @@ def test_the_head_with_the_large_loss_is_named(bad: str, swapped: bool) -> None:
     gi.init_(net, {f"{bad}.weight": gi.Normal(4.0)}, seed=0)
     (finding,) = gi.measure(net, INPUTS, loss).findings
     assert finding.code == "GI110"
-    assert f"'{bad}.weight'" in finding.remedy
+    assert f'"{bad}.weight"' in finding.remedy
     exec(finding.remedy, {"gi": gi, "model": net})
     assert codes(gi.measure(net, INPUTS, loss)) == []
 

@@ -15,6 +15,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from goodinit._common.caller import callers_level
 from goodinit._common.progress import progress_line
 from goodinit.anatomy import read
 from goodinit.anatomy.held import recorded
@@ -317,7 +318,7 @@ def _warn_of_misnamed(plan: Plan) -> None:
     """Warn of a checkpoint that fits only in part: what was trained is about to be drawn anew."""
     for finding in plan.findings:
         if finding.code == "GI115" and finding.severity == "error":
-            warnings.warn(str(finding), stacklevel=3)
+            warnings.warn(str(finding), stacklevel=callers_level())
 
 
 def _by_name(found: Iterable[Slot]) -> dict[str, Slot]:
@@ -372,7 +373,7 @@ def _init_tensor_(tensor: Tensor, recipe: Recipe, seed: int | None, prefix: str)
     stream = stream_of(seed)
     rows, findings = write_((planned,), {slot.name: slot}, stream)
     if seed is not None:
-        note_draws(tensor, rows, {slot.name: slot}, stream.seed, stacklevel=4)
+        note_draws(tensor, rows, {slot.name: slot}, stream.seed)
     return Plan(rows, recipe.name, "one tensor", "", findings, stream.seed)
 
 

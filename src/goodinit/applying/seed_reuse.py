@@ -19,6 +19,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from goodinit._common.caller import callers_level
 from goodinit.anatomy.names import Slot
 from goodinit.plans.rows import PlanRow
 from goodinit.schemes import Scheme
@@ -69,7 +70,6 @@ def note_draws(
     rows: tuple[PlanRow, ...],
     found: Mapping[str, Slot],
     seed: int,
-    stacklevel: int = 3,
 ) -> None:
     """Note which tensors were drawn from a seed; warn once if another part holds the same draw.
 
@@ -78,7 +78,6 @@ def note_draws(
         rows: what was planned for it; those without random numbers don't count.
         found: where these are in it.
         seed: the caller's own; a fresh one can't repeat.
-        stacklevel: of the user's call, for the warning.
     """
     if _STATE.warned or _repeats.get():
         return
@@ -97,7 +96,7 @@ def note_draws(
             f"{repeated!r} was drawn from seed {seed} before, into another tensor that is still in "
             f"use: both hold the same random numbers. Initialize the model in one call, or draw "
             f"each part under its own name, prefix='layers.0', or from its own seed",
-            stacklevel=stacklevel,
+            stacklevel=callers_level(),
         )
 
 

@@ -64,7 +64,9 @@ def _owner(row: PlanRow, slot: Slot) -> str:
     ConvTranspose2d, a Linear's matrix in an Embedding.
     """
     owner = type_of(slot.owner)
-    here = describe(slot.owner).get(slot.attr) if owner.__name__ != row.owner else None
+    if row.tied:
+        return row.owner  # another of its modules may have been met first
+    here = describe(slot.owner).get(slot.attr)
     if here is None or here.layout is None or row.layout is None or here.layout == row.layout:
         return row.owner
     return owner.__name__

@@ -63,8 +63,8 @@ def explain(model: nn.Module, inputs: Inputs | None = None) -> Explanation:
         ...     explanation = explain(nn.Sequential(*layers))
         >>> explanation.recipe, explanation["0.weight"].looks
         ('torch_default', "kaiming_uniform_(a=sqrt(5)), torch's default")
-        >>> explanation.findings[0].code, explanation.remedy
-        ('GI125', 'gi.init_(model, {"*.weight": gi.Orthogonal(gain=1.41421), "38.weight": ...})')
+        >>> print(explanation.findings[0].code, explanation.remedy)
+        GI125 gi.init_(model, {"*.weight": gi.Orthogonal(gain=1.41421), "38.weight": ...}, seed=0)
     """
     untried = explained(model, inputs)
 
