@@ -88,7 +88,9 @@ def test_what_is_no_recipe_says_what_to_call(name: str) -> None:
 
 def test_siren_says_where_it_cannot_know_the_first_layer() -> None:
     net = torch.nn.Sequential(torch.nn.Linear(2, 64), torch.nn.Linear(64, 1))
-    assert "pass inputs=" in gi.plan(net, "siren")["0.weight"].why
+    blind = gi.plan(net, "siren")
+    assert "pass inputs=" in blind["0.weight"].why
+    assert [f.code for f in blind.findings if f.code == "GI113"]
     assert "pass inputs=" not in gi.plan(net, "siren", inputs=torch.ones(3, 2))["0.weight"].why
 
 

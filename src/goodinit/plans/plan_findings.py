@@ -23,7 +23,7 @@ from goodinit.findings.scales import around_zero, grew_on_another_scale, norm_li
 from goodinit.plans.keep import KeptRows
 from goodinit.plans.plain_stack_findings import find_deep_stacks
 from goodinit.plans.rows import PlanRow
-from goodinit.recipes.deferred import ReluGain
+from goodinit.recipes.deferred import FirstLayer, ReluGain
 from goodinit.recipes.reasons import KEEPS, WHY_LEFT
 from goodinit.recipes.recipe import Recipe
 from goodinit.schemes import AddNoise, Keep
@@ -158,11 +158,12 @@ def _needs_flow(rows: tuple[PlanRow, ...], recipe: Recipe, anatomy: Anatomy) -> 
     unclear = [row for row in weights if row.activation is None and row.ends_residual is None]
     shallow = [row for row in weights if row.ends_residual and row.depth is None]
     asked = any(
-        isinstance(rule.scheme, ReluGain) or rule.where.aspects & {"residual", "activation"}
+        isinstance(rule.scheme, (FirstLayer, ReluGain))
+        or rule.where.aspects & {"residual", "activation"}
         for rule in recipe.rules
     )
     if asked and (len(unclear) > 1 or shallow):  # nothing follows a single layer
-        where = "rules by residual ends and by the activation that follows"
+        where = "rules by residual ends, by the activation that follows, or by what takes the input"
         cause = "no inputs were given, so that these, and the depth, come from module types alone"
         fix = "pass inputs=, a batch like those that the model will get"
         yield Finding("GI113", "info", where, cause, fix)
