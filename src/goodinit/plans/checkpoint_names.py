@@ -16,6 +16,9 @@ Shapes = Mapping[str, tuple[int, ...] | None]
 """None: of any shape, as what a parametrized weight is stored in."""
 
 DEEPEST = 2  # dicts in dicts that are searched: {"model": {"state_dict": {...}}}
+MOST_PARTS = (
+    6  # of a prefix: compilation, data parallelism, Lightning and PEFT together add as many
+)
 LEAST_SHARE = 0.5  # of the names under a prefix, or of those missing: then it is no coincidence
 
 
@@ -156,7 +159,7 @@ def _splits(name: object) -> set[tuple[str, str]]:
             ".".join(parts[:start] + parts[stop:]),
         )
         for stop in range(1, len(parts))
-        for start in range(stop)
+        for start in range(max(0, stop - MOST_PARTS), stop)
     }
 
 
