@@ -88,17 +88,11 @@ class Trials:
         return line or str(remedy)
 
     def _fixes(self, finding: Finding, after: Sequence[Finding]) -> bool:
-        """Return whether a finding is gone, and nothing came that is as grave."""
+        """Return whether no finding of its code is left, and nothing came that is as grave."""
         rank = SEVERITIES.index
         least = max(rank(finding.severity), rank("warning"))
-        # Of one code there may be milder findings elsewhere, which a line leaves alone.
-        others = {
-            (f.code, f.severity, f.where)
-            for f in self._before
-            if rank(f.severity) < rank(finding.severity)
-        }
         for left in after:
-            if left.code == finding.code and (left.code, left.severity, left.where) not in others:
+            if left.code == finding.code:
                 return False
             known = [rank(f.severity) for f in self._before if f.code == left.code]
             if rank(left.severity) >= least and rank(left.severity) > max(known, default=-1):
