@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from tests.recipes.agreement import COMPARISONS, differences, planned
+from tests.recipes.agreement import COMPARISONS, drawn_as_upstream, unresolved_on_meta
 from tests.recipes.families import FAMILIES, Family
 
 pytestmark = pytest.mark.battery
@@ -11,22 +11,12 @@ SLOW = [family for family in FAMILIES if not family.fast]
 
 @pytest.mark.parametrize("family", SLOW, ids=lambda family: family.name)
 def test_agrees_with_upstream(family: Family) -> None:
-    torch.manual_seed(0)
-    upstream = family.build()
-    mine, plan = planned(family, upstream)
-    assert differences(upstream, mine) == {}
-    assert not [f for f in plan.findings if f.severity == "error"]
+    drawn_as_upstream(family)
 
 
 @pytest.mark.parametrize("family", SLOW, ids=lambda family: family.name)
 def test_is_complete_on_meta(family: Family) -> None:
-    import goodinit as gi
-
-    with torch.device("meta"):
-        model = family.build()
-    recipe = gi.recipe(family.recipe, **family.options)
-    plan = gi.plan(model, recipe, inputs=family.inputs())
-    assert not [row.name for row in plan if row.unresolved and not row.buffer]
+    assert not unresolved_on_meta(family)
 
 
 def test_the_level_is_for_all_parameters() -> None:

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from tests.signal.made import Calls, zeroed
 from torch import Tensor, nn
 
 F = nn.functional
@@ -46,28 +47,6 @@ def filled(net: nn.Module, value: float) -> nn.Module:
         for p in net.parameters():
             p.fill_(value if p.dim() > 1 else 0.0)
     return net
-
-
-def zeroed(layer: nn.Module) -> nn.Module:
-    for p in layer.parameters():
-        nn.init.zeros_(p)
-    return layer
-
-
-class Calls(nn.Module):
-    """A model from its parts and a function of them and of the inputs."""
-
-    def __init__(self, run: Callable[..., Any], **parts: Any) -> None:
-        super().__init__()
-        self.run = run
-        for name, part in parts.items():
-            if isinstance(part, Tensor) and not isinstance(part, nn.Parameter):
-                self.register_buffer(name, part)
-            else:
-                setattr(self, name, part)
-
-    def forward(self, *args: Any) -> Any:
-        return self.run(self, *args)
 
 
 # Healthy ones.

@@ -26,6 +26,25 @@ def planned(family: Family, upstream: nn.Module) -> tuple[nn.Module, gi.Plan]:
     return mine, gi.init_(mine, recipe, inputs=family.inputs(), seed=2)
 
 
+def drawn_as_upstream(family: Family) -> gi.Plan:
+    """Assert that the recipe draws a family as upstream does, and return its plan."""
+    torch.manual_seed(0)
+    upstream = family.build()
+    mine, plan = planned(family, upstream)
+    assert differences(upstream, mine) == {}
+    assert not [f for f in plan.findings if f.severity == "error"]
+    return plan
+
+
+def unresolved_on_meta(family: Family) -> list[gi.PlanRow]:
+    """The parameters to which a plan on meta gives no value."""
+    with torch.device("meta"):
+        model = family.build()
+    recipe = gi.recipe(family.recipe, **family.options)
+    plan = gi.plan(model, recipe, inputs=family.inputs())
+    return [row for row in plan if row.unresolved and not row.buffer]
+
+
 def differences(upstream: nn.Module, mine: nn.Module) -> dict[str, str]:
     """Name -> what differs, of parameters that don't follow one law."""
     drawn = dict(mine.named_parameters())

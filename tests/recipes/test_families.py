@@ -8,7 +8,7 @@ import re
 
 import pytest
 import torch
-from tests.recipes.agreement import differences, planned
+from tests.recipes.agreement import differences, drawn_as_upstream, planned, unresolved_on_meta
 from tests.recipes.families import FAMILIES, Family
 
 import goodinit as gi
@@ -27,22 +27,13 @@ def test_every_family_is_compared() -> None:
 
 @pytest.mark.parametrize("family", FAST, ids=lambda family: family.name)
 def test_agrees_with_upstream(family: Family) -> None:
-    torch.manual_seed(0)
-    upstream = family.build()
-    mine, plan = planned(family, upstream)
-    assert differences(upstream, mine) == {}
-    assert not [f for f in plan.findings if f.severity == "error"]
+    plan = drawn_as_upstream(family)
     assert gi.Plan.from_dict(json.loads(json.dumps(plan.to_dict()))).rows == plan.rows
 
 
 @pytest.mark.parametrize("family", FAST, ids=lambda family: family.name)
 def test_is_complete_on_meta(family: Family) -> None:
-    with torch.device("meta"):
-        model = family.build()
-    recipe = gi.recipe(family.recipe, **family.options)
-    plan = gi.plan(model, recipe, inputs=family.inputs())
-    frozen = {name for name, p in model.named_parameters() if not p.requires_grad}
-    assert {row.name for row in plan if row.unresolved and not row.buffer} <= frozen
+    assert all(row.frozen for row in unresolved_on_meta(family))
 
 
 def test_another_law_is_seen() -> None:

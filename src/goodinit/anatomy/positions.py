@@ -21,18 +21,15 @@ def beside_tokens(graph: Graph, facets: Sequence[Facets]) -> dict[int, float]:
     for node in graph.nodes:
         for use in node.uses:
             positions = facets[use.param]
-            if use.role == "add" and positions.kind == "position" and use.param not in found:
-                rows = (u for u in _looked_up(graph, node) if _is_embedding(facets[u.param]))
-                for table in rows:
-                    factor = positions.blocks[0].fan_in if positions.blocks else None
-                    size = _mean_square(graph, table, facets[table.param])
-                    found[use.param] = size / (factor or 1.0)
-                    break
+            if use.role != "add" or positions.kind != "position" or use.param in found:
+                continue
+            rows = (u for u in _looked_up(graph, node) if facets[u.param].kind == "embedding")
+            table = next(rows, None)
+            if table is not None:
+                factor = positions.blocks[0].fan_in if positions.blocks else None
+                size = _mean_square(graph, table, facets[table.param])
+                found[use.param] = size / (factor or 1.0)
     return found
-
-
-def _is_embedding(facets: Facets) -> bool:
-    return facets.kind == "embedding"
 
 
 def _looked_up(graph: Graph, node: Node) -> Iterator[Use]:

@@ -173,7 +173,7 @@ def _may_be_zero(one: ParameterValues) -> bool:
 
 
 def _unfolded(one: ParameterValues) -> Tensor | None:
-    """Return the first matrix, [outputs..., inputs..., window...]; None if it can't be told."""
+    """Return the first matrix, [outputs..., inputs..., window...]; None if it isn't known."""
     assert one.whole is not None
     layout, values = one.row.facets.layout, one.whole.values
     if layout is None or not layout.outputs or values.numel() > 4 * MOST_COMPARED:

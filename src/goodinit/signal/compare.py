@@ -161,7 +161,7 @@ def compare(
         model: any module that can be copied.
         inputs: as for ``measure``.
         recipes: several, each as for ``plan``; the keys of a mapping name them. Those of one name
-            are told apart by their options, or numbered. None: the weights as they are, measured
+            are labeled with their options, or numbered. None: the weights as they are, measured
             once.
         seeds: number of draws of each recipe, with the seeds 0, 1, ...
         loss: as for ``measure``.

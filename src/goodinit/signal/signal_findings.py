@@ -32,7 +32,7 @@ NOTHING = Finding(
     "GI139",
     "warning",
     "model",
-    "no call was seen whose result depends on the inputs: nothing is known of the signal",
+    "no call's result depends on the inputs, so nothing was measured",
     "pass tensors that the model computes with, and let torch functions do it",
 )
 EPSILON = "look for sqrt, log or a division at 0 in what follows: add an epsilon"

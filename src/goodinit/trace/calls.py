@@ -138,7 +138,7 @@ class HookError(Exception):
 
 
 def observing_hook(observe: Callable[[Tensor | None], None]) -> Callable[[Tensor | None], None]:
-    """Return a hook for the backward pass whose bugs can be told from the model's exceptions."""
+    """Return a hook for the backward pass that raises its own bugs as HookError."""
 
     def hook(gradient: Tensor | None) -> None:
         try:
