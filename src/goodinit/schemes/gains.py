@@ -29,9 +29,14 @@ from goodinit.schemes.quadrature import integrate, ten_digits
 
 __all__ = [
     "NONLINEARITIES",
+    "Nonlinearity",
     "calculate_gain",
+    "derivative",
     "derivative_second_moment",
+    "evaluate",
+    "expected_squares",
     "gain",
+    "label_of",
     "second_moment",
     "slope",
 ]
@@ -166,6 +171,34 @@ def derivative_second_moment(nonlinearity: Nonlinearity, **params: float | str) 
     return _moments(_backward, nonlinearity, params)[0]
 
 
+def expected_squares(nonlinearity: Nonlinearity, variance: float) -> tuple[float, float]:
+    """Return (E[f(u)^2], E[f'(u)^2]), u ~ N(0, variance); 0 where f is 0 there.
+
+    Arguments and errors as for ``gain``.
+
+    >>> expected_squares("relu", 4.0)
+    (2.0, 0.5)
+    """
+    if isinstance(nonlinearity, str):
+        second_moment(nonlinearity)  # raises if there is no such name
+        nonlinearity = NONLINEARITIES[nonlinearity]
+    if not callable(nonlinearity):
+        raise SchemeError(_no_nonlinearity(nonlinearity))
+    f, root = nonlinearity, math.sqrt(variance)
+
+    def scaled(z: Tensor) -> Tensor:
+        return f(root * z)
+
+    scaled.__name__ = f"{label_of(f)}({root:.4g} z)"
+    _refuse_mixing(scaled, scaled)
+
+    def integrand(z: Tensor) -> Tensor:
+        return evaluate(scaled, z, scaled).detach().mul(_root_density(z)).square()[None]
+
+    forward = ten_digits(_expectations(integrand, scaled)[0])
+    return forward, ten_digits(_backward(scaled, scaled)[0] / variance)
+
+
 def calculate_gain(nonlinearity: Nonlinearity, param: float | None = None) -> float:
     r"""Return the gain of a nonlinearity: torch's number where torch has one, else the true one.
 
@@ -256,9 +289,12 @@ def _moments(
     if isinstance(nonlinearity, str):
         return _moments_by_name(compute, nonlinearity, _hashable(nonlinearity, params))
     if not callable(nonlinearity):
-        got = fields.short_repr(nonlinearity)
-        raise SchemeError(f"a nonlinearity is a name or a callable, not {got}")
+        raise SchemeError(_no_nonlinearity(nonlinearity))
     return compute(functools.partial(nonlinearity, **params), nonlinearity)
+
+
+def _no_nonlinearity(value: object) -> str:
+    return f"a nonlinearity is a name or a callable, not {fields.short_repr(value)}"
 
 
 @functools.lru_cache(maxsize=512)
@@ -267,7 +303,7 @@ def _moments_by_name(
 ) -> tuple[float, ...]:
     if name not in NONLINEARITIES:
         raise SchemeError(
-            f"no nonlinearity is called {_label(name)}.{nearest(name, NONLINEARITIES)} "
+            f"no nonlinearity is called {label_of(name)}.{nearest(name, NONLINEARITIES)} "
             f"A function works too: gain(lambda z: z * z.sigmoid())"
         )
     return compute(functools.partial(NONLINEARITIES[name], **dict(params)), name)
@@ -278,7 +314,7 @@ def _forward(f: Callable[[Tensor], Tensor], name: object) -> tuple[float, float]
     _refuse_mixing(f, name)
 
     def integrands(z: Tensor) -> Tensor:
-        square = _evaluate(f, z, name).mul(_root_density(z)).square()
+        square = evaluate(f, z, name).mul(_root_density(z)).square()
         return torch.stack([square, (z * z - 1) * square])
 
     second, curvature = _expectations(integrands, name)
@@ -286,7 +322,7 @@ def _forward(f: Callable[[Tensor], Tensor], name: object) -> tuple[float, float]
         second, curvature = _expectations(integrands, name, FINE_EDGES)
     if second == 0:
         raise SchemeError(
-            f"{_label(name)} is 0 on N(0, 1), at a million points between {-FINE_END} and "
+            f"{label_of(name)} is 0 on N(0, 1), at a million points between {-FINE_END} and "
             f"{FINE_END}: no gain keeps its second moment"
         )
     return ten_digits(second), ten_digits(round(curvature / (2 * second), 12))
@@ -297,14 +333,7 @@ def _backward(f: Callable[[Tensor], Tensor], name: object) -> tuple[float]:
     _refuse_mixing(f, name)
 
     def integrand(z: Tensor) -> Tensor:
-        with torch.inference_mode(False), torch.enable_grad():
-            leaf = z.clone().requires_grad_()
-            values = _evaluate(f, leaf, name)
-            if not values.requires_grad:  # a step function: flat between its jumps
-                return torch.zeros_like(z)[None]
-            (slopes,) = torch.autograd.grad(values.sum(), leaf, materialize_grads=True)
-        _refuse_infinite(slopes, z, f"the derivative of {_label(name)}")
-        return slopes.mul(_root_density(z)).square()[None]
+        return derivative(f, z, name).mul(_root_density(z)).square()[None]
 
     return (ten_digits(_expectations(integrand, name)[0]),)
 
@@ -321,30 +350,42 @@ def _expectations(
             raise ArithmeticError(f"the integral grows beyond z = {END}; is it infinite?")
         return [total.item() for total in totals]
     except ArithmeticError as error:
-        raise SchemeError(f"the second moment of {_label(name)} on N(0, 1): {error}") from error
+        raise SchemeError(f"the second moment of {label_of(name)} on N(0, 1): {error}") from error
 
 
 def _root_density(z: Tensor) -> Tensor:
     return torch.exp(-z * z / 4) / (2 * math.pi) ** 0.25
 
 
-def _evaluate(f: Callable[[Tensor], Tensor], z: Tensor, name: object) -> Tensor:
+def derivative(f: Callable[[Tensor], Tensor], z: Tensor, name: object) -> Tensor:
+    """Return f'(z), as autograd computes it, in float64."""
+    with torch.inference_mode(False), torch.enable_grad():
+        leaf = z.clone().requires_grad_()
+        values = evaluate(f, leaf, name)
+        if not values.requires_grad:  # a step function: flat between its jumps
+            return torch.zeros_like(z)
+        (slopes,) = torch.autograd.grad(values.sum(), leaf, materialize_grads=True)
+    _refuse_infinite(slopes, z, f"the derivative of {label_of(name)}")
+    return slopes
+
+
+def evaluate(f: Callable[[Tensor], Tensor], z: Tensor, name: object) -> Tensor:
     """Return f(z) as float64; a function that acts in place gets a copy of ``z``."""
     try:
         values = cast("object", f(z.clone()))
     except Exception as error:
         raise SchemeError(
-            f"{_label(name)} can't be called on a float64 tensor of shape [n] on the CPU "
+            f"{label_of(name)} can't be called on a float64 tensor of shape [n] on the CPU "
             f"({type(error).__name__}: {error}); wrap it in a function that can"
         ) from error
     if not isinstance(values, Tensor) or values.shape != z.shape or values.is_complex():
         got = tuple(values.shape) if isinstance(values, Tensor) else fields.short_repr(values)
         raise SchemeError(
-            f"{_label(name)} does not act element by element: given a tensor of shape "
+            f"{label_of(name)} does not act element by element: given a tensor of shape "
             f"{tuple(z.shape)} it returned {got}. A gain is defined for f(z) of one number"
         )
     values = values.double()
-    _refuse_infinite(values, z, _label(name))
+    _refuse_infinite(values, z, label_of(name))
     return values
 
 
@@ -362,16 +403,17 @@ def _refuse_mixing(f: Callable[[Tensor], Tensor], name: object) -> None:
     """Raise if values depend on other elements (softmax, sort) or are random (dropout)."""
     probe = torch.arange(17, dtype=torch.float64, device="cpu").mul(7).remainder(17) / 2.5 - 3.3
     with torch.no_grad():
-        whole = _evaluate(f, probe, name)
-        parts = torch.cat([_evaluate(f, part, name) for part in (probe[:5], probe[5:6], probe[6:])])
+        whole = evaluate(f, probe, name)
+        parts = torch.cat([evaluate(f, part, name) for part in (probe[:5], probe[5:6], probe[6:])])
     if not torch.allclose(whole, parts, rtol=1e-6, atol=1e-9):
         raise SchemeError(
-            f"{_label(name)} does not act element by element: its value at one number depends "
+            f"{label_of(name)} does not act element by element: its value at one number depends "
             f"on other numbers or is random. A gain is defined for f(z) of one number"
         )
 
 
-def _label(nonlinearity: object) -> str:
+def label_of(nonlinearity: object) -> str:
+    """Return what a message calls a nonlinearity."""
     name = getattr(nonlinearity, "__name__", None)
     return name if isinstance(name, str) else fields.short_repr(nonlinearity)
 
