@@ -168,7 +168,7 @@ CALLS: dict[str, tuple[Callable[..., Any], Any, dict[str, Any], dict[str, Any]]]
     "a style on a kernel": (
         lambda m, x: fn.conv1d(x[:1], m.w * (x[0].mean(-1) @ m.b)[None, :, None]), MAPS,
         {"w": (12, 8, 3), "b": (8, 8)},
-        {"w": (*CONV, (24, 36)), "b": ("linear", "weight", (24 * 8, 8))},
+        {"w": (*CONV, (24, 36)), "b": ("linear", "weight", (24 * 8, 36 * 8))},
     ),
     "matrices picked for each sample": (
         lambda m, x: torch.bmm(x, m.w[x[:, 0].argmax(-1)]), BATCH, {"w": (8, 8, 4)},

@@ -7,10 +7,12 @@ from ctypes import string_at
 from dataclasses import replace
 from hashlib import blake2b
 from itertools import islice
+from math import prod
 from typing import Any
 
 from torch import Tensor
 
+from goodinit.anatomy.bilinear import with_second_sum
 from goodinit.anatomy.factors import with_factor
 from goodinit.anatomy.joined import crossed, joined
 from goodinit.anatomy.roles import Roles
@@ -21,7 +23,7 @@ from goodinit.dataflow.nodes import Node, Use
 from goodinit.dataflow.replay import Computed, ReplayError, replaying
 from goodinit.dataflow.response import response_of
 from goodinit.dataflow.tape import Ref, Tape, replaced
-from goodinit.dataflow.traversal import root, walk_forward
+from goodinit.dataflow.traversal import outputs_per_input, root, walk_forward
 
 __all__ = ["Answers", "deciding"]
 
@@ -45,6 +47,7 @@ class Answers:
         self._roles = roles
         self._tape = graph.recorder.tape
         self._known: dict[object, dict[int, Influence] | str] = {}
+        self._responses: dict[int, Computed] = {}
         self._shared: dict[object, list[Influence] | str] = {}
 
     def applied(self, uses: list[Use], shape: tuple[int, ...]) -> tuple[list[Use], str]:
@@ -68,7 +71,7 @@ class Answers:
         for use in uses:
             computed = use.operand is not None or use.met is not None or use.role == "feed"
             if computed and (asked in (None, use) or (slices and use.role == "contract")):
-                changed, special = self._applied(use, shape)
+                changed, special = self._applied(use, uses, shape)
                 if special:
                     return uses, special
                 found.append(changed)
@@ -84,6 +87,7 @@ class Answers:
         contractions = [one for one in uses if one.role == "contract"]
         use = joined(self._graph, use, contractions)
         use = self._generating(crossed(self._graph, use, contractions))
+        use = with_second_sum(self._graph, self._roles, use)
         if any(one.role == "lookup" for one in uses):
             return use  # a tied table, with a scale of its own
         return with_factor(self._graph, self._roles, use)
@@ -93,16 +97,17 @@ class Answers:
         node = self._graph.nodes[use.node]
         if node.generates is None:
             return use
-        fan, made = node.generates
+        fan_in, fan_out, made = node.generates
         mixed = any(self._graph.nodes[root(self._graph, v.node)].role == "softmax"
                     for v in node.signals)  # fmt: skip
         if mixed:
             doubt = "it is mixed by shares, which depend on the data: its fan is that of one"
-            return replace(use, fan_in=fan, measured=True, doubt=doubt)
+            return replace(use, fan_in=fan_in, fan_out=fan_out, measured=True, doubt=doubt)
         doubt = f"its product goes through {made} and is used as a weight" if made else ""
-        return replace(use, fan_in=use.fan_in * fan, measured=True, doubt=doubt)
+        fans = {"fan_in": use.fan_in * fan_in, "fan_out": use.fan_in * fan_out}
+        return replace(use, **fans, measured=True, doubt=doubt)
 
-    def _applied(self, use: Use, shape: tuple[int, ...]) -> tuple[Use, str]:
+    def _applied(self, use: Use, uses: Sequence[Use], shape: tuple[int, ...]) -> tuple[Use, str]:
         before, after = use.operand is not None, use.met is not None
         linear = not use.origin.bent and role_of(use.origin.made) in _LINEAR
         if before and use.role != "lookup" and (use.role == "contract" or not linear):
@@ -122,7 +127,7 @@ class Answers:
             if isinstance(one, str):
                 return replace(use, doubt=one), ""
             if one.kind == "weight":
-                return self._summed(use, one, shape), ""
+                return self._summed(use, one, uses, shape), ""
             if one.kind == "special" and use.role == "feed":
                 return use, f"{self._graph.nodes[use.node].function}(p)"
             known = one.kind == "scale"
@@ -146,14 +151,36 @@ class Answers:
         doubt = f"{function}(W): {one.doubt}" if one.doubt else ""
         return replace(use, fan_in=fan_in, fan_out=fan_out, measured=True, doubt=doubt)
 
-    def _summed(self, use: Use, one: Influence, shape: tuple[int, ...]) -> Use:
-        """Return a use as a contraction that no call shows."""
+    def _summed(self, use: Use, one: Influence, uses: Sequence[Use], shape: tuple[int, ...]) -> Use:
+        """Return a use as a contraction that no call shows.
+
+        What all outputs depend on is what all inputs act on: fan_in * outputs = fan_out * inputs.
+        """
+        per_input = self._outputs_per_input(self._responses[use.met or 0], uses)
         axes = range(len(shape))
         return replace(
-            use, role="contract", fan_in=one.fan(1.0), fan_out=one.fan(1.0), measured=True,
+            use, role="contract", fan_in=one.fan(1.0), fan_out=one.fan(per_input), measured=True,
             inputs=tuple(axes[1:]) or (0,), outputs=tuple(axes[:1] if axes[1:] else ()),
             doubt=one.doubt,
         )  # fmt: skip
+
+    def _outputs_per_input(self, computed: Computed, uses: Sequence[Use]) -> float:
+        outputs = sum(prod(computed.shape(target)) for target in computed.targets)
+        before = [e for e in computed.entries if e.live and not e.meets]
+        if any(computed.dtype(n).is_complex for e in before for n in e.outputs):
+            # The numbers that go into a Fourier transform are real.
+            sources = computed.sources.items()
+            return outputs / sum(prod(s.shape) for _, s in sources if s.live and s.value is None)
+        entries = {id(entry) for entry in computed.entries}
+        nodes = [
+            use.node
+            for use in uses  # a factor that is broadcast over a weight is met before its sum is
+            if (
+                use.role == "mul" if use.met is None else id(self._tape.entries[use.met]) in entries
+            )
+        ]
+        nodes = [index for index in nodes if self._graph.nodes[index].signals]
+        return outputs_per_input(self._graph, nodes, outputs)
 
     def _of(self, use: Use, before: bool) -> Influence | str:
         """Return the influence of the parameter of a use; or why it isn't known."""
@@ -171,7 +198,7 @@ class Answers:
                 entries = self._tape.entries_for(use.operand, use.at, frozenset())
                 computed = Computed(self._tape, entries, [use.operand])
                 return self._study(computed, use.fan_in, data=False)
-            computed = response_of(self._tape, use.met or 0)
+            computed = self._responses[use.met or 0] = response_of(self._tape, use.met or 0)
             return self._study(computed, 1.0, data=True)
         except ReplayError as error:
             return str(error)

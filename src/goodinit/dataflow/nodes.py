@@ -137,8 +137,8 @@ class Node:
         tally: what its integers are: "ids" from the inputs, a "count" (of positions),
             "unknown" (a buffer on meta) or "".
         stacked: axes of the result along which the next weight holds a matrix for each index.
-        generates: of a contraction whose result is used as a weight, the number of summands of
-            that product, and the first function in between that isn't a view; None of others.
+        generates: of a contraction whose result is used as a weight, the fans of that product,
+            and the first function in between that isn't a view; None of others.
         label: of an activation, its name with the arguments that aren't the default.
         labels: of a product of activations, a label for each axis of each operand and, last, of
             the result; equal labels are one axis.
@@ -160,7 +160,7 @@ class Node:
     tally: str = ""
     label: str = ""
     labels: tuple[tuple[int, ...], ...] = ()
-    generates: tuple[float, str] | None = None
+    generates: tuple[float, float, str] | None = None
     stacked: set[int] = field(default_factory=set[int])
 
 

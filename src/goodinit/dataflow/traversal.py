@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from math import prod
 
 from goodinit.dataflow.graph import Graph
@@ -17,6 +17,7 @@ __all__ = [
     "is_squash",
     "leads_to",
     "number_after",
+    "outputs_per_input",
     "passed_before",
     "reaches",
     "root",
@@ -212,3 +213,39 @@ def is_gate(graph: Graph, index: int) -> bool:
 
     nodes = list(walk_back(graph, [index], follow))
     return any(node.role in ends for node in nodes) and not any(node.weights for node in nodes)
+
+
+def outputs_per_input(graph: Graph, nodes: Sequence[int], outputs: float) -> float:
+    """Return how many outputs there are for each number of the signal that some calls take.
+
+    Slices of a signal count as parts of it, and a signal that is expanded or repeated as it was
+    before. Of several signals (a bilinear form) it is the mean, as of ``nn.Bilinear``.
+
+    Args:
+        graph: of the run.
+        nodes: the calls; each makes an equal part of the outputs.
+        outputs: how many there are in all.
+    """
+    taken: dict[int, list[int]] = {}
+    for index in nodes:
+        for value in graph.nodes[index].signals:
+            first, size = _stored(graph, value.node)
+            taken.setdefault(first, []).append(size)
+    shares = [
+        outputs * len(sizes) / len(nodes) / max(min(prod(graph.nodes[first].shape), sum(sizes)), 1)
+        for first, sizes in taken.items()
+    ]
+    return sum(shares) / len(shares) if shares else 1.0
+
+
+def _stored(graph: Graph, index: int) -> tuple[int, int]:
+    """Return the call whose numbers a signal is a view or copy of, and how many of them it has."""
+    node = graph.nodes[index]
+    size = prod(node.shape)
+    while node.role in ("view", "cast", "pick") and node.operands:
+        before = graph.nodes[node.operands[0].node]
+        if not before.live or node.operands[0].params:
+            break
+        node = before
+        size = min(size, prod(node.shape))
+    return node.index, size

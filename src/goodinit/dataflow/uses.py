@@ -61,6 +61,8 @@ def uses_of(
     elif name in ("matmul", "mm", "bmm", "mv", "dot", "rmatmul", "grouped_mm", "_grouped_mm"):
         first, second = (1, 0) if name == "rmatmul" else (0, 1)
         reader.product(reader.at(first, "input"), reader.at(second, "mat2", "other"))
+    elif name == "inner":
+        reader.inner()
     elif name == "addbmm":  # sums over the batch too
         reader.add(0, "input")
         reader.contract(reader.at(1, "batch1"), (0, 2), (1,))
@@ -183,8 +185,9 @@ class _Reader:
                 over = _axes_of(origin, tensor.ndim, inputs)
                 out = _axes_of(origin, tensor.ndim, outputs)
                 if layer or not {*over}.isdisjoint(out):
-                    fan = _size(tensor, inputs) * _size(tensor, window)
-                    self._graph.nodes[origin.node].generates = fan, origin.made
+                    fan_in = _size(tensor, (*inputs, *window))
+                    fan_out = _size(tensor, (*outputs, *window))
+                    self._graph.nodes[origin.node].generates = fan_in, fan_out, origin.made
 
     def convolution(self, transposed: bool) -> None:
         weight = self.at(1, "weight")
@@ -235,6 +238,16 @@ class _Reader:
         elif a:
             self._all(left, "feed")
 
+    def inner(self) -> None:
+        """The last axes of both are summed over; a matrix of the two is the weight."""
+        pair = self.at(0, "input"), self.at(1, "other")
+        weights = [id(t) for t in pair if _matrix(self._origins(t))]
+        for tensor in pair:
+            if tensor is not None and id(tensor) in (weights[-1:] or [id(tensor)]):
+                self.contract(tensor, (-1,), tuple(range(tensor.ndim - 1)))
+            else:
+                self._all(tensor, "feed")
+
     def einsum(self) -> None:
         equation = self._call.args[0] if self._call.args else None
         if not isinstance(equation, str):
@@ -260,12 +273,31 @@ class _Reader:
                 before = len(self.uses)
                 self.contract(tensor, inputs, outputs, batch)
                 self._place(self.uses[before:], term, right)
+                self._share(self.uses[before:], index, letters, operands, kept)
                 self._stack(letters, operands, {term[d] for d in batch if d == 0})
             else:
                 before = len(self.uses)
                 self._all(tensor, "mul")
                 for use in self.uses[before:] if inputs else ():
                     use.doubt = f"an einsum of {len(operands)} operands sums over its axes"
+
+    def _share(
+        self,
+        uses: Iterable[Use],
+        index: int,
+        letters: Sequence[Sequence[str]],
+        operands: Sequence[Tensor],
+        kept: set[str],
+    ) -> None:
+        """Correct the fan_out of a bilinear form: the mean of its inputs, as of ``nn.Bilinear``."""
+        mine = dict(zip(letters[index], operands[index].shape, strict=True))
+        others = [
+            math.prod(size for letter, size in mine.items() if letter not in (*term, *kept))
+            for n, (term, tensor) in enumerate(zip(letters, operands, strict=True))
+            if n != index and not self._origins(tensor)
+        ]
+        for use in uses if len(others) > 1 else ():
+            use.fan_out *= sum(others) / len(others)
 
     def _place(self, uses: Iterable[Use], term: Sequence[str], result: str) -> None:
         """Note where in the result the output axes of a weight went."""

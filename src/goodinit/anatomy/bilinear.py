@@ -1,0 +1,106 @@
+"""Weights between two activations: ``x @ w @ z.T``, of which both sums are the weight's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from math import prod
+
+from goodinit.anatomy.roles import Roles
+from goodinit.dataflow.graph import Graph
+from goodinit.dataflow.nodes import Node, Use, Value
+from goodinit.dataflow.traversal import outputs_per_input, root, walk_forward
+
+__all__ = ["with_second_sum"]
+
+DOUBT = "its product is summed once more, with another activation: its fans count both sums"
+
+
+def with_second_sum(graph: Graph, roles: Roles, use: Use) -> Use:
+    """Return a use with the summands of a bilinear form; others as they are.
+
+    Attention's scores are no such form: of these each projection has a sum of its own.
+
+    Args:
+        graph: of the run.
+        roles: of its weights.
+        use: of a weight.
+    """
+    node = graph.nodes[use.node]
+    known = use.node in roles.parts or use.node in roles.packed or node.generates is not None
+    if known or not node.signals:
+        return use
+    for last, size, twice in _second_sums(graph, node):
+        per_input = (1 + twice) * outputs_per_input(graph, [use.node], prod(last.shape))
+        fan_in = use.fan_in * size
+        return replace(
+            use, fan_in=fan_in, fan_out=fan_in * per_input, measured=True, doubt=use.doubt or DOUBT
+        )
+    return use
+
+
+def _second_sums(graph: Graph, node: Node) -> Iterator[tuple[Node, float, bool]]:
+    """Yield calls that sum a product with an activation over the features.
+
+    With each the number of summands, and whether the activation is the product's own input.
+    """
+    own = {root(graph, value.node) for value in node.signals}
+    for after in walk_forward(graph, node.index, lambda n: n.role in ("view", "cast")):
+        if len(after.signals) != 2 or after.weights:
+            continue
+        mine, other = _pair(node, after)
+        if mine is None or other is None:
+            continue
+        before = root(graph, other.node)
+        if graph.nodes[before].weights and before not in own:
+            continue  # queries and keys
+        if after.role == "contract" and after.labels:
+            size = _summed(graph, node, after, mine)
+            if size > 1:
+                yield after, size, before in own
+        elif after.role == "mul":
+            for sum_, size in _sums_after(graph, node, after):
+                yield sum_, size, before in own
+
+
+def _pair(node: Node, after: Node) -> tuple[Value | None, Value | None]:
+    """Return which signal of a call is a view of a product, and the other one."""
+    first, second = after.signals
+    for mine, other in ((first, second), (second, first)):
+        if any(o.param is None and o.node == node.index for o in mine.origins):
+            return mine, other
+    return None, None
+
+
+def _summed(graph: Graph, node: Node, after: Node, mine: Value) -> int:
+    """Return over how many output features of a weight a product of activations sums."""
+    places = [n for n, value in enumerate(after.operands) if value.node == mine.node]
+    shape, size = graph.nodes[mine.node].shape, 1
+    features = _features(node)
+    for place in places[:1]:
+        for axis, label in enumerate(after.labels[place]):
+            over = next(o for o in mine.origins if o.node == node.index).axes[axis]
+            if label not in after.labels[-1] and features in over:
+                size *= shape[axis]
+    return size
+
+
+def _features(node: Node) -> int:
+    """Return the axis of a product that runs over the weight's outputs."""
+    for use in node.weights:
+        if len(use.outputs) == 1 and use.outputs[0] in dict(use.places):
+            return dict(use.places)[use.outputs[0]]
+    return len(node.shape) - 1
+
+
+def _sums_after(graph: Graph, node: Node, product: Node) -> Iterator[tuple[Node, float]]:
+    """Yield the sum over the last axis that follows a product, number by number."""
+    if product.shape != node.shape or _features(node) != len(node.shape) - 1:
+        return
+    for index in product.consumers:
+        after = graph.nodes[index]
+        if after.shape in (product.shape[:-1], (*product.shape[:-1], 1)):
+            if after.function == "sum":
+                yield after, product.shape[-1]
+            elif after.function == "mean":
+                yield after, 1 / product.shape[-1]
