@@ -64,6 +64,7 @@ EDGES: list[tuple[Callable[..., bool], tuple[Any, ...], tuple[Any, ...]]] = [
     # GI110: 2 ln K + 1
     (logits.loss_is_far_above_a_guess, (2 * math.log(50) + 0.99, 50),
      (2 * math.log(50) + 1.01, 50)),
+    (logits.loss_is_above_a_guess, (math.log(50) + 1.39, 50, 0.1), (math.log(50) + 1.41, 50, 0.1)),
     # GI112: logits of std 4, and a table of std .5
     (logits.tied_table_is_too_large, (0.99, 16), (1.01, 16)),
     (logits.tied_table_is_too_large, (0.49, 1024), (0.51, 1024)),

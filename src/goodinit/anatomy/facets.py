@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from itertools import product
 from math import prod
 
+from goodinit.anatomy.added_biases import goes_with
 from goodinit.anatomy.computed import Answers, deciding
 from goodinit.anatomy.next_activation import activation_after, is_squared_after
 from goodinit.anatomy.parts import find_roles
@@ -62,7 +63,8 @@ def facets_from(graph: Graph, outputs: Iterable[int], from_types: Sequence[Facet
         outputs: the nodes whose results the model returned.
         from_types: the facets of each by types and shapes; kept if the flow has no use of it.
     """
-    roles = find_roles(graph, outputs)
+    returned = frozenset(outputs)
+    roles = find_roles(graph, returned)
     by_param: defaultdict[int, list[Use]] = defaultdict(list)
     for node in graph.nodes:
         for use in node.uses:
@@ -87,6 +89,8 @@ def facets_from(graph: Graph, outputs: Iterable[int], from_types: Sequence[Facet
             facets = replace(facets, part="out")
         if number in roles.last_norms and (facets.kind, facets.part) != ("norm", "bias"):
             facets = replace(facets, last_norm=facets.kind == "norm")
+        if facets.part == "bias":
+            facets = replace(facets, goes_with=goes_with(graph, roles, uses, returned))
         if any(use.role in ("contract", "add") for use in uses):
             facets = in_loops(roles, number, facets, (graph.shapes.get(number) or (0,))[-1])
         found.append(facets)

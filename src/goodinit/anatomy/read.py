@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from torch import Tensor, nn
 
+from goodinit.anatomy.added_biases import goes_with_by_module
 from goodinit.anatomy.facets import facets_from
 from goodinit.anatomy.held import Held, held_by, recorded
 from goodinit.anatomy.layers import Layers, layers_by_flow, layers_by_type
@@ -100,6 +101,7 @@ def _by_flow(
     graph.recorder = Recorder()  # what was recorded isn't needed any more
     layers = layers_by_flow(graph, modules, flow.sums)
     facets = _placed(found, _expert_biases(found, flow.facets), layers, paths, flow.width)
+    facets = goes_with_by_module(found, facets)
     for one, said in zip(parameters, facets, strict=True):
         one.facets = said
     rows = _rows(parameters, meant_zeros(parameters, graph, set(outputs)))
@@ -114,6 +116,7 @@ def _by_type(
 ) -> Anatomy:
     found = [one.slot for one in parameters]
     facets = _placed(found, [one.facets for one in parameters], layers_by_type(modules), paths)
+    facets = goes_with_by_module(found, facets)
     for one, said in zip(parameters, facets, strict=True):
         one.facets = said
     rows = _rows(parameters, meant_zeros(parameters, None, ()))

@@ -75,6 +75,8 @@ class Facets:
         ends_residual: whether its output is added to a residual stream; None if unknown.
         last_norm: whether it is the weight of a norm, of batch norm too, with which a residual
             branch ends.
+        goes_with: of a bias, "head" if the weight it is added to is the model's last, "end" if
+            that ends a residual branch, else "".
         takes_input: whether it is a weight that the model's input goes into first; None if unknown.
         layer: number of the layer it is in, from 0; None outside of any.
         depth: how many layers the stack has that it is in (or the model, outside of any).
@@ -99,6 +101,7 @@ class Facets:
     squared: bool = False
     ends_residual: bool | None = None
     last_norm: bool = False
+    goes_with: str = ""
     takes_input: bool | None = None
     layer: int | None = None
     depth: int | None = None

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import math
 
-__all__ = ["blind_guess", "loss_is_far_above_a_guess", "tied_table_is_too_large"]
+__all__ = [
+    "blind_guess",
+    "loss_is_above_a_guess",
+    "loss_is_far_above_a_guess",
+    "tied_table_is_too_large",
+]
 
 # Logits N(0, s^2) cost s^2 / 2 above a blind guess: 2 ln K + 1 is s = 3 of 30 classes.
 GUESSES, MORE = 2.0, 1.0
+ERRORS = 4.0  # standard errors: 1 batch in 30,000 by chance
 LOGITS_STD = 4.0  # logits of that standard deviation are most of a one-hot guess
 TABLE_STD = 0.5  # smaller ones are a scale that somebody chose, wide as the table may be
 
@@ -24,6 +30,17 @@ def blind_guess(classes: int) -> float:
 def loss_is_far_above_a_guess(loss: float, classes: int) -> bool:
     """GI110: whether a first cross-entropy is far above that of a blind guess."""
     return loss > GUESSES * blind_guess(classes) + MORE
+
+
+def loss_is_above_a_guess(loss: float, classes: int, error: float) -> bool:
+    """GI110, as an info: whether it is above by more than N(0, 1) logits and chance explain.
+
+    Args:
+        loss: mean over the targets.
+        classes: how many there are.
+        error: its standard error.
+    """
+    return loss > blind_guess(classes) + MORE + ERRORS * error
 
 
 def tied_table_is_too_large(std: float, width: int) -> bool:

@@ -1,4 +1,4 @@
-"""The findings of a plan: GI111 to GI115, GI117 to GI119, GI132 and GI136."""
+"""The findings of a plan: GI111 to GI115, GI117 to GI119, GI132, GI136 and GI150."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from goodinit.plans.rows import PlanRow
 from goodinit.recipes.deferred import FirstLayer, ReluGain
 from goodinit.recipes.reasons import KEEPS, WHY_LEFT
 from goodinit.recipes.recipe import Recipe
-from goodinit.schemes import AddNoise, Keep
+from goodinit.schemes import AddNoise, Keep, PriorBias
 from goodinit.schemes.dtype_range import NARROW, share_of_zeros
 from goodinit.trace.run import OURS
 
@@ -55,6 +55,7 @@ def find_in_plan(
         *_grown_apart(rows, kept),
         *_rounded_to_zero(rows),
         *_frozen_are_drawn(rows, slots, recipe),
+        *_one_prior_for_heads(rows, recipe),
     )
 
 
@@ -260,6 +261,20 @@ def _frozen_are_drawn(
     severity: Severity = "info" if asked or whole else "warning"
     names = several((row.name for row in drawn), 1)
     yield Finding("GI138", severity, names, cause, f"none, if it is meant; else {fix}")
+
+
+def _one_prior_for_heads(rows: tuple[PlanRow, ...], recipe: Recipe) -> Iterator[Finding]:
+    """One prior for the biases of several heads, of which no name was asked for."""
+    for rule in recipe.rules:
+        aspects = rule.where.aspects
+        if not isinstance(rule.scheme, PriorBias) or "head" not in aspects:
+            continue
+        heads = [row.name for row in rows if row.rule == rule.text]
+        if len(heads) > 1 and not aspects & {"name", "attr"}:
+            cause = f"{count(len(heads), 'head')} start at one prior, {rule.scheme!r}"
+            glob = heads[0].rpartition(".")[0]
+            fix = f"name the head that it is of: gi.sel.head_bias() & gi.sel.name('{glob}.*')"
+            yield Finding("GI150", "warning", several(heads), cause, fix)
 
 
 def _rounded_to_zero(rows: tuple[PlanRow, ...]) -> Iterator[Finding]:

@@ -129,7 +129,7 @@ class Matcher:
     def match(self, row: Row, block: Block) -> list[int]:
         """Return the numbers of the rules that match, in order; the last one wins."""
         f = row.facets
-        facets = (f.kind, f.part, f.activation, f.ends_residual, f.last_norm)
+        facets = (f.kind, f.part, f.activation, f.ends_residual, f.last_norm, f.goes_with)
         key = (row.owner, *facets, bool(row.tied), block.name, row.buffer)
         found = self._known.get(key)
         if found is None:
@@ -379,6 +379,10 @@ def _unused_message(rule: Rule, rows: tuple[Row, ...], how: str) -> str:
         )
     elif how == "module types" and rule.where.aspects & {"residual", "activation"}:
         fix = "without inputs= it isn't known which weights end a residual branch; pass them"
+    elif how == "module types" and "head" in rule.where.aspects:
+        fix = "without inputs= it isn't known which layers are heads; pass them"
+    elif "head" in rule.where.aspects:
+        fix = "no bias is added to what the model returns; a head without one needs bias=True"
     else:
         names = several(row.name for row in rows)
         fix = f"the model has {names}; correct the rule, or make it optional=True"

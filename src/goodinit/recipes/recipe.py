@@ -211,6 +211,8 @@ def _beyond_one_module(rule: Rule) -> str:
         return ""  # a library's refinement of the rules before it, which hold without it
     if "residual" in aspects:
         return "asks which weights end a residual branch"
+    if "head" in aspects:
+        return "asks which biases are a head's"
     if "row" in aspects:
         return "asks a function of the row"
     if "name" in aspects:

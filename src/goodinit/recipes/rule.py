@@ -28,7 +28,7 @@ __all__ = ["Aspect", "Rule", "Selector", "glob_matches", "sel"]
 
 MOST_GLOBS = 4096  # compiled globs that are remembered: far more than a recipe has
 
-Aspect = Literal["type", "attr", "name", "activation", "residual", "row"]
+Aspect = Literal["type", "attr", "name", "activation", "residual", "head", "row"]
 """What a selector looks at. The first two can be seen in a module by itself."""
 
 
@@ -177,6 +177,17 @@ class LastNorm(Selector):
 
 
 @dataclass(frozen=True)
+class HeadBias(Selector):
+    _aspects = frozenset({"head"})
+
+    def matches(self, row: Row, block: Block) -> bool:
+        return row.facets.part == "bias" and row.facets.goes_with == "head"
+
+    def __repr__(self) -> str:
+        return "head_bias()"
+
+
+@dataclass(frozen=True)
 class FollowedBy(Selector):
     _aspects = frozenset({"activation"})
     activations: tuple[str, ...]
@@ -318,6 +329,11 @@ class sel:  # noqa: N801 - a namespace, read as a word: gi.sel.kind("norm")
     def last_norm() -> Selector:
         """Weights of norms, batch norm included, with which a residual branch ends."""
         return LastNorm()
+
+    @staticmethod
+    def head_bias() -> Selector:
+        """Biases of the weights whose output is the model's."""
+        return HeadBias()
 
     @staticmethod
     def followed_by(*activations: str) -> Selector:

@@ -61,7 +61,7 @@ _FLAGS = ("optional", "library")
 _RULE_KEYS = ("where", "scheme", "scaled", "why", *_FLAGS)
 _WHERE_KEYS = (
     *("all", "name", "attr", "type", "kind", "part", "block", "ends_residual", "last_norm"),
-    "followed_by",
+    *("head_bias", "followed_by"),
     *("not", "any", "every"),
 )
 # Longer quoted parts need no bound: few of them fit into a file.
@@ -224,11 +224,10 @@ def _read_selector(data: object, place: Place) -> Selector:
 
 def _read_condition(key: str, value: object, place: Place) -> Selector:
     match key:
-        case "all" | "ends_residual" | "last_norm":
+        case "all" | "ends_residual" | "last_norm" | "head_bias":
             if value is not True:
                 _refuse(place, f"write true or leave it out; not = {{ {key} = true }} negates it")
-            make = {"all": sel.all, "ends_residual": sel.ends_residual, "last_norm": sel.last_norm}
-            return make[key]()
+            return getattr(sel, key)()
         case "name" | "attr" | "block":
             make = {"name": sel.name, "attr": sel.attr, "block": sel.block}[key]
             return make(_read_text(value, place))
@@ -392,6 +391,8 @@ def _condition_data(where: Selector) -> tuple[str, object]:
             return "ends_residual", True
         case rules.LastNorm():
             return "last_norm", True
+        case rules.HeadBias():
+            return "head_bias", True
         case rules.FollowedBy():
             return "followed_by", _one_or_list(where.activations)
         case rules.Not():

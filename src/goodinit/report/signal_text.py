@@ -41,6 +41,8 @@ def signal_text(comparison: Comparison, *, full: bool = False) -> str:
         out += _table(chosen, full)
     if len(chosen) < len(rows):
         out += wrap(f"{len(chosen)} of {count(len(rows), 'call')}: {FULL}")
+    if signal.first_loss is not None:
+        out += ["", *wrap(signal.first_loss.text())]
     if signal.findings:
         out += ["", *finding_lines(signal.findings, FULL, full=full)]
     for note in signal.notes:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from goodinit.schemes.fans import Layout, Site
 from goodinit.schemes.gains import derivative_second_moment, gain, second_moment, slope
 from goodinit.schemes.matrices import DeltaOrthogonal, Dirac, Identity, Orthogonal, Sparse
+from goodinit.schemes.priors import PriorBias
 from goodinit.schemes.quadrature import truncated_moments
 from goodinit.schemes.reader import from_dict
 from goodinit.schemes.scheme import Draw, Scaled, Scheme
@@ -43,7 +44,7 @@ __all__ = [
     "AddNoise", "Constant", "DeltaOrthogonal", "Dirac", "Draw", "Drawn", "Function",
     "GlorotNormal", "GlorotUniform", "HeNormal", "HeUniform", "Identity", "KaimingNormal",
     "KaimingUniform", "Keep", "Layout", "LeCunNormal", "LeCunUniform", "LogRange", "LogUniform",
-    "Normal", "Ones", "Orthogonal", "Scaled", "Scheme", "Site", "Sparse", "StepBias",
+    "Normal", "Ones", "Orthogonal", "PriorBias", "Scaled", "Scheme", "Site", "Sparse", "StepBias",
     "TorchDefault", "TruncatedNormal", "Uniform", "VarianceScaling", "XavierNormal",
     "XavierUniform", "Zeros", "derivative_second_moment", "from_dict", "gain", "second_moment",
     "slope", "truncated_moments",

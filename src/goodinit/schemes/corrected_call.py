@@ -25,7 +25,7 @@ _SYNONYMS = {
     "val": "value",
 }
 # Of fields without a default that were not given; a place to start from.
-_EXAMPLES: Mapping[str, object] = {"std": 0.02, "low": -0.1, "high": 0.1, "value": 0.0}
+_EXAMPLES: Mapping[str, object] = {"std": 0.02, "low": -0.1, "high": 0.1, "value": 0.0, "p": 0.01}
 
 
 def corrected_call(
@@ -78,6 +78,8 @@ def _line(kind: type[Any], fields: Mapping[str, Any], given: dict[str, object]) 
     for name, field in fields.items():
         if field.default is dataclasses.MISSING and name not in given and name in examples:
             given[name] = examples[name]
+        if field.default is dataclasses.MISSING and name not in given:
+            return ""  # the class would ask for a correct call again
     try:
         scheme = kind(**given)
     except Exception:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import NoReturn, cast
 
 from goodinit.errors import SchemeError, nearest
-from goodinit.schemes import matrices, state_space, values, variance
+from goodinit.schemes import matrices, priors, state_space, values, variance
 from goodinit.schemes.fields import as_float, short_repr
 from goodinit.schemes.scheme import FACTS, Scaled, Scheme
 
@@ -33,6 +33,7 @@ SCHEMES: Mapping[str, type[Scheme]] = {
     "Normal": values.Normal,
     "Ones": values.Ones,
     "Orthogonal": matrices.Orthogonal,
+    "PriorBias": priors.PriorBias,
     "Sparse": matrices.Sparse,
     "StepBias": state_space.StepBias,
     "TorchDefault": values.TorchDefault,

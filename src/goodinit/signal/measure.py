@@ -29,7 +29,7 @@ from goodinit.signal.checks import (
 from goodinit.signal.observer import MomentsObserver
 from goodinit.signal.paths import paths_to_rows
 from goodinit.signal.rows import Gradient, Signal
-from goodinit.signal.signal_findings import find_in_signal
+from goodinit.signal.signal_findings import find_in_signal, worst_first_loss
 from goodinit.streams import Law, Stream
 from goodinit.trace.calls import tensors_in
 from goodinit.trace.input_hints import hint_for_inputs
@@ -145,7 +145,8 @@ def measured(
     to_rows = paths_to_rows(observer.rows)
     rows = observer.finished_rows([math.sqrt(path.variance) for path in to_rows])
     value = value if loss is not None else None
-    signal = Signal(rows, tuple(gradients), loss=value, batch=batch, notes=notes)
+    first = worst_first_loss(observer.entropies) if loss is not None else None
+    signal = Signal(rows, tuple(gradients), loss=value, batch=batch, notes=notes, first_loss=first)
     params = {slot.name: t for slot in slots if not slot.buffer for t in slot.tensors}
     findings = find_in_signal(signal, observer, to_rows, params, bool(unset))
     return replace(signal, findings=tuple(findings))

@@ -9,11 +9,10 @@ import weakref
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from goodinit._common.torch_private import without_function_modes
 from goodinit.anatomy.names import Slot
@@ -26,17 +25,17 @@ from goodinit.signal.equality import (
     units_are_equal,
     units_move_as_one,
 )
+from goodinit.signal.first_loss import FirstLoss, cross_entropy_of
 from goodinit.signal.moments import Axes, Moments, moments_of
 from goodinit.signal.rows import SignalRow
 from goodinit.trace.calls import Call, NullObserver, observing_hook, tensors_in
 
-__all__ = ["Entropy", "MomentsObserver"]
+__all__ = ["MomentsObserver"]
 
 CAN_DIE = frozenset(("relu", "relu6", "threshold", "hardshrink", "softshrink", "hardtanh"))
 MIXING = frozenset(("contract", "attention", "opaque"))  # their results have the channels last
 HAVE_UNITS = frozenset(("contract", "opaque"))
 UNSET = frozenset(("empty_like", "new_empty", "new_empty_strided"))  # memory without values
-ENTROPIES = {"cross_entropy": functional.cross_entropy, "nll_loss": functional.nll_loss}
 
 
 @dataclass(slots=True)
@@ -55,14 +54,6 @@ class _Known:
     number: int | None
     features: int | None
     params: tuple[str, ...] = ()
-
-
-class Entropy(NamedTuple):
-    """A cross-entropy: the row of its logits, over how many classes, its mean over the targets."""
-
-    number: int
-    classes: int
-    value: float
 
 
 class MomentsObserver(NullObserver):
@@ -100,7 +91,7 @@ class MomentsObserver(NullObserver):
         self.zero_layers: set[int] = set()
         self.equal_gradients: set[int] = set()
         self.bad_inputs = 0
-        self.entropies: list[Entropy] = []
+        self.entropies: list[FirstLoss] = []
         self.input_cosine: float | None = None
         self.input_second = 0.0
         self._keys = Keys()
@@ -325,19 +316,13 @@ class MomentsObserver(NullObserver):
         return last
 
     def _note_entropy(self, call: Call) -> None:
-        mean = ENTROPIES.get(call.function)
         logits = next(tensors_in(call.args), None)
         known = None if logits is None else self._known_of(logits)
-        if mean is None or logits is None or known is None or known.number is None:
-            return
-        if not logits.dim() or not isinstance(call.result, Tensor):
-            return
-        value = call.result
-        if call.kwargs.get("reduction", "mean") != "mean":
-            with torch.no_grad():
-                value = mean(*call.args, **{**call.kwargs, "reduction": "mean"})
-        classes = logits.shape[1] if logits.dim() > 1 else logits.shape[0]
-        self.entropies.append(Entropy(known.number, classes, value.item()))
+        found = None
+        if known is not None and known.number is not None:
+            found = cross_entropy_of(call, known.number)
+        if found is not None:
+            self.entropies.append(found)
 
 
 def _moved(tensor: Tensor, axis: int, view: Tensor) -> int | None:

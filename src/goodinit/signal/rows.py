@@ -12,6 +12,7 @@ from goodinit._common.late import late
 from goodinit._common.result import Result
 from goodinit.findings import Finding
 from goodinit.plans.plan import Plan
+from goodinit.signal.first_loss import FirstLoss
 from goodinit.signal.moments import Moments
 
 __all__ = ["Gradient", "Signal", "SignalRow"]
@@ -95,6 +96,7 @@ class Signal(Result[SignalRow]):
         findings: what is wrong.
         loss: its value; None where a random projection of the outputs stood in for it.
         batch: number of samples.
+        first_loss: the cross-entropy in ``loss``, and what it must be; None without one.
         notes: what could not be measured, and why.
 
     Example:
@@ -112,6 +114,7 @@ class Signal(Result[SignalRow]):
     loss: float | None = None
     batch: int = 1
     notes: tuple[str, ...] = ()
+    first_loss: FirstLoss | None = None
 
     @property
     def layers(self) -> list[SignalRow]:

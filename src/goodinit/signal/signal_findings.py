@@ -9,7 +9,7 @@ from torch import Tensor
 
 from goodinit._common.text import several
 from goodinit.findings import Finding
-from goodinit.findings.logits import blind_guess, loss_is_far_above_a_guess
+from goodinit.findings.logits import loss_is_above_a_guess, loss_is_far_above_a_guess
 from goodinit.schemes import LeCunNormal
 from goodinit.signal.activity import (
     find_clones,
@@ -18,7 +18,8 @@ from goodinit.signal.activity import (
     find_norm_around_zero,
 )
 from goodinit.signal.backward import find_explosion_in_time, find_lost_gradient
-from goodinit.signal.observer import Entropy, MomentsObserver
+from goodinit.signal.first_loss import FirstLoss
+from goodinit.signal.observer import MomentsObserver
 from goodinit.signal.paths import Path
 from goodinit.signal.remedies import draw_head_smaller, freeze, redraw
 from goodinit.signal.rows import Signal
@@ -26,7 +27,7 @@ from goodinit.signal.similarity import find_alike_outputs, find_constant_outputs
 from goodinit.signal.size_over_depth import find_lost_signal, find_unstable_variance
 from goodinit.signal.symmetry import find_equal_units, find_zero_weights
 
-__all__ = ["find_in_signal"]
+__all__ = ["find_in_signal", "worst_first_loss"]
 
 NOTHING = Finding(
     "GI139",
@@ -83,7 +84,7 @@ def find_in_signal(
         *find_dominating_biases(signal, params),
         *find_lost_gradient(signal, params, observer.outputs),
         *find_explosion_in_time(signal, params),
-        *_first_loss(signal, params, observer.entropies),
+        *_first_loss(signal, params),
         *found,
     ]
 
@@ -157,19 +158,23 @@ def _without_gradient(signal: Signal, observer: MomentsObserver) -> Iterator[Fin
         )
 
 
-def _first_loss(
-    signal: Signal, params: Mapping[str, Tensor], entropies: Sequence[Entropy]
-) -> Iterator[Finding]:
-    """The cross-entropy that is furthest above a blind guess."""
-    number, classes, value = max(
-        entropies, key=lambda e: e.value / blind_guess(e.classes), default=Entropy(0, 1, 0.0)
-    )
-    if loss_is_far_above_a_guess(value, classes):
+def worst_first_loss(entropies: Sequence[FirstLoss]) -> FirstLoss | None:
+    """Return the cross-entropy that is furthest above a blind guess."""
+    return max(entropies, key=lambda one: one.value / one.blind, default=None)
+
+
+def _first_loss(signal: Signal, params: Mapping[str, Tensor]) -> Iterator[Finding]:
+    found = signal.first_loss
+    if found is None:
+        return
+    far = loss_is_far_above_a_guess(found.value, found.classes)
+    sure = found.error is not None
+    if far or (sure and loss_is_above_a_guess(found.value, found.classes, found.error or 0.0)):
         yield Finding(
             "GI110",
-            "warning",
+            "warning" if far else "info",
             "loss",
-            f"the first cross-entropy is {value:.3g}; a blind guess among {classes} classes has "
-            f"{blind_guess(classes):.3g}: the logits are too large",
-            draw_head_smaller(signal, params, number, classes),
+            f"the first cross-entropy is {found.value:.3g}; a blind guess among {found.classes} "
+            f"classes has {found.blind:.3g}: the logits are {'too ' if far else ''}large",
+            draw_head_smaller(signal, params, found.row, found.classes),
         )
