@@ -56,7 +56,8 @@ from goodinit.schemes import GlorotNormal as GlorotNormal
 from goodinit.schemes import GlorotUniform as GlorotUniform
 from goodinit.schemes import KaimingNormal as KaimingNormal
 from goodinit.schemes import KaimingUniform as KaimingUniform
-from goodinit.signal import Comparison, Signal, SignalRow
+from goodinit.signal import Calibration, CalibrationRow, Comparison, Signal, SignalRow
+from goodinit.signal import calibrate_ as _calibrate_
 from goodinit.signal import compare as _compare
 from goodinit.signal import measure as _measure
 from goodinit.streams import Stream
@@ -64,6 +65,7 @@ from goodinit.trace import Inputs
 
 # A wrong call is answered by one that works.
 apply_ = _explained(_apply.apply_)
+calibrate_ = _explained(_calibrate_)
 compare = _explained(_compare)
 explain = _explained(_explain)
 init_ = _explained(_apply.init_)
@@ -74,6 +76,8 @@ plan = _explained(_plan)
 # Without `nn`: `from goodinit import *` must not hide torch's.
 __all__ = [
     "AddNoise",
+    "Calibration",
+    "CalibrationRow",
     "Comparison",
     "Constant",
     "DeltaOrthogonal",
@@ -118,6 +122,7 @@ __all__ = [
     "Zeros",
     "adapters",
     "apply_",
+    "calibrate_",
     "compare",
     "diff",
     "errors",

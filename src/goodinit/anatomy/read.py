@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Mapping
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from torch import Tensor, nn
@@ -14,6 +14,7 @@ from goodinit.anatomy.held import Held, held_by, recorded
 from goodinit.anatomy.layers import Layers, layers_by_flow, layers_by_type
 from goodinit.anatomy.modules import describe, describe_children, runs_in_a_row
 from goodinit.anatomy.names import Slot, join, slots, type_of, walk
+from goodinit.anatomy.roles import Stream
 from goodinit.anatomy.rows import Facets, Row
 from goodinit.anatomy.shapes import Siblings, by_value, guess
 from goodinit.anatomy.zeros import Parameter, meant_zeros
@@ -37,6 +38,8 @@ class Anatomy:
         reason: why it wasn't run on meta, if so, or why the run couldn't be followed.
         graph: the data flow of the run; it numbers parameters as the slots are. None if the
             model was not run.
+        branches: of each weight that ends a residual branch, by name, how many branches the
+            longest stream adds up that it ends one of. Empty without a data flow.
     """
 
     rows: tuple[Row, ...]
@@ -44,6 +47,7 @@ class Anatomy:
     how: str
     reason: str = ""
     graph: Graph | None = field(default=None, compare=False, repr=False)
+    branches: Mapping[str, int] = field(default_factory=dict[str, int], compare=False, repr=False)
 
 
 def read(model: nn.Module, inputs: Inputs | None = None, prefix: str = "") -> Anatomy:
@@ -105,7 +109,20 @@ def _by_flow(
     for one, said in zip(parameters, facets, strict=True):
         one.facets = said
     rows = _rows(parameters, meant_zeros(parameters, graph, set(outputs)))
-    return Anatomy(rows, tuple(found), run.how, run.reason, graph)
+    branches = {found[n].name: count for n, count in _branches(graph, flow.sums).items()}
+    return Anatomy(rows, tuple(found), run.how, run.reason, graph, branches)
+
+
+def _branches(graph: Graph, sums: Iterable[Stream]) -> dict[int, int]:
+    """Return, for each parameter that ends branches, the number of its stream's branches."""
+    lengths: Counter[int] = Counter()
+    for one in sums:
+        lengths[one.origin] += one.branches
+    found: dict[int, int] = {}
+    for one in sums:
+        for use in (use for end in one.ends for use in graph.nodes[end].weights):
+            found[use.param] = max(found.get(use.param, 0), lengths[one.origin])
+    return found
 
 
 def _by_type(

@@ -29,7 +29,7 @@ from goodinit.schemes import Draw, Keep, Site
 from goodinit.streams import Law, Stream
 from goodinit.streams.stream import DTYPES
 
-__all__ = ["fill_row_", "write_"]
+__all__ = ["assign_", "fill_row_", "write_"]
 
 POWER_ITERATIONS = 15  # as many as spectral_norm itself takes when it is made
 
@@ -81,13 +81,19 @@ def _write_row(row: PlanRow, slot: Slot, stream: Stream) -> Finding | None:
         value.copy_(slot.read())  # some blocks may be kept
     fill_row_(value, row, stream)
     wanted = value.clone()  # assigning may take the memory over
+    assign_(slot, value)
+    return _read_back(row, slot, wanted)
+
+
+@torch.no_grad()
+def assign_(slot: Slot, value: Tensor) -> None:
+    """Write a value through a parametrization, or the hooks of torch.nn.utils."""
     with one_thread():  # norms are sums, whose last bits change with the threads
         if slot.how == "parametrized":
             setattr(slot.owner, slot.attr, value)
             _settle_(slot)
         else:
             _write_hooked(slot, value)
-    return _read_back(row, slot, wanted)
 
 
 def fill_row_(out: Tensor, row: PlanRow, stream: Stream) -> None:

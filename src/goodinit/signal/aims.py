@@ -1,0 +1,114 @@
+"""Which weights a calibration rescales and at what it aims, and why it leaves the others alone."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from goodinit._common.torch_private import storage_key
+from goodinit.anatomy import Anatomy
+from goodinit.anatomy.names import Slot
+from goodinit.anatomy.rows import Row
+from goodinit.anatomy.writable import fixes_scale
+
+__all__ = ["Aims", "find_aims"]
+
+SCALED = frozenset(("linear", "conv", "recurrent", "embedding"))
+SQUASHED = frozenset(("sigmoid", "hardsigmoid", "expit", "logsigmoid"))
+
+LEFT_ALONE: Mapping[str, str] = {
+    "norm": "a norm's",
+    "position": "positions: their size is relative to what they are added to",
+    "token": "a token: its size is relative to what it stands beside",
+    "scale": "a scale that its author chose",
+    "router": "it makes the logits of a router",
+    "adapter": "an adapter: what it adds is relative to the weight beside it",
+    "ssm": "a state space model's own: its size has a meaning",
+    "other": "it isn't known what it does",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Aims:
+    """What a calibration aims at.
+
+    Attributes:
+        targets: of each weight that is rescaled, by name: the second moment of its output.
+        biases: of weights that are rescaled: they may be scaled along.
+        reasons: why every other parameter is left alone, by name.
+    """
+
+    targets: dict[str, float]
+    biases: frozenset[str]
+    reasons: dict[str, str]
+
+
+def find_aims(anatomy: Anatomy, only: frozenset[str] | None = None) -> Aims:
+    """Return the aims: 1, and of a residual branch's end its share of the stream.
+
+    Args:
+        anatomy: of the model.
+        only: names of the parameters that may be written; None for all.
+    """
+    targets: dict[str, float] = {}
+    reasons: dict[str, str] = {}
+    biases: set[str] = set()
+    overlapping = _overlapping(anatomy)
+    steps = {
+        id(slot.owner)
+        for row, slot in zip(anatomy.rows, anatomy.slots, strict=True)
+        if (row.facets.kind, row.facets.part) == ("ssm", "bias")
+    }
+    beside = any(row.facets.beside is not None for row in anatomy.rows)
+    ends = sum(bool(row.facets.ends_residual) and len(row.shape) > 1 for row in anatomy.rows)
+    for row, slot in zip(anatomy.rows, anatomy.slots, strict=True):
+        if row.buffer:
+            continue
+        if only is not None and row.name not in only:
+            reasons[row.name] = "the plan keeps it"
+        elif row.name in overlapping:
+            reasons[row.name] = "it shares memory with another parameter"
+        elif row.facets.part == "bias" and row.facets.kind in SCALED and not row.frozen:
+            biases.add(row.name)
+        elif id(slot.owner) in steps:
+            reasons[row.name] = LEFT_ALONE["ssm"]
+        elif reason := _reason(row, slot, beside):
+            reasons[row.name] = reason
+        else:
+            share = anatomy.branches.get(row.name, ends or 1) if row.facets.ends_residual else 1
+            targets[row.name] = 1 / share
+    return Aims(targets, frozenset(biases), reasons)
+
+
+def _reason(row: Row, slot: Slot, beside: bool) -> str:
+    """Return why a weight is left alone; "" if it is free."""
+    facets = row.facets
+    if row.frozen:
+        return "frozen"
+    if row.meant or row.held.what == "zeros":
+        return "it holds zeros" + (f": {row.meant}" if row.meant else "")
+    if facets.kind not in SCALED:
+        return LEFT_ALONE.get(facets.kind, LEFT_ALONE["other"])
+    if row.held.is_special:
+        return f"it holds a {row.held.what} that its author chose"
+    if facets.layout is None:
+        return LEFT_ALONE["other"]
+    if facets.part == "head":
+        return "its output is the model's: the scale of logits is the loss's affair"
+    if facets.part == "router":
+        return LEFT_ALONE["router"]
+    if facets.part == "gate" and facets.activation in SQUASHED:
+        return "a gate: how far it is open is its author's choice"
+    if facets.kind == "recurrent" and facets.blocks:
+        return "it makes the gates of a cell"
+    if facets.kind == "embedding" and beside:
+        return "positions are added to what it looks up: their ratio would change"
+    return fixes_scale(slot) if slot.how != "pruned" else ""
+
+
+def _overlapping(anatomy: Anatomy) -> frozenset[str]:
+    """Return the parameters that lie in memory which another one uses, too."""
+    owners = [(storage_key(t), slot.name) for slot in anatomy.slots for t in slot.tensors]
+    counted = Counter(key for key, _ in set(owners))
+    return frozenset(name for key, name in owners if counted[key] > 1)

@@ -1,0 +1,265 @@
+"""`RescaledRun`: a run in which weights are multiplied by factors, or brought to their aims."""
+
+# Methods that an observer has are documented in trace.calls.
+# ruff: noqa: ARG002, D102
+
+from __future__ import annotations
+
+import math
+import weakref
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from goodinit.anatomy.names import Slot
+from goodinit.dataflow.functions import role_of
+from goodinit.signal.aims import LEFT_ALONE, Aims
+from goodinit.trace.calls import Call, NullObserver, map_tensors, tensors_in
+
+__all__ = ["RescaledRun", "Use", "second_moment"]
+
+STEADY = 0.005  # relative: a factor nearer to 1 is 1, so that a second calibration writes nothing
+LOOKED_UP = frozenset(("embedding", "embedding_bag"))
+ADD_FIRST = frozenset(("addmm", "baddbmm", "addbmm", "addmv"))  # their first argument is added
+SAFE_NORM = 1e-15, 1e15  # squares of norms within stay in float32's range, 1e-38 to 3e38
+
+Function = Callable[..., Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """One call that multiplies by a weight.
+
+    Attributes:
+        second: second moment of its result, before it is brought to its aim.
+        factor: what brings it there, on the weight as it was in this run.
+    """
+
+    second: float
+    factor: float
+
+
+@dataclass(slots=True)
+class _Known:
+    """What is known of a tensor.
+
+    Attributes:
+        tensor: the tensor, not kept alive: another may get its id later.
+        signal: whether it depends on an input.
+        params: the parameters that it was made from, if it doesn't.
+        computed: whether it has other numbers than they.
+    """
+
+    tensor: weakref.ref[Tensor]
+    signal: bool
+    params: tuple[str, ...] = ()
+    computed: bool = False
+
+
+@dataclass(slots=True)
+class RescaledRun(NullObserver):
+    """Runs the calls of a model, its weights multiplied by factors; nothing is written.
+
+    Args:
+        slots: of the model.
+        inputs: all tensors that go into it.
+        aims: what to aim at.
+        factors: of parameters, by name; 1 where there is none.
+        moved: the weights whose every use is brought to its aim in flight: the model goes on with
+            a result that has the second moment aimed at. Biases come along.
+        along: bias -> the weights beside which it is added, as an earlier run has shown.
+
+    Attributes:
+        uses: of each weight that is aimed at, in execution order.
+        together: weight -> why it can't be calibrated by itself.
+        computed: weight -> the norm of what was computed from it, and multiplies.
+    """
+
+    slots: Iterable[Slot]
+    inputs: Iterable[Tensor]
+    aims: Aims
+    factors: Mapping[str, float]
+    moved: frozenset[str] = frozenset()
+    along: dict[str, set[str]] = field(default_factory=dict[str, set[str]])
+    uses: defaultdict[str, list[Use]] = field(
+        default_factory=lambda: defaultdict[str, list[Use]](list), init=False
+    )
+    together: dict[str, str] = field(default_factory=dict[str, str], init=False)
+    computed: dict[str, float] = field(default_factory=dict[str, float], init=False)
+    _known: dict[int, _Known] = field(default_factory=dict[int, _Known], init=False)
+    _params: dict[int, str] = field(default_factory=dict[int, str], init=False)
+    _written_through: set[str] = field(default_factory=set[str], init=False)
+
+    def __post_init__(self) -> None:
+        for slot in self.slots:
+            for tensor in slot.tensors:
+                if slot.buffer:
+                    self._remember(tensor, signal=False)
+                else:
+                    self._params[id(tensor)] = slot.name
+            if slot.how != "plain":  # what is stored isn't what is rescaled
+                self._written_through.add(slot.name)
+        for tensor in self.inputs:
+            self._remember(tensor, signal=True)
+
+    def leave(self, path: str, module: nn.Module, result: object) -> None:
+        for tensor in tensors_in(result):
+            if self._known_of(tensor) is None and id(tensor) not in self._params:
+                self._remember(tensor, signal=True)  # made by code that shows no calls
+
+    def change(self, func: Function, call: Call) -> object:
+        """Run a call, and return what the model goes on with."""
+        taken = list(tensors_in((call.args, dict(call.kwargs))))
+        names = {name: None for t in taken for name in self._names(t)}
+        signal = any(known.signal for t in taken if (known := self._known_of(t)) is not None)
+        args, kwargs = call.args, dict(call.kwargs)
+        if any(self.factors.get(name, 1.0) != 1 for name in names):
+            args, kwargs = map_tensors((args, kwargs), lambda t: self._at_hand(t, signal))
+        result = func(*args, **kwargs)
+        if signal and names and not call.inplace:
+            result = self._use(func, call, (args, kwargs), list(names), result)
+        made_from = () if signal else tuple(names)
+        same = role_of(call.function) in ("view", "cast")
+        computed = not same or any(k.computed for t in taken if (k := self._known_of(t)))
+        for tensor in tensors_in(result):
+            if id(tensor) not in self._params:
+                self._remember(tensor, signal, made_from, computed=computed)
+        if call.inplace and call.args and isinstance(call.args[0], Tensor) and signal:
+            self._remember(call.args[0], signal=True)
+            if call.args[0]._base is not None:  # what a view is written to
+                self._remember(call.args[0]._base, signal=True)
+        return result
+
+    def _at_hand(self, tensor: Tensor, signal: bool) -> Tensor:
+        """Return a tensor as it is after the factors are written."""
+        name = self._params.get(id(tensor))
+        if name is None and signal:  # computed by a parametrization, which is written through
+            name = next((n for n in self._names(tensor) if n in self._written_through), None)
+        elif name in self._written_through:
+            name = None
+        factor = 1.0 if name is None else self.factors.get(name, 1.0)
+        return tensor if factor == 1 else tensor * factor
+
+    def _use(
+        self,
+        func: Function,
+        call: Call,
+        given: tuple[tuple[Any, ...], dict[str, Any]],
+        names: list[str],
+        result: object,
+    ) -> object:
+        """Note the use of a weight, and bring its result to the aim if it is moved."""
+        weights = [name for name in names if name in self.aims.targets]
+        looked_up = call.function in LOOKED_UP
+        if not looked_up and role_of(call.function) != "contract":
+            self._note_opaque(call, weights)
+            return result
+        if not weights or not isinstance(result, Tensor) or not result.numel():
+            return result
+        if len(weights) > 1:
+            for name in weights:
+                others = ", ".join(n for n in weights if n != name)
+                self.together[name] = f"one call multiplies by {others} as well"
+            return result
+        name, others = weights[0], [n for n in names if n != weights[0]]
+        fixed = [n for n in others if n not in self.aims.biases]
+        if meaning := [n for n in fixed if self.aims.reasons.get(n) == LEFT_ALONE["ssm"]]:
+            self.together[name] = f"{meaning[0]} is added to its output: {LEFT_ALONE['ssm']}"
+            return result
+        for bias in others:
+            if bias in self.aims.biases:
+                self.along.setdefault(bias, set()).add(name)
+        return self._calibrated(func, call, given, name, result)
+
+    def _calibrated(
+        self,
+        func: Function,
+        call: Call,
+        given: tuple[tuple[Any, ...], dict[str, Any]],
+        name: str,
+        result: Tensor,
+    ) -> Tensor:
+        along = {name} | {b for b, ws in self.along.items() if ws == {name}}
+        belonging = [(old, new) for old, new in _pairs(call, given) if self._belongs(old, along)]
+        scaled = {id(new) for _, new in belonging}
+        if not any(name in self._names(old) for old, _ in belonging):
+            self.together[name] = "it is added to another weight before it multiplies"
+            return result
+        for old, _ in belonging:
+            known = self._known_of(old)
+            if known is not None and known.computed and name in known.params:
+                self.computed[name] = _norm(old)
+        beside = any(
+            id(new) not in scaled and self._is_added(call, old) for old, new in _pairs(call, given)
+        )
+
+        def run(factor: float) -> Tensor:
+            args, kwargs = map_tensors(given, lambda t: t * factor if id(t) in scaled else t)
+            return cast("Tensor", func(*args, **kwargs))
+
+        second = second_moment(result - run(0.0) if beside else result)
+        target = self.aims.targets[name]
+        factor = math.sqrt(target / second) if 0 < second < math.inf else 1.0
+        if second == target or abs(factor - 1) < STEADY:
+            factor = 1.0
+        self.uses[name].append(Use(second, factor))
+        return run(factor) if name in self.moved and factor != 1 else result
+
+    def _belongs(self, tensor: Tensor, along: set[str]) -> bool:
+        names = self._names(tensor)
+        return bool(names) and set(names) <= along
+
+    def _is_added(self, call: Call, tensor: Tensor) -> bool:
+        """Whether a call adds a tensor to the product: a bias that stays, addmm's first."""
+        if call.function in ADD_FIRST and call.args and tensor is call.args[0]:
+            return True
+        return any(name not in self.aims.targets for name in self._names(tensor))
+
+    def _note_opaque(self, call: Call, weights: list[str]) -> None:
+        if role_of(call.function) in ("opaque", "attention"):
+            for name in weights:
+                self.together.setdefault(name, f"its product is inside of {call.function}")
+
+    def _names(self, tensor: Tensor) -> tuple[str, ...]:
+        """Return the parameters that a tensor is, or was made from alone."""
+        if id(tensor) in self._params:
+            return (self._params[id(tensor)],)
+        known = self._known_of(tensor)
+        return () if known is None else known.params
+
+    def _known_of(self, tensor: Tensor) -> _Known | None:
+        known = self._known.get(id(tensor))
+        return None if known is None or known.tensor() is not tensor else known
+
+    def _remember(
+        self, tensor: Tensor, signal: bool, params: tuple[str, ...] = (), computed: bool = False
+    ) -> None:
+        self._known[id(tensor)] = _Known(weakref.ref(tensor), signal, params, computed)
+
+
+def _pairs(
+    call: Call, given: tuple[tuple[Any, ...], dict[str, Any]]
+) -> Iterable[tuple[Tensor, Tensor]]:
+    """Return each tensor of a call as the model passed it, and as it is run."""
+    return zip(tensors_in((call.args, dict(call.kwargs))), tensors_in(given), strict=True)
+
+
+def second_moment(tensor: Tensor) -> float:
+    """Return the mean square, in double precision where float32's range may be left."""
+    return _norm(tensor) ** 2 / tensor.numel()
+
+
+def _norm(tensor: Tensor) -> float:
+    tensor = torch.view_as_real(tensor) if tensor.is_complex() else tensor
+    tensor = tensor.detach()
+    if tensor.dtype not in (torch.float32, torch.float64):
+        tensor = tensor.float()
+    with torch.autocast(tensor.device.type, enabled=False):
+        norm = cast("Tensor", torch.linalg.vector_norm(tensor)).item()
+        if not SAFE_NORM[0] < norm < SAFE_NORM[1]:
+            norm = cast("Tensor", torch.linalg.vector_norm(tensor.double())).item()
+    return norm

@@ -1,0 +1,242 @@
+"""Calibration: every free weight on its target, only scales changed, the rest left alone."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from tests.signal.ways import normal
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.nn.utils import parametrizations, parametrize
+
+import goodinit as gi
+from goodinit.errors import ModelError, SignalError, WriteError
+
+WIDTH = 32
+
+
+def plain(layers: int = 12, width: int = WIDTH) -> nn.Module:
+    bodies = [layer for _ in range(layers) for layer in (nn.Linear(width, width), nn.GELU())]
+    return nn.Sequential(*bodies, nn.Linear(width, 4))
+
+
+class Residual(nn.Module):
+    def __init__(self, blocks: int = 5) -> None:
+        super().__init__()
+        self.first = nn.Linear(WIDTH, WIDTH)
+        self.up = nn.ModuleList(nn.Linear(WIDTH, WIDTH) for _ in range(blocks))
+        self.down = nn.ModuleList(nn.Linear(WIDTH, WIDTH) for _ in range(blocks))
+        self.head = nn.Linear(WIDTH, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.first(x)
+        for up, down in zip(self.up, self.down, strict=True):
+            x = x + down(functional.gelu(up(x)))
+        return self.head(x)
+
+
+class Repeated(nn.Module):
+    """One layer, used ten times."""
+
+    def __init__(self, f: Callable[[Tensor], Tensor] = torch.tanh) -> None:
+        super().__init__()
+        self.first, self.again = nn.Linear(WIDTH, WIDTH), nn.Linear(WIDTH, WIDTH)
+        self.head = nn.Linear(WIDTH, 4)
+        self.f = f
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.first(x)
+        for _ in range(10):
+            x = self.f(self.again(x))
+        return self.head(x)
+
+
+class Mixed(nn.Module):
+    """What is left alone, beside a convolution and a linear layer that aren't."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 8, 3, padding=1)
+        self.norm = nn.BatchNorm2d(8)
+        self.gate = nn.Conv2d(8, 8, 1)
+        self.frozen = nn.Conv2d(8, 8, 1).requires_grad_(False)
+        self.body = nn.Linear(8, 16)
+        self.cell = nn.LSTM(16, 16, batch_first=True)
+        self.head = nn.Linear(16, 4)
+        self.unused = nn.Linear(4, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.norm(self.conv(x)).relu()
+        x = self.frozen(x * self.gate(x.mean((2, 3), keepdim=True)).sigmoid()).relu()
+        x = self.body(x.flatten(2).mT).tanh()
+        return self.head(self.cell(x)[0][:, -1])
+
+
+def state(model: nn.Module) -> dict[str, Tensor]:
+    return {name: value.clone() for name, value in model.state_dict().items()}
+
+
+def equal(a: dict[str, Tensor], b: dict[str, Tensor]) -> bool:
+    return a.keys() == b.keys() and all(torch.equal(value, b[name]) for name, value in a.items())
+
+
+CASES: dict[str, tuple[Callable[[], nn.Module], Any]] = {
+    "plain": (plain, normal(64, WIDTH)),
+    "residual": (Residual, normal(64, WIDTH)),
+    "mixed": (Mixed, normal(4, 3, 6, 6)),
+    "repeated": (Repeated, normal(64, WIDTH)),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_rows_are_on_target_and_only_scales_changed(case: str) -> None:
+    torch.manual_seed(0)
+    build, inputs = CASES[case]
+    model = build()
+    before = state(model)
+    found = gi.calibrate_(model, inputs)
+    assert found.ok
+    for name, parameter in model.named_parameters():
+        assert torch.equal(parameter, before[name] * found[name].factor), name
+    for name, buffer in model.named_buffers():
+        assert torch.equal(buffer, before[name]), name
+    for row in gi.measure(model, inputs, backward=False).rows:
+        for name in row.params:
+            if row.kind == "contract" and found[name].uses:
+                bound = 1.05 if found[name].uses == 1 else 2.0
+                assert 1 / bound < row.forward.second / found[name].target < bound
+    after = state(model)
+    again = gi.calibrate_(model, inputs)
+    assert equal(state(model), after)
+    assert all(row.factor == 1 for row in again)
+
+
+def test_a_residual_end_gets_its_share() -> None:
+    torch.manual_seed(0)
+    found = gi.calibrate_(Residual(), normal(64, WIDTH))
+    assert [found[name].target for name in ("first.weight", "up.3.weight", "down.3.weight")] == [
+        1,
+        1,
+        1 / 5,
+    ]
+
+
+def test_what_is_left_alone_is_listed_with_the_reason() -> None:
+    torch.manual_seed(0)
+    found = gi.calibrate_(Mixed(), normal(4, 3, 6, 6))
+    assert {row.name for row in found.aimed} == {"conv.weight", "body.weight"}
+    for name, reason in {
+        "gate.weight": "a gate: how far it is open",
+        "frozen.weight": "frozen",
+        "norm.weight": "a norm's",
+        "cell.weight_hh_l0": "it makes the gates of a cell",
+        "head.weight": "its output is the model's",
+        "unused.weight": "no call that was observed multiplies by it",
+        "conv.bias": "scaled along with conv.weight",
+        "head.bias": "a bias whose weight is left alone",
+    }.items():
+        assert found[name].why.startswith(reason), name
+    assert "2 weights calibrated (forward), all on target; 2 rescaled." in str(found)
+    assert "Left alone: gate.weight: a gate" in str(found)
+
+
+def test_zeros_stay_zeros_and_a_dead_net_comes_to_life() -> None:
+    torch.manual_seed(0)
+    dead = plain(6)
+    with torch.no_grad():
+        for parameter in dead.parameters():
+            parameter.mul_(1e-12)
+    assert gi.calibrate_(dead, normal(64, WIDTH)).ok
+    zero = Residual(2)
+    last = zero.down[1]
+    assert isinstance(last, nn.Linear)
+    nn.init.zeros_(last.weight)
+    nn.init.zeros_(last.bias)
+    found = gi.calibrate_(zero, normal(64, WIDTH))
+    assert found["down.1.weight"].why.startswith("it holds zeros")
+    assert not last.weight.any()
+    assert found.ok
+
+
+class Standardized(nn.Linear):
+    def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - nn.Linear's name
+        weight = self.weight / self.weight.std(1, keepdim=True)
+        return functional.linear(input, weight, self.bias)
+
+
+def test_weights_that_are_computed() -> None:
+    torch.manual_seed(0)
+    with pytest.warns(FutureWarning, match="weight_norm"):
+        normed = nn.utils.weight_norm(nn.Linear(WIDTH, WIDTH))
+    model = nn.Sequential(
+        parametrizations.weight_norm(nn.Linear(WIDTH, WIDTH)),
+        nn.ReLU(),
+        normed,
+        nn.ReLU(),
+        Standardized(WIDTH, WIDTH),
+        nn.ReLU(),
+        parametrizations.spectral_norm(nn.Linear(WIDTH, WIDTH)),
+        nn.ReLU(),
+        nn.Linear(WIDTH, 4),
+    )
+    before = normed.weight.detach().clone()
+    found = gi.calibrate_(model, normal(64, WIDTH))
+    assert {row.name for row in found.aimed} == {"0.weight", "2.weight"}
+    torch.testing.assert_close(normed.weight, before * found["2.weight"].factor)
+    assert found["4.weight"].why.startswith("its product doesn't follow its scale")
+    assert found["6.weight"].why.startswith("spectral_norm divides")
+    signal = gi.measure(model, normal(64, WIDTH), backward=False)
+    assert [round(signal[name].forward.second, 2) for name in ("0", "2")] == [1, 1]
+
+
+class Doubled(nn.Module):
+    """Twice what is stored; what can't be stored after a while."""
+
+    refuses = False
+
+    def forward(self, value: Tensor) -> Tensor:
+        return 2 * value
+
+    def right_inverse(self, value: Tensor) -> Tensor:
+        if self.refuses:
+            raise ValueError("not today")
+        return value / 2
+
+
+def test_all_is_as_it_was_after_a_failed_write() -> None:
+    torch.manual_seed(0)
+    last, doubled = nn.Linear(WIDTH, WIDTH), Doubled()
+    parametrize.register_parametrization(last, "weight", doubled)
+    model = nn.Sequential(plain(3), nn.Linear(4, WIDTH), nn.ReLU(), last, nn.Tanh())
+    model.append(nn.Linear(WIDTH, 3))
+    before = state(model)
+    doubled.refuses = True
+    with pytest.raises(WriteError, match=r"3\.weight: not today \(everything is as it was\)"):
+        gi.calibrate_(model, normal(64, WIDTH))
+    assert equal(state(model), before)
+    doubled.refuses = False
+    assert gi.calibrate_(model, normal(64, WIDTH))["3.weight"].met
+
+
+@pytest.mark.parametrize(
+    ("given", "error", "message"),
+    [
+        ({"method": "lsvu"}, SignalError, "method='lsvu': pass 'lsuv'. Did you mean 'lsuv'"),
+        ({"criterion": "both"}, SignalError, "criterion='both': pass 'forward' or 'backward'"),
+        ({"inputs": normal(8, 3)}, SignalError, "the model raised"),
+        ({"inputs": normal(8, WIDTH) * torch.inf}, SignalError, "NaN or infinite"),
+        ({"model": plain(2).to("meta")}, ModelError, "on the meta device"),
+        ({"model": "resnet"}, ModelError, "takes a torch.nn.Module"),
+        ({"seed": 0}, TypeError, "unknown argument 'seed'"),
+    ],
+)
+def test_bad_input_is_named_and_nothing_written(
+    given: dict[str, Any], error: type[Exception], message: str
+) -> None:
+    model = plain(2)
+    before = state(model)
+    call: Any = {"model": model, "inputs": normal(8, WIDTH), **given}
+    with pytest.raises(error, match=message):
+        gi.calibrate_(**call)
+    assert equal(state(model), before)
