@@ -4,7 +4,6 @@ import ast
 import graphlib
 import importlib
 import importlib.util
-import json
 import os
 import re
 import subprocess
@@ -253,13 +252,6 @@ def test_no_function_is_longer_than_a_screen(module: str) -> None:
     assert not long, f"{module}: {long}"
 
 
-def loaded_by(statement: str) -> set[str]:
-    """Top-level names in sys.modules after a statement, in a fresh interpreter."""
-    code = f"{statement}\nimport json, sys\nprint(json.dumps(sorted(sys.modules)))"
-    out = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True)
-    return {module.partition(".")[0] for module in json.loads(out.stdout)}
-
-
 # Functions of torch that make a tensor where `torch.set_default_device` says.
 FACTORIES = set(
     "arange as_tensor empty eye full linspace logspace "
@@ -287,13 +279,18 @@ def test_a_new_tensor_names_its_device(module: str) -> None:
 
 
 def test_using_a_name_brings_torch_and_nothing_else() -> None:
-    extra = loaded_by("import goodinit; goodinit.plan") - loaded_by("import torch") - {"goodinit"}
-    foreign = extra - sys.stdlib_module_names
-    assert not foreign, f"goodinit also imports {sorted(foreign)}"
+    code = (
+        "import sys, torch\n"
+        "before = set(sys.modules)\nimport goodinit\ngoodinit.plan\n"
+        "print(*(set(sys.modules) - before))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True)
+    foreign = {module.partition(".")[0] for module in done.stdout.split()} - {"goodinit", "torch"}
+    assert not foreign - sys.stdlib_module_names
 
 
-def cheapest_of_three(code: str) -> list[float]:
-    """Run code that prints seconds of processor time; the least of each over three runs.
+def cheapest_of_two(code: str) -> list[float]:
+    """Run code that prints seconds of processor time; the least of each over two runs.
 
     Processor time, all in one process, so that the machine's speed cancels in a ratio; the least,
     since noise only adds. A first run, not counted, writes bytecode.
@@ -301,7 +298,7 @@ def cheapest_of_three(code: str) -> list[float]:
     env = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
     runs = [
         subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, env=env)
-        for _ in range(4)
+        for _ in range(3)
     ]
     return [
         min(column)
@@ -313,7 +310,7 @@ def test_import_costs_little() -> None:
     # The names themselves take a third of torch's time, half of it a garbage collection that
     # torch's objects bring about. One heavy import (transformers, triton, sympy,
     # torch.distributed.tensor) would take more than half of it.
-    torch_alone, ours, names = cheapest_of_three(
+    torch_alone, ours, names = cheapest_of_two(
         "import time\n"
         "a = time.process_time()\nimport torch\n"
         "b = time.process_time()\nimport goodinit\n"
@@ -324,35 +321,23 @@ def test_import_costs_little() -> None:
     assert names < 0.5 * torch_alone, f"torch {torch_alone:.2f} s, its names {names:.2f} s more"
 
 
-WALK = """
-import importlib, pkgutil, goodinit
+IMPORTS = """
+import importlib, pkgutil, sys, goodinit
 names = [module.name for module in pkgutil.walk_packages(goodinit.__path__, "goodinit.")]
 for name in names:
     importlib.import_module(name)
-print(*names)
-"""
-
-
-def test_a_tool_can_import_every_module() -> None:
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", WALK], capture_output=True, check=True, text=True
-    )
-    assert done.stdout.split() == sorted(
-        MODULES.keys() - {"goodinit"}, key=done.stdout.split().index
-    )
-    assert not done.stderr
-
-
-FIRST = """
-import importlib, sys, torch
 for room in sys.argv[1:]:
     for name in [name for name in sys.modules if name.partition(".")[0] == "goodinit"]:
         del sys.modules[name]
     importlib.import_module(f"goodinit.{room}")
+print(*names)
 """
 
 
-def test_each_room_can_be_imported_first() -> None:
-    """`import goodinit` imports none of them, so a program may begin with any."""
+def test_each_module_can_be_imported_and_each_room_first() -> None:
+    """A tool walks through all modules; a program may begin with any room."""
     rooms = sorted(FLOOR.keys() - {"", "__main__"})
-    subprocess.run([sys.executable, "-W", "error", "-c", FIRST, *rooms], check=True)
+    command = [sys.executable, "-W", "error", "-c", IMPORTS, *rooms]
+    done = subprocess.run(command, capture_output=True, check=True, text=True)
+    assert set(done.stdout.split()) == MODULES.keys() - {"goodinit"}
+    assert not done.stderr

@@ -68,12 +68,7 @@ def plain() -> str:
     return out.getvalue().splitlines()[0]
 
 
-# Two at a time, since each process imports torch.
-
-
-def test_without_asserts_and_docstrings_and_without_numpy(plain: str) -> None:
-    found, _ = outcome(SOURCE.parent, "-OO", without="without numpy")
-    assert found == plain
+# Several at a time, since each process imports torch.
 
 
 def test_from_a_zip_where_a_warning_is_an_error(plain: str, tmp_path: Path) -> None:
@@ -85,14 +80,16 @@ def test_from_a_zip_where_a_warning_is_an_error(plain: str, tmp_path: Path) -> N
     assert place.startswith(str(zipped))
 
 
-def test_from_a_folder_that_cannot_be_written_without_asserts(plain: str, tmp_path: Path) -> None:
+def test_from_a_folder_that_cannot_be_written_without_asserts_docstrings_and_numpy(
+    plain: str, tmp_path: Path
+) -> None:
     """The superuser, who may write anywhere, must find that nothing was but Python's bytecode."""
     folder = tmp_path / "goodinit"
     shutil.copytree(SOURCE, folder, ignore=shutil.ignore_patterns("__pycache__"))
     for path in [tmp_path, *tmp_path.rglob("*")]:
         path.chmod(0o555 if path.is_dir() else 0o444)
     before = files_in(tmp_path)
-    found, place = outcome(tmp_path, "-O")
+    found, place = outcome(tmp_path, "-OO", without="without numpy")
     for path in [tmp_path, *tmp_path.rglob("*")]:
         path.chmod(0o755)  # or the folder could not be removed
     assert found == plain

@@ -16,6 +16,8 @@ import torch
 from torch import Tensor, nn
 
 import goodinit as gi
+from goodinit.explanation.explain import explained
+from goodinit.signal.measure import measured
 
 N = 256
 X = torch.randn(64, N, generator=torch.Generator().manual_seed(0))
@@ -31,9 +33,9 @@ def verdicts(model: nn.Module, recipe: Any, inputs: Any, code: str) -> dict[str,
     return {
         "plan": ill(plan.findings, code),
         "plan without inputs": ill(gi.plan(model, recipe).findings, code),
-        "explain": ill(gi.explain(model, inputs).findings, code),
-        "explain without inputs": ill(gi.explain(model).findings, code),
-        "measure": ill(gi.measure(model, inputs).findings, code),
+        "explain": ill(explained(model, inputs).findings, code),
+        "explain without inputs": ill(explained(model).findings, code),
+        "measure": ill(measured(model, inputs).findings, code),
     }
 
 
@@ -81,7 +83,7 @@ def test_a_norm_that_multiplies_by_one_plus_its_weight_is_meant_around_zero() ->
     gi.init_(net, "standard", inputs=X, seed=0)
     recipe = gi.recipe("standard").override(gi.Rule("1.weight", gi.Normal(0.02)))
     plan = gi.init_(net, recipe, inputs=X, seed=0)
-    for findings in (plan.findings, gi.explain(net, X).findings, gi.measure(net, X).findings):
+    for findings in (plan.findings, explained(net, X).findings, measured(net, X).findings):
         assert not ill(findings, "GI111")
 
 
@@ -112,10 +114,10 @@ def test_tied_tables(width: int, std: float, scaled: bool) -> None:
     expected = std * factor > 0.5 and std * factor * width**0.5 > 4
     plan = gi.init_(model, recipe, inputs=tokens, seed=0)
     assert ill(plan.findings, "GI112") is expected
-    assert ill(gi.explain(model, tokens).findings, "GI112") is expected
+    assert ill(explained(model, tokens).findings, "GI112") is expected
     unscaled = std > 0.5 and std * width**0.5 > 4  # without inputs the factor isn't known
     assert ill(gi.plan(model, recipe).findings, "GI112") is unscaled
-    assert ill(gi.explain(model).findings, "GI112") is unscaled
+    assert ill(explained(model).findings, "GI112") is unscaled
 
 
 # GI122 and GI123: explain follows the data flow, measure what the calls returned.
@@ -156,11 +158,11 @@ def test_zeros_and_equal_units(activation: str, around: bool) -> None:
     x = torch.randn(32, 8)
     for fills, bias in itertools.product(itertools.product(FILLS, repeat=2), (False, True)):
         net = filled(fills, activation, bias, around)
-        explained, measured = gi.explain(net, x).findings, gi.measure(net, x).findings
+        values, signal = explained(net, x).findings, measured(net, x).findings
         for code in ("GI122", "GI123"):
-            found = ill(explained, code), ill(measured, code)
+            found = ill(values, code), ill(signal, code)
             assert found[0] is found[1], (fills, bias, code, found)
-        assert not any(f.severity == "error" for f in gi.explain(net).findings)
+        assert not any(f.severity == "error" for f in explained(net).findings)
 
 
 # GI124: a plan draws no two layers alike.
@@ -244,9 +246,9 @@ class Online(nn.Module):
 ])  # fmt: skip
 def test_layers_that_are_alike(kind: str) -> None:
     model, inputs, expected = cloned(kind)
-    assert ill(gi.explain(model).findings, "GI124") is expected
-    assert ill(gi.explain(model, inputs).findings, "GI124") is expected
-    assert ill(gi.measure(model, inputs).findings, "GI124") is expected
+    assert ill(explained(model).findings, "GI124") is expected
+    assert ill(explained(model, inputs).findings, "GI124") is expected
+    assert ill(measured(model, inputs).findings, "GI124") is expected
 
 
 # GI132: of the bias of a layer that another follows, for inputs of second moment 1.
@@ -281,5 +283,5 @@ def test_a_norm_subtracts_a_bias(size: float, constant: bool) -> None:
     recipe = {nn.Linear: gi.LeCunNormal(), "*.bias": gi.Zeros(), "0.bias": law}
     plan = gi.init_(net, recipe, inputs=X, seed=0)
     assert not ill(plan.findings, "GI132")
-    assert not ill(gi.explain(net, X).findings, "GI132")
-    assert not ill(gi.measure(net, X).findings, "GI132")
+    assert not ill(explained(net, X).findings, "GI132")
+    assert not ill(measured(net, X).findings, "GI132")

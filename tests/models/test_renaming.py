@@ -44,22 +44,25 @@ def build(name):
     return zoo_hf.build(name[3:]) if name.startswith("hf-") else zoo.build(name)
 
 
-def facets(model, inputs, torchs=False):
-    """Return all that is told of each row, its name and how it is known apart."""
-    told = []
-    for row in read(model, inputs).rows:
-        f = row.facets
-        if torchs and row.buffer:
-            continue  # nn.BatchNorm2d's own buffers, under names that its type doesn't know
-        told.append(
-            (row.shape, f.kind, f.part, row.sites(), f.layout, f.blocks,
-             f.layer, f.depth, f.width, f.activation, f.ends_residual, f.guessed, len(row.tied))
-        )  # fmt: skip
-    return told
+def facets(rows):
+    """Return what is known of each row, but for its name and how it is known."""
+    return [
+        (row.shape, f.kind, f.part, row.sites(), f.layout, f.blocks,
+         f.layer, f.depth, f.width, f.activation, f.ends_residual, f.guessed, len(row.tied))
+        for row in rows
+        for f in [row.facets]
+    ]  # fmt: skip
 
 
-def differing(before, after, names):
-    return [f"{n}: {a} -> {b}" for n, a, b in zip(names, before, after, strict=True) if a != b]
+def assert_alike(before, after):
+    pairs = zip(before, facets(before), facets(after), strict=True)
+    wrong = [f"{row.name}: {a} -> {b}" for row, a, b in pairs if a != b]
+    assert not wrong, "\n" + "\n".join(wrong)
+
+
+def parameters(model, inputs):
+    """Without nn.BatchNorm2d's own buffers, whose renamed names its type doesn't know."""
+    return [row for row in read(model, inputs).rows if not row.buffer]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -67,14 +70,12 @@ def differing(before, after, names):
 @given(seed=st.integers(0, 2**32 - 1))
 def test_renaming_changes_nothing(name, seed):
     model, inputs = build(name)
-    names = [row.name for row in read(model, inputs).rows]
-    before = facets(model, inputs)
+    before = read(model, inputs).rows
     rename(model, fresh_names(random.Random(seed)))
-    after = [row.name for row in read(model, inputs).rows]
-    wrong = differing(before, facets(model, inputs), names)
-    assert not wrong, "\n" + "\n".join(wrong)
+    after = read(model, inputs).rows
+    assert_alike(before, after)
     kept = {"mlp", "dcgan_generator", "dcgan_discriminator"}  # of torch's modules alone
-    assert (names == after) == (name in kept)
+    assert ([row.name for row in before] == [row.name for row in after]) == (name in kept)
 
 
 @pytest.mark.parametrize("name", [n for n in zoo.PLAIN if n not in ("lstm", "seq2seq")])
@@ -83,11 +84,9 @@ def test_renaming_changes_nothing(name, seed):
 def test_renaming_the_parameters_of_torchs_modules_changes_nothing(name, seed):
     """``nn.Linear`` with a matrix called ``c``: its type no longer knows it, the flow does."""
     model, inputs = build(name)
-    names = [row.name for row in read(model, inputs).rows if not row.buffer]
-    before = facets(model, inputs, torchs=True)
+    before = parameters(model, inputs)
     rename(model, fresh_names(random.Random(seed)), torchs=True)
-    wrong = differing(before, facets(model, inputs, torchs=True), names)
-    assert not wrong, "\n" + "\n".join(wrong)
+    assert_alike(before, parameters(model, inputs))
 
 
 def test_a_renamed_model_computes_the_same():

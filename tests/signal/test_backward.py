@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 import goodinit as gi
+from goodinit.signal.measure import measured
 
 N = 64
 X = torch.randn(N, N, generator=torch.Generator().manual_seed(0))
@@ -16,7 +17,7 @@ SEQUENCE = torch.randn(32, 60, 8, generator=torch.Generator().manual_seed(1))
 
 
 def found(model: nn.Module, inputs: gi.Inputs) -> list[tuple[str, str]]:
-    signal = gi.measure(model, inputs)
+    signal = measured(model, inputs)
     return [(f.where, f.cause.split()[2]) for f in signal.findings if f.code == "GI108"]
 
 
@@ -108,7 +109,7 @@ def test_inside_of_one_call(kind: type[nn.RNNBase]) -> None:
     gi.init_(net, "standard", seed=0)
     assert found(net, SEQUENCE) == []
     gi.init_(net, {"weight_hh_l0": gi.Normal(1.0)}, seed=0)
-    (finding,) = (f for f in gi.measure(net, SEQUENCE).findings if f.code == "GI108")
+    (finding,) = (f for f in measured(net, SEQUENCE).findings if f.code == "GI108")
     assert finding.where == f":{kind.__name__.lower().replace('rnn', 'rnn_tanh')}"
     assert "from step to step" in finding.cause
 

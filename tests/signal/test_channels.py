@@ -10,6 +10,7 @@ from tests.signal.ways import normal
 from torch import Tensor, nn
 
 import goodinit as gi
+from goodinit.signal.measure import measured
 
 F = nn.functional
 
@@ -28,7 +29,7 @@ F = nn.functional
 def test_the_width_is_the_number_of_channels(layer: type[nn.Module], x: Tensor) -> None:
     net = nn.Sequential(*[part for _ in range(30) for part in (layer(), nn.ReLU())])
     gi.init_(net, "xavier", seed=0)
-    signal = gi.measure(net, x)
+    signal = measured(net, x)
     assert {row.width for row in signal.rows} == {64}
     assert math.isclose(signal.layers[-1].spread, math.sqrt(5 * 30 / 64))
     assert "GI102" in [finding.code for finding in signal.findings]
@@ -66,7 +67,7 @@ class Moves(nn.Module):
 def test_dead_channels_are_seen_wherever_they_lie(
     layer: nn.Module, x: Tensor, move: object
 ) -> None:
-    row = gi.measure(Moves(layer, move), x)[":relu"]
+    row = measured(Moves(layer, move), x)[":relu"]
     assert row.width == 64
     assert row.forward.idle is not None
     assert 60 / 64 <= row.forward.idle < 1
@@ -79,9 +80,9 @@ def test_autocast_does_not_blur_the_cosines(dtype: torch.dtype) -> None:
     gi.init_(net, {"2.bias": gi.Normal(8.0)}, seed=1)
     x = normal(64, 64)
     with torch.autocast("cpu", dtype=dtype):
-        measured = gi.measure(net, x, backward=False).rows[-1].forward.across_samples
+        cosines = measured(net, x, backward=False).rows[-1].forward.across_samples
         y = net(x).double()
     unit = y / y.norm(dim=1, keepdim=True)
     cosine = (unit.sum(0).square().sum().item() - 64) / (64 * 63)
     assert 0.98 < cosine < 1
-    assert measured == pytest.approx(cosine, abs=1e-5)
+    assert cosines == pytest.approx(cosine, abs=1e-5)

@@ -9,9 +9,9 @@ import torch
 from tests.models import zoo, zoo_hf
 from torch import Tensor, nn
 
-import goodinit as gi
 from goodinit.anatomy.names import walk
 from goodinit.signal.batch_axis import Keys, floating
+from goodinit.signal.measure import measured
 from goodinit.trace.calls import Call, tensors_in
 from goodinit.trace.real_run import real_run
 from goodinit.trace.run import arguments
@@ -73,7 +73,7 @@ def test_every_call_has_a_row(where: Any, name: str) -> None:
     torch.manual_seed(0)
     expected = on_the_way(model, inputs)
     torch.manual_seed(0)
-    signal = gi.measure(model, inputs, backward=False)
+    signal = measured(model, inputs, backward=False)
     rows = {row.key for row in signal.rows}
     missing = [key for key in expected if key not in rows]
     assert len(expected) > 4

@@ -11,6 +11,7 @@ from tests.signal.made import Calls, constant, linears, shifted, tensors, zeroed
 from torch import Tensor, nn
 
 import goodinit as gi
+from goodinit.signal.measure import measured
 
 F = nn.functional
 L, S = nn.Linear, nn.Sequential
@@ -19,7 +20,7 @@ WIDTH = 32
 
 def judged(net: nn.Module, *inputs: Tensor, **options: Any) -> dict[str, gi.Finding]:
     """Return the findings that aren't mere information, by code."""
-    found = gi.measure(net, inputs, **options).findings
+    found = measured(net, inputs, **options).findings
     return {finding.code: finding for finding in found if finding.severity != "info"}
 
 

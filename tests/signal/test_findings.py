@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrizations
 
 import goodinit as gi
+from goodinit.signal.measure import measured
 
 F = nn.functional
 N = 256
@@ -72,7 +73,7 @@ def test_what_goes_around_or_resets_is_stable() -> None:
         *(part for _ in range(30) for part in (nn.Linear(N, N), nn.LayerNorm(N), nn.SiLU()))
     )
     for net in (Residual(), normed):
-        assert codes(gi.measure(drawn(net), INPUTS)) == []
+        assert codes(measured(drawn(net), INPUTS)) == []
 
 
 def test_clones() -> None:
@@ -81,34 +82,34 @@ def test_clones() -> None:
     (finding,) = gi.measure(encoder, x).findings
     assert finding.code == "GI124"
     assert finding.where.startswith("layers.1.")
-    assert codes(gi.measure(drawn(encoder, "standard"), x)) == []
+    assert codes(measured(drawn(encoder, "standard"), x)) == []
 
 
 def test_a_norm_around_zero() -> None:
     net = drawn(nn.Sequential(nn.Conv2d(3, 64, 3), nn.BatchNorm2d(64), nn.ReLU()))
     x = torch.randn(4, 3, 8, 8, generator=torch.Generator().manual_seed(0))
-    assert codes(gi.measure(net, x)) == []
+    assert codes(measured(net, x)) == []
     gi.init_(net, {nn.BatchNorm2d: gi.Normal(0.02)}, seed=0)
     (finding,) = gi.measure(net, x).findings
     assert (finding.code, finding.where) == ("GI111", "1:batch_norm")
     gi.init_(net, {nn.BatchNorm2d: gi.Zeros()}, seed=0)  # the end of a residual branch, meant
-    assert "GI111" not in codes(gi.measure(net, x))
+    assert "GI111" not in codes(measured(net, x))
 
 
 def test_a_bias_that_dominates() -> None:
     net = drawn(nn.Sequential(nn.Linear(N, N), nn.Tanh(), nn.Linear(N, 10)))
     gi.init_(net, {"2.bias": gi.Constant(-9.0)})
-    assert codes(gi.measure(net, INPUTS)) == []  # the last word: a prior
+    assert codes(measured(net, INPUTS)) == []  # the last word: a prior
     gi.init_(net, {"2.bias": gi.Zeros(), "0.bias": gi.Constant(9.0)})
-    assert "GI132" in codes(gi.measure(net, INPUTS))
+    assert "GI132" in codes(measured(net, INPUTS))
     net[1] = nn.Sigmoid()  # a gate, say
-    assert "GI132" not in codes(gi.measure(net, INPUTS))
+    assert "GI132" not in codes(measured(net, INPUTS))
     net[1] = nn.Sequential(nn.BatchNorm1d(N), nn.ReLU())  # which subtracts it
-    assert codes(gi.measure(net, INPUTS)) == []
+    assert codes(measured(net, INPUTS)) == []
     net[1] = nn.Sequential(nn.LayerNorm(N), nn.ReLU())  # does so as well, while it is one number
-    assert codes(gi.measure(net, INPUTS)) == []
+    assert codes(measured(net, INPUTS)) == []
     gi.init_(net, {"0.bias": gi.Normal(9.0)}, seed=0)
-    assert "GI132" in codes(gi.measure(net, INPUTS))
+    assert "GI132" in codes(measured(net, INPUTS))
 
 
 def test_the_remedies_of_parameters_run() -> None:
@@ -120,7 +121,7 @@ def test_the_remedies_of_parameters_run() -> None:
     assert {"GI111", "GI132"} <= found.keys()
     for code in ("GI111", "GI132"):
         exec(found[code], {"gi": gi, "model": net})
-    assert not {"GI111", "GI132"} & {*codes(gi.measure(net, INPUTS))}
+    assert not {"GI111", "GI132"} & {*codes(measured(net, INPUTS))}
 
 
 def test_bad_numbers_are_named_where_they_begin() -> None:
@@ -211,7 +212,7 @@ def test_masks_are_no_bad_numbers() -> None:
 def test_deep_units_are_not_called_dead_for_being_alike() -> None:
     net = drawn(tower(nn.ReLU, 40, 64), "torch_default")
     x = INPUTS[:, :64]
-    assert "GI106" not in codes(gi.measure(net, x))
+    assert "GI106" not in codes(measured(net, x))
 
 
 def test_weights_under_parametrizations_are_layers() -> None:
@@ -260,7 +261,7 @@ def test_a_last_layer_drawn_small_is_no_vanishing() -> None:
     net = nn.Sequential(tower(nn.ReLU, 6), nn.Linear(N, 10))
     drawn(net)
     gi.init_(net, {"1.weight": gi.Normal(1e-4)}, seed=0)
-    assert codes(gi.measure(net, INPUTS)) == []
+    assert codes(measured(net, INPUTS)) == []
 
 
 class Heads(nn.Module):
@@ -277,7 +278,7 @@ class Heads(nn.Module):
 @pytest.mark.parametrize("bad", ["first", "second"])
 def test_each_output_is_judged(bad: str) -> None:
     net = Heads()
-    assert codes(gi.measure(net, INPUTS)) == []
+    assert codes(measured(net, INPUTS)) == []
     gi.init_(net, {f"{bad}.weight": gi.Normal(1e-4), f"{bad}.bias": gi.Normal(1.0)}, seed=0)
     (finding,) = gi.measure(net, INPUTS).findings
     assert (finding.code, finding.where) == ("GI104", f"{bad}:linear")
@@ -300,7 +301,7 @@ def test_the_head_with_the_large_loss_is_named(bad: str, swapped: bool) -> None:
     assert finding.code == "GI110"
     assert f'"{bad}.weight"' in finding.remedy
     exec(finding.remedy, {"gi": gi, "model": net})
-    assert codes(gi.measure(net, INPUTS, loss)) == []
+    assert codes(measured(net, INPUTS, loss)) == []
 
 
 @pytest.mark.parametrize(
@@ -314,12 +315,12 @@ def test_the_head_with_the_large_loss_is_named(bad: str, swapped: bool) -> None:
 )
 def test_forms_of_cross_entropy(loss: Any) -> None:
     net = drawn(nn.Sequential(nn.Linear(N, N), nn.ReLU(), nn.Linear(N, 10)), "standard")
-    assert codes(gi.measure(net, INPUTS, loss)) == []
+    assert codes(measured(net, INPUTS, loss)) == []
     gi.init_(net, {"2.weight": gi.Normal(4.0)}, seed=0)
     signal = gi.measure(net, INPUTS, loss)
     assert codes(signal) == ["GI110"]
     exec(signal.findings[0].remedy, {"gi": gi, "model": net})
-    assert codes(gi.measure(net, INPUTS, loss)) == []
+    assert codes(measured(net, INPUTS, loss)) == []
 
 
 @pytest.mark.parametrize(
@@ -336,7 +337,7 @@ def test_a_norm_that_kills_is_what_the_remedy_mends(
     gi.init_(net, bad)
     found = next(f for f in gi.measure(net, INPUTS).findings if f.code == code)
     exec(found.remedy, {"gi": gi, "model": net})
-    assert codes(gi.measure(net, INPUTS)) == []
+    assert codes(measured(net, INPUTS)) == []
 
 
 def test_large_inputs_are_to_be_scaled() -> None:
@@ -362,7 +363,7 @@ def test_a_norm_written_by_hand() -> None:
         assert bool(found) != bool(offset)  # 1 + a small weight is as it should be
         for finding in found:
             exec(finding.remedy, {"gi": gi, "model": net})
-            assert codes(gi.measure(net, INPUTS)) == []
+            assert codes(measured(net, INPUTS)) == []
 
 
 def test_one_bad_layer_is_named() -> None:
@@ -383,11 +384,11 @@ def test_what_recipes_start_from_on_purpose() -> None:
     net = drawn(nn.Sequential(*convolutions, nn.Conv2d(64, 18, 3, padding=1), nn.Sigmoid()))
     gi.init_(net, {"*": gi.Normal(0.01), "*.bias": gi.Zeros(), "8.bias": gi.Constant(-4.6)}, seed=0)
     images = INPUTS.view(4, 64, 8, 8)
-    assert codes(gi.measure(net, images)) == []
+    assert codes(measured(net, images)) == []
 
     blocks = [p for _ in range(4) for p in (nn.Conv2d(8, 8, 3, padding=1), nn.BatchNorm2d(8))]
     net = drawn(nn.Sequential(*blocks), {nn.Conv2d: gi.Dirac(), "*.bias": gi.Zeros()})
-    assert codes(gi.measure(net, images[:, :8])) == []
+    assert codes(measured(net, images[:, :8])) == []
 
     class Highway(nn.Module):
         def __init__(self) -> None:
@@ -400,7 +401,7 @@ def test_what_recipes_start_from_on_purpose() -> None:
 
     net = drawn(nn.Sequential(*[Highway() for _ in range(4)]), "standard")
     gi.init_(net, {"*.gate.bias": gi.Constant(-5.0)})
-    assert codes(gi.measure(net, INPUTS)) == []
+    assert codes(measured(net, INPUTS)) == []
 
 
 def test_statistics_of_batch_norm_that_a_file_brought() -> None:

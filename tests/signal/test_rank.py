@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-import goodinit as gi
+from goodinit.signal.measure import measured
 from goodinit.signal.moments import PROBES, effective_rank
 
 
@@ -39,8 +39,8 @@ def test_no_rank() -> None:
 def test_on_request() -> None:
     net = nn.Sequential(nn.Conv2d(3, 16, 1, bias=False), nn.ReLU())
     x = torch.randn(4, 3, 8, 8, generator=torch.Generator().manual_seed(0))
-    assert all(row.forward.rank is None for row in gi.measure(net, x).rows)
-    rows = gi.measure(net, x, rank=True).rows
+    assert all(row.forward.rank is None for row in measured(net, x).rows)
+    rows = measured(net, x, rank=True).rows
     features = net[0](x).detach().movedim(1, -1).reshape(-1, 16)
     assert rows[0].forward.rank == pytest.approx(slowly(features), rel=1e-3)
     assert rows[0].forward.rank < 3.001  # three channels went in

@@ -92,8 +92,9 @@ def some_boxes(count: int) -> Iterator[Case]:
 
 FAR = 4 * 2**32  # the first index whose block number has a second word
 CASES = [
-    *(whole(law, dtype, (size,), (0,)) for law in LAWS for dtype in DTYPES for size in SIZES),
-    *some_boxes(120),
+    *(whole(law, "fp32", (size,), (0,)) for law in LAWS for size in SIZES),
+    *(whole(law, dtype, (1031,), (0,)) for law in LAWS for dtype in DTYPES if dtype != "fp32"),
+    *some_boxes(80),
     whole("normal", "fp32", (16, 12, 3, 3), (0, 2, 3, 1)),  # channels_last
     whole("normal", "bf16", (8, 16, 4, 4), (0, 2, 3, 1)),
     whole("truncated", "fp32", (64, 48), (1, 0)),  # transposed
@@ -163,7 +164,7 @@ def test_the_bits_of_the_specification(law: str, interpreted: list[Tensor]) -> N
             view.copy_(specified(case))
             assert torch.equal(bits(memory), bits(wanted)), case
             found += 1
-    assert found >= len(DTYPES) * len(SIZES)
+    assert found >= len(DTYPES) + len(SIZES) - 1
 
 
 # The compiled code.
