@@ -6,8 +6,9 @@ from goodinit import adapters, errors, recipes, schemes, testing, theory
 from goodinit.applying import apply as _apply
 from goodinit.applying.skeleton import skeleton
 from goodinit.errors import GoodinitError
-from goodinit.explanation import Explanation
+from goodinit.explanation import Explanation, Identification
 from goodinit.explanation import explain as _explain
+from goodinit.explanation import identify as _identify
 from goodinit.findings import Finding
 from goodinit.plans.diff import Diff, diff
 from goodinit.plans.keep import KeepLike
@@ -68,6 +69,7 @@ apply_ = _explained(_apply.apply_)
 calibrate_ = _explained(_calibrate_)
 compare = _explained(_compare)
 explain = _explained(_explain)
+identify = _explained(_identify)
 init_ = _explained(_apply.init_)
 load_ = _explained(_apply.load_)
 measure = _explained(_measure)
@@ -89,6 +91,7 @@ __all__ = [
     "GoodinitError",
     "HeNormal",
     "HeUniform",
+    "Identification",
     "Identity",
     "Inputs",
     "Keep",
@@ -128,6 +131,7 @@ __all__ = [
     "errors",
     "explain",
     "gain",
+    "identify",
     "init_",
     "load_",
     "measure",

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from tests.recipes.agreement import COMPARISONS, drawn_as_upstream, unresolved_on_meta
+from tests.recipes.agreement import COMPARISONS, drawn_as_upstream, identified, unresolved_on_meta
 from tests.recipes.families import FAMILIES, Family
 
 pytestmark = pytest.mark.battery
@@ -17,6 +17,11 @@ def test_agrees_with_upstream(family: Family) -> None:
 @pytest.mark.parametrize("family", SLOW, ids=lambda family: family.name)
 def test_is_complete_on_meta(family: Family) -> None:
     assert not unresolved_on_meta(family)
+
+
+@pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
+def test_is_found_from_upstreams_values(family: Family) -> None:
+    identified(family)
 
 
 def test_the_level_is_for_all_parameters() -> None:

@@ -18,7 +18,7 @@ from tests.models.test_anatomy import NAMES, build
 from torch import nn
 
 import goodinit as gi
-from goodinit.explanation.candidates import library_recipes
+from goodinit.explanation.tried import library_recipes
 
 pytestmark = [
     pytest.mark.battery,
@@ -74,11 +74,12 @@ def shown(capsys: pytest.CaptureFixture[str], title: str, count: Counter[str]) -
 def test_every_recipe_on_every_model(seeds, dtype, inputs, capsys) -> None:
     total: Counter[str] = Counter()
     for name in NAMES:
-        for made, call in library_recipes():
-            for seed in seeds:
+        for one in library_recipes():
+            for seed in seeds if one.general or not one.options else ():
                 model, given = build(name)
                 model = model.to(dtype)
-                total += checked(model, given if inputs else None, made, call, seed)
+                given = given if inputs else None
+                total += checked(model, given, one.recipe, one.call, seed)
     shown(capsys, f"recipes on the zoo, {dtype}, {'' if inputs else 'no '}inputs", total)
     assert not total["wrong"]
     assert not total["rows refused"]

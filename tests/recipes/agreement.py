@@ -8,6 +8,8 @@ from tests.recipes.families import Family
 from torch import Tensor, nn
 
 import goodinit as gi
+from goodinit.explanation.tried import Tried
+from goodinit.recipes.by_name import ALIASES
 
 LEVEL = 1e-3  # of a false alarm, for all parameters of all families together
 MOST = 20_000  # values of a parameter that are compared: enough to see 3 % of a std
@@ -34,6 +36,17 @@ def drawn_as_upstream(family: Family) -> gi.Plan:
     assert differences(upstream, mine) == {}
     assert not [f for f in plan.findings if f.severity == "error"]
     return plan
+
+
+def identified(family: Family) -> None:
+    """Assert that upstream's values show the recipe, and no parameter deviates."""
+    torch.manual_seed(0)
+    found = gi.identify(family.build(), family.inputs())
+    name, more = ALIASES.get(family.recipe, (family.recipe, {}))
+    options = {**more, **family.options}
+    wanted = Tried(name, options, gi.recipe(name, **options)).call
+    assert wanted in (found.call, *found.also)
+    assert found.ok
 
 
 def unresolved_on_meta(family: Family) -> list[gi.PlanRow]:

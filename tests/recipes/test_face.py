@@ -9,13 +9,13 @@ import goodinit as gi
 
 NAMES = """
 AddNoise Comparison Constant DeltaOrthogonal Diff Dirac Explanation Finding Function GoodinitError
-HeNormal HeUniform Identity Inputs Keep KeepLike LeCunNormal LeCunUniform LogRange
+HeNormal HeUniform Identification Identity Inputs Keep KeepLike LeCunNormal LeCunUniform LogRange
 LogUniform Neutral Normal Ones
 Orthogonal Plan PlanRow PriorBias Recipe RecipeLike Rule Scheme Signal SignalRow Sparse StepBias
 Stream TorchDefault
 TruncatedNormal Uniform VarianceScaling XavierNormal XavierUniform Zeros __version__ adapters apply_
-compare diff errors explain gain init_ load_ measure plan recipe recipes schemes sel skeleton
-testing theory
+compare diff errors explain gain identify init_ load_ measure plan recipe recipes schemes sel
+skeleton testing theory
 """
 SECOND_NAMES = {
     "GlorotNormal": "XavierNormal",

@@ -8,7 +8,13 @@ import re
 
 import pytest
 import torch
-from tests.recipes.agreement import differences, drawn_as_upstream, planned, unresolved_on_meta
+from tests.recipes.agreement import (
+    differences,
+    drawn_as_upstream,
+    identified,
+    planned,
+    unresolved_on_meta,
+)
 from tests.recipes.families import FAMILIES, Family
 
 import goodinit as gi
@@ -34,6 +40,27 @@ def test_agrees_with_upstream(family: Family) -> None:
 @pytest.mark.parametrize("family", FAST, ids=lambda family: family.name)
 def test_is_complete_on_meta(family: Family) -> None:
     assert all(row.frozen for row in unresolved_on_meta(family))
+
+
+@pytest.mark.parametrize("name", ["nanochat", "swin of timm", "mixer of flax"])
+def test_is_found_from_upstreams_values(name: str) -> None:
+    identified(next(family for family in FAMILIES if family.name == name))  # all: the battery
+
+
+@pytest.mark.parametrize("name", sorted(GENERAL | ELSEWHERE))
+def test_a_general_recipe_is_found_from_values(name: str) -> None:
+    net = torch.nn.Sequential(
+        torch.nn.Conv2d(3, 16, 3), torch.nn.BatchNorm2d(16), torch.nn.ReLU(),
+        torch.nn.Flatten(), torch.nn.Linear(16 * 36, 32), torch.nn.Tanh(), torch.nn.Linear(32, 40),
+    )  # fmt: skip
+    net = torch.nn.LSTM(20, 30) if name == "lstm" else net
+    gi.init_(net, name, seed=0)
+    found = gi.identify(net)
+    assert f'"{ {"glorot": "xavier", "kaiming": "he"}.get(name, name) }"' in (
+        found.call,
+        *found.also,
+    )
+    assert found.ok
 
 
 def test_another_law_is_seen() -> None:

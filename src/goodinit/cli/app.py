@@ -16,6 +16,7 @@ from goodinit.cli.compare import compare
 from goodinit.cli.diff import diff
 from goodinit.cli.doctor import doctor
 from goodinit.cli.explain import explain
+from goodinit.cli.identify import identify
 from goodinit.cli.init_verb import init
 from goodinit.cli.output import CommandError, print_note, print_result
 from goodinit.cli.plan import plan
@@ -42,7 +43,7 @@ def _help_text(function: Callable[..., None]) -> str:
     return "\n\n".join(f"\b\n{p}" if p.startswith("  ") else p for p in paragraphs)
 
 
-for verb in (plan, init, verify, diff, recipes, explain, check, compare, doctor):
+for verb in (plan, init, verify, diff, recipes, explain, identify, check, compare, doctor):
     app.command(help=_help_text(verb))(verb)
 
 
@@ -60,7 +61,6 @@ def options(
 ) -> None:
     """Weight initialization for PyTorch: plan it, draw it, check it.
 
-        goodinit init demo:gpt --recipe gpt2 --seed 0 -o weights.safetensors
         goodinit check demo:gpt --recipe gpt2 --html gpt.html
 
     TARGET names a model: demo:gpt, hf:gpt2, timm:resnet50, mymodels:make_net.

@@ -2,47 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from torch import nn
 
 from goodinit.errors import GoodinitError
 from goodinit.explanation.common_practice import common_practice
+from goodinit.explanation.fitted import FittedOption, fitted_option
 from goodinit.explanation.laws import fit
 from goodinit.explanation.reading import ParameterValues
 from goodinit.explanation.statistics import LEVEL
+from goodinit.explanation.tried import Tried, library_recipes, numeric_options, with_option
 from goodinit.plans.resolve import Matcher, resolve_row, torch_laws
 from goodinit.plans.rows import PlanRow
-from goodinit.recipes import recipe
 from goodinit.recipes.recipe import Recipe
 
-__all__ = ["Candidate", "level_of", "library_recipes", "rank_candidates"]
+__all__ = ["Candidate", "Judge", "level_of", "rank_candidates"]
 
-_OPTIONS: Mapping[str, tuple[Mapping[str, object], ...]] = {
-    "he": (
-        {"distribution": "uniform"},
-        {"mode": "fan_out"},
-        {"distribution": "uniform", "mode": "fan_out"},
-        {"nonlinearity": "relu"},
-        {"nonlinearity": "relu", "distribution": "uniform"},
-        {"nonlinearity": "relu", "mode": "fan_out"},
-    ),
-    "xavier": ({"distribution": "normal"}, {"gain": 2**0.5}, {"gain": 5 / 3}),
-    "lecun": ({"distribution": "uniform"},),
-    "orthogonal": ({"gain": 2**0.5},),
-    "gpt2": ({"flavour": "openai"},),
-    "vit": ({"flavour": "flax"},),
-}
-"""Options with which a recipe is tried, besides its defaults."""
-
-_NONE: Mapping[str, object] = {}
-
-_PLAINER = ("torch_default", "he", "xavier", "lecun", "orthogonal")
-"""Preferred where several recipes draw the same laws on a model."""
-
-# Those of model families aren't tried yet: on a plain network many of them draw the same laws.
-_TRIED = (*_PLAINER, "dcgan", "gpt2", "lstm", "standard", "vit")
+STANDARD = '"standard"'
+PRICE = 2  # parameters that a free number must explain more than a recipe without it
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +36,7 @@ class Candidate:
         holds: for each row that it draws, whether the values are consistent with it.
         matrices: number of weights that it explains.
         score: log-likelihood of all values that it explains.
+        free: how many of its numbers were read off the values.
     """
 
     recipe: Recipe
@@ -65,6 +45,7 @@ class Candidate:
     holds: Mapping[str, bool]
     matrices: int
     score: float
+    free: int = 0
 
     @property
     def explained(self) -> int:
@@ -72,57 +53,110 @@ class Candidate:
         return sum(self.holds.values())
 
     @property
-    def rank(self) -> tuple[int, int, float]:
-        """The higher the better: by weights, then by all rows, then by likelihood."""
-        return self.matrices, self.explained, round(self.score, 3)
+    def contradicted(self) -> int:
+        """Number of rows that it draws otherwise."""
+        return len(self.holds) - self.explained
+
+    @property
+    def rank(self) -> tuple[int, int, int, float]:
+        """The higher the better: by weights, by all rows, by contradictions, by likelihood."""
+        explained = self.explained - PRICE * self.free
+        return self.matrices, explained, -self.contradicted, round(self.score, 3)
 
 
-def rank_candidates(model: nn.Module, parameters: list[ParameterValues]) -> list[Candidate]:
-    """Return the recipes that are tried and common practice, the best first."""
-    every = [*library_recipes(), *((made, "") for made in common_practice(parameters))]
-    found = [_candidate(made, call, model, parameters) for made, call in every]
-    return sorted(found, key=lambda candidate: candidate.rank, reverse=True)
+class Judge:
+    """Tests recipes against the values of a model."""
+
+    def __init__(self, model: nn.Module, parameters: Sequence[ParameterValues]) -> None:
+        self.parameters = parameters
+        self.level = level_of(parameters)
+        self._default = torch_laws(model)
+
+    def plan(self, made: Recipe, parameters: Sequence[ParameterValues]) -> dict[str, PlanRow]:
+        """Return the rows of a recipe's plan, without those that it can't be planned on."""
+        matcher = Matcher(made)
+        trains = any(not one.row.frozen for one in self.parameters)
+        rows: dict[str, PlanRow] = {}
+        for one in parameters:
+            own = "frozen" if one.row.frozen and trains else ""
+            try:
+                rows[one.row.name] = resolve_row(one.row, one.slot, matcher, self._default, own=own)
+            except GoodinitError:  # can't be written (an expanded parameter): no recipe drew it
+                continue
+        return rows
+
+    def judge(
+        self,
+        made: Recipe,
+        call: str,
+        parameters: Sequence[ParameterValues] | None = None,
+        fits: Sequence[FittedOption] = (),
+    ) -> Candidate:
+        """Return how much of these parameters a recipe explains, by default of all."""
+        parameters = self.parameters if parameters is None else parameters
+        rows = self.plan(made, parameters)
+        holds: dict[str, bool] = {}
+        matrices, score = 0, -sum(one.penalty for one in fits)
+        for one in parameters:
+            planned = rows.get(one.row.name)
+            if planned is None:
+                continue
+            boxes = {block.box: block.scheme for block in planned.parts()}
+            every = [fit(part, boxes[part.block.box], self.level) for part in one.parts]
+            predicted = [f for f in every if f.says]
+            if predicted:
+                holds[one.row.name] = all(f.holds for f in predicted)
+                if holds[one.row.name]:
+                    matrices += one.matrix
+                    score += sum(f.score for f in predicted)
+        return Candidate(made, call, rows, holds, matrices, score, len(fits))
+
+    def fit(self, tried: Tried) -> Candidate | None:
+        """Return a recipe with the numbers that fit the values; None if its own do, or none."""
+        options = numeric_options(tried)
+        once = self.plan(tried.recipe, self.parameters) if options else {}
+        fitted, fits = tried, list[FittedOption]()
+        for option, default in options.items():
+            twice = self.plan(with_option(tried, option, 2 * default).recipe, self.parameters)
+            found = fitted_option(self.parameters, once, twice, default)
+            if found is not None and found.value not in (0.0, default):
+                fitted = with_option(fitted, option, found.value)
+                fits.append(found)
+        return self.judge(fitted.recipe, fitted.call, fits=fits) if fits else None
 
 
-def level_of(parameters: list[ParameterValues]) -> float:
+def rank_candidates(
+    model: nn.Module, parameters: list[ParameterValues], near: float = 1.0
+) -> list[Candidate]:
+    """Return the recipes and common practice that explain most weights, the best first.
+
+    Args:
+        model: the model.
+        parameters: its parameters with their values.
+        near: of the weights that the best explains, the share that others must explain to be
+            returned; the recipe ``standard`` always is.
+    """
+    judge = Judge(model, parameters)
+    tried = library_recipes()
+    practice = list(common_practice(parameters))
+    every = [*((one.recipe, one.call) for one in tried), *((made, "") for made in practice)]
+    # Weights decide first, and most rows are biases and norms: these are read for the best alone.
+    weights = [one for one in parameters if one.matrix] or parameters
+    first = [judge.judge(made, call, weights) for made, call in every]
+    least = near * max(one.matrices for one in first)
+    found = [
+        judge.judge(one.recipe, one.call)
+        for one in first
+        if one.matrices >= least or one.call == STANDARD
+    ]
+    found.sort(key=lambda candidate: candidate.rank, reverse=True)
+    if found[0].explained < len(parameters):
+        fitted = filter(None, map(judge.fit, tried))
+        found = [*found, *(one for one in fitted if one.matrices >= least)]
+        found.sort(key=lambda candidate: candidate.rank, reverse=True)
+    return found
+
+
+def level_of(parameters: Sequence[ParameterValues]) -> float:
     """Return the level of each test, such that all together have ``LEVEL`` (Bonferroni)."""
     return LEVEL / max(sum(len(one.parts) for one in parameters), 1)
-
-
-def library_recipes() -> Iterator[tuple[Recipe, str]]:
-    """Yield each recipe that is tried once, the plainest first, with the call that makes it."""
-    for name in _TRIED:
-        for options in (_NONE, *_OPTIONS.get(name, ())):
-            made = recipe(name, **options)
-            given = "".join(f", {key}={_option(value)}" for key, value in options.items())
-            yield made, f'gi.recipe("{name}"{given})' if given else f'"{name}"'
-
-
-def _option(value: object) -> str:
-    if isinstance(value, float):
-        return {2**0.5: "2**.5", 5 / 3: "5/3"}.get(value, f"{value:g}")
-    return f'"{value}"'
-
-
-def _candidate(
-    made: Recipe, call: str, model: nn.Module, parameters: list[ParameterValues]
-) -> Candidate:
-    matcher, default, level = Matcher(made), torch_laws(model), level_of(parameters)
-    rows: dict[str, PlanRow] = {}
-    holds: dict[str, bool] = {}
-    matrices, score = 0, 0.0
-    for one in parameters:
-        try:
-            planned = resolve_row(one.row, one.slot, matcher, default)
-        except GoodinitError:  # can't be written (an expanded parameter): no recipe drew it
-            continue
-        rows[one.row.name] = planned
-        boxes = {block.box: block.scheme for block in planned.parts()}
-        fits = [fit(part, boxes[part.block.box], level) for part in one.parts]
-        predicted = [f for f in fits if f.says]
-        if predicted:
-            holds[one.row.name] = all(f.holds for f in predicted)
-            if holds[one.row.name]:
-                matrices += one.matrix
-                score += sum(f.score for f in predicted)
-    return Candidate(made, call, rows, holds, matrices, score)

@@ -15,7 +15,7 @@ from goodinit.dataflow.graph import Graph
 from goodinit.explanation.candidates import Candidate
 from goodinit.explanation.chains import Chain
 from goodinit.explanation.reading import ParameterValues
-from goodinit.explanation.recognition import TRAINED, Identification
+from goodinit.explanation.recognition import TRAINED, FoundLaw
 from goodinit.findings import Finding, Severity
 from goodinit.schemes import Constant, Keep, LeCunNormal, Normal, Ones, Scheme, Zeros
 
@@ -60,7 +60,7 @@ class Context:
 
     model: nn.Module
     parameters: list[ParameterValues]
-    laws: Mapping[str, Identification]
+    laws: Mapping[str, FoundLaw]
     best: Candidate | None
     standard: Candidate
     chains: list[Chain]
@@ -71,7 +71,7 @@ class Context:
     numbers: Mapping[str, int]
     graph: Graph | None
 
-    def identified(self, parameter: ParameterValues) -> Identification:
+    def identified(self, parameter: ParameterValues) -> FoundLaw:
         """Return the law of a parameter."""
         return self.laws[parameter.row.name]
 

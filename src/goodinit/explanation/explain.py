@@ -19,8 +19,9 @@ from goodinit.explanation.chains import chains_by_flow, chains_by_type
 from goodinit.explanation.common_practice import scheme_by_shape
 from goodinit.explanation.context import Context
 from goodinit.explanation.explanation import Explanation
+from goodinit.explanation.identify import best_candidate, counts, same_laws
 from goodinit.explanation.reading import ParameterValues, check_memory, read_values
-from goodinit.explanation.recognition import TRAINED, identify
+from goodinit.explanation.recognition import TRAINED, identify_law
 from goodinit.explanation.rows import explained_row
 from goodinit.explanation.scale_findings import scale_findings
 from goodinit.explanation.value_findings import value_findings
@@ -30,9 +31,6 @@ from goodinit.plans.rows import PlanRow
 from goodinit.trace import Inputs
 
 __all__ = ["explain"]
-
-MOST = 1 / 2  # of the weights that it draws a recipe must explain, or it isn't named
-LEAST = 1 / 4  # of all weights of the model, too
 
 
 @progress_line("explaining")
@@ -92,7 +90,7 @@ def explained(model: nn.Module, inputs: Inputs | None = None) -> Explanation:
     check_memory(anatomy)
     parameters = read_values(anatomy)
     ranked = rank_candidates(model, parameters)
-    best = _best(ranked, parameters)
+    best = best_candidate(ranked, parameters)
     context = _context(model, inputs is not None, anatomy, parameters, ranked, best)
     buffers = [slot for slot in anatomy.slots if slot.buffer]
     verdicts = [*value_findings(context, buffers), *scale_findings(context)]
@@ -101,10 +99,10 @@ def explained(model: nn.Module, inputs: Inputs | None = None) -> Explanation:
         recipe=best.recipe.name if best is not None and best.call else None,
         habit=best.recipe.name if best is not None and not best.call else "",
         call="" if best is None else best.call,
-        also=() if best is None else _also(best, ranked),
+        also=() if best is None else same_laws(best, ranked),
         rows=tuple(explained_row(one, context, verdicts) for one in parameters),
-        matrices=_counts(best, parameters, matrices=True),
-        parameters=_counts(best, parameters, matrices=False),
+        matrices=counts(best, parameters, matrices=True),
+        parameters=counts(best, parameters, matrices=False),
         findings=tuple(found.finding for found in verdicts),
         remedy="",
         how=anatomy.how,
@@ -137,7 +135,7 @@ def _context(
         model=model,
         parameters=parameters,
         laws={
-            name: identify(one, own(one.slot), planned.get(name), level, by_shape)
+            name: identify_law(one, own(one.slot), planned.get(name), level, by_shape)
             for name, one in by_name.items()
         },
         best=best,
@@ -150,34 +148,6 @@ def _context(
         numbers={slot.name: number for number, slot in enumerate(anatomy.slots)},
         graph=graph,
     )
-
-
-def _best(ranked: list[Candidate], parameters: list[ParameterValues]) -> Candidate | None:
-    """Return the recipe that explains most, if it explains enough."""
-    best = ranked[0]
-    explained, covered = _counts(best, parameters, matrices=True)
-    weights = sum(one.matrix for one in parameters)
-    if not weights:  # a model of norms, for example
-        explained, covered = _counts(best, parameters, matrices=False)
-    named = explained > MOST * covered and explained >= LEAST * weights
-    return best if named and explained else None
-
-
-def _counts(
-    best: Candidate | None, parameters: list[ParameterValues], matrices: bool
-) -> tuple[int, int]:
-    """Return how many weights (or parameters) a recipe explains, and how many it draws."""
-    counted = [one.row.name for one in parameters if one.matrix or not matrices]
-    if best is None:
-        return 0, len(counted)
-    held = [best.holds[name] for name in counted if name in best.holds]
-    return sum(held), len(held)
-
-
-def _also(best: Candidate, ranked: list[Candidate]) -> tuple[str, ...]:
-    """Return the recipes that draw the same as the best one on this model."""
-    same = [c for c in ranked if c.rank == best.rank and c.holds == best.holds]
-    return tuple(c.call or c.recipe.name for c in same if c is not best)
 
 
 def _remedy(untried: Explanation, tried: Sequence[Finding], trials: Trials, inputs: bool) -> str:

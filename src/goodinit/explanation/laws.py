@@ -10,7 +10,7 @@ from torch import Tensor
 
 from goodinit.errors import GoodinitError
 from goodinit.explanation.reading import Part
-from goodinit.explanation.statistics import log_density, p_value
+from goodinit.explanation.statistics import log_density, p_value, read_sample
 from goodinit.schemes import (
     AddNoise,
     DeltaOrthogonal,
@@ -20,9 +20,11 @@ from goodinit.schemes import (
     Identity,
     Keep,
     Layout,
+    LogRange,
     Orthogonal,
     Scheme,
 )
+from goodinit.schemes.state_space import Transformed
 from goodinit.streams import Law
 
 __all__ = ["Fit", "fit", "law_of", "orthogonal_gain"]
@@ -38,6 +40,8 @@ MATRICES = 4  # of a stack, whose rows are checked for orthogonality
 MOST_COMPARED = 2**22  # values: a larger matrix isn't compared element by element, to save memory
 ROUNDING = 1e-4  # orthogonality error that is allowed in any dtype; float32 itself reaches 1e-6
 HALF = 1e-3  # a slack beyond it means float16 or bfloat16
+GRID = 4097  # points at which a smooth function is inverted: an error of 1e-7
+FLOAT32 = 2.0**-23  # values are computed there, whatever dtype holds them
 ERRORS = 5.0  # standard errors that the mean square of a sample may be off
 
 
@@ -63,8 +67,10 @@ def fit(part: Part, scheme: Scheme, level: float) -> Fit:
             return Fit(says=False)
         case Orthogonal() | DeltaOrthogonal():
             holds = _is_orthogonal(part, scheme)
-        case Identity() | Dirac() | Function():
+        case Identity() | Dirac() | Function() | LogRange():
             holds = _is_computed(part, scheme)
+        case Transformed():
+            return _by_transform(part, scheme, level)
         case _:
             return _by_law(part, scheme, level)
     return Fit(True, holds, EXACT * part.sample.n if holds else 0.0)
@@ -99,6 +105,22 @@ def _by_law(part: Part, scheme: Scheme, level: float) -> Fit:
     return Fit(True, holds, sample.n * log_density(sample, law) if holds else 0.0)
 
 
+def _by_transform(part: Part, scheme: Transformed, level: float) -> Fit:
+    """Test the numbers that the values were made from against U(0, 1)."""
+    grid = torch.linspace(0, 1, GRID, dtype=torch.float64, device="cpu")
+    ends = scheme.transform(grid)
+    values, sample = part.sample.values, part.sample
+    slack = 4 * max(sample.eps, FLOAT32) * ends.abs().max()
+    if not sample.finite or sample.low < ends[0] - slack or sample.high > ends[-1] + slack:
+        return Fit(says=True)
+    above = torch.searchsorted(ends, values).clamp(1, GRID - 1)
+    slope = (ends[above] - ends[above - 1]).clamp(min=slack.item()) * (GRID - 1)
+    chance = grid[above - 1] + (values - ends[above - 1]) / slope
+    p = p_value(read_sample(chance.clamp(0, 1)), Law.uniform(0, 1), level)
+    score = -sample.n * slope.log().mean().item()
+    return Fit(True, p >= level, score if p >= level else 0.0)
+
+
 # Matrices.
 
 
@@ -111,8 +133,7 @@ def orthogonal_gain(part: Part) -> float | None:
 
 def _orthogonal_gain(part: Part) -> float | None:
     vectors = _vectors(part) if part.sample.finite and not part.sample.zeros else None
-    fewest = 2 if _slack(part) < HALF else 4  # in half precision two may look it by chance
-    if vectors is None or vectors.shape[-2] < fewest:
+    if vectors is None or vectors.shape[-2] < _fewest(part):
         return None
     gain = math.sqrt(vectors[0, 0].square().sum().item())
     distance = _distance_from_orthogonal(vectors, gain)
@@ -132,7 +153,17 @@ def _is_orthogonal(part: Part, scheme: Orthogonal | DeltaOrthogonal) -> bool:
     if abs(sample.second / std**2 - 1) > slack:
         return False  # spares the products below
     vectors = _vectors(part, center=isinstance(scheme, DeltaOrthogonal))
-    return vectors is not None and _distance_from_orthogonal(vectors, scheme.gain) <= _slack(part)
+    if vectors is None:
+        return False
+    if isinstance(scheme, Orthogonal) and vectors.shape[-2] >= _fewest(part):
+        known = orthogonal_gain(part)  # once for all recipes
+        return known is not None and abs(known / scheme.gain - 1) <= _slack(part)
+    return _distance_from_orthogonal(vectors, scheme.gain) <= _slack(part)
+
+
+def _fewest(part: Part) -> int:
+    """Return how many orthogonal rows can't be chance: in half precision two may look it."""
+    return 2 if _slack(part) < HALF else 4
 
 
 def _slack(part: Part) -> float:
@@ -189,18 +220,18 @@ def _center_tap(part: Part, layout: Layout) -> int:
     return center
 
 
-def _is_computed(part: Part, scheme: Identity | Dirac | Function) -> bool:
+def _is_computed(part: Part, scheme: Identity | Dirac | Function | LogRange) -> bool:
     values = part.values
     if values.numel() > MOST_COMPARED:
         return False
     wanted = torch.zeros(values.shape, device="cpu")
     try:
-        if not isinstance(scheme, Function):
+        if not isinstance(scheme, Function | LogRange):
             scheme.check(part.site)
         scheme.fill_(wanted, _no_draw, part.site)
     except GoodinitError:
         return False
-    if not isinstance(scheme, Function):
+    if not isinstance(scheme, Function | LogRange):
         return torch.equal(values.float().cpu(), wanted.to(values.dtype).float())
     slack = 4 * part.sample.eps
     return torch.allclose(values.float().cpu(), wanted, rtol=slack, atol=slack)

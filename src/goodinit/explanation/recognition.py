@@ -13,6 +13,7 @@ from goodinit.explanation.reading import ParameterValues, Part
 from goodinit.explanation.statistics import Sample, p_value
 from goodinit.plans.defaults import torch_default
 from goodinit.plans.rows import PlanRow
+from goodinit.recipes.deferred import FANS_OF_TORCH
 from goodinit.schemes import (
     Constant,
     Dirac,
@@ -27,6 +28,7 @@ from goodinit.schemes import (
     Orthogonal,
     Scheme,
     Site,
+    TruncatedNormal,
     Uniform,
     VarianceScaling,
     XavierNormal,
@@ -41,8 +43,8 @@ __all__ = [
     "FANS",
     "OWN",
     "TRAINED",
-    "Identification",
-    "identify",
+    "FoundLaw",
+    "identify_law",
     "scheme_name",
     "shortest_number",
     "torch_fans",
@@ -85,7 +87,7 @@ _LAWS: tuple[tuple[str, Drawn], ...] = (
 
 
 @dataclass(frozen=True, slots=True)
-class Identification:
+class FoundLaw:
     """The law that a parameter's values follow.
 
     Attributes:
@@ -101,13 +103,13 @@ class Identification:
     scheme: Scheme | None = None
 
 
-def identify(
+def identify_law(
     parameter: ParameterValues,
     own: Scheme | None,
     planned: PlanRow | None,
     level: float,
     preferred: Scheme | None = None,
-) -> Identification:
+) -> FoundLaw:
     """Return the law that a parameter's values follow.
 
     Args:
@@ -120,9 +122,9 @@ def identify(
     if preferred is None and planned is not None:
         preferred = next((block.scheme for block in planned.parts()), None)
     if parameter.whole is None:
-        return Identification(parameter.why_not or "holds no values", known=False)
+        return FoundLaw(parameter.why_not or "holds no values", known=False)
     if parameter.constant:
-        return Identification(
+        return FoundLaw(
             _four_digits(parameter.whole.sample.low), scheme=Constant(parameter.whole.sample.low)
         )
     laws = [_known_law(parameter, part, planned, own, level, preferred) for part in parameter.parts]
@@ -152,7 +154,7 @@ def torch_fans(site: Site) -> Site | None:
     return replace(site, fan_in=fan_in, fan_out=fan_out)
 
 
-def _joined(parameter: ParameterValues, laws: list[Identification]) -> Identification:
+def _joined(parameter: ParameterValues, laws: list[FoundLaw]) -> FoundLaw:
     """Return the laws of several blocks as one; equal ones are grouped."""
     groups: dict[str, list[str]] = {}
     for part, one in zip(parameter.parts, laws, strict=True):
@@ -165,8 +167,8 @@ def _joined(parameter: ParameterValues, laws: list[Identification]) -> Identific
     known = all(one.known for one in laws)
     certain = all(one.certain for one in laws)
     if len(groups) == 1:
-        return Identification(next(iter(groups)), certain, known, laws[0].scheme)
-    return Identification("; ".join(shown[:SHOWN]) + more, certain, known)
+        return FoundLaw(next(iter(groups)), certain, known, laws[0].scheme)
+    return FoundLaw("; ".join(shown[:SHOWN]) + more, certain, known)
 
 
 def _known_law(
@@ -176,29 +178,29 @@ def _known_law(
     own: Scheme | None,
     level: float,
     preferred: Scheme | None,
-) -> Identification | None:
+) -> FoundLaw | None:
     """Return the law of one block if it has a name, else None."""
     sample = part.sample
     if not sample.finite:
-        return Identification("NaN or infinite", known=False)
+        return FoundLaw("NaN or infinite", known=False)
     if sample.constant:
-        return Identification(_four_digits(sample.low), scheme=Constant(sample.low))
+        return FoundLaw(_four_digits(sample.low), scheme=Constant(sample.low))
     for scheme, text in ((Identity(), "the identity"), (Dirac(), "dirac_")):
         if parameter.matrix and sample.zeros > 0 and fit(part, scheme, level).holds:
-            return Identification(text, scheme=scheme)
+            return FoundLaw(text, scheme=scheme)
     multiplies = parameter.matrix and parameter.row.facets.kind != "embedding"
     gain = orthogonal_gain(part) if multiplies else None
     if gain is not None:
-        return Identification(_formula(Orthogonal(gain)), scheme=Orthogonal(gain))
+        return FoundLaw(_formula(Orthogonal(gain)), scheme=Orthogonal(gain))
     if own is not None and fit(part, own, level).holds:
-        return Identification(
+        return FoundLaw(
             _torch_name(parameter.slot, own) + OWN, _certain(part, own, level), scheme=own
         )
-    if planned is not None:
+    if planned is not None and FANS_OF_TORCH not in planned.why:  # below it gets its name
         scheme = next((b.scheme for b in planned.parts() if b.box == part.block.box), None)
         if scheme is not None and fit(part, scheme, level).holds:
             text = scheme_name(scheme, part.site)
-            return Identification(text, _certain(part, scheme, level), scheme=scheme)
+            return FoundLaw(text, _certain(part, scheme, level), scheme=scheme)
     if not multiplies:
         return None
     sites = [(part.site, "")]
@@ -208,7 +210,7 @@ def _known_law(
     for text, how, site, scheme in _in_order(sites, preferred):
         at = replace(part, site=site)
         if fit(at, scheme, level).holds:
-            return Identification(text + how, _certain(at, scheme, level), scheme=scheme)
+            return FoundLaw(text + how, _certain(at, scheme, level), scheme=scheme)
     return None
 
 
@@ -284,6 +286,8 @@ def _formula(scheme: Scheme) -> str:
             return f"U(+-{high:.3g})"
         case Uniform(low, high):
             return f"U({low:.3g}, {high:.3g})"
+        case TruncatedNormal(std=std, mean=mean, cut=float(cut), corrected=False):
+            return f"{_normal_formula(f'{mean:g}', _four_digits(std))} cut at {cut:g} sigma"
         case _:
             return repr(scheme).removesuffix("()")
 
@@ -299,22 +303,22 @@ def _four_digits(value: float) -> str:
 # Laws without a name: a family with the measured numbers.
 
 
-def _by_family(part: Part, level: float) -> Identification:
+def _by_family(part: Part, level: float) -> FoundLaw:
     sample = part.sample
     if not sample.finite:
-        return Identification("NaN or infinite", known=False)
+        return FoundLaw("NaN or infinite", known=False)
     if sample.constant:
-        return Identification(_four_digits(sample.low))
+        return FoundLaw(_four_digits(sample.low))
     if sample.zeros > PRUNED:
-        return Identification(f"{sample.zeros:.0%} zeros, no known law", known=False)
+        return FoundLaw(f"{sample.zeros:.0%} zeros, no known law", known=False)
     for law, text in _families(sample):
         if p_value(sample, law, level) >= level:
-            return Identification(text, _is_distinguishable(sample, law, level))
+            return FoundLaw(text, _is_distinguishable(sample, law, level))
     core = without_outliers(part, level)
     if core is not None:
         _, text = next(_families(core))  # a normal law
-        return Identification(f"{text}, but for {sample.size - core.size:,} outliers", known=False)
-    return Identification(UNKNOWN, known=False)
+        return FoundLaw(f"{text}, but for {sample.size - core.size:,} outliers", known=False)
+    return FoundLaw(UNKNOWN, known=False)
 
 
 def _families(sample: Sample) -> Iterator[tuple[Law, str]]:

@@ -5,10 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from goodinit.explanation.context import Context, Verdict
+from goodinit.explanation.identify import expected_law
 from goodinit.explanation.reading import ParameterValues
-from goodinit.explanation.recognition import scheme_name
-from goodinit.plans.rows import PlanRow
-from goodinit.schemes import Keep
 
 __all__ = ["ExplainedRow", "explained_row"]
 
@@ -88,16 +86,9 @@ def explained_row(
         std=std,
         fan_in=fan_in,
         gain=None if std is None or fan_in is None else std * fan_in**0.5,
-        expected=_expected(planned) if planned is not None and holds is not None else "",
+        expected=expected_law(planned) if planned is not None and holds is not None else "",
         expected_std=planned.std if planned is not None and holds is not None else None,
         ok=holds,
         findings=tuple(dict.fromkeys(codes)),
         tied=parameter.row.tied,
-    )
-
-
-def _expected(planned: PlanRow) -> str:
-    drawn = [block for block in planned.parts() if not isinstance(block.scheme, Keep)]
-    return ", ".join(
-        dict.fromkeys(scheme_name(block.scheme, planned.site(block)) for block in drawn)
     )

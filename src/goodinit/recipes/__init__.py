@@ -1,6 +1,6 @@
 """Rules, recipes, and the recipes of the library by name."""
 
-from goodinit.recipes.by_name import as_recipe, names, recipe
+from goodinit.recipes.by_name import as_recipe, maker, names, recipe
 from goodinit.recipes.deferred import Deferred, Neutral, ReluGain, StackGain
 from goodinit.recipes.recipe import Recipe
 from goodinit.recipes.rule import Rule, Selector, sel
@@ -14,6 +14,7 @@ __all__ = [
     "Selector",
     "StackGain",
     "as_recipe",
+    "maker",
     "names",
     "recipe",
     "sel",

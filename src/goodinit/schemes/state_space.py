@@ -18,17 +18,17 @@ from goodinit.schemes.fans import Site
 from goodinit.schemes.scheme import Draw, Scheme
 from goodinit.streams import Law
 
-__all__ = ["LogRange", "LogUniform", "StepBias"]
+__all__ = ["LogRange", "LogUniform", "StepBias", "Transformed"]
 
 POINTS = 4096  # of the midpoint rule: the moments of these smooth functions hold to 1e-6
 
 
-class _Transformed(Scheme):
+class Transformed(Scheme):
     """A smooth function of a number from U(0, 1), the same for all elements."""
 
     @abstractmethod
     def transform(self, chance: Tensor) -> Tensor:
-        """Return the values for numbers from [0, 1), float64."""
+        """Return the values for numbers from [0, 1), float64; they rise with the numbers."""
 
     def moments(self, site: Site) -> tuple[float, float]:
         numbers = torch.arange(POINTS, dtype=torch.float64, device="cpu")
@@ -46,7 +46,7 @@ class _Transformed(Scheme):
 
 
 @dataclass(frozen=True, repr=False)
-class LogUniform(_Transformed):
+class LogUniform(Transformed):
     """log(U(low, high)): Mamba-2's ``A_log``, whose exp is a decay rate (Dao & Gu, 2024).
 
     Args:
@@ -73,7 +73,7 @@ class LogUniform(_Transformed):
 
 
 @dataclass(frozen=True, repr=False)
-class StepBias(_Transformed):
+class StepBias(Transformed):
     """The bias of a step size: softplus of it is log-uniform from ``low`` to ``high``.
 
     Mamba's ``dt_proj.bias`` and Mamba-2's ``dt_bias`` (Gu & Dao, 2023).

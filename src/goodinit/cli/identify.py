@@ -1,0 +1,49 @@
+"""``goodinit identify``."""
+
+from __future__ import annotations
+
+import typer
+
+import goodinit as gi
+from goodinit.cli import options
+from goodinit.cli.output import print_json, print_result
+
+__all__ = ["identify"]
+
+
+def identify(
+    target: options.TargetText,
+    file: options.Weights = None,
+    recipe: options.RecipeOrNone = None,
+    arg: options.Args = None,
+    input_: options.Inputs = None,
+    seed: options.Seed = 0,
+    full: options.Full = False,
+    json: options.AsJson = False,
+) -> None:
+    """Say which recipe fresh weights follow, and where they deviate.
+
+        goodinit identify timm:resnet18
+        goodinit identify mymodels:make_gpt --recipe gpt2
+
+    With --recipe, deviations are those from it: is a port true to its paper's code?
+    The exit code is 1 if no recipe was found, or if a parameter deviates.
+    """
+    from goodinit.cli import weights
+    from goodinit.cli.building import build_model, call_with_inputs, inputs_for
+    from goodinit.cli.targets import find_target
+
+    found = find_target(target, arg or ())
+    model = build_model(found, seed)
+    if file is not None:
+        weights.load_weights(model, file, found.text)
+    inputs = inputs_for(found, model, input_ or ())
+    identified = call_with_inputs(
+        found, inputs, bool(input_), lambda given: gi.identify(model, given, recipe)
+    )
+    if json:
+        print_json(identified.to_dict())
+    else:
+        print_result(identified.to_text(full=full))
+    if not identified.ok:
+        raise typer.Exit(1)
