@@ -61,7 +61,7 @@ from goodinit.signal import Calibration, CalibrationRow, Comparison, Signal, Sig
 from goodinit.signal import calibrate_ as _calibrate_
 from goodinit.signal import compare as _compare
 from goodinit.signal import measure as _measure
-from goodinit.streams import Stream
+from goodinit.streams import Part, Stream
 from goodinit.trace import Inputs
 
 # A wrong call is answered by one that works.
@@ -104,6 +104,7 @@ __all__ = [
     "Normal",
     "Ones",
     "Orthogonal",
+    "Part",
     "Plan",
     "PlanRow",
     "PriorBias",

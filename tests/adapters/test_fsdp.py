@@ -11,13 +11,20 @@ from torch import distributed, nn
 
 import goodinit as gi
 from goodinit import adapters
-from goodinit.errors import MetaModelError, ModelError, StreamError, UnresolvedError
+from goodinit.errors import (
+    EmptyParameterError,
+    MetaModelError,
+    ModelError,
+    StreamError,
+    UnresolvedError,
+)
 
 if not distributed.is_available():
     pytest.skip("torch was built without torch.distributed", allow_module_level=True)
 
 from torch.distributed.fsdp import FullyShardedDataParallel, ShardingStrategy, fully_shard
 from torch.distributed.fsdp.wrap import ModuleWrapPolicy
+from torch.distributed.tensor.debug import CommDebugMode
 
 CPU = torch.device("cpu")
 
@@ -108,7 +115,38 @@ def two_processes(rank: int, folder: Path) -> None:
     )
     with pytest.raises(MetaModelError, match="DTensor"):
         gi.init_(net, "standard")
+    after_the_split()
     distributed.destroy_process_group()
+
+
+def after_the_split() -> None:
+    """gi.apply_ draws the shards of both FSDPs; planning them is refused, in both processes."""
+    planned = gi.plan(Net(), "standard", inputs=TOKENS)
+    for originals in (False, True):
+        model = FullyShardedDataParallel(
+            Net(),
+            auto_wrap_policy=ModuleWrapPolicy({Block}),
+            device_id=CPU,
+            use_orig_params=originals,
+        )
+        with pytest.raises(EmptyParameterError, match=r"is split by FSDP, .*gi.apply_"):
+            gi.init_(model, "standard", seed=3)
+        gi.apply_(model, planned, seed=3)
+        compare(full(model))
+        with FullyShardedDataParallel.summon_full_params(model):
+            assert "head.weight" in gi.plan(model, "standard")  # whole for the moment
+    with gi.skeleton():
+        net = Net()
+    for block in net.blocks:
+        fully_shard(block)
+    fully_shard(net)
+    with CommDebugMode() as collectives:
+        gi.apply_(net, planned, seed=3, materialize="cpu")
+    assert collectives.get_total_counts() == 0
+    compare(
+        {name: p.full_tensor() for name, p in net.named_parameters()} | dict(net.named_buffers())
+    )
+    net(TOKENS).sum().backward()
 
 
 @pytest.fixture

@@ -21,7 +21,15 @@ from torch.nn.utils.prune import BasePruningMethod
 from torch.nn.utils.spectral_norm import SpectralNorm
 from torch.nn.utils.weight_norm import WeightNorm
 
+from goodinit._common.dtensors import is_dtensor
 from goodinit._common.torch_private import storage_key
+from goodinit.anatomy.flat_shards import (
+    FLAT,
+    FlatShard,
+    flat_parameters,
+    original_parameters,
+    zero3_shard,
+)
 from goodinit.errors import LazyParameterError
 
 __all__ = ["Slot", "join", "slots", "type_of", "walk"]
@@ -44,6 +52,7 @@ class Slot:
         buffer: whether it is a buffer.
         tied: the other names.
         elsewhere: the other places, (module, attribute).
+        flat: which of its elements are here, if FSDP 1 or ZeRO-3 flattened and split it.
     """
 
     name: str
@@ -56,6 +65,7 @@ class Slot:
     # Tuples: with two empty lists a slot, the garbage collector was half of a small plan's cost.
     tied: tuple[str, ...] = ()
     elsewhere: tuple[tuple[nn.Module, str], ...] = ()
+    flat: FlatShard | None = None
 
     @property
     def places(self) -> tuple[tuple[nn.Module, str], ...]:
@@ -69,9 +79,13 @@ class Slot:
 
     @property
     def logical_shape(self) -> tuple[int, ...]:
-        """Shape of the value that the module sees."""
+        """Shape of the value that the module sees; of a shard, that of the whole."""
+        if self.flat is not None:
+            return self.flat.shape
         if self.how != "parametrized":
             return tuple(self.tensor.shape)
+        if any(map(is_dtensor, self.tensors)):  # to read it would ask other processes
+            return tuple(max(self.tensors, key=Tensor.numel).shape)
         lists = self.owner.parametrizations
         assert isinstance(lists, nn.ModuleDict)
         with torch.no_grad(), in_eval(lists[self.attr]):  # spectral_norm counts its runs
@@ -103,8 +117,14 @@ def slots(model: nn.Module, prefix: str = "") -> list[Slot]:
     """
     found: dict[object, Slot] = {}
     again: dict[int, list[Slot]] = {}  # the first slot of a tensor -> its others
+    pieces: dict[int, FlatShard] = {}
     for path, module in walk(model, prefix):
+        if "_handle" in vars(module):
+            pieces.update(original_parameters(module))
         for slot in _own(module, path):
+            if slot.flat is None and not slot.buffer:
+                first = slot.tensors[0]
+                slot.flat = pieces.get(id(first)) or zero3_shard(first)
             address = _address(slot)
             if not address and any(map(is_lazy, slot.tensors)):
                 raise LazyParameterError(
@@ -182,6 +202,10 @@ def _hidden_level(module: nn.Module) -> str | None:
     kind = type(module)
     if kind.__name__ == "OptimizedModule" and kind.__module__.startswith("torch._dynamo"):
         return "_orig_mod"
+    if kind.__name__ == "FullyShardedDataParallel" and kind.__module__.startswith(
+        "torch.distributed"
+    ):
+        return "_fsdp_wrapped_module"
     if kind.__name__ == "CheckpointWrapper" and kind.__module__.startswith("torch.distributed"):
         return "_checkpoint_wrapped_module"
     return None
@@ -208,6 +232,11 @@ def _own(module: nn.Module, path: str) -> Iterator[Slot]:
     if isinstance(module, parametrize.ParametrizationList):
         inner.update(name for name in (*module._parameters, *module._buffers)
                      if name.startswith("original"))  # fmt: skip
+    if FLAT in module._parameters:
+        paths = {id(child): place for place, child in walk(module, path)}
+        for owner, attr, shard in flat_parameters(module):
+            inner.add(FLAT)
+            yield Slot(join(paths[id(owner)], attr), owner, attr, (shard.local,), flat=shard)
     for owned, buffer in ((module._parameters, False), (module._buffers, True)):
         for attr, tensor in owned.items():
             if tensor is None or attr in inner:
@@ -231,6 +260,8 @@ def _hooks(module: nn.Module) -> dict[str, tuple[tuple[str, ...], How]]:
 def _address(slot: Slot) -> int:
     """Return where a plain tensor's memory begins, which nearly always identifies it; or 0."""
     tensor = slot.tensors[0]
+    if slot.flat is not None:  # two of them may be empty, or one tensor tied
+        return 0
     plain = len(slot.tensors) == 1 and type(tensor) in _PLAIN and tensor.layout is torch.strided
     return tensor.data_ptr() if plain else 0
 
@@ -242,6 +273,8 @@ def _alike(first: Tensor, second: Tensor) -> bool:
 
 def _identity(slot: Slot) -> object:
     """Return a key that is equal for two slots on the same memory in the same shape."""
+    if slot.flat is not None:
+        return slot.flat.key
     tensor = slot.tensors[0]
     plain = type(tensor) in _PLAIN and tensor.layout is torch.strided
     if len(slot.tensors) > 1 or not plain or not tensor.numel():

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from torch import Tensor, nn
 
+from goodinit._common.dtensors import is_dtensor
 from goodinit.anatomy.added_biases import goes_with_by_module
 from goodinit.anatomy.facets import facets_from
 from goodinit.anatomy.held import Held, held_by, recorded
@@ -20,7 +21,7 @@ from goodinit.anatomy.shapes import Siblings, by_value, guess
 from goodinit.anatomy.zeros import Parameter, meant_zeros
 from goodinit.dataflow.graph import Graph
 from goodinit.dataflow.recorder import Recorder
-from goodinit.errors import GoodinitError
+from goodinit.errors import GoodinitError, TraceError
 from goodinit.trace import Inputs, tensors_in, trace
 from goodinit.trace.run import OURS, first_line
 
@@ -75,6 +76,12 @@ def read(model: nn.Module, inputs: Inputs | None = None, prefix: str = "") -> An
     parameters = _from_types(found, modules)
     if inputs is None:
         return _by_type(parameters, modules, paths)
+    split = next((s for s in found if s.flat or any(map(is_dtensor, s.tensors))), None)
+    if split is not None:
+        raise TraceError(
+            f"{split.name} is split over processes, and a model that is can't be run on meta: plan "
+            f"it with inputs before parallelize_module, fully_shard and their kin"
+        )
     try:
         return _by_flow(model, inputs, parameters, modules, paths)
     except GoodinitError:

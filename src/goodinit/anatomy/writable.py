@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 import torch
 from torch import Tensor, nn
 
+from goodinit._common.dtensors import is_dtensor
 from goodinit._common.memory import is_writable, overlaps
 from goodinit._common.module_tree import modules_of, named_parameters_of
 from goodinit.anatomy.names import Slot
@@ -22,6 +23,7 @@ from goodinit.errors import (
 __all__ = [
     "check_float",
     "check_module",
+    "check_unsharded",
     "check_writable",
     "fixes_scale",
     "is_real",
@@ -37,6 +39,11 @@ _FIXING = {
 }
 
 _PLAIN = (Tensor, nn.Parameter)
+
+PLAN_FIRST = (
+    "Plan the model before it is split, plan = gi.plan(model, recipe); split it; then "
+    "gi.apply_(model, plan, seed=0) draws each process's part. keep= leaves it as it is"
+)
 
 
 def check_module(model: object, what: str) -> nn.Module:
@@ -72,6 +79,23 @@ def packed_modules(model: nn.Module) -> list[str]:
     return [kind.__name__ for kind in kinds if "quantized" in kind.__module__.split(".")]
 
 
+def check_unsharded(slot: Slot) -> None:
+    """Raise where a process holds a part: nobody here sees what the whole is, or holds.
+
+    A DTensor on meta has its whole shape, and no values that a plan could miss.
+    """
+    if slot.flat is not None:
+        raise EmptyParameterError(
+            f"{slot.name} is split by {slot.flat.by}, and this process holds elements "
+            f"{slot.flat.start} to {slot.flat.stop}. {PLAN_FIRST}"
+        )
+    for tensor in slot.tensors:
+        if is_dtensor(tensor) and not tensor.is_meta:
+            raise MetaModelError(
+                f"{slot.name} is a DTensor, of which a process sees its own part only. {PLAN_FIRST}"
+            )
+
+
 def check_writable(slot: Slot) -> None:
     """Raise where a write to a parameter would be lost, or is impossible."""
     for tensor in slot.tensors:
@@ -91,8 +115,8 @@ def check_writable(slot: Slot) -> None:
         if is_shard(slot):
             raise EmptyParameterError(
                 f"{slot.name} has size 0, shape {tuple(tensor.shape)}: a write to it would be "
-                f"lost. Under ZeRO-3, initialize inside deepspeed.zero.GatheredParameters or "
-                f"before sharding; else name it in keep="
+                f"lost. If it is a part of a larger one, as under ZeRO-3, plan the whole model and "
+                f"pass gi.apply_ parts=; else name it in keep="
             )
         if overlaps(tensor):
             raise ExpandedParameterError(
@@ -109,6 +133,8 @@ def is_shard(slot: Slot) -> bool:
 
     Others have size 0 by design: DINOv3 without register tokens, a layer of no outputs.
     """
+    if slot.flat is not None:
+        return True
     if slot.tensor.shape != (0,):
         return False
     siblings = slot.owner.parameters(recurse=False)
@@ -151,9 +177,9 @@ def _is_ordinary(tensor: Tensor) -> bool:
 
 def _check_kind(name: str, tensor: Tensor) -> None:
     cls = type(tensor).__name__
-    if cls in ("FakeTensor", "DTensor"):
+    if cls == "FakeTensor":
         raise MetaModelError(
-            f"{name} is a {cls}, which goodinit doesn't write to yet: initialize the plain "
+            f"{name} is a {cls}, which goodinit doesn't write to: initialize the plain "
             f"model before it is converted, or name it in keep="
         )
     if tensor.layout != torch.strided:

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Generator, Iterable, Mapping
+from collections.abc import Callable, Container, Generator, Iterable, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from os import PathLike
@@ -21,11 +21,25 @@ from goodinit.anatomy import read
 from goodinit.anatomy.held import recorded
 from goodinit.anatomy.names import Slot, slots
 from goodinit.anatomy.rows import Facets, Row
-from goodinit.anatomy.writable import check_module, check_writable
+from goodinit.anatomy.writable import check_module, check_unsharded, check_writable
 from goodinit.applying.cast_findings import find_casts
 from goodinit.applying.materialize import materialize_
 from goodinit.applying.seed_reuse import note_draws
-from goodinit.applying.validate import check_match, check_memory, device_of, no_memory_error
+from goodinit.applying.shards import (
+    PartsLike,
+    check_seed,
+    check_shards,
+    find_shards,
+    given_parts,
+    is_split,
+)
+from goodinit.applying.validate import (
+    check_match,
+    check_memory,
+    device_of,
+    no_memory_error,
+    rows_of_part,
+)
 from goodinit.applying.write import write_
 from goodinit.errors import CheckpointError, PlanError, RecipeError, WriteError
 from goodinit.plans.checkpoint import copy_values_, find_values, open_checkpoint
@@ -38,7 +52,7 @@ from goodinit.recipes.by_name import RecipeLike, as_recipe
 from goodinit.recipes.recipe import Recipe
 from goodinit.recipes.rule import Rule, sel
 from goodinit.schemes import Layout, Scheme
-from goodinit.streams import Stream, fresh_seed, stream_of
+from goodinit.streams import Part, Stream, fresh_seed, stream_of
 from goodinit.trace import Inputs, run_lazy_modules_
 
 __all__ = ["apply_", "apply_own_", "init_", "init_module_", "load_"]
@@ -50,23 +64,32 @@ def apply_(
     *,
     seed: int | None = None,
     materialize: str | torch.device | None = None,
+    part: bool = False,
+    parts: PartsLike | None = None,
     progress: Callable[[PlanRow], object] | None = None,
 ) -> Plan:
     """Draw the planned values, in place. Gradients, hooks and optimizers stay as they are.
 
+    Of a model that is split over processes (DTensors, FSDP 1, ZeRO-3), each draws its part of the
+    whole, and asks no other. Plan the model before it is split.
+
     Args:
-        model: the model that the plan was made for, or one with the same parameters.
+        model: the model that the plan was made for, or one with the same parameters, or a part.
         plan: what to draw.
         seed: a non-negative integer; equal seeds give identical values. If None, a seed is drawn
             from torch's default CPU generator, so ``torch.manual_seed`` applies.
         materialize: a device such as "cpu" on which parameters and buffers on meta get memory.
+        part: whether the model is a part of the planned one, such as a pipeline stage: rows of
+            the plan may be missing from it. A tied parameter is found by any of its names.
+        parts: what is held here of tensors that layers split by hand: a mapping from names or
+            globs to ``gi.Part``, or a function from a name and its tensor to one, or None.
         progress: called with each row after it is written.
 
     Returns:
-        The plan with its seed, and with the findings that only writing can show.
+        The plan with its seed, and with findings that only writing can show; a part's rows only.
 
     Raises:
-        PlanError: the plan was made for another model.
+        PlanError: the plan was made for another model, or ``parts`` don't fit.
         ModelError: a parameter that can't be written, or has no memory.
         WriteError: a write failed half-way; names what had been written.
 
@@ -85,13 +108,15 @@ def apply_(
     check_module(model, "apply_")
     if not isinstance(plan, Plan):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise PlanError(f"apply_ takes a Plan, got {plan!r}; gi.init_ takes a recipe")
-    stream = stream_of(seed)
     with collector_paused():
         found = _by_name(slots(model, plan.prefix))
-        check_match(plan, found)
-    applied = _apply(model, plan, found, stream, materialize, progress=progress)
-    if seed is not None:
-        note_draws(model, applied.rows, found, stream.seed)
+        if part:
+            plan, found = rows_of_part(plan, found)
+            check_seed(seed, "the other parts of the model are drawn")
+        held = given_parts(plan.rows, found, parts)
+        check_match(plan, found, held)
+    applied = _apply(model, plan, found, seed, materialize, held=held, progress=progress)
+    _note(model, applied, found, seed, held)
     return applied
 
 
@@ -121,7 +146,6 @@ def apply_own_(
         ModelError: a parameter that can't be written, or has no memory.
         WriteError: a write failed half-way.
     """
-    stream = stream_of(seed)
     with _children_removed(module):
         own = slots(module, path)
         for slot in own:
@@ -134,7 +158,7 @@ def apply_own_(
         rows = (replace(plan[name], tied=s.tied, stored=s.stored) for name, s in found.items())
         part = replace(plan, rows=tuple(rows))
         check_match(part, found)
-        _apply(module, part, found, stream, materialize)
+        _apply(module, part, found, seed, materialize)
 
 
 def init_(
@@ -189,10 +213,9 @@ def init_(
     copied = find_values(found, checkpoint, prefix, grown_only=True)
     copied = {name: values for name, values in copied.items() if planned[name].grown_from}
     _warn_of_misnamed(planned)
-    by_name, stream = _by_name(found), stream_of(seed)
-    applied = _apply(target, planned, by_name, stream, materialize, copied)
-    if seed is not None:
-        note_draws(target, applied.rows, by_name, stream.seed)
+    by_name = _by_name(found)
+    applied = _apply(target, planned, by_name, seed, materialize, copied)
+    _note(target, applied, by_name, seed)
     return applied
 
 
@@ -251,41 +274,61 @@ def load_(
     planned, found = plan_and_slots(model, recipe, inputs=inputs, keep=values, prefix=prefix)
     copied = find_values(found, values, prefix, grown_only=False)
     _warn_of_misnamed(planned)
-    return _apply(model, planned, _by_name(found), stream_of(seed), materialize, copied)
+    return _apply(model, planned, _by_name(found), seed, materialize, copied)
 
 
 def _apply(
     module: nn.Module,
     plan: Plan,
     found: Mapping[str, Slot],
-    stream: Stream,
+    seed: int | None,
     materialize: str | torch.device | None,
     copied: Mapping[str, list[Tensor | None]] | None = None,
+    held: Mapping[str, Part] | None = None,
     progress: Callable[[PlanRow], object] | None = None,
 ) -> Plan:
     """Write a plan that fits the module: check what is left to check; memory, copies, draws.
 
     ``copied`` is what a checkpoint brings, if planning has just looked at these slots: then the
-    rows that are drawn have been checked. It is None if the plan is older.
+    rows that are drawn have been checked. It is None if the plan is older. ``held`` has the parts
+    that the caller named.
     """
     device = None if materialize is None else device_of(materialize)
     check_memory(plan, found, device, set(copied or ()))
+    shards = find_shards(plan.rows, found, held or {})
+    check_shards(plan.rows, found, shards, seed, copied or {})
     for row in plan:
         unchecked = copied is None or row.grown_from
-        if (unchecked and not row.kept) or (copied and row.name in copied):
+        written = (unchecked and not row.kept) or (copied and row.name in copied)
+        if written and row.name not in shards:
             check_writable(found[row.name])
+    stream = stream_of(seed)
     if device is not None:
         values = {n: [recorded(t) for t in slot.tensors] for n, slot in found.items()}
         materialize_(module, device)  # the tensors stay the same objects
         for name, of_skeleton in values.items():
             if any(value is not None for value in of_skeleton):
                 copy_values_(found[name], of_skeleton)
+        shards = find_shards(plan.rows, found, held or {})  # in their memory
     _copy(copied or {}, found)
     cast = tuple(find_casts(copied or {}, found))
     with progress_line("drawing", sum(not row.kept for row in plan)) as step:
-        written, findings = write_(plan.rows, found, stream, _both(step, progress))
+        rows, findings = write_(plan.rows, found, stream, _both(step, progress), shards)
     findings = (*plan.findings, *cast, *findings)
-    return replace(plan, rows=written, findings=findings, seed=stream.seed)
+    return replace(plan, rows=rows, findings=findings, seed=stream.seed)
+
+
+def _note(
+    target: nn.Module,
+    applied: Plan,
+    found: Mapping[str, Slot],
+    seed: int | None,
+    held: Container[str] = (),
+) -> None:
+    """Note what was drawn from a caller's seed; parts of one parameter repeat nothing."""
+    if seed is not None and applied.seed is not None:
+        whole = (r for r in applied.rows if r.name not in held and not is_split(found[r.name]))
+        note_draws(target, tuple(whole), found, applied.seed)
 
 
 def _both(
@@ -346,6 +389,8 @@ def init_module_(module: nn.Module, recipe: Recipe) -> None:
     found = _by_name(slot for slot in slots(alone) if not slot.buffer)
     if not found:
         return
+    for slot in found.values():
+        check_unsharded(slot)
     matcher = Matcher(recipe)
     rows = [
         resolve_row(
@@ -370,10 +415,13 @@ def _init_tensor_(tensor: Tensor, recipe: Recipe, seed: int | None, prefix: str)
     row = _tensor_row(slot.name, tensor)
     planned = resolve_row(row, slot, Matcher(recipe), lambda _: None)
     planned = replace(planned, why=planned.why or f"shape read as {row.facets.evidence}")
+    found = {slot.name: slot}
+    shards = find_shards((planned,), found, {})
+    check_shards((planned,), found, shards, seed)
     stream = stream_of(seed)
-    rows, findings = write_((planned,), {slot.name: slot}, stream)
-    if seed is not None:
-        note_draws(tensor, rows, {slot.name: slot}, stream.seed)
+    rows, findings = write_((planned,), found, stream, shards=shards)
+    if seed is not None and not shards:
+        note_draws(tensor, rows, found, stream.seed)
     return Plan(rows, recipe.name, "one tensor", "", findings, stream.seed)
 
 

@@ -11,6 +11,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from goodinit._common.dtensors import is_dtensor
 from goodinit._common.module_tree import modules_of
 from goodinit._common.torch_private import storage_key
 from goodinit.anatomy.held import RECORDED
@@ -40,7 +41,11 @@ def materialize_(model: nn.Module, device: torch.device) -> None:
                 if tensor is not None and tensor.is_meta and id(tensor) not in done:
                     done.add(id(tensor))
                     name = f"{type(module).__name__}.{attr}"
-                    _swap(tensor, _window(tensor, storages, device), name)
+                    if is_dtensor(tensor):  # of its own part only
+                        new = torch.empty_like(tensor, device=device, requires_grad=False)
+                    else:
+                        new = _window(tensor, storages, device)
+                    _swap(tensor, new, name)
         if flat:
             refs = [w if w is None else weakref.ref(w) for w in flat]
             vars(module)["_flat_weight_refs"] = refs
@@ -72,7 +77,9 @@ def _swap(tensor: Tensor, new: Tensor, name: str) -> None:
     else:
         new.requires_grad_(tensor.requires_grad)
     cast("Any", new).__class__ = type(tensor)
-    vars(new).update({name: v for name, v in vars(tensor).items() if name != RECORDED})
+    for name_of_fact, fact in vars(tensor).items():
+        if name_of_fact != RECORDED:
+            vars(new).setdefault(name_of_fact, fact)
     try:
         torch.utils.swap_tensors(tensor, new)
     except RuntimeError as error:

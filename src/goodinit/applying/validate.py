@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Container, Mapping
+from dataclasses import replace
 from typing import cast
 
 import torch
@@ -11,34 +13,89 @@ from goodinit._common.text import several
 from goodinit.anatomy.held import recorded
 from goodinit.anatomy.modules import describe
 from goodinit.anatomy.names import Slot, type_of
-from goodinit.errors import MetaModelError, PlanError, UnresolvedError
+from goodinit.errors import MetaModelError, PlanError, UnresolvedError, nearest
 from goodinit.plans.plan import Plan
 from goodinit.plans.rows import PlanRow, needs_old
 
-__all__ = ["check_match", "check_memory", "device_of", "no_memory_error"]
+__all__ = ["check_match", "check_memory", "device_of", "no_memory_error", "rows_of_part"]
 
 MOST_SHOWN = 4  # differences, or names, in one message
 
 
-def check_match(plan: Plan, found: Mapping[str, Slot]) -> None:
-    """Raise PlanError with the first few differences between plan and model."""
+def rows_of_part(plan: Plan, found: Mapping[str, Slot]) -> tuple[Plan, dict[str, Slot]]:
+    """Return the rows of a plan that a part of the model has, and the part's slots by their names.
+
+    Raises:
+        PlanError: a name that the plan doesn't have, or two tensors that are one in the plan.
+    """
+    here: dict[str, Slot] = {}
+    for name, slot in found.items():
+        if name not in plan:
+            raise PlanError(
+                f"the plan has no {name}, which this part of the model has: plan the whole model, "
+                f"and keep its names in the parts.{nearest(name, [row.name for row in plan])}"
+            )
+        row = plan[name]
+        names = {row.name, *row.tied}
+        if row.name in here or not names.issuperset(slot.tied):
+            other = here[row.name].name if row.name in here else slot.tied[0]
+            raise PlanError(
+                f"{other} and {name} are one tensor in the plan or in this part, and two in the "
+                f"other: tie them in both, or in none"
+            )
+        here[row.name] = slot
+    rows = tuple(
+        replace(row, tied=slot.tied, stored=slot.stored if slot.name != row.name else row.stored)
+        for row in plan
+        if (slot := here.get(row.name)) is not None
+    )
+    return replace(plan, rows=rows), here
+
+
+def check_match(
+    plan: Plan, found: Mapping[str, Slot], in_part: Container[str] = frozenset()
+) -> None:
+    """Raise PlanError with the first few differences between plan and model.
+
+    Of rows in ``in_part`` the model holds a part, whose shape is another.
+    """
     planned = {row.name for row in plan}
     differences = [f"the model has no {row.name}" for row in plan if row.name not in found]
     differences += [f"the plan has no {name}" for name in found if name not in planned]
     for row in plan:
         slot = found.get(row.name)
         if slot is not None:
-            differences += _differences(row, slot)
+            differences += _differences(row, slot, row.name in in_part)
     if differences:
         count = len(differences) - MOST_SHOWN
         more = f"; and {count} more" if count > 0 else ""
         shown = "; ".join(differences[:MOST_SHOWN])
-        raise PlanError(f"this plan isn't this model's: {shown}{more}. Plan this model")
+        fix = _fix_of_mismatch(plan, found)
+        raise PlanError(f"this plan isn't this model's: {shown}{more}. {fix}")
 
 
-def _differences(row: PlanRow, slot: Slot) -> list[str]:
+def _fix_of_mismatch(plan: Plan, found: Mapping[str, Slot]) -> str:
+    """Return what makes the plan fit: the model may be a part of the planned one, or hold parts."""
+    if any(name not in plan for name in found):
+        return "Plan this model"
+    if any(row.name not in found for row in plan):
+        return (
+            "Plan this model; if it is a part of the planned one, such as a stage, pass part=True"
+        )
+    for row in plan:
+        here = found[row.name].logical_shape
+        less = [n for n, (a, b) in enumerate(zip(here, row.shape, strict=False)) if a < b]
+        if len(here) == len(row.shape) and len(less) == 1 and math.prod(here) < row.size:
+            return (
+                f"Plan this model; if this process holds a part of it, say which: "
+                f"parts={{{row.name!r}: gi.Part.split({less[0]}, rank, size)}}"
+            )
+    return "Plan this model"
+
+
+def _differences(row: PlanRow, slot: Slot, in_part: bool) -> list[str]:
     pairs: dict[str, tuple[object, object]] = {
-        "shape": (row.shape, slot.logical_shape),
+        "shape": (row.shape, row.shape if in_part else slot.logical_shape),
         "dtype": (row.dtype, slot.tensor.dtype),
         "class": (row.owner, _owner(row, slot)),
         "tied names": (sorted(row.tied), sorted(slot.tied)),

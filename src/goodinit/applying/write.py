@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Any, cast
 
 import torch
@@ -18,18 +19,22 @@ from torch.nn.utils.prune import BasePruningMethod
 from torch.nn.utils.spectral_norm import SpectralNorm
 from torch.nn.utils.weight_norm import WeightNorm
 
+from goodinit._common.memory import bump_version
 from goodinit._common.threads import one_thread
 from goodinit.anatomy.names import Slot
 from goodinit.anatomy.writable import fixes_scale
+from goodinit.applying.shards import Shard
 from goodinit.errors import GoodinitError, SchemeError, WriteError
 from goodinit.findings import Finding
 from goodinit.findings.scales import write_was_changed
 from goodinit.plans.rows import PlanBlock, PlanRow, needs_old
-from goodinit.schemes import Draw, Keep, Site
-from goodinit.streams import Law, Stream
-from goodinit.streams.stream import DTYPES
+from goodinit.schemes import Constant, Drawn, Keep, Ones, Site, Zeros
+from goodinit.schemes.scheme import BoxDraw
+from goodinit.streams import Box, Law, Part, Stream
+from goodinit.streams.part import intersect, regions
+from goodinit.streams.stream import CHUNK, DTYPES
 
-__all__ = ["assign_", "fill_row_", "write_"]
+__all__ = ["assign_", "fill_part_", "fill_row_", "write_"]
 
 POWER_ITERATIONS = 15  # as many as spectral_norm itself takes when it is made
 
@@ -40,11 +45,12 @@ def write_(
     found: Mapping[str, Slot],
     stream: Stream,
     progress: Callable[[PlanRow], object] | None = None,
+    shards: Mapping[str, Shard] = MappingProxyType({}),
 ) -> tuple[tuple[PlanRow, ...], tuple[Finding, ...]]:
     """Draw the rows that aren't kept; return all rows, and the findings that writing showed.
 
     ``found`` has the model's slots by the rows' names; all have been checked. ``progress`` is
-    called with each row after it is written.
+    called with each row after it is written. ``shards`` has what is held of rows that are split.
 
     Raises:
         WriteError: a write failed half-way; names what had been written.
@@ -57,7 +63,12 @@ def write_(
         finding = None
         if not row.kept:
             try:
-                finding = _write_row(row, slot, stream)
+                if row.name in shards:
+                    shard = shards[row.name]
+                    fill_part_(shard.local, row, stream, shard.part)
+                    bump_version(slot.tensor)
+                else:
+                    finding = _write_row(row, slot, stream)
             except (RuntimeError, GoodinitError, ArithmeticError, ValueError) as error:
                 last = f", the last is {written[-1]}" if written else ""
                 so_far = f"{len(written)} rows written before{last}"
@@ -112,12 +123,52 @@ def fill_row_(out: Tensor, row: PlanRow, stream: Stream) -> None:
         out.copy_(target)
 
 
-def _draw(row: PlanRow, block: PlanBlock | None, stream: Stream) -> Draw:
-    """Return the stream, bound to one parameter, or to one block of it."""
-    box, shape = (None, None) if block is None else (block.box, row.shape)
+def fill_part_(out: Tensor, row: PlanRow, stream: Stream, part: Part) -> None:
+    """Draw a part of a row into the tensor that holds it, with the numbers of the whole."""
+    for box, where in part.pieces():
+        held = out[where].view([stop - start for start, stop in box])
+        if out.dtype in DTYPES or not out.is_floating_point():
+            _fill_box(held, row, stream, box)
+            continue
+        for region in regions(box, CHUNK) if _is_elementwise(row) else (box,):
+            single = held[_within(region, box)].float()  # float8: one cast from float32
+            _fill_box(single, row, stream, region)
+            held[_within(region, box)].copy_(single)
 
-    def draw(out: Tensor, law: Law, purpose: str = "") -> None:
-        stream.fill_(out, row.name, law, shape=shape, box=box, purpose=purpose)
+
+def _is_elementwise(row: PlanRow) -> bool:
+    """Whether a part of a box costs a part of its work, so that it may be drawn in pieces."""
+    return all(isinstance(b.scheme, (Constant, Drawn, Keep, Ones, Zeros)) for b in row.parts())
+
+
+def _fill_box(out: Tensor, row: PlanRow, stream: Stream, box: Box) -> None:
+    for block in row.parts():
+        shared = None if isinstance(block.scheme, Keep) else intersect(box, block.box)
+        if shared is not None:
+            inner = zip(shared, block.box, strict=True)
+            of_block = tuple((a - first, b - first) for (a, b), (first, _) in inner)
+            draw = _draw(row, block, stream)
+            block.scheme.fill_part_(out[_within(shared, box)], draw, row.site(block), of_block)
+    for number in row.zero_rows:
+        if box[0][0] <= number % row.shape[0] < box[0][1]:
+            out[number % row.shape[0] - box[0][0]].zero_()
+
+
+def _within(box: Box, outer: Box) -> tuple[slice, ...]:
+    """Return where a box is in the tensor of an outer box."""
+    both = zip(box, outer, strict=True)
+    return tuple(slice(start - first, stop - first) for (start, stop), (first, _) in both)
+
+
+def _draw(row: PlanRow, block: PlanBlock | None, stream: Stream) -> BoxDraw:
+    """Return the stream, bound to one parameter, or to one block of it."""
+    bounds, shape = (None, None) if block is None else (block.box, row.shape)
+
+    def draw(out: Tensor, law: Law, purpose: str = "", box: Box | None = None) -> None:
+        if box is not None and bounds is not None:
+            inner = zip(box, bounds, strict=True)
+            box = tuple((first + start, first + stop) for (start, stop), (first, _) in inner)
+        stream.fill_(out, row.name, law, shape=shape, box=box or bounds, purpose=purpose)
 
     return draw
 

@@ -31,6 +31,7 @@ __all__ = [
     "check_reach",
     "check_writable",
     "correct_fan",
+    "draws_here",
     "handles",
     "kaiming_std",
     "normal_request",
@@ -77,6 +78,32 @@ def handles(function: str, tensor: Tensor) -> bool:
     handler = getattr(kind.__torch_function__, "__func__", kind.__torch_function__)
     plain = (base.__torch_function__.__func__, cast("Any", Parameter).__torch_function__)
     return handler in plain and kind.__torch_dispatch__ is base.__torch_dispatch__
+
+
+def draws_here(function: str, tensor: Tensor) -> bool:
+    """Return ``handles``, for a function that draws; refuse what torch would draw wrongly.
+
+    On a CPU torch draws each process's part of a DTensor from that process's own generator: with
+    one seed all parts are equal, and with several the copies of a part differ.
+
+    Raises:
+        InitTypeError: a DTensor that is split, in memory of the CPU.
+    """
+    if handles(function, tensor):
+        return True
+    local = getattr(tensor, "_local_tensor", None)
+    if isinstance(local, Tensor) and local.device.type == "cpu":
+        of_torch = cast("Any", tensor)
+        placements = zip(of_torch.device_mesh.shape, of_torch.placements, strict=True)
+        if any(size > 1 and type(p).__name__ != "Replicate" for size, p in placements):
+            raise InitTypeError(
+                f"{function}: the tensor is a DTensor of shape {tuple(tensor.shape)} with "
+                f"{list(of_torch.placements)}, and torch would draw equal values into all its "
+                f"parts on a CPU: write gi.init_(tensor, gi.Normal(0.02), prefix=name, seed=0) "
+                f"with the parameter's full name and the scheme, or plan the model before it is "
+                f"split and call gi.apply_(model, plan, seed=0)"
+            )
+    return False
 
 
 def to_float(function: str, parameter: str, value: object) -> float:

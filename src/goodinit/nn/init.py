@@ -41,6 +41,7 @@ from goodinit.nn.arguments import (
     check_reach,
     check_writable,
     correct_fan,
+    draws_here,
     handles,
     kaiming_std,
     normal_request,
@@ -141,7 +142,7 @@ def trunc_normal_(
     name = "trunc_normal_"
     center, spread = to_finite(name, "mean", mean), to_finite(name, "std", std, 0.0)
     spread, low, high = truncated_interval(center, spread, a, b, cut, corrected)
-    if not handles(name, tensor):
+    if not draws_here(name, tensor):
         return torch_init.trunc_normal_(tensor, center, spread, low, high, generator=generator)
     check_drawable(name, tensor, generator, complex_too=False)
     request = truncated_request(tensor, center, spread, low, high)
@@ -333,7 +334,7 @@ def orthogonal_(tensor: Tensor, gain: float = 1, generator: Generator = None) ->
     >>> torch.allclose(w @ w.T, torch.eye(3), atol=1e-6)
     True
     """
-    handled = handles("orthogonal_", tensor)
+    handled = draws_here("orthogonal_", tensor)
     factor = to_finite("orthogonal_", "gain", gain)
     check_axes("orthogonal_", tensor, range(2, 1 + max(2, tensor.dim())), "2 or more")
     if not handled:
@@ -390,10 +391,9 @@ def sparse_(
     >>> (sparse_(torch.empty(10, 3), sparsity=0.25) == 0).sum(dim=0)
     tensor([3, 3, 3])
     """
-    handled = handles("sparse_", tensor)
+    handled = draws_here("sparse_", tensor)
     check_axes("sparse_", tensor, (2,), "2")
-    share = to_finite("sparse_", "sparsity", sparsity)
-    spread = to_finite("sparse_", "std", std, 0.0)
+    share, spread = to_finite("sparse_", "sparsity", sparsity), to_finite("sparse_", "std", std, 0)
     if not 0 <= share <= 1:
         refuse("sparse_", "sparsity", sparsity, "it is the share of zeros, from 0 to 1")
     if not handled:
@@ -427,14 +427,14 @@ def _is_empty(function: str, tensor: Tensor) -> bool:
 def _uniform(
     function: str, tensor: Tensor, low: float, high: float, generator: Generator
 ) -> Tensor:
-    if not handles(function, tensor):
+    if not draws_here(function, tensor):
         return torch_init.uniform_(tensor, low, high, generator=generator)
     check_drawable(function, tensor, generator)
     return _fill(tensor, uniform_request(function, tensor, low, high), generator)
 
 
 def _normal(function: str, tensor: Tensor, mean: float, std: float, generator: Generator) -> Tensor:
-    if not handles(function, tensor):
+    if not draws_here(function, tensor):
         return torch_init.normal_(tensor, mean, std, generator=generator)
     check_drawable(function, tensor, generator)
     return _fill(tensor, normal_request(function, tensor, mean, std), generator)

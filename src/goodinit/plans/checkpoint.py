@@ -12,6 +12,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
+from goodinit._common.dtensors import is_dtensor
 from goodinit.anatomy.names import Slot
 from goodinit.errors import CheckpointError, nearest
 from goodinit.plans.checkpoint_files import INDEX, SAFE, read_file
@@ -196,6 +197,9 @@ def _source(aliases: tuple[str, ...], checkpoint: Checkpoint, prefix: str) -> Te
     if not sources:
         return None
     (first, source), *others = sources.items()
+    split = next((key for key, value in sources.items() if is_dtensor(value)), None)
+    if split is not None:  # comparing two would ask other processes
+        raise CheckpointError(f"{split} is {unfit(sources[split], torch.float32)}")
     for key, other in others:
         if other is not source and not torch.equal(other, source):
             raise CheckpointError(
@@ -228,8 +232,10 @@ def unfit(source: Tensor, dtype: torch.dtype) -> str:
     >>> unfit(torch.eye(2).to_sparse(), torch.float32)
     'sparse or nested in the checkpoint: pass value.to_dense(), or pad it'
     """
-    if type(source).__name__ in ("DTensor", "FakeTensor"):
-        return f"a {type(source).__name__} in the checkpoint: pass the full tensor"
+    if is_dtensor(source):
+        return "a DTensor in the checkpoint: pass value.full_tensor(), in all processes"
+    if type(source).__name__ == "FakeTensor":
+        return "a FakeTensor in the checkpoint: pass the full tensor"
     if source.is_quantized:
         return "quantized in the checkpoint: pass value.dequantize()"
     if source.is_nested or source.layout is not torch.strided:

@@ -23,7 +23,7 @@ from goodinit._common.result import Result
 from goodinit._common.text import count
 from goodinit.anatomy import read
 from goodinit.anatomy.names import Slot
-from goodinit.anatomy.writable import check_float, check_module, packed_modules
+from goodinit.anatomy.writable import check_float, check_module, check_unsharded, packed_modules
 from goodinit.errors import PlanFileError, RecipeError, SchemeError
 from goodinit.findings import Finding
 from goodinit.plans import json_file
@@ -220,6 +220,9 @@ def plan_and_slots(
         anatomy = read(model, inputs, prefix)
         found = list(anatomy.slots)
         kept = find_kept_rows(keep, anatomy.rows, prefix).limited_to(only, anatomy.rows)
+        for slot in found:
+            if not slot.buffer and not kept.why(slot.name):
+                check_unsharded(slot)
         rows, wins = resolve(model, anatomy.rows, found, recipe, kept, anatomy.how)
         findings = find_in_plan(rows, found, recipe, wins, kept, anatomy)
         findings += tuple(find_packed(packed_modules(model)))

@@ -20,13 +20,16 @@ from torch import Tensor
 
 from goodinit.errors import FanError, SchemeError
 from goodinit.schemes import fields
+from goodinit.schemes.fans import Site
 from goodinit.schemes.haar import haar
-from goodinit.schemes.scheme import Draw, Scheme
+from goodinit.schemes.scheme import BoxDraw, Draw, Scheme
 from goodinit.schemes.values import Zeros
 from goodinit.streams import Law
+from goodinit.streams.part import Box, regions
+from goodinit.streams.stream import CHUNK
 
 if TYPE_CHECKING:
-    from goodinit.schemes.fans import Layout, Site
+    from goodinit.schemes.fans import Layout
 
 __all__ = ["DeltaOrthogonal", "Dirac", "Identity", "Orthogonal", "Sparse"]
 
@@ -75,6 +78,38 @@ class _Matrix(Scheme):
     def _groups(self, layout: Layout) -> int:
         return layout.groups
 
+    def fill_part_(self, out: Tensor, draw: BoxDraw, site: Site, box: Box) -> None:
+        layout, _ = self._fit(site)
+        needed, _ = self.reach(site, box)
+        axis = max(layout.batch, key=lambda n: box[n][1] - box[n][0], default=None)
+        start, stop = (0, 0) if axis is None else box[axis]
+        if axis is None or stop - start < 2 or _size_of(needed) <= STRIP:
+            super().fill_part_(out, draw, site, box)
+            return
+        half = (stop - start) // 2  # one matrix after another: temporaries are those of one
+        for first, last in ((0, half), (half, stop - start)):
+            some = (start + first, start + last)
+            part = out.narrow(axis, first, last - first)
+            self.fill_part_(part, draw, site, (*box[:axis], some, *box[axis + 1 :]))
+
+    def reach(self, site: Site, box: Box) -> tuple[Box, Site]:
+        """The matrices that the box touches, of the stacked ones and of the groups."""
+        return self._reach(site, box, self._fit(site)[0].batch)
+
+    def _reach(self, site: Site, box: Box, apart: tuple[int, ...]) -> tuple[Box, Site]:
+        """Return the box widened along all axes but those of ``apart``; groups stay whole."""
+        layout, _ = self._fit(site)
+        split = layout.inputs[0] if layout.transposed else layout.outputs[0]
+        needed = [box[n] if n in apart else (0, size) for n, size in enumerate(site.shape)]
+        groups = 1
+        if layout.groups > 1:
+            each = site.shape[split] // layout.groups
+            first, last = box[split][0] // each, -(-box[split][1] // each)
+            needed[split], groups = (first * each, last * each), last - first
+        shape = tuple(stop - start for start, stop in needed)
+        there = Site(shape, replace(layout, groups=groups), site.fan_in, site.fan_out)
+        return tuple(needed), there
+
 
 class _Gained(_Matrix):
     """Shared: a gain, the factor on the values."""
@@ -117,6 +152,15 @@ class _Ones(_AtCenter):
     def _matrices(self, out: Tensor, draw: Draw, layout: Layout, size: _Size) -> Tensor:
         one = torch.eye(size.rows, size.columns, device=out.device)
         return one.expand(size.matrices, -1, -1).mul(self.gain)
+
+    @torch.no_grad()
+    def fill_part_(self, out: Tensor, draw: BoxDraw, site: Site, box: Box) -> None:
+        layout, _ = self._fit(site)
+        for region in regions(box, CHUNK):  # so that temporaries take a few MB
+            ones = _row_minus_column(layout, site.shape, region, out.device) == 0
+            inner = zip(region, box, strict=True)
+            where = tuple(slice(a - first, b - first) for (a, b), (first, _) in inner)
+            out[where].copy_(ones.float().mul_(self.gain))
 
 
 @dataclass(frozen=True, repr=False)
@@ -337,6 +381,11 @@ class Sparse(_Matrix):
         factor = fields.as_factor(self, factor)
         return replace(self, std=self.std * factor) if factor else Zeros()
 
+    def reach(self, site: Site, box: Box) -> tuple[Box, Site]:
+        """The columns that the box touches; numbers are compared along a column only."""
+        layout, _ = self._fit(site)
+        return self._reach(site, box, (*layout.batch, *layout.inputs, *layout.window))
+
     def _zeros(self, size: _Size) -> int:
         return math.ceil(self.sparsity * size.rows)
 
@@ -398,6 +447,37 @@ def smallest(numbers: Tensor, count: int) -> Tensor:
             first = equal.argsort(stable=True)[:, :count]
             chosen.t()[tied] = torch.zeros_like(equal, dtype=torch.bool).scatter_(1, first, True)
     return mask
+
+
+def _row_minus_column(
+    layout: Layout, shape: tuple[int, ...], box: Box, device: torch.device
+) -> Tensor:
+    """Return, for each element of a box, its row less its column in its matrix, as int64.
+
+    It is 0 on the diagonal at the center tap, and nowhere else.
+    """
+    split = layout.inputs[0] if layout.transposed else layout.outputs[0]
+    sizes = [n // layout.groups if axis == split else n for axis, n in enumerate(shape)]
+    steps = dict.fromkeys(range(len(shape)), 0)
+    for axes, sign in ((layout.outputs, 1), (layout.inputs, -1)):
+        step = sign
+        for axis in reversed(axes):
+            steps[axis] = step
+            step *= sizes[axis]
+    beyond = 2 * math.prod(sizes)  # more than any difference: an element off the center tap
+    total = torch.zeros((), dtype=torch.int64, device=device)
+    for axis, (start, stop) in enumerate(box):
+        index = torch.arange(start, stop, device=device)
+        if axis in layout.window:
+            term = (index != shape[axis] // 2) * beyond
+        else:
+            term = index % sizes[axis] * steps[axis]
+        total = total + term.view(-1, *(1 for _ in box[axis + 1 :]))
+    return total
+
+
+def _size_of(box: Box) -> int:
+    return math.prod(stop - start for start, stop in box)
 
 
 def _gauss(out: Tensor, draw: Draw, layout: Layout) -> Tensor:

@@ -9,7 +9,10 @@ import dataclasses
 import math
 from abc import ABCMeta, abstractmethod
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, ClassVar, Protocol, cast
+
+import torch
 
 from goodinit._common.unfit_arguments import unfit_arguments
 from goodinit.errors import CallError, SchemeError
@@ -22,9 +25,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from goodinit.schemes.fans import Site
-    from goodinit.streams import Law
+    from goodinit.streams import Box, Law
 
-__all__ = ["Draw", "Scaled", "Scheme"]
+__all__ = ["BoxDraw", "Draw", "Scaled", "Scheme"]
 
 FACTS = ("depth", "layer", "width", "fan_in", "fan_out")
 
@@ -33,6 +36,14 @@ class Draw(Protocol):
     """Fills ``out`` in place with numbers of ``law``: a stream bound to one tensor or block."""
 
     def __call__(self, out: Tensor, law: Law, purpose: str = "") -> None: ...
+
+
+class BoxDraw(Protocol):
+    """A ``Draw`` that fills ``out`` with the numbers of a box of the tensor or block, or of all."""
+
+    def __call__(
+        self, out: Tensor, law: Law, purpose: str = "", box: Box | None = None
+    ) -> None: ...
 
 
 class _SchemeType(ABCMeta):
@@ -79,6 +90,31 @@ class Scheme(metaclass=_SchemeType):
     @abstractmethod
     def fill_(self, out: Tensor, draw: Draw, site: Site) -> None:
         """Write the values into ``out`` (of shape ``site.shape``, any dtype and strides)."""
+
+    def fill_part_(self, out: Tensor, draw: BoxDraw, site: Site, box: Box) -> None:
+        """Write the values of a box of the site into ``out``, which has the box's shape.
+
+        They are those that ``fill_`` writes there. What has to be drawn together is drawn whole, in
+        float32, and the rest of it dropped.
+        """
+        needed, there = self.reach(site, box)
+        drawn = partial(draw, box=needed)
+        if needed == box:
+            self.fill_(out, drawn, there)
+            return
+        shape = [stop - start for start, stop in needed]
+        whole = torch.empty(shape, dtype=torch.float32, device=out.device)
+        self.fill_(whole, drawn, there)
+        inner = zip(box, needed, strict=True)
+        with torch.no_grad():
+            out.copy_(whole[tuple(slice(a - first, b - first) for (a, b), (first, _) in inner)])
+
+    def reach(self, site: Site, box: Box) -> tuple[Box, Site]:
+        """Return what has to be drawn together to know the values of a box: a box, and its site.
+
+        The whole, unless a scheme knows better.
+        """
+        return tuple((0, size) for size in site.shape), site
 
     @abstractmethod
     def times(self, factor: float) -> Scheme:

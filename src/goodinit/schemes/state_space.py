@@ -15,8 +15,8 @@ from torch import Tensor
 from goodinit.errors import SchemeError
 from goodinit.schemes import fields
 from goodinit.schemes.fans import Site
-from goodinit.schemes.scheme import Draw, Scheme
-from goodinit.streams import Law
+from goodinit.schemes.scheme import BoxDraw, Draw, Scheme
+from goodinit.streams import Box, Law
 
 __all__ = ["LogRange", "LogUniform", "StepBias", "Transformed"]
 
@@ -40,6 +40,9 @@ class Transformed(Scheme):
         chance = torch.empty(out.shape, dtype=torch.float32, device=out.device)
         draw(chance, Law.uniform(0.0, 1.0))
         out.copy_(self.transform(chance.double()))
+
+    def reach(self, site: Site, box: Box) -> tuple[Box, Site]:
+        return box, site
 
     def times(self, factor: float) -> Scheme:
         return _unscaled(self, factor)
@@ -129,6 +132,10 @@ class LogRange(Scheme):
     @torch.no_grad()
     def fill_(self, out: Tensor, draw: Draw, site: Site) -> None:
         out.copy_(self._values(site))
+
+    @torch.no_grad()
+    def fill_part_(self, out: Tensor, draw: BoxDraw, site: Site, box: Box) -> None:
+        out.copy_(self._values(site)[slice(*box[-1])])
 
     def times(self, factor: float) -> Scheme:
         return _unscaled(self, factor)

@@ -18,8 +18,8 @@ from goodinit.errors import SchemeError, StreamError
 from goodinit.schemes import fields
 from goodinit.schemes.fans import Site
 from goodinit.schemes.quadrature import ten_digits, truncated_moments
-from goodinit.schemes.scheme import Draw, Scheme
-from goodinit.streams import Law
+from goodinit.schemes.scheme import BoxDraw, Draw, Scheme
+from goodinit.streams import Box, Law
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -67,6 +67,9 @@ class Drawn(Scheme):
                 draw(out, law)
         else:
             draw(out, law)
+
+    def reach(self, site: Site, box: Box) -> tuple[Box, Site]:
+        return box, site
 
     def _check_law(self, site: Site) -> None:
         try:
@@ -246,6 +249,9 @@ class _Fixed(Scheme):
     def fill_(self, out: Tensor, draw: Draw, site: Site) -> None:
         _copy_(out, self.value)
 
+    def reach(self, site: Site, box: Box) -> tuple[Box, Site]:
+        return box, site
+
 
 @dataclass(frozen=True, repr=False)
 class Constant(_Fixed):
@@ -421,6 +427,9 @@ class Function(Scheme):
 
     def fill_(self, out: Tensor, draw: Draw, site: Site) -> None:
         _copy_(out, self._values(site))
+
+    def fill_part_(self, out: Tensor, draw: BoxDraw, site: Site, box: Box) -> None:
+        _copy_(out, self._values(site)[tuple(slice(*run) for run in box)])
 
     def times(self, factor: float) -> Scheme:
         factor = fields.as_factor(self, factor)

@@ -4,7 +4,8 @@
 of ``native`` on the CPU if they are compiled, and with those of ``gpu`` on a GPU.
 """
 
+from goodinit.streams.part import Box, Part
 from goodinit.streams.spec import VERSION, Key, Law, make_key
-from goodinit.streams.stream import Box, Stream, fresh_seed, stream_of
+from goodinit.streams.stream import Stream, fresh_seed, stream_of
 
-__all__ = ["VERSION", "Box", "Key", "Law", "Stream", "fresh_seed", "make_key", "stream_of"]
+__all__ = ["VERSION", "Box", "Key", "Law", "Part", "Stream", "fresh_seed", "make_key", "stream_of"]

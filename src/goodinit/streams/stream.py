@@ -11,7 +11,6 @@ import operator
 import time
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import product
 from typing import TYPE_CHECKING
 
 import torch
@@ -20,6 +19,7 @@ from torch import Tensor
 from goodinit._common.memory import is_writable, overlaps
 from goodinit.errors import StreamError
 from goodinit.streams import gpu, native
+from goodinit.streams.part import Box, regions
 from goodinit.streams.spec import (
     Key,
     Law,
@@ -32,11 +32,9 @@ from goodinit.streams.spec import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
 __all__ = ["Stream", "fresh_seed"]
-
-Box = tuple[tuple[int, int], ...]
 
 CHUNK = 1 << 18
 """Elements drawn at a time, so that temporaries take a few MB. No value depends on it."""
@@ -261,35 +259,12 @@ def _fill_box(out: Tensor, key: bytes, law: Law, shape: tuple[int, ...], box: Bo
 @torch.no_grad()
 def _fill_box_by_torch(out: Tensor, key: Key, law: Law, shape: tuple[int, ...], box: Box) -> None:
     """Write the box's values, a region of at most CHUNK elements at a time."""
-    for region in _regions(box, CHUNK):
+    for region in regions(box, CHUNK):
         drawn = values(law, _region_words(key, shape, region)).view([b - a for a, b in region])
         where = tuple(
             slice(a - start, b - start) for (a, b), (start, _) in zip(region, box, strict=True)
         )
         out[where].copy_(drawn)
-
-
-def _regions(box: Box, limit: int) -> Iterator[Box]:
-    """Cut a box that isn't empty into boxes of at most ``limit`` elements, in row-major order.
-
-    >>> list(_regions(((0, 2), (1, 4)), 2))
-    [((0, 1), (1, 3)), ((0, 1), (3, 4)), ((1, 2), (1, 3)), ((1, 2), (3, 4))]
-    >>> list(_regions(((2, 4), (1, 4)), 3)), list(_regions(((0, 2), (1, 4)), 6))
-    ([((2, 3), (1, 4)), ((3, 4), (1, 4))], [((0, 2), (1, 4))])
-    """
-    axis, inner = len(box), 1  # the axes from ``axis`` on fit whole, with ``inner`` elements
-    while axis and inner * (box[axis - 1][1] - box[axis - 1][0]) <= limit:
-        axis -= 1
-        inner *= box[axis][1] - box[axis][0]
-    if not axis:
-        yield box
-        return
-    first, last = box[axis - 1]
-    step = limit // inner
-    for outer in product(*(range(start, stop) for start, stop in box[: axis - 1])):
-        corner = tuple((i, i + 1) for i in outer)
-        for start in range(first, last, step):
-            yield (*corner, (start, min(start + step, last)), *box[axis:])
 
 
 def _region_words(key: Key, shape: tuple[int, ...], region: Box) -> Tensor:

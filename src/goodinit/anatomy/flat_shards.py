@@ -1,0 +1,142 @@
+"""Parameters of which a process holds a run of elements: FSDP 1 and ZeRO-3 flatten them first.
+
+Both say on their objects what a process holds; neither package is imported here.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, cast
+
+from torch import Tensor, nn
+
+__all__ = ["FlatShard", "flat_parameters", "original_parameters", "zero3_shard"]
+
+FLAT = "_flat_param"
+"""FSDP 1's attribute for the parameter that replaces the original ones."""
+
+
+@dataclass(frozen=True, slots=True)
+class FlatShard:
+    """What a process holds of a parameter, in row-major order.
+
+    Attributes:
+        shape: the whole parameter's.
+        start: the first element that is held.
+        stop: the end of those.
+        local: the memory that holds them, one-dimensional.
+        by: who split it.
+        key: equal for tied parameters.
+        problem: why it can't be written as it is now, and what to do; or "".
+    """
+
+    shape: tuple[int, ...]
+    start: int
+    stop: int
+    local: Tensor
+    by: str
+    key: object
+    problem: str = ""
+
+
+def original_parameters(module: nn.Module) -> Iterator[tuple[int, FlatShard]]:
+    """Yield (id of a parameter, what is held of it) for FSDP 1 with ``use_orig_params=True``."""
+    flat = _flat_of(vars(module).get("_handle"))
+    originals = None if flat is None else flat._params
+    if flat is None or not originals or not _is_sharded(vars(module)["_handle"], flat):
+        return
+    shards = list(_shards(flat))
+    for parameter, shard in zip(originals, shards, strict=False):
+        yield id(parameter), shard
+    primary = _indices(flat)
+    for parameter, info in zip(flat._shared_params or (), flat._shared_param_infos, strict=True):
+        place = primary[id(info.prim_module), info.prim_param_name]
+        yield id(parameter), shards[place]
+
+
+def flat_parameters(module: nn.Module) -> Iterator[tuple[nn.Module, str, FlatShard]]:
+    """Yield (module, attribute, what is held) of what a flat parameter of FSDP 1 replaces."""
+    flat = cast("Any", module._parameters.get(FLAT))
+    if flat is None or not hasattr(flat, "_param_infos"):
+        return
+    shards = list(_shards(flat))
+    for info, shard in zip(flat._param_infos, shards, strict=True):
+        yield info.module, info.param_name, shard
+    primary = _indices(flat)
+    for info in flat._shared_param_infos:
+        place = primary[id(info.prim_module), info.prim_param_name]
+        yield info.module, info.param_name, shards[place]
+
+
+def zero3_shard(parameter: Tensor) -> FlatShard | None:
+    """Return what a process holds of a parameter under DeepSpeed's ZeRO-3; None if it isn't one.
+
+    Every process holds as many elements: those of the last ones end with padding.
+    """
+    known = vars(parameter)
+    if "ds_shape" not in known:
+        return None
+    shape, local = tuple(known["ds_shape"]), cast("Any", known.get("ds_tensor"))
+    total = math.prod(shape)
+    if local is None:
+        problem = (
+            "it is whole here and will be split: initialize the model after deepspeed.zero.Init"
+        )
+        return FlatShard(shape, 0, 0, parameter.detach()[:0], "ZeRO-3", id(parameter), problem)
+    group = known.get("ds_process_group")
+    rank, size = (0, 1) if group is None else (int(group.rank()), int(group.size()))
+    each = local.numel()
+    start, stop = min(rank * each, total), min((rank + 1) * each, total)
+    problem = _zero3_problem(known, local)
+    if not problem and each != -(-total // size):
+        problem = (
+            f"{each} elements in each of {size} processes aren't how ZeRO-3 splits {total}: "
+            f"initialize the model before it is split"
+        )
+    held = local.detach().view(-1)[: stop - start]
+    return FlatShard(shape, start, stop, held, "ZeRO-3", id(parameter), problem)
+
+
+def _zero3_problem(known: dict[str, Any], local: Any) -> str:
+    status = getattr(known.get("ds_status"), "name", "NOT_AVAILABLE")
+    if status != "NOT_AVAILABLE":
+        return "it is gathered: leave deepspeed.zero.GatheredParameters first"
+    if getattr(getattr(local, "status", None), "name", "AVAILABLE") != "AVAILABLE":
+        return "its partition is swapped out: initialize the model before it is offloaded to NVMe"
+    if hasattr(local, "ds_quant_scale"):
+        return "its partition is quantized: initialize the model without quantized weights"
+    if "_z3_optimizer" in known:
+        return (
+            "the optimizer has a float32 copy of it, which would overwrite it: initialize the "
+            "model before deepspeed.initialize"
+        )
+    return ""
+
+
+def _flat_of(handle: Any) -> Any:
+    flat = getattr(handle, "flat_param", None)
+    return flat if hasattr(flat, "_shard_param_infos") else None
+
+
+def _is_sharded(handle: Any, flat: Any) -> bool:
+    """Whether the originals are pieces at the moment; ``summon_full_params`` makes them whole."""
+    return bool(getattr(handle, "uses_sharded_strategy", True)) and flat.shape == flat._sharded_size
+
+
+def _indices(flat: Any) -> dict[tuple[int, str], int]:
+    return {(id(info.module), info.param_name): n for n, info in enumerate(flat._param_infos)}
+
+
+def _shards(flat: Any) -> Iterator[FlatShard]:
+    gathered = flat.shape != flat._sharded_size
+    problem = "it is gathered: leave summon_full_params first" if gathered else ""
+    for number, (shape, info) in enumerate(zip(flat._shapes, flat._shard_param_infos, strict=True)):
+        start = stop = at = 0
+        if info.in_shard:
+            start, stop = info.intra_param_start_idx, info.intra_param_end_idx + 1
+            at = info.offset_in_shard
+        local = flat.detach()[at : at + stop - start]
+        key = (id(flat), number)
+        yield FlatShard(tuple(shape), start, stop, local, "FSDP", key, problem)

@@ -1,0 +1,238 @@
+"""What this process holds of each planned parameter, and the memory that holds it.
+
+A DTensor, FSDP 1 and ZeRO-3 say so themselves; of plain tensors that hand-written layers split, the
+caller says so with ``parts=``. No process is asked anything: each finds its own part alone.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Container, Mapping
+from dataclasses import dataclass
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+
+from goodinit._common.dtensors import is_dtensor
+from goodinit._common.memory import is_writable, overlaps
+from goodinit.anatomy.names import Slot
+from goodinit.applying.mesh_layouts import layout_of, part_of_layout
+from goodinit.errors import (
+    CheckpointError,
+    ModelError,
+    ParametrizationError,
+    PlanError,
+    StreamError,
+    nearest,
+)
+from goodinit.plans.rows import PlanRow
+from goodinit.recipes.rule import glob_matches
+from goodinit.schemes import AddNoise
+from goodinit.streams.part import Part, Split
+
+__all__ = [
+    "PartsLike",
+    "Shard",
+    "check_seed",
+    "check_shards",
+    "find_shards",
+    "given_parts",
+    "is_split",
+    "local_of",
+]
+
+PartsLike = Mapping[str, Part | Split] | Callable[[str, Tensor], Part | Split | None]
+"""Names or globs with what this process holds, or a function from a name and its tensor."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """What this process holds of one row.
+
+    Attributes:
+        part: which elements.
+        local: the memory that holds them, a plain tensor.
+        shared: whether other processes hold parts of it, or copies.
+    """
+
+    part: Part
+    local: Tensor
+    shared: bool
+
+
+def is_split(slot: Slot) -> bool:
+    """Return whether a parameter itself says that processes share it."""
+    return slot.flat is not None or any(map(is_dtensor, slot.tensors))
+
+
+def local_of(tensor: Tensor) -> Tensor:
+    """Return the plain tensor that a DTensor holds here, or the tensor itself."""
+    return cast("Any", tensor)._local_tensor if is_dtensor(tensor) else tensor
+
+
+def find_shards(
+    rows: tuple[PlanRow, ...], found: Mapping[str, Slot], given: Mapping[str, Part]
+) -> dict[str, Shard]:
+    """Return what is held of each row, by name; rows that are whole here are left out.
+
+    Raises:
+        PlanError: a given part that doesn't fit its tensor.
+        ModelError: a layout that isn't known or can't be written, a parametrized weight.
+    """
+    shards: dict[str, Shard] = {}
+    for row in rows:
+        slot = found[row.name]
+        if is_split(slot) and row.name in given:
+            raise PlanError(
+                f"parts: {row.name} says itself what is held of it here: leave it out of parts="
+            )
+        if (row.name in given or is_split(slot)) and slot.how != "plain" and not row.kept:
+            raise ParametrizationError(
+                f"{row.name} is computed from other tensors, and this process holds a part of "
+                f"them: initialize the model before it is split, or name it in keep="
+            )
+        if row.name in given:
+            shards[row.name] = _given_shard(row, slot, given[row.name])
+        elif is_split(slot) and not row.kept:
+            shards[row.name] = _found_shard(row, slot)
+    return shards
+
+
+def given_parts(
+    planned: tuple[PlanRow, ...], found: Mapping[str, Slot], parts: PartsLike | None
+) -> dict[str, Part]:
+    """Return the parts that a caller names, by row.
+
+    Raises:
+        PlanError: parts that name nothing, name a row twice, or don't fit the plan.
+    """
+    if parts is None:
+        return {}
+    rows = [row for row in planned if row.name in found]
+    if callable(parts):
+        asked = [(row, parts(row.name, found[row.name].tensor)) for row in rows]
+        return {row.name: _part_of(row, part) for row, part in asked if part is not None}
+    if not isinstance(parts, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise PlanError(
+            f"parts is a mapping from names or globs to gi.Part, or a function, got {parts!r:.200}"
+        )
+    given: dict[str, Part] = {}
+    by: dict[str, str] = {}
+    for glob, part in parts.items():
+        matched = [r for r in rows if any(glob_matches(glob, n) for n in (r.name, *r.tied))]
+        if not matched:
+            near = nearest(glob, [row.name for row in rows])
+            raise PlanError(f"parts: {glob!r} matches nothing that is planned here.{near}")
+        for row in matched:
+            if row.name in given:
+                raise PlanError(
+                    f"parts: {by[row.name]!r} and {glob!r} both match {row.name}: one may"
+                )
+            given[row.name], by[row.name] = _part_of(row, part), glob
+    return given
+
+
+def _part_of(row: PlanRow, part: object) -> Part:
+    try:
+        if isinstance(part, Split):
+            return part.of(row.shape)
+    except StreamError as error:
+        raise PlanError(f"parts: {row.name}: {error}") from error
+    if not isinstance(part, Part):
+        raise PlanError(f"parts: {row.name} needs a gi.Part, got {part!r:.200}")
+    if part.shape != row.shape:
+        raise PlanError(
+            f"parts: {row.name} has the shape {row.shape} in the plan, and {part.shape} in its part"
+        )
+    return part
+
+
+def _given_shard(row: PlanRow, slot: Slot, part: Part) -> Shard:
+    if slot.tensor.shape != part.local_shape:
+        raise PlanError(
+            f"parts: {row.name} is held here with the shape {tuple(slot.tensor.shape)}, and its "
+            f"part of {row.shape} has {part.local_shape}: correct parts=; if the tensor is padded, "
+            f"plan the padded model"
+        )
+    return Shard(part, slot.tensor, shared=True)
+
+
+def _found_shard(row: PlanRow, slot: Slot) -> Shard:
+    flat = slot.flat
+    if flat is not None:
+        if flat.problem:
+            raise ModelError(f"{row.name} is split by {flat.by}, and {flat.problem}")
+        part = Part.flat(flat.shape, flat.start, flat.stop)
+        return Shard(part, flat.local, shared=True)
+    layout = layout_of(row.name, slot.tensor)
+    part, local = part_of_layout(layout), local_of(slot.tensor)
+    if part is None:
+        raise ModelError(
+            f"{row.name} of shape {layout.shape} is held here with the shape {layout.local}, which "
+            f"isn't what {list(cast('Any', slot.tensor).placements)} makes of it on a mesh of "
+            f"{layout.mesh} at {layout.coordinate}: distribute it with distribute_tensor, or pass "
+            f"DTensor.from_local the shape and stride of the whole"
+        )
+    return Shard(part, local, shared=math.prod(layout.mesh) > 1)
+
+
+def check_seed(seed: int | None, why: str) -> None:
+    """Raise if there is no seed, and other processes have to draw from the same one."""
+    if seed is None:
+        raise StreamError(
+            f"seed=None takes a number from this process's generator, and {why} by other "
+            f"processes, whose generators may differ: pass one seed in all of them; "
+            f"seed=gi.same_everywhere(plan) agrees on one"
+        )
+
+
+def check_shards(
+    rows: tuple[PlanRow, ...],
+    found: Mapping[str, Slot],
+    shards: Mapping[str, Shard],
+    seed: int | None,
+    copied: Container[str] = (),
+) -> None:
+    """Raise where a part can't be drawn alone, or processes would draw different models.
+
+    What is refused depends on the plan and on who splits what, so that all processes refuse alike.
+
+    Raises:
+        StreamError: no seed, where processes share a model.
+        ModelError: noise, or memory that can't be written.
+    """
+    for row in rows:
+        shard = shards.get(row.name)
+        if row.name in copied and is_split(found[row.name]):
+            raise CheckpointError(
+                f"{row.name} is split over processes, and a checkpoint is loaded whole: load it "
+                f"before the model is split, or with torch.distributed.checkpoint"
+            )
+        if shard is None or row.kept:
+            continue
+        if shard.shared:
+            check_seed(seed, f"{row.name} is drawn")
+        if shard.shared and any(isinstance(b.scheme, AddNoise) for b in row.parts()):
+            raise ModelError(
+                f"{row.name} gets noise in proportion to the std of its values, and this process "
+                f"holds a part of them: initialize the model before it is split"
+            )
+        _check_local(row.name, shard.local)
+
+
+def _check_local(name: str, local: Tensor) -> None:
+    if local.layout is not torch.strided:
+        raise ModelError(f"{name} is sparse ({local.layout}): split the dense tensor")
+    if local.is_meta:
+        return  # gets its memory later, or has been refused
+    if not is_writable(local) or overlaps(local):
+        raise ModelError(
+            f"{name} is held in memory that is read-only or shared among its elements: give the "
+            f"module a copy of its own"
+        )
+    if local.is_inference() and not torch.is_inference_mode_enabled():
+        raise ModelError(
+            f"{name} was made in torch.inference_mode and can't be written outside of it: "
+            f"split the model outside"
+        )
