@@ -28,6 +28,7 @@ FLOORS: list[set[str]] = [
     {"plans"},
     {"applying"},
     {"signal"},
+    {"forecasting"},
     {"theory", "explanation", "adapters", "testing"},
     {"report"},
     {"_face"},

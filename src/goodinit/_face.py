@@ -10,6 +10,7 @@ from goodinit.explanation import Explanation, Identification
 from goodinit.explanation import explain as _explain
 from goodinit.explanation import identify as _identify
 from goodinit.findings import Finding
+from goodinit.forecasting import forecast as _forecast
 from goodinit.plans.diff import Diff, diff
 from goodinit.plans.keep import KeepLike
 from goodinit.plans.plan import Plan
@@ -69,6 +70,7 @@ apply_ = _explained(_apply.apply_)
 calibrate_ = _explained(_calibrate_)
 compare = _explained(_compare)
 explain = _explained(_explain)
+forecast = _explained(_forecast)
 identify = _explained(_identify)
 init_ = _explained(_apply.init_)
 load_ = _explained(_apply.load_)
@@ -131,6 +133,7 @@ __all__ = [
     "diff",
     "errors",
     "explain",
+    "forecast",
     "gain",
     "identify",
     "init_",

@@ -19,7 +19,7 @@ from goodinit._common.torch_private import (
     transforms,
 )
 
-__all__ = ["bump_version", "is_writable", "kernel_may_write", "overlaps"]
+__all__ = ["bump_version", "is_writable", "kernel_may_write", "overlaps", "without_repeats"]
 
 _TYPES = (Tensor, Parameter)
 
@@ -98,6 +98,19 @@ def overlaps(out: Tensor) -> bool:
             return True
         reach += stride * (size - 1)
     return False
+
+
+def without_repeats(tensor: Tensor) -> Tensor:
+    """Return a view without the repeats of ``expand``: each number that is stored, once.
+
+    >>> without_repeats(torch.ones(3, 1).expand(3, 1000)).shape
+    torch.Size([3, 1])
+    """
+    if tensor.layout is torch.strided and tensor.numel():
+        for axis, stride in enumerate(tensor.stride()):
+            if not stride:
+                tensor = tensor.narrow(axis, 0, 1)
+    return tensor
 
 
 def bump_version(out: Tensor) -> None:

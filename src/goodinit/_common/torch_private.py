@@ -5,11 +5,12 @@ torch may rename any of these. Each then costs something named in ``LOST``, neve
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pkgutil import resolve_name
 from typing import Any
 
+import torch
 from torch import Tensor
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "dispatch_modes",
     "function_modes",
     "missing",
+    "run_backward",
     "storage_key",
     "transforms",
     "without_function_modes",
@@ -35,6 +37,9 @@ LOST = {
     "torch:_C._get_tracing_state": FAST,
     "torch:_C.DisableTorchFunction": "torch's calls inside goodinit's may be reported",
     "torch:UntypedStorage._cdata": "on meta, tensors that share memory are not recognized",
+    "torch.autograd:Variable._execution_engine.run_backward": (
+        "a forecast can't run checkpointed parts of a model a second time"
+    ),
 }
 """Name, in the form of ``pkgutil.resolve_name`` -> what is lost without it."""
 
@@ -113,3 +118,34 @@ def storage_key(tensor: Tensor) -> int:
         return getattr(storage, "_cdata", None) or storage.data_ptr() or -id(tensor)
     except (NotImplementedError, RuntimeError):
         return -id(tensor)
+
+
+_engine: Callable[..., tuple[Tensor | None, ...]] | None = _find(
+    "torch.autograd:Variable._execution_engine.run_backward"
+)
+
+
+def run_backward(
+    total: Tensor, leaves: Sequence[Tensor], *, accumulate: bool
+) -> tuple[Tensor | None, ...]:
+    """Differentiate a scalar as ``torch.autograd.grad`` does, with active modes left active.
+
+    A function mode is told of ``torch.autograd.grad``, and doesn't see what runs inside of it.
+
+    Args:
+        total: what is differentiated.
+        leaves: by what; of one that it doesn't depend on the gradient is None.
+        accumulate: add the gradients to ``.grad`` instead, as ``backward()`` does.
+
+    >>> x = torch.ones(2, requires_grad=True)
+    >>> run_backward((3 * x).sum(), [x], accumulate=False)
+    (tensor([3., 3.]),)
+    """
+    if _engine is None:
+        if not accumulate:
+            return torch.autograd.grad(total, leaves, allow_unused=True)
+        total.backward()  # pyright: ignore[reportUnknownMemberType]
+        return ()
+    start = (torch.ones_like(total),)
+    inputs = () if accumulate else tuple(leaves)
+    return _engine((total,), start, False, False, inputs, True, accumulate)

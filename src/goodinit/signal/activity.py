@@ -9,6 +9,7 @@ from typing import cast
 import torch
 from torch import Tensor
 
+from goodinit._common.memory import without_repeats
 from goodinit.anatomy.centering import CENTERING
 from goodinit.applying.lines import Untried, untried
 from goodinit.findings import Finding
@@ -180,7 +181,8 @@ def find_clones(signal: Signal, params: Mapping[str, Tensor]) -> Iterator[Findin
     for name in learnt:
         tensor = params[name].detach()
         if tensor.dim() > 1 and could_be_cloned(tensor.numel()):
-            size = cast("Tensor", torch.linalg.vector_norm(_real(tensor).float())).item()
+            values = _real(without_repeats(tensor)).float()
+            size = cast("Tensor", torch.linalg.vector_norm(values)).item()
             key = (str(tensor.shape), str(tensor.dtype), size)
             groups.setdefault(key, []).append(name)
     found = [

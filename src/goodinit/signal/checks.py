@@ -51,8 +51,16 @@ LOSS_TAKES = (
 )
 
 
-def check_runnable(model: nn.Module, inputs: Inputs, loss: Loss | None = None) -> list[Slot]:
+def check_runnable(
+    model: nn.Module, inputs: Inputs, loss: Loss | None = None, *, weights: bool = True
+) -> list[Slot]:
     """Return the model's parameters and buffers if there is something to run, and to run it on.
+
+    Args:
+        model: what is to run.
+        inputs: what it is to run on.
+        loss: what is to be called with its output.
+        weights: whether the parameters must have memory.
 
     Raises:
         LazyParameterError: a lazy module.
@@ -77,10 +85,10 @@ def check_runnable(model: nn.Module, inputs: Inputs, loss: Loss | None = None) -
                 f"before it is sharded, on one process"
             )
     for name, tensor in named_parameters_of(model):
-        if tensor.is_meta:
+        if tensor.is_meta and weights:
             raise MetaModelError(
                 f"{name} is on the meta device, and measuring needs weights: "
-                "gi.apply_(model, plan, materialize='cpu') first"
+                "gi.apply_(model, plan, materialize='cpu') first; gi.forecast needs none"
             )
     if torch.is_inference_mode_enabled():
         raise SignalError("nothing can be differentiated under torch.inference_mode: leave it")

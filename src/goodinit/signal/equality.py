@@ -5,7 +5,15 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-__all__ = ["holds_one_number", "is_the_same_for_all", "units_are_equal", "units_move_as_one"]
+from goodinit._common.memory import without_repeats
+
+__all__ = [
+    "holds_one_number",
+    "is_the_same_for_all",
+    "is_zero",
+    "units_are_equal",
+    "units_move_as_one",
+]
 
 ROUNDINGS = 64  # of a dtype: sums of the same products in another order
 LEAST_MOVE = 16  # times that: a smaller change over the samples is rounding itself
@@ -18,10 +26,20 @@ def holds_one_number(x: Tensor) -> bool:
     >>> holds_one_number(torch.zeros(2, 3)), holds_one_number(torch.eye(2))
     (True, False)
     """
-    flat = x.detach().flatten()
+    flat = without_repeats(x.detach()).flatten()
     if not flat.numel() or flat[0] != flat[-1]:
         return False
     return bool((flat == flat[0]).all())
+
+
+@torch.no_grad()
+def is_zero(x: Tensor) -> bool:
+    """Return whether all numbers are 0.
+
+    >>> is_zero(torch.zeros(2, 3)), is_zero(torch.eye(2))
+    (True, False)
+    """
+    return not without_repeats(x.detach()).any()
 
 
 @torch.no_grad()

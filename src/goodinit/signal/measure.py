@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
-from typing import Any, cast
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from goodinit._common.progress import progress_line
-from goodinit.anatomy.names import Slot, walk
+from goodinit.anatomy.names import slots, walk
 from goodinit.applying.trials import Memo, Trials
 from goodinit.errors import SignalError
 from goodinit.findings import Finding
@@ -27,23 +28,22 @@ from goodinit.signal.checks import (
     unwrapped,
 )
 from goodinit.signal.observer import MomentsObserver
+from goodinit.signal.parameters import ParameterTensors, Weights, nodes_of
 from goodinit.signal.paths import paths_to_rows
 from goodinit.signal.rows import Gradient, Signal
 from goodinit.signal.signal_findings import find_in_signal, worst_first_loss
 from goodinit.streams import Law, Stream
 from goodinit.trace.calls import tensors_in
 from goodinit.trace.input_hints import hint_for_inputs
-from goodinit.trace.real_run import gradients_restored, real_run, tensors_restored
+from goodinit.trace.real_run import real_run, tensors_restored
 from goodinit.trace.run import Inputs, arguments, first_line
 
-__all__ = ["measure", "measured", "with_tried_remedies"]
+__all__ = ["measure", "measured", "measured_with", "with_tried_remedies"]
 
 FROZEN = (
     "nothing that the model returns depends on a parameter that requires a gradient: measure with "
     "backward=False, or call model.requires_grad_()"
 )
-# Squares of numbers of such a norm may have left float32, whose range is 1e-38 to 3e38.
-LEAST_SURE_NORM, LARGEST_SURE_NORM = 1e-15, 1e15
 
 
 @progress_line("measuring")
@@ -133,23 +133,56 @@ def measured(
 ) -> Signal:
     """Measure as ``measure`` does; the remedies are not tried, and say in words what helps."""
     model = unwrapped(model)
-    slots = check_runnable(model, inputs, loss)
+    weights = Weights(check_runnable(model, inputs, loss))
+    return measured_with(weights, model, inputs, loss, backward=backward, rank=rank)
+
+
+def measured_with(
+    weights: Weights,
+    model: nn.Module,
+    inputs: Inputs,
+    loss: Loss | None,
+    *,
+    backward: bool,
+    rank: bool = False,
+) -> Signal:
+    """Measure a model that was checked, with parameters from ``weights``."""
+    found = slots(model)
     paths = {id(module): path for path, module in reversed(list(walk(model)))}
     batch = batch_of(inputs)
     with tensors_restored(model, ()):  # set_() passes by a trace unseen
         fewer = shapes_with_fewer(model, inputs, batch, paths)
-    observer = MomentsObserver(slots, list(tensors_in(arguments(inputs))), batch, fewer, rank)
-    value, gradients, reentrant = _run(model, inputs, loss, backward, observer, paths, slots)
-    unset = list(_unset_norms(model))
-    notes = (*_notes(batch, fewer, observer, reentrant), *unset)
+    params = ParameterTensors(weights)
+    given = list(tensors_in(arguments(inputs)))
+    observer = MomentsObserver(found, given, batch, fewer, rank, params)
+    ran = _run(model, inputs, loss, backward, observer, paths, weights)
+    notes = (*_notes(batch, fewer, observer, ran.reentrant), *ran.unset, *weights.notes())
     to_rows = paths_to_rows(observer.rows)
     rows = observer.finished_rows([math.sqrt(path.variance) for path in to_rows])
-    value = value if loss is not None else None
+    value = ran.loss if loss is not None else None
     first = worst_first_loss(observer.entropies) if loss is not None else None
-    signal = Signal(rows, tuple(gradients), loss=value, batch=batch, notes=notes, first_loss=first)
-    params = {slot.name: t for slot in slots if not slot.buffer for t in slot.tensors}
-    findings = find_in_signal(signal, observer, to_rows, params, bool(unset))
+    signal = Signal(
+        rows, tuple(ran.gradients), loss=value, batch=batch, notes=notes, first_loss=first
+    )
+    findings = find_in_signal(signal, observer, to_rows, params, bool(ran.unset))
     return replace(signal, findings=tuple(findings))
+
+
+@dataclass(slots=True)
+class _Ran:
+    """What a run showed beside its rows.
+
+    Attributes:
+        loss: its value; None where there was no backward pass and no loss.
+        gradients: of the parameters.
+        reentrant: whether reentrant checkpoints hid some.
+        unset: what is said of norms without statistics.
+    """
+
+    loss: float | None = None
+    gradients: list[Gradient] = field(default_factory=list[Gradient])
+    reentrant: bool = False
+    unset: list[str] = field(default_factory=list[str])
 
 
 def _run(
@@ -159,27 +192,25 @@ def _run(
     backward: bool,
     observer: MomentsObserver,
     paths: Mapping[int, str],
-    slots: Iterable[Slot],
-) -> tuple[float | None, list[Gradient], bool]:
-    """Run the model for real, forward and backward, and let go of the graph.
-
-    Returns:
-        The loss (None where there was no backward pass and no loss), the gradients, and whether
-        reentrant checkpoints hid some.
-    """
+    weights: Weights,
+) -> _Ran:
+    """Run the model for real, forward and backward, and let go of the graph."""
     args, kwargs = arguments(inputs)
     given = list(tensors_in((args, dict(kwargs))))
-    gradients: list[Gradient] = []
+    ran = _Ran()
     output = total = None
     try:
-        with real_run(model, grad=backward, inputs=given) as run:
+        with real_run(model, grad=backward, inputs=given) as run, weights.around(observer):
+            ran.unset = list(_unset_norms(model))
             running = "the model"
             try:
-                output = run(observer, paths, lambda: model(*args, **kwargs))
+                output = run(observer, paths, lambda: model(*args, **kwargs), weights.change)
                 observer.returned(output)
                 running, observer.last = "the loss", ""
                 if backward or loss is not None:
-                    total = _loss_of(output, loss, run, observer, paths)
+                    total = _loss_of(
+                        output, loss, partial(run, change=weights.change), observer, paths
+                    )
             except SignalError:
                 raise
             except Exception as error:
@@ -187,16 +218,26 @@ def _run(
                 hint = LOSS_TAKES if running == "the loss" else hint_for_inputs(inputs, str(error))
                 hint = hint and f".{hint}"
                 raise SignalError(f"{running} raised{where}: {first_line(error)}{hint}") from error
+            if total is not None:
+                ran.loss, ran.reentrant = total.item(), _is_reentrant(total)
             if backward and total is not None:
                 check_graph(total, output, FROZEN)
-                found = [slot for slot in slots if not slot.buffer]
-                gradients = _gradients(total, found, given)
-        if total is None:
-            return None, gradients, False
-        return total.item(), gradients, _is_reentrant(total)
+                ran.gradients = _gradients(weights, total, given, run, ran.reentrant)
+        return ran
     finally:
         output = total = None
         observer.release()
+
+
+def _gradients(
+    weights: Weights, total: Tensor, given: list[Tensor], run: Any, reentrant: bool
+) -> list[Gradient]:
+    try:
+        return weights.gradients(total, given, run, reentrant)
+    except SignalError:
+        raise
+    except Exception as error:
+        raise backward_error(error, "measure with backward=False leaves it out") from error
 
 
 def _loss_of(
@@ -221,77 +262,9 @@ def _loss_of(
     return total
 
 
-def _gradients(total: Tensor, found: Iterable[Slot], given: list[Tensor]) -> list[Gradient]:
-    """Run the backward pass, which the rows' hooks watch, and read the parameters' gradients."""
-    wanted = [(slot, t) for slot in found for t in slot.tensors if t.requires_grad]
-    tensors = [t for _, t in wanted]
-    try:
-        if _is_reentrant(total):
-            gradients = _by_backward(total, tensors, given)
-        else:
-            gradients = torch.autograd.grad(total, tensors, allow_unused=True)
-    except SignalError:
-        raise
-    except Exception as error:
-        raise backward_error(error, "measure with backward=False leaves it out") from error
-    ratios: list[Gradient] = []
-    for (slot, tensor), gradient in zip(wanted, gradients, strict=True):
-        if gradient is None:
-            ratios.append(Gradient(slot.name, None))
-            continue
-        g, w = _norm(gradient), _norm(tensor)
-        ratio = g / w if w else math.inf if g else 0.0
-        ratios.append(Gradient(slot.name, ratio if math.isfinite(g) else math.nan, g))
-    return ratios
-
-
 def _is_reentrant(total: Tensor) -> bool:
     """Return whether the graph has a reentrant checkpoint, which ``autograd.grad`` refuses."""
-    return any("Checkpoint" in node.name() for node in _nodes(total))
-
-
-def _nodes(total: Tensor) -> Iterator[Any]:
-    """Yield the nodes of the graph that a backward pass goes through."""
-    nodes, seen = [total.grad_fn], set[object]()
-    while nodes:
-        node = nodes.pop()
-        if node is not None and node not in seen:
-            seen.add(node)
-            yield node
-            nodes += [before for before, _ in node.next_functions]
-
-
-def _by_backward(
-    total: Tensor, tensors: list[Tensor], inputs: list[Tensor]
-) -> tuple[Tensor | None, ...]:
-    """Return gradients by ``backward()``, the only way that reentrant checkpoints support."""
-    # What an input was made from gets a gradient too, by a graph that is the caller's.
-    leaves = [node.variable for node in _nodes(total) if hasattr(node, "variable")]
-    touched = [*tensors, *inputs, *leaves]
-    if any(getattr(t, "_post_accumulate_grad_hooks", None) for t in touched):
-        raise SignalError(
-            "reentrant checkpoints beside hooks that run when a gradient is there (an optimizer in "
-            "the backward pass?): use checkpoint(..., use_reentrant=False)"
-        )
-    with gradients_restored(touched):
-        total.backward(retain_graph=any(t.grad_fn is not None for t in inputs))
-        return tuple(t.grad for t in tensors)
-
-
-def _norm(tensor: Tensor) -> float:
-    tensor = tensor.detach()
-    if tensor.layout != torch.strided:  # of a sparse table; rows that came twice are added up
-        coo = tensor if tensor.layout == torch.sparse_coo else tensor.to_sparse_coo()
-        tensor = coo.coalesce().values()
-    if not tensor.is_complex() and tensor.dtype != torch.float64:
-        tensor = tensor.float()
-    norm = cast("Tensor", torch.linalg.vector_norm(tensor)).item()
-    if LEAST_SURE_NORM < norm < LARGEST_SURE_NORM or not tensor.numel():
-        return norm
-    largest = tensor.abs().amax().item()
-    if not 0 < largest < math.inf:
-        return largest
-    return largest * cast("Tensor", torch.linalg.vector_norm(tensor / largest)).item()
+    return any("Checkpoint" in node.name() for node in nodes_of(total))
 
 
 def _notes(

@@ -81,6 +81,7 @@ class MomentsObserver(NullObserver):
         batch: int,
         fewer: Mapping[str, tuple[int, ...]],
         rank: bool = False,
+        params: Mapping[str, Tensor] | None = None,
     ) -> None:
         self.rows: list[SignalRow] = []
         self.unseen: list[str] = []
@@ -103,7 +104,8 @@ class MomentsObserver(NullObserver):
         self._gradients: dict[int, Moments] = {}
         self._running = [""]
         self._params: dict[int, str] = {}
-        self._weights: dict[str, Tensor] = {}
+        self._matrices: set[str] = set()
+        self._weights = params or {}
         for slot in found:
             for tensor in slot.tensors:
                 if slot.buffer:
@@ -111,7 +113,7 @@ class MomentsObserver(NullObserver):
                 else:
                     self._params[id(tensor)] = slot.name
                     if tensor.dim() > 1:
-                        self._weights[slot.name] = tensor.detach()
+                        self._matrices.add(slot.name)
         floats = [tensor for tensor in inputs if tensor.is_floating_point()]
         self.empty_inputs = bool(floats) and not any(bool(t.any()) for t in floats)
         for tensor in inputs:
@@ -125,6 +127,10 @@ class MomentsObserver(NullObserver):
             self.input_second = max(self.input_second, moments.second)
             if self.input_cosine is None and tensor.is_floating_point() and tensor.dim() > 1:
                 self.input_cosine = moments.across_samples
+
+    def source(self, original: Tensor, stand_in: Tensor) -> None:
+        name = self._params[id(original)]
+        self._known[id(stand_in)] = _Known(weakref.ref(stand_in), None, None, (name,))
 
     def enter(self, path: str, module: nn.Module, args: tuple[Any, ...]) -> None:
         self._note_unobserved(args, self._running[-1])
@@ -222,7 +228,7 @@ class MomentsObserver(NullObserver):
             result.register_hook(hook)  # pyright: ignore[reportUnknownMemberType]
 
     def _note_equal_units(self, row: SignalRow, number: int, result: Tensor, features: int) -> None:
-        weights = [w for name in row.params if (w := self._weights.get(name)) is not None]
+        weights = [self._weights[name] for name in row.params if name in self._matrices]
         if not weights:
             return
         with without_function_modes(), torch.no_grad():
@@ -237,7 +243,7 @@ class MomentsObserver(NullObserver):
     def _gradient_arrived(self, number: int, axes: Axes, gradient: Tensor | None) -> None:
         if gradient is None:  # of several results this one wasn't used
             return
-        with torch.no_grad():
+        with without_function_modes(), torch.no_grad():
             self._gradients[number] = moments_of(gradient, axes, self._batch)
         if number not in self.equal_units | self.zero_layers or axes.features is None:
             return

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 
 from torch import Tensor, nn
 
+from goodinit._common.memory import without_repeats
 from goodinit.applying.lines import (
     Line,
     Untried,
@@ -92,7 +93,10 @@ def rescaled_lines(
     normal: dict[str, Scheme] = {}
     orthogonal: dict[str, Scheme] = {}
     for shape, alike in shapes.items():
-        squares = [params[name].detach().abs().double().square().mean().item() for name in alike]
+        squares = [
+            without_repeats(params[name].detach()).abs().double().square().mean().item()
+            for name in alike
+        ]
         std = math.sqrt(sum(squares) / len(squares) / factor) if factor > 0 else 0.0
         if not LEAST_STD < std < LARGEST_STD:
             return []

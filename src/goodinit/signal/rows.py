@@ -82,6 +82,12 @@ class Gradient:
     ratio: float | None
     size: float = 0.0
 
+    @classmethod
+    def of_norms(cls, name: str, size: float, weight: float) -> Gradient:
+        """Return a gradient of a norm, of a parameter of a norm."""
+        ratio = size / weight if weight else math.inf if size else 0.0
+        return cls(name, ratio if math.isfinite(size) else math.nan, size)
+
 
 @dataclass(frozen=True, repr=False)
 class Signal(Result[SignalRow]):

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from torch import Tensor
 
+from goodinit._common.memory import without_repeats
 from goodinit._common.text import several
 from goodinit.findings import Finding
 from goodinit.findings.logits import loss_is_above_a_guess, loss_is_far_above_a_guess
@@ -98,7 +99,9 @@ def _not_finite(
         return
     for row in signal.rows if _reaches_something(signal, observer.outputs) else ():
         if row.forward.bad:
-            bad = [name for name in row.params if not params[name].isfinite().all()]
+            bad = [
+                name for name in row.params if not without_repeats(params[name]).isfinite().all()
+            ]
             yield Finding(
                 "GI101",
                 "error",

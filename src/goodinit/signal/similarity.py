@@ -10,6 +10,7 @@ from torch import Tensor
 from goodinit.findings import Finding
 from goodinit.findings.likeness import became_alike, has_enough_numbers, were_different
 from goodinit.signal.activity import is_bias, is_level
+from goodinit.signal.equality import is_zero
 from goodinit.signal.observer import MomentsObserver
 from goodinit.signal.paths import (
     SIGMOIDS,
@@ -73,7 +74,7 @@ def _where_samples_meet(
         before = [n for n in row.takes if n >= 0 and n not in visited]
         visited.update(before)
         differing = [n for n in before if _differs(rows[n])]
-        shut = any(not params[name].any() for name in row.params[:1])
+        shut = any(is_zero(params[name]) for name in row.params[:1])
         if differing and (shut or not (row.kind in FLATTENING or row.function == "unseen")):
             return None
         found += [row] * any(_is_learned(rows, n, paths) for n in differing)
@@ -176,7 +177,7 @@ def _differs_later(signal: Signal, number: int, across: str) -> bool:
 
 def _is_shut(row: SignalRow, params: Mapping[str, Tensor]) -> bool:
     weights = [params[name] for name in row.params if params[name].dim() > 1]
-    return bool(weights) and not any(bool(weight.any()) for weight in weights)
+    return bool(weights) and all(map(is_zero, weights))
 
 
 def _is_prior(row: SignalRow, params: Mapping[str, Tensor]) -> bool:

@@ -11,7 +11,7 @@ from goodinit.dataflow.learning import Step, blocking_weights, stuck_weights
 from goodinit.findings import Finding, Severity
 from goodinit.findings.clones import ALIKE_FOR_NOW, BLOCKS, NO_GRADIENT, STAY_ALIKE
 from goodinit.schemes import LeCunNormal
-from goodinit.signal.equality import holds_one_number
+from goodinit.signal.equality import holds_one_number, is_zero
 from goodinit.signal.observer import MomentsObserver
 from goodinit.signal.remedies import redraw
 from goodinit.signal.rows import Signal, SignalRow
@@ -52,7 +52,7 @@ def find_zero_weights(
     """Yield weights of zeros that never get a gradient, or that let no input through."""
     outputs = observer.outputs
     used = {name for row in signal.rows for name in row.params}
-    zero = {name for name in used if params[name].numel() and not params[name].any()}
+    zero = {name for name in used if params[name].numel() and is_zero(params[name])}
     weights = {name for name in zero if params[name].dim() > 1}
     learning = {name for name in weights if params[name].requires_grad}
     if not weights:

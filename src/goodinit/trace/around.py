@@ -16,7 +16,10 @@ from goodinit.trace.attributes import Attributes
 from goodinit.trace.calls import Observer
 from goodinit.trace.process import ONE_RUN, RandomNumbers, process_restored
 
-__all__ = ["module_stack", "state_restored"]
+__all__ = ["module_stack", "modules_hidden", "state_restored"]
+
+_HIDDEN: set[int] = set()
+"""Threads whose modules run for goodinit itself."""
 
 
 @contextmanager
@@ -30,14 +33,14 @@ def module_stack(
     thread = get_ident()
 
     def enter(module: nn.Module, args: tuple[Any, ...]) -> None:
-        if get_ident() != thread:
+        if get_ident() != thread or thread in _HIDDEN:
             return
         path = names.get(id(module), running[-1])
         running.append(path)
         observer.enter(path, module, args)
 
     def leave(module: nn.Module, _: tuple[Any, ...], result: object) -> None:
-        if get_ident() == thread:
+        if get_ident() == thread and thread not in _HIDDEN:
             observer.leave(running.pop(), module, result)
 
     with ExitStack() as stack:
@@ -47,6 +50,19 @@ def module_stack(
         ):
             stack.callback(handle.remove)
         yield
+
+
+@contextmanager
+def modules_hidden() -> Generator[None]:
+    """Let this thread run modules that an observer of the model's run doesn't see."""
+    thread = get_ident()
+    inside = thread in _HIDDEN
+    _HIDDEN.add(thread)
+    try:
+        yield
+    finally:
+        if not inside:
+            _HIDDEN.discard(thread)
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from goodinit.trace.meta import FAST_PATH, QUERIES
 from goodinit.trace.process import ONE_RUN, RandomNumbers
 from goodinit.trace.snapshot import Snapshot
 
-__all__ = ["gradients_restored", "real_run", "tensors_restored"]
+__all__ = ["Change", "gradients_restored", "real_run", "tensors_restored"]
 
 Change = Callable[[Callable[..., Any], Call], object]
 
@@ -49,7 +49,10 @@ class _Listener(TorchFunctionMode):
         kwargs = kwargs or {}
         name, inplace = name_of(func)
         if name in QUERIES:
-            return func(*args, **kwargs)
+            if func is not torch.autograd.grad or self._change is None:
+                return func(*args, **kwargs)
+            call = Call(self.path[-1], name, inplace, args, kwargs, None, func)
+            return self._observer.change(self._change, func, call)
         if name == FAST_PATH:
             return False
         self._snapshot.before(func, name, inplace, args, kwargs)
@@ -57,7 +60,7 @@ class _Listener(TorchFunctionMode):
             if self._change is None:
                 result = func(*args, **kwargs)
             else:
-                call = Call(self.path[-1], name, inplace, args, kwargs, None)
+                call = Call(self.path[-1], name, inplace, args, kwargs, None, func)
                 result = self._observer.change(self._change, func, call)
         self._observer.call(Call(self.path[-1], name, inplace, args, kwargs, result))
         return result

@@ -9,9 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from goodinit._common.memory import without_repeats
 from goodinit.trace.calls import tensors_in
 
-__all__ = ["Snapshot"]
+__all__ = ["Snapshot", "tensors_written"]
 
 
 @dataclass(slots=True)
@@ -35,12 +36,12 @@ class _Original:
 
     def copy(self) -> None:
         if self.values is None:
-            self.values = _without_repeats(self.alias).clone()
+            self.values = without_repeats(self.alias).clone()
 
     def put_back(self) -> None:
         tensor = self.tensor
         if self.values is not None:
-            _without_repeats(self.alias).copy_(self.values)
+            without_repeats(self.alias).copy_(self.values)
         if _place(tensor) != _place(self.alias):
             tensor.data = self.alias
         # What a view has from a graph can't be taken from it again.
@@ -85,7 +86,7 @@ class Snapshot:
         kwargs: Mapping[str, Any],
     ) -> None:
         """Copy what a call is about to write to."""
-        for tensor in _tensors_written(func, name, inplace, args, kwargs):
+        for tensor in tensors_written(func, name, inplace, args, kwargs):
             for original in self._by_memory.get(_memory(tensor), ()):
                 with torch.no_grad():
                     original.copy()
@@ -97,13 +98,14 @@ class Snapshot:
             original.put_back()
 
 
-def _tensors_written(
+def tensors_written(
     func: Callable[..., Any],
     name: str,
     inplace: bool,
     args: tuple[Any, ...],
     kwargs: Mapping[str, Any],
 ) -> Iterator[Tensor]:
+    """Yield the tensors that a call is about to write to."""
     if inplace and name == "data":
         return  # another memory, and this one is kept
     if inplace or kwargs.get("inplace"):
@@ -134,12 +136,3 @@ def _place(tensor: Tensor) -> tuple[object, ...]:
     if tensor.layout is not torch.strided:
         return ()
     return tensor.data_ptr(), tensor.shape, tensor.stride(), tensor.dtype
-
-
-def _without_repeats(tensor: Tensor) -> Tensor:
-    """Return a view without the repeats of ``expand``, which can't be written to."""
-    if tensor.layout is torch.strided and tensor.numel():
-        for axis, stride in enumerate(tensor.stride()):
-            if not stride:
-                tensor = tensor.narrow(axis, 0, 1)
-    return tensor

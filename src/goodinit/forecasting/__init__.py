@@ -1,0 +1,5 @@
+"""The signal of models whose weights are not in memory, and may never have been drawn."""
+
+from goodinit.forecasting.forecast import forecast
+
+__all__ = ["forecast"]

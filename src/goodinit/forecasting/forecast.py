@@ -1,0 +1,96 @@
+"""`forecast`: the signal of a model whose weights were never drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import nn
+
+from goodinit._common.progress import progress_line
+from goodinit.anatomy.names import Slot, slots
+from goodinit.applying.planned_values import PlannedValues
+from goodinit.applying.validate import check_match
+from goodinit.errors import PlanError
+from goodinit.forecasting.streamed import StreamedWeights
+from goodinit.plans.plan import Plan
+from goodinit.plans.rows import PlanRow
+from goodinit.signal.checks import Loss, check_runnable, unwrapped
+from goodinit.signal.measure import measured_with
+from goodinit.signal.rows import Signal
+from goodinit.streams.stream import stream_of
+from goodinit.trace.calls import tensors_in
+from goodinit.trace.run import Inputs, arguments
+
+__all__ = ["forecast", "rows_by_slot"]
+
+
+def forecast(
+    model: nn.Module,
+    inputs: Inputs,
+    plan: Plan | None = None,
+    *,
+    seed: int | None = 0,
+    loss: Loss | None = None,
+    backward: bool = True,
+    exact: bool = False,  # noqa: ARG001
+) -> Signal:
+    """Measure the signal and the gradient of a model without its weights in memory.
+
+    The model runs for real, once. Each parameter is drawn by the plan at the call that takes it,
+    used and dropped, and drawn again for the backward pass. The rows are those that
+    ``gi.init_(model, recipe, seed=seed)`` and ``gi.measure(model, inputs)`` give, bit for bit.
+
+    Args:
+        model: any module; its parameters may be on meta, its buffers may not
+            (``with gi.skeleton():`` builds such a model).
+        inputs: as for ``measure``.
+        plan: what the parameters would hold. If None, they hold what the model has.
+        seed: of the draws, as for ``init_``.
+        loss: as for ``measure``.
+        backward: whether to measure gradients.
+        exact: draw every weight.
+
+    Returns:
+        The signal that ``measure`` returns. ``notes`` says how the parameters were had. Remedies
+        are not tried, since there is no model to try them on.
+
+    Raises:
+        PlanError: the plan was made for another model.
+        MetaModelError: a buffer on meta; a parameter on meta without a plan.
+        UnresolvedError: parameters on meta whose values the plan keeps.
+        SignalError: as for ``measure``; the model writes to its parameters while it runs; there
+            is not enough memory for one parameter.
+
+    Example:
+        >>> import goodinit as gi
+        >>> with gi.skeleton():
+        ...     net = nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 8))
+        >>> x = torch.randn(32, 64, generator=torch.manual_seed(0))
+        >>> signal = gi.forecast(net, x, gi.plan(net, "he"), exact=True)
+        >>> drawn = gi.init_(net, "he", seed=0, materialize="cpu")
+        >>> signal.rows == gi.measure(net, x).rows
+        True
+    """
+    model = unwrapped(model)
+    found = check_runnable(model, inputs, loss, weights=False)
+    if plan is not None and not isinstance(plan, Plan):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise PlanError(f"forecast takes a Plan, got {plan!r:.80}: pass gi.plan(model, recipe)")
+    rows = rows_by_slot(model, plan, found)
+    device = next((t.device for t in tensors_in(arguments(inputs))), torch.device("cpu"))
+    values = PlannedValues(found, rows, stream_of(seed), device)
+    takes = sum(len(s.tensors) for s in found if not s.buffer) * (1 + backward)
+    with progress_line("forecasting", takes) as step:
+        weights = StreamedWeights(found, values, device, step)
+        return measured_with(weights, model, inputs, loss, backward=backward)
+
+
+def rows_by_slot(
+    model: nn.Module, plan: Plan | None, found: Sequence[Slot]
+) -> Mapping[str, PlanRow]:
+    """Return the plan's rows by the names that a measurement uses, without the plan's prefix."""
+    if plan is None:
+        return {}
+    named = slots(model, plan.prefix)
+    check_match(plan, {slot.name: slot for slot in named})
+    return {slot.name: plan[long.name] for slot, long in zip(found, named, strict=True)}

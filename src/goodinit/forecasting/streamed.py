@@ -1,0 +1,463 @@
+"""`StreamedWeights`: a model runs although no parameter of it is in memory.
+
+A parameter gets its value at the call that takes it, and loses it afterwards. Of what autograd
+saves for the backward pass, a parameter, or a view of it, is saved by its name, and gets the same
+value again. What arrives of its gradient is reduced to a norm.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from threading import get_ident
+from typing import Any, NamedTuple, cast
+
+import torch
+from torch import Tensor
+from torch.autograd.graph import saved_tensors_hooks
+from torch.multiprocessing.reductions import StorageWeakRef
+
+from goodinit._common.text import several
+from goodinit._common.torch_private import run_backward, storage_key, without_function_modes
+from goodinit.anatomy.names import Slot
+from goodinit.applying.planned_values import PlannedValues
+from goodinit.errors import SignalError
+from goodinit.signal.parameters import Weights, gradient_of, gradients_by_backward, norm_of
+from goodinit.signal.rows import Gradient
+from goodinit.trace.around import modules_hidden
+from goodinit.trace.calls import Call, NullObserver, Observer, map_tensors, tensors_in
+from goodinit.trace.real_run import Change
+from goodinit.trace.snapshot import tensors_written
+
+__all__ = ["Parameter", "StreamedWeights", "listed"]
+
+INSTEAD = "draw the model with gi.init_(model, recipe, materialize='cpu'), then gi.measure it"
+KEPT_WHOLE = 2**16
+"""Elements up to which a parameter's value stays for the findings; of a larger one a row stays."""
+PLACES = frozenset(("is_meta", "is_cuda", "is_cpu", "is_xpu", "is_mps", "device", "get_device"))
+
+
+@dataclass(slots=True, eq=False)
+class Parameter:
+    """One stored tensor that has no value but while a call takes it.
+
+    Attributes:
+        tensor: the model's own, on meta, or with values that the plan replaces.
+        name: of the slot.
+        number: which of the slot's stored tensors.
+        uses: by how many calls it was taken in the forward pass.
+        weight: the norm of its values; None before it was drawn.
+        arrived: how many gradients arrived.
+        sum: of the gradients so far, if more are to come.
+        size: the gradient's norm; None if none arrived.
+    """
+
+    tensor: Tensor
+    name: str
+    number: int
+    uses: int = 0
+    weight: float | None = None
+    arrived: int = 0
+    sum: Tensor | None = None
+    size: float | None = None
+
+    def add(self, gradient: Tensor) -> None:
+        """Take what arrived of the gradient; where nothing else can come, keep its norm only."""
+        if self.size is not None and self.sum is None and self.arrived:
+            raise SignalError(
+                f"the gradient of {self.name} arrived in more parts than it was used, which a "
+                f"forecast can't add up: {INSTEAD}"
+            )
+        self.arrived += 1
+        if self.uses > 1:
+            self.sum = gradient.detach() if self.sum is None else self.sum + gradient
+            gradient = self.sum
+        if self.arrived >= self.uses:
+            self.close(gradient)
+
+    def close(self, gradient: Tensor | None = None) -> None:
+        """Reduce the gradient to its norm."""
+        whole = self.sum if gradient is None else gradient
+        if whole is not None:
+            self.size, self.sum = norm_of(whole), None
+
+
+class _Saved(NamedTuple):
+    """A parameter, or a view of it, that autograd saved: its place in the value's memory."""
+
+    parameter: Parameter
+    size: torch.Size
+    stride: tuple[int, ...]
+    offset: int
+
+
+class _Unchanged(NamedTuple):
+    """Another saved tensor, and what its version was."""
+
+    tensor: Tensor
+    version: int
+
+
+class _Take(torch.autograd.Function):
+    """Gives a parameter its value; what comes back is its gradient."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(one: Tensor, weights: StreamedWeights, parameter: Parameter) -> Tensor:  # noqa: ARG004
+        return weights.draw(parameter)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:  # noqa: ARG004
+        ctx.parameter = inputs[2]
+        ctx.set_materialize_grads(False)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor | None) -> tuple[None, None, None]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        if gradient is not None:
+            with without_function_modes(), torch.no_grad():
+                ctx.parameter.add(gradient)
+        return None, None, None
+
+
+class StreamedWeights(Weights):
+    """The parameters of a model, drawn where they are used.
+
+    Args:
+        found: the model's slots.
+        values: what they hold.
+        device: where they are while they are used.
+        step: called after each draw.
+
+    Attributes:
+        drawn: how many numbers were drawn or copied.
+        live: whose memory is in use, by its key.
+    """
+
+    def __init__(
+        self,
+        found: Sequence[Slot],
+        values: PlannedValues,
+        device: torch.device,
+        step: Callable[[], object] = lambda: None,
+    ) -> None:
+        super().__init__(found)
+        self.drawn = 0
+        self.values = values
+        self.device = device
+        self._step = step
+        self._found = [slot for slot in found if not slot.buffer]
+        self._one = torch.ones((), device=device, requires_grad=True)
+        self._by_id: dict[int, Parameter] = {}
+        self._by_storage: dict[int, list[Parameter]] = {}
+        self.live: dict[int, tuple[Parameter, StorageWeakRef]] = {}
+        self._contents: dict[str, Tensor] = {}
+        self._observer: Observer = NullObserver()
+        self._backward = False
+        for slot in self._found:
+            for number, tensor in enumerate(slot.tensors):
+                if not values.is_own(slot.name, number):
+                    self._add(Parameter(tensor, slot.name, number))
+
+    def _add(self, parameter: Parameter) -> None:
+        tensor = parameter.tensor
+        if getattr(tensor, "_backward_hooks", None):
+            raise SignalError(
+                f"{parameter.name} has a hook that changes its gradient, and in a forecast it has "
+                f"none as a whole: remove the hook, or {INSTEAD}"
+            )
+        self._by_id[id(tensor)] = parameter
+        self._by_storage.setdefault(storage_key(tensor), []).append(parameter)
+
+    # What `measured` asks of weights.
+
+    @contextmanager
+    def around(self, observer: Observer) -> Generator[None]:
+        """Set buffers, and see what autograd saves and custom functions get."""
+        self._observer = observer
+        with (
+            self.values.in_buffers(),
+            saved_tensors_hooks(self._pack, self._unpack),
+            _custom_functions(self._value_passed),
+        ):
+            yield
+        self._observer = NullObserver()  # the two refer to each other
+
+    @property
+    def change(self) -> Change:
+        """What runs a call in the model's place."""
+        return self._run_call
+
+    def _run_call(self, func: Callable[..., Any], call: Call) -> object:
+        """Run a call with values in the place of parameters."""
+        args, kwargs = call.args, call.kwargs
+        first = args[0] if args else None
+        if call.function in PLACES and isinstance(first, Tensor) and self._of(first) is not None:
+            return self._claimed(call.function)
+        if call.inplace and call.function == "data" and self._sets_what_is_there(args):
+            return None
+        self._refuse(call)
+        args, kwargs = map_tensors((args, dict(kwargs)), self.value)
+        return func(*args, **kwargs)
+
+    def contents(self, name: str) -> Tensor:
+        """Return what the findings look at: a small parameter, or a row of a large one, repeated.
+
+        The row is the one that holds the largest number: zero, or not finite, if the whole is.
+        """
+        slot = self.slots[name]
+        if self.values.is_own(name, len(slot.tensors) - 1):
+            return slot.tensors[-1]
+        if name not in self._contents:
+            self.draw(self._by_id[id(slot.tensors[-1])])
+        return self._contents[name]
+
+    def gradients(
+        self, total: Tensor, given: list[Tensor], run: Callable[..., Any], reentrant: bool
+    ) -> list[Gradient]:
+        """Run the backward pass; return what the parameters' gradients were."""
+        wanted = [(slot, t) for slot in self._found for t in slot.tensors if t.requires_grad]
+        own = [t for _, t in wanted if id(t) not in self._by_id]
+        self._backward = True
+        leaves = [self._one, *own]
+        if reentrant:
+            back = partial(run_backward, total, (), accumulate=True)
+            found = gradients_by_backward(total, leaves, given, lambda: self._running(run, back))
+        else:
+            back = partial(run_backward, total, leaves, accumulate=False)
+            found = cast("tuple[Tensor | None, ...]", self._running(run, back))
+        for parameter in self._by_id.values():
+            parameter.close()
+        by_id = {id(t): g for t, g in zip(own, found[1:], strict=True)}
+        return [self._gradient(slot, t, by_id) for slot, t in wanted]
+
+    def _running(self, run: Callable[..., Any], back: Callable[[], object]) -> object:
+        """Run the backward pass; what checkpoints compute a second time takes parameters too."""
+        return run(NullObserver(), {}, back, self.change)
+
+    def _gradient(self, slot: Slot, tensor: Tensor, own: Mapping[int, Tensor | None]) -> Gradient:
+        parameter = self._by_id.get(id(tensor))
+        if parameter is None:
+            return gradient_of(slot.name, own[id(tensor)], tensor)
+        if parameter.size is None:
+            return Gradient(slot.name, None)
+        return Gradient.of_norms(slot.name, parameter.size, parameter.weight or 0.0)
+
+    def notes(self) -> list[str]:
+        """Return how the parameters were had."""
+        names = dict.fromkeys(parameter.name for parameter in self._by_id.values())
+        drawn = [name for name in names if self.values.row(name) is not None]
+        copied = [name for name in names if self.values.row(name) is None]
+        own = [slot.name for slot in self._found if slot.name not in names]
+        texts = (("Drawn where used", drawn), ("Own values", [*own, *copied]))
+        return [f"{text}: {listed(names)}." for text, names in texts if names]
+
+    # Values.
+
+    def value(self, tensor: Tensor) -> Tensor:
+        """Return what a call gets for a tensor: a parameter's value, or the tensor itself."""
+        parameter = self._of(tensor)
+        if parameter is not None:
+            return self._take(parameter)
+        beside = self._by_storage.get(storage_key(tensor)) if tensor.layout is torch.strided else ()
+        for parameter in beside or ():
+            if _windows_meet(parameter.tensor, tensor):
+                return self._part(parameter, tensor)
+        if tensor.is_meta:
+            raise SignalError(
+                f"a tensor on meta of shape {tuple(tensor.shape)} that is no parameter takes part: "
+                f"build the model inside `with gi.skeleton():`, which leaves it real; a parameter "
+                f"copied as a whole has no values either: {INSTEAD}"
+            )
+        return tensor
+
+    def draw(self, parameter: Parameter) -> Tensor:
+        """Return a new tensor with a parameter's value."""
+        with without_function_modes(), modules_hidden(), torch.no_grad():
+            try:
+                value = self.values.of(parameter.name, parameter.number)
+            except (RuntimeError, MemoryError) as error:
+                if "memory" not in str(error).lower() and not isinstance(error, MemoryError):
+                    raise
+                size = parameter.tensor.numel() * parameter.tensor.element_size() / 2**30
+                raise SignalError(
+                    f"not enough memory for {parameter.name}, {tuple(parameter.tensor.shape)} of "
+                    f"{parameter.tensor.dtype}: it alone takes {size:.3g} GiB"
+                ) from error
+            self.drawn += value.numel()
+            self._remember(parameter, value)
+            self._step()
+            return value
+
+    def _remember(self, parameter: Parameter, value: Tensor) -> None:
+        for key in [key for key, (_, memory) in self.live.items() if memory.expired()]:
+            del self.live[key]
+        storage = value.untyped_storage()
+        # While the weak reference is there, no other storage gets the address.
+        self.live[storage_key(value)] = (parameter, StorageWeakRef(storage))
+        if parameter.weight is None:
+            parameter.weight = norm_of(value) if parameter.tensor.requires_grad else 0.0
+            self._contents[parameter.name] = _content(value, parameter.tensor.requires_grad)
+
+    def _of(self, tensor: Tensor) -> Parameter | None:
+        parameter = self._by_id.get(id(tensor))
+        return parameter if parameter is not None and parameter.tensor is tensor else None
+
+    def _take(self, parameter: Parameter) -> Tensor:
+        if not self._backward:
+            parameter.uses += 1
+        if not (parameter.tensor.requires_grad and torch.is_grad_enabled()):
+            return self.draw(parameter)
+        with without_function_modes():
+            return cast("Tensor", _Take.apply(self._one, self, parameter))
+
+    def _part(self, parameter: Parameter, part: Tensor) -> Tensor:
+        """Return the part of a parameter's value that another tensor shows of its memory."""
+        if part.dtype != parameter.tensor.dtype:
+            raise SignalError(
+                f"{parameter.name} is read as {part.dtype}, and is {parameter.tensor.dtype}: "
+                f"{INSTEAD}"
+            )
+        offset = part.storage_offset() - parameter.tensor.storage_offset()
+        with torch.set_grad_enabled(torch.is_grad_enabled() and part.requires_grad):
+            return self._take(parameter).as_strided(part.size(), part.stride(), offset)
+
+    def _value_passed(self, tensor: Tensor) -> Tensor:
+        """Return what a custom function gets, whose calls then take it without asking here."""
+        if tensor.layout is not torch.strided or not self._is_parameter(tensor):
+            return tensor
+        value = self.value(tensor)
+        self._observer.source(tensor, value)
+        return value
+
+    def _is_parameter(self, tensor: Tensor) -> bool:
+        return self._of(tensor) is not None or storage_key(tensor) in self._by_storage
+
+    def _claimed(self, name: str) -> object:
+        home = self.device
+        if name == "device":
+            return home
+        if name == "get_device":
+            return -1 if home.type == "cpu" else home.index
+        return name.removeprefix("is_") == home.type
+
+    def _refuse(self, call: Call) -> None:
+        """Raise where a model changes a parameter, or asks for a gradient by it."""
+        func: Any = call.func
+        written = list(tensors_written(func, call.function, call.inplace, call.args, call.kwargs))
+        if call.inplace and call.function == "data":
+            written = list(tensors_in(call.args[:1]))
+        for tensor in written:
+            parameter = self._of(tensor) or self._shown_by(tensor)
+            if parameter is not None:
+                raise SignalError(
+                    f"{call.path or 'the model'} writes to {parameter.name} while it runs "
+                    f"({call.function}), and a forecast draws it anew at each use: {INSTEAD}"
+                )
+        if func is torch.autograd.grad or call.function == "backward":
+            by = call.args[1:2] or call.kwargs.get("inputs", ())
+            taken = any(self._is_parameter(t) for t in tensors_in(by) if t.layout is torch.strided)
+            if taken or (not self._backward and func is not torch.autograd.grad):
+                raise SignalError(
+                    f"{call.path or 'the model'} takes a gradient by its parameters while it runs, "
+                    f"and in a forecast they have none: {INSTEAD}"
+                )
+
+    def _sets_what_is_there(self, args: tuple[Any, ...]) -> bool:
+        """Whether ``parameter.data`` is set to its own value, as ``module.to(dtype)`` does."""
+        parameter, value = self._of(args[0]), args[1]
+        same = parameter is not None and self._shown_by(value) is parameter
+        return same and value.shape == args[0].shape and value.dtype == args[0].dtype
+
+    def _shown_by(self, tensor: Tensor) -> Parameter | None:
+        """Return the parameter whose value's memory a tensor shows."""
+        if tensor.layout is not torch.strided:
+            return None
+        key = storage_key(tensor)
+        if key in self._by_storage:
+            return self._by_storage[key][0]
+        live = self.live.get(key)
+        return None if live is None else live[0]
+
+    # What autograd saves.
+
+    def _pack(self, tensor: Tensor) -> object:
+        with without_function_modes():
+            parameter = self._shown_by(tensor)
+            plain = not (tensor.is_conj() or tensor.is_neg())
+            if parameter is None or not plain or tensor.dtype != parameter.tensor.dtype:
+                return _Unchanged(tensor, tensor._version)
+            return _Saved(parameter, *_place(tensor))
+
+    def _unpack(self, saved: Any) -> Tensor:
+        with without_function_modes():
+            if isinstance(saved, _Saved):
+                return self.draw(saved.parameter).as_strided(*saved[1:])
+            if saved.tensor._version != saved.version:
+                raise RuntimeError(
+                    "one of the variables needed for gradient computation has been modified by an "
+                    "inplace operation"
+                )
+            return saved.tensor
+
+
+@contextmanager
+def _custom_functions(change: Callable[[Tensor], Tensor]) -> Generator[None]:
+    """Change the tensors that this thread's custom autograd functions get.
+
+    They are no torch functions, and no mode sees them called.
+    """
+    function, thread = torch.autograd.Function, get_ident()
+    before = vars(function)["apply"]
+
+    def apply(cls: type[torch.autograd.Function], *args: Any, **kwargs: Any) -> Any:
+        if get_ident() == thread:
+            args, kwargs = map_tensors((args, kwargs), change)
+        return before.__func__(cls, *args, **kwargs)
+
+    function.apply = classmethod(apply)  # pyright: ignore[reportAttributeAccessIssue]
+    try:
+        yield
+    finally:
+        function.apply = before
+
+
+def _content(value: Tensor, requires_grad: bool) -> Tensor:
+    value = value.detach()
+    if value.numel() > KEPT_WHOLE and value.dim() > 1 and value.is_floating_point():
+        rows = value.reshape(-1, value.shape[-1])
+        row = rows[rows.abs().amax(1).argmax()].clone()
+        return row.expand(value.shape).requires_grad_(requires_grad)
+    return value.clone().requires_grad_(requires_grad)
+
+
+def _windows_meet(a: Tensor, b: Tensor) -> bool:
+    """Whether two tensors on one storage may show the same element."""
+    (first, end), (start, last) = _window(a), _window(b)
+    return first < last and start < end
+
+
+def _place(tensor: Tensor) -> tuple[torch.Size, tuple[int, ...], int]:
+    return tensor.size(), tensor.stride(), int(tensor.storage_offset())
+
+
+def _window(tensor: Tensor) -> tuple[int, int]:
+    size, stride, offset = _place(tensor)
+    span = sum((n - 1) * step for n, step in zip(size, stride, strict=True))
+    start = offset * tensor.element_size()
+    return start, start + (span + 1) * tensor.element_size() * bool(tensor.numel())
+
+
+def listed(names: Iterable[str]) -> str:
+    """Return names with the numbers in them folded.
+
+    >>> listed(["layers.0.fc", "layers.1.fc", "head"])
+    'layers.*.fc (2), head'
+    """
+    counts = Counter(
+        ".".join("*" if part.isdigit() else part for part in name.split(".")) for name in names
+    )
+    return several([n if c == 1 else f"{n} ({c})" for n, c in counts.items()], len(counts))

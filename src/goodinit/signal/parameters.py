@@ -1,0 +1,154 @@
+"""`Weights`: where a measurement gets parameters from, and what it does with their gradients."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+
+from goodinit.anatomy.names import Slot
+from goodinit.errors import SignalError
+from goodinit.signal.rows import Gradient
+from goodinit.trace.calls import Observer
+from goodinit.trace.real_run import Change, gradients_restored
+
+__all__ = ["ParameterTensors", "Weights", "gradient_of", "gradients_by_backward", "nodes_of",
+           "norm_of"]  # fmt: skip
+
+# Squares of numbers of such a norm may have left float32, whose range is 1e-38 to 3e38.
+LEAST_SURE_NORM, LARGEST_SURE_NORM = 1e-15, 1e15
+
+
+class Weights:
+    """The parameters that a model has in memory.
+
+    Args:
+        found: the model's slots.
+
+    Attributes:
+        slots: by name.
+    """
+
+    def __init__(self, found: Sequence[Slot]) -> None:
+        self.slots = {slot.name: slot for slot in found if not slot.buffer}
+
+    @property
+    def change(self) -> Change | None:
+        """What runs a call in the model's place; None if the call runs as it is."""
+        return None
+
+    @contextmanager
+    def around(self, observer: Observer) -> Generator[None]:  # noqa: ARG002
+        """Do what has to be done around a run, forward and backward."""
+        yield
+
+    def contents(self, name: str) -> Tensor:
+        """Return a parameter's values, as the findings look at them."""
+        return self.slots[name].tensors[-1]
+
+    def gradients(
+        self,
+        total: Tensor,
+        given: list[Tensor],
+        run: Callable[..., Any],  # noqa: ARG002
+        reentrant: bool,
+    ) -> list[Gradient]:
+        """Run the backward pass, which the rows' hooks watch; return the parameters' gradients.
+
+        Args:
+            total: the loss.
+            given: the inputs.
+            run: what runs something under an observer, as ``real_run`` gives it.
+            reentrant: whether there are checkpoints that ``autograd.grad`` refuses.
+        """
+        pairs = [(s, t) for s in self.slots.values() for t in s.tensors if t.requires_grad]
+        tensors = [t for _, t in pairs]
+        if reentrant:
+            back = partial(torch.autograd.backward, total, retain_graph=_are_made(given))
+            found = gradients_by_backward(total, tensors, given, back)
+        else:
+            found = torch.autograd.grad(total, tensors, allow_unused=True)
+        return [gradient_of(s.name, g, t) for (s, t), g in zip(pairs, found, strict=True)]
+
+    def notes(self) -> list[str]:
+        """Return what is to be said of how the parameters were had."""
+        return []
+
+
+class ParameterTensors(Mapping[str, Tensor]):
+    """The values of parameters by name, as the findings look at them."""
+
+    def __init__(self, weights: Weights) -> None:
+        self._weights = weights
+
+    def __getitem__(self, name: str) -> Tensor:
+        if name not in self._weights.slots:
+            raise KeyError(name)
+        return self._weights.contents(name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._weights.slots)
+
+    def __len__(self) -> int:
+        return len(self._weights.slots)
+
+
+def gradient_of(name: str, gradient: Tensor | None, tensor: Tensor) -> Gradient:
+    """Return a parameter's gradient, measured."""
+    if gradient is None:
+        return Gradient(name, None)
+    return Gradient.of_norms(name, norm_of(gradient), norm_of(tensor))
+
+
+def gradients_by_backward(
+    total: Tensor, tensors: list[Tensor], inputs: list[Tensor], back: Callable[[], object]
+) -> tuple[Tensor | None, ...]:
+    """Return gradients by ``backward()``, the only way that reentrant checkpoints support."""
+    # What an input was made from gets a gradient too, by a graph that is the caller's.
+    leaves = [node.variable for node in nodes_of(total) if hasattr(node, "variable")]
+    touched = [*tensors, *inputs, *leaves]
+    if any(getattr(t, "_post_accumulate_grad_hooks", None) for t in touched):
+        raise SignalError(
+            "reentrant checkpoints beside hooks that run when a gradient is there (an optimizer in "
+            "the backward pass?): use checkpoint(..., use_reentrant=False)"
+        )
+    with gradients_restored(touched):
+        back()
+        return tuple(t.grad for t in tensors)
+
+
+def _are_made(inputs: list[Tensor]) -> bool:
+    return any(t.grad_fn is not None for t in inputs)
+
+
+def nodes_of(total: Tensor) -> Iterator[Any]:
+    """Yield the nodes of the graph that a backward pass goes through."""
+    nodes, seen = [total.grad_fn], set[object]()
+    while nodes:
+        node = nodes.pop()
+        if node is not None and node not in seen:
+            seen.add(node)
+            yield node
+            nodes += [before for before, _ in node.next_functions]
+
+
+def norm_of(tensor: Tensor) -> float:
+    """Return the norm of a tensor, of which the squares may leave float32."""
+    tensor = tensor.detach()
+    if tensor.layout != torch.strided:  # of a sparse table; rows that came twice are added up
+        coo = tensor if tensor.layout == torch.sparse_coo else tensor.to_sparse_coo()
+        tensor = coo.coalesce().values()
+    if not tensor.is_complex() and tensor.dtype != torch.float64:
+        tensor = tensor.float()
+    norm = cast("Tensor", torch.linalg.vector_norm(tensor)).item()
+    if LEAST_SURE_NORM < norm < LARGEST_SURE_NORM or not tensor.numel():
+        return norm
+    largest = tensor.abs().amax().item()
+    if not 0 < largest < math.inf:
+        return largest
+    return largest * cast("Tensor", torch.linalg.vector_norm(tensor / largest)).item()
