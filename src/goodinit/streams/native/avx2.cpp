@@ -12,6 +12,7 @@ struct V {
     static constexpr int WIDTH = 8, UNROLL = 4;
 
     static I load(const uint32_t *p) { return _mm256_loadu_si256(reinterpret_cast<const I *>(p)); }
+    static void pin(F &) {} // with 16 registers there is nothing to gain
     static F set(float x) { return _mm256_set1_ps(x); }
     static I whole(int x) { return _mm256_set1_epi32(x); }
     static F to_float(I x) { return _mm256_cvtepi32_ps(x); }

@@ -9,9 +9,10 @@ namespace {
 struct V {
     using F = __m512;
     using I = __m512i;
-    static constexpr int WIDTH = 16, UNROLL = 4;
+    static constexpr int WIDTH = 16, UNROLL = 8;
 
     static I load(const uint32_t *p) { return _mm512_loadu_si512(p); }
+    static void pin(F &x) { asm volatile("" : "+v"(x)); }
     static F set(float x) { return _mm512_set1_ps(x); }
     static I whole(int x) { return _mm512_set1_epi32(x); }
     static F to_float(I x) { return _mm512_cvtepi32_ps(x); }
@@ -64,37 +65,44 @@ struct V {
 
 namespace {
 
-// Eight blocks a vector, a word of each in the low half of a 64-bit lane. What lies in the high
-// halves doesn't matter: the product doesn't read them.
+// Eight blocks a vector; a 64-bit lane has two words of a block. Of (c0, c1) and of (c2, c3) the
+// product takes the low word; its high half is combined with the high word, and the halves swapped.
+// Two different instructions swap them, so that they share two ports.
+constexpr int VECTORS = 8; // in flight: a round's chain is longer than the processor is wide
+static_assert(BLOCKS % (8 * VECTORS) == 0, "none is written behind a tile");
+
 void philox(const Key &key, const uint64_t *blocks, int count, uint32_t *words) {
+    constexpr int K = VECTORS;
     const __m512i a = _mm512_set1_epi64(A), b = _mm512_set1_epi64(B);
-    const __m512i first = _mm512_set_epi64(11, 3, 10, 2, 9, 1, 8, 0);
-    const __m512i second = _mm512_set_epi64(15, 7, 14, 6, 13, 5, 12, 4);
-    for (int at = 0; at < count; at += 16) {
-        __m512i c0[2], c1[2], c2[2], c3[2];
-        for (int i = 0; i < 2; i++) {
-            c0[i] = _mm512_loadu_si512(blocks + at + 8 * i);
-            c1[i] = _mm512_srli_epi64(c0[i], 32);
-            c2[i] = _mm512_set1_epi64(key.high0);
-            c3[i] = _mm512_set1_epi64(key.high1);
+    const __m512i first = _mm512_setr_epi32(0, 1, 16, 17, 2, 3, 18, 19, 4, 5, 20, 21, 6, 7, 22, 23);
+    const __m512i second = _mm512_add_epi32(first, _mm512_set1_epi32(8));
+    // The first product of c2 is the same for all blocks.
+    const uint64_t product = uint64_t(key.high0) * B;
+    const __m512i same = _mm512_set1_epi64(int64_t(product << 32 | (product >> 32 ^ key.key0)));
+    const __m512i third = _mm512_set1_epi32(int(key.high1 ^ key.key1));
+    for (int at = 0; at < count; at += 8 * K) {
+        __m512i s[K], t[K]; // (c0, c1) and (c2, c3)
+        EACH {
+            __m512i c = _mm512_loadu_si512(blocks + at + 8 * i), p = _mm512_mul_epu32(c, a);
+            s[i] = _mm512_xor_si512(_mm512_srli_epi64(c, 32), same);
+            t[i] = _mm512_shuffle_epi32(_mm512_mask_xor_epi32(p, 0xAAAA, p, third), _MM_PERM_CDAB);
         }
         uint32_t k0 = key.key0, k1 = key.key1;
-        for (int round = 0; round < 10; round++, k0 += WEYL0, k1 += WEYL1) {
-            const __m512i r0 = _mm512_set1_epi64(k0), r1 = _mm512_set1_epi64(k1);
-            for (int i = 0; i < 2; i++) {
-                __m512i p = _mm512_mul_epu32(c0[i], a), q = _mm512_mul_epu32(c2[i], b);
-                c0[i] = _mm512_ternarylogic_epi64(_mm512_srli_epi64(q, 32), c1[i], r0, 0x96);
-                c2[i] = _mm512_ternarylogic_epi64(_mm512_srli_epi64(p, 32), c3[i], r1, 0x96);
-                c1[i] = q;
-                c3[i] = p;
+        for (int round = 1; round < 10; round++) {
+            const __m512i r0 = _mm512_set1_epi32(int(k0 += WEYL0));
+            const __m512i r1 = _mm512_set1_epi32(int(k1 += WEYL1));
+            EACH {
+                __m512i p = _mm512_mul_epu32(s[i], a), q = _mm512_mul_epu32(t[i], b);
+                q = _mm512_mask_ternarylogic_epi32(q, 0xAAAA, s[i], r0, 0x96);
+                p = _mm512_mask_ternarylogic_epi32(p, 0xAAAA, t[i], r1, 0x96);
+                s[i] = _mm512_ror_epi64(q, 32);
+                t[i] = _mm512_shuffle_epi32(p, _MM_PERM_CDAB);
             }
         }
-        for (int i = 0; i < 2; i++) {
-            __m512i p = _mm512_mask_blend_epi32(0xAAAA, c0[i], _mm512_slli_epi64(c1[i], 32));
-            __m512i q = _mm512_mask_blend_epi32(0xAAAA, c2[i], _mm512_slli_epi64(c3[i], 32));
+        EACH {
             uint32_t *to = words + 4 * (at + 8 * i);
-            _mm512_storeu_si512(to, _mm512_permutex2var_epi64(p, first, q));
-            _mm512_storeu_si512(to + 16, _mm512_permutex2var_epi64(p, second, q));
+            _mm512_storeu_si512(to, _mm512_permutex2var_epi32(s[i], first, t[i]));
+            _mm512_storeu_si512(to + 16, _mm512_permutex2var_epi32(s[i], second, t[i]));
         }
     }
 }

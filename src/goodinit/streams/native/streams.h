@@ -38,7 +38,7 @@ using Transform = void (*)(const Law &, const uint32_t *words, int count, void *
 
 struct Kernels {
     const char *name;
-    // Write four words for each block. May do so for up to 15 blocks more, none behind a tile.
+    // Write four words for each block. May do so for up to 63 blocks more, none behind a tile.
     void (*philox)(const Key &, const uint64_t *blocks, int count, uint32_t *words);
     Transform transform[KINDS][TYPES];
 };
