@@ -42,6 +42,19 @@ def transposed(q, k, v):
     return ((q @ k.transpose(-1, -2)).softmax(-1) @ v).transpose(-1, -2)
 
 
+def stepwise(outer, read, part=lambda t: t.unbind(2)):
+    """A state to which each step adds an outer product; the steps before fade."""
+
+    def mix(q, k, v):
+        state, made = q.new_zeros(*q.shape[:2], 4, 4), []
+        for query, key, value in zip(part(q), part(functional.relu(k)), part(v), strict=True):
+            state = 0.9 * state + outer(key, value)
+            made.append(read(query, state))
+        return torch.stack(made, 2)
+
+    return mix
+
+
 FORMS = {
     "softmax": lambda q, k, v: scores(q, k).softmax(-1) @ v,
     "sigmoid": lambda q, k, v: torch.sigmoid(scores(q, k)) @ v,
@@ -73,6 +86,21 @@ FORMS = {
     ),
     "linear by einsum": lambda q, k, v: torch.einsum(
         "bhqd,bhde->bhqe", q, torch.einsum("bhkd,bhke->bhde", k, v)
+    ),
+    "step by step": stepwise(
+        lambda k, v: k[..., None] * v[..., None, :], lambda q, s: (q[..., None] * s).sum(-2)
+    ),
+    "step by step, transposed": stepwise(
+        lambda k, v: v[..., None] * k[..., None, :],
+        lambda q, s: (s * q[..., None, :]).sum(-1),
+        part=lambda t: [t[:, :, step] for step in range(t.shape[2])],
+    ),
+    "step by step, by matmul": stepwise(
+        lambda k, v: k[..., None] @ v[..., None, :], lambda q, s: (q[..., None, :] @ s)[..., 0, :]
+    ),
+    "step by step, by einsum": stepwise(
+        lambda k, v: torch.einsum("bhd,bhe->bhde", k, v),
+        lambda q, s: torch.einsum("bhd,bhde->bhe", q, s),
     ),
     "with a bias of positions": lambda q, k, v: (
         (scores(q, k) + scores(q, k.flip(-2))).softmax(-1) @ v

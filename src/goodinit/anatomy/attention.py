@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from goodinit.anatomy.roles import Roles, features_of
+from goodinit.anatomy.states import reading_of
 from goodinit.dataflow.geometry import Dims
 from goodinit.dataflow.graph import Graph
 from goodinit.dataflow.nodes import Node, Value
@@ -49,13 +50,23 @@ def attentions(graph: Graph) -> Iterator[Attention]:
             yield Attention(*node.operands[:3], node.index)
         elif node.role == "softmax":
             softmaxes.append(node)
-        elif _is_product(node):
-            attention = _by_axes(graph, node)
+        elif _is_product(node) or node.function == "sum":
+            attention = _of_a_state(graph, node)
+            if attention is None and node.role == "contract":
+                attention = _by_axes(graph, node)
             if attention is not None:
                 found.add(node.index)
                 yield attention
     for softmax in softmaxes:  # whose axes were lost on the way
         yield from (one for one in _written_out(graph, softmax) if one.result not in found)
+
+
+def _of_a_state(graph: Graph, node: Node) -> Attention | None:
+    """Return the attention that is read from a state of outer products."""
+    reading = reading_of(graph, node)
+    if reading is None:
+        return None
+    return _if_projected(graph, Attention(*reading[:3], node.index, reading.outer))
 
 
 def _by_axes(graph: Graph, node: Node) -> Attention | None:
@@ -115,6 +126,11 @@ def _between(
     found = Attention(rest, key, other, outer.index)
     if not features:
         found = Attention(other, key, rest, outer.index, inner.index)
+    return _if_projected(graph, found)
+
+
+def _if_projected(graph: Graph, found: Attention) -> Attention | None:
+    """Return an attention if weights that mix features made all of its operands."""
     made = [_projections(graph, value) for value in found[:3]]
     return found if all(nodes and all(map(_is_projection, nodes)) for nodes in made) else None
 

@@ -15,7 +15,7 @@ __all__ = ["mark_feed_forward"]
 def mark_feed_forward(graph: Graph, roles: Roles) -> None:
     """Mark gates, what they multiply, and what feeds an activation before a residual end."""
     for node in graph.nodes:
-        if node.role == "mul" and node.live:
+        if node.role == "mul" and node.live and node.index not in roles.values:
             _mark_gate(graph, roles, node)
         elif node.function == "glu":
             for origin in (origin for value in node.operands for origin in value.origins):

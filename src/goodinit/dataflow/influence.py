@@ -98,6 +98,8 @@ class _Study:
         for number in self.fixed:
             self.values[number] = self._present(number)
         self.together: dict[frozenset[int], dict[int, Influence]] = {}
+        self.start: Tensor | None = None
+        self.vanishing = set[int]()  # those that the numbers are additive in, and 0 without
 
     def result(self) -> dict[int, Influence]:
         if any(self.values[n].is_complex() for n in self.params):
@@ -106,9 +108,11 @@ class _Study:
         for number, one in found.items():
             if one.kind in ("special", "scale"):
                 self.values[number] = self._present(number)
+                self.start = None
         weights = [n for n, one in found.items() if one.kind == "weight" and not one.doubt]
         drawn = {n for n in weights if n not in self.fixed}
         if idle := self._idle(drawn):
+            self.start = None
             found |= {n: Influence("in" if idle[n] else "out") for n in idle}
             drawn -= idle.keys()
         for number, one in found.items():
@@ -195,36 +199,56 @@ class _Study:
         with torch.no_grad():
             return self.computed({**self.values, **changes})
 
+    def _at_start(self) -> Tensor:
+        """Return the numbers at the values of the start: the same for each parameter."""
+        if self.start is None:
+            start = self.at({})
+            if len(self.params) == 1:
+                return start
+            self.start = start
+        return self.start
+
+    def _change(self, changes: Mapping[int, Tensor], zero: Tensor | None) -> Tensor:
+        """Return the numbers less those at no value, which None says are 0."""
+        made = self.at(changes)
+        return made if zero is None else made.sub_(zero)
+
     # One parameter.
 
     def _alone(self, number: int) -> Influence:
         """Return what a parameter is, all others given."""
-        p = self._signs(number) if number in self.fixed else self.values[number]
-        q = ODD * self._signs(number)
-        zero = self.at({number: torch.zeros_like(p)})
+        # All are of the parameter's size, or larger: none is kept longer than it is asked for.
+        zero = self.at({number: torch.zeros_like(self.values[number])})
         size, finite = _square(zero), bool(zero.isfinite().all())
-        rest = self.at({number: p + q}).sub_(zero)
-        b = self.at({number: q}).sub_(zero)
-        a = self.at({number: p}).sub_(zero)
-        effect = _square(a)
-        additive = finite and _square(rest.sub_(a).sub_(b)) <= EQUAL**2 * (effect + _square(b))
-        if additive and self.data and self.live and self._acts_without_data(number, a):
+        p = self._signs(number) if number in self.fixed else self.values[number]
+        a = self.at({number: p}) if number in self.fixed else self._at_start()
+        q = self._signs(number).mul_(ODD)
+        b = self.at({number: q})
+        whole = self.at({number: q.add_(p)})
+        del p, q
+        effect, other = _square(a, (-1, zero)), _square(b, (-1, zero))
+        error = _square(whole, (-1, a), (-1, b), (1, zero))
+        del whole
+        additive = finite and error <= EQUAL**2 * (effect + other)
+        if additive and self.data and self.live and self._acts_without_data(number, effect):
             return Influence("offset")
-        sole = _square(a.abs_().sub_(b.abs_().div_(ODD))) <= EQUAL**2 * effect
-        del p, q, zero, rest, a, b  # of the parameter's size, or larger
+        sole = _difference_in_size(a, b, zero) <= EQUAL**2 * effect
+        del zero, a, b
         if not additive:
             return self._bent(number)
+        if not size:
+            self.vanishing.add(number)
         if effect <= EQUAL**2 * size:
             return Influence("none", doubt="it changes nothing when it runs again")
         if sole and self._scales(number, vanishes=size <= EQUAL**2 * effect):
             return Influence("scale")
         return Influence("weight")
 
-    def _acts_without_data(self, number: int, effect: Tensor) -> bool:
+    def _acts_without_data(self, number: int, effect: float) -> bool:
         none = {live: torch.zeros_like(self.values[live]) for live in self.live}
         zero = torch.zeros_like(self.values[number])
         without = self.at(none).sub_(self.at({**none, number: zero}))
-        return not _is_zero(without, effect)
+        return _square(without) > EQUAL**2 * effect
 
     def _scales(self, number: int, vanishes: bool) -> bool:
         """Whether a parameter, on one element of which each number depends, is but a factor.
@@ -278,10 +302,16 @@ class _Study:
         return self.together[drawn]
 
     def _study_together(self, drawn: frozenset[int]) -> dict[int, Influence]:
-        zero = self.at({n: torch.zeros_like(self.values[n]) for n in drawn})
         signs = {n: self.values[n] if n not in self.fixed else self._signs(n) for n in drawn}
-        once = self.at(signs).sub_(zero)
-        degree = _degree(once, self.at(_doubled(signs)).sub_(zero))
+        zero, start, self.start = None, self.start, None  # what is at hand is written to
+        if drawn <= self.vanishing and len(drawn) <= HIGHEST_DEGREE:  # a product of all
+            degree = len(drawn)
+            once = self.at(signs) if start is None or drawn & self.fixed else start
+        else:
+            del start
+            zero = self.at({n: torch.zeros_like(self.values[n]) for n in drawn})
+            once = self.at(signs).sub_(zero)
+            degree = _degree(once, self.at(_doubled(signs)).sub_(zero))
         if degree is not None:
             second, exact = self._second_of(drawn, zero, once, degree)
             return {n: Influence("weight", second, degree, exact) for n in drawn}
@@ -297,27 +327,29 @@ class _Study:
         return found
 
     def _second_of(
-        self, drawn: frozenset[int], zero: Tensor, once: Tensor, degree: int
+        self, drawn: frozenset[int], zero: Tensor | None, once: Tensor, degree: int
     ) -> tuple[float, bool]:
         """Return E[W^2], and whether it is exact."""
         if self.data and (known := self._by_gradient(drawn, degree)):
             return known
-        again = self.at({n: self._signs(n) for n in sorted(drawn)}).sub_(zero)
-        if _is_zero(again.abs() - once.abs(), once):
-            return self._second(once), True
+        first = self._second(once)
+        again = self._change({n: self._signs(n) for n in sorted(drawn)}, zero)
+        second = self._second(again)
+        if _square(once.abs_().sub_(again.abs_())) <= EQUAL**2 * _square(again):
+            return first, True
+        del again
         if len(drawn) == 1 and math.prod(self.computed.sources[min(drawn)].shape) <= FEW:
             (number,) = drawn
             value = self.values[number]
             single = torch.eye(value.numel(), device="cpu").to(value.dtype)
             rows = single.reshape(-1, *value.shape)
-            return sum(self._second(self.at({number: row}) - zero) for row in rows), True
-        second = self._second(again)
+            return sum(self._second(self._change({number: row}, zero)) for row in rows), True
         low, high = DRAWS
         draws = max(low, min(high, ELEMENTS_DRAWN // max(once.numel(), 1))) - 2
-        seconds = [self._second(once), second]
+        seconds = [first, second]
         for _ in range(draws):
             drawn_again = {n: self._signs(n) for n in sorted(drawn)}
-            seconds.append(self._second(self.at(drawn_again).sub_(zero)))
+            seconds.append(self._second(self._change(drawn_again, zero)))
         return sum(seconds) / len(seconds), False
 
     def _by_gradient(self, drawn: frozenset[int], degree: int) -> tuple[float, bool] | None:
@@ -400,8 +432,25 @@ def _distance(a: Tensor, b: Tensor, times: float) -> float:
 PART = 2**20
 
 
-def _square(row: Tensor) -> float:
-    return sum(float(part.abs().double().square().sum()) for part in _parts(row))
+def _square(row: Tensor, *terms: tuple[float, Tensor]) -> float:
+    """Return |row + a sum of multiples of others|^2."""
+    total = 0.0
+    for parts in zip(_parts(row), *(_parts(term) for _, term in terms), strict=True):
+        part = parts[0].abs() if parts[0].is_complex() and not terms else parts[0]
+        part = part.double()
+        for (factor, _), other in zip(terms, parts[1:], strict=True):
+            part = part.add_(other, alpha=factor)
+        total += float(part.square_().sum())
+    return total
+
+
+def _difference_in_size(a: Tensor, b: Tensor, zero: Tensor) -> float:
+    """Return |(|a - zero| - |b - zero| / ODD)|^2."""
+    parts = zip(_parts(a), _parts(b), _parts(zero), strict=True)
+    return sum(
+        float(((x - z).abs_() - (y - z).abs_().div_(ODD)).double().square_().sum())
+        for x, y, z in parts
+    )
 
 
 def _parts(row: Tensor) -> Iterator[Tensor]:

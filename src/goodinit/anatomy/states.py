@@ -1,0 +1,133 @@
+"""Linear attention step by step: a state of outer products, which each query is multiplied with.
+
+Such a loop says ``state = decay * state + k[:, :, None] * v[:, None]``, and then
+``(q[:, :, None] * state).sum(1)``. Of the state's two axes the keys run along the one summed over.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from goodinit.dataflow.graph import Graph
+from goodinit.dataflow.nodes import Node, Value
+from goodinit.dataflow.traversal import signals_of
+
+__all__ = ["Reading", "reading_of"]
+
+# From where a state is read to the outer product of the same step: a decay, a gate, a few sums.
+CALLS_TO_A_STEP = 12
+
+_KEEPING = frozenset(("add", "mul", "pointwise", "cast"))
+
+
+class Reading(NamedTuple):
+    """What a state is read with, what it was made of, and the outer product."""
+
+    query: Value
+    key: Value
+    value: Value
+    outer: int
+
+
+def reading_of(graph: Graph, node: Node) -> Reading | None:
+    """Return what a call reads of a state of outer products; None if it reads none.
+
+    Args:
+        graph: of the run.
+        node: a product of two signals, or the sum of one.
+    """
+    product, summed = _sum_of_product(graph, node)
+    if product is None:
+        return None
+    pair = product.operands[-2:]
+    for place, (state, query) in enumerate((pair, pair[::-1])) if len(product.signals) == 2 else ():
+        outer = _outer_behind(graph, state.node)
+        axis = summed if summed is not None else _summed_axis(product, place)
+        if outer is None or axis is None:
+            continue
+        key, value = _along(graph, outer, axis)
+        if key is not None and value is not None:
+            return Reading(query, key, value, outer.index)
+    return None
+
+
+def _sum_of_product(graph: Graph, node: Node) -> tuple[Node | None, int | None]:
+    """Return the product that a call sums, and the axis over which it does, from the right.
+
+    Where the call is a product with a sum, the axis is that of the state's place: it is None.
+    """
+    if node.role == "contract":
+        return (node, None) if node.labels and not node.weights else (None, None)
+    before = graph.nodes[node.inputs[0]] if node.inputs else node
+    if node.function != "sum" or before.role != "mul" or len(before.signals) != 2:
+        return None, None
+    for axis in (-1, -2):
+        left = list(before.shape)
+        if len(left) < 3 or 1 in left[-2:]:
+            break
+        sizes = [_size(graph, value, axis) for value in before.signals]
+        left[axis] = 1
+        fits = node.shape in (tuple(left), tuple(left[:axis] + left[len(left) + axis + 1 :]))
+        others = [_size(graph, value, -3 - axis) for value in before.signals]
+        if fits and 1 not in sizes and 1 in others:
+            return before, axis
+    return None, None
+
+
+def _summed_axis(product: Node, place: int) -> int | None:
+    """Return over which axis of one operand a product sums, from the right."""
+    labels = product.labels[:-1][-2:][place]
+    summed = [n for n, label in enumerate(labels) if label not in product.labels[-1]]
+    return summed[0] - len(labels) if len(summed) == 1 else None
+
+
+def _size(graph: Graph, value: Value, axis: int) -> int:
+    shape = graph.nodes[value.node].shape
+    return shape[axis] if len(shape) >= -axis else 1
+
+
+def _outer_behind(graph: Graph, index: int) -> Node | None:
+    """Return the latest outer product that a state is a sum of, number by number."""
+    shape, waiting = graph.nodes[index].shape, {index}
+    for _ in range(CALLS_TO_A_STEP):
+        if not waiting:
+            break
+        node = graph.nodes[max(waiting)]
+        waiting.remove(node.index)
+        if _is_outer(graph, node):
+            return node
+        if node.role in _KEEPING:
+            waiting |= {i for i in signals_of(node) if graph.nodes[i].shape == shape}
+    return None
+
+
+def _is_outer(graph: Graph, node: Node) -> bool:
+    """Whether each of two signals runs along another one of the last two axes."""
+    if len(node.signals) != 2 or len(node.shape) < 3 or 1 in node.shape[-2:]:
+        return False
+    sizes = [[_size(graph, value, axis) for axis in (-2, -1)] for value in node.operands[-2:]]
+    if node.role == "mul":
+        return [[size == 1 for size in pair] for pair in sizes] in (_ROW_COLUMN, _ROW_COLUMN[::-1])
+    if node.role != "contract" or node.weights or not node.labels:
+        return False
+    rows, columns, made = node.labels[:-1][-2], node.labels[:-1][-1], node.labels[-1]
+    kept = [label for label in (*rows, *columns) if label not in made]
+    return not kept or (node.function in ("matmul", "bmm") and sizes[0][1] == sizes[1][0] == 1)
+
+
+_ROW_COLUMN = [[False, True], [True, False]]
+
+
+def _along(graph: Graph, outer: Node, axis: int) -> tuple[Value | None, Value | None]:
+    """Return the operand of an outer product that runs along an axis, and the other one."""
+    first, second = outer.operands[-2:]
+    if outer.role == "mul":
+        along = _size(graph, first, axis) > 1
+    elif outer.function in ("matmul", "bmm"):
+        along = axis == -2
+    else:
+        label = outer.labels[-1][axis]
+        along = label in outer.labels[:-1][-2]
+        if along == (label in outer.labels[:-1][-1]):
+            return None, None
+    return (first, second) if along else (second, first)
