@@ -5,14 +5,14 @@ from __future__ import annotations
 import pytest
 import torch
 
-from goodinit.schemes.request import Request, _float32_law, fill_request_
+from goodinit.schemes.request import Request, fill_request_, float32_law
 from goodinit.streams import Stream
 
 
 @pytest.mark.parametrize(("high", "single"), [(0.0097, False), (0.0099, True)])
 def test_an_interval_of_2_to_the_24_words_is_drawn_in_float32(high: float, single: bool) -> None:
     """P(0 < z < h) = .399 h, to three digits, is 2^-8 of all words at h = .00979."""
-    law = _float32_law(Request("truncated", 0.0, 1.0, 0.0, high, 0.0, high))
+    law = float32_law(Request("truncated", 0.0, 1.0, 0.0, high, 0.0, high))
     assert (law is not None) is single
 
 

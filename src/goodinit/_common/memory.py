@@ -33,9 +33,11 @@ def kernel_may_write(out: Tensor) -> bool:
     >>> kernel_may_write(torch.empty(2)), kernel_may_write(torch.empty(2, device="meta"))
     (True, False)
     """
+    if torch.compiler.is_compiling():  # asked first: a graph may break at what follows
+        return False
     if type(out) not in _TYPES or dispatch_modes() or transforms():
         return False
-    if torch.compiler.is_compiling() or (function_modes() and not device_contexts_only()):
+    if function_modes() and not device_contexts_only():
         return False
     plain, inference = _CPU_KEYS if out.is_cpu else _plain_keys(out.device.type)
     keys = dispatch_keys(out)

@@ -97,8 +97,10 @@ def dispatch_keys(tensor: Tensor) -> object:
     if not _COMPLETE or _keys is None:
         return None
     found = _keys(tensor)
-    # torch 2.4 has no number for a set of keys, only a text.
-    return found.raw_repr() if hasattr(found, "raw_repr") else repr(found)
+    try:
+        return found.raw_repr()
+    except AttributeError:  # torch 2.4 has no number for a set of keys, only a text
+        return repr(found)
 
 
 def device_contexts_only() -> bool:

@@ -122,6 +122,8 @@ def to_float(function: str, parameter: str, value: object) -> float:
 
 def to_finite(function: str, parameter: str, value: object, least: float = -math.inf) -> float:
     """Return the value as a finite float that is at least ``least``, or refuse it."""
+    if type(value) is float and least <= value < math.inf and value > -math.inf:
+        return value
     result = to_float(function, parameter, value)
     if not (math.isfinite(result) and result >= least):
         at_least = "" if least == -math.inf else f" of at least {least:g}"

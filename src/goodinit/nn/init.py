@@ -58,8 +58,10 @@ from goodinit.schemes.fields import short_repr
 from goodinit.schemes.gains import calculate_gain
 from goodinit.schemes.haar import haar
 from goodinit.schemes.matrices import center_tap, zero_smallest_
-from goodinit.schemes.request import Request, fill_request_
+from goodinit.schemes.request import Request, fill_request_, float32_law
 from goodinit.streams import Law, Stream, fresh_seed
+from goodinit.streams.native import fill_whole
+from goodinit.streams.spec import key_bytes
 from goodinit.streams.stream import FLOAT8
 
 __all__ = [
@@ -400,9 +402,9 @@ def sparse_(
         return torch_init.sparse_(tensor, share, spread, generator=generator)
     check_drawable("sparse_", tensor, generator)
     request = normal_request("sparse_", tensor, 0.0, spread)
-    stream = _stream(tensor, generator)
-    if stream is None:
+    if not _holds_values(tensor):
         return tensor
+    stream = Stream(fresh_seed(generator))
     values = tensor
     if tensor.dtype in FLOAT8:  # which can't be masked
         values = torch.empty(tensor.shape, dtype=torch.float32, device=tensor.device)
@@ -441,20 +443,20 @@ def _normal(function: str, tensor: Tensor, mean: float, std: float, generator: G
 
 
 def _fill(tensor: Tensor, request: Request, generator: Generator) -> Tensor:
-    stream = _stream(tensor, generator)
-    if stream is None:
+    if not _holds_values(tensor):
         return tensor
+    seed = fresh_seed(generator)
     if torch.compiler.is_compiling():  # torch before 2.9 can't compile what makes a frozen Law
         eager: Any = torch.compiler.disable(fill_request_)
-        return eager(tensor, request, stream, NAME)
-    return fill_request_(tensor, request, stream, NAME)
+        return eager(tensor, request, Stream(seed), NAME)
+    law = float32_law(request)  # most calls: straight to the kernel
+    if law is not None and fill_whole(tensor, key_bytes(seed, NAME, ""), law):
+        return tensor
+    return fill_request_(tensor, request, Stream(seed), NAME)
 
 
-def _stream(tensor: Tensor, generator: Generator) -> Stream | None:
-    """Return a fresh stream; None where there is nothing to draw: on meta, of size 0."""
-    if tensor.is_meta or not tensor.numel():
-        return None
-    return Stream(fresh_seed(generator))
+def _holds_values(tensor: Tensor) -> bool:
+    return not tensor.is_meta and tensor.numel() > 0
 
 
 def _orthogonal(
@@ -463,9 +465,9 @@ def _orthogonal(
     """Return a matrix of size(0) rows, in float64 or float32; None if there is nothing to draw."""
     check_drawable(function, tensor, generator, complex_too=False)
     check_reach(function, tensor, "gain", gain, gain)
-    stream = _stream(tensor, generator)
-    if stream is None:
+    if not _holds_values(tensor):
         return None
+    stream = Stream(fresh_seed(generator))
     dtype = torch.float64 if tensor.dtype == torch.float64 else torch.float32
     gauss = torch.empty(tensor.size(0), columns, dtype=dtype, device=tensor.device)
     return haar(stream.fill_(gauss, NAME, Law.normal(0.0, 1.0))).mul_(gain)

@@ -21,7 +21,7 @@ from goodinit.streams.stream import CHUNK, FLOAT8
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["Request", "fill_request_", "quantile_above"]
+__all__ = ["Request", "fill_request_", "float32_law", "quantile_above"]
 
 FEWEST_WORDS = 1 << 24
 """Of a stream's 2**32, so that an interval has at least float32's 24 bits to choose from."""
@@ -50,12 +50,14 @@ class Request(NamedTuple):
     greatest: float = math.inf
 
 
-@torch.no_grad()
 def fill_request_(out: Tensor, request: Request, stream: Stream, name: str) -> Tensor:
     """Fill the tensor with numbers of the law and return it.
 
     ``out`` is floating or complex (each part is drawn), float8 too, with any strides.
     """
+    if out.requires_grad and torch.is_grad_enabled():  # asked, since no_grad takes 2 us
+        with torch.no_grad():
+            return fill_request_(out, request, stream, name)
     if request.scale == 0:
         return out.fill_(complex(request.loc, request.loc) if out.is_complex() else request.loc)
     if out.is_complex():
@@ -68,7 +70,7 @@ def fill_request_(out: Tensor, request: Request, stream: Stream, name: str) -> T
 
 
 def _fill(out: Tensor, request: Request, stream: Stream, name: str) -> Tensor:
-    law = _float32_law(request)
+    law = float32_law(request)
     if law is not None:
         return stream.fill_(out, name, law)
     flat = torch.empty(out.numel(), dtype=out.dtype, device=out.device)
@@ -83,8 +85,10 @@ def _fill(out: Tensor, request: Request, stream: Stream, name: str) -> Tensor:
 
 
 @lru_cache(maxsize=1024)
-def _float32_law(request: Request) -> Law | None:
-    """Return the stream's law; None for what float32 can't hold, or only coarsely."""
+def float32_law(request: Request) -> Law | None:
+    """Return the stream's law; None for a constant, and what float32 can't hold, or coarsely."""
+    if request.scale == 0:
+        return None
     try:
         law = Law(*request[:5])
     except StreamError:

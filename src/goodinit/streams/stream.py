@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import operator
+import threading
 import time
 from dataclasses import dataclass
 from functools import lru_cache
@@ -17,6 +18,7 @@ import torch
 from torch import Tensor
 
 from goodinit._common.memory import is_writable, overlaps
+from goodinit._common.torch_private import dispatch_modes
 from goodinit.errors import StreamError
 from goodinit.streams import gpu, native
 from goodinit.streams.part import Box, regions
@@ -166,6 +168,17 @@ class Stream:
         return out
 
 
+class _Thread(threading.local):
+    """A thread's own number to draw a seed into: to make one takes longer than to draw it."""
+
+    def __init__(self) -> None:
+        with torch.inference_mode(False):
+            self.number = torch.empty((), dtype=torch.int64, device="cpu")
+
+
+_thread = _Thread()
+
+
 def fresh_seed(generator: torch.Generator | None = None) -> int:
     """Return one number of a torch generator, and advance it: a seed for a stream.
 
@@ -176,6 +189,8 @@ def fresh_seed(generator: torch.Generator | None = None) -> int:
     >>> fresh_seed(torch.Generator().manual_seed(0)) == fresh_seed(torch.Generator().manual_seed(0))
     True
     """
+    if generator is None and not (dispatch_modes() or torch.compiler.is_compiling()):
+        return int(_thread.number.random_())
     device = torch.device("cpu") if generator is None else generator.device
     number = torch.empty((), dtype=torch.int64, device=device)
     return int(number.random_(generator=generator).item())

@@ -67,10 +67,10 @@ def _prepare(out: Tensor) -> tuple[library.Library, library.Fill, int, int] | No
 
     None unless the tensor is plain memory of the CPU. Its version counter is bumped.
     """
-    if torch.compiler.is_compiling():  # asked first: a graph may break at what follows
+    if not out.is_cpu or not kernel_may_write(out):
         return None
     native = library.load()
-    if not native.fill or not out.is_cpu or not kernel_may_write(out):
+    if not native.fill:
         return None
     if not (out.untyped_storage().resizable() or is_writable(out)):  # torch's own memory is
         return None
