@@ -34,6 +34,7 @@ class Conditional:
         rows: m.
         columns: n.
         normal: returns fresh standard normal numbers of a shape.
+        device: where the numbers are.
 
     Example:
         >>> generator = torch.Generator().manual_seed(0)
@@ -47,11 +48,22 @@ class Conditional:
         True
     """
 
-    def __init__(self, rows: int, columns: int, normal: Callable[..., Tensor]) -> None:
+    def __init__(
+        self,
+        rows: int,
+        columns: int,
+        normal: Callable[[int, int], Tensor],
+        device: torch.device | str = "cpu",
+    ) -> None:
         self._normal = normal
         self._rows, self._columns = rows, columns
-        self._q = self._v = torch.zeros(0, columns, device="cpu")
-        self._z = self._p = torch.zeros(0, rows, device="cpu")
+        self._device = device
+        self.forget()
+
+    def forget(self) -> None:
+        """Let go of what is known."""
+        self._q = self._v = torch.zeros(0, self._columns, device=self._device)
+        self._z = self._p = torch.zeros(0, self._rows, device=self._device)
 
     def right(self, x: Tensor, *, once: bool = False) -> Tensor:
         """Return x W' for x [t, n]; ``once``: nothing else is ever asked of W."""

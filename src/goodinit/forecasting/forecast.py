@@ -12,6 +12,7 @@ from goodinit.anatomy.names import Slot, slots
 from goodinit.applying.planned_values import PlannedValues
 from goodinit.applying.validate import check_match
 from goodinit.errors import PlanError
+from goodinit.forecasting.implicit import Again, ImplicitWeights
 from goodinit.forecasting.streamed import StreamedWeights
 from goodinit.plans.plan import Plan
 from goodinit.plans.rows import PlanRow
@@ -33,13 +34,14 @@ def forecast(
     seed: int | None = 0,
     loss: Loss | None = None,
     backward: bool = True,
-    exact: bool = False,  # noqa: ARG001
+    exact: bool = False,
 ) -> Signal:
     """Measure the signal and the gradient of a model without its weights in memory.
 
     The model runs for real, once. Each parameter is drawn by the plan at the call that takes it,
-    used and dropped, and drawn again for the backward pass. The rows are those that
-    ``gi.init_(model, recipe, seed=seed)`` and ``gi.measure(model, inputs)`` give, bit for bit.
+    used and dropped, and drawn again for the backward pass. A large matrix of independent numbers
+    isn't drawn at all: its products with the few vectors of a batch are sampled from their exact
+    law, given all that was asked of it before.
 
     Args:
         model: any module; its parameters may be on meta, its buffers may not
@@ -49,7 +51,8 @@ def forecast(
         seed: of the draws, as for ``init_``.
         loss: as for ``measure``.
         backward: whether to measure gradients.
-        exact: draw every weight.
+        exact: draw every weight. Then all rows are those that ``gi.init_(model, recipe, seed=seed)``
+            and ``gi.measure(model, inputs)`` give, bit for bit; else those of another draw.
 
     Returns:
         The signal that ``measure`` returns. ``notes`` says how the parameters were had. Remedies
@@ -78,11 +81,24 @@ def forecast(
         raise PlanError(f"forecast takes a Plan, got {plan!r:.80}: pass gi.plan(model, recipe)")
     rows = rows_by_slot(model, plan, found)
     device = next((t.device for t in tensors_in(arguments(inputs))), torch.device("cpu"))
-    values = PlannedValues(found, rows, stream_of(seed), device)
-    takes = sum(len(s.tensors) for s in found if not s.buffer) * (1 + backward)
-    with progress_line("forecasting", takes) as step:
-        weights = StreamedWeights(found, values, device, step)
-        return measured_with(weights, model, inputs, loss, backward=backward)
+    stream = stream_of(seed)
+    values = PlannedValues(found, rows, stream, device)
+    drawn: dict[str, str] = {}
+    kept = backward
+    while True:
+        takes = sum(len(s.tensors) for s in found if not s.buffer) * (1 + backward)
+        try:
+            with progress_line("forecasting", takes) as step:
+                if exact:
+                    weights = StreamedWeights(found, values, device, step)
+                else:
+                    weights = ImplicitWeights(
+                        found, values, device, step, stream=stream, drawn=drawn, kept=kept
+                    )
+                return measured_with(weights, model, inputs, loss, backward=backward)
+        except Again as again:
+            kept = kept or not again.name
+            drawn |= {again.name: again.why} if again.name else {}
 
 
 def rows_by_slot(

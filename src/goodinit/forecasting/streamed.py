@@ -32,7 +32,7 @@ from goodinit.trace.calls import Call, NullObserver, Observer, map_tensors, tens
 from goodinit.trace.real_run import Change
 from goodinit.trace.snapshot import tensors_written
 
-__all__ = ["Parameter", "StreamedWeights", "listed"]
+__all__ = ["Parameter", "StreamedWeights", "folded", "listed"]
 
 INSTEAD = "draw the model with gi.init_(model, recipe, materialize='cpu'), then gi.measure it"
 KEPT_WHOLE = 2**16
@@ -53,6 +53,7 @@ class Parameter:
         arrived: how many gradients arrived.
         sum: of the gradients so far, if more are to come.
         size: the gradient's norm; None if none arrived.
+        twin: the tensor itself or its like on meta, of which views can be taken.
     """
 
     tensor: Tensor
@@ -63,6 +64,11 @@ class Parameter:
     arrived: int = 0
     sum: Tensor | None = None
     size: float | None = None
+    twin: Tensor | None = None
+
+    def base(self, part: Tensor) -> Tensor:
+        """Return the tensor of whose memory a part is."""
+        return self.twin if self.twin is not None and part.is_meta else self.tensor
 
     def add(self, gradient: Tensor) -> None:
         """Take what arrived of the gradient; where nothing else can come, keep its norm only."""
@@ -172,6 +178,17 @@ class StreamedWeights(Weights):
         self._by_id[id(tensor)] = parameter
         self._by_storage.setdefault(storage_key(tensor), []).append(parameter)
 
+    def give_twin(self, parameter: Parameter) -> None:
+        """Let views of a parameter be taken on meta."""
+        tensor = parameter.tensor
+        if tensor.is_meta:
+            parameter.twin = tensor
+            return
+        size, stride = tensor.size(), tensor.stride()
+        twin = torch.empty_strided(size, stride, dtype=tensor.dtype, device="meta")
+        parameter.twin = twin.requires_grad_(tensor.requires_grad)
+        self._by_storage[storage_key(twin)] = [parameter]
+
     # What `measured` asks of weights.
 
     @contextmanager
@@ -229,10 +246,14 @@ class StreamedWeights(Weights):
         else:
             back = partial(run_backward, total, leaves, accumulate=False)
             found = cast("tuple[Tensor | None, ...]", self._running(run, back))
-        for parameter in self._by_id.values():
-            parameter.close()
+        self._close()
         by_id = {id(t): g for t, g in zip(own, found[1:], strict=True)}
         return [self._gradient(slot, t, by_id) for slot, t in wanted]
+
+    def _close(self) -> None:
+        """Reduce what arrived of gradients, where more could have come."""
+        for parameter in self.parameters():
+            parameter.close()
 
     def _running(self, run: Callable[..., Any], back: Callable[[], object]) -> object:
         """Run the backward pass; what checkpoints compute a second time takes parameters too."""
@@ -248,12 +269,19 @@ class StreamedWeights(Weights):
 
     def notes(self) -> list[str]:
         """Return how the parameters were had."""
-        names = dict.fromkeys(parameter.name for parameter in self._by_id.values())
-        drawn = [name for name in names if self.values.row(name) is not None]
-        copied = [name for name in names if self.values.row(name) is None]
-        own = [slot.name for slot in self._found if slot.name not in names]
-        texts = (("Drawn where used", drawn), ("Own values", [*own, *copied]))
+        planned = {p.name for p in self.parameters() if self.values.row(p.name) is not None}
+        own = [slot.name for slot in self._found if slot.name not in planned]
+        texts = (("Drawn where used", self.drawn_names()), ("Own values", own))
         return [f"{text}: {listed(names)}." for text, names in texts if names]
+
+    def drawn_names(self) -> list[str]:
+        """Return the parameters that were drawn by the plan."""
+        drawn = (p.name for p in self.parameters() if p.uses and self.values.row(p.name))
+        return list(dict.fromkeys(drawn))
+
+    def parameters(self) -> list[Parameter]:
+        """Return the parameters that have no value but while a call takes them."""
+        return list(self._by_id.values())
 
     # Values.
 
@@ -264,7 +292,7 @@ class StreamedWeights(Weights):
             return self._take(parameter)
         beside = self._by_storage.get(storage_key(tensor)) if tensor.layout is torch.strided else ()
         for parameter in beside or ():
-            if _windows_meet(parameter.tensor, tensor):
+            if _windows_meet(parameter.base(tensor), tensor):
                 return self._part(parameter, tensor)
         if tensor.is_meta:
             raise SignalError(
@@ -321,7 +349,7 @@ class StreamedWeights(Weights):
                 f"{parameter.name} is read as {part.dtype}, and is {parameter.tensor.dtype}: "
                 f"{INSTEAD}"
             )
-        offset = part.storage_offset() - parameter.tensor.storage_offset()
+        offset = part.storage_offset() - parameter.base(part).storage_offset()
         with torch.set_grad_enabled(torch.is_grad_enabled() and part.requires_grad):
             return self._take(parameter).as_strided(part.size(), part.stride(), offset)
 
@@ -451,13 +479,20 @@ def _window(tensor: Tensor) -> tuple[int, int]:
     return start, start + (span + 1) * tensor.element_size() * bool(tensor.numel())
 
 
+def folded(name: str) -> str:
+    """Return a dotted name without its numbers.
+
+    >>> folded("layers.0.fc.weight")
+    'layers.*.fc.weight'
+    """
+    return ".".join("*" if part.isdigit() else part for part in name.split("."))
+
+
 def listed(names: Iterable[str]) -> str:
     """Return names with the numbers in them folded.
 
     >>> listed(["layers.0.fc", "layers.1.fc", "head"])
     'layers.*.fc (2), head'
     """
-    counts = Counter(
-        ".".join("*" if part.isdigit() else part for part in name.split(".")) for name in names
-    )
+    counts = Counter(map(folded, names))
     return several([n if c == 1 else f"{n} ({c})" for n, c in counts.items()], len(counts))
