@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 import goodinit as gi
-from goodinit.forecasting import implicit, matrices
+from goodinit.forecasting import implicit, sampled_products
 from goodinit.forecasting.conditional import Conditional
 
 WIDTH, SAMPLES = 48, 3
@@ -248,8 +248,8 @@ def test_other_laws_are_drawn_and_the_note_says_so(scheme: gi.Scheme, why: str) 
 
 def test_wide_uniform_and_truncated_laws_are_implicit_narrow_cuts_are_not() -> None:
     with gi.skeleton():
-        net = nn.Linear(matrices.LEAST_WIDTH, matrices.LEAST_WIDTH, bias=False)
-    x = batch(SAMPLES, matrices.LEAST_WIDTH)
+        net = nn.Linear(sampled_products.LEAST_WIDTH, sampled_products.LEAST_WIDTH, bias=False)
+    x = batch(SAMPLES, sampled_products.LEAST_WIDTH)
     for scheme in (gi.HeUniform(), gi.TruncatedNormal(0.02), gi.TruncatedNormal(0.02, cut=1.0)):
         signal = gi.forecast(net, x, gi.plan(net, {"weight": scheme}))
         cut = scheme == gi.TruncatedNormal(0.02, cut=1.0)

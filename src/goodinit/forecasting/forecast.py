@@ -51,8 +51,9 @@ def forecast(
         seed: of the draws, as for ``init_``.
         loss: as for ``measure``.
         backward: whether to measure gradients.
-        exact: draw every weight. Then all rows are those that ``gi.init_(model, recipe, seed=seed)``
-            and ``gi.measure(model, inputs)`` give, bit for bit; else those of another draw.
+        exact: draw every weight. Then all rows are, bit for bit, those of
+            ``gi.init_(model, recipe, seed=seed)`` and ``gi.measure(model, inputs)``; else they are
+            those of another draw by the same plan.
 
     Returns:
         The signal that ``measure`` returns. ``notes`` says how the parameters were had. Remedies
