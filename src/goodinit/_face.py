@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from goodinit import adapters, errors, recipes, schemes, testing, theory
+from goodinit.applying import agree as _agree
 from goodinit.applying import apply as _apply
 from goodinit.applying.skeleton import skeleton
 from goodinit.errors import GoodinitError
@@ -76,6 +77,7 @@ init_ = _explained(_apply.init_)
 load_ = _explained(_apply.load_)
 measure = _explained(_measure)
 plan = _explained(_plan)
+same_everywhere = _explained(_agree.same_everywhere)
 
 # Without `nn`: `from goodinit import *` must not hide torch's.
 __all__ = [
@@ -142,6 +144,7 @@ __all__ = [
     "plan",
     "recipe",
     "recipes",
+    "same_everywhere",
     "schemes",
     "sel",
     "skeleton",

@@ -1,6 +1,8 @@
 """FSDP's param_init_fn: shards of the model that gi.init_ makes."""
 
 import gc
+import os
+import socket
 import weakref
 from collections.abc import Iterator
 from pathlib import Path
@@ -94,7 +96,7 @@ def compare(values: dict[str, torch.Tensor]) -> None:
     assert all(torch.equal(value, expected[name]) for name, value in values.items())
 
 
-def two_processes(rank: int, folder: Path) -> None:
+def two_processes(rank: int, folder: Path, port: int) -> None:
     torch.manual_seed(rank)
     torch.set_num_threads(1)
     start(folder, rank, 2)
@@ -117,6 +119,22 @@ def two_processes(rank: int, folder: Path) -> None:
         gi.init_(net, "standard")
     after_the_split()
     distributed.destroy_process_group()
+    the_example_of_the_page(rank, port)
+
+
+def the_example_of_the_page(rank: int, port: int) -> None:
+    """Run what docs/use/distributed.md says for torchrun, in these two processes."""
+    page = Path(__file__).parents[2] / "docs" / "use" / "distributed.md"
+    block = page.read_text().split("```python no-run\n# torchrun")[1].split("```")[0]
+    where = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "RANK": rank, "WORLD_SIZE": 2}
+    os.environ.update({name: str(value) for name, value in where.items()})
+    exec("#" + block, {"__name__": "__main__"})
+
+
+def free_port() -> int:
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        return server.getsockname()[1]
 
 
 def after_the_split() -> None:
@@ -164,7 +182,7 @@ def test_one_process() -> None:
 
 
 def test_two_processes(tmp_path: Path) -> None:
-    torch.multiprocessing.spawn(two_processes, (tmp_path,), nprocs=2)
+    torch.multiprocessing.spawn(two_processes, (tmp_path, free_port()), nprocs=2)
 
 
 def test_only_what_is_on_meta_is_drawn() -> None:

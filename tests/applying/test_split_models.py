@@ -12,6 +12,7 @@ from torch.distributed.tensor import Partial, Replicate, Shard
 from torch.distributed.tensor.placement_types import _StridedShard
 
 import goodinit as gi
+from goodinit.applying.agree import check_drawn, check_facts
 from goodinit.errors import (
     CheckpointError,
     EmptyParameterError,
@@ -426,3 +427,59 @@ def test_a_checkpoint_of_dtensors_is_refused_by_name() -> None:
     values = split(Net(), (0, 0), "cpu").state_dict()
     net = Net()
     refused(net, CheckpointError, "embed.weight is a DTensor", lambda n: gi.load_(n, values))
+
+
+FACTS = [1, 2, 3, 4, 5]
+
+
+@pytest.mark.parametrize(
+    ("place", "words"),
+    [
+        (0, "how same_everywhere is called"),
+        (1, "the plan: plan the whole model"),
+        (2, "the seed: pass one number"),
+        (3, "the dtypes of parameters"),
+        (4, "the version of goodinit"),
+    ],
+)
+def test_processes_that_differ_are_named(place: int, words: str) -> None:
+    other = [fact + (n == place) for n, fact in enumerate([0, *FACTS[1:]])]
+    first = [0, *FACTS[1:]]
+    check_facts([first, first], [4, 5])
+    with pytest.raises(PlanError, match=f"^processes 6, 7 and process 4 differ in {words}"):
+        check_facts([first, first, other, other], [4, 5, 6, 7])
+
+
+def test_without_a_seed_the_first_process_has_it() -> None:
+    check_facts([[1, 2, 30, 4, 5], [1, 2, 31, 4, 5]], [0, 1])
+    torch.manual_seed(0)
+    seed = gi.same_everywhere(gi.plan(nn.Linear(2, 2)))
+    torch.manual_seed(0)
+    assert seed == gi.init_(nn.Linear(2, 2)).seed
+
+
+def test_rows_that_no_process_draws_are_found(plan: gi.Plan) -> None:
+    """The second stage's layers are numbered from 0 again: it draws the first stage's numbers."""
+    first, second = stage(0, 2), stage(2, 4)
+    drawn = [gi.apply_(first, plan, seed=7, part=True)]
+    renumbered = nn.ModuleDict({str(n): block for n, block in enumerate(second.layers.values())})
+    second.layers = renumbered
+    drawn.append(gi.apply_(second, plan, seed=7, part=True))
+    named = [torch.tensor([row.name in part for row in plan]) for part in drawn]
+    with pytest.raises(PlanError, match=r"no process has drawn layers.2.norm.weight, .*12 rows"):
+        check_drawn(plan, named)
+    second = stage(2, 4)
+    drawn[1] = gi.apply_(second, plan, seed=7, part=True)
+    check_drawn(plan, [torch.tensor([row.name in part for row in plan]) for part in drawn])
+
+
+def test_a_stage_that_is_planned_alone_is_marked() -> None:
+    def found(net: nn.Module, recipe: str = "gpt2") -> list[str]:
+        findings = gi.plan(net, recipe, inputs=torch.randn(2, 6)).findings
+        return [finding.where for finding in findings if finding.code == "GI140"]
+
+    net = nn.Sequential(*(Block() for _ in range(4)))
+    assert found(net[2:]) == ["2"]
+    assert found(net) == found(net[1:]) == found(net[2:], "he") == []
+    net[1].up.weight.tensor_model_parallel = True
+    assert found(net) == []  # there is one process: Megatron marks what isn't split, too

@@ -38,7 +38,7 @@ def torchtitan(
 
     Raises:
         GoodinitError: when called, as for ``gi.init_``; ModelError if the class inherits no
-            ``init_states``, and for DTensors, which goodinit doesn't write to yet.
+            ``init_states``, and for DTensors: plan the whole model before it is split.
 
     Example:
         >>> import torch

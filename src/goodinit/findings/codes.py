@@ -45,6 +45,7 @@ GI137  warning  values that a parameter's dtype can't hold, or that are no weigh
                 they become infinite)
 GI138  warning  frozen parameters are drawn (info if a rule names them, or if all are frozen)
 GI139  warning  nothing was measured: no call depends on the inputs
+GI140  warning  the model looks like one process's part of a larger one
 GI150  warning  one prior for the biases of several heads
 ====== ======== ====================================================================
 """

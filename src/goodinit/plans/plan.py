@@ -29,6 +29,7 @@ from goodinit.findings import Finding
 from goodinit.plans import json_file
 from goodinit.plans.checkpoint import Checkpoint
 from goodinit.plans.keep import KeepLike, find_kept_rows
+from goodinit.plans.part_findings import find_parts
 from goodinit.plans.plan_findings import find_in_plan, find_packed
 from goodinit.plans.plan_table import plan_html, plan_text
 from goodinit.plans.resolve import resolve
@@ -226,6 +227,7 @@ def plan_and_slots(
         rows, wins = resolve(model, anatomy.rows, found, recipe, kept, anatomy.how)
         findings = find_in_plan(rows, found, recipe, wins, kept, anatomy)
         findings += tuple(find_packed(packed_modules(model)))
+        findings += tuple(find_parts(model, rows, anatomy.slots, recipe))
     return Plan(rows, recipe.name, anatomy.how, prefix, findings), anatomy.slots
 
 
