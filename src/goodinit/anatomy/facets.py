@@ -14,7 +14,7 @@ from goodinit.anatomy.next_activation import activation_after, is_squared_after
 from goodinit.anatomy.parts import find_roles
 from goodinit.anatomy.positions import beside_tokens
 from goodinit.anatomy.recurrence import in_loops
-from goodinit.anatomy.roles import Roles, Stream
+from goodinit.anatomy.roles import LowRank, Roles, Stream
 from goodinit.anatomy.rows import Block, Facets
 from goodinit.dataflow.graph import Graph
 from goodinit.dataflow.nodes import Node, Use
@@ -48,11 +48,13 @@ class Flow:
         facets: of each parameter, by its number.
         sums: the nodes that add a branch to a residual stream.
         width: number of features of that stream.
+        low_rank: low-rank pairs beside another weight.
     """
 
     facets: list[Facets]
     sums: list[Stream]
     width: int | None
+    low_rank: list[LowRank]
 
 
 def facets_from(graph: Graph, outputs: Iterable[int], from_types: Sequence[Facets]) -> Flow:
@@ -96,7 +98,7 @@ def facets_from(graph: Graph, outputs: Iterable[int], from_types: Sequence[Facet
         found.append(facets)
     for number, size in beside_tokens(graph, found).items():
         found[number] = replace(found[number], beside=size)
-    return Flow(found, roles.streams, _width(graph, roles))
+    return Flow(found, roles.streams, _width(graph, roles), roles.low_rank)
 
 
 def _facets_of_uses(

@@ -15,10 +15,10 @@ from goodinit.anatomy.gates import mark_gates
 from goodinit.anatomy.plain_stacks import mark_plain_stacks
 from goodinit.anatomy.recurrence import find_loops, first_steps, floors, mark_states
 from goodinit.anatomy.residuals import mark_residual_ends
-from goodinit.anatomy.roles import Roles
+from goodinit.anatomy.roles import LowRank, Roles
 from goodinit.dataflow.graph import Graph
 from goodinit.dataflow.nodes import Node
-from goodinit.dataflow.traversal import is_pass, root, share_input, walk_forward
+from goodinit.dataflow.traversal import is_pass, passed_before, root, share_input, walk_forward
 
 __all__ = ["find_roles"]
 
@@ -77,9 +77,30 @@ def _mark_adapters(graph: Graph, roles: Roles) -> None:
                 continue
             narrow = graph.nodes[down].shape[-1] < graph.nodes[up].shape[-1]
             if narrow and down != base and share_input(graph, base, down):
+                added = pair[0 if base == roots[1] else 1].node
+                roles.low_rank.append(LowRank(base, down, up, _factor(graph, added, up, down)))
                 roles.adapters |= {up, down}
                 roles.adapted.add(node.index)
                 roles.parts |= {up: "out", down: "in"}
+
+
+def _factor(graph: Graph, added: int, up: int, down: int) -> float | None:
+    """Return the number that a pair's output is multiplied by; None if it isn't known."""
+    factor: float | None = 1.0
+    before = graph.nodes[up].signals[0].node
+    for start, stop in ((added, up), (before, down)):
+        for index in passed_before(graph, start):
+            node = graph.nodes[index]
+            if index == stop:
+                break
+            if node.role == "mul" and node.number is not None and factor is not None:
+                factor *= node.number
+            elif node.role not in _UNCHANGED:
+                factor = None
+    return factor
+
+
+_UNCHANGED = frozenset(("view", "cast"))
 
 
 def _input_root(graph: Graph, index: int) -> int:

@@ -13,6 +13,7 @@ from goodinit.anatomy.added_biases import goes_with_by_module
 from goodinit.anatomy.facets import facets_from
 from goodinit.anatomy.held import Held, held_by, recorded
 from goodinit.anatomy.layers import Layers, layers_by_flow, layers_by_type
+from goodinit.anatomy.low_rank import with_adapters
 from goodinit.anatomy.modules import describe, describe_children, runs_in_a_row
 from goodinit.anatomy.names import Slot, join, slots, type_of, walk
 from goodinit.anatomy.roles import Stream
@@ -112,7 +113,7 @@ def _by_flow(
     graph.recorder = Recorder()  # what was recorded isn't needed any more
     layers = layers_by_flow(graph, modules, flow.sums)
     facets = _placed(found, _expert_biases(found, flow.facets), layers, paths, flow.width)
-    facets = goes_with_by_module(found, facets)
+    facets = with_adapters(found, graph, flow.low_rank, goes_with_by_module(found, facets))
     for one, said in zip(parameters, facets, strict=True):
         one.facets = said
     rows = _rows(parameters, meant_zeros(parameters, graph, set(outputs)))

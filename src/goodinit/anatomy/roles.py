@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from goodinit.dataflow.graph import Graph
 from goodinit.dataflow.nodes import Node, Origin
 
-__all__ = ["Range", "Roles", "Stream", "features_of"]
+__all__ = ["LowRank", "Range", "Roles", "Stream", "features_of"]
 
 Range = tuple[int, int]
 
@@ -33,6 +33,23 @@ class Stream:
     again: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class LowRank:
+    """A low-rank pair beside another weight: W x + s B A x.
+
+    Attributes:
+        base: the node that uses W.
+        down: the node that uses A.
+        up: the node that uses B.
+        factor: s; None if it isn't a known number.
+    """
+
+    base: int
+    down: int
+    up: int
+    factor: float | None
+
+
 @dataclass(slots=True)
 class Roles:
     """What was found, by number of the node that uses the weight.
@@ -52,6 +69,7 @@ class Roles:
         values: node of an attention -> the nodes of what it sums, weighted by scores.
         adapters: nodes of a low-rank pair beside another weight (LoRA).
         adapted: nodes that add such a pair's output.
+        low_rank: the pairs and their weights.
         plain: node -> how many weights its stack has, with only activations between them.
     """
 
@@ -68,6 +86,7 @@ class Roles:
     values: dict[int, int] = field(default_factory=dict[int, int])
     adapters: set[int] = field(default_factory=set[int])
     adapted: set[int] = field(default_factory=set[int])
+    low_rank: list[LowRank] = field(default_factory=list[LowRank])
     plain: dict[int, int] = field(default_factory=dict[int, int])
 
 

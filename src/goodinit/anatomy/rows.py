@@ -10,7 +10,7 @@ from goodinit.anatomy.held import Held
 from goodinit.schemes import Site
 from goodinit.schemes.fans import Layout
 
-__all__ = ["KINDS", "PARTS", "Block", "Box", "Facets", "Row"]
+__all__ = ["KINDS", "PARTS", "Adapter", "Block", "Box", "Facets", "Row"]
 
 KINDS: tuple[str, ...] = (
     *("linear", "conv", "embedding", "recurrent", "norm", "position"),
@@ -60,6 +60,25 @@ class Block:
 
 
 @dataclass(frozen=True, slots=True)
+class Adapter:
+    """The three weights of W x + s B A x, of which a parameter is one.
+
+    Attributes:
+        role: "base" for W, "in" for A, "out" for B.
+        base: name of W.
+        down: name of A.
+        up: name of B.
+        factor: s; None if it isn't a known number, or if W has another such pair.
+    """
+
+    role: str
+    base: str
+    down: str
+    up: str
+    factor: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class Facets:
     """What a parameter is, apart from its name and shape: what rules can ask for.
 
@@ -87,6 +106,7 @@ class Facets:
             are as large as those, if the embedding is drawn as in ``standard``.
         plain: how many weights follow one another, it among them, with only activations between
             them; 0 where a norm or a sum takes its signal up, or that isn't known.
+        adapter: the low-rank pair that it belongs to, or that is beside it; None without one.
         zero_rows: rows that stay zero (``padding_idx``).
         guessed: whether only the shape was known, or what is said isn't certain.
         doubt: why it isn't certain; such a row is ``guessed``.
@@ -109,6 +129,7 @@ class Facets:
     neutral: float | None = None
     plain: int = 0
     beside: float | None = None
+    adapter: Adapter | None = None
     zero_rows: tuple[int, ...] = ()
     guessed: bool = False
     doubt: str = ""

@@ -23,6 +23,7 @@ from goodinit.anatomy.names import Slot, slots
 from goodinit.anatomy.rows import Facets, Row
 from goodinit.anatomy.writable import check_module, check_unsharded, check_writable
 from goodinit.applying.cast_findings import find_casts
+from goodinit.applying.low_rank import check_low_rank, write_low_rank_
 from goodinit.applying.materialize import materialize_
 from goodinit.applying.seed_reuse import note_draws
 from goodinit.applying.shards import (
@@ -52,6 +53,7 @@ from goodinit.recipes.by_name import RecipeLike, as_recipe
 from goodinit.recipes.recipe import Recipe
 from goodinit.recipes.rule import Rule, sel
 from goodinit.schemes import Layout, Scheme
+from goodinit.schemes.low_rank import LowRank
 from goodinit.streams import Part, Stream, fresh_seed, stream_of
 from goodinit.trace import Inputs, run_lazy_modules_
 
@@ -296,11 +298,12 @@ def _apply(
     device = None if materialize is None else device_of(materialize)
     check_memory(plan, found, device, set(copied or ()))
     shards = find_shards(plan.rows, found, held or {})
+    check_low_rank(plan.rows, found, shards)
     check_shards(plan.rows, found, shards, seed, copied or {})
     for row in plan:
         unchecked = copied is None or row.grown_from
-        written = (unchecked and not row.kept) or (copied and row.name in copied)
-        if written and row.name not in shards:
+        writes = (unchecked and not row.kept) or (copied and row.name in copied)
+        if writes and row.name not in shards:
             check_writable(found[row.name])
     stream = stream_of(seed)
     if device is not None:
@@ -313,7 +316,11 @@ def _apply(
     _copy(copied or {}, found)
     cast = tuple(find_casts(copied or {}, found))
     with progress_line("drawing", sum(not row.kept for row in plan)) as step:
-        rows, findings = write_(plan.rows, found, stream, _both(step, progress), shards)
+        alone = tuple(row for row in plan if not isinstance(row.scheme, LowRank))
+        written, findings = write_(alone, found, stream, _both(step, progress), shards)
+        write_low_rank_(plan.rows, found, stream, _both(step, progress))
+    by_name = {row.name: row for row in written}
+    rows = tuple(by_name.get(row.name, row) for row in plan)
     findings = (*plan.findings, *cast, *findings)
     return replace(plan, rows=rows, findings=findings, seed=stream.seed)
 

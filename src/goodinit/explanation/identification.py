@@ -14,7 +14,7 @@ __all__ = ["FACETS", "Deviation", "FacetRow", "Identification", "Near", "facet_o
 
 FACETS = (
     *("embeddings", "attention", "feed-forward", "convolutions", "other weights"),
-    *("residual ends", "head", "norms", "scales", "biases", "other parameters"),
+    *("residual ends", "head", "adapters", "norms", "scales", "biases", "other parameters"),
 )
 """Groups of parameters that recipes treat alike, in the order in which they are shown."""
 
@@ -28,6 +28,8 @@ def facet_of(facets: Facets) -> str:
     """Return the group of ``FACETS`` that a parameter belongs to."""
     if facets.kind in ("embedding", "position", "token"):
         return "embeddings"
+    if facets.kind == "adapter":
+        return "adapters"
     if facets.part == "bias":
         return "biases"
     if facets.kind == "norm":

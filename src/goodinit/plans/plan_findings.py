@@ -22,12 +22,13 @@ from goodinit.findings.logits import tied_table_is_too_large
 from goodinit.findings.scales import around_zero, grew_on_another_scale, norm_lies_around_zero
 from goodinit.plans.keep import KeptRows
 from goodinit.plans.plain_stack_findings import find_deep_stacks
-from goodinit.plans.rows import PlanRow
+from goodinit.plans.rows import WITHOUT_MOMENTS, PlanRow
 from goodinit.recipes.deferred import FirstLayer, ReluGain
 from goodinit.recipes.reasons import KEEPS, WHY_LEFT
 from goodinit.recipes.recipe import Recipe
-from goodinit.schemes import AddNoise, Keep, PriorBias
+from goodinit.schemes import PriorBias
 from goodinit.schemes.dtype_range import NARROW, share_of_zeros
+from goodinit.schemes.low_rank import LowRank
 from goodinit.trace.run import OURS
 
 __all__ = ["find_in_plan", "find_packed"]
@@ -250,6 +251,7 @@ def _frozen_are_drawn(
         row
         for row, slot in zip(rows, slots, strict=True)
         if row.frozen and not row.buffer and not row.kept and not slot.tensor.is_meta
+        if not isinstance(row.scheme, LowRank)  # the adapter has what is taken out
     ]
     if not drawn:
         return
@@ -280,7 +282,7 @@ def _one_prior_for_heads(rows: tuple[PlanRow, ...], recipe: Recipe) -> Iterator[
 def _rounded_to_zero(rows: tuple[PlanRow, ...]) -> Iterator[Finding]:
     """Values that are drawn, and mostly 0 in a dtype as narrow as float8."""
     for row in rows if any(row.dtype in NARROW for row in rows) else ():
-        drawn = [b for b in row.parts() if not isinstance(b.scheme, (Keep, AddNoise))]
+        drawn = [b for b in row.parts() if not isinstance(b.scheme, WITHOUT_MOMENTS)]
         shares = [share_of_zeros(b.scheme, row.site(b), row.dtype) for b in drawn]
         lost = what_a_cast_lost(0, max(shares, default=0.0))
         if lost is not None:

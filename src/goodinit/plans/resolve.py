@@ -130,7 +130,8 @@ class Matcher:
         """Return the numbers of the rules that match, in order; the last one wins."""
         f = row.facets
         facets = (f.kind, f.part, f.activation, f.ends_residual, f.last_norm, f.goes_with)
-        key = (row.owner, *facets, bool(row.tied), block.name, row.buffer)
+        role = f.adapter.role if f.adapter else ""
+        key = (row.owner, *facets, role, bool(row.tied), block.name, row.buffer)
         found = self._known.get(key)
         if found is None:
             found = self._known[key] = [n for n in self._by_facets if self._matches(n, row, block)]
@@ -377,6 +378,10 @@ def _unused_message(rule: Rule, rows: tuple[Row, ...], how: str) -> str:
             f"it matches only the buffer {buffers[0]}; rules apply to buffers only if they say "
             f"`& sel.part('buffer')`"
         )
+    elif "adapter" in rule.where.aspects or "kind('adapter')" in rule.text:
+        fix = "the model has no low-rank adapter, W x + s B A x"
+        if how == "module types":
+            fix = "adapters are found in the data flow; pass inputs="
     elif how == "module types" and rule.where.aspects & {"residual", "activation"}:
         fix = "without inputs= it isn't known which weights end a residual branch; pass them"
     elif how == "module types" and "head" in rule.where.aspects:

@@ -10,8 +10,11 @@ import torch
 
 from goodinit.anatomy.rows import Box
 from goodinit.schemes import AddNoise, Keep, Layout, Scheme, Site
+from goodinit.schemes.low_rank import LowRank
 
-__all__ = ["PlanBlock", "PlanRow", "common", "needs_old"]
+__all__ = ["WITHOUT_MOMENTS", "PlanBlock", "PlanRow", "common", "needs_old"]
+
+WITHOUT_MOMENTS = (Keep, AddNoise, LowRank)  # what they write depends on values
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +140,7 @@ class PlanRow:
 
     def moments(self) -> tuple[tuple[str, float, float], ...]:
         """Return (block name, mean, standard deviation) of each block that is drawn, not kept."""
-        drawn = [b for b in self.parts() if not isinstance(b.scheme, (Keep, AddNoise))]
+        drawn = [b for b in self.parts() if not isinstance(b.scheme, WITHOUT_MOMENTS)]
         return tuple((b.name, *b.scheme.moments(self.site(b))) for b in drawn)
 
     def parts(self) -> tuple[PlanBlock, ...]:
@@ -160,7 +163,11 @@ class PlanRow:
 
 def needs_old(row: PlanRow) -> bool:
     """Return whether old values stay in some of its blocks: kept, or with noise added."""
-    return any(isinstance(block.scheme, (Keep, AddNoise)) for block in row.parts())
+    return any(
+        isinstance(b.scheme, (Keep, AddNoise))
+        or (isinstance(b.scheme, LowRank) and b.scheme.role == "base")
+        for b in row.parts()
+    )
 
 
 def common(schemes: list[Scheme]) -> Scheme | None:

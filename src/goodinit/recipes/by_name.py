@@ -37,6 +37,9 @@ ddpm                diffusion UNets, as Ho et al. or OpenAI have them
 dit                 Peebles & Xie 2023
 nerf, siren         networks that represent fields
 ppo                 orthogonal, a small policy head
+
+                    beside pretrained weights
+lora                LoRA's A and B, as PEFT has them: default, gaussian, PiSSA, OLoRA, ...
 ==================  ======================================================================
 
 ``ALIASES`` has other names that people type.
@@ -54,6 +57,7 @@ from torch import nn
 
 from goodinit.errors import RecipeError, UnknownRecipeError, nearest
 from goodinit.recipes.first_guesses import meant_recipe, meant_scheme
+from goodinit.recipes.library.adapters import lora
 from goodinit.recipes.library.control import ppo
 from goodinit.recipes.library.convnets import convnext, efficientnet, resnet
 from goodinit.recipes.library.decoders import llama, megatron, nanochat, neox, olmo
@@ -105,6 +109,7 @@ _RECIPES: Mapping[str, Callable[..., Recipe]] = {
     "kaiming": he,
     "lecun": lecun,
     "llama": llama,
+    "lora": lora,
     "lstm": lstm,
     "mamba": mamba,
     "mamba2": mamba2,
@@ -144,6 +149,8 @@ ALIASES: Mapping[str, tuple[str, Mapping[str, object]]] = {
     "mobilenet_v3": ("efficientnet", {}),
     "modded_nanogpt": ("nanochat", {}),
     "nanogpt": ("gpt2", {}),
+    "olora": ("lora", {"init": "olora"}),
+    "pissa": ("lora", {"init": "pissa"}),
     "pythia": ("neox", {}),
     "pytorch": ("torch_default", {}),
     "qwen": ("llama", {}),
@@ -162,7 +169,6 @@ ALIASES: Mapping[str, tuple[str, Mapping[str, object]]] = {
 
 NO_RECIPES: Mapping[str, str] = {
     "default": "could be two: 'standard' is goodinit's, 'torch_default' PyTorch's",
-    "lora": "needs no recipe: 'standard' draws LoRA's matrices as PEFT does, with inputs=",
     "lsuv": "needs a batch, and a recipe has none: start from gi.init_(net, 'orthogonal'), and "
     "see with gi.measure(net, batch) which layers to rescale",
     "mup": "sets learning rates and output multipliers too, which no recipe can: the package mup "

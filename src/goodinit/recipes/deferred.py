@@ -38,6 +38,7 @@ from goodinit.schemes import (
 )
 from goodinit.schemes.fans import torch_fans
 from goodinit.schemes.fields import check_flag, refuse
+from goodinit.schemes.low_rank import METHODS, LowRank
 from goodinit.schemes.operating_point import operating_point
 
 __all__ = [
@@ -46,6 +47,7 @@ __all__ = [
     "BranchNorm",
     "Deferred",
     "FirstLayer",
+    "LowRankPart",
     "Neutral",
     "ReluGain",
     "StackGain",
@@ -318,10 +320,46 @@ class FirstLayer(Deferred):
                 return self.others, "taken for a later layer: pass inputs= to find the first"
 
 
+@dataclass(frozen=True)
+class LowRankPart(Deferred):
+    """A low-rank adapter's A, B or base weight, computed together: "pissa", "olora", "orthogonal".
+
+    Raises:
+        SchemeError: a method that isn't known; (when planned) a parameter of no such adapter, or
+            of one that is multiplied by what isn't a known number.
+    """
+
+    method: str
+
+    def __post_init__(self) -> None:
+        if self.method not in METHODS:
+            refuse(self, "method", self.method, f"method is one of {', '.join(METHODS)}")
+
+    def on(self, row: Row) -> tuple[Scheme, str]:
+        link = row.facets.adapter
+        if link is None:
+            raise SchemeError(
+                f"{row.name}: {self.method} needs W x + s B A x in the data flow, with three "
+                f"weights: gi.recipe('lora') draws A and B alone"
+            )
+        if link.factor is None:
+            raise SchemeError(
+                f"{row.name}: {self.method} needs the number that B A x is multiplied by, which "
+                f"isn't known, or {link.base} has two adapters: gi.recipe('lora') needs neither"
+            )
+        names = {"base": link.base, "down": link.down, "up": link.up}
+        scheme = LowRank(self.method, link.role, **names, factor=link.factor)
+        if link.role != "base":
+            return scheme, f"computed together with {link.up if link.role == 'in' else link.down}"
+        part = f"W - {link.factor:g} B A: what the adapter adds is taken out"
+        return scheme, f"{part}, so that outputs stay as they are"
+
+
 DEFERRED: Mapping[str, type[Scheme]] = {
     "BesideRows": BesideRows,
     "BranchNorm": BranchNorm,
     "FirstLayer": FirstLayer,
+    "LowRankPart": LowRankPart,
     "Neutral": Neutral,
     "ReluGain": ReluGain,
     "StackGain": StackGain,

@@ -12,6 +12,7 @@ from torch import nn
 from goodinit._common.files import atomic_write
 from goodinit._common.late import late
 from goodinit.errors import RecipeError
+from goodinit.recipes.deferred import FirstLayer, LowRankPart
 from goodinit.recipes.rule import Rule
 from goodinit.schemes import Scaled, Scheme
 
@@ -213,6 +214,10 @@ def _beyond_one_module(rule: Rule) -> str:
         return "asks which weights end a residual branch"
     if "head" in aspects:
         return "asks which biases are a head's"
+    if "adapter" in aspects or isinstance(rule.scheme, LowRankPart):
+        return "asks which weights have an adapter"
+    if isinstance(rule.scheme, FirstLayer):
+        return "asks which layer comes first"
     if "row" in aspects:
         return "asks a function of the row"
     if "name" in aspects:

@@ -28,7 +28,7 @@ __all__ = ["Aspect", "Rule", "Selector", "glob_matches", "sel"]
 
 MOST_GLOBS = 4096  # compiled globs that are remembered: far more than a recipe has
 
-Aspect = Literal["type", "attr", "name", "activation", "residual", "head", "row"]
+Aspect = Literal["type", "attr", "name", "activation", "residual", "head", "row", "adapter"]
 """What a selector looks at. The first two can be seen in a module by itself."""
 
 
@@ -188,6 +188,18 @@ class HeadBias(Selector):
 
 
 @dataclass(frozen=True)
+class Adapted(Selector):
+    _aspects = frozenset({"adapter"})
+
+    def matches(self, row: Row, block: Block) -> bool:
+        link = row.facets.adapter
+        return link is not None and link.role == "base"
+
+    def __repr__(self) -> str:
+        return "adapted()"
+
+
+@dataclass(frozen=True)
 class FollowedBy(Selector):
     _aspects = frozenset({"activation"})
     activations: tuple[str, ...]
@@ -334,6 +346,11 @@ class sel:  # noqa: N801 - a namespace, read as a word: gi.sel.kind("norm")
     def head_bias() -> Selector:
         """Biases of the weights whose output is the model's."""
         return HeadBias()
+
+    @staticmethod
+    def adapted() -> Selector:
+        """Weights beside which a low-rank adapter lies: W in W x + s B A x."""
+        return Adapted()
 
     @staticmethod
     def followed_by(*activations: str) -> Selector:

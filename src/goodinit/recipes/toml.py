@@ -61,7 +61,7 @@ _FLAGS = ("optional", "library")
 _RULE_KEYS = ("where", "scheme", "scaled", "why", *_FLAGS)
 _WHERE_KEYS = (
     *("all", "name", "attr", "type", "kind", "part", "block", "ends_residual", "last_norm"),
-    *("head_bias", "followed_by"),
+    *("head_bias", "adapted", "followed_by"),
     *("not", "any", "every"),
 )
 # Longer quoted parts need no bound: few of them fit into a file.
@@ -224,7 +224,7 @@ def _read_selector(data: object, place: Place) -> Selector:
 
 def _read_condition(key: str, value: object, place: Place) -> Selector:
     match key:
-        case "all" | "ends_residual" | "last_norm" | "head_bias":
+        case "all" | "ends_residual" | "last_norm" | "head_bias" | "adapted":
             if value is not True:
                 _refuse(place, f"write true or leave it out; not = {{ {key} = true }} negates it")
             return getattr(sel, key)()
@@ -391,6 +391,8 @@ def _condition_data(where: Selector) -> tuple[str, object]:
             return "ends_residual", True
         case rules.LastNorm():
             return "last_norm", True
+        case rules.Adapted():
+            return "adapted", True
         case rules.HeadBias():
             return "head_bias", True
         case rules.FollowedBy():

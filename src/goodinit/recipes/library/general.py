@@ -29,6 +29,7 @@ from goodinit.schemes import (
 )
 
 __all__ = [
+    "ADAPTERS",
     "FORGET",
     "REST",
     "STATE",
