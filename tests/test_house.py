@@ -77,6 +77,7 @@ SHARED_NAMES = {
     "errors.py": "exception classes: the package's, and those that are torch.nn.init's too",
     "explain.py": "the function, and the verb that calls it",
     "identify.py": "the function, and the verb that calls it",
+    "low_rank.py": "low-rank pairs beside a weight: found, computed, written",
     "plan.py": "the function, and the verb that calls it",
     "fill.py": "a tensor filled by the kernel of this device",
     "rows.py": "the rows of this room's result",

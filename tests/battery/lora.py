@@ -72,7 +72,7 @@ def main() -> None:
     for base, (make, targets) in bases.items():
         for init in ("default", "gaussian", "pissa", "olora", "orthogonal"):
             if (base, init) == ("gpt2", "olora"):
-                continue  # peft takes Conv1D's weight the wrong way round, and raises
+                continue  # peft takes Conv1D's weight the wrong way round; its forward raises
             row = {"base": base, "init": init}
             print(json.dumps(row | compared(make, targets, init, inputs)), flush=True)
 
