@@ -1,6 +1,7 @@
 """Calibration: every free weight on its target, only scales changed, the rest left alone."""
 
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from tests.signal.ways import normal
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils import parametrizations, parametrize
+from torch.utils.checkpoint import checkpoint
 
 import goodinit as gi
 from goodinit.errors import ModelError, SignalError, WriteError
@@ -217,6 +219,72 @@ def test_all_is_as_it_was_after_a_failed_write() -> None:
     assert equal(state(model), before)
     doubled.refuses = False
     assert gi.calibrate_(model, normal(64, WIDTH))["3.weight"].met
+
+
+def funnel() -> nn.Sequential:
+    sizes = [32, 128, 32, 64]
+    pairs = pairwise(sizes)
+    layers = [m for a, b in pairs for m in (nn.Linear(a, b, bias=False), nn.ReLU())]
+    return nn.Sequential(*layers, nn.Linear(64, 4))
+
+
+@pytest.mark.parametrize(
+    ("criterion", "gain"),
+    [  # of ReLU, by the mean field: the last weight's output comes after no further slope
+        ("forward", lambda a, b: (1 if a == 32 and b == 128 else 2) / a),
+        ("backward", lambda a, b: (1 if b == 64 else 2) / b),
+    ],
+)
+def test_relus_variances_are_those_of_he(criterion: str, gain: Callable[[int, int], float]) -> None:
+    torch.manual_seed(0)
+    model, x = funnel(), normal(512, 32)
+    found = gi.calibrate_(model, x, criterion=criterion)
+    assert found.ok
+    assert len(found.aimed) == 3
+    for layer in model[:-1:2]:
+        rows, columns = layer.weight.shape
+        # One network, of at least 32 units a layer: its moments are off by a few times 1/sqrt(32).
+        assert layer.weight.square().mean().item() == pytest.approx(gain(columns, rows), rel=0.5)
+    assert all(row.factor == 1 for row in gi.calibrate_(model, x, criterion=criterion))
+
+
+def test_a_compromise_is_the_harmonic_mean() -> None:
+    torch.manual_seed(0)
+    x, models = normal(256, 32), [funnel() for _ in range(3)]
+    for model in models[1:]:
+        model.load_state_dict(models[0].state_dict())
+    ways = ("forward", "backward", "compromise")
+    found = [gi.calibrate_(m, x, criterion=c) for m, c in zip(models, ways, strict=True)]
+    for ahead, back, between in zip(*found, strict=True):
+        assert between.factor == pytest.approx((2 / (ahead.factor**-2 + back.factor**-2)) ** 0.5)
+
+
+def test_the_backward_criterion_holds_gradients_of_residual_and_shared_layers() -> None:
+    torch.manual_seed(0)
+    found = gi.calibrate_(Residual(4), normal(64, WIDTH), criterion="backward")
+    assert found.ok
+    assert not found.notes
+    assert [found[n].target for n in ("first.weight", "up.2.weight", "down.2.weight")] == [
+        1,
+        0.25,
+        0.25,
+    ]
+    gated = gi.calibrate_(Mixed(), normal(4, 3, 6, 6), criterion="backward")
+    assert gated["gate.weight"].why.startswith("a gate")
+    shared = gi.calibrate_(Repeated(torch.relu), normal(64, WIDTH), criterion="backward")
+    assert shared["first.weight"].off == pytest.approx(1, abs=0.02)
+
+
+class Checkpointed(nn.Sequential):
+    def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - nn.Sequential's name
+        return checkpoint(super().forward, input, use_reentrant=False)
+
+
+def test_gradients_through_a_checkpoint_are_refused() -> None:
+    model = nn.Sequential(Checkpointed(nn.Linear(8, 8), nn.ReLU()), nn.Linear(8, 2))
+    with pytest.raises(SignalError, match="gradient checkpointing must be off"):
+        gi.calibrate_(model, normal(8, 8), criterion="backward")
+    assert gi.calibrate_(model, normal(8, 8)).ok
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ __all__ = [
     "function_modes",
     "missing",
     "run_backward",
+    "saves_by_hooks",
     "storage_key",
     "transforms",
     "without_function_modes",
@@ -36,6 +37,9 @@ LOST = {
     "torch:_C._functorch.peek_interpreter_stack": FAST,
     "torch:_C._get_tracing_state": FAST,
     "torch:_C.DisableTorchFunction": "torch's calls inside goodinit's may be reported",
+    "torch:_C._autograd._top_saved_tensors_default_hooks": (
+        "gradient checkpointing is not noticed where a calibration takes gradients"
+    ),
     "torch:UntypedStorage._cdata": "on meta, tensors that share memory are not recognized",
     "torch.autograd:Variable._execution_engine.run_backward": (
         "a forecast can't run checkpointed parts of a model a second time"
@@ -84,12 +88,20 @@ _mode_at: Callable[[int], object] | None = _find("torch:_C._get_function_stack_a
 _device_context: type | None = _find("torch.utils._device:DeviceContext")
 _interpreter: Callable[[], object] = _find("torch:_C._functorch.peek_interpreter_stack") or _none
 _tracer: Callable[[], object] = _find("torch:_C._get_tracing_state") or _none
+_hooks: Callable[[bool], object] | None = _find(
+    "torch:_C._autograd._top_saved_tensors_default_hooks"
+)
 _COMPLETE = not any(loss is FAST and missing(name) for name, loss in LOST.items())
 
 
 def transforms() -> bool:
     """Return whether a transform of torch.func or a tracer is active."""
     return _interpreter() is not None or bool(_tracer())
+
+
+def saves_by_hooks() -> bool:
+    """Return whether hooks store what the backward pass needs, as in a checkpoint."""
+    return _hooks is not None and _hooks(False) is not None
 
 
 def dispatch_keys(tensor: Tensor) -> object:

@@ -20,7 +20,7 @@ from goodinit.dataflow.functions import role_of
 from goodinit.signal.aims import LEFT_ALONE, Aims
 from goodinit.trace.calls import Call, NullObserver, map_tensors, tensors_in
 
-__all__ = ["RescaledRun", "Use", "second_moment"]
+__all__ = ["ADD_FIRST", "LOOKED_UP", "STEADY", "RescaledRun", "Use", "second_moment"]
 
 STEADY = 0.005  # relative: a factor nearer to 1 is 1, so that a second calibration writes nothing
 LOOKED_UP = frozenset(("embedding", "embedding_bag"))
@@ -115,7 +115,7 @@ class RescaledRun(NullObserver):
         """Run a call, and return what the model goes on with."""
         taken = list(tensors_in((call.args, dict(call.kwargs))))
         names = {name: None for t in taken for name in self._names(t)}
-        signal = any(known.signal for t in taken if (known := self._known_of(t)) is not None)
+        signal = any(map(self._is_signal, taken))
         args, kwargs = call.args, dict(call.kwargs)
         if any(self.factors.get(name, 1.0) != 1 for name in names):
             args, kwargs = map_tensors((args, kwargs), lambda t: self._at_hand(t, signal))
@@ -223,6 +223,10 @@ class RescaledRun(NullObserver):
         if role_of(call.function) in ("opaque", "attention"):
             for name in weights:
                 self.together.setdefault(name, f"its product is inside of {call.function}")
+
+    def _is_signal(self, tensor: Tensor) -> bool:
+        known = self._known_of(tensor)
+        return known is not None and known.signal
 
     def _names(self, tensor: Tensor) -> tuple[str, ...]:
         """Return the parameters that a tensor is, or was made from alone."""
