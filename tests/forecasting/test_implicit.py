@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 import goodinit as gi
-from goodinit.forecasting import implicit, sampled_products
+from goodinit.forecasting import implicit_weights as implicit
+from goodinit.forecasting import sampled_products
 from goodinit.forecasting.conditional import Conditional
 
 WIDTH, SAMPLES = 48, 3

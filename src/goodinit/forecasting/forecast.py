@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 import torch
 from torch import nn
@@ -12,7 +13,7 @@ from goodinit.anatomy.names import Slot, slots
 from goodinit.applying.planned_values import PlannedValues
 from goodinit.applying.validate import check_match
 from goodinit.errors import PlanError
-from goodinit.forecasting.implicit import Again, ImplicitWeights
+from goodinit.forecasting.implicit_weights import Again, ImplicitWeights
 from goodinit.forecasting.streamed import StreamedWeights
 from goodinit.plans.plan import Plan
 from goodinit.plans.rows import PlanRow
@@ -78,25 +79,27 @@ def forecast(
     """
     model = unwrapped(model)
     found = check_runnable(model, inputs, loss, weights=False)
-    if plan is not None and not isinstance(plan, Plan):  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise PlanError(f"forecast takes a Plan, got {plan!r:.80}: pass gi.plan(model, recipe)")
     rows = rows_by_slot(model, plan, found)
     device = next((t.device for t in tensors_in(arguments(inputs))), torch.device("cpu"))
     stream = stream_of(seed)
     values = PlannedValues(found, rows, stream, device)
+    run = partial(measured_with, model=model, inputs=inputs, loss=loss, backward=backward)
+    takes = sum(len(s.tensors) for s in found if not s.buffer) * (1 + backward)
+    with progress_line("forecasting", takes) as step:
+        if exact:
+            return run(StreamedWeights(found, values, device, step))
+        make = partial(ImplicitWeights, found, values, device, step, stream=stream)
+        return _until_it_holds(make, run, kept=backward)
+
+
+def _until_it_holds(
+    make: Callable[..., ImplicitWeights], run: Callable[..., Signal], kept: bool
+) -> Signal:
+    """Run until no matrix whose products were sampled is asked for more than its products."""
     drawn: dict[str, str] = {}
-    kept = backward
     while True:
-        takes = sum(len(s.tensors) for s in found if not s.buffer) * (1 + backward)
         try:
-            with progress_line("forecasting", takes) as step:
-                if exact:
-                    weights = StreamedWeights(found, values, device, step)
-                else:
-                    weights = ImplicitWeights(
-                        found, values, device, step, stream=stream, drawn=drawn, kept=kept
-                    )
-                return measured_with(weights, model, inputs, loss, backward=backward)
+            return run(make(drawn=drawn, kept=kept))
         except Again as again:
             kept = kept or not again.name
             drawn |= {again.name: again.why} if again.name else {}
@@ -108,6 +111,8 @@ def rows_by_slot(
     """Return the plan's rows by the names that a measurement uses, without the plan's prefix."""
     if plan is None:
         return {}
+    if not isinstance(plan, Plan):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise PlanError(f"forecast takes a Plan, got {plan!r:.80}: pass gi.plan(model, recipe)")
     named = slots(model, plan.prefix)
     check_match(plan, {slot.name: slot for slot in named})
     return {slot.name: plan[long.name] for slot, long in zip(found, named, strict=True)}
