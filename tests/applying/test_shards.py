@@ -12,9 +12,10 @@ from torch.distributed.tensor import Shard
 from torch.distributed.tensor.placement_types import _StridedShard
 
 import goodinit as gi
-from goodinit.applying import mesh_layouts
+from goodinit.applying import mesh_layouts, write
 from goodinit.applying.mesh_layouts import MeshLayout, Placement, part_of_layout
 from goodinit.applying.write import fill_part_, fill_row_
+from goodinit.schemes import matrices
 from goodinit.streams import Part, Stream
 
 from .meshes import coordinates, held, layouts
@@ -155,3 +156,13 @@ def test_every_order_of_cuts_gives_each_index_once() -> None:
             part = part_of_layout(layout((n,), mesh, coordinate, placements, local.shape))
             seen += [i for start, stop in part.box[0] for i in range(start, stop)]
         assert sorted(seen) == list(range(n)), (n, dp, tp)
+
+
+def test_large_matrices_are_drawn_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(matrices, "STRIP", 30)
+    monkeypatch.setattr(matrices, "CHUNK", 7)
+    monkeypatch.setattr(write, "CHUNK", 5)
+    kinds = (gi.Orthogonal, gi.Sparse, gi.Identity, gi.Dirac, gi.DeltaOrthogonal)
+    some = [case for case in every_case() if isinstance(case[0].scheme, kinds)]
+    some += [case for case in every_case() if case[1] is torch.float8_e4m3fn]
+    assert check(random.Random(2).sample(some, 60)) > 150

@@ -81,12 +81,14 @@ class _Matrix(Scheme):
     def fill_part_(self, out: Tensor, draw: BoxDraw, site: Site, box: Box) -> None:
         layout, _ = self._fit(site)
         needed, _ = self.reach(site, box)
-        axis = max(layout.batch, key=lambda n: box[n][1] - box[n][0], default=None)
+        split = layout.inputs[0] if layout.transposed else layout.outputs[0]
+        axes = [n for n in self._apart(layout) if n != split or layout.groups == 1]
+        axis = max(axes, key=lambda n: box[n][1] - box[n][0], default=None)
         start, stop = (0, 0) if axis is None else box[axis]
         if axis is None or stop - start < 2 or _size_of(needed) <= STRIP:
             super().fill_part_(out, draw, site, box)
             return
-        half = (stop - start) // 2  # one matrix after another: temporaries are those of one
+        half = (stop - start) // 2  # one after another: temporaries are those of one
         for first, last in ((0, half), (half, stop - start)):
             some = (start + first, start + last)
             part = out.narrow(axis, first, last - first)
@@ -94,11 +96,8 @@ class _Matrix(Scheme):
 
     def reach(self, site: Site, box: Box) -> tuple[Box, Site]:
         """The matrices that the box touches, of the stacked ones and of the groups."""
-        return self._reach(site, box, self._fit(site)[0].batch)
-
-    def _reach(self, site: Site, box: Box, apart: tuple[int, ...]) -> tuple[Box, Site]:
-        """Return the box widened along all axes but those of ``apart``; groups stay whole."""
         layout, _ = self._fit(site)
+        apart = self._apart(layout)
         split = layout.inputs[0] if layout.transposed else layout.outputs[0]
         needed = [box[n] if n in apart else (0, size) for n, size in enumerate(site.shape)]
         groups = 1
@@ -109,6 +108,10 @@ class _Matrix(Scheme):
         shape = tuple(stop - start for start, stop in needed)
         there = Site(shape, replace(layout, groups=groups), site.fan_in, site.fan_out)
         return tuple(needed), there
+
+    def _apart(self, layout: Layout) -> tuple[int, ...]:
+        """Return the axes along which values don't depend on one another."""
+        return layout.batch
 
 
 class _Gained(_Matrix):
@@ -205,7 +208,11 @@ class Orthogonal(_Gained):
     def fill_(self, out: Tensor, draw: Draw, site: Site) -> None:
         layout, size = self._fit(site)
         view = layout.unfold(out)
-        gauss = _gauss(out, draw, layout).reshape(size.matrices, size.rows, -1)
+        if out.dtype == torch.float32 and out.is_contiguous():  # a large matrix less in memory
+            draw(out, Law.normal(0.0, 1.0))
+            gauss = view.detach().reshape(size.matrices, size.rows, -1)
+        else:
+            gauss = _gauss(out, draw, layout).reshape(size.matrices, size.rows, -1)
         view.copy_(haar(gauss).mul_(self.gain).reshape(view.shape))
 
 
@@ -381,10 +388,8 @@ class Sparse(_Matrix):
         factor = fields.as_factor(self, factor)
         return replace(self, std=self.std * factor) if factor else Zeros()
 
-    def reach(self, site: Site, box: Box) -> tuple[Box, Site]:
-        """The columns that the box touches; numbers are compared along a column only."""
-        layout, _ = self._fit(site)
-        return self._reach(site, box, (*layout.batch, *layout.inputs, *layout.window))
+    def _apart(self, layout: Layout) -> tuple[int, ...]:
+        return (*layout.batch, *layout.inputs, *layout.window)  # compared along a column only
 
     def _zeros(self, size: _Size) -> int:
         return math.ceil(self.sparsity * size.rows)
