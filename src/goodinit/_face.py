@@ -11,6 +11,7 @@ from goodinit.explanation import Explanation, Identification
 from goodinit.explanation import explain as _explain
 from goodinit.explanation import identify as _identify
 from goodinit.findings import Finding
+from goodinit.forecasting import calibrated as _calibrated
 from goodinit.forecasting import forecast as _forecast
 from goodinit.plans.diff import Diff, diff
 from goodinit.plans.keep import KeepLike
@@ -69,6 +70,7 @@ from goodinit.trace import Inputs
 # A wrong call is answered by one that works.
 apply_ = _explained(_apply.apply_)
 calibrate_ = _explained(_calibrate_)
+calibrated = _explained(_calibrated)
 compare = _explained(_compare)
 explain = _explained(_explain)
 forecast = _explained(_forecast)
@@ -131,6 +133,7 @@ __all__ = [
     "adapters",
     "apply_",
     "calibrate_",
+    "calibrated",
     "compare",
     "diff",
     "errors",

@@ -1,5 +1,6 @@
 """The signal of models whose weights are not in memory, and may never have been drawn."""
 
+from goodinit.forecasting.calibrated import calibrated
 from goodinit.forecasting.forecast import forecast
 
-__all__ = ["forecast"]
+__all__ = ["calibrated", "forecast"]

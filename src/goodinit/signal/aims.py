@@ -44,12 +44,12 @@ class Aims:
     reasons: dict[str, str]
 
 
-def find_aims(anatomy: Anatomy, only: frozenset[str] | None = None) -> Aims:
+def find_aims(anatomy: Anatomy, kept: Mapping[str, str]) -> Aims:
     """Return the aims: 1, and of a residual branch's end its share of the stream.
 
     Args:
         anatomy: of the model.
-        only: names of the parameters that may be written; None for all.
+        kept: parameters that may not be written, and why.
     """
     targets: dict[str, float] = {}
     reasons: dict[str, str] = {}
@@ -65,8 +65,8 @@ def find_aims(anatomy: Anatomy, only: frozenset[str] | None = None) -> Aims:
     for row, slot in zip(anatomy.rows, anatomy.slots, strict=True):
         if row.buffer:
             continue
-        if only is not None and row.name not in only:
-            reasons[row.name] = "the plan keeps it"
+        if row.name in kept:
+            reasons[row.name] = kept[row.name]
         elif row.name in overlapping:
             reasons[row.name] = "it shares memory with another parameter"
         elif row.facets.part == "bias" and row.facets.kind in SCALED and not row.frozen:

@@ -18,10 +18,11 @@ from goodinit.signal.aims import find_aims
 from goodinit.signal.calibration import ALONG, Calibration, CalibrationRow
 from goodinit.signal.calibration_runs import DEAF, Runs, models_error, off_target, seconds, steady
 from goodinit.signal.checks import check_runnable, unwrapped
+from goodinit.signal.parameters import Weights
 from goodinit.trace.calls import tensors_in
 from goodinit.trace.run import Inputs, arguments
 
-__all__ = ["calibrate_"]
+__all__ = ["calibrate_", "calibrated_factors"]
 METHODS = ("lsuv",)
 UNWEIGHTED = "a bias whose weight is left alone, or isn't in the same call"
 CRITERIA = ("forward", "backward", "compromise")
@@ -81,18 +82,22 @@ def calibrate_(
     _check_choice("method", method, METHODS)
     _check_choice("criterion", criterion, CRITERIA)
     model = unwrapped(model)
-    check_runnable(model, inputs)
-    found, factors, anatomy = calibrated_factors(model, inputs, criterion)
+    weights = Weights(check_runnable(model, inputs))
+    found, factors, anatomy = calibrated_factors(weights, model, inputs, criterion)
     rescale_(factors, {slot.name: slot for slot in anatomy.slots})
     return found
 
 
 def calibrated_factors(
-    model: nn.Module, inputs: Inputs, criterion: str, only: frozenset[str] | None = None
+    weights: Weights,
+    model: nn.Module,
+    inputs: Inputs,
+    criterion: str,
+    kept: Mapping[str, str] | None = None,
 ) -> tuple[Calibration, dict[str, float], Anatomy]:
     """Return the calibration, the factors of weights and biases, and the anatomy.
 
-    Nothing is written. ``only``: the parameters that may be.
+    Nothing is written. ``kept``: parameters that may not be, and why.
     """
     given = tensors_in(arguments(inputs))
     if not all(bool(t.isfinite().all()) for t in given if t.is_floating_point()):
@@ -101,7 +106,7 @@ def calibrated_factors(
         anatomy = read(model, inputs)
     except TraceError as error:
         raise models_error(error.__cause__ or error, inputs) from error
-    runs = Runs(model, inputs, anatomy, find_aims(anatomy, only))
+    runs = Runs(model, inputs, weights, anatomy, find_aims(anatomy, kept or {}))
     for name in runs.aims.targets:
         check_writable(_slot(anatomy, name))
     find = {"forward": _forward, "backward": _backward, "compromise": _compromise}[criterion]

@@ -17,6 +17,7 @@ from goodinit.signal.aims import Aims
 from goodinit.signal.calibration import ONCE
 from goodinit.signal.checks import backward_error, check_graph
 from goodinit.signal.gradient_run import GradientRun, projection
+from goodinit.signal.parameters import Weights
 from goodinit.signal.rescaling import STEADY, RescaledRun, Use
 from goodinit.trace.calls import tensors_in
 from goodinit.trace.input_hints import hint_for_inputs
@@ -52,6 +53,7 @@ class Runs:
 
     model: nn.Module
     inputs: Inputs
+    weights: Weights
     anatomy: Anatomy
     aims: Aims
     along: dict[str, set[str]] | None = None
@@ -93,9 +95,14 @@ class Runs:
         """Run the model with its weights times factors, those that are moved on target."""
         observer = self._observer(RescaledRun, factors, moved)
         args, kwargs = arguments(self.inputs)
-        with real_run(self.model, grad=False, inputs=self._given()) as run:
+        with (
+            real_run(self.model, grad=False, inputs=self._given()) as run,
+            self.weights.around(observer),
+        ):
             try:
                 run(observer, self._names(), lambda: self.model(*args, **kwargs), observer.change)
+            except SignalError:
+                raise
             except Exception as error:
                 raise models_error(error, self.inputs) from error
         if moved:
@@ -127,6 +134,7 @@ class Runs:
         self, kind: type[RunT], factors: Mapping[str, float], moved: Iterable[str]
     ) -> RunT:
         return kind(
+            self.weights,
             self.anatomy.slots,
             self._given(),
             self.aims,

@@ -42,6 +42,10 @@ class Weights:
         """What runs a call in the model's place; None if the call runs as it is."""
         return None
 
+    def value(self, tensor: Tensor) -> Tensor:
+        """Return what a call gets for a tensor: a parameter's value, or the tensor itself."""
+        return tensor
+
     @contextmanager
     def around(self, observer: Observer) -> Generator[None]:  # noqa: ARG002
         """Do what has to be done around a run, forward and backward."""

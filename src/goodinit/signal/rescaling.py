@@ -9,7 +9,8 @@ import math
 import weakref
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, cast
 
 import torch
@@ -18,7 +19,9 @@ from torch import Tensor, nn
 from goodinit.anatomy.names import Slot
 from goodinit.dataflow.functions import role_of
 from goodinit.signal.aims import LEFT_ALONE, Aims
+from goodinit.signal.parameters import Weights
 from goodinit.trace.calls import Call, NullObserver, map_tensors, tensors_in
+from goodinit.trace.real_run import Change
 
 __all__ = ["ADD_FIRST", "LOOKED_UP", "STEADY", "RescaledRun", "Use", "second_moment"]
 
@@ -65,6 +68,7 @@ class RescaledRun(NullObserver):
     """Runs the calls of a model, its weights multiplied by factors; nothing is written.
 
     Args:
+        weights: the model's.
         slots: of the model.
         inputs: all tensors that go into it.
         aims: what to aim at.
@@ -79,6 +83,7 @@ class RescaledRun(NullObserver):
         computed: weight -> the norm of what was computed from it, and multiplies.
     """
 
+    weights: Weights
     slots: Iterable[Slot]
     inputs: Iterable[Tensor]
     aims: Aims
@@ -117,8 +122,12 @@ class RescaledRun(NullObserver):
         names = {name: None for t in taken for name in self._names(t)}
         signal = any(map(self._is_signal, taken))
         args, kwargs = call.args, dict(call.kwargs)
-        if any(self.factors.get(name, 1.0) != 1 for name in names):
+        through = self.weights.change
+        scaled = any(self.factors.get(name, 1.0) != 1 for name in names)
+        if names and not call.inplace and (scaled or through is not None):
             args, kwargs = map_tensors((args, kwargs), lambda t: self._at_hand(t, signal))
+        if through is not None:
+            func = partial(_run_through, through, func, call)
         result = func(*args, **kwargs)
         if signal and names and not call.inplace:
             result = self._use(func, call, (args, kwargs), list(names), result)
@@ -142,7 +151,8 @@ class RescaledRun(NullObserver):
         elif name in self._written_through:
             name = None
         factor = 1.0 if name is None else self.factors.get(name, 1.0)
-        return tensor if factor == 1 else tensor * factor
+        value = self.weights.value(tensor)
+        return value if factor == 1 else value * factor
 
     def _use(
         self,
@@ -243,6 +253,10 @@ class RescaledRun(NullObserver):
         self, tensor: Tensor, signal: bool, params: tuple[str, ...] = (), computed: bool = False
     ) -> None:
         self._known[id(tensor)] = _Known(weakref.ref(tensor), signal, params, computed)
+
+
+def _run_through(through: Change, func: Function, call: Call, *args: Any, **kwargs: Any) -> object:
+    return through(func, replace(call, args=args, kwargs=kwargs))
 
 
 def _pairs(
