@@ -78,8 +78,7 @@ def describe(module: nn.Module) -> dict[str, Facets]:
         return {}
     own = _OWN[cls]
     described = _with_evidence(own(module), cls) if callable(own) else _constant_facets(cls)
-    tensors = dict[str, Tensor](module.named_parameters(recurse=False, remove_duplicate=False))
-    tensors.update(module.named_buffers(recurse=False))
+    tensors = {**module._parameters, **module._buffers}
     return {
         attr: facets
         for attr, facets in described.items()

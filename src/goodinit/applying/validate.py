@@ -121,8 +121,8 @@ def _owner(row: PlanRow, slot: Slot) -> str:
     ConvTranspose2d, a Linear's matrix in an Embedding.
     """
     owner = type_of(slot.owner)
-    if row.tied or row.name != slot.name:
-        return row.owner  # another of its modules was met first, or is another part of the model
+    if owner.__name__ == row.owner or row.tied or row.name != slot.name:
+        return row.owner  # else another of its modules was met first, or is another part
     here = describe(slot.owner).get(slot.attr)
     if here is None or here.layout is None or row.layout is None or here.layout == row.layout:
         return row.owner

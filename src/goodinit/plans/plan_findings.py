@@ -121,8 +121,9 @@ def _biases_dominate(
         if weight is None or row.part != "bias" or row.kind not in ("linear", "conv"):
             continue
         fan_in = weight.parts()[0].fan_in or 0.0  # 0 where it is unknown
-        bias, passed = _second_moment(row), _second_moment(weight) * fan_in
-        if bias and passed and bias_dominates(bias, bias + passed):
+        bias = _second_moment(row)
+        passed = _second_moment(weight) * fan_in if bias else 0.0
+        if passed and bias_dominates(bias, bias + passed):
             severity = bias_severity(
                 drawn=row.mean is not None and row.std is not None and abs(row.mean) < row.std,
                 activation=weight.activation,
