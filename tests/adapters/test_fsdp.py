@@ -153,6 +153,10 @@ def after_the_split() -> None:
         compare(full(model))
         with FullyShardedDataParallel.summon_full_params(model):
             assert "head.weight" in gi.plan(model, "standard")  # whole for the moment
+        with torch.no_grad():
+            model(TOKENS)
+        gi.apply_(model, planned, seed=3)
+        compare(full(model))
     with gi.skeleton():
         net = Net()
     for block in net.blocks:
@@ -164,6 +168,11 @@ def after_the_split() -> None:
     compare(
         {name: p.full_tensor() for name, p in net.named_parameters()} | dict(net.named_buffers())
     )
+    with torch.no_grad():
+        net(TOKENS)  # the root keeps whole copies, in which a write would be lost
+    for seed in (4, 3):
+        gi.apply_(net, planned, seed=seed)
+    assert torch.equal(net.head.weight.full_tensor(), reference()["head.weight"])
     net(TOKENS).sum().backward()
 
 

@@ -23,6 +23,7 @@ from goodinit.errors import (
     PlanError,
     StreamError,
     TraceError,
+    UnresolvedError,
 )
 from goodinit.nn import init
 
@@ -212,6 +213,13 @@ def test_what_is_refused_of_a_split_model(plan: gi.Plan) -> None:
     with torch.device("meta"):
         other = gi.plan(nn.Linear(3, 2))
     refused(net, PlanError, "isn't this model's", lambda n: gi.apply_(n, other, seed=0))
+
+
+def test_kept_values_that_a_split_on_meta_lost_are_named(plan: gi.Plan) -> None:
+    with torch.device("meta"):
+        kept = gi.plan(Net(), "gpt2", inputs=TOKENS, keep="layers.1.norm.weight")
+    with pytest.raises(UnresolvedError, match=r"^layers.1.norm.weight: .* is split"):
+        gi.apply_(split_on_meta((0, 0)), kept, seed=0, materialize="cpu")
 
 
 def test_noise_and_parametrized_weights_are_refused() -> None:

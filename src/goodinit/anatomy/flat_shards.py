@@ -43,17 +43,12 @@ class FlatShard:
 
 def original_parameters(module: nn.Module) -> Iterator[tuple[int, FlatShard]]:
     """Yield (id of a parameter, what is held of it) for FSDP 1 with ``use_orig_params=True``."""
-    flat = _flat_of(vars(module).get("_handle"))
-    originals = None if flat is None else flat._params
-    if flat is None or not originals or not _is_sharded(vars(module)["_handle"], flat):
+    handle = vars(module).get("_handle")
+    flat = _flat_of(handle)
+    if flat is None or not flat._params or _is_whole(handle):
         return
-    shards = list(_shards(flat))
-    for parameter, shard in zip(originals, shards, strict=False):
-        yield id(parameter), shard
-    primary = _indices(flat)
-    for parameter, info in zip(flat._shared_params or (), flat._shared_param_infos, strict=True):
-        place = primary[id(info.prim_module), info.prim_param_name]
-        yield id(parameter), shards[place]
+    for owner, attr, shard in _shards_by_place(flat):
+        yield id(owner._parameters.get(attr)), shard
 
 
 def flat_parameters(module: nn.Module) -> Iterator[tuple[nn.Module, str, FlatShard]]:
@@ -61,13 +56,7 @@ def flat_parameters(module: nn.Module) -> Iterator[tuple[nn.Module, str, FlatSha
     flat = cast("Any", module._parameters.get(FLAT))
     if flat is None or not hasattr(flat, "_param_infos"):
         return
-    shards = list(_shards(flat))
-    for info, shard in zip(flat._param_infos, shards, strict=True):
-        yield info.module, info.param_name, shard
-    primary = _indices(flat)
-    for info in flat._shared_param_infos:
-        place = primary[id(info.prim_module), info.prim_param_name]
-        yield info.module, info.param_name, shards[place]
+    yield from _shards_by_place(flat)
 
 
 def zero3_shard(parameter: Tensor) -> FlatShard | None:
@@ -120,18 +109,26 @@ def _flat_of(handle: Any) -> Any:
     return flat if hasattr(flat, "_shard_param_infos") else None
 
 
-def _is_sharded(handle: Any, flat: Any) -> bool:
-    """Whether the originals are pieces at the moment; ``summon_full_params`` makes them whole."""
-    return bool(getattr(handle, "uses_sharded_strategy", True)) and flat.shape == flat._sharded_size
+def _is_whole(handle: Any) -> bool:
+    """Whether the originals are whole, and a write to them stays: ``summon_full_params``."""
+    summoned = getattr(getattr(handle, "_training_state", None), "name", "")
+    return summoned == "SUMMON_FULL_PARAMS" or not getattr(handle, "uses_sharded_strategy", True)
 
 
-def _indices(flat: Any) -> dict[tuple[int, str], int]:
-    return {(id(info.module), info.param_name): n for n, info in enumerate(flat._param_infos)}
+def _shards_by_place(flat: Any) -> Iterator[tuple[nn.Module, str, FlatShard]]:
+    shards = list(_shards(flat))
+    primary: dict[tuple[int, str], FlatShard] = {}
+    for info, shard in zip(flat._param_infos, shards, strict=True):
+        primary[id(info.module), info.param_name] = shard
+        yield info.module, info.param_name, shard
+    for info in flat._shared_param_infos:
+        yield info.module, info.param_name, primary[id(info.prim_module), info.prim_param_name]
 
 
 def _shards(flat: Any) -> Iterator[FlatShard]:
     gathered = flat.shape != flat._sharded_size
-    problem = "it is gathered: leave summon_full_params first" if gathered else ""
+    problem = "it is gathered, as after a forward without a backward" if gathered else ""
+    problem += ": call gi.apply_ before the first forward" if gathered else ""
     for number, (shape, info) in enumerate(zip(flat._shapes, flat._shard_param_infos, strict=True)):
         start = stop = at = 0
         if info.in_shard:

@@ -33,6 +33,7 @@ from goodinit.applying.shards import (
     find_shards,
     given_parts,
     is_split,
+    reshard_,
 )
 from goodinit.applying.validate import (
     check_match,
@@ -110,6 +111,7 @@ def apply_(
     check_module(model, "apply_")
     if not isinstance(plan, Plan):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise PlanError(f"apply_ takes a Plan, got {plan!r}; gi.init_ takes a recipe")
+    reshard_(model)
     with collector_paused():
         found = _by_name(slots(model, plan.prefix))
         if part:
@@ -205,6 +207,7 @@ def init_(
             raise RecipeError("inputs, keep, only and materialize are for modules, not one tensor")
         return _init_tensor_(target, _tensor_recipe(recipe), seed, prefix)
     check_module(target, "init_")
+    reshard_(target)
     if inputs is not None:
         run_lazy_modules_(target, inputs)
     checkpoint = open_checkpoint(keep)
@@ -264,6 +267,7 @@ def load_(
         (True, ((100, 104), (0, 8)))
     """
     check_module(model, "load_")
+    reshard_(model)
     values = open_checkpoint(checkpoint, loads=True)
     if values is None or not values.values:
         line = "gi.load_(model, checkpoint.state_dict())"

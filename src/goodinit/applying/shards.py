@@ -7,15 +7,17 @@ caller says so with ``parts=``. No process is asked anything: each finds its own
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from goodinit._common.dtensors import is_dtensor
 from goodinit._common.memory import is_writable, overlaps
+from goodinit._common.module_tree import modules_of
 from goodinit.anatomy.names import Slot
 from goodinit.applying.mesh_layouts import layout_of, part_of_layout
 from goodinit.errors import (
@@ -40,6 +42,7 @@ __all__ = [
     "given_parts",
     "is_split",
     "local_of",
+    "reshard_",
 ]
 
 PartsLike = Mapping[str, Part | Split] | Callable[[str, Tensor], Part | Split | None]
@@ -64,6 +67,18 @@ class Shard:
 def is_split(slot: Slot) -> bool:
     """Return whether a parameter itself says that processes share it."""
     return slot.flat is not None or any(map(is_dtensor, slot.tensors))
+
+
+def reshard_(model: nn.Module) -> None:
+    """Have modules of FSDP 2 hold their shards: after a forward they may hold whole copies.
+
+    What is written to these is lost. No process is asked.
+    """
+    if "torch.distributed.fsdp" not in sys.modules:
+        return
+    for module in modules_of(model):
+        if any(base.__name__ == "FSDPModule" for base in type(module).__mro__):
+            cast("Any", module).reshard()
 
 
 def local_of(tensor: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ from typing import cast
 
 import torch
 
+from goodinit._common.dtensors import is_dtensor
 from goodinit._common.text import several
 from goodinit.anatomy.held import recorded
 from goodinit.anatomy.modules import describe
@@ -149,6 +150,13 @@ def check_memory(
         if needs_old(row) and row.name not in copied
         if any(t.is_meta and recorded(t) is None for t in found[row.name].tensors)
     ]
+    if lost and any(map(is_dtensor, found[lost[0].name].tensors)):
+        raise UnresolvedError(
+            f"{several((row.name for row in lost), MOST_SHOWN)}: these DTensors are on meta and "
+            f"the plan keeps their current values; those of gi.skeleton() are lost when a "
+            f"model is split: give them a rule, recipe.override(gi.Rule({lost[0].name!r}, "
+            f"gi.Constant(...))) (gi.Function computes values)"
+        )
     if lost:
         raise UnresolvedError(
             f"{several((row.name for row in lost), MOST_SHOWN)}: these tensors are on meta and the "
