@@ -57,6 +57,7 @@ LATE = {
         "goodinit.report.plot:interactive_figure",
         "goodinit.report.signal_text:comparison_text",
     },
+    "goodinit.signal.measure": {"goodinit.forecasting.from_file:measured_from_file"},
     "goodinit.signal.rows": {
         "goodinit.report.curves:as_comparison",
         "goodinit.report.image:inline_figure",
@@ -76,6 +77,7 @@ SHARED_NAMES = {
     "diff.py": "the function, and the verb that calls it",
     "errors.py": "exception classes: the package's, and those that are torch.nn.init's too",
     "explain.py": "the function, and the verb that calls it",
+    "forecast.py": "the function, and the verb that calls it",
     "identify.py": "the function, and the verb that calls it",
     "low_rank.py": "low-rank pairs beside a weight: found, computed, written",
     "plan.py": "the function, and the verb that calls it",

@@ -19,7 +19,7 @@ from goodinit.cli.output import byte_size, wrap_for_terminal
 from goodinit.demos import models
 
 VERBS = ("plan", "init", "verify", "diff", "recipes", "explain", "identify")
-VERBS = (*VERBS, "check", "compare", "doctor")
+VERBS = (*VERBS, "check", "forecast", "compare", "doctor")
 ESCAPE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 PYTHON = [sys.executable, "-m", "goodinit"]
 

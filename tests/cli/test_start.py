@@ -37,7 +37,7 @@ def test_answers_at_once(argv: list[str], code: int) -> None:
     assert min(float(seconds) for _, seconds, _ in facts) < LONGEST
 
 
-VERBS = ["plan", "init", "verify", "diff", "recipes", "explain", "check", "compare", "doctor"]
+VERBS = ["plan", "init", "verify", "diff", "recipes", "explain", "check", "forecast", "compare"]
 
 
 def test_no_verb_s_help_imports_torch() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -330,3 +331,30 @@ def test_a_hook_on_a_gradient_is_refused() -> None:
     model.weight.register_hook(lambda g: 2 * g)
     with pytest.raises(gi.errors.SignalError, match="weight has a hook"):
         gi.forecast(model, batch(), gi.plan(model, "he"), exact=True)
+
+
+def test_weights_of_a_file_are_read_where_they_are_used(tmp_path: Path) -> None:
+    from safetensors.torch import save_model
+
+    def make() -> nn.Module:
+        return nn.Sequential(nn.Linear(WIDTH, WIDTH), nn.BatchNorm1d(WIDTH), nn.Linear(WIDTH, 4))
+
+    model = make()
+    model(batch(32, WIDTH))  # statistics
+    model.eval()
+    save_model(model, str(tmp_path / "model.safetensors"))
+    with gi.skeleton():
+        skeleton = make().eval()
+    read = gi.measure(skeleton, batch(), weights=tmp_path / "model.safetensors")
+    measured = gi.measure(model, batch())
+    assert read.rows == measured.rows
+    assert [g.size for g in read.gradients] == [g.size for g in measured.gradients]
+    assert all(p.is_meta for p in skeleton.parameters())
+    state = model.state_dict()
+    with pytest.raises(gi.errors.CheckpointError, match=r"0.weight: on meta, and not in the check"):
+        gi.measure(skeleton, batch(), weights={n: v for n, v in state.items() if n != "0.weight"})
+    with pytest.raises(gi.errors.CheckpointError, match=r"2.bias has shape \(4,\), but \(5,\) in"):
+        gi.measure(skeleton, batch(), weights=state | {"2.bias": torch.ones(5)})
+    changed = gi.measure(model, batch(), weights={"2.bias": torch.full((4,), 9.0)})
+    assert changed["2"].forward.mean > measured["2"].forward.mean + 5
+    assert gi.measure(model, batch()).rows == measured.rows

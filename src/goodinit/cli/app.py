@@ -16,6 +16,7 @@ from goodinit.cli.compare import compare
 from goodinit.cli.diff import diff
 from goodinit.cli.doctor import doctor
 from goodinit.cli.explain import explain
+from goodinit.cli.forecast import forecast
 from goodinit.cli.identify import identify
 from goodinit.cli.init_verb import init
 from goodinit.cli.output import CommandError, print_note, print_result
@@ -43,7 +44,19 @@ def _help_text(function: Callable[..., None]) -> str:
     return "\n\n".join(f"\b\n{p}" if p.startswith("  ") else p for p in paragraphs)
 
 
-for verb in (plan, init, verify, diff, recipes, explain, identify, check, compare, doctor):
+for verb in (
+    plan,
+    init,
+    verify,
+    diff,
+    recipes,
+    explain,
+    identify,
+    check,
+    forecast,
+    compare,
+    doctor,
+):
     app.command(help=_help_text(verb))(verb)
 
 
@@ -59,11 +72,9 @@ def options(
         typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version."),
     ] = False,
 ) -> None:
-    """Weight initialization for PyTorch: plan it, draw it, check it.
+    """Plan, draw and check a model's weights: demo:gpt, hf:gpt2, mymodels:make_net, ...
 
         goodinit check demo:gpt --recipe gpt2 --html gpt.html
-
-    TARGET names a model: demo:gpt, hf:gpt2, timm:resnet50, mymodels:make_net.
     """
 
 

@@ -51,15 +51,19 @@ def check(
     if html is not None:
         check_page_path(html)
     found = find_target(target, arg or ())
-    plan = None
+    plan = read = None
     if recipe is not None:
         model, plan = build_and_plan(found, parse_recipe(recipe), input_ or (), seed)
         model, plan = draw_weights(found, model, plan, seed)
     else:
-        model = build_model(found, seed)
-        if file is not None:
+        # A file that fills the memory is read tensor by tensor, into a model without any.
+        read = file if file is not None and weights.fills_memory(file) else None
+        model = build_model(found, seed, skeleton=read is not None)
+        if file is not None and read is None:
             weights.load_weights(model, file, found.text)
-    signal = run_measurement(found, model, input_ or (), lambda inputs: gi.measure(model, inputs))
+    signal = run_measurement(
+        found, model, input_ or (), lambda inputs: gi.measure(model, inputs, weights=read)
+    )
     if json:
         print_json({"target": found.text, "ok": signal.ok, **signal.to_dict()})
     else:

@@ -25,6 +25,7 @@ from __future__ import annotations
 import ctypes
 import hashlib
 import json
+import os
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
@@ -49,6 +50,7 @@ from goodinit.streams import VERSION
 
 __all__ = [
     "Origin",
+    "fills_memory",
     "load_weights",
     "metadata_changed",
     "names_by_tensor",
@@ -65,6 +67,10 @@ DTYPES = {
     torch.uint64: "U64", torch.uint32: "U32", torch.uint16: "U16", torch.uint8: "U8",
     torch.bool: "BOOL",
 }  # fmt: skip
+
+
+LARGEST_SHARE = 0.25
+"""Of the machine's memory: measuring takes the weights, their gradients and a copy of both."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +108,16 @@ def names_by_tensor(tensors: Mapping[str, Tensor]) -> list[list[str]]:
         place = (tensor.data_ptr(), tensor.shape, tensor.stride(), tensor.dtype)
         groups.setdefault(place if tensor.numel() else name, []).append(name)
     return list(groups.values())
+
+
+def fills_memory(file: Path) -> bool:
+    """Return whether a file's weights leave no room for gradients and a copy of the model.
+
+    >>> fills_memory(Path("no such file"))
+    False
+    """
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if os.name == "posix" else 0
+    return bool(memory) and file.is_file() and file.stat().st_size > LARGEST_SHARE * memory
 
 
 def load_weights(model: nn.Module, file: Path, target: str) -> None:

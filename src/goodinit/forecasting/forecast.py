@@ -52,20 +52,17 @@ def forecast(
         seed: of the draws, as for ``init_``.
         loss: as for ``measure``.
         backward: whether to measure gradients.
-        exact: draw every weight. Then all rows are, bit for bit, those of
-            ``gi.init_(model, recipe, seed=seed)`` and ``gi.measure(model, inputs)``; else they are
-            those of another draw by the same plan.
+        exact: draw every weight. Then all rows are, bit for bit, those of ``gi.init_`` with this
+            seed and ``gi.measure``; else those of another draw by the same plan.
 
     Returns:
-        The signal that ``measure`` returns. ``notes`` says how the parameters were had. Remedies
-        are not tried, since there is no model to try them on.
+        The signal; its ``notes`` say how the parameters were had. Remedies are not tried.
 
     Raises:
         PlanError: the plan was made for another model.
         MetaModelError: a buffer on meta; a parameter on meta without a plan.
         UnresolvedError: parameters on meta whose values the plan keeps.
-        SignalError: as for ``measure``; the model writes to its parameters while it runs; there
-            is not enough memory for one parameter.
+        SignalError: as for ``measure``; the model writes to its parameters while it runs.
 
     Example:
         >>> import goodinit as gi

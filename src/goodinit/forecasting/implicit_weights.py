@@ -26,6 +26,7 @@ LEAST_ELEMENTS = 2**16
 VECTORS = 8
 """Sampling costs vectors x (rows + columns), drawing rows x columns: it pays while there are this
 many times fewer vectors than rows and than columns."""
+MANY = "too many vectors meet it for sampling to pay"
 MOST_OF_A_TABLE = 2**26
 """Elements of the unit vectors that stand for the rows of a table."""
 
@@ -246,7 +247,8 @@ class ImplicitWeights(StreamedWeights):
         before = 0 if matrix is None or self._backward else matrix.vectors
         if (before + vectors) * VECTORS > min(row.shape[-2:]) and not self._backward:
             if any(name == parameter.name for name, _ in self._matrices):
-                raise Again(folded(parameter.name), f"{self._function} has many vectors")
+                raise Again(folded(parameter.name), MANY)
+            self._why[parameter.name] = MANY
             return None
         if matrix is None:
             normal = partial(self._normal, *key, [0])
@@ -277,7 +279,7 @@ class ImplicitWeights(StreamedWeights):
             if any(name == used for used, _ in self._matrices):
                 raise Again(folded(name), f"{self._function} takes its values")
             self._implicit.discard(name)
-            self._why[name] = f"{self._function} takes its values"
+            self._why.setdefault(name, f"{self._function} takes its values")
         return super().draw(parameter)
 
     def contents(self, name: str) -> Tensor:

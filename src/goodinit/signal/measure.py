@@ -6,12 +6,14 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from os import PathLike
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from goodinit._common.late import late
 from goodinit._common.progress import progress_line
 from goodinit.anatomy.names import slots, walk
 from goodinit.applying.trials import Memo, Trials
@@ -54,6 +56,7 @@ def measure(
     *,
     backward: bool = True,
     rank: bool = False,
+    weights: str | PathLike[str] | Mapping[str, object] | None = None,
 ) -> Signal:
     """Run a model on a batch and return what became of the signal, one row per call.
 
@@ -72,12 +75,16 @@ def measure(
             random projection of all floating outputs: only how it changes has a meaning.
         backward: whether to measure gradients.
         rank: whether to measure the effective rank of each row as well, which costs more.
+        weights: a state dict or the path of a checkpoint, as for ``load_``. Each parameter is read
+            at the call that takes it, so the model may be on meta (``gi.skeleton``), and the file
+            larger than memory. No remedy is tried then.
 
     Returns:
         Rows in execution order, gradients of parameters, and findings.
 
     Raises:
         MetaModelError: the model has no weights.
+        CheckpointError: values in ``weights`` that can't be read, or don't fit.
         SignalError: the model or the loss raised, the loss is no scalar, nothing floating comes
             out, or nothing of it depends on a parameter.
 
@@ -91,6 +98,9 @@ def measure(
         >>> signal.ok
         True
     """
+    if weights is not None:
+        from_file = late("goodinit.forecasting.from_file:measured_from_file")
+        return from_file(model, inputs, weights, loss, backward=backward, rank=rank)
     signal = measured(model, inputs, loss, backward=backward, rank=rank)
     return with_tried_remedies(signal, model, inputs, loss, backward=backward)
 
