@@ -28,6 +28,11 @@ from goodinit.errors import GoodinitError
 __all__ = ["app", "run"]
 
 WRONG_CALL = 2
+HELP = """Plan, draw and check a model's weights: demo:gpt, hf:gpt2, mymodels:make_net.
+
+\b
+    goodinit check demo:gpt --recipe gpt2 --html gpt.html
+"""
 
 app = typer.Typer(
     add_completion=False,
@@ -72,13 +77,10 @@ def options(
         typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version."),
     ] = False,
 ) -> None:
-    """Plan, draw and check a model's weights: demo:gpt, hf:gpt2, mymodels:make_net, ...
-
-        goodinit check demo:gpt --recipe gpt2 --html gpt.html
-    """
+    """Take the options that stand before a verb."""
 
 
-app.callback(help=_help_text(options))(options)
+app.callback(help=HELP)(options)
 
 
 def run(argv: Sequence[str]) -> int:
