@@ -28,7 +28,7 @@ from goodinit.errors import GoodinitError
 __all__ = ["app", "run"]
 
 WRONG_CALL = 2
-HELP = """Plan, draw and check a model's weights: demo:gpt, hf:gpt2, mymodels:make_net.
+HELP = """Plan, draw and check a model's weights: demo:gpt, hf:gpt2, my:make_net.
 
 \b
     goodinit check demo:gpt --recipe gpt2 --html gpt.html
