@@ -82,8 +82,8 @@ def apply_(
         seed: a non-negative integer; equal seeds give identical values. If None, a seed is drawn
             from torch's default CPU generator, so ``torch.manual_seed`` applies.
         materialize: a device such as "cpu" on which parameters and buffers on meta get memory.
-        part: whether the model is a part of the planned one, such as a pipeline stage: rows of
-            the plan may be missing from it. A tied parameter is found by any of its names.
+        part: whether the model is a part of the planned one, such as a pipeline stage, which
+            hasn't all of the plan's rows. A tied parameter is found by any of its names.
         parts: what is held here of tensors that layers split by hand: a mapping from names or
             globs to ``gi.Part``, or a function from a name and its tensor to one, or None.
         progress: called with each row after it is written.

@@ -16,6 +16,7 @@ from goodinit._common.dtensors import is_dtensor
 from goodinit.anatomy.names import Slot
 from goodinit.errors import CheckpointError, nearest
 from goodinit.plans.checkpoint_files import INDEX, SAFE, read_file
+from goodinit.plans.dcp_folder import METADATA, read_dcp_folder
 from goodinit.recipes.rule import glob_matches
 
 __all__ = ["Checkpoint", "copy_values_", "find_values", "open_checkpoint", "tensor_of", "unfit"]
@@ -107,9 +108,19 @@ def open_checkpoint(source: object, *, loads: bool = False) -> Checkpoint | None
     is_path = isinstance(source, os.PathLike)
     if isinstance(source, str):
         is_path = loads or source.endswith((SAFE, INDEX)) or Path(source).is_file()
+        is_path = is_path or (Path(source) / METADATA).is_file()
     if not is_path:
         return None
-    return Checkpoint(read_file(os.fspath(cast("str | os.PathLike[str]", source))), loads)
+    path = Path(os.fspath(cast("str | os.PathLike[str]", source)))
+    if not (path / METADATA).is_file():
+        return Checkpoint(read_file(str(path)), loads)
+    if loads:
+        raise CheckpointError(
+            f"{path} is a folder of torch.distributed.checkpoint, which all processes read "
+            f"together: plan = gi.plan(model, recipe, keep={str(path)!r}), load it with "
+            f"torch.distributed.checkpoint.load, then gi.apply_(model, plan, seed=0) draws the rest"
+        )
+    return Checkpoint(read_dcp_folder(path))
 
 
 def find_values(

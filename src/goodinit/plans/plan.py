@@ -176,8 +176,9 @@ def plan(
         inputs: a tensor, a tuple of positional arguments or a dict of keyword arguments. If given,
             the model is run once, and the data flow determines kinds, fans, activations and
             residual ends. If None, module types do.
-        keep: names, globs, a state dict or the path of a checkpoint: parameters that are already
-            loaded and must not be written. If a parameter is larger than its value in the
+        keep: names, globs, a state dict or the path of a checkpoint (a folder of
+            torch.distributed.checkpoint, too): parameters that are already loaded and must not
+            be written. If a parameter is larger than its value in the
             state dict (an embedding with new rows), the old part is kept and the rest is drawn.
         only: names or globs: everything else is kept. Empty: nothing is left out.
         prefix: prepended to each name, if ``model`` is a part of a larger model.

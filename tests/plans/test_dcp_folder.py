@@ -1,0 +1,50 @@
+"""keep= takes a folder of torch.distributed.checkpoint, and reads names and shapes alone."""
+
+import pickle
+import warnings
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+from torch.distributed import checkpoint
+
+import goodinit as gi
+from goodinit.errors import CheckpointError
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("dcp") / "saved"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch's own, of having one process
+        checkpoint.save(body(4).state_dict(), checkpoint_id=path, no_dist=True)
+    return path
+
+
+def body(classes: int) -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(3, 5), nn.BatchNorm1d(5), nn.Linear(5, classes))
+
+
+def test_what_the_folder_has_is_kept_and_the_rest_drawn(folder: Path) -> None:
+    net = nn.Sequential(*body(4), nn.Linear(4, 2))
+    plan = gi.plan(net, "he", keep=folder)
+    assert [row.name for row in plan if not row.kept] == ["3.weight", "3.bias"]
+    assert gi.plan(net, "he", keep=str(folder)).digest == plan.digest
+    grown = gi.plan(body(6), "he", keep=folder)["2.weight"]
+    assert grown.grown_from == (4, 5)
+    with pytest.raises(CheckpointError, match=r"torch.distributed.checkpoint.load, then gi.apply_"):
+        gi.load_(net, folder)
+
+
+def test_metadata_that_names_other_code_is_not_read(tmp_path: Path) -> None:
+    class Harm:
+        def __reduce__(self):
+            return Path.touch, (tmp_path / "harm",)
+
+    for harmful in (pickle.dumps(Harm()), b"cos\nsystem\n(S'true'\ntR.", b"\x80\x04garbage"):
+        (tmp_path / ".metadata").write_bytes(harmful)
+        with pytest.raises(CheckpointError, match="metadata"):
+            gi.plan(body(4), "he", keep=tmp_path)
+    assert not (tmp_path / "harm").exists()
