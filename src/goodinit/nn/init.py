@@ -342,10 +342,8 @@ def orthogonal_(tensor: Tensor, gain: float = 1, generator: Generator = None) ->
     if not handled:
         return torch_init.orthogonal_(tensor, factor, generator=generator)
     values = _orthogonal("orthogonal_", tensor, factor, math.prod(tensor.shape[1:]), generator)
-    if values is not None:
-        with torch.no_grad():
-            tensor.copy_(values.reshape(tensor.shape))
-    return tensor
+    with torch.no_grad():
+        return tensor if values is None else tensor.copy_(values.reshape(tensor.shape))
 
 
 def delta_orthogonal_(tensor: Tensor, gain: float = 1, *, generator: Generator = None) -> Tensor:
@@ -420,10 +418,9 @@ def sparse_(
 
 def _is_empty(function: str, tensor: Tensor) -> bool:
     handles(function, tensor)
-    if 0 not in tensor.shape:
-        return False
-    warnings.warn("Initializing zero-element tensors is a no-op", stacklevel=3)
-    return True
+    if 0 in tensor.shape:
+        warnings.warn("Initializing zero-element tensors is a no-op", stacklevel=3)
+    return 0 in tensor.shape
 
 
 def _uniform(
