@@ -97,12 +97,11 @@ def apply_(
         WriteError: a write failed half-way; names what had been written.
 
     Example:
-        >>> from goodinit.recipes.rule import Rule, sel
         >>> from goodinit.plans.plan import plan
         >>> from goodinit.schemes import Ones
         >>> with torch.device("meta"):
         ...     net = nn.Linear(2, 3)
-        >>> planned = plan(net, Recipe([Rule(sel.all(), Ones())]))
+        >>> planned = plan(net, {"*": Ones()})
         >>> apply_(net, planned, seed=0, materialize="cpu").seed
         0
         >>> net(torch.ones(2))
