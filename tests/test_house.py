@@ -29,7 +29,7 @@ FLOORS: list[set[str]] = [
     {"applying"},
     {"signal"},
     {"forecasting"},
-    {"theory", "explanation", "adapters", "testing"},
+    {"theory", "explanation", "adapters", "testing", "mup"},
     {"report"},
     {"_face"},
     {""},
@@ -49,6 +49,7 @@ LATE = {
         "goodinit.recipes.toml:load",
         "goodinit.recipes.toml:loads",
     },
+    "goodinit.mup.coordinates": {"goodinit.report.coordinate_figure:coordinates_figure"},
     "goodinit.signal.compare": {
         "goodinit.report.image:inline_figure",
         "goodinit.report.image:write_image",

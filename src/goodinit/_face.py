@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from goodinit import adapters, errors, recipes, schemes, testing, theory
+from goodinit import adapters, errors, mup, recipes, schemes, testing, theory
 from goodinit.applying import agree as _agree
 from goodinit.applying import apply as _apply
 from goodinit.applying.skeleton import skeleton
@@ -13,6 +13,8 @@ from goodinit.explanation import identify as _identify
 from goodinit.findings import Finding
 from goodinit.forecasting import calibrated as _calibrated
 from goodinit.forecasting import forecast as _forecast
+from goodinit.mup import CoordinateCheck
+from goodinit.mup import coordinate_check as _coordinate_check
 from goodinit.plans.diff import Diff, diff
 from goodinit.plans.keep import KeepLike
 from goodinit.plans.plan import Plan
@@ -72,6 +74,7 @@ apply_ = _explained(_apply.apply_)
 calibrate_ = _explained(_calibrate_)
 calibrated = _explained(_calibrated)
 compare = _explained(_compare)
+coordinate_check = _explained(_coordinate_check)
 explain = _explained(_explain)
 forecast = _explained(_forecast)
 identify = _explained(_identify)
@@ -88,6 +91,7 @@ __all__ = [
     "CalibrationRow",
     "Comparison",
     "Constant",
+    "CoordinateCheck",
     "DeltaOrthogonal",
     "Diff",
     "Dirac",
@@ -135,6 +139,7 @@ __all__ = [
     "calibrate_",
     "calibrated",
     "compare",
+    "coordinate_check",
     "diff",
     "errors",
     "explain",
@@ -144,6 +149,7 @@ __all__ = [
     "init_",
     "load_",
     "measure",
+    "mup",
     "plan",
     "recipe",
     "recipes",

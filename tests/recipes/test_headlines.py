@@ -20,6 +20,7 @@ from .families import TRANSCRIBED, UPSTREAM
 # The truncation of a normal law at 2 sigma takes this much of its standard deviation away:
 # sqrt(1 - 4 phi(2) / (2 Phi(2) - 1)); jax.nn.initializers.variance_scaling has the same digits.
 CUT_AT_2 = 0.87962566103423978
+MUP = "Yang et al. 2022, table 3"
 
 
 class Block(nn.Module):
@@ -400,6 +401,19 @@ HEADLINES = (
     Headline("torch_default", "lstm", "rnn.bias_hh_l0", "uniform", 1 / (3 * 64) ** 0.5, TORCH),
     Headline("torch_default", "untied gpt", "wte.weight", "normal", 1.0, TORCH),
     Headline("torch_default", "gpt", "ln_f.weight", "constant", 1.0, TORCH),
+    # 4 times as wide as the base, and 3 times as deep
+    Headline("mup", "untied gpt", "h.1.c_fc.weight", "normal", 1 / 8, MUP, {"base": 16}),
+    Headline("mup", "untied gpt", "lm_head.weight", "normal", 1 / 4 / 4, MUP, {"base": 16}),
+    Headline("mup", "untied gpt", "wte.weight", "normal", 1.0, MUP, {"base": 16}),
+    Headline(
+        "completep",
+        "untied gpt",
+        "h.1.mlp_proj.weight",
+        "normal",
+        1 / 128**0.5 / 2 / 3,
+        "Dey et al. 2025, table 1",
+        {"base": 16, "layers": 1},
+    ),
 )
 
 

@@ -172,6 +172,8 @@ class Graph:
                 node.role = "pointwise"  # of two tensors, not along an axis
         elif call.function in ("add", "sub", "mul", "div", "pow"):
             node.number = _number(call)
+        elif node.role == "attention":
+            node.number = _as_number(call.kwargs.get("scale"))
         elif self._is_relu(node, call):
             node.role, node.label = "activation", "relu"
         elif node.role == "activation":

@@ -133,7 +133,8 @@ class Node:
         uses: the parameters that it used.
         weights: those it multiplied by and summed.
         consumers: the nodes that took its result.
-        number: that was added, multiplied by or raised to, where an operand is a number.
+        number: that was added, multiplied by or raised to, where an operand is a number; of an
+            attention, its scale if it is passed.
         tally: what its integers are: "ids" from the inputs, a "count" (of positions),
             "unknown" (a buffer on meta) or "".
         stacked: axes of the result along which the next weight holds a matrix for each index.

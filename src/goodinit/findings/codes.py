@@ -47,5 +47,6 @@ GI138  warning  frozen parameters are drawn (info if a rule names them, or if al
 GI139  warning  nothing was measured: no call depends on the inputs
 GI140  warning  the model looks like one process's part of a larger one
 GI150  warning  one prior for the biases of several heads
+GI151  warning  what muP asks for and no draw can do (info where it isn't known)
 ====== ======== ====================================================================
 """

@@ -23,7 +23,7 @@ from goodinit._common.text import several
 from goodinit.anatomy.rows import KINDS, PARTS, Box
 from goodinit.errors import PlanFileError, SchemeError
 from goodinit.findings import SEVERITIES, Finding
-from goodinit.plans.rows import PlanBlock, PlanRow, common
+from goodinit.plans.rows import PlanBlock, PlanRow, Rates, common
 from goodinit.schemes import Layout, Scheme, from_dict
 from goodinit.schemes.dtype_range import check_range
 from goodinit.schemes.fields import short_repr
@@ -63,6 +63,8 @@ def write_plan(fields: Mapping[str, object]) -> dict[str, object]:
 def write_row(row: PlanRow) -> dict[str, object]:
     """Return a row as plain data."""
     data = {key: _plain(getattr(row, key)) for key in _ROW}
+    if row.rates is None:  # of most recipes
+        del data["rates"]
     return data | {"scheme": None} if row.blocks else data  # each block has its own
 
 
@@ -72,7 +74,7 @@ def _plain(value: object) -> object:
             return write_row(value)
         case Scheme():
             return value.to_dict()
-        case PlanBlock() | Layout() | Finding():
+        case PlanBlock() | Layout() | Finding() | Rates():
             names = [field.name for field in dataclasses.fields(value)]
             return {name: _plain(getattr(value, name)) for name in names}
         case tuple():
@@ -151,9 +153,9 @@ def _read_object(data: object, place: str, readers: Mapping[str, Reader[Any]]) -
     fields: dict[str, Any] = {}
     for key, read in readers.items():
         at = f"{place}.{key}" if place else key
-        if key not in given:
+        if key not in given and key not in _OMITTED:
             _refuse(at, "it is missing")
-        fields[key] = read(given[key], at)
+        fields[key] = read(given.get(key), at)
     unknown = [key for key in given if key not in fields]
     if unknown:
         _refuse(place, f"unknown: {several(map(short_repr, unknown))}")
@@ -317,6 +319,8 @@ _BLOCK: Mapping[str, Reader[Any]] = {
     "fan_out": _optional(_read_number),
     "scheme": _read_scheme,
 }
+_OMITTED = frozenset(("rates",))  # fields that are left out where they are null
+_RATES: Mapping[str, Reader[Any]] = dict.fromkeys(("adam", "sgd", "eps"), _optional(_read_number))
 _ROW: Mapping[str, Reader[Any]] = {
     "name": _read_text,
     "shape": _tuple_of(_read_whole),
@@ -338,6 +342,7 @@ _ROW: Mapping[str, Reader[Any]] = {
     **dict.fromkeys(("shadowed", "tied", "stored"), _tuple_of(_read_text)),
     **dict.fromkeys(("zero_rows", "grown_from"), _tuple_of(_read_whole)),
     **dict.fromkeys(("guessed", "frozen", "buffer", "unresolved"), _read_flag),
+    "rates": _optional(_made_of(Rates, _RATES)),
 }
 _FINDING: Mapping[str, Reader[Any]] = {
     "code": _read_text,

@@ -34,6 +34,7 @@ from goodinit.plans.plan_findings import find_in_plan, find_packed
 from goodinit.plans.plan_table import plan_html, plan_text
 from goodinit.plans.resolve import resolve
 from goodinit.plans.rows import PlanRow
+from goodinit.plans.transfer import transferred
 from goodinit.recipes.by_name import RecipeLike, as_recipe
 from goodinit.trace import Inputs
 
@@ -226,8 +227,9 @@ def plan_and_slots(
             if not slot.buffer and not kept.why(slot.name):
                 check_unsharded(slot)
         rows, wins = resolve(model, anatomy.rows, found, recipe, kept, anatomy.how)
+        rows, more = transferred(model, rows, anatomy, recipe, inputs, prefix)
         findings = find_in_plan(rows, found, recipe, wins, kept, anatomy)
-        findings += tuple(find_packed(packed_modules(model)))
+        findings += (*find_packed(packed_modules(model)), *more)
         findings += tuple(find_parts(model, rows, anatomy.slots, recipe))
     return Plan(rows, recipe.name, anatomy.how, prefix, findings), anatomy.slots
 

@@ -12,7 +12,7 @@ from goodinit.anatomy.rows import Box
 from goodinit.schemes import AddNoise, Keep, Layout, Scheme, Site
 from goodinit.schemes.low_rank import LowRank
 
-__all__ = ["WITHOUT_MOMENTS", "PlanBlock", "PlanRow", "common", "needs_old"]
+__all__ = ["WITHOUT_MOMENTS", "PlanBlock", "PlanRow", "Rates", "common", "needs_old"]
 
 WITHOUT_MOMENTS = (Keep, AddNoise, LowRank)  # what they write depends on values
 
@@ -39,6 +39,21 @@ class PlanBlock:
     def shape(self) -> tuple[int, ...]:
         """Shape of the block."""
         return tuple(stop - start for start, stop in self.box)
+
+
+@dataclass(frozen=True, slots=True)
+class Rates:
+    """Factors of the base model's learning rate and epsilon, as muP has them.
+
+    Attributes:
+        adam: of the rate of Adam and AdamW; None if blocks of the parameter differ.
+        sgd: of SGD's rate; None also where none is published.
+        eps: of Adam's epsilon.
+    """
+
+    adam: float | None
+    sgd: float | None
+    eps: float | None
 
 
 @dataclass(frozen=True, repr=False)
@@ -74,6 +89,7 @@ class PlanRow:
         frozen: whether ``requires_grad`` is off.
         buffer: whether it is a buffer.
         unresolved: whether it is on meta and no rule computes it.
+        rates: factors of its learning rate, in a plan of ``mup`` or ``completep``.
 
     Example:
         >>> from goodinit.schemes import Normal
@@ -109,6 +125,7 @@ class PlanRow:
     frozen: bool = False
     buffer: bool = False
     unresolved: bool = False
+    rates: Rates | None = None
 
     def __repr__(self) -> str:
         shape = "x".join(map(str, self.shape)) or "()"

@@ -40,6 +40,9 @@ ppo                 orthogonal, a small policy head
 
                     beside pretrained weights
 lora                LoRA's A and B, as PEFT has them: default, gaussian, PiSSA, OLoRA, ...
+
+                    laws and learning rates of a smaller model
+mup, completep      by its width; by its width and depth
 ==================  ======================================================================
 
 ``ALIASES`` has other names that people type.
@@ -75,6 +78,7 @@ from goodinit.recipes.library.generative import ddpm, dit
 from goodinit.recipes.library.implicit import nerf, siren
 from goodinit.recipes.library.language import gpt2, lstm
 from goodinit.recipes.library.mambas import mamba, mamba2
+from goodinit.recipes.library.mup import completep, mup
 from goodinit.recipes.library.vision import dcgan, vit
 from goodinit.recipes.library.vision_transformers import deit, mixer, swin
 from goodinit.recipes.recipe import Recipe
@@ -97,6 +101,7 @@ RecipeLike = (
 
 _RECIPES: Mapping[str, Callable[..., Recipe]] = {
     "bert": bert,
+    "completep": completep,
     "convnext": convnext,
     "dcgan": dcgan,
     "ddpm": ddpm,
@@ -115,6 +120,7 @@ _RECIPES: Mapping[str, Callable[..., Recipe]] = {
     "mamba2": mamba2,
     "megatron": megatron,
     "mixer": mixer,
+    "mup": mup,
     "nanochat": nanochat,
     "neox": neox,
     "nerf": nerf,
@@ -171,8 +177,6 @@ NO_RECIPES: Mapping[str, str] = {
     "default": "could be two: 'standard' is goodinit's, 'torch_default' PyTorch's",
     "lsuv": "needs a batch, and a recipe has none: start from gi.init_(net, 'orthogonal'), and "
     "see with gi.measure(net, batch) which layers to rescale",
-    "mup": "sets learning rates and output multipliers too, which no recipe can: the package mup "
-    "does, and draws the weights itself",
     "rezero": "needs no recipe: scales keep the zeros that their class gave them",
 }
 """Names that people type, and what to call instead."""
@@ -203,7 +207,8 @@ def recipe(name: str, **options: object) -> Recipe:
             has = f"its options are {', '.join(known)}" if known else "it has no options"
             raise RecipeError(f"recipe({name!r}, {option}=...): {has}.{nearest(option, known)}")
     given = {**ALIASES.get(_plain(name), ("", {}))[1], **options}
-    return build(**given).with_options(given)
+    law = {"law": as_recipe(cast("RecipeLike", given["law"]))} if "law" in given else {}
+    return build(**given | law).with_options(given)
 
 
 def maker(name: str) -> Callable[..., Recipe]:

@@ -12,6 +12,7 @@ from torch import nn
 from goodinit._common.files import atomic_write
 from goodinit._common.late import late
 from goodinit.errors import RecipeError
+from goodinit.recipes.base import Base
 from goodinit.recipes.deferred import FirstLayer, LowRankPart
 from goodinit.recipes.rule import Rule
 from goodinit.schemes import Scaled, Scheme
@@ -27,6 +28,7 @@ class Recipe:
         rules: the rules; a general one first, its exceptions after it.
         name: shown in plans.
         why: what the recipe is for, and where it comes from.
+        base: the smaller model whose laws and learning rates this one takes over (muP).
         options: those that ``gi.recipe`` was given. They tell recipes of one name apart.
 
     Raises:
@@ -45,9 +47,12 @@ class Recipe:
     rules: tuple[Rule, ...]
     name: str = ""
     why: str = ""
+    base: Base | None = None
     options: Mapping[str, object] = field(init=False, compare=False, repr=False)
 
-    def __init__(self, rules: Iterable[Rule], name: str = "", why: str = "") -> None:
+    def __init__(
+        self, rules: Iterable[Rule], name: str = "", why: str = "", base: Base | None = None
+    ) -> None:
         if isinstance(rules, Rule):
             raise RecipeError("Recipe takes a list of rules: Recipe([rule])")
         if isinstance(rules, Mapping):
@@ -61,7 +66,7 @@ class Recipe:
                     f"rules[{number}] of a recipe must be a gi.Rule, got {rule!r:.200}. Write "
                     f"{_as_rules(given[number:])}"
                 )
-        vars(self).update(rules=given, name=name, why=why, options={})
+        vars(self).update(rules=given, name=name, why=why, base=base, options={})
 
     def override(self, *rules: Rule) -> Recipe:
         """Return this recipe with more rules after its own: they win where they match.
@@ -70,11 +75,12 @@ class Recipe:
         >>> len(Recipe([Rule("*", Normal(0.02))]).override(Rule("head.*", Zeros())).rules)
         2
         """
-        return Recipe((*self.rules, *rules), self.name, self.why).with_options(self.options)
+        made = Recipe((*self.rules, *rules), self.name, self.why, self.base)
+        return made.with_options(self.options)
 
     def with_options(self, options: Mapping[str, object]) -> Recipe:
         """Return this recipe with a note of the options that it was made with."""
-        made = Recipe(self.rules, self.name, self.why)
+        made = Recipe(self.rules, self.name, self.why, self.base)
         vars(made)["options"] = dict(options)
         return made
 
@@ -104,6 +110,11 @@ class Recipe:
             >>> net[0].weight.sum().item()
             6.0
         """
+        if self.base is not None and self.base.of is not None:
+            raise RecipeError(
+                f"recipe {self.name!r} compares a model with its base: use gi.init_(net, recipe) "
+                f"instead of net.apply(recipe.each)"
+            )
         for rule in self.rules:
             reason = _beyond_one_module(rule)
             if reason:

@@ -35,6 +35,7 @@ else:
 
 from goodinit.errors import RecipeError, RecipeFileError, SchemeError, nearest
 from goodinit.recipes import rule as rules
+from goodinit.recipes.base import Base
 from goodinit.recipes.class_lookup import module_type, type_name
 from goodinit.recipes.deferred import DEFERRED
 from goodinit.recipes.recipe import Recipe
@@ -56,7 +57,7 @@ MOST_CONDITIONS = 100  # of one rule: each may be a level of the tree of selecto
 
 _TOO_DEEP = "nested too deeply"
 _TOO_LARGE = f"more than {LARGEST} bytes, the most that is read of a recipe"
-_TOP_KEYS = ("goodinit_recipe", "name", "why", "rule")
+_TOP_KEYS = ("goodinit_recipe", "name", "why", "base", "rule")
 _FLAGS = ("optional", "library")
 _RULE_KEYS = ("where", "scheme", "scaled", "why", *_FLAGS)
 _WHERE_KEYS = (
@@ -161,7 +162,28 @@ def _read_recipe(data: dict[str, object]) -> Recipe:
         _refuse(("rule",), f"{len(given)} rules, and at most {MOST_RULES} are read")
     read = [_read_rule(table, ("rule", number)) for number, table in enumerate(given)]
     texts = (_read_text(data.get(key, ""), (key,), empty=True) for key in ("name", "why"))
-    return Recipe(read, *texts)
+    name, why = texts
+    return Recipe(read, name, why, _read_base(data["base"]) if "base" in data else None)
+
+
+def _read_base(data: object) -> Base:
+    """Return what a recipe such as muP's compares a model with, from numbers."""
+    place: Place = ("base",)
+    if not isinstance(data, dict):
+        _refuse(place, f"a table such as {{ rule = 'mup', of = 64 }} is expected, not {data!r:.80}")
+    table = cast("dict[str, object]", data)
+    _check_keys(table, ("rule", "of", "layers"), place)
+    rule = table.get("rule")
+    if rule not in ("mup", "completep"):
+        _refuse((*place, "rule"), f"it is mup or completep, not {short_repr(rule)}")
+    numbers = {key: table.get(key) for key in ("of", "layers")}
+    for key, value in numbers.items():
+        if value is not None and (isinstance(value, bool) or not isinstance(value, int)):
+            _refuse((*place, key), f"a whole number from 1 is expected, not {short_repr(value)}")
+    try:
+        return Base(rule, **cast("dict[str, int | None]", numbers))
+    except RecipeError as error:
+        _refuse(place, str(error))
 
 
 def _read_rule(data: object, place: Place) -> Rule:
@@ -307,6 +329,8 @@ def dumps(recipe: Recipe) -> str:
     top |= {key: value for key in ("name", "why") if (value := getattr(recipe, key)) != ""}
     at = f"recipe {recipe.name!r:.100}"
     try:
+        if recipe.base is not None:
+            top["base"] = _base_data(recipe.base)
         text = _table_lines(top)
         for number, rule in enumerate(recipe.rules, 1):
             at = f"rule {number} of recipe {recipe.name!r:.100}, {rule.text:.200}"
@@ -323,6 +347,13 @@ def dumps(recipe: Recipe) -> str:
     if not same:
         raise RecipeError(f"recipe {recipe.name!r:.100} would be read back as another one")
     return text
+
+
+def _base_data(base: Base) -> dict[str, object]:
+    if not isinstance(base.of, int | None):
+        raise RecipeError("a base model can't be written to a file; its width can, base=64")
+    numbers: dict[str, object] = {"of": base.of, "layers": base.layers}
+    return {"rule": base.rule} | {key: value for key, value in numbers.items() if value is not None}
 
 
 def _rule_data(rule: Rule) -> dict[str, object]:

@@ -1,0 +1,97 @@
+"""Numbers that a model multiplies by beside its weights, and the scales of its attentions."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+from torch import nn
+
+from goodinit.anatomy.attention import Attention, attentions
+from goodinit.anatomy.names import walk
+from goodinit.anatomy.read import Anatomy
+from goodinit.dataflow.graph import Graph
+from goodinit.dataflow.nodes import Node, Use
+from goodinit.dataflow.traversal import number_after
+
+__all__ = ["HeadScale", "attention_scales", "multipliers"]
+
+
+class HeadScale(NamedTuple):
+    """The head dimension of an attention, and what its scores are multiplied by."""
+
+    dimension: int
+    scale: float
+
+
+def multipliers(anatomy: Anatomy, role: str) -> Mapping[str, float]:
+    """Return by what number the result of each parameter is multiplied, by name, if it is one.
+
+    Args:
+        anatomy: with a data flow; without one nothing is known.
+        role: of the use: "contract" (weights, and the biases of the same call) or "lookup".
+    """
+    graph = anatomy.graph
+    found: defaultdict[int, set[float]] = defaultdict(set)
+    for node in graph.nodes if graph is not None else ():
+        used = [use for use in node.uses if _has_role(node, use, role)]
+        if graph is not None and used:
+            for use in used:
+                head = anatomy.rows[use.param].facets.part == "head"
+                found[use.param].add(number_after(graph, node.index) * _before(graph, node, head))
+    return {
+        anatomy.rows[n].name: numbers.pop() for n, numbers in found.items() if len(numbers) == 1
+    }
+
+
+def _has_role(node: Node, use: Use, role: str) -> bool:
+    return use.role == role or (role == "contract" and use.role == "add" and bool(node.weights))
+
+
+def _before(graph: Graph, node: Node, head: bool) -> float:
+    """Return the number that a head's input is multiplied by: T5's width^-1/2."""
+    if not head or len(node.signals) != 1:
+        return 1.0
+    before = graph.nodes[node.signals[0].node]
+    return before.number if before.role == "mul" and before.number is not None else 1.0
+
+
+def attention_scales(anatomy: Anatomy, model: nn.Module) -> tuple[HeadScale, ...]:
+    """Return the scale of each attention, in execution order; torch's own modules come last."""
+    found: list[HeadScale] = []
+    if anatomy.graph is not None:
+        graph = anatomy.graph
+        found += [one for a in attentions(graph) if (one := _scale_of(graph, a)) is not None]
+    for _, module in walk(model):
+        if isinstance(module, nn.MultiheadAttention):
+            found.append(HeadScale(module.head_dim, module.head_dim**-0.5))
+    return tuple(dict.fromkeys(found))
+
+
+def _scale_of(graph: Graph, attention: Attention) -> HeadScale | None:
+    shape = graph.nodes[attention.query.node].shape
+    if attention.inner is not None or not shape:
+        return None  # linear attention sums over positions
+    result = graph.nodes[attention.result]
+    scale = 1.0
+    if result.role == "attention":
+        scale = shape[-1] ** -0.5 if result.number is None else result.number
+    for node in _from_weights(graph, attention):
+        if node.role == "mul" and node.number is not None:
+            scale *= abs(node.number)
+    return HeadScale(shape[-1], scale)
+
+
+def _from_weights(graph: Graph, attention: Attention) -> Iterable[Node]:
+    """Yield the nodes between the projections and an attention's result."""
+    stack, visited = [attention.result], set[int]()
+    values = {attention.value.node}  # what the values are multiplied by is no scale of scores
+    while stack:
+        index = stack.pop()
+        node = graph.nodes[index]
+        if index in visited or node.weights or index in values or not node.live:
+            continue
+        visited.add(index)
+        yield node
+        stack += [value.node for value in node.signals]

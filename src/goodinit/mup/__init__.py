@@ -1,0 +1,7 @@
+"""muP beside its laws: learning rates as parameter groups, and the check by coordinates."""
+
+from goodinit.mup.coordinate_check import coordinate_check
+from goodinit.mup.coordinates import Coordinate, CoordinateCheck
+from goodinit.mup.param_groups import param_groups
+
+__all__ = ["Coordinate", "CoordinateCheck", "coordinate_check", "param_groups"]

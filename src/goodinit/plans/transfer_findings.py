@@ -1,0 +1,121 @@
+"""GI151: what muP and CompleteP ask for, and no draw can do."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from torch import nn
+
+from goodinit._common.text import count, several
+from goodinit.anatomy import Anatomy
+from goodinit.anatomy.multipliers import attention_scales, multipliers
+from goodinit.findings import Finding
+from goodinit.plans.rows import PlanRow
+from goodinit.recipes.base import Base
+
+__all__ = ["Models", "find_in_transfer"]
+
+NEAR = 1e-3  # of a ratio of numbers that somebody wrote into a model
+
+
+@dataclass(frozen=True, slots=True)
+class Models:
+    """A model and its base.
+
+    Attributes:
+        model: the larger one.
+        base: the smaller one.
+        anatomy: of the larger one.
+        smaller: of the base.
+        names: of each parameter's counterpart in the base.
+    """
+
+    model: nn.Module
+    base: nn.Module
+    anatomy: Anatomy
+    smaller: Anatomy
+    names: Mapping[str, str]
+
+
+def find_in_transfer(
+    rows: tuple[PlanRow, ...], models: Models, layers: float, base: Base
+) -> Iterator[Finding]:
+    """Yield what the model's code must do, each with the line that does it."""
+    yield from _tied_heads(rows, models)
+    yield from _attention(models)
+    if base.rule == "completep" and layers != 1:
+        yield from _open_branches(rows, layers)
+    unknown = [row.name for row in rows if "muP: unknown" in row.why]
+    if unknown:
+        cause = "several axes grow, and nothing shows which are summed over: drawn as by the law"
+        fix = (
+            "pass inputs=, so that the data flow shows it, or give it a rule and a rate of its own"
+        )
+        yield Finding("GI151", "warning", several(unknown), cause, fix)
+    if isinstance(base.of, int):
+        cause = (
+            f"of the base its width is known, {base.of}: all hidden sizes are taken to grow in "
+            f"proportion, and the number of heads with them"
+            + (f"; the model has {layers:g} times the base's layers" if layers != 1 else "")
+        )
+        fix = f"none, if it is so; else base=lambda: Net(width={base.of})"
+        yield Finding("GI151", "info", "base", cause, fix)
+    if models.anatomy.how == "module types":
+        cause = "without a data flow the model's own factors and attentions aren't known"
+        fix = "pass inputs=, a batch like those that the model will get"
+        yield Finding("GI151", "info", "multipliers", cause, fix)
+
+
+def _tied_heads(rows: tuple[PlanRow, ...], models: Models) -> Iterator[Finding]:
+    """A table that is also the head: drawn as a table, its output needs times 1/m."""
+    after = multipliers(models.anatomy, "contract")
+    before = multipliers(models.smaller, "contract")
+    for row, known in zip(rows, models.anatomy.rows, strict=True):
+        if row.kind != "embedding" or row.part != "head" or row.buffer:
+            continue
+        other = models.names[row.name]
+        small = next(one for one in models.smaller.rows if one.name == other)
+        width = known.shape[-1] / small.shape[-1]
+        own = after.get(row.name, 1.0) / before.get(other, 1.0)
+        table = multipliers(models.anatomy, "lookup").get(row.name, 1.0)
+        table /= multipliers(models.smaller, "lookup").get(other, 1.0)
+        needed = table / width / own
+        if not math.isclose(needed, 1.0, rel_tol=NEAR):
+            cause = (
+                f"a table and a head in one, drawn as a table: muP multiplies the head's output by "
+                f"{table / width:.4g}, the model by {own:.4g}"
+            )
+            yield Finding("GI151", "warning", row.name, cause, f"logits = logits * {needed:.6g}")
+
+
+def _attention(models: Models) -> Iterator[Finding]:
+    """Scores of d products each are as correlated as training makes them: muP divides by d."""
+    large = attention_scales(models.anatomy, models.model)
+    small = attention_scales(models.smaller, models.base)
+    for (dimension, scale), (base_dimension, base_scale) in zip(large, small, strict=False):
+        wanted = base_scale * base_dimension / dimension
+        if dimension != base_dimension and not math.isclose(scale, wanted, rel_tol=NEAR):
+            cause = (
+                f"the head dimension grew from {base_dimension} to {dimension}, and scores are "
+                f"multiplied by {scale:.4g}: muP divides by the dimension"
+            )
+            fix = (
+                f"scaled_dot_product_attention(q, k, v, scale={wanted:.6g}), or more heads instead"
+            )
+            yield Finding("GI151", "warning", "attention", cause, fix)
+            return
+
+
+def _open_branches(rows: tuple[PlanRow, ...], layers: float) -> Iterator[Finding]:
+    """Layers with no weight or norm that ends a residual branch."""
+    depth = max((row.depth or 0 for row in rows), default=0)
+    ended = {
+        row.layer for row in rows if row.ends_residual or (row.kind, row.part) == ("norm", "out")
+    }
+    open_ = [number for number in range(depth) if number not in ended]
+    if open_:
+        cause = f"{count(len(open_), 'layer')} in which no weight is known to end a residual branch"
+        fix = f"x = x + branch(x) * {1 / layers:.6g}"
+        yield Finding("GI151", "warning", f"layer {open_[0]}", cause, fix)
