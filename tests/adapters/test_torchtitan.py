@@ -188,6 +188,24 @@ def test_a_stage_of_a_pipeline_draws_its_part() -> None:
     assert torch.equal(trained(Stage).layers["2"].up.weight, whole.layers["2"].up.weight)
 
 
+def test_a_stage_with_the_plan_of_the_whole_has_its_depth() -> None:
+    with torch.device("meta"):
+        plan = gi.plan(Decoder(), "gpt2", inputs=TOKENS)
+
+    class Stage(Decoder):
+        init_states = adapters.torchtitan(plan, seed=5)
+
+        def __init__(self) -> None:
+            super().__init__()
+            del self.layers["0"]
+
+    stage, whole = trained(Stage), Decoder()
+    gi.apply_(whole, plan, seed=5)
+    state = whole.state_dict()
+    assert all(torch.equal(value, state[name]) for name, value in stage.state_dict().items())
+    assert stage.init_plan["layers.2.down.weight"].depth == 3
+
+
 def test_errors() -> None:
     with pytest.raises(RecipeError, match="a recipe is"):
         adapters.torchtitan(3)  # pyright: ignore[reportArgumentType]

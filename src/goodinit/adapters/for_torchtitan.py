@@ -8,8 +8,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from goodinit.applying.apply import init_
+from goodinit.applying.apply import apply_, init_
 from goodinit.errors import ModelError
+from goodinit.plans.plan import Plan
 from goodinit.recipes import as_recipe
 from goodinit.recipes.by_name import RecipeLike
 from goodinit.trace import Inputs
@@ -21,7 +22,7 @@ HOOKS = ("init_states", "init_weights")
 
 
 def torchtitan(
-    recipe: RecipeLike, *, inputs: Inputs | None = None, seed: int | None = None
+    recipe: RecipeLike | Plan, *, inputs: Inputs | None = None, seed: int | None = None
 ) -> Callable[..., None]:
     """Return an ``init_states`` method that initializes a whole model from a recipe.
 
@@ -30,11 +31,14 @@ def torchtitan(
     and then does ``gi.init_(model, recipe, seed=seed)``. What the recipe keeps has torchtitan's
     values. The plan is stored as ``model.init_plan``.
 
+    torchtitan calls it on what a process holds: a stage, with DTensors. For more than one process
+    pass the plan of the whole model instead of a recipe, and a seed.
+
     Args:
-        recipe: as for ``gi.plan``.
+        recipe: as for ``gi.plan``; or the plan of the whole model, made on meta before it is split
+            or read by ``gi.Plan.load``. Each process then draws its part of it.
         inputs: as for ``gi.plan``.
-        seed: as for ``gi.init_``. Pipeline stages need the same number in each process to draw
-            parts of one model.
+        seed: as for ``gi.init_``; the same number in each process.
 
     Raises:
         GoodinitError: when called, as for ``gi.init_``; ModelError if the class inherits no
@@ -57,11 +61,15 @@ def torchtitan(
         >>> net.fc.bias.tolist(), net.init_plan["fc.weight"].fan_in
         ([0.0, 0.0], 4)
     """
-    rules = as_recipe(recipe)
+    planned = recipe if isinstance(recipe, Plan) else None
+    rules = None if isinstance(recipe, Plan) else as_recipe(recipe)
 
     def init_states(self: Any, buffer_device: torch.device | None = None) -> None:
         _inherited(self, init_states)(self, buffer_device=buffer_device)
-        self.init_plan = init_(self, rules, inputs=inputs, seed=seed)
+        if planned is not None:
+            self.init_plan = apply_(self, planned, seed=seed, part=True)
+        elif rules is not None:
+            self.init_plan = init_(self, rules, inputs=inputs, seed=seed)
 
     return init_states
 
