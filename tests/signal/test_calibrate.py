@@ -221,6 +221,61 @@ def test_all_is_as_it_was_after_a_failed_write() -> None:
     assert gi.calibrate_(model, normal(64, WIDTH))["3.weight"].met
 
 
+def test_attention_inside_of_one_call() -> None:
+    torch.manual_seed(0)
+    model = nn.TransformerEncoderLayer(16, 2, 32, dropout=0.0, batch_first=True)
+    attention, x = model.self_attn, normal(8, 6, 16)
+    found = gi.calibrate_(model, x)
+    ends = {"self_attn.out_proj.weight": 1 / 2, "linear2.weight": 1 / 2}
+    targets = {row.name: row.target for row in found.aimed}
+    assert targets == {"self_attn.in_proj_weight": 1, "linear1.weight": 1, **ends}
+    assert found.ok
+    made = functional.linear(x, attention.in_proj_weight, attention.in_proj_bias)
+    assert made.square().mean().item() == pytest.approx(1, rel=0.02)
+    assert attention(x, x, x)[0].square().mean().item() == pytest.approx(1 / 2, rel=0.02)
+    separate = nn.MultiheadAttention(16, 2, kdim=8, vdim=8, batch_first=True)
+    query, key = normal(4, 5, 16), normal(4, 5, 8)
+    found = gi.calibrate_(separate, (query, key, key))
+    assert found["k_proj_weight"].met
+    made = functional.linear(key, separate.k_proj_weight)
+    assert made.square().mean().item() == pytest.approx(1, rel=0.02)
+
+
+class Undivided(nn.Module):
+    """Attention that divides nothing by the root of the width, as T5's."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.q, self.k, self.v = (nn.Linear(64, 64, bias=False) for _ in range(3))
+        self.out, self.head = nn.Linear(64, 64), nn.Linear(64, 4)
+        nn.init.normal_(self.q.weight, std=1 / 64)
+
+    def forward(self, x: Tensor) -> Tensor:
+        shares = (self.q(x) @ self.k(x).mT).softmax(-1)
+        return self.head(x + self.out(shares @ self.v(x)))
+
+
+def test_queries_and_keys_without_a_divisor_are_left_alone() -> None:
+    torch.manual_seed(0)
+    found = gi.calibrate_(Undivided(), normal(4, 8, 64))
+    assert {row.name for row in found.aimed} == {"v.weight", "out.weight"}
+    assert found["q.weight"].why.startswith("on target, queries and keys would make attention")
+
+
+def test_the_remedy_of_a_plain_stack_that_is_too_deep_works() -> None:
+    torch.manual_seed(0)
+    layers = [part for _ in range(25) for part in (nn.Linear(64, 64), nn.SiLU())]
+    model, x = nn.Sequential(*layers, nn.Linear(64, 4)), normal(64, 64)
+    plan = gi.init_(model, "standard", inputs=x, seed=0)
+    assert [f.code for f in plan.findings] == ["GI136"]
+    assert "gi.calibrate_(model, inputs)" in plan.findings[0].remedy
+    before = gi.measure(model, x, backward=False).layers[-2].forward.second
+    assert gi.calibrate_(model, x).ok
+    after = gi.measure(model, x, backward=False).layers[-2].forward.second
+    assert after == pytest.approx(1, rel=0.02)
+    assert not 0.3 < before < 3
+
+
 def funnel() -> nn.Sequential:
     sizes = [32, 128, 32, 64]
     pairs = pairwise(sizes)

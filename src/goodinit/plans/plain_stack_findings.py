@@ -17,7 +17,10 @@ from goodinit.schemes.operating_point import operating_point
 
 __all__ = ["find_deep_stacks"]
 
-UNSTEADY = "a norm or a residual connection between the layers, or relu, selu or tanh"
+UNSTEADY = (
+    "a norm or a residual connection between the layers, or relu, selu or tanh, or "
+    "gi.calibrate_(model, inputs) once it is drawn"
+)
 ALIKE = "BatchNorm or a residual connection between the layers, or relu, gelu or tanh"
 
 

@@ -24,6 +24,10 @@ from goodinit.trace.run import Inputs, arguments
 
 __all__ = ["calibrate_", "calibrated_factors"]
 METHODS = ("lsuv",)
+LOUD = 4.0
+"""Second moment of attention's scores. Queries and keys on target give 1, if their product is
+divided by the root of its width; T5's isn't, and a softmax of scores this far apart picks one."""
+UNDIVIDED = "on target, queries and keys would make attention pick one position: scores too large"
 UNWEIGHTED = "a bias whose weight is left alone, or isn't in the same call"
 CRITERIA = ("forward", "backward", "compromise")
 
@@ -131,13 +135,18 @@ Found = tuple[dict[str, float], dict[str, _Result], list[str]]
 
 
 def _forward(runs: Runs) -> Found:
-    before = runs.survey()
-    factors, notes = runs.forward(before)
-    after = runs.run(factors).uses
-    while deaf := runs.deaf(after):
-        runs.drop(dict.fromkeys(deaf, DEAF))
+    first = runs.survey()
+    before = first.uses
+    while True:
         factors, notes = runs.forward(before)
-        after = runs.run(factors).uses
+        last = runs.run(factors)
+        after = last.uses
+        lost = dict.fromkeys(runs.deaf(after), DEAF)
+        if last.loudest > max(LOUD, first.loudest):
+            lost |= dict.fromkeys(runs.asking(), UNDIVIDED)
+        if not lost:
+            break
+        runs.drop(lost)
     results = {
         name: _Result(seconds(before[name]), seconds(after[name]), [runs.aims.targets[name]])
         for name in factors

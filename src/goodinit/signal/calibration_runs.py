@@ -33,7 +33,7 @@ PASSES_BACK = 60  # with the backward criterion; each settles one more layer at 
 PASSES = 12  # of weights with several uses: each pass comes nearer to all of them
 WITHIN = 0.45 * math.log(2)  # of a factor's logarithm: second moments within 2, and some room
 FIRST_STEP = 0.5  # of the way, where a factor counts more than once: a secant finds the next
-GATED = "no gradient reaches it, or only through a softmax or a gate"
+GATED = "no gradient of it can be observed, or only one that comes through a softmax or a gate"
 DEAF = "its product doesn't follow its scale: something divides by it, or adds to it"
 UNSETTLED = (
     "The factors of weights that are used several times have not settled: each use changes what "
@@ -58,7 +58,7 @@ class Runs:
     aims: Aims
     along: dict[str, set[str]] | None = None
 
-    def survey(self) -> Measured:
+    def survey(self) -> RescaledRun:
         """Run the model as it is: count the uses of each weight, and drop those out of reach."""
         run = self.run({})
         reasons = dict(self.aims.reasons)
@@ -76,7 +76,16 @@ class Runs:
             probe = self.run(dict.fromkeys(sizes, PROBE)).computed
             norms = {n: probe[n] / s if s else math.inf for n, s in sizes.items()}
             self.drop({n: DEAF for n, s in norms.items() if abs(s / PROBE - 1) > STEADY})
-        return run.uses
+        return run
+
+    def asking(self) -> list[str]:
+        """Return the weights that make queries or keys."""
+        rows = {row.name: row.facets for row in self.anatomy.rows}
+        return [
+            name
+            for name in self.aims.targets
+            if rows[name].part in ("q", "k") or {b.name for b in rows[name].blocks} & {"q", "k"}
+        ]
 
     def drop(self, reasons: Mapping[str, str]) -> None:
         """Leave weights alone after all."""

@@ -155,6 +155,15 @@ class GradientRun(RescaledRun):
             result.register_hook(hook)  # pyright: ignore[reportUnknownMemberType]
         return result
 
+    def _attention(
+        self,
+        func: Callable[..., Any],  # noqa: ARG002
+        call: Call,  # noqa: ARG002
+        given: tuple[tuple[Any, ...], dict[str, Any]],  # noqa: ARG002
+        result: object,
+    ) -> object:
+        return result  # the gradients inside can't be observed
+
     def _note_arrival(self, number: int, gradient: Tensor | None) -> None:
         """Take the gradient at the last weight's output for the measure of all others."""
         level = self._levels[number]

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from goodinit.anatomy.names import Slot
 from goodinit.dataflow.functions import role_of
 from goodinit.signal.aims import LEFT_ALONE, Aims
+from goodinit.signal.attention_products import ATTENTION, OUT, bound, in_products
 from goodinit.signal.parameters import Weights
 from goodinit.trace.calls import Call, NullObserver, map_tensors, tensors_in
 from goodinit.trace.real_run import Change
@@ -28,6 +29,7 @@ __all__ = ["ADD_FIRST", "LOOKED_UP", "STEADY", "RescaledRun", "Use", "second_mom
 STEADY = 0.005  # relative: a factor nearer to 1 is 1, so that a second calibration writes nothing
 LOOKED_UP = frozenset(("embedding", "embedding_bag"))
 ADD_FIRST = frozenset(("addmm", "baddbmm", "addbmm", "addmv"))  # their first argument is added
+HIDDEN = -1e3  # a score below it was masked
 SAFE_NORM = 1e-15, 1e15  # squares of norms within stay in float32's range, 1e-38 to 3e38
 
 Function = Callable[..., Any]
@@ -81,6 +83,7 @@ class RescaledRun(NullObserver):
         uses: of each weight that is aimed at, in execution order.
         together: weight -> why it can't be calibrated by itself.
         computed: weight -> the norm of what was computed from it, and multiplies.
+        loudest: the largest second moment of what an attention takes the softmax of.
     """
 
     weights: Weights
@@ -95,6 +98,7 @@ class RescaledRun(NullObserver):
     )
     together: dict[str, str] = field(default_factory=dict[str, str], init=False)
     computed: dict[str, float] = field(default_factory=dict[str, float], init=False)
+    loudest: float = field(default=0.0, init=False)
     _known: dict[int, _Known] = field(default_factory=dict[int, _Known], init=False)
     _params: dict[int, str] = field(default_factory=dict[int, str], init=False)
     _written_through: set[str] = field(default_factory=set[str], init=False)
@@ -131,6 +135,7 @@ class RescaledRun(NullObserver):
         result = func(*args, **kwargs)
         if signal and names and not call.inplace:
             result = self._use(func, call, (args, kwargs), list(names), result)
+        self._note_scores(call, result)
         made_from = () if signal else tuple(names)
         same = role_of(call.function) in ("view", "cast")
         computed = not same or any(k.computed for t in taken if (k := self._known_of(t)))
@@ -142,6 +147,20 @@ class RescaledRun(NullObserver):
             if call.args[0]._base is not None:  # what a view is written to
                 self._remember(call.args[0]._base, signal=True)
         return result
+
+    def _note_scores(self, call: Call, result: object) -> None:
+        scores = next(tensors_in((call.args, dict(call.kwargs))), None)
+        if scores is None or not isinstance(result, Tensor) or not result.numel():
+            return
+        if call.function == "softmax" and scores.dim() > 2:  # of [samples, positions, positions]
+            found = second_moment(scores.detach().masked_fill(scores < HIDDEN, 0))
+        elif call.function == "scaled_dot_product_attention":
+            query, key = list(tensors_in((call.args, dict(call.kwargs))))[:2]
+            scale = call.kwargs.get("scale") or query.shape[-1] ** -0.5
+            found = scale**2 * query.shape[-1] * second_moment(query) * second_moment(key)
+        else:
+            return
+        self.loudest = max(self.loudest, found)
 
     def _at_hand(self, tensor: Tensor, signal: bool) -> Tensor:
         """Return a tensor as it is after the factors are written."""
@@ -165,6 +184,8 @@ class RescaledRun(NullObserver):
         """Note the use of a weight, and bring its result to the aim if it is moved."""
         weights = [name for name in names if name in self.aims.targets]
         looked_up = call.function in LOOKED_UP
+        if call.function == ATTENTION and weights:
+            return self._attention(func, call, given, result)
         if not looked_up and role_of(call.function) != "contract":
             self._note_opaque(call, weights)
             return result
@@ -211,13 +232,52 @@ class RescaledRun(NullObserver):
             args, kwargs = map_tensors(given, lambda t: t * factor if id(t) in scaled else t)
             return cast("Tensor", func(*args, **kwargs))
 
-        second = second_moment(result - run(0.0) if beside else result)
+        factor = self._note_use(name, second_moment(result - run(0.0) if beside else result))
+        return result if factor == 1 else run(factor)
+
+    def _note_use(self, name: str, second: float) -> float:
+        """Note the second moment of a weight's output; return the factor to go on with."""
         target = self.aims.targets[name]
         factor = math.sqrt(target / second) if 0 < second < math.inf else 1.0
-        if second == target or abs(factor - 1) < STEADY:
-            factor = 1.0
+        factor = 1.0 if abs(factor - 1) < STEADY else factor
         self.uses[name].append(Use(second, factor))
-        return run(factor) if name in self.moved and factor != 1 else result
+        return factor if name in self.moved else 1.0
+
+    def _attention(
+        self,
+        func: Function,
+        call: Call,
+        given: tuple[tuple[Any, ...], dict[str, Any]],
+        result: object,
+    ) -> object:
+        """Note the projections inside of torch's attention, and bring them to their aims."""
+        theirs, ours = bound(call.args, call.kwargs), bound(*given)
+
+        def bring(weight: str, bias: str, products: Callable[[], list[Tensor]]) -> bool:
+            name = self._argument(theirs, weight)
+            if name not in self.aims.targets:
+                return False
+            along = self._argument(theirs, bias)
+            if along in self.aims.biases:
+                self.along.setdefault(along, set()).add(name)
+            seconds = [second_moment(product) for product in products()]
+            factor = self._note_use(name, sum(seconds) / len(seconds))
+            for argument in (weight, bias) if self.along.get(along) == {name} else (weight,):
+                if factor != 1:
+                    ours[argument] = ours[argument] * factor
+            return factor != 1
+
+        changed = [bring(*each) for each in in_products(ours)]
+        if any(changed):
+            result = func(**ours)
+        out = next(tensors_in(result))
+        return func(**ours) if bring(*OUT, lambda: [out]) else result
+
+    def _argument(self, given: Mapping[str, Any], argument: str) -> str:
+        """Return the parameter that an argument is; "" if it is none."""
+        value = given.get(argument)
+        names = self._names(value) if isinstance(value, Tensor) else ()
+        return names[0] if len(names) == 1 else ""
 
     def _belongs(self, tensor: Tensor, along: set[str]) -> bool:
         names = self._names(tensor)
