@@ -40,7 +40,10 @@ def differences(call, *argv):
     return found
 
 
-@pytest.mark.parametrize("recipe", [*gi.recipes.names(), "he:mode=fan_out", "orthogonal:gain=2"])
+RECIPES = [name for name in gi.recipes.names() if name != "lora"]  # it refuses such a model
+
+
+@pytest.mark.parametrize("recipe", [*RECIPES, "he:mode=fan_out", "orthogonal:gain=2"])
 def test_what_init_drew_verify_draws_again(call, recipe):
     made(call, *GPT, "-r", recipe, "--seed", 3)
     assert differences(call, "w.safetensors", *GPT) == {}

@@ -445,6 +445,7 @@ def test_every_recipe_has_headlines() -> None:
     assert len(HEADLINES) >= 40
     recipes = {gi.recipe(name).name for name in gi.recipes.names()}  # kaiming is called he
     compared = {gi.recipe(family.recipe).name for family in (*UPSTREAM, *TRANSCRIBED)}
+    recipes -= {"lora"}  # in test_lora.py
     assert recipes - compared <= {headline.recipe for headline in HEADLINES} <= recipes
 
 

@@ -25,7 +25,7 @@ def model() -> nn.Module:
     )
 
 
-@pytest.mark.parametrize("name", gi.recipes.names())
+@pytest.mark.parametrize("name", sorted({*gi.recipes.names()} - {"lora"}))  # test_lora.py
 def test_every_recipe_covers_and_applies(name: str) -> None:
     net = model()
     plan = gi.init_(net, name, seed=0)

@@ -1,5 +1,7 @@
 """Selectors, rules and recipes."""
 
+import re
+
 import pytest
 import torch
 from torch import nn
@@ -109,15 +111,25 @@ def test_each_by_type() -> None:
 
 
 @pytest.mark.parametrize("name", gi.recipes.names())
-def test_each_works_for_every_recipe(name: str) -> None:
-    net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.LSTM(4, 4), nn.MultiheadAttention(8, 2), nn.PReLU())
-    before = net[0].weight.clone()
-    if any("name" in rule.where.aspects for rule in gi.recipe(name).rules):
-        with pytest.raises(RecipeError, match="goes by name"):
-            net.apply(gi.recipe(name).each)
+def test_each_draws_or_says_what_it_needs(name: str) -> None:
+    net = nn.Sequential(
+        nn.Conv2d(3, 8, 3, groups=1), nn.BatchNorm2d(8), nn.PReLU(), nn.Linear(8, 4),
+        nn.Embedding(5, 4), nn.LSTM(4, 4), nn.MultiheadAttention(4, 2), nn.Bilinear(2, 3, 4),
+    )  # fmt: skip
+    try:
+        each = gi.recipe(name).each
+    except RecipeError as error:
+        assert re.search(r"goes by name|comes first|have an adapter", str(error))  # noqa: PT017
+        assert "use gi.init_(net, recipe) instead of net.apply(recipe.each)" in str(error)  # noqa: PT017
         return
-    net.apply(gi.recipe(name).each)
+    before = net[0].weight.clone()
+    net.apply(each)
     assert not torch.equal(net[0].weight, before)
+
+
+def test_each_of_an_option_that_one_module_cannot_show() -> None:
+    with pytest.raises(RecipeError, match="asks which norm ends a residual branch"):
+        _ = gi.recipe("resnet", zero_last_gamma=True).each
 
 
 def test_each_leaves_what_it_does_not_know() -> None:

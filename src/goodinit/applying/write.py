@@ -29,6 +29,7 @@ from goodinit.findings import Finding
 from goodinit.findings.scales import write_was_changed
 from goodinit.plans.rows import PlanBlock, PlanRow, needs_old
 from goodinit.schemes import Constant, Drawn, Keep, Ones, Site, Zeros
+from goodinit.schemes.grown import FromOld
 from goodinit.schemes.scheme import BoxDraw
 from goodinit.streams import Box, Law, Part, Stream
 from goodinit.streams.part import intersect, regions
@@ -116,7 +117,11 @@ def fill_row_(out: Tensor, row: PlanRow, stream: Stream) -> None:
     for block in row.blocks:
         if not isinstance(block.scheme, Keep):
             part = target[tuple(slice(start, stop) for start, stop in block.box)]
-            block.scheme.fill_(part, _draw(row, block, stream), row.site(block))
+            if isinstance(block.scheme, FromOld):
+                old = target[: row.grown_from[0]]
+                block.scheme.fill_from_(part, old, _draw(row, block, stream))
+            else:
+                block.scheme.fill_(part, _draw(row, block, stream), row.site(block))
     for number in row.zero_rows:
         target[number].zero_()
     if target is not out:  # float8: one cast from float32

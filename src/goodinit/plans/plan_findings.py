@@ -21,6 +21,7 @@ from goodinit.findings.casts import what_a_cast_lost
 from goodinit.findings.logits import tied_table_is_too_large
 from goodinit.findings.scales import around_zero, grew_on_another_scale, norm_lies_around_zero
 from goodinit.plans.keep import KeptRows
+from goodinit.plans.other_family import find_other_family
 from goodinit.plans.plain_stack_findings import find_deep_stacks
 from goodinit.plans.rows import WITHOUT_MOMENTS, PlanRow
 from goodinit.recipes.deferred import FirstLayer, ReluGain
@@ -50,6 +51,7 @@ def find_in_plan(
         *find_deep_stacks(rows, anatomy),
         *_needs_flow(rows, recipe, anatomy),
         *_never_won(recipe, wins),
+        *find_other_family(rows, recipe),
         *_extra_keys(kept, rows),
         *_left_alone(rows),
         *_authors_values(rows),

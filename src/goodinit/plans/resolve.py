@@ -43,6 +43,7 @@ from goodinit.schemes import (
     Zeros,
 )
 from goodinit.schemes.dtype_range import check_range
+from goodinit.schemes.grown import FromOld
 
 __all__ = ["Matcher", "Wins", "check_separate", "resolve", "resolve_row", "torch_laws"]
 
@@ -198,6 +199,7 @@ def resolve_row(
         numbers, more = _numbers_for(row, block, site, law, library, matcher)
         blocks.append(PlanBlock(block.name, block.box, block.fan_in, block.fan_out, numbers))
         whys += [because, more]
+    _check_grown(row, blocks, grown)
     if grown is not None:
         blocks = grow_blocks(blocks, grown)
         for b in blocks:
@@ -217,6 +219,23 @@ def resolve_row(
     kept = 0 if grown.copies else grown.shape[0]  # the checkpoint's rows stay
     zero_rows = tuple(number for number in planned.zero_rows if number >= kept)
     return replace(planned, zero_rows=zero_rows, grown_from=grown.shape)
+
+
+def _check_grown(row: Row, blocks: list[PlanBlock], grown: Growth | None) -> None:
+    """Refuse a scheme for new rows where a checkpoint brings no old ones."""
+    for block in blocks:
+        if not isinstance(block.scheme, FromOld):
+            continue
+        if grown is None or grown.copies or row.facets.blocks:
+            raise SchemeError(
+                f"{row.name}: {block.scheme!r} is for new rows beside a checkpoint's old ones, and "
+                f"there are none: gi.load_(model, checkpoint, {{{row.name!r}: ...}}), with a "
+                f"checkpoint that has fewer rows"
+            )
+        try:
+            block.scheme.check_grown(grown.shape, tuple(row.shape))
+        except SchemeError as error:
+            raise SchemeError(f"{row.name}: {error}") from error
 
 
 def _plan_row(

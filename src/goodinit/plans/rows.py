@@ -10,11 +10,12 @@ import torch
 
 from goodinit.anatomy.rows import Box
 from goodinit.schemes import AddNoise, Keep, Layout, Scheme, Site
+from goodinit.schemes.grown import FromOld
 from goodinit.schemes.low_rank import LowRank
 
 __all__ = ["WITHOUT_MOMENTS", "PlanBlock", "PlanRow", "Rates", "common", "needs_old"]
 
-WITHOUT_MOMENTS = (Keep, AddNoise, LowRank)  # what they write depends on values
+WITHOUT_MOMENTS = (Keep, AddNoise, FromOld, LowRank)  # what they write depends on values
 
 
 @dataclass(frozen=True, slots=True)

@@ -85,7 +85,17 @@ from goodinit.recipes.recipe import Recipe
 from goodinit.recipes.rule import Rule, sel
 from goodinit.schemes import Keep, Scheme
 
-__all__ = ["ALIASES", "NO_RECIPES", "RecipeLike", "as_recipe", "maker", "names", "recipe"]
+__all__ = [
+    "ALIASES",
+    "FAMILIES",
+    "GENERAL",
+    "NO_RECIPES",
+    "RecipeLike",
+    "as_recipe",
+    "maker",
+    "names",
+    "recipe",
+]
 
 # A Mapping is invariant in its keys: {"*.bias": ...} is no Mapping[str | type, Scheme].
 RecipeLike = (
@@ -98,6 +108,12 @@ RecipeLike = (
     | Mapping[type[nn.Module] | str, Scheme]
 )
 """A recipe, its name, its file, a scheme, or a mapping from module types or globs to schemes."""
+
+
+def _needs_arguments(make: Callable[..., Recipe]) -> bool:
+    parameters = inspect.signature(make).parameters.values()
+    return any(parameter.default is parameter.empty for parameter in parameters)
+
 
 _RECIPES: Mapping[str, Callable[..., Recipe]] = {
     "bert": bert,
@@ -136,6 +152,16 @@ _RECIPES: Mapping[str, Callable[..., Recipe]] = {
     "vit": vit,
     "xavier": xavier,
 }
+
+GENERAL: tuple[str, ...] = (
+    *("glorot", "he", "kaiming", "lecun", "orthogonal", "standard", "torch_default", "xavier"),
+)
+"""The recipes for any model."""
+
+FAMILIES: tuple[str, ...] = tuple(
+    name for name, make in _RECIPES.items() if name not in GENERAL and not _needs_arguments(make)
+)
+"""Those for a family of models, as their defaults have them."""
 
 _NORMAL, _UNIFORM = {"distribution": "normal"}, {"distribution": "uniform"}
 ALIASES: Mapping[str, tuple[str, Mapping[str, object]]] = {

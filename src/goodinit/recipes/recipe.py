@@ -219,13 +219,16 @@ def _code(value: object) -> str:
 def _beyond_one_module(rule: Rule) -> str:
     """Return what a rule needs that can't be known from one module, or ""."""
     aspects = rule.where.aspects
+    if "last_norm()" in repr(rule.where):  # an option that was asked for
+        return "asks which norm ends a residual branch"
     if "residual" in aspects and rule.optional:
         return ""  # a library's refinement of the rules before it, which hold without it
     if "residual" in aspects:
         return "asks which weights end a residual branch"
     if "head" in aspects:
         return "asks which biases are a head's"
-    if "adapter" in aspects or isinstance(rule.scheme, LowRankPart):
+    by_pair = "kind('adapter')" in repr(rule.where) and not rule.optional
+    if by_pair or "adapter" in aspects or isinstance(rule.scheme, LowRankPart):
         return "asks which weights have an adapter"
     if isinstance(rule.scheme, FirstLayer):
         return "asks which layer comes first"

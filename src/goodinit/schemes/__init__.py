@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from goodinit.schemes.fans import Layout, Site
 from goodinit.schemes.gains import derivative_second_moment, gain, second_moment, slope
+from goodinit.schemes.grown import LikeRows, PieceMeans
 from goodinit.schemes.matrices import DeltaOrthogonal, Dirac, Identity, Orthogonal, Sparse
 from goodinit.schemes.priors import PriorBias
 from goodinit.schemes.quadrature import truncated_moments
@@ -41,10 +42,10 @@ from goodinit.schemes.variance import (
 )
 
 __all__ = [
-    "AddNoise", "Constant", "DeltaOrthogonal", "Dirac", "Draw", "Drawn", "Function",
-    "GlorotNormal", "GlorotUniform", "HeNormal", "HeUniform", "Identity", "KaimingNormal",
-    "KaimingUniform", "Keep", "Layout", "LeCunNormal", "LeCunUniform", "LogRange", "LogUniform",
-    "Normal", "Ones", "Orthogonal", "PriorBias", "Scaled", "Scheme", "Site", "Sparse", "StepBias",
+    "AddNoise", "Constant", "DeltaOrthogonal", "Dirac", "Draw", "Drawn", "Function", "GlorotNormal",
+    "GlorotUniform", "HeNormal", "HeUniform", "Identity", "KaimingNormal", "KaimingUniform", "Keep",
+    "Layout", "LeCunNormal", "LeCunUniform", "LikeRows", "LogRange", "LogUniform", "Normal", "Ones",
+    "Orthogonal", "PieceMeans", "PriorBias", "Scaled", "Scheme", "Site", "Sparse", "StepBias",
     "TorchDefault", "TruncatedNormal", "Uniform", "VarianceScaling", "XavierNormal",
     "XavierUniform", "Zeros", "derivative_second_moment", "from_dict", "gain", "second_moment",
     "slope", "truncated_moments",

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import NoReturn, cast
 
 from goodinit.errors import SchemeError, nearest
-from goodinit.schemes import low_rank, matrices, priors, state_space, values, variance
+from goodinit.schemes import grown, low_rank, matrices, priors, state_space, values, variance
 from goodinit.schemes.fields import as_float, short_repr
 from goodinit.schemes.scheme import FACTS, Scaled, Scheme
 
@@ -28,12 +28,14 @@ SCHEMES: Mapping[str, type[Scheme]] = {
     "Keep": values.Keep,
     "LeCunNormal": variance.LeCunNormal,
     "LeCunUniform": variance.LeCunUniform,
+    "LikeRows": grown.LikeRows,
     "LogRange": state_space.LogRange,
     "LogUniform": state_space.LogUniform,
     "LowRank": low_rank.LowRank,
     "Normal": values.Normal,
     "Ones": values.Ones,
     "Orthogonal": matrices.Orthogonal,
+    "PieceMeans": grown.PieceMeans,
     "PriorBias": priors.PriorBias,
     "Sparse": matrices.Sparse,
     "StepBias": state_space.StepBias,

@@ -29,15 +29,17 @@ _ELSEWHERE = {
 def lora(init: Init = "default") -> Recipe:
     """LoRA's matrices A and B beside a weight W, in W x + s B A x; everything else is kept.
 
-    ==============  ======================================  ===========================  ========
-    init            A                                       B                            W
-    ==============  ======================================  ===========================  ========
-    "default"       U(+-1/sqrt(fan_in))                     0                            kept
-    "gaussian"      N(0, 1/r^2), r the rank                 0                            kept
-    "pissa"         the r largest singular values of W, half of each in A and in B       W - s B A
-    "olora"         the first r rows of R in W = Q R        the first r columns of Q     W - s B A
-    "orthogonal"    drawn, with B A = 0                     as A                         kept
-    ==============  ======================================  ===========================  ========
+    ============  ==========================  ====================  =========
+    init          A                           B                     W
+    ============  ==========================  ====================  =========
+    "default"     U(+-1/sqrt(fan_in))         0                     kept
+    "gaussian"    N(0, 1/r^2), r the rank     0                     kept
+    "pissa"       sqrt(S/s) V^T               U sqrt(S/s)           W - s B A
+    "olora"       the first r rows of R       r columns of Q        W - s B A
+    "orthogonal"  drawn, with B A = 0         as A                  kept
+    ============  ==========================  ====================  =========
+
+    U, S and V belong to the r largest singular values of W; W = Q R.
 
     The model computes at first what it computed without the adapter. Hu et al. 2021
     (2106.09685), Meng et al. 2024 (2404.02948), Büyükakyüz 2024 (2406.01775); peft

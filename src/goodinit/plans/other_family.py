@@ -1,0 +1,86 @@
+"""A family's recipe on a model of another kind: which rules found nothing, and what would fit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cache
+
+from goodinit._common.text import several
+from goodinit.findings import Finding
+from goodinit.plans.rows import PlanRow
+from goodinit.recipes.by_name import FAMILIES, recipe
+from goodinit.recipes.library.general import REST, WEIGHTS
+from goodinit.recipes.recipe import Recipe
+from goodinit.recipes.rule import Both, Either, Kind, Not, Part, Rule, Selector
+
+__all__ = ["find_other_family"]
+
+# Kinds that only some models of a family have: positions may be rotary, experts absent.
+_SOME = frozenset(("position", "token", "router", "scale", "ssm", "adapter", "other"))
+# Kinds by which models differ: a recipe for a model that has one has a rule for it.
+_MATERIAL = frozenset(("conv", "embedding", "recurrent"))
+MOST_NAMED = 9  # recipes in one finding
+
+
+def find_other_family(rows: tuple[PlanRow, ...], made: Recipe) -> Iterator[Finding]:
+    """Yield a finding if a family's recipe has rules for layers that the model doesn't have."""
+    if made.name not in FAMILIES:
+        return
+    present = frozenset(row.kind for row in rows if not row.buffer)
+    lost = [branch for branch in _asked(made.rules) if not _kinds(branch) & present]
+    if not lost:
+        return
+    fitting = _fitting(present)
+    if not fitting and all("embedding" in _kinds(branch) for branch in lost):
+        return  # a part of a language model: it has no tables
+    fix = "gi.recipe('standard') fits any model"
+    if fitting:
+        fix = f"recipes for layers like these: {several(fitting, MOST_NAMED)}; {fix}"
+    texts = dict.fromkeys(map(repr, lost))
+    cause = f"for models of another kind, or a part of one: nothing matches {' or '.join(texts)}"
+    yield Finding("GI141", "info", f"recipe {made.name!r}", cause, fix)
+
+
+def _fitting(present: frozenset[str]) -> list[str]:
+    """Return the families that have rules for what the model consists of, and for no more."""
+    found: dict[str, frozenset[str]] = {}
+    for name in FAMILIES:
+        asked = _asked_by_name(name)
+        if all(kinds & present for kinds in asked):
+            found[name] = _MATERIAL & present & frozenset[str]().union(*asked)
+    most = max(map(len, found.values()), default=0)
+    return [name for name, material in found.items() if most and len(material) == most]
+
+
+@cache
+def _asked_by_name(name: str) -> tuple[frozenset[str], ...]:
+    return tuple(map(_kinds, _asked(recipe(name).rules)))
+
+
+def _asked(rules: tuple[Rule, ...]) -> Iterator[Selector]:
+    """Yield what a recipe's own rules select by kind, other than all weights."""
+    for rule in rules:
+        if rule in REST or not rule.optional:
+            continue
+        for branch in _branches(rule.where):
+            if _kinds(branch) - _SOME and not _kinds(branch) >= _kinds(WEIGHTS):
+                yield branch
+
+
+def _branches(where: Selector) -> Iterator[Selector]:
+    if isinstance(where, Either):
+        yield from _branches(where.left)
+        yield from _branches(where.right)
+    else:
+        yield where
+
+
+def _kinds(where: Selector) -> frozenset[str]:
+    """Return the kinds that a selector asks for by kind and part alone."""
+    match where:
+        case Kind(kinds):
+            return frozenset(kinds)
+        case Both(left, right) if isinstance(right, (Not, Part)):
+            return _kinds(left)
+        case _:
+            return frozenset()

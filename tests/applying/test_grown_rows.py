@@ -1,0 +1,107 @@
+"""Schemes for a grown parameter's new rows: computed from the checkpoint's old ones."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+from torch import nn
+
+import goodinit as gi
+from goodinit.errors import SchemeError
+
+
+class Net(nn.Module):
+    """A tied vocabulary with a head's bias."""
+
+    def __init__(self, tokens: int, width: int = 6) -> None:
+        super().__init__()
+        self.embed, self.head = nn.Embedding(tokens, width), nn.Linear(width, tokens)
+        self.head.weight = self.embed.weight
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head(self.embed(x))
+
+
+def grown(scheme: gi.Scheme, old: int = 400, new: int = 2400, seed: int = 0):
+    torch.manual_seed(0)
+    small = Net(old)
+    with torch.no_grad():
+        small.embed.weight.copy_(torch.randn(old, 6) @ torch.randn(6, 6) + 3.0)
+    model = Net(new)
+    entries = {"embed.weight": scheme, "head.bias": gi.LikeRows(share=0.0)}
+    return small, model, gi.load_(model, small.state_dict(), entries, seed=seed)
+
+
+def test_new_rows_have_the_mean_and_the_covariance_of_the_old() -> None:
+    small, model, plan = grown(gi.LikeRows())
+    old, rows = small.embed.weight.double(), model.embed.weight[400:].double()
+    assert torch.equal(model.embed.weight[:400], small.embed.weight)
+    error = old.std(0) / 2000**0.5
+    assert ((rows.mean(0) - old.mean(0)).abs() < 5 * error).all()
+    wanted, found = (torch.cov(x.T, correction=0) for x in (old, rows))
+    spread = (wanted.diag()[:, None] * wanted.diag() + wanted**2).sqrt() / 2000**0.5
+    assert ((found - wanted).abs() < 5 * spread).all()
+    assert torch.allclose(model.head.bias[400:], small.head.bias.mean())
+    assert (model.head.bias[400:] == model.head.bias[400]).all()
+    assert [(b.name, b.scheme) for b in plan["embed.weight"].blocks] == [
+        ("old", gi.Keep()), ("new", gi.LikeRows()),
+    ]  # fmt: skip
+    assert gi.Plan.from_dict(json.loads(json.dumps(plan.to_dict()))).rows == plan.rows
+    assert plan.ok
+
+
+def test_fewer_old_rows_than_features_and_none_of_the_covariance() -> None:
+    small, model, _ = grown(gi.LikeRows(), old=3, new=9)
+    rows = model.embed.weight[3:] - small.embed.weight.mean(0)
+    basis = small.embed.weight - small.embed.weight.mean(0)
+    left = rows - rows @ torch.linalg.pinv(basis) @ basis
+    assert left.abs().max() < 1e-5  # new rows lie in the plane of the old ones
+    _, model, _ = grown(gi.LikeRows(share=0.0))
+    assert (model.embed.weight[400:] == model.embed.weight[400]).all()
+    small, model, _ = grown(gi.LikeRows(share=1e-9))  # transformers' default
+    away = (model.embed.weight[400:] - small.embed.weight.mean(0)).abs()
+    assert 0 < away.max() < 1e-2
+    first, again, other = (grown(gi.LikeRows(), seed=seed)[1].embed.weight for seed in (0, 0, 1))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+
+
+def test_rows_of_pieces() -> None:
+    pieces = [[3, 17], [5], [0, 1, 2]]
+    small, model, plan = grown(gi.PieceMeans(pieces), new=403)
+    for row, numbers in zip(model.embed.weight[400:], pieces, strict=True):
+        assert torch.allclose(row, small.embed.weight[numbers].mean(0), rtol=1e-6)
+    assert torch.equal(model.embed.weight[401], small.embed.weight[5])
+    assert gi.Plan.from_dict(json.loads(json.dumps(plan.to_dict()))).rows == plan.rows
+    recipe = gi.Recipe([gi.Rule("*", gi.PieceMeans(pieces))])
+    assert gi.Recipe.from_toml(recipe.to_toml()).rules == recipe.rules
+
+
+@pytest.mark.parametrize(
+    ("scheme", "old", "text"),
+    [
+        (gi.PieceMeans([[1]]), 400, "1 rows, and 3 are new"),
+        (gi.PieceMeans([[0], [1], [400]]), 400, "row 400, and the checkpoint's are 0 to 399"),
+        (gi.LikeRows(), 0, "there are none"),
+    ],
+)
+def test_refused_before_anything_is_written(scheme: gi.Scheme, old: int, text: str) -> None:
+    model = Net(403)
+    before = model.embed.weight.detach().clone()
+    keep = Net(old).state_dict() if old else ()
+    with pytest.raises(SchemeError, match=text):
+        gi.init_(model, {"embed.weight": scheme}, keep=keep, seed=0)
+    assert torch.equal(model.embed.weight, before)
+
+
+def test_rows_that_can_not_be() -> None:
+    wide = Net(10, 8)
+    with pytest.raises(SchemeError, match="is for new rows, and"):
+        gi.load_(wide, {"embed.weight": torch.ones(8, 6)}, {"embed.weight": gi.LikeRows()})
+    for pieces in ([], [[]], [[-1]], [[1.5]], 3, [3]):
+        with pytest.raises(SchemeError, match="a list of old rows for each new one"):
+            gi.PieceMeans(pieces)
+    with pytest.raises(SchemeError, match="share"):
+        gi.LikeRows(share=-1.0)
