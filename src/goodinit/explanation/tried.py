@@ -11,6 +11,7 @@ from functools import cache
 from typing import Literal, get_args, get_origin, get_type_hints
 
 from goodinit.recipes import maker, names, recipe
+from goodinit.recipes.by_name import FAMILIES, GENERAL
 from goodinit.recipes.recipe import Recipe
 
 __all__ = ["Tried", "library_recipes", "numeric_options", "with_option"]
@@ -80,7 +81,7 @@ def library_recipes() -> tuple[Tried, ...]:
     every = [
         Tried(name, options, recipe(name, **options))
         for make, name in found.items()
-        if not _asks_for_more(make)
+        if name in (*GENERAL, *FAMILIES)
         for options in _flavours(name, make)
     ]
     # A family's defaults before another one's flavours.
@@ -109,12 +110,6 @@ def with_option(tried: Tried, option: str, value: float) -> Tried:
     """Return a recipe with another number for one of its options."""
     options = {**tried.options, option: value}
     return Tried(tried.name, options, recipe(tried.name, **options))
-
-
-def _asks_for_more(make: Callable[..., Recipe]) -> bool:
-    """Whether a recipe needs what values can't tell, such as a second model."""
-    parameters = inspect.signature(make).parameters.values()
-    return any(parameter.default is parameter.empty for parameter in parameters)
 
 
 def _flavours(name: str, make: Callable[..., Recipe]) -> Iterator[Options]:

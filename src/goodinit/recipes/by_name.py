@@ -110,11 +110,6 @@ RecipeLike = (
 """A recipe, its name, its file, a scheme, or a mapping from module types or globs to schemes."""
 
 
-def _needs_arguments(make: Callable[..., Recipe]) -> bool:
-    parameters = inspect.signature(make).parameters.values()
-    return any(parameter.default is parameter.empty for parameter in parameters)
-
-
 _RECIPES: Mapping[str, Callable[..., Recipe]] = {
     "bert": bert,
     "completep": completep,
@@ -158,10 +153,9 @@ GENERAL: tuple[str, ...] = (
 )
 """The recipes for any model."""
 
-FAMILIES: tuple[str, ...] = tuple(
-    name for name, make in _RECIPES.items() if name not in GENERAL and not _needs_arguments(make)
-)
-"""Those for a family of models, as their defaults have them."""
+_OF_A_BASE = ("completep", "mup")  # of another recipe, as a second model's width has it
+FAMILIES: tuple[str, ...] = tuple(name for name in _RECIPES if name not in (*GENERAL, *_OF_A_BASE))
+"""Those for a family of models."""
 
 _NORMAL, _UNIFORM = {"distribution": "normal"}, {"distribution": "uniform"}
 ALIASES: Mapping[str, tuple[str, Mapping[str, object]]] = {
