@@ -8,6 +8,8 @@ from functools import cache
 import pytest
 import torch
 from torch import nn
+
+pytest.importorskip("torch.distributed.tensor", reason="older torch has no public DTensor")
 from torch.distributed.tensor import Shard
 from torch.distributed.tensor.placement_types import _StridedShard
 

@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+
+pytest.importorskip("torch.distributed.tensor", reason="older torch has no public DTensor")
 from torch.distributed.tensor import Partial, Replicate, Shard
 from torch.distributed.tensor.placement_types import _StridedShard
 
@@ -21,6 +23,7 @@ from goodinit.errors import (
     ModelError,
     ParametrizationError,
     PlanError,
+    SignalError,
     StreamError,
     TraceError,
     UnresolvedError,
@@ -240,6 +243,18 @@ def test_noise_and_parametrized_weights_are_refused() -> None:
     )
 
 
+def test_the_local_part_is_refused_where_it_can_be_told() -> None:
+    class _ToTorchTensorBackward(torch.autograd.Function):
+        forward = staticmethod(lambda ctx, tensor: tensor.view_as(tensor))
+        backward = staticmethod(lambda ctx, gradient: gradient)
+
+    name = _ToTorchTensorBackward.__name__  # torch adds "Backward" to a function's name
+    kind = type(name.removesuffix("Backward"), (_ToTorchTensorBackward,), {})
+    part = kind.apply(torch.zeros(4, 3, requires_grad=True))
+    with pytest.raises(ModelError, match=r"^fc.weight is the local part of a DTensor.*prefix='fc"):
+        gi.init_(part, gi.XavierUniform(), prefix="fc.weight", seed=0)
+
+
 def test_torch_would_draw_equal_parts_on_a_cpu() -> None:
     weight = distributed(torch.zeros(8, 3), (2,), (0,), (Shard(0),), ((0, 0, 1),))
     for function in (init.normal_, init.xavier_uniform_, init.trunc_normal_, init.orthogonal_):
@@ -269,6 +284,8 @@ def zero3(net: nn.Module, rank: int, size: int) -> nn.Module:
 
 
 def test_zero3_draws_into_its_partitions(plan: gi.Plan, whole: nn.Module) -> None:
+    with pytest.raises(SignalError, match=r"embed.weight is split by ZeRO-3"):
+        gi.measure(zero3(Net(), 0, 4), TOKENS)
     for rank in range(4):
         net = zero3(Net(), rank, 4)
         gi.apply_(net, plan, seed=7)

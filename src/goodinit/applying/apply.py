@@ -28,6 +28,7 @@ from goodinit.applying.materialize import materialize_
 from goodinit.applying.seed_reuse import note_draws
 from goodinit.applying.shards import (
     PartsLike,
+    check_not_local,
     check_seed,
     check_shards,
     find_shards,
@@ -422,6 +423,7 @@ def _init_tensor_(tensor: Tensor, recipe: Recipe, seed: int | None, prefix: str)
     slot.name = prefix or "tensor"
     if tensor.is_meta:
         raise no_memory_error(slot.name)
+    check_not_local(slot.name, tensor)
     row = _tensor_row(slot.name, tensor)
     planned = resolve_row(row, slot, Matcher(recipe), lambda _: None)
     planned = replace(planned, why=planned.why or f"shape read as {row.facets.evidence}")

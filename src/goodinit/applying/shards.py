@@ -37,6 +37,7 @@ from goodinit.streams.part import Part, Split
 __all__ = [
     "PartsLike",
     "Shard",
+    "check_not_local",
     "check_seed",
     "check_shards",
     "find_shards",
@@ -191,6 +192,19 @@ def _found_shard(row: PlanRow, slot: Slot) -> Shard:
             f"DTensor.from_local the shape and stride of the whole"
         )
     return Shard(part, local, shared=math.prod(layout.mesh) > 1)
+
+
+def check_not_local(name: str, tensor: Tensor) -> None:
+    """Raise for what ``DTensor.to_local`` returned: its shape and its indices are a part's.
+
+    Under ``torch.no_grad()`` it returns a plain tensor, which can't be told.
+    """
+    if type(tensor.grad_fn).__name__ == "_ToTorchTensorBackward":
+        raise ModelError(
+            f"{name} is the local part of a DTensor: its fans would be those of the part, and all "
+            f"parts would be equal. Pass the DTensor itself, gi.init_(parameter, scheme, "
+            f"prefix={name!r}, seed=0)"
+        )
 
 
 def check_seed(seed: int | None, why: str) -> None:

@@ -70,6 +70,12 @@ def check_runnable(
             ``torch.inference_mode``.
     """
     found = slots(check_module(model, "measuring"))
+    for slot in found:
+        if slot.flat is not None:
+            raise SignalError(
+                f"{slot.name} is split by {slot.flat.by}, and each process holds a part: measure "
+                f"the model before it is split, on one process"
+            )
     check_float(model)
     if loss is not None and not callable(loss):
         raise SignalError(f"loss is a function, got a {type(loss).__name__}.{LOSS_TAKES}")
