@@ -52,6 +52,15 @@ def _seq2seq() -> Inputs:
     return {"input_ids": _tokens(), "decoder_input_ids": _tokens(), "use_cache": False}
 
 
+def _speech() -> Inputs:
+    tokens = {"decoder_input_ids": _tokens(), "use_cache": False}
+    return {"input_features": torch.zeros(2, 16, 16), **tokens}
+
+
+def _pixels() -> Inputs:
+    return {"pixel_values": torch.zeros(2, 3, 32, 32)}
+
+
 def _image(size: int) -> Callable[[], Tensor]:
     return lambda: torch.zeros(2, 3, size, size)
 
@@ -88,6 +97,12 @@ SMALL = {
     "num_hidden_layers": 3, "num_attention_heads": 4,
 }  # fmt: skip
 GROUPED = {**SMALL, "num_key_value_heads": 2}
+DECODER = {"vocab_size": 200, "hidden_size": 64}
+SEQ2SEQ = {
+    "vocab_size": 200, "d_model": 64, "encoder_layers": 2, "decoder_layers": 2,
+    "encoder_attention_heads": 4, "decoder_attention_heads": 4, "encoder_ffn_dim": 128,
+    "decoder_ffn_dim": 128,
+}  # fmt: skip
 ENCODER = {**SMALL, "max_position_embeddings": 40}
 T5 = {
     "vocab_size": 200, "d_model": 64, "d_ff": 160, "num_layers": 2, "num_heads": 4, "d_kv": 24,
@@ -121,6 +136,48 @@ UPSTREAM = (
     Family("gpt2", "gpt2", _transformers(
         "GPT2Config", "GPT2LMHeadModel", vocab_size=200, n_embd=64, n_layer=3, n_head=4,
         n_positions=40), _causal, fast=True),
+    Family("opt", "opt", _transformers(
+        "OPTConfig", "OPTForCausalLM", **DECODER, ffn_dim=128, num_hidden_layers=3,
+        num_attention_heads=4, max_position_embeddings=40, word_embed_proj_dim=64), _causal),
+    Family("bloom", "llama", _transformers(
+        "BloomConfig", "BloomForCausalLM", **DECODER, n_layer=3, n_head=4), _causal),
+    Family("phi", "phi", _transformers("PhiConfig", "PhiForCausalLM", **SMALL), _causal),
+    Family("gpt-j", "llama", _transformers(
+        "GPTJConfig", "GPTJForCausalLM", vocab_size=200, n_embd=64, n_layer=3, n_head=4,
+        n_positions=40, rotary_dim=8, bos_token_id=1, eos_token_id=2), _causal),
+    Family("cohere", "llama", _transformers(
+        "CohereConfig", "CohereForCausalLM", **GROUPED, eos_token_id=2), _causal),
+    Family("falcon", "llama", _transformers(
+        "FalconConfig", "FalconForCausalLM", **DECODER, num_hidden_layers=3,
+        num_attention_heads=4), _causal),
+    Family("olmo2 of transformers", "llama", _transformers(
+        "Olmo2Config", "Olmo2ForCausalLM", **GROUPED, eos_token_id=2), _causal),
+    Family("glm4", "llama", _transformers(
+        "Glm4Config", "Glm4ForCausalLM", **GROUPED, head_dim=16, pad_token_id=0), _causal),
+    Family("deepseek v3", "deepseek", _transformers(
+        "DeepseekV3Config", "DeepseekV3ForCausalLM", **SMALL, n_routed_experts=4, n_group=2,
+        topk_group=1, moe_intermediate_size=32, num_experts_per_tok=2, n_shared_experts=1,
+        first_k_dense_replace=1, q_lora_rank=24, kv_lora_rank=16, qk_nope_head_dim=8,
+        qk_rope_head_dim=8, v_head_dim=16), _causal),
+    Family("gpt-oss", "gpt_oss", _transformers(
+        "GptOssConfig", "GptOssForCausalLM", **GROUPED, num_local_experts=4, head_dim=16,
+        num_experts_per_tok=2), _causal),
+    Family("qwen3-next", "qwen3_next", _transformers(
+        "Qwen3NextConfig", "Qwen3NextForCausalLM", **GROUPED, head_dim=16, num_experts=4,
+        linear_num_value_heads=8, linear_num_key_heads=4, linear_key_head_dim=8,
+        linear_value_head_dim=8, num_experts_per_tok=2, moe_intermediate_size=32,
+        shared_expert_intermediate_size=32,
+        layer_types=["linear_attention", "linear_attention", "full_attention"]), _causal),
+    Family("bart", "bart", _transformers(
+        "BartConfig", "BartForConditionalGeneration", **SEQ2SEQ, max_position_embeddings=40),
+        _seq2seq),
+    Family("whisper", "whisper", _transformers(
+        "WhisperConfig", "WhisperForConditionalGeneration", **SEQ2SEQ, num_mel_bins=16,
+        max_source_positions=8, max_target_positions=16, pad_token_id=0, bos_token_id=1,
+        eos_token_id=2, decoder_start_token_id=1), _speech),
+    Family("vit of transformers", "bert", _transformers(
+        "ViTConfig", "ViTForImageClassification", image_size=32, patch_size=8, hidden_size=64,
+        num_hidden_layers=2, num_attention_heads=4, intermediate_size=128), _pixels),
     Family("bert", "bert", bert_hf, _masked, fast=True),
     Family("roberta", "roberta", _transformers("RobertaConfig", "RobertaForMaskedLM", **ENCODER),
            _masked),
@@ -261,6 +318,51 @@ def nanochat() -> nn.Module:
             init.uniform_(linear.weight, -bound, bound)
         init.zeros_(layer.wo.weight)
         init.zeros_(layer.w2.weight)
+    return net
+
+
+class PostNorm(nn.Module):
+    """A layer whose stream is multiplied by (2 L)^1/4, L = 3."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.q_proj, self.k_proj, self.v_proj, self.out_proj = (
+            nn.Linear(width, width) for _ in range(4)
+        )
+        self.fc1, self.fc2 = nn.Linear(width, 2 * width), nn.Linear(2 * width, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        q, k, v = self.q_proj(x), self.k_proj(x), self.v_proj(x)
+        y = self.out_proj(functional.scaled_dot_product_attention(q, k, v))
+        x = self.norm1(6**0.25 * x + y)
+        return self.norm2(6**0.25 * x + self.fc2(functional.gelu(self.fc1(x))))
+
+
+class DeepDecoder(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed = nn.Embedding(200, 64)
+        self.layers = nn.ModuleList(PostNorm(64) for _ in range(3))
+        self.head = nn.Linear(64, 200, bias=False)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        x = self.embed(tokens)
+        for layer in self.layers:
+            x = layer(x)
+        return self.head(x)
+
+
+def deepnorm() -> nn.Module:
+    """Wang et al. 2022, figure 2; embedding and head as torchscale has them."""
+    net = DeepDecoder()
+    init.normal_(net.embed.weight, std=64**-0.5)
+    for name, p in net.named_parameters():
+        if p.dim() == 2 and "embed" not in name:
+            small = any(part in name for part in ("v_proj", "out_proj", "fc1", "fc2"))
+            init.xavier_normal_(p, gain=24**-0.25 if small else 1.0)
+        elif name.endswith("bias"):
+            init.zeros_(p)
     return net
 
 
@@ -547,6 +649,7 @@ class Agent(nn.Module):
 TRANSCRIBED = (
     Family("llama of torchtitan", "llama", torchtitan, _tokens, {"flavour": "torchtitan"}, True),
     Family("pythia", "neox", neox, _tokens, fast=True),
+    Family("deepnorm", "deepnorm", deepnorm, _tokens, fast=True),
     Family("megatron", "megatron", megatron, _tokens, fast=True),
     Family("olmo", "olmo", olmo, _tokens, fast=True),
     Family("nanochat", "nanochat", nanochat, _tokens, fast=True),

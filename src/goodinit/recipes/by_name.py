@@ -12,7 +12,10 @@ orthogonal          Haar-random orthogonal matrices
 
                     language
 bert                Devlin et al. 2019, as Hugging Face or Google have it; RoBERTa
+deepnorm            Wang et al. 2022, for post-norm layers
+gated_deltanet      Gated DeltaNet, Qwen3-Next
 gpt2                Radford et al. 2019, as Hugging Face or OpenAI have it
+gpt_oss             as Hugging Face has it
 llama               decoders, as Hugging Face or torchtitan have them
 lstm                Keras' defaults
 megatron            N(0, .02^2), ends of branches by depth
@@ -63,7 +66,15 @@ from goodinit.recipes.first_guesses import meant_recipe, meant_scheme
 from goodinit.recipes.library.adapters import lora
 from goodinit.recipes.library.control import ppo
 from goodinit.recipes.library.convnets import convnext, efficientnet, resnet
-from goodinit.recipes.library.decoders import llama, megatron, nanochat, neox, olmo
+from goodinit.recipes.library.decoders import (
+    deepnorm,
+    gpt_oss,
+    llama,
+    megatron,
+    nanochat,
+    neox,
+    olmo,
+)
 from goodinit.recipes.library.encoders import bert, t5
 from goodinit.recipes.library.general import (
     he,
@@ -77,7 +88,7 @@ from goodinit.recipes.library.general import (
 from goodinit.recipes.library.generative import ddpm, dit
 from goodinit.recipes.library.implicit import nerf, siren
 from goodinit.recipes.library.language import gpt2, lstm
-from goodinit.recipes.library.mambas import mamba, mamba2
+from goodinit.recipes.library.mambas import gated_deltanet, mamba, mamba2
 from goodinit.recipes.library.mup import completep, mup
 from goodinit.recipes.library.vision import dcgan, vit
 from goodinit.recipes.library.vision_transformers import deit, mixer, swin
@@ -116,11 +127,14 @@ _RECIPES: Mapping[str, Callable[..., Recipe]] = {
     "convnext": convnext,
     "dcgan": dcgan,
     "ddpm": ddpm,
+    "deepnorm": deepnorm,
     "deit": deit,
     "dit": dit,
     "efficientnet": efficientnet,
+    "gated_deltanet": gated_deltanet,
     "glorot": xavier,
     "gpt2": gpt2,
+    "gpt_oss": gpt_oss,
     "he": he,
     "kaiming": he,
     "lecun": lecun,
@@ -159,10 +173,18 @@ FAMILIES: tuple[str, ...] = tuple(name for name in _RECIPES if name not in (*GEN
 
 _NORMAL, _UNIFORM = {"distribution": "normal"}, {"distribution": "uniform"}
 ALIASES: Mapping[str, tuple[str, Mapping[str, object]]] = {
+    "bart": ("bert", {}),
+    "bloom": ("llama", {}),
     "cait": ("deit", {}),
     "cleanrl": ("ppo", {}),
+    "cohere": ("llama", {}),
+    "deepseek": ("llama", {}),
+    "deepseek_v3": ("llama", {}),
+    "falcon": ("llama", {}),
+    "gemma": ("llama", {}),
     "glorot_normal": ("xavier", _NORMAL),
     "glorot_uniform": ("xavier", _UNIFORM),
+    "gpt_j": ("llama", {}),
     "gpt_neox": ("neox", {}),
     "he_normal": ("he", _NORMAL),
     "he_uniform": ("he", _UNIFORM),
@@ -176,10 +198,13 @@ ALIASES: Mapping[str, tuple[str, Mapping[str, object]]] = {
     "modded_nanogpt": ("nanochat", {}),
     "nanogpt": ("gpt2", {}),
     "olora": ("lora", {"init": "olora"}),
+    "opt": ("bert", {}),
+    "phi": ("llama", {}),
     "pissa": ("lora", {"init": "pissa"}),
     "pythia": ("neox", {}),
     "pytorch": ("torch_default", {}),
     "qwen": ("llama", {}),
+    "qwen3_next": ("gated_deltanet", {}),
     "resnext": ("resnet", {}),
     "roberta": ("bert", {}),
     "small_init": ("neox", {}),
@@ -187,6 +212,7 @@ ALIASES: Mapping[str, tuple[str, Mapping[str, object]]] = {
     "torchtitan": ("llama", {"flavour": "torchtitan"}),
     "unet": ("ddpm", {}),
     "wang_init": ("neox", {}),
+    "whisper": ("bert", {}),
     "xavier_normal": ("xavier", _NORMAL),
     "xavier_uniform": ("xavier", _UNIFORM),
     "zero_init_residual": ("resnet", {"zero_last_gamma": True}),
@@ -195,8 +221,8 @@ ALIASES: Mapping[str, tuple[str, Mapping[str, object]]] = {
 
 NO_RECIPES: Mapping[str, str] = {
     "default": "could be two: 'standard' is goodinit's, 'torch_default' PyTorch's",
-    "lsuv": "needs a batch, and a recipe has none: start from gi.init_(net, 'orthogonal'), and "
-    "see with gi.measure(net, batch) which layers to rescale",
+    "lsuv": "needs a batch, and a recipe has none: start from gi.init_(net, 'orthogonal'), then "
+    "gi.calibrate_(net, batch)",
     "rezero": "needs no recipe: scales keep the zeros that their class gave them",
 }
 """Names that people type, and what to call instead."""

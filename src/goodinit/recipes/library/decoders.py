@@ -8,9 +8,9 @@ from typing import Literal
 from goodinit.recipes.library.general import REST, WEIGHTS, choice, library
 from goodinit.recipes.recipe import Recipe
 from goodinit.recipes.rule import Rule, Selector, sel
-from goodinit.schemes import Normal, TruncatedNormal, VarianceScaling, Zeros
+from goodinit.schemes import Normal, TruncatedNormal, VarianceScaling, XavierNormal, Zeros
 
-__all__ = ["llama", "megatron", "nanochat", "neox", "olmo"]
+__all__ = ["deepnorm", "gpt_oss", "llama", "megatron", "nanochat", "neox", "olmo"]
 
 ENDS: Selector = WEIGHTS & sel.ends_residual()
 TABLES: Selector = sel.kind("embedding", "position", "token")
@@ -62,6 +62,55 @@ def llama(flavour: Literal["hf", "torchtitan"] = "hf", std: float = 0.02) -> Rec
 
 def _tied(scheme: Normal) -> Rule:
     return library(sel.kind("embedding") & sel.part("head"), scheme, "tied: the embedding's law")
+
+
+def gpt_oss(std: float = 0.02) -> Recipe:
+    """gpt-oss: as ``llama``; the sinks of its attention and the router's bias are drawn as well.
+
+    transformers modeling_gpt_oss.py, ``_init_weights``: N(0, std^2) for all weights, tables and
+    experts, for ``sinks`` (one logit per head that takes a share of the attention) and for the
+    router's bias. Other biases 0, norms 1.
+
+    Args:
+        std: ``initializer_range`` of transformers' config.
+
+    Example:
+        >>> [rule.text for rule in gpt_oss().rules[-2:]]
+        ["attr('sinks') -> Normal(std=0.02)", "name('*router.bias') -> Normal(std=0.02)"]
+    """
+    own = (
+        Rule(sel.attr("sinks"), Normal(std), "logits of attention to nothing", optional=True),
+        library(sel.name("*router.bias"), Normal(std), "drawn in their code"),
+    )
+    return Recipe((*llama(std=std).rules, *own), "gpt_oss")
+
+
+def deepnorm() -> Recipe:
+    """DeepNorm: Xavier, smaller with depth for the values, feed-forward layers and outputs.
+
+    =============================================  ==================================
+    query and key projections                      N(0, 2/(fan_in + fan_out))
+    value, feed-forward and output projections     that times (8 L)^-1/2, its variance
+    tables                                         N(0, 1/width)
+    =============================================  ==================================
+
+    Wang et al. 2022 (2203.00555), figure 2, for encoders or decoders of L layers; their gain is
+    (8 L)^-1/4. It belongs to post-norm layers whose stream is multiplied by (2 L)^1/4 before
+    each addition, which is a matter of ``forward``. Models of an encoder and a decoder have
+    other gains there, which this recipe hasn't.
+
+    Example:
+        >>> deepnorm().rules[-1].scheme
+        XavierNormal(gain=0.594604).scaled(depth=-0.25)
+    """
+    smaller = XavierNormal(8**-0.25).scaled(depth=-0.25)
+    rules = (
+        library(sel.kind("embedding"), Normal(1.0).scaled(fan_out=-0.5), "a row has length 1"),
+        library(WEIGHTS, XavierNormal()),
+        library(WEIGHTS & sel.part("v", "in", "gate"), smaller, "a residual branch: (8 L)^-1/4"),
+        library(ENDS, smaller, "a residual branch: (8 L)^-1/4"),
+    )
+    return Recipe((*REST, *rules), "deepnorm")
 
 
 def neox() -> Recipe:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from goodinit.recipes.library.decoders import ENDS
+from goodinit.recipes.library.decoders import ENDS, llama
 from goodinit.recipes.library.general import REST, WEIGHTS, choice, library
 from goodinit.recipes.recipe import Recipe
 from goodinit.recipes.rule import Rule, Selector, sel
@@ -19,7 +19,7 @@ from goodinit.schemes import (
     VarianceScaling,
 )
 
-__all__ = ["mamba", "mamba2"]
+__all__ = ["gated_deltanet", "mamba", "mamba2"]
 
 Flavour = Literal["state-spaces", "hf"]
 _FLAVOURS = ("state-spaces", "hf")
@@ -76,6 +76,33 @@ def mamba2(flavour: Flavour = "state-spaces", std: float = 0.02) -> Recipe:
     choice("mamba2", "flavour", flavour, _FLAVOURS)
     rates = LogUniform() if flavour == "state-spaces" else LogRange()
     return Recipe((*REST, *_common(flavour, std), *_own(rates)), "mamba2")
+
+
+def gated_deltanet(std: float = 0.02) -> Recipe:
+    """Gated DeltaNet and Qwen3-Next: decoders as ``llama``, with decay rates from U(.01, 16).
+
+    ======================================  ==============================
+    A_log                                   log U(.01, 16), one per head
+    dt_bias                                 1
+    weights, tables, router, experts        N(0, std^2)
+    norms; biases                           1, or 0 where it counts from 1; 0
+    ======================================  ==============================
+
+    Yang et al. 2024 (2412.06464); transformers modeling_qwen3_next.py, ``_init_weights``. The
+    published code has U(0, 16), whose log may be minus infinity, and draws dt_bias as ``mamba2``.
+
+    Args:
+        std: ``initializer_range`` of transformers' config.
+
+    Example:
+        >>> [rule.text for rule in gated_deltanet().rules[-2:]]
+        ["attr('A_log') -> LogUniform(low=0.01)", "attr('dt_bias') -> Ones()"]
+    """
+    own = (
+        Rule(sel.attr("A_log"), LogUniform(0.01, 16.0), "decay rates", optional=True),
+        Rule(sel.attr("dt_bias"), Ones(), "steps start at softplus(1)", optional=True),
+    )
+    return Recipe((*llama(std=std).rules, *own), "gated_deltanet")
 
 
 def _common(flavour: Flavour, std: float) -> tuple[Rule, ...]:
