@@ -311,10 +311,10 @@ def _numbers_for(
     f = row.facets
     facts: dict[str, float | None] = {"depth": f.depth, "layer": f.layer, "width": f.width}
     facts |= {"fan_in": site.fan_in, "fan_out": site.fan_out}
-    if library and f.ends_residual and f.depth is None:
-        facts["depth"] = 1.0  # there is at least one branch
+    if library and f.depth is None and _scales_by("depth", scheme):
+        facts["depth"] = 1.0  # there is at least one layer
         why = "depth unknown, taken as 1"
-    if library and f.layer is None and _scales_by_layer(scheme):
+    if library and f.layer is None and _scales_by("layer", scheme):
         facts["layer"] = 0.0
         why = "layer unknown, taken as the first"
     try:
@@ -332,8 +332,8 @@ def _numbers_for(
     return scheme, why
 
 
-def _scales_by_layer(scheme: Scheme) -> bool:
-    return isinstance(scheme, Scaled) and "layer" in dict(scheme.powers)
+def _scales_by(fact: str, scheme: Scheme) -> bool:
+    return isinstance(scheme, Scaled) and fact in dict(scheme.powers)
 
 
 def _refuse_equal_units(row: Row, scheme: Scheme) -> None:
