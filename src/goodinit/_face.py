@@ -20,9 +20,10 @@ from goodinit.plans.keep import KeepLike
 from goodinit.plans.plan import Plan
 from goodinit.plans.plan import plan as _plan
 from goodinit.plans.rows import PlanRow
+from goodinit.plans.selection import select_weights as _select_weights
 from goodinit.recipes import recipe
 from goodinit.recipes.by_name import RecipeLike
-from goodinit.recipes.deferred import Neutral
+from goodinit.recipes.deferred import DropUpcycling, Neutral
 from goodinit.recipes.explained_call import explained as _explained
 from goodinit.recipes.recipe import Recipe
 from goodinit.recipes.rule import Rule, sel
@@ -84,6 +85,7 @@ init_ = _explained(_apply.init_)
 load_ = _explained(_apply.load_)
 measure = _explained(_measure)
 plan = _explained(_plan)
+select_weights = _explained(_select_weights)
 same_everywhere = _explained(_agree.same_everywhere)
 
 # Without `nn`: `from goodinit import *` must not hide torch's.
@@ -97,6 +99,7 @@ __all__ = [
     "DeltaOrthogonal",
     "Diff",
     "Dirac",
+    "DropUpcycling",
     "Explanation",
     "Finding",
     "Function",
@@ -160,6 +163,7 @@ __all__ = [
     "same_everywhere",
     "schemes",
     "sel",
+    "select_weights",
     "skeleton",
     "testing",
     "theory",

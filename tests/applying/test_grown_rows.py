@@ -105,3 +105,43 @@ def test_rows_that_can_not_be() -> None:
             gi.PieceMeans(pieces)
     with pytest.raises(SchemeError, match="share"):
         gi.LikeRows(share=-1.0)
+
+
+class Experts(nn.Module):
+    """Stacked feed-forward layers, each token through all of them."""
+
+    def __init__(self, count: int, width: int = 8, hidden: int = 20) -> None:
+        super().__init__()
+        shapes = {"gate": (hidden, width), "up": (hidden, width), "down": (width, hidden)}
+        for name, shape in shapes.items():
+            self.register_parameter(name, nn.Parameter(torch.randn(count, *shape)))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        gate, up = (torch.einsum("bi,eoi->beo", x, w) for w in (self.gate, self.up))
+        y = torch.einsum("beo,eio->bei", nn.functional.silu(gate) * up, self.down)
+        return x + y.sum(1)
+
+
+def test_a_share_of_each_experts_units_is_drawn_anew() -> None:
+    torch.manual_seed(0)
+    dense = {name: p[0].detach() for name, p in Experts(1).named_parameters()}
+    model = Experts(4)
+    plan = gi.load_(
+        model, dense, {"*": gi.DropUpcycling(share=0.25)}, inputs=torch.ones(3, 8), seed=0
+    )
+    for expert in range(4):
+        changed = {name: model.get_parameter(name)[expert] != w for name, w in dense.items()}
+        units = changed["gate"].all(1)
+        assert units.sum() == 5  # of 20
+        assert torch.equal(changed["gate"], units[:, None].expand(20, 8))
+        assert torch.equal(changed["up"], units[:, None].expand(20, 8))
+        assert torch.equal(changed["down"], units.expand(8, 20))
+        old, new = dense["up"][units], model.up[expert][units]
+        assert new.std().item() == pytest.approx(old.std().item(), rel=5 / 80**0.5)
+    assert not torch.equal(model.gate[0], model.gate[1])
+    assert plan.ok
+    assert gi.Plan.from_dict(json.loads(json.dumps(plan.to_dict()))).rows == plan.rows
+    with pytest.raises(SchemeError, match="pass inputs="):
+        gi.load_(model, dense, {"*": gi.DropUpcycling()}, seed=0)
+    with pytest.raises(SchemeError, match="a stack of copies of one layer"):
+        gi.init_(model, {"*": gi.DropUpcycling()}, inputs=torch.ones(3, 8), seed=0)

@@ -31,7 +31,7 @@ from goodinit.errors import (
 from goodinit.plans.rows import PlanRow
 from goodinit.recipes.rule import glob_matches
 from goodinit.schemes import AddNoise
-from goodinit.schemes.grown import FromOld
+from goodinit.schemes.grown import DropUnits, FromOld
 from goodinit.streams.part import Part, Split
 
 __all__ = [
@@ -243,7 +243,9 @@ def check_shards(
             continue
         if shard.shared:
             check_seed(seed, f"{row.name} is drawn")
-        if shard.shared and any(isinstance(b.scheme, (AddNoise, FromOld)) for b in row.parts()):
+        if shard.shared and any(
+            isinstance(b.scheme, (AddNoise, DropUnits, FromOld)) for b in row.parts()
+        ):
             raise ModelError(
                 f"{row.name} gets what is computed from its values, and this process "
                 f"holds a part of them: initialize the model before it is split"

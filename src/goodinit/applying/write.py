@@ -28,8 +28,8 @@ from goodinit.errors import GoodinitError, SchemeError, WriteError
 from goodinit.findings import Finding
 from goodinit.findings.scales import write_was_changed
 from goodinit.plans.rows import PlanBlock, PlanRow, needs_old
-from goodinit.schemes import Constant, Drawn, Keep, Ones, Site, Zeros
-from goodinit.schemes.grown import FromOld
+from goodinit.schemes import Constant, Drawn, Keep, Ones, Zeros
+from goodinit.schemes.grown import DropUnits, FromOld
 from goodinit.schemes.scheme import BoxDraw
 from goodinit.streams import Box, Law, Part, Stream
 from goodinit.streams.part import intersect, regions
@@ -111,21 +111,31 @@ def assign_(slot: Slot, value: Tensor) -> None:
 def fill_row_(out: Tensor, row: PlanRow, stream: Stream) -> None:
     """Draw each block into its part of a tensor of the row's shape."""
     target = out if out.dtype in DTYPES or not out.is_floating_point() else out.float()
-    if not row.blocks and row.scheme is not None:
-        site = Site(row.shape, row.layout, row.fan_in, row.fan_out)
-        row.scheme.fill_(target, _draw(row, None, stream), site)
-    for block in row.blocks:
+    for block in row.parts():
         if not isinstance(block.scheme, Keep):
-            part = target[tuple(slice(start, stop) for start, stop in block.box)]
-            if isinstance(block.scheme, FromOld):
-                old = target[: row.grown_from[0]]
-                block.scheme.fill_from_(part, old, _draw(row, block, stream))
-            else:
-                block.scheme.fill_(part, _draw(row, block, stream), row.site(block))
+            _fill_block(target, row, block, block if row.blocks else None, stream)
     for number in row.zero_rows:
         target[number].zero_()
     if target is not out:  # float8: one cast from float32
         out.copy_(target)
+
+
+def _fill_block(
+    target: Tensor, row: PlanRow, block: PlanBlock, of: PlanBlock | None, stream: Stream
+) -> None:
+    part = target[tuple(slice(start, stop) for start, stop in block.box)]
+    draw = _draw(row, of, stream)
+    match block.scheme:
+        case FromOld():
+            block.scheme.fill_from_(part, target[: row.grown_from[0]], draw)
+        case DropUnits():
+
+            def units(out: Tensor, law: Law, purpose: str = "") -> None:
+                stream.fill_(out, "drop-upcycling", law, purpose=purpose)
+
+            block.scheme.redraw_(part, row.site(block), block.box[0][0], draw, units)
+        case _:
+            block.scheme.fill_(part, draw, row.site(block))
 
 
 def fill_part_(out: Tensor, row: PlanRow, stream: Stream, part: Part) -> None:

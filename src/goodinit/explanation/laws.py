@@ -24,7 +24,7 @@ from goodinit.schemes import (
     Orthogonal,
     Scheme,
 )
-from goodinit.schemes.grown import FromOld
+from goodinit.schemes.grown import DropUnits, FromOld
 from goodinit.schemes.low_rank import LowRank
 from goodinit.schemes.state_space import Transformed
 from goodinit.streams import Law
@@ -65,7 +65,7 @@ class Fit:
 def fit(part: Part, scheme: Scheme, level: float) -> Fit:
     """Return how a resolved scheme fits; a true one is rejected with probability ``level``."""
     match scheme:
-        case Keep() | AddNoise() | FromOld() | LowRank():
+        case Keep() | AddNoise() | DropUnits() | FromOld() | LowRank():
             return Fit(says=False)
         case Orthogonal() | DeltaOrthogonal():
             holds = _is_orthogonal(part, scheme)

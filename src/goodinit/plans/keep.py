@@ -19,6 +19,7 @@ from goodinit.plans.checkpoint_names import misnamed
 from goodinit.plans.rows import PlanBlock
 from goodinit.recipes.rule import glob_matches
 from goodinit.schemes import AddNoise, Keep
+from goodinit.schemes.grown import DropUnits
 
 __all__ = ["Growth", "KeepLike", "KeptRows", "find_kept_rows", "grow_blocks"]
 
@@ -207,10 +208,12 @@ def _find_growth(row: Row, old: tuple[int, ...], checkpoint: Checkpoint) -> Grow
 def grow_blocks(blocks: list[PlanBlock], grown: Growth) -> list[PlanBlock]:
     """Return the blocks, split where the checkpoint's values end.
 
-    Copies get noise, so that they differ: that of an ``AddNoise`` rule, or the default.
+    Copies get noise, so that they differ: that of an ``AddNoise`` rule, or the default;
+    with ``DropUnits`` some of their units are drawn anew instead.
     """
     if grown.copies:
-        noisy = [b.scheme if isinstance(b.scheme, AddNoise) else AddNoise() for b in blocks]
+        apart = (AddNoise, DropUnits)
+        noisy = [b.scheme if isinstance(b.scheme, apart) else AddNoise() for b in blocks]
         return [replace(b, scheme=s) for b, s in zip(blocks, noisy, strict=True)]
     return [part for block in blocks for part in _split(block, grown.shape)]
 

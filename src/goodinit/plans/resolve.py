@@ -43,7 +43,7 @@ from goodinit.schemes import (
     Zeros,
 )
 from goodinit.schemes.dtype_range import check_range
-from goodinit.schemes.grown import FromOld
+from goodinit.schemes.grown import DropUnits, FromOld
 
 __all__ = ["Matcher", "Wins", "check_separate", "resolve", "resolve_row", "torch_laws"]
 
@@ -224,6 +224,11 @@ def resolve_row(
 def _check_grown(row: Row, blocks: list[PlanBlock], grown: Growth | None) -> None:
     """Refuse a scheme for new rows where a checkpoint brings no old ones."""
     for block in blocks:
+        if isinstance(block.scheme, DropUnits) and not (grown is not None and grown.copies):
+            raise SchemeError(
+                f"{row.name}: {block.scheme!r} is for a stack of copies of one layer, and a "
+                f"checkpoint brings none: gi.load_(model, checkpoint, {{{row.name!r}: ...}})"
+            )
         if not isinstance(block.scheme, FromOld):
             continue
         if grown is None or grown.copies or row.facets.blocks:

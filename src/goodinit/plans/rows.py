@@ -10,12 +10,12 @@ import torch
 
 from goodinit.anatomy.rows import Box
 from goodinit.schemes import AddNoise, Keep, Layout, Scheme, Site
-from goodinit.schemes.grown import FromOld
+from goodinit.schemes.grown import DropUnits, FromOld
 from goodinit.schemes.low_rank import LowRank
 
 __all__ = ["WITHOUT_MOMENTS", "PlanBlock", "PlanRow", "Rates", "common", "needs_old"]
 
-WITHOUT_MOMENTS = (Keep, AddNoise, FromOld, LowRank)  # what they write depends on values
+WITHOUT_MOMENTS = (Keep, AddNoise, DropUnits, FromOld, LowRank)  # what they write depends on values
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,7 +182,7 @@ class PlanRow:
 def needs_old(row: PlanRow) -> bool:
     """Return whether old values stay in some of its blocks: kept, or with noise added."""
     return any(
-        isinstance(b.scheme, (Keep, AddNoise))
+        isinstance(b.scheme, (Keep, AddNoise, DropUnits))
         or (isinstance(b.scheme, LowRank) and b.scheme.role == "base")
         for b in row.parts()
     )

@@ -38,6 +38,7 @@ from goodinit.schemes import (
 )
 from goodinit.schemes.fans import torch_fans
 from goodinit.schemes.fields import check_flag, refuse
+from goodinit.schemes.grown import DropUnits
 from goodinit.schemes.low_rank import METHODS, LowRank
 from goodinit.schemes.operating_point import operating_point
 
@@ -46,6 +47,7 @@ __all__ = [
     "BesideRows",
     "BranchNorm",
     "Deferred",
+    "DropUpcycling",
     "FirstLayer",
     "LowRankPart",
     "Neutral",
@@ -321,6 +323,42 @@ class FirstLayer(Deferred):
 
 
 @dataclass(frozen=True)
+class DropUpcycling(Deferred):
+    """Experts made from one feed-forward layer, with a share of their hidden units drawn anew.
+
+    Nakamura et al. 2025 (2502.19261), r = .5: the same units in the projections to and from them.
+    Plain copies, and copies with noise (``AddNoise``), take long to become different experts.
+
+    Args:
+        share: of the hidden units of each expert.
+
+    Raises:
+        SchemeError: a share that isn't between 0 and 1; (when planned) a parameter that isn't a
+            stack of copies, or of which it isn't known where the hidden units are.
+
+    Example:
+        >>> DropUpcycling(share=0.25)
+        DropUpcycling(share=0.25)
+    """
+
+    share: float = 0.5
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "share", DropUnits(self.share).share)
+
+    def on(self, row: Row) -> tuple[Scheme, str]:
+        parts = {block.name.rpartition(".")[2] for block in row.facets.blocks} | {row.facets.part}
+        if parts & {"in", "gate"}:
+            return DropUnits(self.share, "outputs"), "its outputs are the hidden units"
+        if "out" in parts or row.facets.ends_residual:
+            return DropUnits(self.share, "inputs"), "its inputs are the hidden units"
+        raise SchemeError(
+            f"{row.name}: it isn't known which axis are the hidden units of an expert: pass "
+            f"inputs=, and name the experts' projections alone"
+        )
+
+
+@dataclass(frozen=True)
 class LowRankPart(Deferred):
     """A low-rank adapter's A, B or base weight, computed together: "pissa", "olora", "orthogonal".
 
@@ -358,6 +396,7 @@ class LowRankPart(Deferred):
 DEFERRED: Mapping[str, type[Scheme]] = {
     "BesideRows": BesideRows,
     "BranchNorm": BranchNorm,
+    "DropUpcycling": DropUpcycling,
     "FirstLayer": FirstLayer,
     "LowRankPart": LowRankPart,
     "Neutral": Neutral,

@@ -23,7 +23,7 @@ from goodinit.schemes.fans import Site
 from goodinit.schemes.scheme import Draw, Scheme
 from goodinit.streams import Law
 
-__all__ = ["FromOld", "LikeRows", "PieceMeans"]
+__all__ = ["DropUnits", "FromOld", "LikeRows", "PieceMeans"]
 
 
 @dataclass(frozen=True, repr=False)
@@ -157,6 +157,82 @@ class PieceMeans(FromOld):
 
     def to_dict(self) -> dict[str, object]:
         return {"scheme": "PieceMeans", "pieces": [list(row) for row in self.pieces]}
+
+
+@dataclass(frozen=True)
+class DropUnits(Scheme):
+    """Copies of one layer, of whose hidden units a share is drawn anew: experts that differ.
+
+    A unit's new weights are normal, with the mean and std of those that they replace. Which units
+    they are depends on the seed and the expert, so that one expert's projections agree.
+
+    Args:
+        share: of the hidden units.
+        axis: "outputs" where the hidden units are a weight's outputs, "inputs" where they are its
+            inputs.
+
+    Raises:
+        SchemeError: a share that isn't between 0 and 1, or another axis; (when planned) a
+            parameter that isn't a stack of copies.
+    """
+
+    share: float = 0.5
+    axis: str = "outputs"
+
+    def __post_init__(self) -> None:
+        fields.set_float(self, "share", least=0.0)
+        if self.share > 1:
+            fields.refuse(self, "share", self.share, "share is from 0 to 1")
+        if self.axis not in ("outputs", "inputs"):
+            fields.refuse(self, "axis", self.axis, "axis is 'outputs' or 'inputs'")
+
+    def moments(self, site: Site) -> tuple[float, float]:
+        return math.nan, math.nan  # they depend on what is copied
+
+    def fill_(self, out: Tensor, draw: Draw, site: Site) -> None:
+        raise SchemeError(f"{self!r} is for copies of a checkpoint's layer: gi.load_")
+
+    def times(self, factor: float) -> Scheme:
+        if fields.as_factor(self, factor) == 1:
+            return self
+        raise SchemeError(f"{self!r} follows from what is copied: no factor fits")
+
+    def check(self, site: Site) -> None:
+        self._hidden(site)
+
+    def redraw_(self, out: Tensor, site: Site, first: int, draw: Draw, units: Draw) -> None:
+        """Draw the units of a block of experts anew.
+
+        Args:
+            out: the copies.
+            site: of the block.
+            first: number of its first expert.
+            draw: for this block.
+            units: the same for all projections; ``purpose`` tells experts apart.
+        """
+        axis = self._hidden(site)
+        normal = torch.empty(out.shape, dtype=torch.float32, device=out.device)
+        draw(normal, Law.normal(0.0, 1.0))
+        count = out.shape[axis]
+        for number in range(out.shape[0]):
+            chance = torch.empty(count, device="cpu")
+            units(chance, Law.uniform(0.0, 1.0), f"units of expert {first + number} of {count}")
+            chosen = chance.argsort()[: int(self.share * count)].to(out.device)
+            if not len(chosen):
+                continue
+            old = out[number].index_select(axis - 1, chosen).double()
+            new = normal[number].index_select(axis - 1, chosen).double()
+            new = old.mean() + old.std(correction=0) * new
+            out[number].index_copy_(axis - 1, chosen, new.to(out.dtype))
+
+    def _hidden(self, site: Site) -> int:
+        """Return the axis of the hidden units; the first axis stacks the experts."""
+        layout = site.layout
+        axes = () if layout is None else (layout.outputs, layout.inputs)[self.axis == "inputs"]
+        found = [axis for axis in axes if axis > 0]
+        if len(site.shape) != 3 or len(found) != 1:
+            raise SchemeError(f"{self!r} needs a stack of matrices, [experts, out, in]")
+        return found[0]
 
 
 def _listed(value: object) -> Sequence[object]:

@@ -18,6 +18,7 @@ SCHEMES: Mapping[str, type[Scheme]] = {
     "Constant": values.Constant,
     "DeltaOrthogonal": matrices.DeltaOrthogonal,
     "Dirac": matrices.Dirac,
+    "DropUnits": grown.DropUnits,
     "GlorotNormal": variance.GlorotNormal,
     "GlorotUniform": variance.GlorotUniform,
     "HeNormal": variance.HeNormal,
