@@ -199,12 +199,7 @@ def resolve_row(
         numbers, more = _numbers_for(row, block, site, law, library, matcher)
         blocks.append(PlanBlock(block.name, block.box, block.fan_in, block.fan_out, numbers))
         whys += [because, more]
-    _check_grown(row, blocks, grown)
-    if grown is not None:
-        blocks = grow_blocks(blocks, grown)
-        for b in blocks:
-            site = Site(b.shape, row.facets.layout, b.fan_in, b.fan_out)
-            matcher.check(b.scheme, site, row.dtype)
+    blocks = _grown(row, blocks, grown, matcher)
     if fix := fixes_scale(slot):
         whys.append(f"{fix}, so that the scale of the draw is lost")
     if not all(isinstance(b.scheme, Keep) for b in blocks):
@@ -219,6 +214,20 @@ def resolve_row(
     kept = 0 if grown.copies else grown.shape[0]  # the checkpoint's rows stay
     zero_rows = tuple(number for number in planned.zero_rows if number >= kept)
     return replace(planned, zero_rows=zero_rows, grown_from=grown.shape)
+
+
+def _grown(
+    row: Row, blocks: list[PlanBlock], grown: Growth | None, matcher: Matcher
+) -> list[PlanBlock]:
+    """Return the blocks of a parameter, split where a checkpoint's values end."""
+    _check_grown(row, blocks, grown)
+    if grown is None:
+        return blocks
+    blocks = grow_blocks(blocks, grown)
+    for b in blocks:
+        site = Site(b.shape, row.facets.layout, b.fan_in, b.fan_out)
+        matcher.check(b.scheme, site, row.dtype)
+    return blocks
 
 
 def _check_grown(row: Row, blocks: list[PlanBlock], grown: Growth | None) -> None:
