@@ -232,7 +232,12 @@ def test_noise_and_parametrized_weights_are_refused() -> None:
         plan = gi.plan(net, recipe)
     weight = distributed(torch.ones(6, 4), (2,), (0,), (Shard(0),), ((0, 0, 1),))
     net.weight, net.bias = nn.Parameter(weight), nn.Parameter(torch.zeros(6))
-    refused(net, ModelError, "weight gets noise", lambda n: gi.apply_(n, plan, seed=0))
+    refused(
+        net,
+        ModelError,
+        "weight gets what is computed from its values",
+        lambda n: gi.apply_(n, plan, seed=0),
+    )
     net = nn.utils.parametrizations.weight_norm(nn.Linear(4, 6))
     plan = gi.plan(net, "he")
     steps = net.parametrizations.weight

@@ -19,7 +19,7 @@ from goodinit.cli.output import byte_size, wrap_for_terminal
 from goodinit.demos import models
 
 VERBS = ("plan", "init", "verify", "diff", "recipes", "explain", "identify")
-VERBS = (*VERBS, "check", "forecast", "compare", "doctor")
+VERBS = (*VERBS, "check", "forecast", "compare", "shards", "doctor")
 ESCAPE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 PYTHON = [sys.executable, "-m", "goodinit"]
 
@@ -97,6 +97,7 @@ def test_json_alone_is_on_stdout(call):
         ["explain", "toy:loud"],
         ["check", "demo:mlp"],
         ["compare", "demo:mlp", "--recipes", "he,xavier", "--seeds", "1"],
+        ["shards", "demo:mlp", "--mesh", "dp=2"],
     ):
         out = call(*argv, "--json").out
         json.loads(out)

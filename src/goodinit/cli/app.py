@@ -22,6 +22,7 @@ from goodinit.cli.init_verb import init
 from goodinit.cli.output import CommandError, print_note, print_result
 from goodinit.cli.plan import plan
 from goodinit.cli.recipes import recipes
+from goodinit.cli.shards import shards
 from goodinit.cli.verify import verify
 from goodinit.errors import GoodinitError
 
@@ -60,6 +61,7 @@ for verb in (
     check,
     forecast,
     compare,
+    shards,
     doctor,
 ):
     app.command(help=_help_text(verb))(verb)
