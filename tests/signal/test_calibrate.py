@@ -349,6 +349,7 @@ def test_gradients_through_a_checkpoint_are_refused() -> None:
         ({"criterion": "both"}, SignalError, "criterion='both': pass 'forward' or 'backward'"),
         ({"inputs": normal(8, 3)}, SignalError, "the model raised"),
         ({"inputs": normal(8, WIDTH) * torch.inf}, SignalError, "NaN or infinite"),
+        ({"inputs": torch.zeros(8, WIDTH)}, SignalError, "all inputs are 0"),
         ({"model": plain(2).to("meta")}, ModelError, "on the meta device"),
         ({"model": "resnet"}, ModelError, "takes a torch.nn.Module"),
         ({"seed": 0}, TypeError, "unknown argument 'seed'"),

@@ -103,9 +103,11 @@ def calibrated_factors(
 
     Nothing is written. ``kept``: parameters that may not be, and why.
     """
-    given = tensors_in(arguments(inputs))
-    if not all(bool(t.isfinite().all()) for t in given if t.is_floating_point()):
+    floats = [t for t in tensors_in(arguments(inputs)) if t.is_floating_point()]
+    if not all(bool(t.isfinite().all()) for t in floats):
         raise SignalError("values of the inputs are NaN or infinite: check the data")
+    if floats and not any(bool(t.any()) for t in floats):
+        raise SignalError("all inputs are 0, which shows what biases make: pass a batch of data")
     try:
         anatomy = read(model, inputs)
     except TraceError as error:
