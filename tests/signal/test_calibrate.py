@@ -223,8 +223,12 @@ def test_all_is_as_it_was_after_a_failed_write() -> None:
 
 def test_attention_inside_of_one_call() -> None:
     torch.manual_seed(0)
-    model = nn.TransformerEncoderLayer(16, 2, 32, dropout=0.0, batch_first=True)
+    model = nn.TransformerEncoderLayer(16, 2, 32, dropout=0.3, batch_first=True)
     attention, x = model.self_attn, normal(8, 6, 16)
+    found = gi.calibrate_(model, x)
+    assert all(row.off == pytest.approx(1, abs=0.012) for row in found.aimed)
+    model = nn.TransformerEncoderLayer(16, 2, 32, dropout=0.0, batch_first=True)
+    attention = model.self_attn
     found = gi.calibrate_(model, x)
     ends = {"self_attn.out_proj.weight": 1 / 2, "linear2.weight": 1 / 2}
     targets = {row.name: row.target for row in found.aimed}

@@ -132,6 +132,8 @@ class RescaledRun(NullObserver):
             args, kwargs = map_tensors((args, kwargs), lambda t: self._at_hand(t, signal))
         if through is not None:
             func = partial(_run_through, through, func, call)
+        if call.function == ATTENTION:
+            func = _repeatable(func, taken)
         result = func(*args, **kwargs)
         if signal and names and not call.inplace:
             result = self._use(func, call, (args, kwargs), list(names), result)
@@ -317,6 +319,24 @@ class RescaledRun(NullObserver):
 
 def _run_through(through: Change, func: Function, call: Call, *args: Any, **kwargs: Any) -> object:
     return through(func, replace(call, args=args, kwargs=kwargs))
+
+
+def _repeatable(func: Function, taken: list[Tensor]) -> Function:
+    """Return a function whose calls all draw the random numbers of the first: its dropout."""
+    devices = {t.device for t in taken if t.is_cuda}
+    before, on_gpus = torch.get_rng_state(), [(d, torch.cuda.get_rng_state(d)) for d in devices]
+    first = True
+
+    def call(*args: Any, **kwargs: Any) -> object:
+        nonlocal first
+        if not first:
+            torch.set_rng_state(before)
+            for device, state in on_gpus:
+                torch.cuda.set_rng_state(state, device)
+        first = False
+        return func(*args, **kwargs)
+
+    return call
 
 
 def _pairs(
