@@ -84,6 +84,7 @@ SHARED_NAMES = {
     "plan.py": "the function, and the verb that calls it",
     "fill.py": "a tensor filled by the kernel of this device",
     "rows.py": "the rows of this room's result",
+    "shards.py": "what a process holds, and the verb that shows it",
 }
 
 LONGEST_FILE = 500  # lines

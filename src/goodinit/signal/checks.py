@@ -70,12 +70,6 @@ def check_runnable(
             ``torch.inference_mode``.
     """
     found = slots(check_module(model, "measuring"))
-    for slot in found:
-        if slot.flat is not None:
-            raise SignalError(
-                f"{slot.name} is split by {slot.flat.by}, and each process holds a part: measure "
-                f"the model before it is split, on one process"
-            )
     check_float(model)
     if loss is not None and not callable(loss):
         raise SignalError(f"loss is a function, got a {type(loss).__name__}.{LOSS_TAKES}")
@@ -84,12 +78,7 @@ def check_runnable(
             "measuring needs values, which are hidden inside of torch.func.vmap, torch.func.grad "
             "and tracers: call it outside of them"
         )
-    for name, tensor in named_parameters_of(model):
-        if "DTensor" in (type(tensor).__name__, type(tensor.data).__name__):
-            raise SignalError(
-                f"{name} is a DTensor, of which each process holds a part: measure the model "
-                f"before it is sharded, on one process"
-            )
+    _check_unsplit(model, found)
     for name, tensor in named_parameters_of(model):
         if tensor.is_meta and weights:
             raise MetaModelError(
@@ -116,6 +105,22 @@ def check_runnable(
     if batch_of(inputs) == 0:
         raise SignalError("the batch is empty: measuring needs at least one sample")
     return found
+
+
+def _check_unsplit(model: nn.Module, found: list[Slot]) -> None:
+    """Raise SignalError where this process holds a part of a parameter."""
+    for slot in found:
+        if slot.flat is not None:
+            raise SignalError(
+                f"{slot.name} is split by {slot.flat.by}, and each process holds a part: measure "
+                f"the model before it is split, on one process"
+            )
+    for name, tensor in named_parameters_of(model):
+        if "DTensor" in (type(tensor).__name__, type(tensor.data).__name__):
+            raise SignalError(
+                f"{name} is a DTensor, of which each process holds a part: measure the model "
+                f"before it is sharded, on one process"
+            )
 
 
 def check_scalar(total: object) -> Tensor:
