@@ -317,3 +317,39 @@ def test_a_model_that_takes_gradients_is_drawn(monkeypatch: pytest.MonkeyPatch) 
     signal = gi.forecast(net, batch(4, 256), plan)
     assert "the model takes a gradient while it runs" in signal.notes[-1]
     assert signal.rows == gi.forecast(net, batch(4, 256), plan, exact=True).rows
+
+
+@pytest.mark.usefixtures("small")
+def test_a_checkpoint_that_ends_with_a_product_is_run_again() -> None:
+    class Nested(Deep):
+        def forward(self, x: Tensor) -> Tensor:
+            a, b = self.layers[0], self.layers[1]
+
+            def inner(y: Tensor) -> Tensor:
+                return b(checkpoint(lambda z: torch.tanh(a(z)), y, use_reentrant=False))
+
+            return checkpoint(inner, x, use_reentrant=False)
+
+    with gi.skeleton():
+        net = Nested(torch.tanh, tied=False)
+    signal = gi.forecast(net, batch(), gi.plan(net, {"*": LAW}))
+    assert [g.ratio is not None for g in signal.gradients] == [True, True] + 4 * [False]
+
+
+@pytest.mark.usefixtures("small")
+def test_what_changes_nothing_gives_the_parameter() -> None:
+    class Moves(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight = nn.Parameter(torch.empty(WIDTH, WIDTH))
+
+        def forward(self, x: Tensor) -> Tensor:
+            weight = self.weight.to(x.device).float().contiguous()
+            return x @ weight.to(dtype=x.dtype, device="cpu").t()
+
+    with gi.skeleton():
+        net = Moves()
+    plan = gi.plan(net, {"*": LAW})
+    forecast = gi.forecast(net, batch(), plan, exact=True)
+    gi.apply_(net, plan, seed=0, materialize="cpu")
+    assert forecast.rows == gi.measure(net, batch()).rows

@@ -358,3 +358,16 @@ def test_weights_of_a_file_are_read_where_they_are_used(tmp_path: Path) -> None:
     changed = gi.measure(model, batch(), weights={"2.bias": torch.full((4,), 9.0)})
     assert changed["2"].forward.mean > measured["2"].forward.mean + 5
     assert gi.measure(model, batch()).rows == measured.rows
+
+
+def test_a_parameter_may_be_taken_inside_of_vmap() -> None:
+    class Mapped(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.fc = nn.Linear(WIDTH, WIDTH)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return torch.vmap(lambda each: torch.tanh(self.fc(each)))(x)
+
+    forecast, measured = both(Mapped, batch())
+    assert forecast.rows == measured.rows

@@ -18,6 +18,7 @@ from goodinit.forecasting.sampled_products import Matrix, Place, factors, place_
 from goodinit.forecasting.streamed import Parameter, StreamedWeights, folded, listed
 from goodinit.streams import Law, Stream
 from goodinit.trace.calls import Call, tensors_in
+from goodinit.trace.meta import without_devices
 
 __all__ = ["Again", "ImplicitWeights"]
 
@@ -129,8 +130,13 @@ class ImplicitWeights(StreamedWeights):
         numbers = _as_numbers(rest)
         if numbers is None or list(tensors_in(dict(call.kwargs))):
             return None
+        args, kwargs = (first, *numbers), dict(call.kwargs)
+        if call.function == "to":
+            args, kwargs = without_devices(args, kwargs)
+            if len(args) == 1 and not kwargs and call.func is Tensor.to:
+                return call.args[0]
         with without_function_modes():
-            result = func(first, *numbers, **call.kwargs)
+            result = func(*args, **kwargs)
         shown = list(tensors_in(result))
         same = all(storage_key(t) == storage_key(first) for t in shown)
         if not shown or not same:

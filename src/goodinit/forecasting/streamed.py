@@ -217,8 +217,17 @@ class StreamedWeights(Weights):
         if call.inplace and call.function == "data" and self._sets_what_is_there(args):
             return None
         self._refuse(call)
-        args, kwargs = map_tensors((args, dict(kwargs)), self.value)
-        return func(*args, **kwargs)
+        originals: dict[int, Tensor] = {}
+
+        def value_of(tensor: Tensor) -> Tensor:
+            value = self.value(tensor)
+            originals[id(value)] = tensor
+            return value
+
+        args, kwargs = map_tensors((args, dict(kwargs)), value_of)
+        result = func(*args, **kwargs)
+        # What changes nothing, as weight.to(its dtype), gives the parameter, and no value of it.
+        return originals.get(id(result), result) if len(originals) == 1 else result
 
     def contents(self, name: str) -> Tensor:
         """Return what the findings look at: a small parameter, or a row of a large one, repeated.
@@ -230,7 +239,7 @@ class StreamedWeights(Weights):
             return slot.tensors[-1]
         if name not in self._contents:
             self.draw(self._by_id[id(slot.tensors[-1])])
-        return self._contents[name]
+        return self._contents[name].requires_grad_(slot.tensors[-1].requires_grad)
 
     def gradients(
         self, total: Tensor, given: list[Tensor], run: Callable[..., Any], reentrant: bool
@@ -328,7 +337,8 @@ class StreamedWeights(Weights):
         self.live[storage_key(value)] = (parameter, StorageWeakRef(storage))
         if parameter.weight is None:
             parameter.weight = norm_of(value) if parameter.tensor.requires_grad else 0.0
-            self._contents[parameter.name] = _content(value, parameter.tensor.requires_grad)
+            if parameter.tensor is self.slots[parameter.name].tensors[-1]:
+                self._contents[parameter.name] = _content(value)
 
     def _of(self, tensor: Tensor) -> Parameter | None:
         parameter = self._by_id.get(id(tensor))
@@ -453,13 +463,13 @@ def _custom_functions(change: Callable[[Tensor], Tensor]) -> Generator[None]:
         function.apply = before
 
 
-def _content(value: Tensor, requires_grad: bool) -> Tensor:
-    value = value.detach()
+def _content(value: Tensor) -> Tensor:
+    """Return as much of a value as the findings look at."""
     if value.numel() > KEPT_WHOLE and value.dim() > 1 and value.is_floating_point():
         rows = value.reshape(-1, value.shape[-1])
         row = rows[rows.abs().amax(1).argmax()].clone()
-        return row.expand(value.shape).requires_grad_(requires_grad)
-    return value.clone().requires_grad_(requires_grad)
+        return row.expand(value.shape)
+    return value.clone()
 
 
 def _windows_meet(a: Tensor, b: Tensor) -> bool:

@@ -117,7 +117,8 @@ class GuardedObserver:
         try:
             return change(run, call)
         except Exception as error:
-            if not any(error is each for each in models) and self._error is None:
+            ours = not any(error is each for each in models) and type(error).__name__ != EARLY_STOP
+            if ours and self._error is None:
                 self._error = error
             raise
 
@@ -148,6 +149,9 @@ def observing_hook(observe: Callable[[Tensor | None], None]) -> Callable[[Tensor
 
     return hook
 
+
+EARLY_STOP = "_StopRecomputationError"
+"""What a checkpoint raises, in whatever call saves the last tensor, to end a second run."""
 
 # How deep results and arguments are searched for tensors. Models nest three or four levels (a cache
 # of layers of pairs). The bound stops at structures that contain themselves; deeper tensors are
