@@ -95,6 +95,7 @@ def test_json_alone_is_on_stdout(call):
         ["recipes"],
         ["recipes", "he"],
         ["explain", "toy:loud"],
+        ["identify", "toy:loud"],
         ["check", "demo:mlp"],
         ["compare", "demo:mlp", "--recipes", "he,xavier", "--seeds", "1"],
         ["shards", "demo:mlp", "--mesh", "dp=2"],

@@ -41,6 +41,41 @@ class Adapted(nn.Module):
         return self.base(x) + low
 
 
+FORMULAS = {
+    "minus": (lambda m, x: m.base(x) - m.b(m.a(x)), True),
+    "both scaled": (lambda m, x: 3 * m.base(x) + m.b(m.a(x)) / 2, True),
+    "scaled input": (lambda m, x: m.base(x) + m.b(m.a(x * 4)), True),
+    "all scaled": (lambda m, x: 0.5 * (m.base(x / 2) + 2 * m.b(m.a(x))), True),
+    "in place": (lambda m, x: m.base(x).sub_(m.b(m.a(x)) * 2), True),
+    "alpha": (lambda m, x: torch.add(m.base(x), m.b(m.a(x)), alpha=3), False),
+    "negated base": (lambda m, x: m.b(m.a(x)) - m.base(x), False),
+    "normalized": (lambda m, x: m.base(x) + nn.functional.layer_norm(m.b(m.a(x)), (10,)), False),
+}
+
+
+class Formula(Adapted):
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self.formula = FORMULAS[name][0]
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.formula(self, x)
+
+
+@pytest.mark.parametrize("name", FORMULAS)
+def test_the_factor_is_known_or_it_is_refused(name: str) -> None:
+    torch.manual_seed(0)
+    net = Formula(name)
+    y = net(X)
+    if FORMULAS[name][1]:
+        gi.init_(net, "pissa", inputs=X, seed=0)
+        assert net.b.weight.abs().max() > 0.1
+    else:
+        with pytest.raises(SchemeError, match="the number that B A x is multiplied by"):
+            gi.init_(net, "pissa", inputs=X, seed=0)
+    assert torch.allclose(net(X), y, atol=1e-5)
+
+
 class Transposed(nn.Module):
     """x @ W, as GPT-2's Conv1D, with A and B that are raw and lie the same way."""
 

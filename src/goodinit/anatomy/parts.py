@@ -77,26 +77,55 @@ def _mark_adapters(graph: Graph, roles: Roles) -> None:
                 continue
             narrow = graph.nodes[down].shape[-1] < graph.nodes[up].shape[-1]
             if narrow and down != base and share_input(graph, base, down):
-                added = pair[0 if base == roots[1] else 1].node
-                roles.low_rank.append(LowRank(base, down, up, _factor(graph, added, up, down)))
+                factor = _factor(graph, node, base, up, down)
+                roles.low_rank.append(LowRank(base, down, up, factor))
                 roles.adapters |= {up, down}
                 roles.adapted.add(node.index)
                 roles.parts |= {up: "out", down: "in"}
 
 
-def _factor(graph: Graph, added: int, up: int, down: int) -> float | None:
-    """Return the number that a pair's output is multiplied by; None if it isn't known."""
-    factor: float | None = 1.0
-    before = graph.nodes[up].signals[0].node
-    for start, stop in ((added, up), (before, down)):
+def _factor(graph: Graph, sum_: Node, base: int, up: int, down: int) -> float | None:
+    """Return s in W x + s B A x; None if it isn't a known number.
+
+    It is what B A x is multiplied by on its way from x and to the sum, over what W x is.
+    """
+    first, second = (value.node for value in sum_.signals)
+    ours, theirs = (second, first) if root(graph, first) == base else (first, second)
+    into_down, into_base, into_up = (_before(graph, index) for index in (down, base, up))
+    shared = next((n for n in passed_before(graph, into_down) if n in _path(graph, into_base)), -1)
+    ways = [(ours, up), (into_up, down), (into_down, shared)]
+    factor = _product(graph, ways)
+    of_base = _product(graph, [(theirs, base), (into_base, shared)])
+    if not factor or not of_base or sum_.function not in ("add", "sub") or sum_.label:
+        return None
+    if sum_.function == "sub":
+        of_base = of_base if theirs == first else -of_base
+        factor = -factor if ours == second else factor
+    return factor / of_base if of_base > 0 else None
+
+
+def _before(graph: Graph, index: int) -> int:
+    return graph.nodes[index].signals[0].node
+
+
+def _path(graph: Graph, index: int) -> set[int]:
+    return set(passed_before(graph, index))
+
+
+def _product(graph: Graph, ways: Iterable[tuple[int, int]]) -> float | None:
+    """Return the product of the numbers on ways back from a node to another, without its own."""
+    factor = 1.0
+    for start, stop in ways:
         for index in passed_before(graph, start):
             node = graph.nodes[index]
             if index == stop:
                 break
-            if node.role == "mul" and node.number is not None and factor is not None:
+            if node.role == "mul" and node.number is not None:
                 factor *= node.number
             elif node.role not in _UNCHANGED:
-                factor = None
+                return None
+        else:
+            return None
     return factor
 
 

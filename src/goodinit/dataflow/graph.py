@@ -157,9 +157,7 @@ class Graph:
                 if any(vars(owner).get(attribute) is tensor for tensor in tensors):
                     self._settle(vars(owner)[attribute], number)
         values = tuple(self.value(tensor) for tensor in tensors)
-        results = list(tensors_in(call.result))
-        if call.inplace and tensors and not results:
-            results = tensors[:1]
+        results = list(tensors_in(call.result)) or (tensors[:1] if call.inplace else [])
         live = any(self.nodes[value.node].live for value in values)
         live = live and role_of(call.function) != "source"  # zeros_like(x) is no signal
         node = self._add_node(
@@ -172,6 +170,8 @@ class Graph:
                 node.role = "pointwise"  # of two tensors, not along an axis
         elif call.function in ("add", "sub", "mul", "div", "pow"):
             node.number = _number(call)
+            if call.kwargs.get("alpha", 1) != 1:
+                node.label = "alpha"  # times the second operand
         elif node.role == "attention":
             node.number = _as_number(call.kwargs.get("scale"))
         elif self._is_relu(node, call):

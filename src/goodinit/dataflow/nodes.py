@@ -140,7 +140,8 @@ class Node:
         stacked: axes of the result along which the next weight holds a matrix for each index.
         generates: of a contraction whose result is used as a weight, the fans of that product,
             and the first function in between that isn't a view; None of others.
-        label: of an activation, its name with the arguments that aren't the default.
+        label: of an activation, its name with the arguments that aren't the default; "alpha" of
+            a sum that multiplies its second operand.
         labels: of a product of activations, a label for each axis of each operand and, last, of
             the result; equal labels are one axis.
     """
