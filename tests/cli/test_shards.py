@@ -11,7 +11,7 @@ def shards(call, *argv: str) -> list[dict]:
 
 
 def test_the_ranks_hold_everything_once(call):
-    rows = [shards(call, "demo:gpt", "--mesh", "dp=3,tp=2", "--rank", str(r)) for r in range(6)]
+    rows = [shards(call, "demo:gpt", "--mesh", "tp=2", "--rank", rank) for rank in "01"]
     held: dict[str, int] = {}
     for row in (row for rank in rows for row in rank):
         held[row["name"]] = held.get(row["name"], 0) + row["held"]
