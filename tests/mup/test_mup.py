@@ -252,6 +252,32 @@ def test_bases_that_do_not_fit() -> None:
         Mlp(64).apply(gi.recipe("mup", base=64).each)
 
 
+def test_norms_that_end_a_branch() -> None:
+    class Block(nn.Module):
+        def __init__(self, width: int) -> None:
+            super().__init__()
+            self.conv, self.norm = nn.Conv2d(width, width, 1), nn.BatchNorm2d(width)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return x + self.norm(self.conv(x.relu()))
+
+    def net(width: int, depth: int) -> nn.Module:
+        return nn.Sequential(nn.Conv2d(3, width, 1), *(Block(width) for _ in range(depth)),
+                             nn.Conv2d(width, 2, 1))  # fmt: skip
+
+    plan = gi.plan(net(32, 4), gi.recipe("completep", base=lambda: net(16, 2)), inputs=IMAGES)
+    assert plan["3.norm.weight"].scheme == gi.Constant(0.5)
+    assert plan["3.norm.weight"].rates.adam == plan["3.norm.bias"].rates.adam == 0.5
+
+
+def test_new_rows_of_a_checkpoint_grow_as_the_others() -> None:
+    table = gi.recipe("mup", base=lambda: nn.Sequential(nn.Embedding(9, 8), nn.Linear(8, 8)))
+    wide = nn.Sequential(nn.Embedding(9, 32), nn.Linear(32, 8))
+    old = {"0.weight": torch.ones(5, 32), "1.weight": torch.ones(6, 32)}
+    plan = gi.plan(wide, table, inputs=torch.arange(3), keep=old)
+    assert (plan["0.weight"].rates.adam, plan["1.weight"].rates.adam) == (1.0, 0.25)
+
+
 def test_torchs_biases_stay_as_wide() -> None:
     recipe = gi.recipe("mup", base=lambda: Mlp(64), law="torch_default")
     plan = gi.plan(Mlp(1024), recipe, inputs=NUMBERS)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -124,35 +123,64 @@ def _counterparts(
     Raises:
         RecipeError: the base has none, or several that differ.
     """
-    by_name = {name: row for row in before for name in (row.name, *row.tied)}
+    own = [row for row in before if not row.buffer]
+    by_name = {name: row for row in own for name in (row.name, *row.tied)}
     alike: defaultdict[str, list[PlanRow]] = defaultdict(list)
-    for row in before:
-        alike[re.sub(r"\d+", "*", row.name)].append(row)
+    for row in own:
+        for pattern in _patterns(row.name):
+            alike[pattern].append(row)
     found: dict[str, PlanRow] = {}
     for row in rows:
-        if row.buffer:
-            continue
-        exact = [by_name[name] for name in (row.name, *row.tied) if name in by_name]
-        deeper = alike[re.sub(r"\d+", "*", row.name)] if base.rule == "completep" else []
-        candidates = exact[:1] or deeper
-        if not candidates or any(len(one.shape) != len(row.shape) for one in candidates):
-            near = nearest(row.name, by_name)
-            depth = "" if base.rule == "completep" else ", or for other depths use 'completep'"
-            raise RecipeError(
-                f"{base.rule}: the base model has no parameter like {row.name}, of shape "
-                f"{row.shape}.{near} It must differ in its sizes alone{depth}"
-            )
-        if len({(one.shape, one.scheme) for one in candidates if one.layer is None}) > 1:
-            raise RecipeError(
-                f"{base.rule}: {row.name} could be {candidates[0].name} or {candidates[-1].name} "
-                f"of the base, which differ: give the base as many layers"
-            )
-        found[row.name] = candidates[0]
+        if not row.buffer:
+            names = (row.name, *row.tied)
+            candidates = [by_name[name] for name in names if name in by_name][:1]
+            if base.rule == "completep" and not (
+                candidates and _plays(row) == _plays(candidates[0])
+            ):
+                others = [one for pattern in _patterns(row.name) for one in alike[pattern]]
+                candidates = [one for one in others if _plays(one) == _plays(row)]
+            found[row.name] = _only(row, candidates, base, by_name)
     used = {row.name for row in found.values()}
-    extra = [row.name for row in before if not row.buffer and row.name not in used]
+    extra = [row.name for row in own if row.name not in used]
     if extra and base.rule == "mup":
         raise RecipeError(f"mup: the base model has {several(extra)}, which this one doesn't have")
     return found
+
+
+def _only(
+    row: PlanRow, candidates: list[PlanRow], base: Base, known: Mapping[str, PlanRow]
+) -> PlanRow:
+    """Return the only counterpart, or the first of several that are drawn alike."""
+    if not candidates or any(len(one.shape) != len(row.shape) for one in candidates):
+        near = nearest(row.name, known)
+        depth = "" if base.rule == "completep" else ", or for other depths use 'completep'"
+        raise RecipeError(
+            f"{base.rule}: the base model has no parameter like {row.name}, of shape "
+            f"{row.shape}.{near} It must differ in its sizes alone{depth}"
+        )
+    if any((one.shape, one.parts()) != (candidates[0].shape, candidates[0].parts())
+           for one in candidates):  # fmt: skip
+        raise RecipeError(
+            f"{base.rule}: {row.name} could be {candidates[0].name} or {candidates[-1].name} of "
+            f"the base, which are drawn in different ways: give the base as many layers"
+        )
+    return candidates[0]
+
+
+def _patterns(name: str) -> list[str]:
+    """Return a name with each of its numbers as a star, one at a time.
+
+    >>> _patterns("layers.3.0.weight")
+    ['layers.*.0.weight', 'layers.3.*.weight']
+    """
+    parts = name.split(".")
+    stars = [n for n, part in enumerate(parts) if part.isdigit()]
+    return [".".join([*parts[:n], "*", *parts[n + 1 :]]) for n in stars]
+
+
+def _plays(row: PlanRow) -> tuple[str, str, bool | None]:
+    """Return what a parameter does; in a row of layers an index alone doesn't tell."""
+    return row.kind, row.part, row.ends_residual
 
 
 def _compare(
@@ -189,6 +217,7 @@ def _compare(
 def _grown(row: PlanRow, base: PlanRow, found: _Comparison, known: Row) -> PlanRow:
     """Return a row with the base's laws, scaled by what grew, and with its learning rates."""
     ends = row.ends_residual is True or known.facets.goes_with == "end"
+    ends = ends or known.facets.last_norm
     ends = ends or (row.kind == "norm" and _owner(row.name) in found.closing)
     table = row.layout is not None and row.layout.lookup
     factor = 1.0 if table and row.part != "head" else found.contract.get(row.name, 1.0)
@@ -198,8 +227,12 @@ def _grown(row: PlanRow, base: PlanRow, found: _Comparison, known: Row) -> PlanR
     rates: list[Rates] = []
     texts: dict[str, None] = {}
     for number, block in enumerate(row.parts()):
-        other = smaller[number] if len(smaller) == len(row.parts()) else smaller[0]
-        growth = growth_of(row, block, base, other, factor)
+        if len(smaller) == len(row.parts()):
+            other = smaller[number]
+            growth = growth_of(row, block, base, other, factor)
+        else:  # some rows are a checkpoint's, or the base has fewer experts
+            other = smaller[0]
+            growth = growth_of(row, _whole(row), base, _whole(base), factor)
         growth = growth._replace(branch=1 / found.layers if ends else 1.0)
         scheme, doubt = _scaled(row, block, base, other, growth, known.facets.neutral)
         blocks.append(replace(block, scheme=scheme))
@@ -213,6 +246,11 @@ def _grown(row: PlanRow, base: PlanRow, found: _Comparison, known: Row) -> PlanR
         rates=common_rates(rates),
         why="; ".join(filter(None, [row.why, *texts])),
     )
+
+
+def _whole(row: PlanRow) -> PlanBlock:
+    box = tuple((0, size) for size in row.shape)
+    return PlanBlock("", box, row.fan_in, row.fan_out, row.parts()[0].scheme)
 
 
 def _scaled(
