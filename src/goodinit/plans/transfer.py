@@ -130,16 +130,20 @@ def _counterparts(
         for pattern in _patterns(row.name):
             alike[pattern].append(row)
     found: dict[str, PlanRow] = {}
+    owners: dict[str, str] = {}  # a bias goes where the weight of its module went
     for row in rows:
         if not row.buffer:
+            owner, _, attr = row.name.rpartition(".")
+            beside = by_name.get(f"{owners[owner]}.{attr}") if owner in owners else None
             names = (row.name, *row.tied)
             candidates = [by_name[name] for name in names if name in by_name][:1]
-            if base.rule == "completep" and not (
-                candidates and _plays(row) == _plays(candidates[0])
-            ):
+            if beside is not None:
+                candidates = [beside]
+            elif base.rule == "completep" and _plays(row) not in map(_plays, candidates):
                 others = [one for pattern in _patterns(row.name) for one in alike[pattern]]
                 candidates = [one for one in others if _plays(one) == _plays(row)]
             found[row.name] = _only(row, candidates, base, by_name)
+            owners.setdefault(owner, _owner(found[row.name].name))
     used = {row.name for row in found.values()}
     extra = [row.name for row in own if row.name not in used]
     if extra and base.rule == "mup":
