@@ -114,6 +114,18 @@ def test_rows_are_on_target_and_only_scales_changed(case: str) -> None:
     assert all(row.factor == 1 for row in again)
 
 
+@pytest.mark.parametrize("f", [torch.relu, functional.gelu, nn.Identity()])
+def test_a_weight_with_many_uses_has_one_factor_that_settles(f: Callable[..., Tensor]) -> None:
+    torch.manual_seed(0)
+    model, x = Repeated(f), normal(64, WIDTH)
+    found = gi.calibrate_(model, x)
+    assert not found.notes
+    assert found["again.weight"].uses == 10
+    assert found["again.weight"].off < 2
+    assert found["first.weight"].off == pytest.approx(1, abs=0.012)
+    assert all(row.factor == 1 for row in gi.calibrate_(model, x))
+
+
 def test_a_residual_end_gets_its_share() -> None:
     torch.manual_seed(0)
     found = gi.calibrate_(Residual(), normal(64, WIDTH))

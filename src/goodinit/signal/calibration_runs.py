@@ -31,7 +31,8 @@ PROBE = (
 )
 PASSES_BACK = 60  # with the backward criterion; each settles one more layer at least
 PASSES = 12  # of weights with several uses: each pass comes nearer to all of them
-WITHIN = 0.45 * math.log(2)  # of a factor's logarithm: second moments within 2, and some room
+WITHIN = 0.49 * math.log(2)  # of a factor's logarithm: second moments within 2, and a little room
+SAME = 1e-12  # sums of logarithms that differ by less are one
 FIRST_STEP = 0.5  # of the way, where a factor counts more than once: a secant finds the next
 GATED = "no gradient of it can be observed, or only one that comes through a softmax or a gate"
 DEAF = "its product doesn't follow its scale: something divides by it, or adds to it"
@@ -265,12 +266,17 @@ def _differentiate(model: nn.Module, output: object, leaves: list[Tensor]) -> No
 def _mean_factor(uses: list[Use]) -> float:
     """Return the geometric mean over the uses that have a signal.
 
-    It is moved as little as it takes to leave each use within a factor of 2, if one number can.
+    It is moved as little as it takes to leave each use within a factor of 2, or, where no number
+    can, to make the least of the sum of what they exceed it by, in logarithms.
     """
-    logs = [math.log(use.factor) for use in uses if use.second]
-    mean = math.fsum(logs) / max(len(logs), 1)
-    least, most = max(logs, default=0.0) - WITHIN, min(logs, default=0.0) + WITHIN
-    return math.exp(min(max(mean, least), most) if least <= most else mean)
+    found = [math.log(use.factor) for use in uses if use.second] or [0.0]
+    if max(found) - min(found) <= STEADY:
+        return math.exp(math.fsum(found) / len(found))
+    logs = torch.tensor(found, dtype=torch.float64, device="cpu")
+    ends, _ = torch.cat([logs - WITHIN, logs + WITHIN]).sort()  # where the sum changes its slope
+    excess = ((logs - ends[:, None]).abs() - WITHIN).clamp_min(0).sum(1)
+    best = ends[excess <= excess.amin() + SAME]
+    return logs.mean().clamp(best[0], best[-1]).exp().item()
 
 
 def _factors(found: Measured, names: Iterable[str]) -> dict[str, float]:
