@@ -32,7 +32,7 @@ from goodinit.explanation.reading import ParameterValues
 from goodinit.schemes import second_moment
 from goodinit.schemes.gains import NONLINEARITIES
 
-__all__ = ["Chain", "Link", "chains_by_flow", "chains_by_type", "mean_square_after"]
+__all__ = ["Chain", "Link", "chains_by_flow", "chains_by_type", "mean_square_after", "strength"]
 
 LARGEST = 1e30  # beyond it the signal has exploded, whatever the exact value
 LOG_DIGITS = 3  # of log q: second moments that agree within 0.1 % share a quadrature
@@ -74,7 +74,7 @@ class Chain:
             arrives = mean_square_after(link.activation if number else "", q)
             if arrives is None or not q < LARGEST:
                 break
-            passed = _strength(link.weight) * arrives
+            passed = strength(link.weight) * arrives
             factor = passed / q if q > 0 else 0.0
             p = p * factor
             q = passed + bias
@@ -82,7 +82,7 @@ class Chain:
         return found
 
 
-def _strength(weight: ParameterValues) -> float:
+def strength(weight: ParameterValues) -> float:
     """Return fan_in E[w^2], averaged over blocks."""
     each = [(part.site.fan_in or 0.0) * part.sample.second for part in weight.parts]
     return sum(each) / max(len(each), 1)

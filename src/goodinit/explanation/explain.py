@@ -14,6 +14,7 @@ from goodinit.anatomy.heads import head_factors
 from goodinit.anatomy.writable import check_float, check_module
 from goodinit.applying.lines import FIRST_SEED, Untried, library_lines
 from goodinit.applying.trials import Trials
+from goodinit.explanation.alike_findings import alike_findings
 from goodinit.explanation.candidates import Candidate, level_of, rank_candidates
 from goodinit.explanation.chains import chains_by_flow, chains_by_type
 from goodinit.explanation.common_practice import scheme_by_shape
@@ -93,7 +94,11 @@ def explained(model: nn.Module, inputs: Inputs | None = None) -> Explanation:
     best = best_candidate(ranked, parameters)
     context = _context(model, inputs is not None, anatomy, parameters, ranked, best)
     buffers = [slot for slot in anatomy.slots if slot.buffer]
-    verdicts = [*value_findings(context, buffers), *scale_findings(context)]
+    verdicts = [
+        *value_findings(context, buffers),
+        *scale_findings(context),
+        *alike_findings(context),
+    ]
     verdicts.sort(key=lambda found: -SEVERITIES.index(found.finding.severity))
     return Explanation(
         recipe=best.recipe.name if best is not None and best.call else None,

@@ -35,7 +35,9 @@ from goodinit.plans.plan_table import plan_html, plan_text
 from goodinit.plans.resolve import resolve
 from goodinit.plans.rows import PlanRow
 from goodinit.plans.transfer import transferred
+from goodinit.plans.tried_rules import with_tried_rules
 from goodinit.recipes.by_name import RecipeLike, as_recipe
+from goodinit.recipes.recipe import Recipe
 from goodinit.trace import Inputs
 
 __all__ = ["Plan", "collector_paused", "plan", "plan_and_slots"]
@@ -229,6 +231,13 @@ def plan_and_slots(
         rows, wins = resolve(model, anatomy.rows, found, recipe, kept, anatomy.how)
         rows, more = transferred(model, rows, anatomy, recipe, inputs, prefix)
         findings = find_in_plan(rows, found, recipe, wins, kept, anatomy)
+
+        def again(other: Recipe) -> tuple[Finding, ...]:
+            planned, won = resolve(model, anatomy.rows, found, other, kept, anatomy.how)
+            planned, _ = transferred(model, planned, anatomy, other, inputs, prefix)
+            return find_in_plan(planned, found, other, won, kept, anatomy)
+
+        findings = with_tried_rules(findings, recipe, again)
         findings += (*find_packed(packed_modules(model)), *more)
         findings += tuple(find_parts(model, rows, anatomy.slots, recipe))
     return Plan(rows, recipe.name, anatomy.how, prefix, findings), anatomy.slots

@@ -24,15 +24,19 @@ from goodinit.plans.keep import KeptRows
 from goodinit.plans.other_family import find_other_family
 from goodinit.plans.plain_stack_findings import find_deep_stacks
 from goodinit.plans.rows import WITHOUT_MOMENTS, PlanRow
-from goodinit.recipes.deferred import FirstLayer, ReluGain
+from goodinit.plans.tried_rules import named, offer
+from goodinit.recipes.deferred import FirstLayer, Neutral, ReluGain
 from goodinit.recipes.reasons import KEEPS, WHY_LEFT
 from goodinit.recipes.recipe import Recipe
-from goodinit.schemes import PriorBias
+from goodinit.recipes.rule import Rule, sel
+from goodinit.schemes import Normal, PriorBias, Zeros
 from goodinit.schemes.dtype_range import NARROW, share_of_zeros
 from goodinit.schemes.low_rank import LowRank
 from goodinit.trace.run import OURS
 
 __all__ = ["find_in_plan", "find_packed"]
+
+SCALES = 'gi.Rule(gi.sel.kind("scale"), gi.Neutral())'
 
 
 def find_in_plan(
@@ -139,8 +143,8 @@ def _biases_dominate(
             f"more than {BIAS_SHARE:.0%} of what the layer passes on of a signal of second moment "
             "1 is the bias, the same for all inputs"
         )
-        rule = f"recipe.override(gi.Rule({bad[0].name!r}, gi.Zeros()))"
-        yield Finding("GI132", severity, names, cause, f"draw it smaller: {rule}")
+        fix = offer("draw it smaller", named((row.name for row in bad), Zeros()))
+        yield Finding("GI132", severity, names, cause, fix)
 
 
 def _second_moment(row: PlanRow) -> float:
@@ -205,8 +209,8 @@ def _left_alone(rows: tuple[PlanRow, ...]) -> Iterator[Finding]:
     if bad:
         names = several((row.name for row in bad), 1)
         cause = "left unchanged: goodinit has no rule for this kind of parameter"
-        rule = f"recipe.override(gi.Rule({bad[0].name!r}, gi.Zeros()))"
-        fix = f"if its constructor calls torch.empty, give it a rule: {rule}"
+        words = "if its constructor calls torch.empty, give it a rule"
+        fix = offer(words, named((row.name for row in bad), Zeros()))
         yield Finding("GI117", "info", names, cause, fix)
 
 
@@ -218,15 +222,17 @@ def _authors_values(rows: tuple[PlanRow, ...]) -> Iterator[Finding]:
         names = several((row.name for row in held), 1)
         cause = keeps_authors_values([what_is_kept(row.kind, row.frozen) for row in held])
         scales = all(row.kind == "scale" for row in held)
-        rule = 'gi.sel.kind("scale"), gi.Neutral()' if scales else f"{held[0].name!r}, ..."
-        fix = f"none; to draw them anew, name them: recipe.override(gi.Rule({rule}))"
+        fix = offer(
+            "none; to draw them anew, name them in rules of your own",
+            {SCALES: Rule(sel.kind("scale"), Neutral())} if scales else {},
+        )
         yield Finding("GI119", "info", names, cause, fix)
     lost = [row for row in kept if row.unresolved]
     if lost:
         names = several((row.name for row in lost), 1)
         fix = (
-            "build the model inside `with gi.skeleton():`, or name the value: recipe.override("
-            f"gi.Rule({lost[0].name!r}, gi.Constant(...)))"
+            "build the model inside `with gi.skeleton():`, or name the value in a rule of your "
+            "own, gi.Constant(value)"
         )
         yield Finding("GI119", "info", names, authors_values_are_lost(len(lost)), fix)
 
@@ -239,10 +245,9 @@ def _grown_apart(rows: tuple[PlanRow, ...], kept: KeptRows) -> Iterator[Finding]
             if old and grew_on_another_scale(old, new):
                 drawn = f"its {block} part is drawn with std {new:.3g}"
                 cause = f"{drawn}; the checkpoint's values have {old:.3g}"
-                rule = f"recipe.override(gi.Rule({row.name!r}, gi.Normal({old:.3g})))"
-                yield Finding(
-                    "GI118", "warning", row.name, cause, f"draw it with their std: {rule}"
-                )
+                scheme = Normal(float(f"{old:.3g}"))
+                fix = offer("draw it with their std", named([row.name], scheme))
+                yield Finding("GI118", "warning", row.name, cause, fix)
                 break
 
 
