@@ -210,7 +210,7 @@ def test_what_is_refused_of_a_split_model(plan: gi.Plan) -> None:
     refused(net, MetaModelError, "gi.apply_", lambda n: n.apply(gi.recipe("he").each))
     refused(net, TraceError, "before parallelize_module", lambda n: gi.plan(n, "he", inputs=TOKENS))
     refused(
-        net, PlanError, "up.weight says itself",
+        net, PlanError, r"up.weight is split here as a tensor of shape \(10, 6\).*leave it out",
         lambda n: gi.apply_(n, plan, seed=0, parts={"*.0.up.weight": gi.Part.split(0, 0, 2)}),
     )  # fmt: skip
     with torch.device("meta"):
@@ -358,6 +358,27 @@ def test_hand_written_layers_say_what_they_hold(plan: gi.Plan, whole: nn.Module)
         again = by_hand(rank)
         gi.apply_(again, plan, seed=7, parts=part)
         assert all(map(torch.equal, again.parameters(), net.parameters()))
+
+
+def test_layers_split_by_hand_and_then_by_fsdp_or_zero3(plan: gi.Plan, whole: nn.Module) -> None:
+    for rank, shard in coordinates((2, 2)):
+        parts = {glob: of(rank) for glob, of in PARTS.items()}
+        net = by_hand(rank)
+        up, down = net.layers["1"].up, net.layers["1"].down
+        cuts = ((0, 0, 1),)
+        for layer in (up, down):  # rows, or columns, of what is held, cut along its rows
+            mine = distributed(layer.weight.data, (2,), (shard,), (Shard(0),), cuts)
+            layer.weight = nn.Parameter(mine)
+        gi.apply_(net, plan, seed=7, parts=parts)
+        truth = whole.layers["1"].up.weight.chunk(2)[rank]
+        assert torch.equal(local(up.weight), held(truth.detach(), (2,), (shard,), cuts))
+        truth = whole.layers["1"].down.weight.chunk(2, 1)[rank]
+        assert torch.equal(local(down.weight), held(truth.detach(), (2,), (shard,), cuts))
+
+        net = zero3(by_hand(rank), shard, 2)
+        gi.apply_(net, plan, seed=7, parts=parts)
+        mine = net.layers["1"].down.weight.ds_tensor
+        assert torch.equal(mine, truth.flatten().chunk(2)[shard])
 
 
 REST = {"*.up.bias": gi.Part.split(0, 0, 2), "*.down.weight": gi.Part.split(1, 0, 2)}

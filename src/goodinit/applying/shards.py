@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Callable, Container, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 import torch
@@ -100,19 +100,17 @@ def find_shards(
     shards: dict[str, Shard] = {}
     for row in rows:
         slot = found[row.name]
-        if is_split(slot) and row.name in given:
-            raise PlanError(
-                f"parts: {row.name} says itself what is held of it here: leave it out of parts="
-            )
         if (row.name in given or is_split(slot)) and slot.how != "plain" and not row.kept:
             raise ParametrizationError(
                 f"{row.name} is computed from other tensors, and this process holds a part of "
                 f"them: initialize the model before it is split, or name it in keep="
             )
-        if row.name in given:
-            shards[row.name] = _given_shard(row, slot, given[row.name])
-        elif is_split(slot) and not row.kept:
+        if is_split(slot) and not row.kept:
             shards[row.name] = _found_shard(row, slot)
+            if row.name in given:  # split by hand, and what is left by FSDP or ZeRO-3
+                shards[row.name] = _part_of_part(row, shards[row.name], given[row.name])
+        elif row.name in given:
+            shards[row.name] = _given_shard(row, slot, given[row.name])
     return shards
 
 
@@ -173,6 +171,21 @@ def _given_shard(row: PlanRow, slot: Slot, part: Part) -> Shard:
             f"plan the padded model"
         )
     return Shard(part, slot.tensor, shared=True)
+
+
+def _part_of_part(row: PlanRow, shard: Shard, outer: Part) -> Shard:
+    if shard.part.shape != outer.local_shape:
+        raise PlanError(
+            f"parts: {row.name} is split here as a tensor of shape {shard.part.shape}, and its "
+            f"part of {row.shape} has {outer.local_shape}: leave it out if it says itself "
+            f"what is held of the whole"
+        )
+    try:
+        return replace(shard, part=shard.part.within(outer))
+    except StreamError as error:
+        raise PlanError(
+            f"parts: {row.name} is {error}: initialize it before it is split"
+        ) from error
 
 
 def _found_shard(row: PlanRow, slot: Slot) -> Shard:

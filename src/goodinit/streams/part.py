@@ -52,7 +52,7 @@ class Part:
     shape: tuple[int, ...]
     box: tuple[Runs, ...]
     flat_range: tuple[int, int] | None = None
-    """(start, stop) in row-major order, if the tensor is one-dimensional; see ``flat``."""
+    """(start, stop) of the box in row-major order, if the tensor is flat; see ``flat``."""
 
     def __post_init__(self) -> None:
         try:
@@ -134,16 +134,42 @@ class Part:
             len(runs) <= 1 for runs in self.box
         )
 
+    def within(self, outer: Part) -> Part:
+        """Return this part of what another part holds as a part of the whole.
+
+        Raises:
+            StreamError: it is another shape's, or a flat range of several runs.
+
+        Example:
+            FSDP over experts 8 to 15 of 64, held as a plain tensor:
+
+            >>> experts = Part((64, 6), ((8, 16), (0, 6)))
+            >>> Part.split(0, rank=1, size=4).of((8, 6)).within(experts).box
+            (((10, 12),), ((0, 6),))
+            >>> [box for box, _ in Part.flat((8, 6), 3, 8).within(experts).pieces()]
+            [((8, 9), (3, 6)), ((9, 10), (0, 2))]
+        """
+        if self.shape != outer.local_shape or outer.flat_range is not None:
+            raise StreamError(f"a part of shape {self.shape} isn't one of {outer.local_shape}")
+        if self.flat_range is None:
+            both = zip(outer.box, self.box, strict=True)
+            box = (join_runs(r for a, b in mine for r in cut_runs(of, a, b)) for of, mine in both)
+            return Part(outer.shape, tuple(box))
+        if any(len(runs) > 1 for runs in outer.box):
+            raise StreamError("a flat range of a tensor that holds several runs of an axis")
+        return Part(outer.shape, outer.box, self.flat_range)
+
     def pieces(self) -> Iterator[tuple[Box, Where]]:
         """Yield (a box of the whole, where it is in the tensor); empty boxes are left out.
 
         A flat tensor's elements there have to be viewed in the box's shape.
         """
         if self.flat_range is not None:
-            start, stop = self.flat_range
             at = 0
-            for box in _flat_boxes(self.shape, start, stop):
-                size = math.prod(b - a for a, b in box)
+            first = [runs[0][0] if runs else 0 for runs in self.box]
+            for inner in _flat_boxes(tuple(map(run_size, self.box)), *self.flat_range):
+                size = math.prod(b - a for a, b in inner)
+                box = tuple((a + f, b + f) for (a, b), f in zip(inner, first, strict=True))
                 yield box, (slice(at, at + size),)
                 at += size
             return
