@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from tests.recipes.families import Mixer, megatron, mixer, olmo, siren, torchtitan
+from tests.recipes.families import Mixer, megatron, mixer, olmo, siren
 from torch import Tensor, nn
 from torch.nn import init
 
@@ -67,10 +67,21 @@ HIDDEN = {"1.linear.weight": 30.0, "2.linear.weight": 30.0}
     ("build", "bug", "recipe", "inputs", "times"),
     [
         (megatron, unscaled_ends, "gpt2", TOKENS, dict.fromkeys(ENDS, 6**0.5)),
-        (megatron, torchs_table, "gpt2", TOKENS, {"tok.weight": 50.0}),
-        (olmo, all_layers_as_the_first, "olmo", TOKENS, LATER),
+        pytest.param(
+            megatron, torchs_table, "gpt2", TOKENS, {"tok.weight": 50.0}, marks=pytest.mark.battery
+        ),
+        pytest.param(
+            olmo, all_layers_as_the_first, "olmo", TOKENS, LATER, marks=pytest.mark.battery
+        ),
         (mixer, head_of_torch, "mixer", IMAGES, {"head.weight": None, "head.bias": None}),
-        (mixer, cut_at_two, "mixer", IMAGES, {"stem.weight": 1 / 0.87962566}),
+        pytest.param(
+            mixer,
+            cut_at_two,
+            "mixer",
+            IMAGES,
+            {"stem.weight": 1 / 0.87962566},
+            marks=pytest.mark.battery,
+        ),
         (siren, without_omega, "siren", torch.ones(4, 2), HIDDEN),
     ],
 )
@@ -136,9 +147,7 @@ def test_numbers_of_a_recipe_are_read_off_the_values() -> None:
     assert gi.identify(net).call == 'gi.recipe("he", distribution="uniform")'
 
 
-def test_blocks_of_a_flavour_and_what_is_no_recipe() -> None:
-    found = gi.identify(torchtitan(), TOKENS)
-    assert (found.call, found.also) == ('gi.recipe("llama", flavour="torchtitan")', ())
+def test_what_is_no_recipe() -> None:
     net = nn.Linear(100, 80)
     with torch.no_grad():
         net.weight.copy_(torch.randn(80, 100) ** 3)
