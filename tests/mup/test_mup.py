@@ -270,6 +270,17 @@ def test_norms_that_end_a_branch() -> None:
     assert plan["3.norm.weight"].rates.adam == plan["3.norm.bias"].rates.adam == 0.5
 
 
+def test_a_depthwise_kernel_is_a_vector() -> None:
+    def net(width: int) -> nn.Module:
+        return nn.Sequential(nn.Conv2d(3, width, 1), nn.Conv2d(width, width, 3, groups=width),
+                             nn.Conv2d(width, 2, 1))  # fmt: skip
+
+    for base in (partial(net, 16), 16):
+        plan = gi.plan(net(64), gi.recipe("mup", base=base), inputs=IMAGES)
+        assert plan["1.weight"].rates == Rates(1.0, 4.0, 0.25)
+        assert plan["1.weight"].std == pytest.approx(1 / 3)
+
+
 def test_new_rows_of_a_checkpoint_grow_as_the_others() -> None:
     table = gi.recipe("mup", base=lambda: nn.Sequential(nn.Embedding(9, 8), nn.Linear(8, 8)))
     wide = nn.Sequential(nn.Embedding(9, 32), nn.Linear(32, 8))

@@ -75,12 +75,17 @@ def growth_of(
         grew = [after / before for after, before in sizes if after != before]
         if not grew:
             return Growth("fixed", factor=factor)
-        return Growth("vector" if len(grew) == 1 else "unknown", 1.0, grew[0], factor)
+        if len(grew) > 1:
+            return Growth("unknown", factor=factor)
+        return Growth("vector", 1.0, grew[0], factor)
     fans, before = row.layout.fans(block.shape), base.layout.fans(smaller.shape)
     inputs, outputs = fans[0] / before[0], fans[1] / before[1]
     if block.fan_in and smaller.fan_in:  # what is computed from the weight before its product
         factor *= math.sqrt(block.fan_in / smaller.fan_in / inputs)
     wide_in, wide_out = not _is_one(inputs), not _is_one(outputs)
+    groups = row.layout.groups / base.layout.groups
+    if not (wide_in or wide_out or _is_one(groups)):  # a depthwise kernel: a filter per channel
+        return Growth("vector", 1.0, groups, factor)
     role = ("hidden" if wide_out else "output") if wide_in else "input" if wide_out else "fixed"
     return Growth(role, inputs, outputs, factor)
 
