@@ -23,32 +23,44 @@ import torch, transformers, goodinit as gi
 warnings.simplefilter("ignore")
 torch.set_num_threads(1)
 config = transformers.LlamaConfig(
-    hidden_size=8192, intermediate_size=28672, num_hidden_layers=80, num_attention_heads=64,
-    num_key_value_heads=8, vocab_size=128256, max_position_embeddings=8192, use_cache=False)
+    {sizes}, max_position_embeddings=8192, use_cache=False)
 with gi.skeleton():
     model = transformers.LlamaForCausalLM(config).eval()
 inputs = {{"input_ids": torch.randint(5, 3000, (4, 4), generator=torch.Generator().manual_seed(0))}}
 built = time.process_time()
 plan = gi.plan(model, "llama", inputs=inputs)
 planned = time.process_time()
-signal = gi.forecast(model, inputs, plan, backward={backward})
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+signal = gi.forecast(model, inputs, plan, backward={backward}, exact={exact})
 done = time.process_time()
 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-size = sum(p.numel() for p in model.parameters()) / 1e9
-print(f"{{size:.2f}} B parameters, {{len(signal.rows)}} rows, backward={backward}: "
-      f"plan {{planned - built:.1f}} CPU-s, forecast {{done - planned:.1f}} CPU-s, "
-      f"peak {{peak:.2f}} GiB, {{len(signal.findings)}} findings")
+sizes = [p.numel() for p in model.parameters()]
+print(f"{{sum(sizes) / 1e9:.2f}} B parameters, {{len(signal.rows)}} rows, backward={backward}, "
+      f"exact={exact}: plan {{planned - built:.1f}} CPU-s, forecast {{done - planned:.1f}} CPU-s, "
+      f"peak {{peak:.2f}} GiB, {{before:.2f}} before it; largest parameter "
+      f"{{max(sizes) / 2**28:.2f}} GiB; {{len(signal.findings)}} findings")
 """
+LARGE = (
+    "hidden_size=8192, intermediate_size=28672, num_hidden_layers=80, num_attention_heads=64, "
+    "num_key_value_heads=8, vocab_size=128256"
+)
+SMALL = (
+    "hidden_size=1024, intermediate_size=4096, num_hidden_layers=28, num_attention_heads=16, "
+    "num_key_value_heads=16, vocab_size=16000"
+)
 FAMILIES = "gpt2 llama mistral gemma2 qwen3 phi bert roberta t5 mixtral mamba vit".split()
 DRAWS, SURE = 10, 4.0
 
 
 @pytest.mark.bench
 @pytest.mark.parametrize("backward", [False, True])
-def test_a_llama_of_70_b_from_its_configuration(backward: bool) -> None:
+@pytest.mark.parametrize(
+    ("sizes", "exact"), [(LARGE, False), (SMALL, True)], ids=["70 B", "streamed"]
+)
+def test_a_llama_from_its_configuration(sizes: str, exact: bool, backward: bool) -> None:
     pytest.importorskip("transformers")
     done = subprocess.run(
-        [sys.executable, "-c", CODE.format(backward=backward)],
+        [sys.executable, "-c", CODE.format(sizes=sizes, backward=backward, exact=exact)],
         capture_output=True,
         check=True,
         text=True,

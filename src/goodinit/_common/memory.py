@@ -19,7 +19,14 @@ from goodinit._common.torch_private import (
     transforms,
 )
 
-__all__ = ["bump_version", "is_writable", "kernel_may_write", "overlaps", "without_repeats"]
+__all__ = [
+    "bump_version",
+    "is_writable",
+    "kernel_may_write",
+    "overlaps",
+    "return_free_memory",
+    "without_repeats",
+]
 
 _TYPES = (Tensor, Parameter)
 
@@ -113,6 +120,21 @@ def without_repeats(tensor: Tensor) -> Tensor:
             if not stride:
                 tensor = tensor.narrow(axis, 0, 1)
     return tensor
+
+
+def return_free_memory() -> None:
+    """Return to the system what was freed; glibc keeps it, and small objects split it up.
+
+    Does nothing where the C library has no such function.
+    """
+    trim = getattr(_c_library(), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
+
+
+@cache
+def _c_library() -> ctypes.CDLL | None:
+    return ctypes.CDLL(None) if os.name == "posix" else None
 
 
 def bump_version(out: Tensor) -> None:

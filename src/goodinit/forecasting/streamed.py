@@ -20,6 +20,7 @@ from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 from torch.multiprocessing.reductions import StorageWeakRef
 
+from goodinit._common.memory import return_free_memory
 from goodinit._common.text import several
 from goodinit._common.torch_private import run_backward, storage_key, without_function_modes
 from goodinit.anatomy.names import Slot
@@ -37,6 +38,8 @@ __all__ = ["Parameter", "StreamedWeights", "folded", "listed"]
 INSTEAD = "draw the model with gi.init_(model, recipe, materialize='cpu'), then gi.measure it"
 KEPT_WHOLE = 2**16
 """Elements up to which a parameter's value stays for the findings; of a larger one a row stays."""
+RETURNED_AFTER = 2**25
+"""Bytes of values, of which the system gets back what was freed: it must not add up."""
 PLACES = frozenset(("is_meta", "is_cuda", "is_cpu", "is_xpu", "is_mps", "device", "get_device"))
 
 
@@ -163,6 +166,7 @@ class StreamedWeights(Weights):
         self._contents: dict[str, Tensor] = {}
         self._observer: Observer = NullObserver()
         self._backward = False
+        self._since_returned = 0
         for slot in self._found:
             for number, tensor in enumerate(slot.tensors):
                 if not values.is_own(slot.name, number):
@@ -325,6 +329,10 @@ class StreamedWeights(Weights):
                     f"{parameter.tensor.dtype}: it alone takes {size:.3g} GiB"
                 ) from error
             self.drawn += value.numel()
+            self._since_returned += value.numel() * value.element_size()
+            if self._since_returned > RETURNED_AFTER:
+                self._since_returned = 0
+                return_free_memory()
             self._remember(parameter, value)
             self._step()
             return value
