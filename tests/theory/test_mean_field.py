@@ -67,7 +67,6 @@ def test_correlations_of_erf_in_the_chaotic_phase() -> None:
     slope = (image(q, c + 1e-5) - image(q, c - 1e-5)) / q / 2e-5
     found = correlation_length(torch.erf, weight, bias_variance=bias)
     assert found == pytest.approx(-1 / math.log(slope), rel=1e-5)
-    assert depth_scale(torch.erf, weight, bias_variance=bias) < found
 
 
 def test_the_end_of_the_variance() -> None:

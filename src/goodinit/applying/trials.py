@@ -17,7 +17,7 @@ from goodinit.trace import Inputs, tensors_in
 from goodinit.trace.real_run import real_run
 from goodinit.trace.run import arguments, first_line
 
-__all__ = ["Memo", "Trials"]
+__all__ = ["Memo", "Trials", "is_one_of_many"]
 
 SEEDS = (FIRST_SEED, FIRST_SEED + 1)  # the second shows that the first was no luck
 LARGEST_COPY = 2**31  # bytes: half a billion float32 numbers, copied in about a second
@@ -126,7 +126,7 @@ class Trials:
             return self._judge(copied)
 
     def _find_obstacle(self) -> str:
-        if _is_one_of_many():
+        if is_one_of_many():
             return "the processes of a distributed model would wait for each other"
         size = bytes_of(self._model)
         if size > LARGEST_COPY:
@@ -143,7 +143,8 @@ class Trials:
         return ""
 
 
-def _is_one_of_many() -> bool:
+def is_one_of_many() -> bool:
+    """Return whether this process is one of several that torch.distributed connects."""
     distributed = torch.distributed
     return (
         distributed.is_available()

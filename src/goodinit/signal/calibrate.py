@@ -13,6 +13,7 @@ from goodinit.anatomy import Anatomy, read
 from goodinit.anatomy.names import Slot
 from goodinit.anatomy.writable import check_writable
 from goodinit.applying.rescale import rescale_
+from goodinit.applying.trials import is_one_of_many
 from goodinit.errors import SignalError, TraceError, nearest
 from goodinit.signal.aims import find_aims
 from goodinit.signal.calibration import ALONG, Calibration, CalibrationRow
@@ -85,6 +86,7 @@ def calibrate_(
     """
     _check_choice("method", method, METHODS)
     _check_choice("criterion", criterion, CRITERIA)
+    _check_alone()
     model = unwrapped(model)
     weights = Weights(check_runnable(model, inputs))
     found, factors, anatomy = calibrated_factors(weights, model, inputs, criterion)
@@ -219,6 +221,14 @@ def _notes(anatomy: Anatomy) -> list[str]:
     reason = f" ({anatomy.reason})" if anatomy.reason else ""
     by_types = "residual ends and gates were found by module types alone, where they were found"
     return [f"The data flow isn't known{reason}: {by_types}."]
+
+
+def _check_alone() -> None:
+    if is_one_of_many():
+        raise SignalError(
+            "each process would rescale the weights by its own batch: calibrate before "
+            "torch.distributed is initialized, or on one process, and send its weights to the rest"
+        )
 
 
 def _check_choice(what: str, value: object, known: tuple[str, ...]) -> None:
