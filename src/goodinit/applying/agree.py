@@ -65,6 +65,7 @@ def same_everywhere(
     distributed = torch.distributed
     if not (distributed.is_available() and distributed.is_initialized()):
         return mine
+    group = distributed.group.WORLD if group is None else group  # torch 2.4 takes no None
     ranks = distributed.get_process_group_ranks(group)
     call = (seed is None) + 2 * (drawn is not None)
     facts = [call, _hash(map(_drawing, plan)), mine, _hash(str(row.dtype) for row in plan)]
