@@ -42,6 +42,13 @@ def all_layers_as_the_first(net: nn.Module) -> None:
         init.trunc_normal_(layer.wo.weight, std=128**-0.5, a=-3 * 128**-0.5, b=3 * 128**-0.5)
 
 
+def two_at_the_bound(net: nn.Module) -> None:
+    """timm's old `trunc_normal_`: rounding put values at its bounds, 100 sigma away."""
+    with torch.no_grad():
+        net.layers[0].wq.weight[0, 0] = 2.0
+        net.layers[1].wq.weight[3, 5] = -2.0
+
+
 def head_of_torch(net: nn.Module) -> None:
     """Another classifier, put on a pretrained body's code: its constructor's values."""
     net.head = nn.Linear(64, 10)
@@ -58,6 +65,9 @@ def without_omega(net: nn.Module) -> None:
         init.uniform_(net[number].linear.weight, -((6 / 64) ** 0.5), (6 / 64) ** 0.5)
 
 
+FAR = dict.fromkeys(
+    ("layers.0.wq.weight", "layers.1.wq.weight"), (0.02**2 + 4 / 64**2) ** 0.5 / 0.02
+)
 ENDS = {f"layers.{n}.{end}.weight" for n in range(3) for end in ("wo", "w2")}
 LATER = {f"layers.{n}.wo.weight": (n + 1) ** 0.5 for n in (1, 2)}
 HIDDEN = {"1.linear.weight": 30.0, "2.linear.weight": 30.0}
@@ -66,6 +76,7 @@ HIDDEN = {"1.linear.weight": 30.0, "2.linear.weight": 30.0}
 @pytest.mark.parametrize(
     ("build", "bug", "recipe", "inputs", "times"),
     [
+        pytest.param(megatron, two_at_the_bound, "gpt2", TOKENS, FAR, marks=pytest.mark.battery),
         (megatron, unscaled_ends, "gpt2", TOKENS, dict.fromkeys(ENDS, 6**0.5)),
         pytest.param(
             megatron, torchs_table, "gpt2", TOKENS, {"tok.weight": 50.0}, marks=pytest.mark.battery
