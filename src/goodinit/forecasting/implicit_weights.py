@@ -14,8 +14,9 @@ from goodinit._common.torch_private import storage_key, transforms, without_func
 from goodinit.anatomy.names import Slot
 from goodinit.applying.planned_values import PlannedValues
 from goodinit.forecasting.conditional import Conditional
+from goodinit.forecasting.folded_names import folded, listed
 from goodinit.forecasting.sampled_products import Matrix, Place, factors, place_of, times, why_drawn
-from goodinit.forecasting.streamed import Parameter, StreamedWeights, folded, listed
+from goodinit.forecasting.streamed import Parameter, StreamedWeights
 from goodinit.streams import Law, Stream
 from goodinit.trace.calls import Call, tensors_in
 from goodinit.trace.meta import without_devices

@@ -7,8 +7,7 @@ value again. What arrives of its gradient is reduced to a norm.
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -21,11 +20,11 @@ from torch.autograd.graph import saved_tensors_hooks
 from torch.multiprocessing.reductions import StorageWeakRef
 
 from goodinit._common.memory import return_free_memory
-from goodinit._common.text import several
 from goodinit._common.torch_private import run_backward, storage_key, without_function_modes
 from goodinit.anatomy.names import Slot
 from goodinit.applying.planned_values import PlannedValues
 from goodinit.errors import SignalError
+from goodinit.forecasting.folded_names import listed
 from goodinit.signal.parameters import Weights, gradient_of, gradients_by_backward, norm_of
 from goodinit.signal.rows import Gradient
 from goodinit.trace.around import modules_hidden
@@ -33,7 +32,7 @@ from goodinit.trace.calls import Call, NullObserver, Observer, map_tensors, tens
 from goodinit.trace.real_run import Change
 from goodinit.trace.snapshot import tensors_written
 
-__all__ = ["Parameter", "StreamedWeights", "folded", "listed"]
+__all__ = ["Parameter", "StreamedWeights"]
 
 INSTEAD = "draw the model with gi.init_(model, recipe, materialize='cpu'), then gi.measure it"
 KEPT_WHOLE = 2**16
@@ -495,22 +494,3 @@ def _window(tensor: Tensor) -> tuple[int, int]:
     span = sum((n - 1) * step for n, step in zip(size, stride, strict=True))
     start = offset * tensor.element_size()
     return start, start + (span + 1) * tensor.element_size() * bool(tensor.numel())
-
-
-def folded(name: str) -> str:
-    """Return a dotted name without its numbers.
-
-    >>> folded("layers.0.fc.weight")
-    'layers.*.fc.weight'
-    """
-    return ".".join("*" if part.isdigit() else part for part in name.split("."))
-
-
-def listed(names: Iterable[str]) -> str:
-    """Return names with the numbers in them folded.
-
-    >>> listed(["layers.0.fc", "layers.1.fc", "head"])
-    'layers.*.fc (2), head'
-    """
-    counts = Counter(map(folded, names))
-    return several([n if c == 1 else f"{n} ({c})" for n, c in counts.items()], len(counts))
