@@ -353,3 +353,13 @@ def test_what_changes_nothing_gives_the_parameter() -> None:
     forecast = gi.forecast(net, batch(), plan, exact=True)
     gi.apply_(net, plan, seed=0, materialize="cpu")
     assert forecast.rows == gi.measure(net, batch()).rows
+
+
+@pytest.mark.usefixtures("small")
+def test_a_ratio_counts_the_experts_that_no_token_chose() -> None:
+    with gi.skeleton():
+        net = Experts()  # the second of three is not used
+    plan = gi.plan(net, {"*": LAW})
+    up, _ = gi.forecast(net, batch(), plan).gradients
+    assert up.ratio is not None
+    assert up.size / up.ratio == pytest.approx(LAW.std * math.sqrt(3 * 2 * WIDTH * WIDTH))

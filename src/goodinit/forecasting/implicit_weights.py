@@ -17,6 +17,7 @@ from goodinit.forecasting.conditional import Conditional
 from goodinit.forecasting.folded_names import folded, listed
 from goodinit.forecasting.sampled_products import Matrix, Place, factors, place_of, times, why_drawn
 from goodinit.forecasting.streamed import Parameter, StreamedWeights
+from goodinit.plans.rows import PlanRow
 from goodinit.streams import Law, Stream
 from goodinit.trace.calls import Call, tensors_in
 from goodinit.trace.meta import without_devices
@@ -262,7 +263,9 @@ class ImplicitWeights(StreamedWeights):
             known = Conditional(row.shape[-2], row.shape[-1], normal, self.device)
             matrix = Matrix(parameter, known, *factors(row, place.number, self.device))
             self._matrices[key] = matrix
-            parameter.weight = _expected_norm(parameter, matrix, parameter.weight)
+            if parameter.weight is None:
+                needed = parameter.tensor.requires_grad
+                parameter.weight = _expected_norm(row, self.device) if needed else 0.0
         elif not self._kept:
             raise Again("", "a matrix is used again")
         if not self._backward:
@@ -356,12 +359,10 @@ def _as_numbers(values: Sequence[object]) -> list[object] | None:
     return found
 
 
-def _expected_norm(parameter: Parameter, matrix: Matrix, before: float | None) -> float:
-    """Return the norm that a parameter's elements have by their law, with one more matrix.
-
-    A stack's matrices that no product asked for are missing from it.
-    """
-    if not parameter.tensor.requires_grad:
-        return 0.0
-    square = matrix.rows.double().square().sum() * matrix.columns.double().square().sum()
-    return math.hypot(before or 0.0, math.sqrt(float(square)))
+def _expected_norm(row: PlanRow, device: torch.device) -> float:
+    """Return the norm that a parameter's elements have by their law, all its matrices together."""
+    square = 0.0
+    for number in range(math.prod(row.shape[:-2])):
+        rows, columns = factors(row, number, device)
+        square += float(rows.double().square().sum() * columns.double().square().sum())
+    return math.sqrt(square)
