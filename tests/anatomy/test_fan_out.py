@@ -89,7 +89,7 @@ def test_it_keeps_the_gradient(name: str) -> None:
     [
         lambda m, x, z: x @ m.w @ z.T,
         lambda m, x, z: torch.bmm((x @ m.w)[:, None], z[:, :, None]),
-        lambda m, x, z: ((x @ m.w) * z).sum(-1),
+        lambda m, x, z: torch.linalg.vecdot(x @ m.w, z),
         lambda m, x, z: torch.einsum("bi,bi->b", fn.linear(x, m.w.T), z),
     ],
 )
@@ -99,6 +99,29 @@ def test_a_bilinear_form_counts_both_sums_and_says_so(form: Callable[..., Any]) 
     row = gi.plan(net, "lecun", inputs=((x, z),))["w"]
     assert (row.fan_in, row.guessed) == (24 * 16, True)
     assert "its fans count both sums" in row.why
+
+
+def test_a_product_of_numbers_that_is_summed_is_doubted() -> None:
+    """Q-values times one-hot actions are one of them; times a vector they are a bilinear form."""
+    net = Net(lambda m, pair: ((pair[0] @ m.w) * pair[1]).sum(-1), {"w": (24, 16)})
+    row = gi.plan(net, "lecun", inputs=((torch.randn(64, 24), torch.randn(64, 16)),))["w"]
+    assert (row.fan_in, row.guessed) == (24, True)
+    square = Net(lambda m, x: ((x @ m.w) * x).sum(-1), {"w": (24, 24)})
+    row = gi.plan(square, "lecun", inputs=torch.randn(64, 24))["w"]
+    assert (row.fan_in, row.guessed) == (24 * 24, True)
+
+
+def test_a_scale_between_two_activations_is_doubted() -> None:
+    """DistMult: its class's values are kept, as those of a scale, and the row says so."""
+    net = Net(lambda m, pair: (pair[0] * m.r * pair[1]).sum(-1), {"r": (24,)})
+    row = gi.plan(net, "lecun", inputs=((torch.randn(64, 24), torch.randn(64, 24)),))["r"]
+    assert (row.kind, row.guessed) == ("scale", True)
+
+
+def test_a_weight_that_is_used_in_both_directions_is_doubted() -> None:
+    net = Net(lambda m, x: (x @ m.w) @ m.w.T, {"w": (24, 16)})
+    row = gi.plan(net, "lecun", inputs=torch.randn(64, 24))["w"]
+    assert (row.fan_in, row.guessed) == (24, True)
 
 
 def test_queries_and_keys_have_a_sum_each() -> None:

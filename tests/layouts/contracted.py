@@ -250,3 +250,14 @@ def value_and_output_merged():
         return x @ torch.einsum("ihd,hdo->io", m.v, m.o)
 
     return Net(product, v=raw(48, 4, 12), o=raw(4, 12, 48))
+
+
+@gain("D", X, seeds=32)
+def outer_product_of_vectors():
+    return Net(lambda m, x: x @ torch.outer(m.a, m.b), a=raw(48), b=raw(32))
+
+
+@gain("D", X, undecidable=True)
+def both_directions():
+    """A tied autoencoder without its activation."""
+    return Net(lambda m, x: (x @ m.w) @ m.w.T, w=raw(48, 20))

@@ -200,3 +200,13 @@ def distances_to_prototypes():
 @keeps("C", X, "p", blind=False)
 def learned_exponents():
     return Net(lambda m, x: (x.abs() + 0.1) ** m.p, p=nn.Parameter(1 + torch.rand(48)))
+
+
+@gain("C", (8, 5, 48))
+def inner_with_the_weight_first():
+    return Net(lambda m, x: torch.inner(m.w, x).movedim(0, -1), w=raw(32, 48))
+
+
+@gain("C", [X, (64, 30)])
+def product_with_another_activation():
+    return Net(lambda m, x, z: torch.linalg.vecdot(x @ m.w, z), w=raw(48, 30))

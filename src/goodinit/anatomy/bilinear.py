@@ -11,8 +11,9 @@ from goodinit.dataflow.graph import Graph
 from goodinit.dataflow.nodes import Node, Use, Value
 from goodinit.dataflow.traversal import outputs_per_input, root, walk_forward
 
-__all__ = ["with_second_sum"]
+__all__ = ["is_summed_with_another", "with_second_sum"]
 
+PERHAPS = "its product is multiplied by another activation and summed, which its fans leave out"
 DOUBT = "its product is summed once more, with another activation: its fans count both sums"
 
 
@@ -31,12 +32,23 @@ def with_second_sum(graph: Graph, roles: Roles, use: Use) -> Use:
     if known or not node.signals:
         return use
     for last, size, twice in _second_sums(graph, node):
+        if last.function in ("sum", "mean") and not twice:
+            return replace(use, doubt=use.doubt or PERHAPS)  # one-hot actions pick one output
         per_input = (1 + twice) * outputs_per_input(graph, [use.node], prod(last.shape))
         fan_in = use.fan_in * size
         return replace(
             use, fan_in=fan_in, fan_out=fan_in * per_input, measured=True, doubt=use.doubt or DOUBT
         )
     return use
+
+
+def is_summed_with_another(graph: Graph, index: int) -> bool:
+    """Whether a scaled signal is multiplied by another one, number by number, and summed."""
+    node = graph.nodes[index]
+    return any(
+        after.role == "mul" and len(after.signals) == 2 and any(_sums_after(graph, node, after))
+        for after in walk_forward(graph, index, lambda n: n.role in ("view", "cast"))
+    )
 
 
 def _second_sums(graph: Graph, node: Node) -> Iterator[tuple[Node, float, bool]]:
@@ -58,6 +70,8 @@ def _second_sums(graph: Graph, node: Node) -> Iterator[tuple[Node, float, bool]]
             size = _summed(graph, node, after, mine)
             if size > 1:
                 yield after, size, before in own
+        elif after.function.endswith("vecdot") and _features(node) == len(node.shape) - 1:
+            yield after, graph.nodes[mine.node].shape[-1], before in own
         elif after.role == "mul":
             for sum_, size in _sums_after(graph, node, after):
                 yield sum_, size, before in own

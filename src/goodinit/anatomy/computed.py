@@ -12,7 +12,7 @@ from typing import Any
 
 from torch import Tensor
 
-from goodinit.anatomy.bilinear import with_second_sum
+from goodinit.anatomy.bilinear import is_summed_with_another, with_second_sum
 from goodinit.anatomy.factors import with_factor
 from goodinit.anatomy.joined import crossed, joined
 from goodinit.anatomy.roles import Roles
@@ -29,6 +29,8 @@ __all__ = ["Answers", "deciding"]
 
 # What these do to a parameter is linear in it.
 _LINEAR = frozenset("pick view cast join add mul contract".split())
+
+SUMMED = "what it multiplies is multiplied by another activation, and summed"
 
 # A network that generates weights from a learned code has fewer calls.
 CALLS_OF_A_GENERATOR = 30
@@ -133,6 +135,8 @@ class Answers:
             known = one.kind == "scale"
             role = "mul" if known else use.role
             return replace(use, role=role, doubt=one.doubt if known else use.doubt), ""
+        if after and use.role == "mul" and is_summed_with_another(self._graph, use.node):
+            return replace(use, doubt=use.doubt or SUMMED), ""
         if use.role == "feed" and _makes_a_weight(self._graph, use.node):
             return replace(use, role="lookup"), ""
         if before and use.role == "lookup":

@@ -18,6 +18,8 @@ __all__ = ["crossed", "joined"]
 # Products with a sum in the same call, of which the first argument is the other summand.
 _ADDING = frozenset(("addmm", "baddbmm", "addbmm", "addmv"))
 
+OTHER_FANS = "it is used again, and sums over other axes there: its fans are those of one use"
+
 # How many calls are followed from a product to a sum, for each of the slices.
 CALLS_A_SLICE = 8
 
@@ -30,13 +32,11 @@ def joined(graph: Graph, use: Use, uses: Sequence[Use]) -> Use:
         use: of one slice.
         uses: all contractions with the same parameter.
     """
-    others = [
-        other
-        for other in uses
-        if other.node != use.node and _are_apart(use, other) and graph.nodes[other.node].live
-    ]
+    again = [one for one in uses if one.node != use.node and graph.nodes[one.node].live]
+    others = [other for other in again if _are_apart(use, other)]
     if not others:
-        return use
+        both = any(other.fan_in != use.fan_in for other in again)
+        return replace(use, doubt=use.doubt or OTHER_FANS) if both else use
     limit = CALLS_A_SLICE * (len(others) + 1)
     sums = _sums_after(graph, use.node, limit)
     added = [other for other in others if _meet(graph, use, other, sums, limit)]

@@ -96,7 +96,7 @@ def _outer_behind(graph: Graph, index: int) -> Node | None:
         waiting.remove(node.index)
         if _is_outer(graph, node):
             return node
-        if node.role in _KEEPING:
+        if node.role in _KEEPING or node.function == "cumsum":
             waiting |= {i for i in signals_of(node) if graph.nodes[i].shape == shape}
     return None
 

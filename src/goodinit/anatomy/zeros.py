@@ -134,7 +134,8 @@ def _is_nearly_zero(one: Parameter) -> bool:
         return held.what == "zeros"  # rows of a table are small
     if not _is_small(one):
         return False
-    fan_in = facets.layout.fans(one.slot.logical_shape)[0]
+    fans = [block.fan_in for block in facets.blocks]  # also of a product with other weights
+    fan_in = fans[0] if fans else facets.layout.fans(one.slot.logical_shape)[0]
     return held.rms * (fan_in or 1.0) ** 0.5 <= NEARLY_ZERO
 
 
