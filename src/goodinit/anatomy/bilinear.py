@@ -64,8 +64,8 @@ def _second_sums(graph: Graph, node: Node) -> Iterator[tuple[Node, float, bool]]
         if mine is None or other is None:
             continue
         before = root(graph, other.node)
-        if graph.nodes[before].weights and before not in own:
-            continue  # queries and keys
+        if before not in own and graph.nodes[before].role not in ("source", "activation"):
+            continue  # queries and keys; the state of a scan
         if after.role == "contract" and after.labels:
             size = _summed(graph, node, after, mine)
             if size > 1:
