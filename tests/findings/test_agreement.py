@@ -162,7 +162,8 @@ def test_zeros_and_equal_units(activation: str, around: bool) -> None:
         for code in ("GI122", "GI123"):
             found = ill(values, code), ill(signal, code)
             assert found[0] is found[1], (fills, bias, code, found)
-        assert not any(f.severity == "error" for f in explained(net).findings)
+        if not bias:  # which changes nothing of what is known without inputs
+            assert not any(f.severity == "error" for f in explained(net).findings)
 
 
 # GI124: a plan draws no two layers alike.
