@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from functools import cache
 from types import FunctionType
 
 import pytest
@@ -26,6 +27,14 @@ PLAIN = "mlp convnet gpt lstm dcgan_generator".split()
 
 def seeded_normal(*shape: int) -> torch.Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(0))
+
+
+@cache
+def with_a_constant_weight(name: str) -> gi.Explanation:
+    model, inputs = zoo.build(name)
+    with torch.no_grad():
+        next(iter(model.parameters())).fill_(0.1)
+    return gi.explain(model, inputs)
 
 
 def test_it_is_a_function() -> None:
@@ -97,7 +106,7 @@ def test_common_practice_that_is_no_recipe_of_the_library() -> None:
 
 
 def test_nothing_is_written_and_no_number_drawn() -> None:
-    model, inputs = zoo.build("seq2seq")
+    model, inputs = zoo.build("convnet")
     model.train()
     model.extra = nn.utils.parametrizations.spectral_norm(nn.Linear(8, 8))
     before = {name: t.clone() for name, t in model.state_dict().items()}
@@ -121,10 +130,7 @@ def test_the_same_again() -> None:
 @pytest.mark.parametrize("width", [60, 80, 120])
 @pytest.mark.parametrize("name", [*PLAIN, "seq2seq", "moe"])
 def test_text_fits_the_terminal(name: str, width: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    model, inputs = zoo.build(name)
-    with torch.no_grad():
-        next(iter(model.parameters())).fill_(0.1)
-    found = gi.explain(model, inputs)
+    found = with_a_constant_weight(name)
     monkeypatch.setenv("COLUMNS", str(width))
     monkeypatch.setattr("sys.stdout.isatty", lambda: True)
     text = str(found)
@@ -136,8 +142,7 @@ def test_text_fits_the_terminal(name: str, width: int, monkeypatch: pytest.Monke
 
 
 def test_in_a_pipe_each_line_of_the_table_stays_one() -> None:
-    model, inputs = zoo.build("seq2seq")
-    found = gi.explain(model, inputs)
+    found = with_a_constant_weight("seq2seq")
     head, _, *lines = str(found).split("\n\n")[1].splitlines()
     last = head.index("looks like")
     assert all(line[last - 2 : last] == "  " and line[last:].strip() for line in lines)

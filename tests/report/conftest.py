@@ -61,6 +61,7 @@ class Page:
         x, y = self.script(
             """
             const plots = document.getElementById("plots"), at = arguments[1];
+            Plotly.Fx.unhover(plots);  // or what popped up last would be taken for this
             const axis = arguments[0] > 1 ? String(arguments[0]) : "";
             for (const trace of plots.data) {
               if (trace.yaxis !== "y" + axis || !trace.customdata) continue;
@@ -75,7 +76,7 @@ class Page:
             panel,
             place,
         )
-        mouse = ActionChains(self.driver)
+        mouse = ActionChains(self.driver, duration=20)  # 250 ms by default
         mouse.w3c_actions.pointer_action.move_to_location(round(x), round(y))
         mouse.perform()
         return self.wait_for("return document.querySelector('.hoverlayer')?.textContent")

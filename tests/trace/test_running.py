@@ -81,10 +81,10 @@ class EagerMoE(nn.Module):
 def test_every_expert_is_seen_whatever_the_router_would_choose(device):
     anatomy = read(EagerMoE().to(device), torch.randn(32, 8))
     assert (anatomy.how, anatomy.reason) == ("meta", "")
-    told = {row.name: row.facets for row in anatomy.rows}
-    assert (told["router.weight"].kind, told["router.weight"].part) == ("router", "router")
+    found = {row.name: row.facets for row in anatomy.rows}
+    assert (found["router.weight"].kind, found["router.weight"].part) == ("router", "router")
     for number in range(3):
-        first, last = told[f"experts.{number}.0.weight"], told[f"experts.{number}.2.weight"]
+        first, last = found[f"experts.{number}.0.weight"], found[f"experts.{number}.2.weight"]
         assert (first.part, first.activation, first.ends_residual) == ("in", "relu", False)
         assert (last.part, last.ends_residual) == ("out", True)
 
@@ -217,10 +217,10 @@ def test_transformer_layers_are_seen_in_evaluation_too(training):
     model = nn.TransformerEncoder(layer, 2).train(training)
     anatomy = read(model, torch.randn(2, 5, 16))
     assert anatomy.how == "meta"
-    told = {row.name: row.facets for row in anatomy.rows}
+    found = {row.name: row.facets for row in anatomy.rows}
     for n in range(2):
-        first, last = told[f"layers.{n}.linear1.weight"], told[f"layers.{n}.linear2.weight"]
-        attention = told[f"layers.{n}.self_attn.out_proj.weight"]
+        first, last = found[f"layers.{n}.linear1.weight"], found[f"layers.{n}.linear2.weight"]
+        attention = found[f"layers.{n}.self_attn.out_proj.weight"]
         assert (first.part, first.activation) == ("in", "gelu")
         assert last.ends_residual
         assert attention.ends_residual
@@ -232,9 +232,9 @@ def test_attention_with_weights_returned_and_masks():
     model = nn.MultiheadAttention(16, 4, batch_first=True, add_bias_kv=True).eval()
     x = torch.randn(2, 5, 16)
     mask = torch.zeros(2, 5, dtype=torch.bool)
-    told = kinds(read(model, {"query": x, "key": x, "value": x, "key_padding_mask": mask}))
-    assert told["in_proj_weight"] == ("linear", "weight")
-    assert told["bias_k"] == ("token", "weight")
+    found = kinds(read(model, {"query": x, "key": x, "value": x, "key_padding_mask": mask}))
+    assert found["in_proj_weight"] == ("linear", "weight")
+    assert found["bias_k"] == ("token", "weight")
 
 
 def test_lazy_modules_are_an_error_that_says_how_to_mend_it():
@@ -266,13 +266,13 @@ def test_packed_sequences_run():
             return self.head(state[-1])
 
     anatomy = read(Packed(), (torch.randint(0, 10, (3, 5)), torch.tensor([5, 2, 3])))
-    told = kinds(anatomy)
-    assert told["gru.weight_ih_l0"] == ("recurrent", "in")
-    assert told["head.weight"] == ("linear", "head")
+    found = kinds(anatomy)
+    assert found["gru.weight_ih_l0"] == ("recurrent", "in")
+    assert found["head.weight"] == ("linear", "head")
 
 
 def test_functions_of_the_same_weight_in_a_loop():
-    """A module run several times is one row; its last run is told as well."""
+    """A module run several times is one row; its last run is read as well."""
 
     class Loop(nn.Module):
         def __init__(self):
@@ -316,8 +316,8 @@ def test_scripted_parts_do_not_break_the_run():
         def forward(self, x):
             return self.after(helper(self.linear(x)))
 
-    told = {r.name: r.facets for r in read(Calls(), torch.randn(2, 4)).rows}
-    assert told["linear.weight"].activation == "relu"
+    found = {r.name: r.facets for r in read(Calls(), torch.randn(2, 4)).rows}
+    assert found["linear.weight"].activation == "relu"
 
 
 @pytest.mark.parametrize(

@@ -144,7 +144,7 @@ def run_backward(
 ) -> tuple[Tensor | None, ...]:
     """Differentiate a scalar as ``torch.autograd.grad`` does, with active modes left active.
 
-    A function mode is told of ``torch.autograd.grad``, and doesn't see what runs inside of it.
+    A function mode sees ``torch.autograd.grad`` called, and nothing that runs inside of it.
 
     Args:
         total: what is differentiated.

@@ -226,7 +226,8 @@ def _lost_error(names: list[str], buffer: bool, planned: bool) -> MetaModelError
     if buffer:
         return MetaModelError(
             f"{listed}: buffers on the meta device, whose values were never computed: build the "
-            f"model inside `with gi.skeleton():`, which keeps buffers real"
+            f"model inside `with gi.skeleton():`, which computes what isn't random; with random "
+            f"buffers, such as spectral_norm's, it needs memory"
         )
     if not planned:
         return MetaModelError(
@@ -235,6 +236,6 @@ def _lost_error(names: list[str], buffer: bool, planned: bool) -> MetaModelError
         )
     return UnresolvedError(
         f"{listed}: these parameters are on meta and the plan keeps their current values, which "
-        f"do not exist: build the model inside `with gi.skeleton():`, which computes them; or "
-        f"give them a rule, recipe.override(gi.Rule({names[0]!r}, gi.Constant(...)))"
+        f"do not exist: build the model inside `with gi.skeleton():`, which computes what isn't "
+        f"random; or give them a rule, recipe.override(gi.Rule({names[0]!r}, gi.Constant(...)))"
     )

@@ -210,7 +210,7 @@ def _found_shard(row: PlanRow, slot: Slot) -> Shard:
 def check_not_local(name: str, tensor: Tensor) -> None:
     """Raise for what ``DTensor.to_local`` returned: its shape and its indices are a part's.
 
-    Under ``torch.no_grad()`` it returns a plain tensor, which can't be told.
+    Under ``torch.no_grad()`` it returns a plain tensor, which looks like any other.
     """
     if type(tensor.grad_fn).__name__ == "_ToTorchTensorBackward":
         raise ModelError(

@@ -161,7 +161,7 @@ def check_memory(
         raise UnresolvedError(
             f"{several((row.name for row in lost), MOST_SHOWN)}: these tensors are on meta and the "
             f"plan keeps their current values, which do not exist: build the model inside "
-            f"`with gi.skeleton():`, which computes them; or give them a rule, "
+            f"`with gi.skeleton():`, which computes what isn't random; or give them a rule, "
             f"recipe.override(gi.Rule({lost[0].name!r}, gi.Constant(...))) (gi.Function computes "
             f"values); or load them from a checkpoint with gi.load_"
         )

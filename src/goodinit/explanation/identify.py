@@ -45,7 +45,7 @@ def identify(
     Each recipe of the library, with each of its flavours, is planned on the model and tested
     against its values, block by block, at a significance level of 0.001 for all tests together.
     Numbers such as ``std`` are read off the values. Recipes that draw the same laws on this model
-    can't be told apart: ``also`` names them. Nothing is written or drawn.
+    can't be distinguished: ``also`` names them. Nothing is written or drawn.
 
     Args:
         model: any module with fresh values; trained ones follow no recipe.
