@@ -16,7 +16,7 @@ def test_agrees_with_upstream(family: Family) -> None:
 
 @pytest.mark.parametrize("family", SLOW, ids=lambda family: family.name)
 def test_is_complete_on_meta(family: Family) -> None:
-    assert not unresolved_on_meta(family)
+    assert all(row.frozen for row in unresolved_on_meta(family))  # Whisper's sinusoids
 
 
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
