@@ -24,7 +24,6 @@ from . import (
     smooth,
     unknown,
 )
-from .late import LATE
 from .layout import LAYOUTS, Verdict
 
 FILES = (
@@ -69,16 +68,10 @@ def verdict(name: str) -> Verdict:
 SLOW = ("D.bases_of_relations", "D.value_and_output_merged")
 
 
-def late(name: str):
-    if name in SLOW:
-        return pytest.param(name, marks=pytest.mark.battery)
-    kind = LAYOUTS[name].kind
-    if name.partition(".")[2] not in LATE.get(kind, ("", ()))[1]:
-        return name
-    return pytest.param(name, marks=pytest.mark.xfail(reason=LATE[kind][0], strict=True))
-
-
-@pytest.mark.parametrize("name", [late(name) for name in LAYOUTS])
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=[pytest.mark.battery] * (name in SLOW)) for name in LAYOUTS],
+)
 def test_no_layout_is_wrong_and_sure(name):
     found = verdict(name)
     assert found.answer != "wrong", found.why
@@ -105,12 +98,6 @@ def test_each_kind_has_its_layouts():
     assert {layout.make.__module__ for layout in LAYOUTS.values()} == {f.__name__ for f in FILES}
 
 
-def test_what_is_late_is_listed_once():
-    names = [f"{kind}.{name}" for kind, (_, late) in LATE.items() for name in late]
-    assert len(names) == len(set(names))
-    assert set(names) <= LAYOUTS.keys()
-
-
 @pytest.mark.battery
 def test_table_of_layouts(capsys):
     count = Counter((LAYOUTS[n].kind, verdict(n).answer, verdict(n).sure) for n in LAYOUTS)
@@ -132,4 +119,4 @@ def test_table_of_layouts(capsys):
         for name in LAYOUTS:
             if verdict(name).answer != "right":
                 print(f"{verdict(name).answer:7} {name}: {verdict(name).why[:140]}")
-    assert not {n for n in LAYOUTS if verdict(n).answer == "wrong" and late(n) == n}
+    assert not {n for n in LAYOUTS if verdict(n).answer == "wrong"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import mmap
+import threading
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,7 +20,7 @@ import goodinit as gi
 from goodinit.errors import ModelError, StreamError
 from goodinit.nn import init
 from goodinit.nn.errors import InitMemoryError
-from goodinit.streams import Law, Stream, spec, stream
+from goodinit.streams import Law, Stream, fresh_seed, spec, stream
 from goodinit.streams.native import library
 
 pytestmark = pytest.mark.filterwarnings("error")
@@ -302,3 +303,18 @@ def test_other_peoples_memory_is_written() -> None:
     assert torch.equal(
         Stream(0).fill_(theirs, "w", Law.normal()), Stream(0).draw("w", Law.normal(), (64,))
     )
+
+
+def test_a_seed_drawn_first_under_a_transform_leaves_none_behind() -> None:
+    """The number that a thread keeps is plain, whatever was active when it drew its first seed."""
+    kept: list[bool] = []
+
+    def act() -> None:
+        torch.func.functionalize(lambda x: x * fresh_seed())(torch.ones(1))
+        fresh_seed()
+        kept.append(torch._is_functional_tensor(stream._thread.number))
+
+    thread = threading.Thread(target=act)
+    thread.start()
+    thread.join()
+    assert kept == [False]

@@ -22,6 +22,7 @@ from torch.nn.utils import parametrize
 from goodinit.anatomy.held import recorded
 from goodinit.anatomy.names import Slot
 from goodinit.anatomy.writable import check_writable
+from goodinit.applying.validate import unresolved_error
 from goodinit.applying.write import fill_row_, write_
 from goodinit.errors import MetaModelError, ModelError, UnresolvedError
 from goodinit.plans.rows import PlanRow, needs_old
@@ -234,8 +235,4 @@ def _lost_error(names: list[str], buffer: bool, planned: bool) -> MetaModelError
             f"{listed}: on the meta device, without values: pass plan=gi.plan(model, recipe), "
             f"which draws them"
         )
-    return UnresolvedError(
-        f"{listed}: these parameters are on meta and the plan keeps their current values, which "
-        f"do not exist: build the model inside `with gi.skeleton():`, which computes what isn't "
-        f"random; or give them a rule, recipe.override(gi.Rule({names[0]!r}, gi.Constant(...)))"
-    )
+    return unresolved_error(listed, names[0])

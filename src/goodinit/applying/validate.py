@@ -18,7 +18,14 @@ from goodinit.errors import MetaModelError, PlanError, UnresolvedError, nearest
 from goodinit.plans.plan import Plan
 from goodinit.plans.rows import PlanRow, needs_old
 
-__all__ = ["check_match", "check_memory", "device_of", "no_memory_error", "rows_of_part"]
+__all__ = [
+    "check_match",
+    "check_memory",
+    "device_of",
+    "no_memory_error",
+    "rows_of_part",
+    "unresolved_error",
+]
 
 MOST_SHOWN = 4  # differences, or names, in one message
 
@@ -158,13 +165,20 @@ def check_memory(
             f"gi.Constant(...))) (gi.Function computes values)"
         )
     if lost:
-        raise UnresolvedError(
-            f"{several((row.name for row in lost), MOST_SHOWN)}: these tensors are on meta and the "
-            f"plan keeps their current values, which do not exist: build the model inside "
-            f"`with gi.skeleton():`, which computes what isn't random; or give them a rule, "
-            f"recipe.override(gi.Rule({lost[0].name!r}, gi.Constant(...))) (gi.Function computes "
-            f"values); or load them from a checkpoint with gi.load_"
+        shown = several((row.name for row in lost), MOST_SHOWN)
+        raise unresolved_error(
+            shown, lost[0].name, "; or load them from a checkpoint with gi.load_"
         )
+
+
+def unresolved_error(listed: str, first: str, more: str = "") -> UnresolvedError:
+    """Return the error for tensors on meta, ``listed`` by name, whose values a plan keeps."""
+    return UnresolvedError(
+        f"{listed}: these tensors are on meta and the plan keeps their current values, which do "
+        f"not exist: build the model inside `with gi.skeleton():`, which computes what isn't "
+        f"random; or give them a rule, recipe.override(gi.Rule({first!r}, gi.Constant(...))) "
+        f"(gi.Function computes values){more}"
+    )
 
 
 def device_of(value: str | torch.device) -> torch.device:

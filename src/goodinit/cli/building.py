@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
@@ -24,7 +25,7 @@ from goodinit.cli.output import (
     stdout_to_stderr,
     user_traceback,
 )
-from goodinit.cli.targets import Target, parse_argument
+from goodinit.cli.targets import Target, find_target, parse_argument
 from goodinit.errors import MetaModelError, SignalError, TraceError, UnresolvedError
 from goodinit.trace import Inputs
 
@@ -36,6 +37,7 @@ __all__ = [
     "inputs_for",
     "parse_recipe",
     "parse_recipes",
+    "read_target",
     "run_measurement",
 ]
 
@@ -61,6 +63,29 @@ def build_and_plan(
     # A kept value has no memory on meta, but `draw_weights` builds the model with its values.
     rows = tuple(replace(row, unresolved=False) for row in plan)
     return model, replace(plan, rows=rows)
+
+
+def read_target(
+    text: str,
+    args: Sequence[str] | None,
+    file: Path | None,
+    specs: Sequence[str] | None,
+    seed: int,
+    read: Callable[[nn.Module, Inputs | None], T],
+) -> T:
+    """Build a target, load the weights of a file if one is given, and read its values.
+
+    Raises:
+        CommandError: the model can't be built or run, or the file doesn't fit.
+    """
+    from goodinit.cli.weights import load_weights  # safetensors, which most verbs don't need
+
+    target = find_target(text, args or ())
+    model = build_model(target, seed)
+    if file is not None:
+        load_weights(model, file, target.text)
+    inputs = inputs_for(target, model, specs or ())
+    return call_with_inputs(target, inputs, bool(specs), lambda given: read(model, given))
 
 
 def draw_weights(

@@ -28,18 +28,9 @@ def explain(
     Without --weights, the constructor's values are explained. The exit code is 1
     if a finding is a warning or an error.
     """
-    from goodinit.cli import weights
-    from goodinit.cli.building import build_model, call_with_inputs, inputs_for
-    from goodinit.cli.targets import find_target
+    from goodinit.cli.building import read_target
 
-    found = find_target(target, arg or ())
-    model = build_model(found, seed)
-    if file is not None:
-        weights.load_weights(model, file, found.text)
-    inputs = inputs_for(found, model, input_ or ())
-    explanation = call_with_inputs(
-        found, inputs, bool(input_), lambda given: gi.explain(model, given)
-    )
+    explanation = read_target(target, arg, file, input_, seed, gi.explain)
     if json:
         print_json(explanation.to_dict())
     else:

@@ -29,17 +29,10 @@ def identify(
     With --recipe, deviations are those from it: is a port true to its paper's code?
     The exit code is 1 if no recipe was found, or if a parameter deviates.
     """
-    from goodinit.cli import weights
-    from goodinit.cli.building import build_model, call_with_inputs, inputs_for
-    from goodinit.cli.targets import find_target
+    from goodinit.cli.building import read_target
 
-    found = find_target(target, arg or ())
-    model = build_model(found, seed)
-    if file is not None:
-        weights.load_weights(model, file, found.text)
-    inputs = inputs_for(found, model, input_ or ())
-    identified = call_with_inputs(
-        found, inputs, bool(input_), lambda given: gi.identify(model, given, recipe)
+    identified = read_target(
+        target, arg, file, input_, seed, lambda model, given: gi.identify(model, given, recipe)
     )
     if json:
         print_json(identified.to_dict())

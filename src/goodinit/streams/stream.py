@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from goodinit._common.memory import is_writable, overlaps
-from goodinit._common.torch_private import dispatch_modes
+from goodinit._common.torch_private import dispatch_modes, transforms
 from goodinit.errors import StreamError
 from goodinit.streams import gpu, native
 from goodinit.streams.part import Box, regions
@@ -168,15 +168,8 @@ class Stream:
         return out
 
 
-class _Thread(threading.local):
-    """A thread's own number to draw a seed into: to make one takes longer than to draw it."""
-
-    def __init__(self) -> None:
-        with torch.inference_mode(False):
-            self.number = torch.empty((), dtype=torch.int64, device="cpu")
-
-
-_thread = _Thread()
+_thread = threading.local()
+"""Has a number to draw a seed into: to make one takes longer than to draw it."""
 
 
 def fresh_seed(generator: torch.Generator | None = None) -> int:
@@ -189,7 +182,12 @@ def fresh_seed(generator: torch.Generator | None = None) -> int:
     >>> fresh_seed(torch.Generator().manual_seed(0)) == fresh_seed(torch.Generator().manual_seed(0))
     True
     """
-    if generator is None and not (dispatch_modes() or torch.compiler.is_compiling()):
+    if generator is None and not (
+        torch.compiler.is_compiling() or dispatch_modes() or transforms()
+    ):  # a number that was made under one of these would be fake, or wrapped
+        if not hasattr(_thread, "number"):
+            with torch.inference_mode(False):
+                _thread.number = torch.empty((), dtype=torch.int64, device="cpu")
         return int(_thread.number.random_())
     device = torch.device("cpu") if generator is None else generator.device
     number = torch.empty((), dtype=torch.int64, device=device)
