@@ -27,7 +27,8 @@ def test_flat_in_mup_and_steep_without() -> None:
     assert mup.ok
     assert abs(mup["2:change:width"].slope) < 0.05
     assert not plain.ok
-    assert plain["2:change:width"].slope == pytest.approx(0.78, abs=0.2)  # TP V, figure 5: up to
+    # Measured: .871 +- .015, five of these. TP V, figure 5, has .78 for another model.
+    assert plain["2:change:width"].slope == pytest.approx(0.871, abs=0.075)
     assert mup[":initial:width"].slope < -0.3  # muP's first outputs fall, and that is right
     assert "all slopes are 0 within 0.05" in mup.to_text()
     assert "not 0" in plain.to_text()
