@@ -3,8 +3,11 @@
     {"goodinit_plan": 1, "recipe": "he", "how": "meta", "prefix": "", "seed": null,
      "rows": [{"name": "fc.weight", "shape": [10, 20], ...}], "findings": [...]}
 
+What follows a pattern (layers, experts) is written once, with a repeat: ``plans/repeats.py``.
+
 Every field is written. A field that is missing, unknown, repeated or of another type is refused,
-and the error names its place: ``rows[3].blocks[0].box``, counted from 0 as in Python.
+and the error names its place: ``rows[3].blocks[0].box``, counted from 0 as in Python, and as if
+repeats were written out.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ import json
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import Any, NoReturn, TypeVar, cast
 
 import torch
@@ -23,12 +27,13 @@ from goodinit._common.text import several
 from goodinit.anatomy.rows import KINDS, PARTS, Box
 from goodinit.errors import PlanFileError, SchemeError
 from goodinit.findings import SEVERITIES, Finding
+from goodinit.plans.repeats import MOST_UNFOLDED, fold, unfold, unfolded_length
 from goodinit.plans.rows import PlanBlock, PlanRow, Rates, common
-from goodinit.schemes import Layout, Scheme, from_dict
+from goodinit.schemes import Layout, Scheme, Site, from_dict
 from goodinit.schemes.dtype_range import check_range
 from goodinit.schemes.fields import short_repr
 
-__all__ = ["dump", "parse", "read_plan", "write_plan", "write_row"]
+__all__ = ["dump", "fold_plan", "parse", "read_plan", "write_plan", "write_row"]
 
 T = TypeVar("T")
 Reader = Callable[[object, str], T]
@@ -60,6 +65,20 @@ def write_plan(fields: Mapping[str, object]) -> dict[str, object]:
     }
 
 
+def fold_plan(data: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a plan's data with repeats, as files have it; each row's blocks are folded first."""
+    known: dict[str, list[object]] = {}
+    rows: list[object] = []
+    for row in data["rows"]:
+        if row["blocks"]:  # layers of experts have equal ones
+            text = json.dumps(row["blocks"])
+            if text not in known:
+                known[text] = fold(row["blocks"])
+            row = row | {"blocks": known[text]}  # noqa: PLW2901
+        rows.append(row)
+    return {**data, "rows": fold(rows)}
+
+
 def write_row(row: PlanRow) -> dict[str, object]:
     """Return a row as plain data."""
     data = {key: _plain(getattr(row, key)) for key in _ROW}
@@ -74,7 +93,12 @@ def _plain(value: object) -> object:
             return write_row(value)
         case Scheme():
             return value.to_dict()
-        case PlanBlock() | Layout() | Finding() | Rates():
+        case PlanBlock():  # there may be tens of thousands
+            scheme = value.scheme.to_dict()
+            box = [list(side) for side in value.box]
+            fans = {"fan_in": value.fan_in, "fan_out": value.fan_out}
+            return {"name": value.name, "box": box, **fans, "scheme": scheme}
+        case Layout() | Finding() | Rates():
             names = [field.name for field in dataclasses.fields(value)]
             return {name: _plain(getattr(value, name)) for name in names}
         case tuple():
@@ -202,9 +226,14 @@ def _read_dtype(value: object, place: str) -> torch.dtype:
 def _read_scheme(value: object, place: str) -> Scheme:
     data = _read_mapping(value, place)
     try:
-        return from_dict(data)
-    except (SchemeError, RecursionError) as error:
+        return _scheme_of(json.dumps(data))
+    except (SchemeError, TypeError, ValueError, RecursionError) as error:
         raise PlanFileError(f"{place}: {error}") from error
+
+
+@lru_cache(maxsize=256)  # a plan has few that differ, and may have a hundred thousand in all
+def _scheme_of(text: str) -> Scheme:
+    return from_dict(json.loads(text))
 
 
 def _choice(*known: str) -> Reader[str]:
@@ -261,6 +290,38 @@ def _read_row(data: object, place: str) -> PlanRow:
     return row
 
 
+def _read_blocks(value: object, place: str) -> tuple[PlanBlock, ...]:
+    if isinstance(value, _Blocks):
+        return value.read
+    given = unfold(cast("list[object]", value), place) if isinstance(value, list) else value
+    return _tuple_of(_made_of(PlanBlock, _BLOCK))(given, place)
+
+
+class _Blocks(list[object]):
+    """Blocks that have been read: the rounds of a repeat share theirs."""
+
+    read: tuple[PlanBlock, ...] = ()
+
+
+def _read_rows(value: object, place: str) -> tuple[PlanRow, ...]:
+    if not isinstance(value, list):
+        return _tuple_of(_read_row)(value, place)
+    rows: list[Any] = unfold(cast("list[object]", value), place)
+    blocks: list[Any] = [row.get("blocks") if type(row) is dict else None for row in rows]
+    if sum(map(unfolded_length, blocks)) > MOST_UNFOLDED:
+        _refuse(place, f"they repeat more than {MOST_UNFOLDED:,} blocks")
+    known: dict[int, _Blocks] = {}
+    found: list[PlanRow] = []
+    for number, (row, given) in enumerate(zip(rows, blocks, strict=True)):
+        at, whole = f"{place}[{number}]", row
+        if given and isinstance(given, list):
+            one = known.setdefault(id(cast("object", given)), _Blocks())
+            one.read = one.read or _read_blocks(cast("object", given), f"{at}.blocks")
+            whole = {**row, "blocks": one}
+        found.append(_read_row(whole, at))
+    return tuple(found)
+
+
 def _check_boxes(row: PlanRow, place: str) -> None:
     for number, block in enumerate(row.blocks):
         inside = len(block.box) == len(row.shape) and all(
@@ -269,11 +330,12 @@ def _check_boxes(row: PlanRow, place: str) -> None:
         if not inside:
             what = f"{short_repr(block.box)} doesn't lie in shape {row.shape}"
             _refuse(f"{place}.blocks[{number}].box", what)
-    if not _covers([block.box for block in row.blocks], row.shape):
+    if not _covers(tuple(block.box for block in row.blocks), row.shape):
         _refuse(f"{place}.blocks", "they don't cover the shape once")
 
 
-def _covers(boxes: list[Box], shape: tuple[int, ...]) -> bool:
+@lru_cache(maxsize=64)  # layers of experts have equal ones
+def _covers(boxes: tuple[Box, ...], shape: tuple[int, ...]) -> bool:
     """Return whether the boxes fill a shape, each element of it once.
 
     A box is a sum of quadrants, one from each of its corners, with signs that alternate. No
@@ -297,10 +359,15 @@ def _check_schemes(row: PlanRow, place: str) -> None:
     for number, block in enumerate(row.parts()):
         where = f"{place}.blocks[{number}].scheme" if row.blocks else f"{place}.scheme"
         try:
-            block.scheme.check(row.site(block))
-            check_range(block.scheme, row.site(block), row.dtype)
+            _check_scheme(block.scheme, row.site(block), row.dtype)
         except (SchemeError, ArithmeticError) as error:
             raise PlanFileError(f"{where}: {error}") from error
+
+
+@lru_cache(maxsize=1024)
+def _check_scheme(scheme: Scheme, site: Site, dtype: torch.dtype) -> None:
+    scheme.check(site)
+    check_range(scheme, site, dtype)
 
 
 # The fields of each object, in the order in which they are written.
@@ -336,7 +403,7 @@ _ROW: Mapping[str, Reader[Any]] = {
     "fan_in": _optional(_read_number),
     "fan_out": _optional(_read_number),
     "scheme": _optional(_read_scheme),
-    "blocks": _tuple_of(_made_of(PlanBlock, _BLOCK)),
+    "blocks": _read_blocks,
     "rule": _read_text,
     "why": _read_text,
     **dict.fromkeys(("shadowed", "tied", "stored"), _tuple_of(_read_text)),
@@ -357,7 +424,7 @@ _PLAN: Mapping[str, Reader[Any]] = {
     "how": _read_text,
     "prefix": _read_text,
     "seed": _optional(_read_whole),
-    "rows": _tuple_of(_read_row),
+    "rows": _read_rows,
     "findings": _tuple_of(_made_of(Finding, _FINDING)),
 }
 _SAVE_AGAIN = "Save the plan again with plan.save"

@@ -108,11 +108,13 @@ class Plan(Result[PlanRow]):
     def save(self, path: str | PathLike[str]) -> None:
         """Write the plan as JSON; the file is replaced whole or not at all.
 
+        Layers and experts that follow a pattern are written once, with a repeat.
+
         Raises:
             SchemeError: the plan holds a ``Function``, which is code.
             OSError: the file can't be written.
         """
-        text = json_file.dump(self.to_dict()) + "\n"
+        text = json_file.dump(json_file.fold_plan(self.to_dict())) + "\n"
         with atomic_write(path) as new:
             new.write_text(text, encoding="utf-8")
 
