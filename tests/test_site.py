@@ -1,0 +1,69 @@
+"""What `make docs` would find, without Sphinx: links, names, translations."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+import torch
+
+import goodinit as gi
+
+ROOT = Path(__file__).resolve().parents[1]
+DOCS = ROOT / "docs"
+PAGES = sorted(DOCS.rglob("*.md"))
+
+# Pages that tools/site_pages.py writes.
+GENERATED = re.compile(r"(recipes/\w+|reference/options|changes|architecture|contributing)\.md")
+LINK = re.compile(r"\]\((?![a-z]+:)([^()\s]*)\)")
+FENCED = re.compile(r"^(```+|:::+).*?^\1", re.MULTILINE | re.DOTALL)
+HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
+
+
+def anchors(text: str) -> set[str]:
+    """Return the anchors of a page's headings, as GitHub and MyST make them."""
+    titles = [re.sub(r"\]\([^)]*\)|[`\[\]]", "", title) for title in HEADING.findall(text)]
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(DOCS).as_posix())
+def test_links_lead_somewhere(page: Path) -> None:
+    text = FENCED.sub("", page.read_text())
+    wrong = []
+    for link in LINK.findall(text):
+        path, _, anchor = link.partition("#")
+        target = (page.parent / path).resolve() if path else page
+        if not target.exists():
+            if not GENERATED.fullmatch(target.relative_to(DOCS).as_posix()):
+                wrong.append(link)
+        elif anchor and anchor not in anchors(FENCED.sub("", target.read_text())):
+            wrong.append(link)
+    assert not wrong
+
+
+def public_names() -> set[str]:
+    """Return every public name, without the folders that it is in."""
+    rooms = {"adapters", "errors", "mup", "testing", "theory"}
+    names = set(gi.__all__) - rooms - {"recipes", "schemes"}
+    for room in rooms:
+        names |= set(import_module(f"goodinit.{room}").__all__)
+    inits = set(import_module("goodinit.nn.init").__all__)
+    return names | {name for name in inits if f"{name}_" not in inits}  # no deprecated ones
+
+
+def test_the_reference_has_each_public_name_once() -> None:
+    text = "\n".join(page.read_text() for page in (DOCS / "reference").glob("*.md"))
+    listed = re.findall(r"^(?: {3}|\.\. py:data:: )goodinit\.([.\w]+)$", text, re.MULTILINE)
+    counts = Counter(listed)
+    assert not [name for name, count in counts.items() if count > 1]
+    assert not public_names() - {name.rpartition(".")[2] for name in counts}
+
+
+def test_names_of_torch_exist() -> None:
+    for line in (DOCS / "_site" / "inventories" / "torch.txt").read_text().splitlines():
+        value = torch
+        for part in line.split()[0].split(".")[1:]:
+            value = getattr(value, part)
