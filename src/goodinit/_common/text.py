@@ -20,9 +20,12 @@ __all__ = [
     "escaped",
     "filled_columns",
     "finding_lines",
+    "findings_html",
+    "findings_verdict",
     "folded_html",
     "grouped_name",
     "html_table",
+    "notes_title",
     "number",
     "several",
     "table",
@@ -185,11 +188,43 @@ def finding_lines(findings: Sequence[Finding], more: str, *, full: bool = False)
     for finding in severe:
         lines += wrap(f"{finding.severity}: {finding.where}: {finding.cause}.")
         lines += wrap(f"Remedy: {finding.remedy} [{finding.code}]", INDENT)
-    rest = [f.code for f in findings if f not in severe]
-    if rest:
-        codes = ", ".join(dict.fromkeys(rest))
-        lines += wrap(f"{count(len(rest), 'note')} ({codes}): {more}")
-    return lines
+    rest = [finding for finding in findings if finding not in severe]
+    return [*lines, *(wrap(f"{notes_title(rest)}: {more}") if rest else [])]
+
+
+def findings_verdict(findings: Iterable[Finding]) -> str:
+    """Return the first finding that is a warning or an error, and how many more there are.
+
+    >>> findings_verdict([Finding("GI102", "error", "", "the signal vanishes", "")] * 2)
+    'The signal vanishes (GI102), and 1 more finding.'
+    """
+    severe = [f for f in findings if f.severity != "info"]
+    if not severe:
+        return "No findings."
+    first, more = severe[0], len(severe) - 1
+    others = f", and {count(more, 'more finding')}" if more else ""
+    return f"{first.cause[:1].upper()}{first.cause[1:]} ({first.code}){others}."
+
+
+def notes_title(notes: Sequence[Finding]) -> str:
+    """Return how many findings there are that only inform, and their codes.
+
+    >>> notes_title([Finding("GI127", "info", "0.weight", "", "")] * 2)
+    '2 notes (GI127)'
+    """
+    return f"{count(len(notes), 'note')} ({', '.join(dict.fromkeys(f.code for f in notes))})"
+
+
+def findings_html(findings: Sequence[Finding]) -> str:
+    """Return findings as paragraphs; a click shows those that only inform.
+
+    >>> findings_html([Finding("GI127", "info", "0.weight", "the gain is 2", "")])[:49]
+    '<details><summary>1 note (GI127)</summary><p>info'
+    """
+    severe = [f for f in findings if f.severity != "info"]
+    notes = [f for f in findings if f.severity == "info"]
+    shown, folded = ("".join(f"<p>{escaped(str(f))}</p>" for f in some) for some in (severe, notes))
+    return shown + (folded_html(notes_title(notes), folded) if notes else "")
 
 
 def wrap(text: str, start: str = "") -> list[str]:

@@ -25,6 +25,7 @@ def check(
     input_: options.Inputs = None,
     seed: options.Seed = 0,
     html: options.AsHtml = None,
+    full: options.Full = False,
     json: options.AsJson = False,
 ) -> None:
     """Run a model and report whether signal and gradient survive.
@@ -32,8 +33,7 @@ def check(
         goodinit check timm:resnet50 --recipe he --html resnet50.html
         goodinit check mymodels:make_net --weights weights.safetensors
 
-    Without --recipe or --weights, the constructor's values are checked. The exit
-    code is 1 if a finding is a warning or an error.
+    By default, the constructor's values. Exit code 1: a warning or an error.
     """
     from goodinit.cli import weights
     from goodinit.cli.building import (
@@ -67,7 +67,9 @@ def check(
     if json:
         print_json({"target": found.text, "ok": signal.ok, **signal.to_dict()})
     else:
-        print_rendered(lambda width: terminal.render(curves.as_comparison(signal, plan), width))
+        print_rendered(
+            lambda width: terminal.render(curves.as_comparison(signal, plan), width, full=full)
+        )
     if html is not None:
         write_page(html, lambda: signal.to_html(html, plan))
     if not signal.ok:

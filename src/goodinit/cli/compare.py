@@ -24,6 +24,7 @@ def compare(
     arg: options.Args = None,
     input_: options.Inputs = None,
     html: options.AsHtml = None,
+    full: options.Full = False,
     json: options.AsJson = False,
 ) -> None:
     """Initialize a model by several recipes and compare the signals.
@@ -49,7 +50,7 @@ def compare(
         data = {"target": found.text, "ok": comparison.ok, "recipes": comparison.to_dict()}
         print_json(data)
     else:
-        print_rendered(lambda width: terminal.render(comparison, width))
+        print_rendered(lambda width: terminal.render(comparison, width, full=full))
     if html is not None:
         write_page(html, lambda: comparison.to_html(html))
     if not comparison.ok:

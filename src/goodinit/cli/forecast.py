@@ -43,11 +43,11 @@ def forecast(
         int, typer.Option("--seeds", metavar="N", min=1, help="show mean and spread over N seeds")
     ] = 1,
     html: options.AsHtml = None,
+    full: options.Full = False,
     json: options.AsJson = False,
 ) -> None:
     """Report signal and gradient before any weight is in memory.
 
-        goodinit forecast hf:llama --recipe llama --html llama.html
         goodinit forecast demo:gpt --recipe gpt2 --exact --seeds 5
 
     The exit code is 1 if a finding is a warning or an error.
@@ -69,7 +69,7 @@ def forecast(
         print_json(facts | {"signals": drawn})
     else:
         shown = comparison if seeds > 1 else curves.as_comparison(signals[0], plan)
-        print_rendered(lambda width: terminal.render(shown, width))
+        print_rendered(lambda width: terminal.render(shown, width, full=full))
     if seeds > 1 and not json:
         print_result("\n".join(["", *_table(signals)]))
     if html is not None:

@@ -65,7 +65,7 @@ Out = Annotated[
     Path, typer.Option("--out", "-o", metavar="FILE", help="the file to write", show_default=False)
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="JSON on stdout, for programs")]
-Full = Annotated[bool, typer.Option("--full", help="every name, rule and note")]
+Full = Annotated[bool, typer.Option("--full", help="every row, rule and note")]
 AsHtml = Annotated[
     Path | None, typer.Option("--html", metavar="FILE", help="also write a page with plots")
 ]

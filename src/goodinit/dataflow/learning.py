@@ -23,7 +23,10 @@ KEEP_ZERO = frozenset(
 )
 FLAT_AT_ZERO = frozenset(("relu", "relu6", "hardshrink", "softshrink"))  # no slope there
 PASSING = frozenset(("view", "pool"))
-FACTORS, OFFSETS = frozenset(("contract", "mul", "norm")), frozenset(("add", "norm_bias"))
+FACTORS = frozenset(("contract", "mul", "norm", "lookup", "opaque"))
+OFFSETS = frozenset(("add", "norm_bias"))
+LOOKUPS = frozenset(("pick", "view"))  # of rows of a table, by a function or by brackets
+ZEROS = frozenset(("zeros", "zeros_like", "new_zeros"))  # as the first state of a recurrent layer
 COPIES = frozenset(("to", "contiguous", "clone", "type_as", "alias", "identity"))
 
 
@@ -92,6 +95,8 @@ class _State:
             return all(given) and self._open(step)
         if step.constant:
             return True
+        if step.factors and (step.role in LOOKUPS or _starts_at_zero(step)):
+            return self._open(step)
         if step.role == "norm":
             return any(given) and not self.zero.intersection(step.factors)
         known = step.role in ("add", "join") or step.role in PASSING
@@ -109,6 +114,8 @@ class _State:
             return self._open(step) and all(n < 0 or self.moves[n] for n in others)
         if step.role == "norm":
             return not self.zero.intersection(step.factors)
+        if _starts_at_zero(step):
+            return self._open(step)
         return step.function not in FLAT_AT_ZERO or self.moves[taken]
 
     def moved(self) -> set[str]:
@@ -118,9 +125,14 @@ class _State:
             if not self.learns[number]:
                 continue
             found.update(step.offsets)
-            if any(self.arriving(step)) or step.constant:
+            if any(self.arriving(step)) or step.constant or step.role == "opaque":
                 found.update(step.factors)
         return found & self.zero
+
+
+def _starts_at_zero(step: Step) -> bool:
+    """Return whether a recurrent layer has no state but 0: then it returns 0 if all of it is."""
+    return step.role == "opaque" and len(step.takes) == 1
 
 
 def _is_copy(step: Step) -> bool:
@@ -236,7 +248,8 @@ def _step(graph: Graph, node: Node, names: Sequence[str]) -> Step:
     params = {use.param for use in node.uses}
     known = {id(v) for v in (*node.signals, *(v for v in node.operands if v.params))}
     constant = node.number is not None or any(
-        id(v) not in known or not params.issuperset(o.param for o in v.params)
+        graph.nodes[v.node].function not in ZEROS
+        and (id(v) not in known or not params.issuperset(o.param for o in v.params))
         for v in node.operands
     )
     constant = constant or not roles <= FACTORS | OFFSETS

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from goodinit._common.module_tree import modules_of
+from goodinit._common.module_tree import modules_of, parameters_of
 from goodinit.anatomy.modules import flattened
 from goodinit.anatomy.names import walk
 from goodinit.dataflow.activations import activation_name
@@ -232,13 +232,25 @@ def _chains(
 
 
 def _by_owner(parameters: list[ParameterValues]) -> dict[int, ParameterValues]:
+    """Return the weight of each module that is one layer, by the module's id.
+
+    One with layers inside isn't: a table of its own is no product that its signal passes.
+    """
     kinds = ("linear", "conv")
     return {
         id(module): one
         for one in parameters
         if one.matrix and one.parts and one.row.facets.kind in kinds
         for module, _ in one.slot.places
+        if not _holds_layers(module)
     }
+
+
+def _holds_layers(module: nn.Module) -> bool:
+    return any(
+        name != "parametrizations" and next(parameters_of(child), None) is not None
+        for name, child in module.named_children()
+    )
 
 
 def _biases(parameters: list[ParameterValues]) -> dict[int, float]:

@@ -16,6 +16,8 @@ from goodinit._common.result import Result, plain_data
 from goodinit._common.text import (
     escaped,
     finding_lines,
+    findings_html,
+    findings_verdict,
     folded_html,
     grouped_name,
     html_table,
@@ -36,6 +38,7 @@ LEVELS = range(4)  # of how much shares a line: see _cells
 SCREEN = 20  # lines of the table: with what stands above and below it, they fit a screen
 FULL = "explanation.to_text(full=True) or --full shows all"
 GOOD, BAD = "#00734f", "#c1272d"  # colors of the verdict in a notebook
+FIRST = 2  # lines of the summary that stand above the table: what it looks like, the verdict
 MOST_LAWS = 4  # in the summary; the table above it has all
 MOST_ALIKE = 2  # recipes that would draw the same
 
@@ -101,8 +104,9 @@ class Explanation(Result[ExplainedRow]):
 
         The text fits a screen; ``full`` shows each shape and all findings.
         """
-        first, *rest = _summary(self)
-        out = _labeled(*first)
+        summary = _summary(self)
+        first, rest = summary[:FIRST], summary[FIRST:]
+        out = [line for label, words in first for line in _labeled(label, words)]
         if self.rows:
             out += ["", *_table(self, full)]
         out += ["", *(line for label, words in rest for line in _labeled(label, words))]
@@ -119,17 +123,18 @@ class Explanation(Result[ExplainedRow]):
         )
 
     def _repr_html_(self) -> str:
-        (label, words), *rest = _summary(self)
+        summary = _summary(self)
+        first, rest = summary[:FIRST], summary[FIRST:]
         color = GOOD if self.ok else BAD
-        head = f'<p style="color:{color}"><b>{escaped(label)} {escaped(words)}</b></p>'
+        words = "<br>".join(escaped(f"{label} {words}") for label, words in first)
+        head = f'<p style="color:{color}"><b>{words}</b></p>'
         level = next((n for n in LEVELS if len(_cells(self, n)) <= SCREEN), LEVELS[-1])
-        notes = [f"<b>{escaped(label)}</b> {escaped(words)}" for label, words in rest]
-        notes += [escaped(str(finding)) for finding in self.findings]
-        notes += map(escaped, plain_words(f"{HEAD} {notes}"))
+        said = "".join(f"<p><b>{escaped(label)}</b> {escaped(words)}</p>" for label, words in rest)
+        said += findings_html(self.findings)
+        said += "".join(f"<p>{escaped(word)}</p>" for word in plain_words(f"{HEAD} {said}"))
         remedy = f"<pre>{escaped(self.remedy)}</pre>" if self.remedy else ""
-        paragraphs = "".join(f"<p>{note}</p>" for note in notes)
         every = folded_html("All shapes", html_table(HEAD, _cells(self))) if level else ""
-        return f"{head}{html_table(HEAD, _cells(self, level))}{paragraphs}{remedy}{every}"
+        return f"{head}{html_table(HEAD, _cells(self, level))}{said}{remedy}{every}"
 
     def _names(self, row: ExplainedRow) -> Iterable[str]:
         return (row.name, *row.tied)
@@ -213,7 +218,8 @@ def _summary(explanation: Explanation) -> list[tuple[str, str]]:
     rows = explanation.rows
     if not rows:
         return [("", "nothing to explain: no parameters")]
-    lines = [("looks like", _verdict(explanation))]
+    verdict = findings_verdict(explanation.findings)
+    lines = [("looks like", _verdict(explanation)), ("verdict", verdict)]
     laws = Counter(row.looks for row in rows if row.gain is not None)
     if laws:
         listed = [f"{law} (x{count})" for law, count in laws.most_common()]
@@ -227,8 +233,6 @@ def _summary(explanation: Explanation) -> list[tuple[str, str]]:
         lines.append(("but not (-)", _first(listed, "kinds")))
     if any(not row.certain for row in rows):
         lines.append(("~", "too few values to distinguish laws: merely consistent with this one"))
-    if not explanation.findings:
-        lines.append(("findings", "none"))
     return lines
 
 

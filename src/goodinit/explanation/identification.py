@@ -190,9 +190,10 @@ class Identification(Result[FacetRow]):
         return f"<Identification {found}: {count(len(self.deviations), 'deviation')}>"
 
     def _repr_html_(self) -> str:
-        words = [_verdict(self), *_deviations(self.deviations), *map(_near, self.near)]
+        words = [*_deviations(self.deviations), *map(_near, self.near)]
         paragraphs = "".join(f"<p>{escaped(text)}</p>" for text in words)
-        return html_table(HEAD, [_cells(row, True) for row in self.rows]) + paragraphs
+        table = html_table(HEAD, [_cells(row, True) for row in self.rows])
+        return f"<p><b>{escaped(_verdict(self))}</b></p>{table}{paragraphs}"
 
 
 def _labeled(label: str, words: str) -> list[str]:

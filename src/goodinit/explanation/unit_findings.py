@@ -25,6 +25,7 @@ __all__ = ["unit_findings"]
 Group = tuple[str, Severity, str]  # code, severity, why
 
 PASSING = frozenset(("view", "cast", "pool", "activation"))  # equal units stay equal
+MULTIPLYING = frozenset(("contract", "mul"))
 AT_ZERO = "relu passes no gradient at 0, so that it stays zero"
 MAY_BE_MEANT = "no input passes it at first, which may be intended"
 WITHOUT_INPUTS = " (as the end of a residual branch; pass inputs= to find out)"
@@ -37,7 +38,7 @@ def unit_findings(context: Context) -> Iterator[Verdict]:
     equal = {
         one.row.name
         for one in weights
-        if one.row.name not in zero and not one.row.frozen and _rows_equal(one)
+        if one.row.name not in zero and not (one.row.frozen or _is_table(one)) and _rows_equal(one)
     }
     if not zero | equal:
         return
@@ -50,6 +51,8 @@ def unit_findings(context: Context) -> Iterator[Verdict]:
             found = judge.of_equal_units(one)
         else:
             continue
+        if found is not None and found[1] == "info" and _is_table(one):
+            continue  # of rows that are added to others
         if found is not None:
             groups.setdefault(found, []).append(one)
     for (code, severity, why), rows in groups.items():
@@ -59,13 +62,17 @@ def unit_findings(context: Context) -> Iterator[Verdict]:
 
 
 def _is_judged(one: ParameterValues) -> bool:
-    kinds = ("linear", "conv", "recurrent")
+    kinds = ("linear", "conv", "recurrent", "embedding")
     return (
         one.whole is not None
         and one.matrix
         and one.row.facets.kind in kinds
         and not one.row.facets.guessed
     )
+
+
+def _is_table(one: ParameterValues) -> bool:
+    return one.row.facets.kind == "embedding"
 
 
 def _is_zero(one: ParameterValues) -> bool:
@@ -114,10 +121,24 @@ class _ByFlow:
             return "GI122", "warning", BLOCKS
         return None if _may_be_zero(one) else ("GI122", "info", MAY_BE_MEANT)
 
-    def of_equal_units(self, one: ParameterValues) -> Group:
+    def of_equal_units(self, one: ParameterValues) -> Group | None:
         if self._stays_equal(one):
             return "GI123", "error", STAY_ALIKE
-        return "GI123", "warning", ALIKE_FOR_NOW
+        return None if self._is_one_of_several(one) else ("GI123", "warning", ALIKE_FOR_NOW)
+
+    def _is_one_of_several(self, one: ParameterValues) -> bool:
+        """Return whether its products are with other weights too, which tell units apart."""
+        number = self._numbers[one.row.name]
+        used = [
+            {use.param for use in node.uses if use.role in MULTIPLYING}
+            for node in self._graph.nodes
+            if node.role == "contract"
+        ]
+        others = [params - {number} for params in used if number in params]
+        return bool(others) and all(
+            any((held := self._by_number.get(n)) and not _rows_equal(held) for n in params)
+            for params in others
+        )
 
     def _stays_equal(self, one: ParameterValues) -> bool:
         """Return whether the gradients of all units are equal too: no step tells them apart."""

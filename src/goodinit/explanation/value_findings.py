@@ -8,11 +8,12 @@ from typing import Any, cast
 import torch
 from torch import nn
 
+from goodinit.anatomy.logical_values import weight_normed
 from goodinit.anatomy.names import Slot
 from goodinit.applying.lines import Line, quoted, untried
 from goodinit.explanation.context import Context, Verdict, verdict
 from goodinit.explanation.outliers import outlier_counts, without_outliers
-from goodinit.explanation.reading import ParameterValues, weight_normed
+from goodinit.explanation.reading import ParameterValues
 from goodinit.explanation.unit_findings import unit_findings
 from goodinit.findings import Finding
 from goodinit.findings.broken import garbage_severity, is_garbage, values_were_clamped

@@ -9,7 +9,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from goodinit._common.plain_words import plain_words
-from goodinit._common.text import escaped, finding_lines, folded_html, html_table, table, wrap
+from goodinit._common.text import (
+    escaped,
+    finding_lines,
+    findings_html,
+    findings_verdict,
+    folded_html,
+    html_table,
+    table,
+    wrap,
+)
 from goodinit.findings import Finding
 from goodinit.plans.plan_cells import rules_of
 from goodinit.plans.plan_folding import LEVELS, Line, count_folded, group_rows
@@ -29,7 +38,10 @@ def plan_text(
     """Return the summary, the rows as a table, their reasons, and the findings."""
     shown, folded = (list(rows), []) if full else count_folded(rows)
     reasons = _Reasons(shown, full)
-    blocks = [wrap(summary), _smallest_table(shown, reasons, full) if shown else []]
+    blocks = [
+        [line for text in (summary, *_verdict(findings)) for line in wrap(text)],
+        _smallest_table(shown, reasons, full) if shown else [],
+    ]
     blocks.append([line for text in folded for line in wrap(text)])
     listed = [line for text, n in reasons.numbers.items() for line in wrap(text, f"{n:>4}  ")]
     blocks.append(["rules" if full else "why (#)", *listed] if listed else [])
@@ -47,13 +59,21 @@ def plan_html(rows: Sequence[PlanRow], summary: str, findings: Sequence[Finding]
     body = html_table(HEAD, _cells(lines)) if lines else ""
     body += "".join(f"<p>{escaped(line)}</p>" for line in folded)
     listed = "".join(f"<li>{escaped(text)}</li>" for text in reasons.numbers)
-    notes = [*map(str, findings), *plain_words(f"{HEAD} {summary} {listed}")]
-    body += f"<ol>{listed}</ol>" + "".join(f"<p>{escaped(note)}</p>" for note in notes)
+    words = plain_words(f"{HEAD} {summary} {listed}")
+    body += f"<ol>{listed}</ol>{findings_html(findings)}"
+    body += "".join(f"<p>{escaped(word)}</p>" for word in words)
     every = _Reasons(rows, full=True)
     table_of_all = html_table(HEAD, _cells(group_rows(rows, every.number_of, 0)))
     rules = "".join(f"<li>{escaped(text)}</li>" for text in every.numbers)
     more = folded_html("All parameters and rules", f"{table_of_all}<ol>{rules}</ol>")
-    return f"<p><b>{escaped(summary)}</b></p>{body}{more}"
+    head = "<br>".join(map(escaped, [summary, *_verdict(findings)]))
+    return f"<p><b>{head}</b></p>{body}{more}"
+
+
+def _verdict(findings: Sequence[Finding]) -> list[str]:
+    """Return what is wrong with the plan, if anything is."""
+    severe = [f for f in findings if f.severity != "info"]
+    return [findings_verdict(severe)] if severe else []
 
 
 class _Reasons:

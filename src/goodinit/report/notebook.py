@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from goodinit._common.plain_words import plain_words
-from goodinit._common.text import escaped, filled_columns, folded_html, html_table
+from goodinit._common.text import escaped, filled_columns, findings_html, folded_html, html_table
 from goodinit.report.curves import all_signals, shown_rows
 from goodinit.report.placed_findings import notes, verdict
 from goodinit.report.signal_text import CALLS, SUMMARY_WORDS, call_cells, chosen_calls
@@ -21,7 +21,7 @@ def signal_html(comparison: Comparison) -> str:
     parts = [_verdict(comparison)]
     if chosen:
         parts.append(html_table(*filled_columns(CALLS, call_cells(chosen))))
-    parts += [_paragraph(str(f)) for signal in all_signals(comparison) for f in signal.findings]
+    parts += [findings_html(signal.findings) for signal in all_signals(comparison)]
     parts += [_paragraph(text) for text in (*notes(comparison), *words)]
     if len(chosen) < len(rows):
         parts.append(

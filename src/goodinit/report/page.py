@@ -11,7 +11,7 @@ from pathlib import Path
 
 from goodinit._common.files import atomic_write
 from goodinit._common.plain_words import plain_words
-from goodinit._common.text import number
+from goodinit._common.text import notes_title, number
 from goodinit.report.curves import (
     COLORS,
     QUANTITIES,
@@ -23,7 +23,13 @@ from goodinit.report.curves import (
     shown_rows,
 )
 from goodinit.report.optional import import_optional
-from goodinit.report.placed_findings import PlacedFinding, notes, placed_findings, verdict
+from goodinit.report.placed_findings import (
+    PlacedFinding,
+    notes,
+    placed_findings,
+    split_by_severity,
+    verdict,
+)
 from goodinit.report.plot import plotly_figure
 from goodinit.report.tooltips import error_text, shape_text
 from goodinit.signal.compare import Comparison, summary
@@ -174,18 +180,26 @@ def _plots(comparison: Comparison, findings: Sequence[PlacedFinding]) -> str:
 
 def _findings(findings: Sequence[PlacedFinding], rows: Sequence[SignalRow]) -> Iterator[str]:
     yield "<h2>Findings</h2>\n"
-    if not findings:
-        yield "<p>None.</p>\n"
     at = {row.key: n for n, row in enumerate(rows)}
-    for placed in findings:
-        finding = placed.finding
-        yield (
-            f'<article class="finding {finding.severity}">\n'
-            f"<p><b>{finding.severity}</b><span>{escape(placed.whose)}</span>"
-            f"{_where(placed, at)} <span>{finding.code}</span></p>\n"
-            f"<p>{escape(finding.cause)}.</p>\n"
-            f"<p>Remedy: {_remedy(finding.remedy)}</p>\n</article>\n"
-        )
+    severe, info = split_by_severity(findings)
+    if not severe:
+        yield "<p>None.</p>\n"
+    yield from (_finding(placed, at) for placed in severe)
+    if info:
+        yield f"<details><summary>{escape(notes_title([p.finding for p in info]))}</summary>\n"
+        yield from (_finding(placed, at) for placed in info)
+        yield "</details>\n"
+
+
+def _finding(placed: PlacedFinding, at: dict[str, int]) -> str:
+    finding = placed.finding
+    return (
+        f'<article class="finding {finding.severity}">\n'
+        f"<p><b>{finding.severity}</b><span>{escape(placed.whose)}</span>"
+        f"{_where(placed, at)} <span>{finding.code}</span></p>\n"
+        f"<p>{escape(finding.cause)}.</p>\n"
+        f"<p>Remedy: {_remedy(finding.remedy)}</p>\n</article>\n"
+    )
 
 
 def _where(placed: PlacedFinding, at: dict[str, int]) -> str:

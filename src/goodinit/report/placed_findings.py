@@ -7,13 +7,13 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from goodinit._common.text import count, number
+from goodinit._common.text import findings_verdict, number
 from goodinit.findings import SEVERITIES, Finding
 from goodinit.report.curves import all_signals, line_over_depth, shown_rows
 from goodinit.signal.compare import Comparison
 from goodinit.signal.rows import Signal, SignalRow
 
-__all__ = ["PlacedFinding", "notes", "placed_findings", "verdict"]
+__all__ = ["PlacedFinding", "notes", "placed_findings", "split_by_severity", "verdict"]
 
 # The plot that shows a finding; all others are shown in the forward plot.
 PLOT_OF = {"GI104": "samples", "GI105": "positions", "GI108": "backward"}
@@ -71,6 +71,16 @@ def placed_findings(comparison: Comparison) -> list[PlacedFinding]:
     return found
 
 
+def split_by_severity(
+    placed: Sequence[PlacedFinding],
+) -> tuple[list[PlacedFinding], list[PlacedFinding]]:
+    """Return the warnings and errors, and what only informs."""
+    return (
+        [p for p in placed if p.finding.severity != "info"],
+        [p for p in placed if p.finding.severity == "info"],
+    )
+
+
 def _keys(where: str, rows: Sequence[SignalRow]) -> tuple[str, ...]:
     """Return the keys of the rows that a finding names by key or by parameter."""
     parts = [where, *where.split(" to "), *where.split(", ")]
@@ -92,12 +102,8 @@ def verdict(comparison: Comparison) -> str:
         for name, signals in comparison.signals.items():
             standings.setdefault(_standing(signals), []).append(name)
         return " ".join(f"{', '.join(names)}: {standing}." for standing, names in standings.items())
-    severe = [p for p in placed_findings(comparison) if p.finding.severity != "info"]
-    if severe:
-        first, more = severe[0].finding, len(severe) - 1
-        others = f", and {count(more, 'more finding')}" if more else ""
-        return f"{first.cause[:1].upper()}{first.cause[1:]} ({first.code}){others}."
-    return _healthy(comparison)
+    severe, _ = split_by_severity(placed_findings(comparison))
+    return findings_verdict(p.finding for p in severe) if severe else _healthy(comparison)
 
 
 def _standing(signals: Sequence[Signal]) -> str:

@@ -1,4 +1,4 @@
-"""Signals and comparisons in a terminal: a table, a plot, findings, and the verdict last."""
+"""Signals and comparisons in a terminal: the verdict, a table, a plot, findings."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from goodinit._common.text import number, trimmed
+from goodinit._common.text import notes_title, number, trimmed
 from goodinit.errors import printable
 from goodinit.report.curves import (
     QUANTITIES,
@@ -20,7 +20,13 @@ from goodinit.report.curves import (
     short_names,
     shown_rows,
 )
-from goodinit.report.placed_findings import PlacedFinding, notes, placed_findings, verdict
+from goodinit.report.placed_findings import (
+    PlacedFinding,
+    notes,
+    placed_findings,
+    split_by_severity,
+    verdict,
+)
 from goodinit.report.textplot import legend, text_plot
 from goodinit.report.tooltips import error_text, shape_text
 from goodinit.signal.compare import Comparison, summary
@@ -35,28 +41,35 @@ CAPTION = (
     "last layer: its second moment, median and range over seeds; samples: cosine of\n"
     "two samples there; gradient: squared norm at the first layer / at the last"
 )
+FULL = "--full, --html and --json show all"
 STYLES = {"error": "bold red", "warning": "yellow", "info": ""}
 
 
-def render(comparison: Comparison, width: int = 80) -> RenderableType:
-    """Return what rich prints. The verdict comes last, where a terminal stops.
+def render(comparison: Comparison, width: int = 80, *, full: bool = False) -> RenderableType:
+    """Return what rich prints, the verdict first; ``full``: all calls, and what only informs.
 
     Raises:
         ReportError: plotext isn't installed.
     """
     width = min(width, WIDEST)
     findings = placed_findings(comparison)
+    severe, info = split_by_severity(findings)
     several = len(all_signals(comparison)) > 1
+    first = textwrap.fill(printable(verdict(comparison)), width)
     parts: list[RenderableType] = [
-        _summary(comparison) if several else _calls(comparison, findings),
+        Text(first, "bold green" if comparison.ok else "bold red"),
+        Text(),
+        _summary(comparison) if several else _calls(comparison, findings, full),
         Text(),
     ]
-    parts += [*_plots(comparison, width, several=several), Text()]
-    for placed in findings:
-        parts += [*_finding(placed, width), Text()]
-    parts += [Text(textwrap.fill(printable(note), width)) for note in notes(comparison)]
-    last = textwrap.fill(printable(verdict(comparison)), width)
-    return Group(*parts, Text(last, "bold green" if comparison.ok else "bold red"))
+    parts += [*_plots(comparison, width, several=several)]
+    for placed in findings if full else severe:
+        parts += [Text(), *_finding(placed, width)]
+    if info and not full:
+        parts += [Text(), Text(f"{notes_title([p.finding for p in info])}: {FULL}", "dim")]
+    for note in notes(comparison):
+        parts += [Text(), Text(textwrap.fill(printable(note), width))]
+    return Group(*parts)
 
 
 def _table(*heads: str, left: int) -> Table:
@@ -77,7 +90,7 @@ def _summary(comparison: Comparison) -> RenderableType:
     return Group(table, Text(CAPTION, "dim"))
 
 
-def _calls(comparison: Comparison, findings: Sequence[PlacedFinding]) -> RenderableType:
+def _calls(comparison: Comparison, findings: Sequence[PlacedFinding], full: bool) -> RenderableType:
     """Return a table of calls along the line and of calls with findings; a selection if many."""
     rows = shown_rows(comparison)
     line = line_over_depth(comparison)
@@ -85,6 +98,7 @@ def _calls(comparison: Comparison, findings: Sequence[PlacedFinding]) -> Rendera
     at = {row.key: n for n, row in enumerate(rows)}
     marked = {n for placed in findings for k in placed.keys if (n := at.get(k)) is not None}
     shown = sorted({*evenly_chosen(line.at, ROWS), *evenly_chosen(sorted(marked), ROWS // 2)})
+    shown = list(range(len(rows))) if full else shown
     table = _table("call", "function", "shape", "second moment", "samples", "gradient", left=3)
     for n in shown:
         row = rows[n]
@@ -93,7 +107,7 @@ def _calls(comparison: Comparison, findings: Sequence[PlacedFinding]) -> Rendera
     left_out = len(rows) - len(shown)
     if not left_out:
         return table
-    return Group(table, Text(f"{left_out} more calls: --html and --json show all", "dim"))
+    return Group(table, Text(f"{left_out} more calls: {FULL}", "dim"))
 
 
 def _cells(row: SignalRow) -> tuple[str, ...]:

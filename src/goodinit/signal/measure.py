@@ -174,7 +174,8 @@ def measured_with(
     signal = Signal(
         rows, tuple(ran.gradients), loss=value, batch=batch, notes=notes, first_loss=first
     )
-    findings = find_in_signal(signal, observer, to_rows, params, bool(ran.unset))
+    made = ParameterTensors(weights, computed=True)
+    findings = find_in_signal(signal, observer, to_rows, made, bool(ran.unset))
     return replace(signal, findings=tuple(findings))
 
 

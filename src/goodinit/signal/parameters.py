@@ -11,6 +11,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
+from goodinit.anatomy.logical_values import logical_value
 from goodinit.anatomy.names import Slot
 from goodinit.errors import SignalError
 from goodinit.signal.rows import Gradient
@@ -85,15 +86,23 @@ class Weights:
 
 
 class ParameterTensors(Mapping[str, Tensor]):
-    """The values of parameters by name, as the findings look at them."""
+    """The values of parameters by name, as the findings look at them.
 
-    def __init__(self, weights: Weights) -> None:
-        self._weights = weights
+    Args:
+        weights: where they are.
+        computed: whether those that a parametrization makes are made, rather than what is stored.
+    """
+
+    def __init__(self, weights: Weights, *, computed: bool = False) -> None:
+        self._weights, self._computed = weights, computed
 
     def __getitem__(self, name: str) -> Tensor:
         if name not in self._weights.slots:
             raise KeyError(name)
-        return self._weights.contents(name)
+        stored, slot = self._weights.contents(name), self._weights.slots[name]
+        if not self._computed or slot.how == "plain" or slot.tensor.is_meta:
+            return stored
+        return logical_value(slot).requires_grad_(any(t.requires_grad for t in slot.tensors))
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._weights.slots)

@@ -79,7 +79,7 @@ def _remedy(
 def _own_change(row: SignalRow, rows: Sequence[SignalRow], path: Path) -> float:
     """Return the change of the log of the second moment in one call."""
     before = 0.0 if path.via is None else rows[path.via].forward.second
-    return math.log(row.forward.second / before) if before else 0.0
+    return math.log(row.forward.second / before) if before and row.forward.second else 0.0
 
 
 def _layer_to_blame(
