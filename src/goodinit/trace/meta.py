@@ -19,6 +19,7 @@ from torch.overrides import TorchFunctionMode
 
 from goodinit._common.torch_private import without_function_modes
 from goodinit.trace.calls import Call, Observer, map_tensors, name_of, tensors_in
+from goodinit.trace.known_results import KnownResults
 from goodinit.trace.process import RandomNumbers
 from goodinit.trace.tensor_types import dtype_of, type_text
 
@@ -72,6 +73,7 @@ class MetaTracer(TorchFunctionMode):
         self._home = home
         self._real = real
         self._numbers = numbers
+        self._known = KnownResults()
         self.differentiates = False
         self._made: dict[int, weakref.ref[Tensor]] = {}
         self._stand_ins: dict[int, tuple[Tensor, Tensor]] = {}
@@ -152,12 +154,17 @@ class MetaTracer(TorchFunctionMode):
             if name in ("cuda", "cpu", "xpu"):
                 func, args, kwargs = Tensor.to, args[:1], {}
         result = None if torch.is_grad_enabled() else _quick_result(name, args, kwargs)
+        key = None
+        if result is None and not inplace and not self._real:
+            key, result = self._known.result(name, func, args, kwargs)
         if name in ("nonzero", "where", "argwhere") and len(args) == 1 and args[0].is_meta:
             result = _positions(args[0])
             as_tuple = name == "where" or kwargs.get("as_tuple", False)
             result = result if as_tuple else torch.stack(result, -1)
         if result is None:
             result = self._numbers.drawn_apart(name, func, args, kwargs)
+            if key is not None:
+                self._known.note(key, result, [*tensors_in((args, kwargs))])
         if name in _MOVES and isinstance(first, nn.Parameter) and result is args[0]:
             return first  # module.to(device) would put another one in its place
         self._remember(result)
