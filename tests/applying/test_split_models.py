@@ -474,6 +474,17 @@ def test_stages_that_are_refused(plan: gi.Plan) -> None:
     )  # fmt: skip
 
 
+@pytest.mark.parametrize("span", [(0, 2), (2, 4), (0, 4)])
+def test_a_plan_that_was_made_of_the_part_is_refused(span: tuple[int, int]) -> None:
+    net = stage(*span)
+    with torch.device("meta"):
+        own = gi.plan(stage(*span), "gpt2")
+    refused(
+        net, PlanError, f"has all {len(own)} rows of the plan.*Plan the whole.*leave part=True out",
+        lambda n: gi.apply_(n, own, seed=0, part=True),
+    )  # fmt: skip
+
+
 def test_a_checkpoint_of_dtensors_is_refused_by_name() -> None:
     values = split(Net(), (0, 0), "cpu").state_dict()
     net = Net()

@@ -21,7 +21,7 @@ from goodinit.schemes import (
     Sparse,
     Zeros,
 )
-from goodinit.schemes.haar import haar
+from goodinit.schemes.haar import haar, haar_box_
 
 LINEAR = Layout((0,), (1,))
 CONV2D = Layout((0,), (1,), (2, 3))
@@ -288,3 +288,14 @@ def test_times(fill) -> None:
         for factor in (-1.0, math.nan, math.inf, True, "2"):
             with pytest.raises(SchemeError, match="factor"):
                 scheme.times(factor)
+
+
+@pytest.mark.parametrize("shape", [(1100, 700), (700, 1100), (600, 40)])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_box_of_a_random_orthogonal_matrix_has_its_bits(shape, dtype) -> None:
+    gauss = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    whole = haar(gauss.clone()).mul_(1.5).to(dtype)
+    for rows, columns in ((slice(0, shape[0]), slice(3, 9)), (slice(500, 599), slice(7, shape[1]))):
+        box = torch.full((shape[1], shape[0]), 7.0, dtype=dtype).t()[rows, columns]
+        haar_box_(box, gauss.clone(), rows, columns, 1.5)
+        assert torch.equal(box, whole[rows, columns])

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from goodinit.anatomy.names import slots
 from goodinit.applying.apply import apply_, init_
 from goodinit.errors import ModelError
 from goodinit.plans.plan import Plan
@@ -67,7 +68,9 @@ def torchtitan(
     def init_states(self: Any, buffer_device: torch.device | None = None) -> None:
         _inherited(self, init_states)(self, buffer_device=buffer_device)
         if planned is not None:
-            self.init_plan = apply_(self, planned, seed=seed, part=True)
+            here = {name for slot in slots(self) for name in (slot.name, *slot.tied)}
+            part = any(row.name not in here for row in planned)  # a pipeline stage
+            self.init_plan = apply_(self, planned, seed=seed, part=part)
         elif rules is not None:
             self.init_plan = init_(self, rules, inputs=inputs, seed=seed)
 

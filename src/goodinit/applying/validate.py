@@ -34,7 +34,8 @@ def rows_of_part(plan: Plan, found: Mapping[str, Slot]) -> tuple[Plan, dict[str,
     """Return the rows of a plan that a part of the model has, and the part's slots by their names.
 
     Raises:
-        PlanError: a name that the plan doesn't have, or two tensors that are one in the plan.
+        PlanError: a name that the plan doesn't have, two tensors that are one in the plan, or all
+            of the plan's rows.
     """
     here: dict[str, Slot] = {}
     for name, slot in found.items():
@@ -57,6 +58,12 @@ def rows_of_part(plan: Plan, found: Mapping[str, Slot]) -> tuple[Plan, dict[str,
         for row in plan
         if (slot := here.get(row.name)) is not None
     )
+    if len(rows) == len(plan.rows):
+        raise PlanError(
+            f"part=True, and this model has all {len(rows)} rows of the plan: a plan that was made "
+            f"of a part has the part's depth and fans. Plan the whole model before it is split, on "
+            f"meta, and pass that plan; if this is the whole model, leave part=True out"
+        )
     return replace(plan, rows=rows), here
 
 

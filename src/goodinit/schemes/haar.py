@@ -11,7 +11,7 @@ from torch import Tensor
 
 from goodinit._common.threads import one_thread, use_one_thread
 
-__all__ = ["haar"]
+__all__ = ["haar", "haar_box_"]
 
 COLUMNS = 512
 """Columns of a matrix that one thread computes. A change of it may change the last bits."""
@@ -71,6 +71,38 @@ def haar(gauss: Tensor) -> Tensor:
     return out
 
 
+def haar_box_(out: Tensor, gauss: Tensor, rows: slice, columns: slice, gain: float) -> None:
+    """Write rows and columns of ``gain * haar(gauss)``, a matrix, of which only these are kept.
+
+    The bits are those of ``haar``; a few columns are computed at a time.
+
+    Args:
+        out: of the shape of the box, any dtype and strides.
+        gauss: overwritten.
+        rows: with a start and a stop.
+        columns: likewise.
+        gain: factor on the values.
+    """
+    if gauss.shape[0] < gauss.shape[1]:
+        haar_box_(out.mT, gauss.mT, columns, rows, gain)
+        return
+    if gauss.device.type != "cpu" or gauss.shape[1] <= COLUMNS:
+        out.copy_(haar(gauss).mul_(gain)[rows, columns])
+        return
+    with one_thread():
+        vectors, factors, signs = _reflections_(gauss.unsqueeze(0))
+        panels = list(_panels(vectors[0], factors[0]))
+        block = torch.empty_like(vectors[0, :, :COLUMNS])  # its strides, too
+        for _, start, stop in _tasks(vectors.shape, 1):
+            first, last = max(start, columns.start), min(stop, columns.stop)
+            if first < last:
+                some = block[:, : stop - start]
+                _columns_(some, panels, start)
+                some.mul_(signs[0, :, start:stop]).mul_(gain)
+                here = out[:, first - columns.start : last - columns.start]
+                here.copy_(some[rows, first - start : last - start])
+
+
 def _tasks(shape: torch.Size, threads: int) -> Iterator[tuple[slice, int, int]]:
     """Yield (matrices, first column, last column + 1), the slowest first."""
     count, _, columns = shape
@@ -125,7 +157,9 @@ def _solve(upper: Tensor, right: Tensor) -> Tensor:
 
 def _reflections_(gauss: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Return the vectors, with ones on the diagonal, their factors, and the signs [.., 1, n]."""
-    vectors = gauss.tril_()
+    vectors = gauss
+    for start in range(0, gauss.shape[-1], COLUMNS):  # torch copies what doesn't lie row by row
+        gauss[..., start : start + COLUMNS].tril_(-start)
     diagonal = vectors.diagonal(dim1=-2, dim2=-1)
     first = diagonal.clone()
     # R's diagonal, with the sign that loses no digits.

@@ -13,23 +13,21 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from goodinit.errors import FanError, SchemeError
 from goodinit.schemes import fields
-from goodinit.schemes.fans import Site
+from goodinit.schemes.fans import Layout, Site
 from goodinit.schemes.haar import haar
+from goodinit.schemes.haar_parts import fill_matrix_part_, gauss_like
 from goodinit.schemes.scheme import BoxDraw, Draw, Scheme
 from goodinit.schemes.values import Zeros
 from goodinit.streams import Law
 from goodinit.streams.part import Box, regions
 from goodinit.streams.stream import CHUNK
-
-if TYPE_CHECKING:
-    from goodinit.schemes.fans import Layout
 
 __all__ = ["DeltaOrthogonal", "Dirac", "Identity", "Orthogonal", "Sparse"]
 
@@ -212,8 +210,15 @@ class Orthogonal(_Gained):
             draw(out, Law.normal(0.0, 1.0))
             gauss = view.detach().reshape(size.matrices, size.rows, -1)
         else:
-            gauss = _gauss(out, draw, layout).reshape(size.matrices, size.rows, -1)
+            gauss = gauss_like(out, draw, layout).reshape(size.matrices, size.rows, -1)
         view.copy_(haar(gauss).mul_(self.gain).reshape(view.shape))
+
+    def fill_part_(self, out: Tensor, draw: BoxDraw, site: Site, box: Box) -> None:
+        needed, there = self.reach(site, box)
+        if self._fit(there)[1].matrices > 1 or not fill_matrix_part_(
+            out, draw, there, needed, box, self.gain
+        ):
+            super().fill_part_(out, draw, site, box)
 
 
 @dataclass(frozen=True, repr=False)
@@ -262,7 +267,7 @@ class DeltaOrthogonal(_AtCenter):
         return layout, size
 
     def _matrices(self, out: Tensor, draw: Draw, layout: Layout, size: _Size) -> Tensor:
-        gauss = center_tap(_gauss(out, draw, layout), len(layout.window))
+        gauss = center_tap(gauss_like(out, draw, layout), len(layout.window))
         return haar(gauss.reshape(size[:3])).mul_(self.gain)
 
 
@@ -483,16 +488,6 @@ def _row_minus_column(
 
 def _size_of(box: Box) -> int:
     return math.prod(stop - start for start, stop in box)
-
-
-def _gauss(out: Tensor, draw: Draw, layout: Layout) -> Tensor:
-    """Return N(0, 1) numbers, float32, as a view unfolded like the weight.
-
-    They are drawn in the weight's own shape, so that each number belongs to an element.
-    """
-    numbers = torch.empty(out.shape, dtype=torch.float32, device=out.device)
-    draw(numbers, Law.normal(0.0, 1.0))
-    return layout.unfold(numbers)
 
 
 def center_tap(kernel: Tensor, axes: int) -> Tensor:
