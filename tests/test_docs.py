@@ -1,4 +1,4 @@
-"""Every Python block of README.md and docs/ runs.
+"""Every Python block of README.md, README.zh.md and docs/ runs.
 
 The blocks of one page share a namespace, as a reader expects. A block of `>>>` lines is compared
 with what it prints. A block fenced as `python no-run` is shown only. A page that says
@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = [page for page in [ROOT / "README.md", *sorted(ROOT.glob("docs/**/*.md"))] if page.exists()]
+PAGES = [*sorted(ROOT.glob("README*.md")), *sorted(ROOT.glob("docs/**/*.md"))]
 BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 NEEDS = re.compile(r"^<!-- needs: (\w+) -->$", re.MULTILINE)
 OPTIONS = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS

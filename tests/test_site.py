@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from collections import Counter
 from importlib import import_module
@@ -14,6 +15,7 @@ import goodinit as gi
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
+CATALOGS = DOCS / "_site" / "locale" / "zh_CN" / "LC_MESSAGES"
 PAGES = sorted(DOCS.rglob("*.md"))
 
 # Pages that tools/site_pages.py writes.
@@ -67,3 +69,50 @@ def test_names_of_torch_exist() -> None:
         value = torch
         for part in line.split()[0].split(".")[1:]:
             value = getattr(value, part)
+
+
+MESSAGE = re.compile(r'^msgid ((?:".*"\n)+)msgstr ((?:".*"\n?)+)', re.MULTILINE)
+BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
+
+
+def messages(catalog: Path) -> dict[str, str]:
+    """Return what a gettext catalog translates."""
+
+    def text(lines: str) -> str:
+        return "".join(ast.literal_eval(line) for line in lines.splitlines())
+
+    return {
+        text(said): text(translated) for said, translated in MESSAGE.findall(catalog.read_text())
+    }
+
+
+def one_line(text: str) -> str:
+    return " ".join(text.replace("\\|", "|").split())
+
+
+def test_these_pages_are_in_chinese() -> None:
+    wanted = {"index.md", "start.md", "which-recipe.md"}
+    wanted |= {f"howto/{page.name}" for page in (DOCS / "howto").glob("*.md")}
+    have = {
+        path.relative_to(CATALOGS).with_suffix(".md").as_posix() for path in CATALOGS.rglob("*.po")
+    }
+    assert have == wanted
+
+
+@pytest.mark.parametrize("catalog", sorted(CATALOGS.rglob("*.po")), ids=lambda path: path.stem)
+def test_a_translation_is_of_what_the_page_says(catalog: Path) -> None:
+    page = one_line((DOCS / catalog.relative_to(CATALOGS).with_suffix(".md")).read_text())
+    translated = messages(catalog)
+    assert not translated.pop("").count("fuzzy")
+    stale = [said for said in translated if one_line(said) not in page]
+    assert not stale
+    for said, chinese in translated.items():
+        assert re.findall(r"`[^`]+`", chinese) == re.findall(r"`[^`]+`", said)  # code is the same
+        assert sorted(LINK.findall(chinese)) == sorted(LINK.findall(said))
+
+
+def test_the_chinese_readme_shares_its_code() -> None:
+    english, chinese = ((ROOT / name).read_text() for name in ("README.md", "README.zh.md"))
+    blocks = BLOCK.findall(chinese)
+    assert len(blocks) > 5
+    assert not [block for block in blocks if block not in BLOCK.findall(english)]

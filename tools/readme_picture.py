@@ -2,8 +2,9 @@
 
     .venv/bin/python tools/readme_picture.py
 
-The second moment of every layer's output in the demo's network (goodinit/demos/digits.py) at
-initialization: the mean of SEEDS networks as a line, each network as a thin one.
+Left, the second moment of every layer's output in the demo's network (goodinit/demos/digits.py) at
+initialization; right, the accuracy on new images while it is trained. The mean of SEEDS networks is
+a line, each network a thin one.
 """
 
 from pathlib import Path
@@ -11,47 +12,74 @@ from pathlib import Path
 import matplotlib as mpl
 import torch
 from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+from torch import Tensor
 
 import goodinit as gi
-from goodinit.demos.digits import DEPTH, WIDTH, Digits, network
+from goodinit.demos.digits import DEPTH, STEPS, Digits, network, test_accuracy, train
 
-SEEDS = 10
+SEEDS = 5
+EVERY = 10  # steps between two points of a curve
 # Okabe and Ito's colours: told apart by colour-blind readers too.
 COLOURS = {"he": "#009E73", "torch_default": "#D55E00", "xavier": "#0072B2"}
-LABELS = {"he": "he", "torch_default": "torch's default", "xavier": "xavier"}
+LABELS = {"he": 'goodinit "he"', "torch_default": "PyTorch's default", "xavier": "Xavier"}
 PICTURE = Path(__file__).resolve().parent.parent / "docs" / "img" / "depth.svg"
 
 
 def main() -> None:
-    """Measure, draw, write."""
+    """Measure, train, draw, write."""
     # Text as paths: the same on every machine. A fixed salt: the same file from the same numbers.
     mpl.rcParams.update(
-        {"svg.fonttype": "path", "svg.hashsalt": "goodinit", "font.size": 10, "axes.linewidth": 0.8}
+        {"svg.fonttype": "path", "svg.hashsalt": "goodinit", "font.size": 11, "axes.linewidth": 0.8}
     )
-    compared = gi.compare(network(), Digits.load().x, [*COLOURS], seeds=SEEDS)
-    layers = range(1, DEPTH + 1)
-    figure, axes = plt.subplots(figsize=(7.2, 3.4), layout="constrained")
-    for recipe, colour in COLOURS.items():
+    data = Digits.load()
+    figure, (left, right) = plt.subplots(1, 2, figsize=(9.2, 3.4), layout="constrained")
+    compared = gi.compare(network(), data.x, [*COLOURS], seeds=SEEDS)
+    for recipe in COLOURS:
         signals = compared.signals[recipe]
-        curves = torch.tensor([[row.forward.second for row in s.layers] for s in signals])
-        mean = curves.log().mean(0).exp()  # geometric: the axis is logarithmic
-        axes.semilogy(layers, curves.T, color=colour, linewidth=0.5, alpha=0.35)
-        axes.semilogy(layers, mean, color=colour, linewidth=2.2)
-        axes.text(DEPTH + 0.6, mean[-1].item(), LABELS[recipe], color=colour, va="center")
-        print(f"{recipe:14} layer 1: {mean[0]:.2e}   layer {DEPTH}: {mean[-1]:.2e}")
-    axes.set_xlim(1, DEPTH + 6)
-    axes.set_xticks([1, *range(5, DEPTH + 1, 5)])
-    axes.set_xlabel("layer")
-    axes.set_title(
-        f"Second moment of each layer's output, {DEPTH} ReLU layers of width {WIDTH}",
-        loc="left",
-        fontsize=10,
-    )
-    axes.grid(axis="y", color="#dddddd", linewidth=0.6)
-    axes.spines[["top", "right"]].set_visible(False)
-    PICTURE.parent.mkdir(parents=True, exist_ok=True)
+        sizes = torch.tensor([[row.forward.second for row in s.layers] for s in signals])
+        mean = sizes.log().mean(0).exp()  # geometric: the axis is logarithmic
+        draw(left, torch.arange(1, DEPTH + 1), sizes, mean, recipe)
+        curves = torch.tensor([learning(recipe, seed, data) for seed in range(SEEDS)])
+        draw(right, torch.arange(0, STEPS + 1, EVERY), curves, curves.mean(0), recipe)
+        print(f"{recipe:14} layer {DEPTH}: {mean[-1]:.2e}   accuracy {curves[:, -1].mean():.3f}")
+    left.set_yscale("log")
+    left.set_title(f"The signal, through {DEPTH} ReLU layers", loc="left", fontsize=12)
+    left.set_xlabel("layer")
+    left.set_ylabel("size (mean square)")
+    right.set_title("What the network learns", loc="left", fontsize=12)
+    right.set_xlabel("training step")
+    right.set_ylabel("accuracy on new digits")
+    right.set_ylim(0, 1.02)
+    right.yaxis.set_major_formatter(mpl.ticker.PercentFormatter(1.0))
+    right.legend(*left.get_legend_handles_labels(), frameon=False, loc="center right")
     figure.savefig(PICTURE, metadata={"Date": None}, facecolor="white")
     print(PICTURE)
+
+
+def learning(recipe: str, seed: int, data: Digits) -> list[float]:
+    """Return the accuracy on new images, every EVERY steps."""
+    net = network()
+    gi.init_(net, recipe, seed=seed)
+    found, step = [test_accuracy(net, data)], 0
+
+    def tick() -> None:
+        nonlocal step
+        step += 1
+        if step % EVERY == 0:
+            found.append(test_accuracy(net, data))
+
+    train(net, data, STEPS, tick)
+    return found
+
+
+def draw(axes: Axes, x: Tensor, curves: Tensor, mean: Tensor, recipe: str) -> None:
+    """Draw the mean as a line, and each network as a thin one."""
+    colour = COLOURS[recipe]
+    axes.plot(x, curves.T, color=colour, linewidth=0.5, alpha=0.35)
+    axes.plot(x, mean, color=colour, linewidth=2.4, label=LABELS[recipe])
+    axes.grid(axis="y", color="#dddddd", linewidth=0.6)
+    axes.spines[["top", "right"]].set_visible(False)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import goodinit as gi
 
+WORDS_OF_PROSE = 3  # "policy and value networks" is translated, "OLoRA, orthogonal" may be
 FENCE = re.compile(r"^(`{3,}|:{3,})\{([\w-]+)\}[ ]?(.*)\n(.*?)^\1$\n?", re.MULTILINE | re.DOTALL)
 OPTION = re.compile(r"^:[\w-]+:.*\n?", re.MULTILINE)
 HEADING = re.compile(r"^# (.+)$", re.MULTILINE)
@@ -116,4 +117,10 @@ def without_translation(template: Path, catalog: Path) -> list[str]:
     with template.open("rb") as wanted, catalog.open("rb") as present:
         messages, translated = read_po(wanted), read_po(present)
     known = {one.id for one in translated if one.id and one.string and not one.fuzzy}
-    return [one.id for one in messages if one.id and one.id not in known]
+    return [one.id for one in messages if one.id and one.id not in known and is_prose(one.id)]
+
+
+def is_prose(message: str) -> bool:
+    """Tell a sentence from code, links and names of models, which are the same in any language."""
+    words = re.sub(r"`[^`]*`|\]\([^)]*\)", " ", message)
+    return len(re.findall(r"\b[a-z]{2,}\b", words)) >= WORDS_OF_PROSE
