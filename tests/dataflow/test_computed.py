@@ -445,3 +445,22 @@ def test_more_than_2_to_the_26_numbers_are_not_computed_again(more, factors):
     row = gi.plan(net, "lecun", inputs=torch.zeros(1, 2**13 + more))["w"]
     assert row.guessed
     assert "more than 67108864 numbers" in row.why
+
+
+def test_noise_that_is_drawn_in_place_is_drawn_again() -> None:
+    """A router's jitter, after a norm: it stays a norm, whatever is in memory."""
+
+    class Jitter(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.scale = nn.Parameter(torch.ones(8))
+            self.linear = nn.Linear(8, 8)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            x = x * torch.rsqrt(x.square().mean(-1, keepdim=True)) * self.scale
+            x *= torch.empty_like(x).uniform_(0.9, 1.1)
+            return self.linear(x[None, torch.arange(3)].reshape(-1, 8))
+
+    net = Jitter().to("meta")
+    kinds = {read(net, torch.ones(4, 8)).rows[0].facets.kind for _ in range(4)}
+    assert kinds == {"norm"}

@@ -12,6 +12,18 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional, init
 
+from .reference_models import (
+    GAT,
+    RWKV7,
+    S4D,
+    Equivariant,
+    Evoformer,
+    FixupResNet,
+    HashField,
+    StyleGAN2,
+    Translator,
+)
+
 Inputs = Tensor | tuple[Tensor, ...] | dict[str, object]
 
 
@@ -61,6 +73,10 @@ def _pixels() -> Inputs:
     return {"pixel_values": torch.zeros(2, 3, 32, 32)}
 
 
+def _pairs() -> Inputs:
+    return {"input_ids": _tokens(), **_pixels()}
+
+
 def _image(size: int) -> Callable[[], Tensor]:
     return lambda: torch.zeros(2, 3, size, size)
 
@@ -106,6 +122,14 @@ SEQ2SEQ = {
 ENCODER = {**SMALL, "max_position_embeddings": 40}
 T5 = {
     "vocab_size": 200, "d_model": 64, "d_ff": 160, "num_layers": 2, "num_heads": 4, "d_kv": 24,
+}  # fmt: skip
+TEXT = {
+    "vocab_size": 200, "hidden_size": 48, "intermediate_size": 128, "num_hidden_layers": 3,
+    "num_attention_heads": 4, "max_position_embeddings": 20, "eos_token_id": 2,
+}  # fmt: skip
+VISION = {
+    "hidden_size": 48, "intermediate_size": 96, "num_hidden_layers": 2, "num_attention_heads": 4,
+    "image_size": 32, "patch_size": 8,
 }  # fmt: skip
 SSM = {
     "vocab_size": 200, "hidden_size": 64, "num_hidden_layers": 3, "use_cache": False,
@@ -194,6 +218,32 @@ UPSTREAM = (
         {"head_dim": 24}),
     Family("mamba", "mamba", mamba_hf, _masked, HF_SSM, fast=True),
     Family("mamba2", "mamba2", mamba2_hf, _masked, HF_SSM),
+    Family("switch", "switch", _transformers(
+        "SwitchTransformersConfig", "SwitchTransformersForConditionalGeneration", **T5,
+        num_decoder_layers=2, num_experts=4, num_sparse_encoder_layers=1,
+        num_sparse_decoder_layers=1), _seq2seq, {"faithful": True, "head_dim": 24}),
+    Family("xlstm", "xlstm", _transformers(
+        "xLSTMConfig", "xLSTMForCausalLM", vocab_size=200, hidden_size=64, embedding_dim=64,
+        num_hidden_layers=3, num_blocks=3, num_heads=4, chunk_size=8, mode="train",
+        chunkwise_kernel="chunkwise--native_autograd", step_kernel="native", use_cache=False,
+        sequence_kernel="native_sequence__native"), _causal, {"faithful": True}),
+    Family("wav2vec2", "wav2vec2", _transformers(
+        "Wav2Vec2Config", "Wav2Vec2ForCTC", vocab_size=30, hidden_size=64, num_hidden_layers=2,
+        num_attention_heads=4, intermediate_size=128, conv_dim=(32, 32), conv_stride=(5, 2),
+        conv_kernel=(10, 3), num_conv_pos_embeddings=16, num_conv_pos_embedding_groups=4),
+        lambda: {"input_values": torch.zeros(2, 2000)}, {"faithful": True}),
+    Family("clip", "clip", _transformers(
+        "CLIPConfig", "CLIPModel", text_config=TEXT, vision_config=VISION, projection_dim=32),
+        _pairs, {"faithful": True}),
+    Family("siglip", "siglip", _transformers(
+        "SiglipConfig", "SiglipModel", text_config=TEXT, vision_config=VISION), _pairs,
+        {"faithful": True}),
+    Family("dinov2", "dinov2", _transformers(
+        "Dinov2Config", "Dinov2Model", hidden_size=64, num_hidden_layers=2, num_attention_heads=4,
+        mlp_ratio=2, image_size=32, patch_size=8), _pixels, {"flavour": "hf", "layer_scale": 1.0}),
+    Family("dinov2 of timm", "dinov2", _timm(
+        "vit_small_patch14_reg4_dinov2", img_size=28, embed_dim=64, depth=2, num_heads=4),
+        _image(28)),
     Family("resnet18", "resnet", _torchvision("resnet18"), _image(64)),
     Family("resnet18, last gamma 0", "resnet", _torchvision("resnet18", zero_init_residual=True),
            _image(64), {"zero_last_gamma": True}),
@@ -668,5 +718,18 @@ TRANSCRIBED = (
            {"omega": 5.0}),
     Family("nerf", "nerf", nerf, lambda: (torch.ones(4, 63), torch.ones(4, 27)), fast=True),
     Family("ppo", "ppo", Agent, lambda: torch.ones(4, 17), fast=True),
+    Family("rwkv7", "rwkv7", RWKV7, _tokens),
+    Family("fixup", "fixup", lambda: FixupResNet(2), _image(16), fast=True),
+    Family("fixup, bottlenecks", "fixup", lambda: FixupResNet(3), _image(16)),
+    Family("tfixup", "tfixup", Translator, lambda: (_tokens(), _tokens()), {"faithful": True},
+           fast=True),
+    Family("alphafold", "alphafold", Evoformer, lambda: torch.ones(2, 6, 21), fast=True),
+    Family("stylegan2", "stylegan2", StyleGAN2, lambda: torch.randn(2, 64), fast=True),
+    Family("e3nn", "e3nn", Equivariant, lambda: (torch.ones(4, 16), torch.ones(4, 24)), fast=True),
+    Family("gat", "gat", GAT,
+           lambda: (torch.ones(5, 30), torch.ones(5, 5, dtype=torch.bool)), fast=True),
+    Family("s4d", "s4d", S4D, lambda: torch.ones(2, 64, 16)),
+    Family("instant-ngp", "instant_ngp", HashField,
+           lambda: torch.ones(8, 2, dtype=torch.long), fast=True),
 )  # fmt: skip
 FAMILIES = UPSTREAM + TRANSCRIBED

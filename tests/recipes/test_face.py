@@ -11,7 +11,7 @@ NAMES = """
 AddNoise Calibration CalibrationRow Comparison Constant CoordinateCheck DeltaOrthogonal Diff Dirac
 DropUpcycling Explanation Finding Function GoodinitError HeNormal HeUniform Identification
 Identity Inputs Keep KeepLike LeCunNormal LeCunUniform LikeRows LogRange LogUniform Neutral Normal
-Ones Orthogonal Part PieceMeans Plan PlanRow PriorBias Recipe RecipeLike Rule Scheme Signal
+Ones Orthogonal Part PieceMeans Plan PlanRow PriorBias Ramp Recipe RecipeLike Rule Scheme Signal
 SignalRow Sparse StepBias Stream TorchDefault TruncatedNormal Uniform VarianceScaling XavierNormal
 XavierUniform Zeros __version__ adapters apply_ calibrate_ calibrated compare coordinate_check
 diff errors explain forecast gain identify init_ load_ measure mup plan recipe recipes

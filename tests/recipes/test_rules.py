@@ -110,10 +110,18 @@ def test_each_by_type() -> None:
 
 # What one module can't show; the others work.
 REFUSED = {
-    "deepnorm": "scales by depth",
+    **dict.fromkeys(("deepnorm", "tfixup"), "scales by depth"),
+    "alphafold": "a head's or a gate's",
+    "fixup": "the residual branch or the layer",
     "lora": "have an adapter",
     "siren": "comes first",
-    **dict.fromkeys(("dit", "gpt_oss", "mamba", "mamba2", "nanochat", "ppo", "t5"), "goes by name"),
+    **dict.fromkeys(
+        (
+            *("dit", "gpt_oss", "mamba", "mamba2", "nanochat", "ppo", "rwkv7", "siglip"),
+            *("stylegan2", "switch", "t5", "wav2vec2", "xlstm"),
+        ),
+        "goes by name",
+    ),
 }
 
 

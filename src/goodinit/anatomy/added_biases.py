@@ -1,4 +1,4 @@
-"""Which weight a bias goes with: a head's, or one that ends a residual branch."""
+"""Which weight a bias goes with: a head's, a gate's, or one that ends a residual branch."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from goodinit.anatomy.names import Slot
+from goodinit.anatomy.next_activation import activation_after
 from goodinit.anatomy.roles import Roles
 from goodinit.anatomy.rows import Facets
 from goodinit.dataflow.graph import Graph
@@ -19,11 +20,28 @@ _LOGS = frozenset(("log_softmax", "logsigmoid"))  # of shares, as a loss takes t
 
 
 def goes_with(graph: Graph, roles: Roles, uses: Iterable[Use], returned: frozenset[int]) -> str:
-    """Return "head" or "end", what the weight is to whose output a bias is added, or ""."""
+    """Return "head", "end" or "gate", what the weight is to whose output a bias is added, or ""."""
     weights = {_weight_before(graph, graph.nodes[use.node]) for use in uses} - {-1}
     if any(_is_returned(graph, node, returned) for node in weights):
         return "head"
-    return "end" if not roles.ends.isdisjoint(weights) else ""
+    if not roles.ends.isdisjoint(weights):
+        return "end"
+    return "gate" if any(_opens(graph, node) for node in weights) else ""
+
+
+def _opens(graph: Graph, index: int) -> bool:
+    """Whether a sigmoid of a weight's output multiplies a signal that isn't made of it."""
+
+    def follow(node: Node) -> bool:
+        return is_pass(node) or node.role == "add"
+
+    if activation_after(graph, index) != "sigmoid":
+        return False
+    for squash in walk_forward(graph, index, follow):
+        if squash.function == "sigmoid":
+            onward = walk_forward(graph, squash.index, is_pass)
+            return any(node.role == "mul" and len(set(node.inputs)) > 1 for node in onward)
+    return False
 
 
 def _weight_before(graph: Graph, node: Node) -> int:

@@ -9,6 +9,7 @@ from itertools import product
 from math import prod
 
 from goodinit.anatomy.added_biases import goes_with
+from goodinit.anatomy.branches import find_branches
 from goodinit.anatomy.computed import Answers, deciding
 from goodinit.anatomy.next_activation import activation_after, is_squared_after
 from goodinit.anatomy.parts import find_roles
@@ -72,6 +73,7 @@ def facets_from(graph: Graph, outputs: Iterable[int], from_types: Sequence[Facet
         for use in node.uses:
             by_param[use.param].append(use)
     deltas, answers = _ssm_biases(graph, by_param), Answers(graph, roles)
+    branches = find_branches(graph, roles.streams)
     found: list[Facets] = []
     for number, before in enumerate(from_types):
         uses = by_param.get(number, [])
@@ -93,6 +95,8 @@ def facets_from(graph: Graph, outputs: Iterable[int], from_types: Sequence[Facet
             facets = replace(facets, last_norm=facets.kind == "norm")
         if facets.part == "bias":
             facets = replace(facets, goes_with=goes_with(graph, roles, uses, returned))
+        if number in branches and facets.layout is not None:
+            facets = replace(facets, branch=branches[number])
         if any(use.role in ("contract", "add") for use in uses):
             facets = in_loops(roles, number, facets, (graph.shapes.get(number) or (0,))[-1])
         found.append(facets)

@@ -20,7 +20,7 @@ from goodinit.anatomy.roles import Stream
 from goodinit.dataflow.graph import Graph
 from goodinit.dataflow.traversal import reaches
 
-__all__ = ["Layers", "layers_by_flow", "layers_by_type"]
+__all__ = ["Layers", "count_branches", "layers_by_flow", "layers_by_type"]
 
 _ROWS = (nn.Sequential, nn.ModuleList)
 _CONTAINERS = (*_ROWS, nn.ModuleDict)
@@ -95,7 +95,13 @@ def layers_by_flow(
 
 
 def _depth_of_streams(graph: Graph, sums: Sequence[Stream]) -> dict[int, int]:
-    """Return sum -> depth of its stream: half its branches. Two towers have a stream each.
+    """Return sum -> depth of its stream: half its branches."""
+    counts = count_branches(graph, sums)
+    return {node: max((branches + 1) // 2, 1) for node, branches in counts.items()}
+
+
+def count_branches(graph: Graph, sums: Sequence[Stream]) -> dict[int, int]:
+    """Return sum -> how many branches its stream has. Two towers have a stream each.
 
     A stream that starts from what another one made goes on with it, as a convnet's stages do.
     """
@@ -113,7 +119,7 @@ def _depth_of_streams(graph: Graph, sums: Sequence[Stream]) -> dict[int, int]:
         mine = of_origin.setdefault(stream.origin, len(of_origin) if known is None else known)
         number.append(mine)
         branches[mine] += 0 if stream.again else stream.branches
-    return {n: max((branches[number[n] or 0] + 1) // 2, 1) for n in at}
+    return {n: branches[number[n] or 0] for n in at}
 
 
 def _depth_of_each(graph: Graph, seeds: Mapping[int, int]) -> dict[int, int]:

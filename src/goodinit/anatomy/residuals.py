@@ -172,10 +172,11 @@ def _stacked_terms(graph: Graph, node: Node) -> list[Term]:
 
 def _residual(search: _Search, node: Node, terms: list[Term]) -> Stream | None:
     """Return what a sum is of a residual stream; a skip that is projected is looked for last."""
+    graph = search.graph
     singles = sorted(term[0] for term in terms if len(term) == 1 and term[0] != node.index)
     for projected in (False, True):
         for skip in singles:
-            rest = [term for term in terms if term != (skip,)]
+            rest = [t for t in terms if t != (skip,) and _is_signal(graph, node, t)]
             if projected and len(rest) > 1:
                 continue
             stream = _skipping(search, node, skip, rest, projected)
@@ -218,9 +219,14 @@ def _skipping(
         search.roles.closing |= branch.closing
         search.roles.last_norms |= branch.last_norms
         origin = before.origin if before is not None else chain[-1]
-        search.found[node.index] = Stream(node.index, ends, len(terms), origin)
+        search.found[node.index] = Stream(node.index, ends, len(terms), origin, frozenset(inside))
         return search.found[node.index]
     return None
+
+
+def _is_signal(graph: Graph, node: Node, term: Term) -> bool:
+    """Whether a term depends on the inputs; a bias is added to a branch, and is none itself."""
+    return term == (node.index,) or any(graph.nodes[index].live for index in term)
 
 
 def _tips(node: Node, terms: Iterable[Term]) -> list[int]:

@@ -23,6 +23,7 @@ class Stream:
         ends: the nodes whose weights end its branches.
         branches: how many branches it adds.
         origin: the node where the stream begins.
+        inside: the nodes from where the branches start to where they end.
         again: whether the same weights ended branches before: layers share them.
     """
 
@@ -30,6 +31,7 @@ class Stream:
     ends: list[int]
     branches: int
     origin: int
+    inside: frozenset[int]
     again: bool = False
 
 

@@ -92,10 +92,12 @@ class Facets:
         activation: name of the function that follows, as in ``torch.nn.functional``.
         squared: whether that function's result is squared (squared relu).
         ends_residual: whether its output is added to a residual stream; None if unknown.
+        branch: of a weight in a residual branch, (how many weights follow one another in that
+            branch, how many branches its stream has); None outside of one, or if unknown.
         last_norm: whether it is the weight of a norm, of batch norm too, with which a residual
             branch ends.
         goes_with: of a bias, "head" if the weight it is added to is the model's last, "end" if
-            that ends a residual branch, else "".
+            that ends a residual branch, "gate" if a sigmoid of it multiplies a signal, else "".
         takes_input: whether it is a weight that the model's input goes into first; None if unknown.
         layer: number of the layer it is in, from 0; None outside of any.
         depth: how many layers the stack has that it is in (or the model, outside of any).
@@ -120,6 +122,7 @@ class Facets:
     activation: str | None = None
     squared: bool = False
     ends_residual: bool | None = None
+    branch: tuple[int, int] | None = None
     last_norm: bool = False
     goes_with: str = ""
     takes_input: bool | None = None

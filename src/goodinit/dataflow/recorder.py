@@ -17,6 +17,10 @@ __all__ = ["Recorder"]
 _ENDS = frozenset("activation bend norm softmax attention choose opaque".split())
 
 
+_Made = tuple[Node, Call, Sequence[Tensor]]
+"""A call that makes a tensor, or writes to it, with its tensor arguments."""
+
+
 class Recorder:
     """Keeps the calls that compute weights, and those after products whose sums aren't known.
 
@@ -27,7 +31,7 @@ class Recorder:
     def __init__(self) -> None:
         self.tape = Tape()
         self._leaves: dict[int, tuple[weakref.ref[Tensor], Source]] = {}
-        self._blank: dict[int, tuple[weakref.ref[Tensor], Node, Call, Sequence[Tensor]]] = {}
+        self._blank: dict[int, tuple[weakref.ref[Tensor], list[_Made]]] = {}
 
     def source(
         self,
@@ -84,10 +88,16 @@ class Recorder:
         if not results:
             return
         weights = any(value.params for value in values)
-        if not weights and not any(value.product for value in values):
-            if node.role == "source" and results[0].is_meta:
-                self._blank[id(results[0])] = weakref.ref(results[0]), node, call, tensors
-            elif node.live and results[0].is_complex():
+        products = any(value.product for value in values)
+        blank = self._blank.get(id(results[0]))
+        if call.inplace and not (weights or products) and blank and blank[0]() is results[0]:
+            blank[1].append((node, call, tensors))  # empty_like(x).uniform_()
+            return
+        if node.role == "source" and results[0].is_meta:
+            self._blank[id(results[0])] = weakref.ref(results[0]), [(node, call, tensors)]
+            return
+        if not (weights or products):
+            if node.live and results[0].is_complex():
                 self._keep(node, call, tensors, alive, results, live=True)
             return
         if not node.live or any(value.params for value in made):
@@ -110,8 +120,8 @@ class Recorder:
         if leaf is not None and leaf[0]() is tensor:
             return self.tape.add_source(tensor, leaf[1])
         if blank is not None and blank[0]() is tensor:
-            _, node, call, tensors = blank
-            self._keep(node, call, tensors, [True] * len(tensors), [tensor])
+            for node, call, tensors in blank[1]:
+                self._keep(node, call, tensors, [True] * len(tensors), [tensor])
             return self.number(tensor, live)
         value = None if tensor.is_meta or live else tensor.detach()
         known = Source(tuple(tensor.shape), tensor.dtype, live=live, value=value)

@@ -22,6 +22,7 @@ from goodinit.schemes import (
     Layout,
     LogRange,
     Orthogonal,
+    Ramp,
     Scheme,
 )
 from goodinit.schemes.grown import DropUnits, FromOld
@@ -69,7 +70,7 @@ def fit(part: Part, scheme: Scheme, level: float) -> Fit:
             return Fit(says=False)
         case Orthogonal() | DeltaOrthogonal():
             holds = _is_orthogonal(part, scheme)
-        case Identity() | Dirac() | Function() | LogRange():
+        case Identity() | Dirac() | Function() | LogRange() | Ramp():
             holds = _is_computed(part, scheme)
         case Transformed():
             return _by_transform(part, scheme, level)
@@ -222,18 +223,18 @@ def _center_tap(part: Part, layout: Layout) -> int:
     return center
 
 
-def _is_computed(part: Part, scheme: Identity | Dirac | Function | LogRange) -> bool:
+def _is_computed(part: Part, scheme: Identity | Dirac | Function | LogRange | Ramp) -> bool:
     values = part.values
     if values.numel() > MOST_COMPARED:
         return False
     wanted = torch.zeros(values.shape, device="cpu")
     try:
-        if not isinstance(scheme, Function | LogRange):
+        if not isinstance(scheme, Function | LogRange | Ramp):
             scheme.check(part.site)
         scheme.fill_(wanted, _no_draw, part.site)
     except GoodinitError:
         return False
-    if not isinstance(scheme, Function | LogRange):
+    if not isinstance(scheme, Function | LogRange | Ramp):
         return torch.equal(values.float().cpu(), wanted.to(values.dtype).float())
     slack = 4 * part.sample.eps
     return torch.allclose(values.float().cpu(), wanted, rtol=slack, atol=slack)

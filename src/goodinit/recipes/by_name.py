@@ -22,24 +22,38 @@ megatron            N(0, .02^2), ends of branches by depth
 nanochat            Karpathy's: ends of branches 0, a small head
 neox                GPT-NeoX and Pythia: small init, Wang init
 olmo                OLMo's "mitchell" or "normal"
+rwkv7               RWKV-7: ramps over the channels, outputs 0
+switch              Switch Transformer
 t5                  Raffel et al. 2020
+tfixup              Huang et al. 2020, transformers without norms
+wav2vec2            wav2vec 2.0, HuBERT
+xlstm               Beck et al. 2024
 mamba, mamba2       as state-spaces or Hugging Face have them
+s4d                 S4D-Lin
 
                     vision
+clip, siglip        images and texts
 convnext            Liu et al. 2022
 deit                DeiT, DeiT III and CaiT
+dinov2              Oquab et al. 2023
 efficientnet        as Google (and timm) or torchvision have it
+fixup               Zhang et al. 2019, residual networks without norms
 mixer               MLP-Mixer, as Flax or timm have it
 resnet              He et al. 2015; last gamma 0 as an option
 swin                Liu et al. 2021
 vit                 as timm or Flax have it
 
-                    generative, fields, control
+                    generative, fields, science, control
+alphafold           AlphaFold's linear layers
 dcgan               Radford et al. 2016
 ddpm                diffusion UNets, as Ho et al. or OpenAI have them
 dit                 Peebles & Xie 2023
+e3nn                N(0, 1), divided in the forward
+gat                 graph attention
+instant_ngp         hash tables
 nerf, siren         networks that represent fields
 ppo                 orthogonal, a small policy head
+stylegan2           N(0, 1), divided in the forward
 
                     beside pretrained weights
 lora                LoRA's A and B, as PEFT has them: default, gaussian, PiSSA, OLoRA, ...
@@ -64,6 +78,7 @@ from torch import nn
 from goodinit.errors import RecipeError, UnknownRecipeError, nearest
 from goodinit.recipes.first_guesses import meant_recipe, meant_scheme
 from goodinit.recipes.library.adapters import lora
+from goodinit.recipes.library.contrastive import clip, siglip
 from goodinit.recipes.library.control import ppo
 from goodinit.recipes.library.convnets import convnext, efficientnet, resnet
 from goodinit.recipes.library.decoders import (
@@ -75,7 +90,7 @@ from goodinit.recipes.library.decoders import (
     neox,
     olmo,
 )
-from goodinit.recipes.library.encoders import bert, t5
+from goodinit.recipes.library.encoders import bert, switch, t5, wav2vec2
 from goodinit.recipes.library.general import (
     he,
     lecun,
@@ -85,13 +100,16 @@ from goodinit.recipes.library.general import (
     torch_default,
     xavier,
 )
-from goodinit.recipes.library.generative import ddpm, dit
-from goodinit.recipes.library.implicit import nerf, siren
+from goodinit.recipes.library.generative import ddpm, dit, stylegan2
+from goodinit.recipes.library.implicit import instant_ngp, nerf, siren
 from goodinit.recipes.library.language import gpt2, lstm
-from goodinit.recipes.library.mambas import gated_deltanet, mamba, mamba2
+from goodinit.recipes.library.mambas import gated_deltanet, mamba, mamba2, s4d
 from goodinit.recipes.library.mup import completep, mup
+from goodinit.recipes.library.recurrent_decoders import rwkv7, xlstm
+from goodinit.recipes.library.science import alphafold, e3nn, gat
 from goodinit.recipes.library.vision import dcgan, vit
-from goodinit.recipes.library.vision_transformers import deit, mixer, swin
+from goodinit.recipes.library.vision_transformers import deit, dinov2, mixer, swin
+from goodinit.recipes.library.without_norms import fixup, tfixup
 from goodinit.recipes.recipe import Recipe
 from goodinit.recipes.rule import Rule, sel
 from goodinit.schemes import Keep, Scheme
@@ -122,20 +140,27 @@ RecipeLike = (
 
 
 _RECIPES: Mapping[str, Callable[..., Recipe]] = {
+    "alphafold": alphafold,
     "bert": bert,
+    "clip": clip,
     "completep": completep,
     "convnext": convnext,
     "dcgan": dcgan,
     "ddpm": ddpm,
     "deepnorm": deepnorm,
     "deit": deit,
+    "dinov2": dinov2,
     "dit": dit,
+    "e3nn": e3nn,
     "efficientnet": efficientnet,
+    "fixup": fixup,
+    "gat": gat,
     "gated_deltanet": gated_deltanet,
     "glorot": xavier,
     "gpt2": gpt2,
     "gpt_oss": gpt_oss,
     "he": he,
+    "instant_ngp": instant_ngp,
     "kaiming": he,
     "lecun": lecun,
     "llama": llama,
@@ -153,13 +178,21 @@ _RECIPES: Mapping[str, Callable[..., Recipe]] = {
     "orthogonal": orthogonal,
     "ppo": ppo,
     "resnet": resnet,
+    "rwkv7": rwkv7,
+    "s4d": s4d,
+    "siglip": siglip,
     "siren": siren,
     "standard": standard,
+    "stylegan2": stylegan2,
     "swin": swin,
+    "switch": switch,
     "t5": t5,
+    "tfixup": tfixup,
     "torch_default": torch_default,
     "vit": vit,
+    "wav2vec2": wav2vec2,
     "xavier": xavier,
+    "xlstm": xlstm,
 }
 
 GENERAL: tuple[str, ...] = (

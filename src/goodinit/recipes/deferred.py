@@ -404,7 +404,7 @@ DEFERRED: Mapping[str, type[Scheme]] = {
     "StackGain": StackGain,
     "TorchFans": TorchFans,
 }
-"""By name, for ``schemes.from_dict``: a recipe's file may hold them, a plan's may not."""
+"""By name, those of this file; ``by_place.NAMED`` has all."""
 
 
 def _check_otherwise(scheme: Scheme, otherwise: object) -> None:

@@ -13,6 +13,7 @@ from goodinit._common.files import atomic_write
 from goodinit._common.late import late
 from goodinit.errors import RecipeError
 from goodinit.recipes.base import Base
+from goodinit.recipes.by_place import Fixup, LayerRamp
 from goodinit.recipes.deferred import FirstLayer, LowRankPart
 from goodinit.recipes.rule import Rule
 from goodinit.schemes import Scaled, Scheme
@@ -226,12 +227,14 @@ def _beyond_one_module(rule: Rule) -> str:
     if "residual" in aspects:
         return "asks which weights end a residual branch"
     if "head" in aspects:
-        return "asks which biases are a head's"
+        return "asks which biases are a head's or a gate's"
     by_pair = "kind('adapter')" in repr(rule.where) and not rule.optional
     if by_pair or "adapter" in aspects or isinstance(rule.scheme, LowRankPart):
         return "asks which weights have an adapter"
     if isinstance(rule.scheme, FirstLayer):
         return "asks which layer comes first"
+    if isinstance(rule.scheme, Fixup | LayerRamp):
+        return "asks for the residual branch or the layer"
     if "row" in aspects:
         return "asks a function of the row"
     if "name" in aspects:

@@ -188,6 +188,17 @@ class HeadBias(Selector):
 
 
 @dataclass(frozen=True)
+class GateBias(Selector):
+    _aspects = frozenset({"head"})
+
+    def matches(self, row: Row, block: Block) -> bool:
+        return row.facets.part == "bias" and row.facets.goes_with == "gate"
+
+    def __repr__(self) -> str:
+        return "gate_bias()"
+
+
+@dataclass(frozen=True)
 class Adapted(Selector):
     _aspects = frozenset({"adapter"})
 
@@ -346,6 +357,11 @@ class sel:  # noqa: N801 - a namespace, read as a word: gi.sel.kind("norm")
     def head_bias() -> Selector:
         """Biases of the weights whose output is the model's."""
         return HeadBias()
+
+    @staticmethod
+    def gate_bias() -> Selector:
+        """Biases of gates: a sigmoid of the output multiplies a signal."""
+        return GateBias()
 
     @staticmethod
     def adapted() -> Selector:

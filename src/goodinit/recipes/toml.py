@@ -36,8 +36,8 @@ else:
 from goodinit.errors import RecipeError, RecipeFileError, SchemeError, nearest
 from goodinit.recipes import rule as rules
 from goodinit.recipes.base import Base
+from goodinit.recipes.by_place import NAMED
 from goodinit.recipes.class_lookup import module_type, type_name
-from goodinit.recipes.deferred import DEFERRED
 from goodinit.recipes.recipe import Recipe
 from goodinit.recipes.rule import Rule, Selector, sel
 from goodinit.schemes import Function, Scaled, Scheme, from_dict
@@ -62,7 +62,7 @@ _FLAGS = ("optional", "library")
 _RULE_KEYS = ("where", "scheme", "scaled", "why", *_FLAGS)
 _WHERE_KEYS = (
     *("all", "name", "attr", "type", "kind", "part", "block", "ends_residual", "last_norm"),
-    *("head_bias", "adapted", "followed_by"),
+    *("head_bias", "gate_bias", "adapted", "followed_by"),
     *("not", "any", "every"),
 )
 # Longer quoted parts need no bound: few of them fit into a file.
@@ -71,7 +71,7 @@ _MANY_DOTTED = re.compile(
     rf"(?<! [\w-] ) {_PART} (?: [ \t]* \. [ \t]* {_PART} ){{{MOST_DOTTED}}}", re.VERBOSE
 )
 
-_KNOWN: Mapping[str, type[Scheme]] = {**SCHEMES, **DEFERRED}
+_KNOWN: Mapping[str, type[Scheme]] = {**SCHEMES, **NAMED}
 T = TypeVar("T")
 
 Place = tuple[str | int, ...]
@@ -209,7 +209,7 @@ def _read_rule(data: object, place: Place) -> Rule:
             _refuse((*place, key), f"true or false is expected, not {short_repr(flag)}")
     given = {key: table[key] for key in table if key not in ("where", "why", *_FLAGS)}
     try:
-        return Rule(where, from_dict(given, more=DEFERRED), why, **flags)
+        return Rule(where, from_dict(given, more=NAMED), why, **flags)
     except SchemeError as error:
         _refuse((*place, *(error.field or ("scheme",))), str(error))
 
@@ -246,7 +246,7 @@ def _read_selector(data: object, place: Place) -> Selector:
 
 def _read_condition(key: str, value: object, place: Place) -> Selector:
     match key:
-        case "all" | "ends_residual" | "last_norm" | "head_bias" | "adapted":
+        case "all" | "ends_residual" | "last_norm" | "head_bias" | "gate_bias" | "adapted":
             if value is not True:
                 _refuse(place, f"write true or leave it out; not = {{ {key} = true }} negates it")
             return getattr(sel, key)()
@@ -426,6 +426,8 @@ def _condition_data(where: Selector) -> tuple[str, object]:
             return "adapted", True
         case rules.HeadBias():
             return "head_bias", True
+        case rules.GateBias():
+            return "gate_bias", True
         case rules.FollowedBy():
             return "followed_by", _one_or_list(where.activations)
         case rules.Not():

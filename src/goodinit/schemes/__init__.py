@@ -11,6 +11,7 @@ from goodinit.schemes.grown import LikeRows, PieceMeans
 from goodinit.schemes.matrices import DeltaOrthogonal, Dirac, Identity, Orthogonal, Sparse
 from goodinit.schemes.priors import PriorBias
 from goodinit.schemes.quadrature import truncated_moments
+from goodinit.schemes.ramps import Ramp
 from goodinit.schemes.reader import from_dict
 from goodinit.schemes.scheme import Draw, Scaled, Scheme
 from goodinit.schemes.state_space import LogRange, LogUniform, StepBias
@@ -45,8 +46,8 @@ __all__ = [
     "AddNoise", "Constant", "DeltaOrthogonal", "Dirac", "Draw", "Drawn", "Function", "GlorotNormal",
     "GlorotUniform", "HeNormal", "HeUniform", "Identity", "KaimingNormal", "KaimingUniform", "Keep",
     "Layout", "LeCunNormal", "LeCunUniform", "LikeRows", "LogRange", "LogUniform", "Normal", "Ones",
-    "Orthogonal", "PieceMeans", "PriorBias", "Scaled", "Scheme", "Site", "Sparse", "StepBias",
-    "TorchDefault", "TruncatedNormal", "Uniform", "VarianceScaling", "XavierNormal",
+    "Orthogonal", "PieceMeans", "PriorBias", "Ramp", "Scaled", "Scheme", "Site", "Sparse",
+    "StepBias", "TorchDefault", "TruncatedNormal", "Uniform", "VarianceScaling", "XavierNormal",
     "XavierUniform", "Zeros", "derivative_second_moment", "from_dict", "gain", "second_moment",
     "slope", "truncated_moments",
 ]  # fmt: skip

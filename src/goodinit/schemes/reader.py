@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import NoReturn, cast
 
 from goodinit.errors import SchemeError, nearest
-from goodinit.schemes import grown, low_rank, matrices, priors, state_space, values, variance
+from goodinit.schemes import grown, low_rank, matrices, priors, ramps, state_space, values, variance
 from goodinit.schemes.fields import as_float, short_repr
 from goodinit.schemes.scheme import FACTS, Scaled, Scheme
 
@@ -38,6 +38,7 @@ SCHEMES: Mapping[str, type[Scheme]] = {
     "Orthogonal": matrices.Orthogonal,
     "PieceMeans": grown.PieceMeans,
     "PriorBias": priors.PriorBias,
+    "Ramp": ramps.Ramp,
     "Sparse": matrices.Sparse,
     "StepBias": state_space.StepBias,
     "TorchDefault": values.TorchDefault,

@@ -4,13 +4,22 @@ from __future__ import annotations
 
 from typing import Literal
 
-from goodinit.recipes.library.decoders import TABLES
+from goodinit.recipes.deferred import TorchFans
+from goodinit.recipes.library.decoders import ENDS, TABLES
 from goodinit.recipes.library.general import REST, WEIGHTS, choice, library
 from goodinit.recipes.recipe import Recipe
-from goodinit.recipes.rule import sel
-from goodinit.schemes import LeCunNormal, Normal, TruncatedNormal
+from goodinit.recipes.rule import Rule, sel
+from goodinit.schemes import (
+    HeNormal,
+    LeCunNormal,
+    Normal,
+    TorchDefault,
+    TruncatedNormal,
+    Uniform,
+    VarianceScaling,
+)
 
-__all__ = ["bert", "t5"]
+__all__ = ["bert", "switch", "t5", "wav2vec2"]
 
 
 def bert(flavour: Literal["hf", "google"] = "hf", std: float = 0.02) -> Recipe:
@@ -67,3 +76,82 @@ def t5(head_dim: int = 64) -> Recipe:
         library(relative, Normal(1.0).scaled(width=-0.5)),
     )
     return Recipe((*REST, *rules), "t5")
+
+
+def switch(head_dim: int = 64, faithful: bool = False) -> Recipe:
+    """Switch Transformer: T5's law with a tenth of its variance, cut at 2 sigma.
+
+    ==============================================  ==============================
+    weights, router, experts                        N(0, .1/fan_in), cut
+    queries                                         N(0, .1/(fan_in head_dim)), cut
+    token embedding, head                           N(0, 1)
+    relative position bias                          N(0, 1/width)
+    ==============================================  ==============================
+
+    Fedus, Zoph & Shazeer 2021 (2101.03961), section 2.4: s = .1 instead of T5's 1 makes training
+    stable. The std is that before the cut, which leaves .880 of it. What isn't in the paper is as
+    in ``t5``.
+
+    Args:
+        head_dim: ``d_kv`` of transformers' configs.
+        faithful: whether as in transformers modeling_switch_transformers.py: s is 1 and not cut,
+            the router N(0, 1), and an expert's second weight N(0, 1/width).
+
+    Example:
+        >>> switch().rules[-4].scheme
+        TruncatedNormal(std=0.316228).scaled(fan_in=-0.5)
+    """
+    law = Normal(1.0) if faithful else TruncatedNormal(0.1**0.5)
+    rules = [
+        library(sel.kind("router"), Normal(1.0) if faithful else law.scaled(fan_in=-0.5)),
+        library(WEIGHTS, law.scaled(fan_in=-0.5), "Fedus et al. 2021"),
+        library(
+            WEIGHTS & sel.part("q"),
+            law.times(head_dim**-0.5).scaled(fan_in=-0.5),
+            "scores aren't divided by sqrt(head_dim)",
+        ),
+        library(sel.kind("embedding") | sel.part("head"), Normal(1.0)),
+        library(sel.name("*relative_attention_bias*"), Normal(1.0).scaled(width=-0.5)),
+    ]
+    if faithful:
+        experts = ENDS & sel.name("*expert*")
+        rules.append(library(experts, Normal(1.0).scaled(fan_out=-0.5), "as in their code"))
+    return Recipe((*REST, *rules), "switch")
+
+
+def wav2vec2(std: float = 0.02, faithful: bool = False) -> Recipe:
+    """wav2vec 2.0, HuBERT: He normal for the waveform's convolutions, N(0, .02^2) behind them.
+
+    ==============================================  ==================================
+    convolutions of the feature encoder             He normal
+    projection behind them (by name)                torch's own, bias too
+    convolution of positions (by name: pos_conv)    N(0, 4/(window width))
+    transformer, head                               N(0, std^2)
+    masked_spec_embed (by name)                     U(0, 1)
+    ==============================================  ==================================
+
+    Baevski et al. 2020 (2006.11477); fairseq models/wav2vec/wav2vec2.py and
+    modules/transformer_sentence_encoder.py, ``init_bert_params``. The convolution of positions
+    has weight norm: it is written through it.
+
+    Args:
+        std: ``initializer_range`` of transformers' config.
+        faithful: whether as in transformers modeling_wav2vec2.py, where the law of that
+            convolution is lost under weight norm: it is torch's own.
+
+    Example:
+        >>> wav2vec2().rules[-2].scheme
+        TorchFans(law=VarianceScaling(scale=4, mode='fan_out'))
+    """
+    positions = sel.name("*pos_conv*") & ~sel.part("bias")
+    own = TorchDefault() if faithful else TorchFans(VarianceScaling(4.0, "fan_out", "normal"))
+    projection = sel.name("*feature_projection.projection.*") | sel.name("*post_extract_proj.*")
+    rules = (
+        library(WEIGHTS | TABLES, Normal(std)),
+        library(sel.kind("conv") & ~sel.part("bias"), HeNormal()),
+        library(sel.kind("conv") & sel.part("bias") & ~sel.name("*pos_conv*"), TorchDefault()),
+        Rule(projection, TorchDefault(), "left to PyTorch", optional=True),
+        library(positions, own, "kernel and channels count"),
+        Rule(sel.attr("masked_spec_embed"), Uniform(0.0, 1.0), "for masked frames", optional=True),
+    )
+    return Recipe((*REST, *rules), "wav2vec2")

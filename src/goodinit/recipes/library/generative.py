@@ -8,9 +8,9 @@ from goodinit.recipes.library.decoders import ENDS
 from goodinit.recipes.library.general import REST, WEIGHTS, library
 from goodinit.recipes.recipe import Recipe
 from goodinit.recipes.rule import Rule, sel
-from goodinit.schemes import Normal, VarianceScaling, XavierUniform, Zeros
+from goodinit.schemes import Normal, Ones, VarianceScaling, XavierUniform, Zeros
 
-__all__ = ["ddpm", "dit"]
+__all__ = ["ddpm", "dit", "stylegan2"]
 
 
 def dit(faithful: bool = False) -> Recipe:
@@ -66,3 +66,35 @@ def ddpm() -> Recipe:
     nearly = TorchFans(VarianceScaling(1e-10, "fan_avg", "uniform"))
     rules = (library(WEIGHTS, TorchFans(XavierUniform())), library(last, nearly, "nearly 0"))
     return Recipe((*REST, *rules), "ddpm")
+
+
+def stylegan2(lr_multiplier: float = 0.01) -> Recipe:
+    """StyleGAN2 and 3: all weights N(0, 1), divided by sqrt(fan_in) when they are used.
+
+    ==========================================  ===================================
+    weights, the constant input                 N(0, 1)
+    weights of the mapping network (by name)    N(0, 1/lr_multiplier^2)
+    biases of the styles (by name: affine)      1
+    other biases; strength of the noise         0
+    ==========================================  ===================================
+
+    Karras et al. 2020 (1912.04958) and 2018 (1710.10196, section 4.1, equalized learning rate);
+    NVlabs/stylegan2-ada-pytorch training/networks.py: the forward multiplies a weight by
+    lr_multiplier/sqrt(fan_in), so that its learning rate is the same in each layer.
+
+    Args:
+        lr_multiplier: of the mapping network.
+
+    Example:
+        >>> stylegan2().rules[-4].scheme
+        Normal(std=100)
+    """
+    mapping = WEIGHTS & sel.name("*mapping.*")
+    rules = (
+        library(WEIGHTS, Normal(1.0), "divided in the forward"),
+        library(mapping, Normal(1 / lr_multiplier), "learns slower"),
+        Rule(sel.attr("const"), Normal(1.0), "the constant input", optional=True),
+        Rule(sel.name("*affine.bias"), Ones(), "styles start at 1", optional=True),
+        Rule(sel.attr("noise_strength"), Zeros(), "no noise at first", optional=True),
+    )
+    return Recipe((*REST, *rules), "stylegan2")

@@ -6,9 +6,9 @@ from goodinit.recipes.deferred import FirstLayer
 from goodinit.recipes.library.general import REST, WEIGHTS, by_scheme, library
 from goodinit.recipes.recipe import Recipe
 from goodinit.recipes.rule import sel
-from goodinit.schemes import TorchDefault, VarianceScaling, XavierUniform
+from goodinit.schemes import TorchDefault, Uniform, VarianceScaling, XavierUniform
 
-__all__ = ["nerf", "siren"]
+__all__ = ["instant_ngp", "nerf", "siren"]
 
 
 def siren(omega: float = 30.0) -> Recipe:
@@ -51,3 +51,17 @@ def nerf() -> Recipe:
         XavierUniform()
     """
     return by_scheme("nerf", XavierUniform(), "Keras' default")
+
+
+def instant_ngp() -> Recipe:
+    """Instant-NGP: hash tables U(+-1e-4), Xavier uniform for the small network, biases 0.
+
+    Müller et al. 2022 (2201.05989), section 4, "Initialization": small random features help
+    against chance at the start, and don't bias the field.
+
+    Example:
+        >>> instant_ngp().rules[-1].scheme
+        Uniform(low=-0.0001, high=0.0001)
+    """
+    tables = library(sel.kind("embedding"), Uniform(-1e-4, 1e-4), "hash tables")
+    return Recipe((*REST, library(WEIGHTS, XavierUniform()), tables), "instant_ngp")

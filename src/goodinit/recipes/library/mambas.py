@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
+from goodinit.errors import RecipeError
+from goodinit.recipes.by_place import EvenSteps
 from goodinit.recipes.library.decoders import ENDS, llama
 from goodinit.recipes.library.general import REST, WEIGHTS, choice, library
 from goodinit.recipes.recipe import Recipe
 from goodinit.recipes.rule import Rule, Selector, sel
 from goodinit.schemes import (
+    Constant,
     LogRange,
     LogUniform,
     Normal,
@@ -16,10 +20,11 @@ from goodinit.schemes import (
     Scheme,
     StepBias,
     TorchDefault,
+    Uniform,
     VarianceScaling,
 )
 
-__all__ = ["gated_deltanet", "mamba", "mamba2"]
+__all__ = ["gated_deltanet", "mamba", "mamba2", "s4d"]
 
 Flavour = Literal["state-spaces", "hf"]
 _FLAVOURS = ("state-spaces", "hf")
@@ -103,6 +108,43 @@ def gated_deltanet(std: float = 0.02) -> Recipe:
         Rule(sel.attr("dt_bias"), Ones(), "steps start at softplus(1)", optional=True),
     )
     return Recipe((*llama(std=std).rules, *own), "gated_deltanet")
+
+
+def s4d(low: float = 1e-3, high: float = 0.1) -> Recipe:
+    """S4D-Lin: a diagonal state space, rates -1/2 + i pi n; torch's own law for weights.
+
+    ============================  ==============================================
+    log_dt                        U(log .001, log .1)
+    log_A_real                    log(1/2)
+    A_imag                        pi n, n from 0
+    C, real and imaginary parts   N(0, 1/2)
+    D                             N(0, 1)
+    other weights                 U(+-1/sqrt(fan_in)), torch's own
+    ============================  ==============================================
+
+    Gu et al. 2022 (2206.11893), section 4; state-spaces/s4 models/s4/s4d.py. The parameters of
+    the state space are found by these names.
+
+    Args:
+        low: the smallest step.
+        high: the largest step.
+
+    Example:
+        >>> print(s4d().rules[-3].text)
+        attr('A_imag') -> EvenSteps(step=3.14159)
+    """
+    if not 0 < low < high:
+        raise RecipeError(f"recipe('s4d', low={low!r}, high={high!r}): 0 < low < high")
+    own = (
+        ("log_dt", Uniform(math.log(low), math.log(high)), "steps log-uniform"),
+        ("log_A_real", Constant(math.log(0.5)), "decay rates"),
+        ("A_imag", EvenSteps(math.pi), "frequencies"),
+        ("C", Normal(0.5**0.5), "reads the state"),
+        ("D", Normal(1.0), "the skip connection"),
+    )
+    rules = (Rule(sel.attr(attr), scheme, why, optional=True) for attr, scheme, why in own)
+    weights = library(WEIGHTS | sel.part("bias"), TorchDefault(), "PyTorch's own")
+    return Recipe((*REST, weights, *rules), "s4d")
 
 
 def _common(flavour: Flavour, std: float) -> tuple[Rule, ...]:

@@ -7,10 +7,10 @@ from typing import Literal
 from goodinit.recipes.library.convnets import CONVS, LINEAR, layer_scale_rule
 from goodinit.recipes.library.general import REST, WEIGHTS, choice, library
 from goodinit.recipes.recipe import Recipe
-from goodinit.recipes.rule import sel
+from goodinit.recipes.rule import Rule, sel
 from goodinit.schemes import Normal, TorchDefault, VarianceScaling, XavierUniform, Zeros
 
-__all__ = ["deit", "mixer", "swin"]
+__all__ = ["deit", "dinov2", "mixer", "swin"]
 
 
 def swin() -> Recipe:
@@ -59,6 +59,31 @@ def deit(layer_scale: float = 1e-4, flavour: Literal["facebook", "timm"] = "face
         layer_scale_rule(layer_scale),
     )
     return Recipe((*REST, *rules), "deit")
+
+
+def dinov2(layer_scale: float = 1e-5, flavour: Literal["facebook", "hf"] = "facebook") -> Recipe:
+    """DINOv2: N(0, .02^2), class and register tokens N(0, 1e-6^2), LayerScale 1e-5.
+
+    Oquab et al. 2023 (2304.07193); facebookresearch/dinov2 models/vision_transformer.py,
+    ``init_weights``, and timm's models of that name. Patches are torch's own, the mask token 0.
+    A LayerScale that holds a value keeps it.
+
+    Args:
+        layer_scale: value of a LayerScale on meta; 1 in transformers' configs.
+        flavour: "facebook", or "hf", transformers modeling_dinov2.py: patches and the class token
+            N(0, .02^2).
+
+    Example:
+        >>> dinov2().rules[-2].text
+        "attr('mask_token') -> Zeros()"
+    """
+    choice("dinov2", "flavour", flavour, ("facebook", "hf"))
+    rules = [library(WEIGHTS | sel.kind("position", "token"), Normal(0.02))]
+    if flavour == "facebook":
+        rules.append(library(sel.kind("conv"), TorchDefault(), "left to PyTorch"))
+        rules.append(library(sel.kind("token"), Normal(1e-6)))
+    mask = Rule(sel.attr("mask_token"), Zeros(), "stands for what is masked", optional=True)
+    return Recipe((*REST, *rules, mask, layer_scale_rule(layer_scale)), "dinov2")
 
 
 def mixer(flavour: Literal["flax", "timm"] = "flax") -> Recipe:

@@ -1,0 +1,96 @@
+"""Values that rise or fall along the last axis of a tensor."""
+
+# Methods that implement those of Scheme are documented there and have its arguments.
+# ruff: noqa: ARG002, D102
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from goodinit.errors import SchemeError
+from goodinit.schemes import fields
+from goodinit.schemes.fans import Site
+from goodinit.schemes.scheme import BoxDraw, Draw, Scheme
+from goodinit.streams import Box
+
+__all__ = ["Ramp"]
+
+
+@dataclass(frozen=True, repr=False)
+class Ramp(Scheme):
+    """Values from ``start`` to ``stop`` along the last axis; nothing is drawn.
+
+    Element i of n is start + (stop - start) t^power, with t = i/(n - 1), or i/n where the end is
+    left out. Gates and decay rates of xLSTM and RWKV-7 start so: each channel remembers for
+    another time.
+
+    Args:
+        start: the first value.
+        stop: the last value.
+        power: of t; 1 is even.
+        ends: whether the last element is ``stop``. If not, the next one would be.
+        wave: height of a wave s |s| that is added, with s from -1 to 1 over each ``period``.
+        period: number of elements of a wave, such as those of a head; 0 is none.
+
+    Raises:
+        SchemeError: a number that isn't finite; a power that isn't positive; a wave without a
+            period of 2 or more; (when used) a tensor without axes.
+
+    Example:
+        >>> import torch
+        >>> out = torch.empty(4)
+        >>> Ramp(3.0, 6.0).fill_(out, draw=None, site=Site((4,)))
+        >>> out
+        tensor([3., 4., 5., 6.])
+    """
+
+    start: float
+    stop: float
+    power: float = 1.0
+    ends: bool = True
+    wave: float = 0.0
+    period: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("start", "stop", "power", "wave"):
+            fields.set_float(self, name)
+        fields.check_flag(self, "ends")
+        if self.power <= 0:
+            fields.refuse(self, "power", self.power, "power must be above 0")
+        if self.period != 0:
+            fields.check_count(self, "period")
+        if self.wave and self.period < 2:
+            fields.refuse(self, "period", self.period, "a wave has a period of 2 or more")
+
+    def moments(self, site: Site) -> tuple[float, float]:
+        values = self._values(site)
+        return values.mean().item(), values.std(correction=0).item()
+
+    @torch.no_grad()
+    def fill_(self, out: Tensor, draw: Draw, site: Site) -> None:
+        out.copy_(self._values(site))
+
+    @torch.no_grad()
+    def fill_part_(self, out: Tensor, draw: BoxDraw, site: Site, box: Box) -> None:
+        out.copy_(self._values(site)[slice(*box[-1])])
+
+    def times(self, factor: float) -> Scheme:
+        factor = fields.as_factor(self, factor)
+        changes = {name: getattr(self, name) * factor for name in ("start", "stop", "wave")}
+        return replace(self, **changes)
+
+    def _values(self, site: Site) -> Tensor:
+        if not site.shape:
+            raise SchemeError(f"{self!r} runs along an axis, and a number has none")
+        size = site.shape[-1]
+        numbers = torch.arange(size, dtype=torch.float64, device="cpu")
+        along = numbers / max(size - self.ends, 1)
+        values = self.start + (self.stop - self.start) * along**self.power
+        if self.wave:
+            half = (self.period - 1) / 2
+            slope = (numbers % self.period - half) / half
+            values = values + self.wave * slope * slope.abs()
+        return values
