@@ -375,3 +375,32 @@ def test_names_by_tensor():
     base = torch.zeros(4)
     names = names_by_tensor({"b": base, "a": base, "half": base[:2], "e": base[:0], "f": base[:0]})
     assert names == [["a", "b"], ["e"], ["f"], ["half"]]
+
+
+@pytest.mark.parametrize("target", [GPT, ("toy:Net",), ("toy:parametrized",), ("demo:mlp",)])
+def test_shards_together_are_the_whole(call, target):
+    made(call, *target, "-r", "orthogonal", "--seed", 3)
+    whole = load_file("w.safetensors")
+    parts = [
+        load_file(made(call, *target, "-r", "orthogonal", "--seed", 3, "--shard", f"{rank}/3"))
+        for rank in range(3)
+    ]
+    for name, value in whole.items():
+        held = [part[name] for part in parts]
+        together = held[0] if held[0].shape == value.shape else torch.cat(held)
+        assert torch.equal(together, value), name
+        assert held[0].shape[:1] != value.shape[:1] or value.dim() == 0 or "running" in name
+    with safe_open("w.safetensors", "pt") as file:
+        assert file.metadata()["goodinit.shard"] == "2/3"
+        assert set(file.keys()) == set(whole)
+
+
+def test_what_is_refused_of_shards(call):
+    for text in ("8/8", "3", "-1/8", "a/b", "3/8/9"):
+        done = call("init", *GPT, "--shard", text, "-o", "w.safetensors")
+        assert done.code == 2
+        assert "0/8 to 7/8" in done.err
+    made(call, *GPT, "--shard", "0/2")
+    done = call("verify", "w.safetensors", *GPT)
+    assert done.code == 2
+    assert "is shard 0/2 of a model" in done.err

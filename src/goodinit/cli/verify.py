@@ -70,6 +70,9 @@ def verify(
         found = find_target(target, arg or ())
         metadata: dict[str, str] = stored.metadata() or {}
         origin = weights.read_origin(metadata)
+        if weights.SHARD in metadata:
+            what = f"is shard {metadata[weights.SHARD]} of a model, and verify draws whole ones"
+            raise CommandError(f"{file} {what}. Write it again with init --shard and compare")
         if origin is None and (recipe is None or seed is None):
             what = "was not written by goodinit, so its recipe and seed are unknown"
             raise CommandError(f"{file} {what}. Pass --recipe and --seed")

@@ -15,6 +15,7 @@ key                    value
 ``goodinit.digest``    the plan's digest
 ``goodinit.target``    the target, with its arguments
 ``goodinit.inputs``    the values of ``--input``, a JSON list
+``goodinit.shard``     ``3/8`` if it is a part, without it the whole
 ``goodinit.check``     a hash of all other metadata
 a tied name            the name under which its tensor is stored
 =====================  ====================================================
@@ -26,7 +27,7 @@ import ctypes
 import hashlib
 import json
 import os
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -49,6 +50,7 @@ from goodinit.cli.output import (
 from goodinit.streams import VERSION
 
 __all__ = [
+    "SHARD",
     "Origin",
     "fills_memory",
     "load_weights",
@@ -57,6 +59,7 @@ __all__ = [
     "open_weights",
     "read_origin",
     "state_tensors",
+    "write_tensors",
     "write_weights",
 ]
 
@@ -68,6 +71,8 @@ DTYPES = {
     torch.bool: "BOOL",
 }  # fmt: skip
 
+
+SHARD = "goodinit.shard"
 
 LARGEST_SHARE = 0.25
 """Of the machine's memory: measuring takes the weights, their gradients and a copy of both."""
@@ -145,7 +150,28 @@ def load_weights(model: nn.Module, file: Path, target: str) -> None:
 
 
 def write_weights(path: Path, model: nn.Module, origin: Origin) -> tuple[int, int]:
-    """Write a model's weights. The file is replaced completely or not at all.
+    """Write a model's weights; see ``write_tensors``."""
+    tensors = state_tensors(model)
+    return write_tensors(path, tensors, names_by_tensor(tensors), origin, tensors.__getitem__)
+
+
+def write_tensors(
+    path: Path,
+    tensors: Mapping[str, Tensor],
+    groups: Sequence[Sequence[str]],
+    origin: Origin,
+    read: Callable[[str], Tensor],
+    shard: str = "",
+) -> tuple[int, int]:
+    """Write tensors, one after another. The file is replaced completely or not at all.
+
+    Args:
+        path: the file.
+        tensors: their shapes and dtypes; they may be on meta.
+        groups: the names of each.
+        origin: for the metadata.
+        read: returns the values of a name when they are written.
+        shard: which part of the model it is, "3/8".
 
     Returns:
         The number of tensors, and the number of bytes.
@@ -153,11 +179,11 @@ def write_weights(path: Path, model: nn.Module, origin: Origin) -> tuple[int, in
     Raises:
         CommandError: a tensor that the format can't store; the disk is full.
     """
-    tensors = state_tensors(model)
-    groups = names_by_tensor(tensors)
     aliases = {alias: first for first, *others in groups for alias in others}
     facts = {f"goodinit.{key}": value for key, value in asdict(origin).items()}
     metadata = aliases | {"format": "pt"} | facts
+    if shard:
+        metadata[SHARD] = shard
     metadata["goodinit.check"] = _hash_metadata(metadata)
     # Largest elements first, so that each tensor starts at a multiple of its element size.
     stored = sorted(groups, key=lambda names: (-tensors[names[0]].itemsize, names[0]))
@@ -171,7 +197,7 @@ def write_weights(path: Path, model: nn.Module, origin: Origin) -> tuple[int, in
     with naming_file_errors(path), atomic_write(path) as new, new.open("wb") as file, bar as step:
         file.write(len(head).to_bytes(8, "little") + head)
         for name, *_ in stored:
-            _write_bytes(file, tensors[name])
+            _write_bytes(file, read(name))
             step()
     return len(stored), 8 + len(head) + start
 
