@@ -407,7 +407,8 @@ def test_tables():
     ],
 )
 def test_offsets_and_scales(function, kind, part, neutral):
-    row = told(function, w=(8, 8), p=(8,))["p"]
+    p = nn.Parameter(torch.full((8,), float(neutral or 0)))
+    row = told(function, w=(8, 8), p=p)["p"]
     assert (row.facets.kind, row.facets.part, row.facets.neutral) == (kind, part, neutral)
     assert fans_of(row) == [(None, None)]
 

@@ -13,12 +13,14 @@ from . import (
     computed,
     contracted,
     deliberate,
+    factors,
     forms,
     meant,
     norms,
     ordinary,
     python,
     recurrent,
+    researchers,
     residual,
     slices,
     smooth,
@@ -38,7 +40,7 @@ FILES = (
         norms,
         python,
     ),
-    *(forms, ordinary, recurrent, residual, slices, smooth, unknown),
+    *(factors, forms, ordinary, recurrent, researchers, residual, slices, smooth, unknown),
 )
 FEWEST = {
     **dict.fromkeys("ABCDEF", 12),
@@ -64,8 +66,12 @@ def verdict(name: str) -> Verdict:
     return LAYOUTS[name].verdict()
 
 
-# Two hundred seeds of a product of weights take 15 s each; the other products of kind D are quick.
-SLOW = ("D.bases_of_relations", "D.value_and_output_merged")
+# Many seeds of a product of weights, 1 to 15 s each; the other products of kind D are quick.
+SLOW = (
+    *("D.bases_of_relations", "D.value_and_output_merged", "D.relu_after_three_factors"),
+    *("D.kernel_of_a_fixed_basis", "D.coefficients_of_a_spectrum", "D.tensor_ring"),
+    "D.bank_mixed_by_learned_shares",
+)
 
 
 @pytest.mark.parametrize(

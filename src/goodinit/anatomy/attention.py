@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from goodinit.anatomy.roles import Roles, features_of
+from goodinit.anatomy.roles import Range, Roles, features_of
 from goodinit.anatomy.states import reading_of
 from goodinit.dataflow.geometry import Dims
 from goodinit.dataflow.graph import Graph
@@ -123,6 +123,8 @@ def _between(
     features = _sums_features(graph, inner, kept) if kept else False  # no sum: a state of k and v
     if features is None:
         features = not _is_plain(graph, inner, outer)
+    elif not features and kept:
+        features = _is_normalized(graph, inner, outer)  # scores of features, summed over positions
     found = Attention(rest, key, other, outer.index)
     if not features:
         found = Attention(other, key, rest, outer.index, inner.index)
@@ -159,6 +161,14 @@ def _sums_features(graph: Graph, node: Node, summed: Iterable[int]) -> bool | No
                 if over:
                     return last in over
     return None
+
+
+def _is_normalized(graph: Graph, inner: Node, outer: Node) -> bool:
+    """Whether a softmax makes shares of a product before it is used."""
+    before = walk_back(
+        graph, signals_of(outer), lambda n: () if n.weights else signals_of(n), inner.index
+    )
+    return any(node.role == "softmax" for node in before)
 
 
 def _is_plain(graph: Graph, inner: Node, outer: Node) -> bool:
@@ -212,18 +222,30 @@ def _is_product(node: Node) -> bool:
 
 def mark_projections(graph: Graph, roles: Roles, attention: Attention) -> None:
     """Mark the weights that made an attention's queries, keys and values."""
-    for part, operand in (("q", attention.query), ("k", attention.key), ("v", attention.value)):
-        ranges = {o.node: features_of(graph, o) for o in operand.origins if o.param is None}
-        for node in _projections(graph, operand):
-            if node.index in roles.ends or roles.parts.get(node.index) in ("patch", "in"):
-                continue
+    made = [_projections(graph, operand) for operand in attention[:3]]
+    held = [_features(graph, operand) for operand in attention[:3]]
+    (queries, keys, values), same = ({n.index for n in nodes} for nodes in made), held[0] == held[1]
+    if attention.inner is not None and queries == keys and same:
+        return  # a state that is read with its own key, to be corrected: the delta rule
+    for part, nodes, ranges in zip("qkv", made, held, strict=True):
+        corrected = keys if part == "v" and values - keys else ()
+        for node in nodes:
             before = roles.parts.get(node.index)
+            if node.index in roles.ends or before == "patch" or node.index in corrected:
+                continue
+            if node.index in roles.adapters or (before == "in" and node.index in roles.packed):
+                continue
             if node.index in ranges:
                 roles.packed.setdefault(node.index, {})[part] = ranges[node.index]
-            if before in (None, "head", part):
+            if before in (None, "head", "in", part):
                 roles.parts[node.index] = part
             elif before in ("q", "k", "v"):
                 roles.parts[node.index] = "weight"  # packed
+
+
+def _features(graph: Graph, operand: Value) -> dict[int, Range]:
+    """Return which features of projections an operand holds, by their nodes."""
+    return {o.node: features_of(graph, o) for o in operand.origins if o.param is None}
 
 
 def weights_after(graph: Graph, index: int) -> list[Node]:

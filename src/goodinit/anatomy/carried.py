@@ -27,6 +27,7 @@ ZERO_AT_ZERO = frozenset(
     "rrelu glu tanhshrink hardshrink softshrink sin erf expm1 log1p sqrt square atan asinh "
     "sinh".split()
 )
+_SAMPLING = frozenset(("grid_sample", "deform_conv2d"))  # the signal, then where it is read
 _SAME = frozenset(("view", "cast", "pointwise", "pool", "reduce", "pick", "choose", "norm"))
 
 
@@ -85,6 +86,10 @@ class _Walk:
         mine = [index for index in node.inputs if index in self.states]
         others = [index for index in node.inputs if index not in self.states]
         state: State = "constant" if "constant" in map(self.states.get, mine) else "zero"
+        if node.function in _SAMPLING and len(node.operands) > 1:
+            signal, places = (value.node for value in node.operands[:2])
+            if places in mine and signal not in mine:
+                return "carried"
         match node.role:
             case "contract" | "mul":
                 return self._multiplied(node, mine, others)

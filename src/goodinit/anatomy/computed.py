@@ -99,7 +99,7 @@ class Answers:
         node = self._graph.nodes[use.node]
         if node.generates is None:
             return use
-        fan_in, fan_out, made = node.generates
+        fan_in, fan_out, made, _ = node.generates
         mixed = any(self._graph.nodes[root(self._graph, v.node)].role == "softmax"
                     for v in node.signals)  # fmt: skip
         if mixed:
@@ -153,7 +153,8 @@ class Answers:
         fan_in, fan_out = one.fan(use.fan_in), one.fan(use.fan_out)
         function = use.origin.made
         doubt = f"{function}(W): {one.doubt}" if one.doubt else ""
-        return replace(use, fan_in=fan_in, fan_out=fan_out, measured=True, doubt=doubt)
+        fans = {"fan_in": fan_in, "fan_out": fan_out, "factors": max(one.degree, 1)}
+        return replace(use, **fans, measured=True, doubt=doubt)
 
     def _summed(self, use: Use, one: Influence, uses: Sequence[Use], shape: tuple[int, ...]) -> Use:
         """Return a use as a contraction that no call shows.
@@ -165,7 +166,7 @@ class Answers:
         return replace(
             use, role="contract", fan_in=one.fan(1.0), fan_out=one.fan(per_input), measured=True,
             inputs=tuple(axes[1:]) or (0,), outputs=tuple(axes[:1] if axes[1:] else ()),
-            doubt=one.doubt,
+            factors=max(one.degree, 1), doubt=one.doubt,
         )  # fmt: skip
 
     def _outputs_per_input(self, computed: Computed, uses: Sequence[Use]) -> float:

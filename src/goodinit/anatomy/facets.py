@@ -206,7 +206,9 @@ def _weight_facets(
         # The axes are not enough: part of one is summed over, as in x @ w.reshape(8, 12).
         blocks = (Block("", tuple((0, n) for n in shape), use.fan_in, use.fan_out),)
     ends = any(u.node in roles.ends for u in uses)
-    after = [activation_after(graph, u.node, roles.adapted) for u in uses[:USES_ASKED]]
+    products = [_product(graph, u) for u in uses[:USES_ASKED]]
+    beside = [u.node for u in uses]
+    after = [activation_after(graph, index, roles.adapted, beside) for index in products]
     return _certain(
         from_types,
         kind=kind,
@@ -214,13 +216,20 @@ def _weight_facets(
         layout=from_types.layout if same else own,
         blocks=blocks or (from_types.blocks if same else ()),
         activation=next((name for name in after if name), None) if kind != "router" else None,
-        squared=any(is_squared_after(graph, u.node) for u in uses[:USES_ASKED]),
+        squared=any(is_squared_after(graph, index) for index in products),
+        factors=use.factors,
         ends_residual=ends,
         plain=max(roles.plain.get(u.node, 0) for u in uses),
         takes_input=any(_takes_input(graph, u) for u in uses),
         neutral=None,
         evidence=(same and from_types.evidence) or _call_text(graph, use, "x, W"),
     )
+
+
+def _product(graph: Graph, use: Use) -> int:
+    """Return the product of a use; where its result is a weight, the one in which that is used."""
+    made = graph.nodes[use.node].generates
+    return use.node if made is None else made[-1]
 
 
 def _takes_input(graph: Graph, use: Use) -> bool:

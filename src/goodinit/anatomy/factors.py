@@ -1,83 +1,220 @@
-"""Numbers that a product is multiplied by: ``linear(x, w) / sqrt(n)``, as in NTK's layers."""
+"""Constants that a product or its input is multiplied by: ``linear(x, w) / sqrt(n)``, a mask."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import replace
-from math import isclose
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, replace
+from math import isclose, prod
 
 from goodinit.anatomy.roles import Roles
+from goodinit.dataflow.constants import mean_square
 from goodinit.dataflow.graph import Graph
 from goodinit.dataflow.nodes import Node, Use
+from goodinit.dataflow.norms import is_weight_of_norm
+from goodinit.schemes import second_moment
+from goodinit.schemes.gains import NONLINEARITIES
 
 __all__ = ["with_factor"]
 
 # c^2 fan_in of layers whose factor c makes up for weights of N(0, 1): 1, and 2 with relu's gain.
 NEUTRAL = (1.0, 2.0)
 
+# Constants whose mean square is as near to 1 leave the signal as it is.
+NEARLY_ONE = 0.02
+
+# What a constant behind an activation makes of its second moment is meant if it is as near to 1.
+MEANT = (0.5, 2.0)
+
 # Parts whose products have a factor by design: scores of attention and of experts.
-_SCORES = frozenset(("q", "k", "v", "router"))
+_SCORES = frozenset(("q", "k", "router"))
+
+# A number before one of these says where on the curve the signal is, as in sin(30 x).
+_SQUASH = frozenset("sigmoid hardsigmoid expit tanh sin erf softplus softsign hardtanh".split())
+_OWN = frozenset("bend softmax".split())
+
+_PADS = frozenset(("pad", "constant_pad_nd"))
+_REARRANGING = frozenset(("tril", "triu", "fold"))  # views that drop or add numbers
+
+
+@dataclass(slots=True)
+class _Factor:
+    """What constants make of a signal.
+
+    Attributes:
+        square: the mean square of their product; None if one isn't known.
+        numbers: whether all of them are numbers.
+    """
+
+    square: float | None = 1.0
+    numbers: bool = True
+
+    def times(self, square: float | None, number: bool = False) -> None:
+        self.square = None if square is None or self.square is None else self.square * square
+        self.numbers = self.numbers and number
+
+    def is_one(self) -> bool:
+        return self.square is not None and isclose(self.square, 1.0, rel_tol=NEARLY_ONE)
+
+    def makes_up_for(self, fan: float) -> bool:
+        """Whether weights of N(0, 1) are neutral with it."""
+        if self.square is None or self.is_one():
+            return False
+        return any(isclose(self.square * fan, neutral, rel_tol=0.01) for neutral in NEUTRAL)
 
 
 def with_factor(graph: Graph, roles: Roles, use: Use) -> Use:
-    """Return a use whose product, or whose input, is multiplied by a number.
+    """Return a use whose product, or whose input, is multiplied by a constant.
 
-    Whether the number is meant for the weight isn't known: the row is doubted. The number belongs
-    to the weight if it makes a weight of N(0, 1) neutral.
+    Whether it is meant for the weight isn't known: the row is doubted. It is counted with the
+    weight if it makes a weight of N(0, 1) neutral.
 
     Args:
         graph: of the run.
         roles: of its weights.
         use: of a weight.
     """
-    fan = use.fan_in
     if use.node in roles.ends or roles.parts.get(use.node) in _SCORES:
         return use
-    for number in (*_after(graph, use.node), *_before(graph, use.node)):
-        if any(isclose(number * number * fan, neutral, rel_tol=0.01) for neutral in NEUTRAL):
-            share = number * number
-            doubt = f"its product is multiplied by {number:.3g}, which is taken for a part of it"
-            fans = {"fan_in": fan * share, "fan_out": use.fan_out * share}
+    after, before = _after(graph, use.node), _before(graph, use.node)
+    for one in (after, before):
+        if one.square is not None and one.makes_up_for(use.fan_in):
+            doubt = f"{_text(one, one is after)}, which is taken for a part of it"
+            fans = {"fan_in": use.fan_in * one.square, "fan_out": use.fan_out * one.square}
             return replace(use, **fans, measured=True, doubt=use.doubt or doubt)
-    for number in _after(graph, use.node, bare=True):
-        doubt = f"its product is multiplied by {number:.3g}, which isn't in its fans"
-        return replace(use, doubt=use.doubt or doubt)
-    return use
+    both = replace(after)
+    both.times(before.square)
+    if _is_caught(graph, use.node) or both.is_one():
+        return use
+    one = before if after.is_one() else after
+    return replace(use, doubt=use.doubt or f"{_text(one, one is after)}, which isn't in its fans")
 
 
-def _after(graph: Graph, index: int, bare: bool = False) -> Iterator[float]:
-    """Yield the number that a product is multiplied by, if nothing else is done with it.
+def _text(one: _Factor, after: bool) -> str:
+    what = "its product" if after else "its input"
+    if one.square is None:
+        return f"{what} is multiplied by a constant without a known value"
+    return f"{what} is multiplied by {'' if one.numbers else 'about '}{one.square**0.5:.3g}"
+
+
+def _after(graph: Graph, index: int) -> _Factor:
+    """Return the constants that a product is multiplied by, if nothing else is done with it."""
+    found = _Factor()
+    node = graph.nodes[index]
+    if node.number is not None:
+        found.times(node.number**2, number=True)  # alpha of addmm
+    for node in _only_consumers(graph, index):
+        if not _times(graph, node, found):
+            means = node.role in _OWN or node.function in _SQUASH or len(node.signals) > 1
+            return _Factor() if means else found
+    return found
+
+
+def _is_caught(graph: Graph, index: int) -> bool:
+    """Whether a norm follows a product and constants."""
+    for node in _only_consumers(graph, index):
+        if node.role == "norm":
+            return True
+        if not _times(graph, node, _Factor()):
+            break
+    return False
+
+
+def _before(graph: Graph, index: int) -> _Factor:
+    """Return the constants that an input is multiplied by, for products alone."""
+    found, chain = _Factor(), {index}
+    if not graph.nodes[index].signals:
+        return found
+    window = graph.nodes[index].function.startswith("conv")
+    node = graph.nodes[graph.nodes[index].signals[0].node]
+    while _for_products_alone(graph, node, chain) and _times(graph, node, found, window):
+        chain.add(node.index)
+        node = graph.nodes[node.signals[0].node]
+    if any(use.role == "lookup" for use in node.uses):
+        return _Factor()  # a table's fans have it
+    name = node.label.partition("(")[0] or node.function
+    if node.role == "activation" and name in NONLINEARITIES and found.square is not None:
+        low, high = MEANT
+        if low <= found.square * second_moment(name) <= high:
+            return _Factor()
+    return found
+
+
+def _for_products_alone(graph: Graph, node: Node, chain: Collection[int]) -> bool:
+    """Whether only weights take a result, reshaped, or what is known to be on the way to one."""
+    stack, visited = list(node.consumers), set[int]()
+    while stack:
+        number = stack.pop()
+        after = graph.nodes[number]
+        if number in chain or number in visited or _is_weights(graph, after):
+            continue
+        visited.add(number)
+        if after.role not in ("view", "cast") or not after.consumers:
+            return False
+        stack += after.consumers
+    return bool(node.consumers)
+
+
+def _is_weights(graph: Graph, node: Node) -> bool:
+    return any(use.param not in graph.buffers for use in node.weights)
+
+
+def _times(graph: Graph, node: Node, found: _Factor, window: bool = False) -> bool:
+    """Multiply by what a call multiplies its only signal by; False if it does something else.
 
     Args:
         graph: of the run.
-        index: of the product.
-        bare: whether no activation or sum of signals follows, in which it has its own meaning.
+        node: of the call.
+        found: to be multiplied.
+        window: whether a convolution follows: zeros around its input count as the input.
     """
-    node = _only_consumer(graph, graph.nodes[index])
-    if node is None or node.role != "mul" or not node.number or node.number == 1:
-        return
-    after = _only_consumer(graph, node)
-    means = after is not None and (after.role in _OWN or len(after.signals) > 1)
-    if not (bare and means):
-        yield abs(node.number)
+    if len({value.node for value in node.signals}) != 1:
+        return False
+    before = graph.nodes[node.signals[0].node]
+    sizes = prod(before.shape) / max(prod(node.shape), 1)
+    if node.role in ("view", "cast") and node.function not in _REARRANGING:
+        found.times(1.0 if window or node.function not in _PADS else sizes, number=True)
+    elif node.function == "neg":
+        found.times(1.0, number=True)
+    elif (node.role == "mul" and len(node.inputs) > 1) or node.number is not None:
+        return _times_constant(graph, node, found)
+    elif node.function == "add" and len(node.inputs) == 1 and len(node.operands) == 2:
+        found.times(4.0, number=True)  # x + x
+    elif node.role == "pointwise" and node.square is not None:
+        found.times(node.square)
+    elif node.role == "contract" and node.weights and not _is_weights(graph, node):
+        use = node.weights[0]
+        square = mean_square(graph.held.get(use.param))
+        found.times(None if square is None else use.fan_in * square)
+    else:
+        return False
+    return True
 
 
-_OWN = frozenset("activation bend softmax".split())
+def _times_constant(graph: Graph, node: Node, found: _Factor) -> bool:
+    if node.role != "mul":
+        return False
+    if node.number is not None:
+        found.times(node.number**2, number=True)
+        return True
+    uses = [use for use in node.uses if use.role == "mul"]
+    if any(is_weight_of_norm(graph, use) for use in uses):
+        return False
+    if node.square is not None and not uses:
+        found.times(node.square)
+    elif len(uses) == 1 and not uses[0].origin.made and not uses[0].origin.bent:
+        square = mean_square(graph.held.get(uses[0].param), uses[0].origin.shift)
+        if square is None and graph.nodes[node.index].function != "div":
+            return False  # without a value on meta: the plan names it
+        found.times(1 / square if square and node.function == "div" else square)
+    else:
+        return False
+    return True
 
 
-def _before(graph: Graph, index: int) -> Iterator[float]:
-    """Yield the number that an input is multiplied by, for this product alone."""
-    for value in graph.nodes[index].signals[:1]:
-        node = graph.nodes[value.node]
-        while node.role in ("view", "cast") and node.signals and len(node.consumers) == 1:
-            node = graph.nodes[node.signals[0].node]
-        if node.role == "mul" and node.number is not None and len(node.consumers) == 1:
-            yield abs(node.number)
-
-
-def _only_consumer(graph: Graph, node: Node) -> Node | None:
+def _only_consumers(graph: Graph, index: int) -> Iterator[Node]:
+    """Yield what takes a result, and what alone takes that, and so on; without views."""
+    node = graph.nodes[index]
     while len(node.consumers) == 1:
         node = graph.nodes[node.consumers[0]]
         if node.role not in ("view", "cast"):
-            return node
-    return None
+            yield node

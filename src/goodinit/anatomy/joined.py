@@ -20,6 +20,8 @@ _ADDING = frozenset(("addmm", "baddbmm", "addbmm", "addmv"))
 
 OTHER_FANS = "it is used again, and sums over other axes there: its fans are those of one use"
 
+ADDED_TWICE = "the same product is added up more than once, which its fans leave out"
+
 # How many calls are followed from a product to a sum, for each of the slices.
 CALLS_A_SLICE = 8
 
@@ -34,6 +36,8 @@ def joined(graph: Graph, use: Use, uses: Sequence[Use]) -> Use:
     """
     again = [one for one in uses if one.node != use.node and graph.nodes[one.node].live]
     others = [other for other in again if _are_apart(use, other)]
+    if not others and _is_added_twice(graph, use, again):
+        return replace(use, doubt=use.doubt or ADDED_TWICE)
     if not others:
         both = any(other.fan_in != use.fan_in for other in again)
         return replace(use, doubt=use.doubt or OTHER_FANS) if both else use
@@ -78,6 +82,16 @@ def crossed(graph: Graph, use: Use, uses: Sequence[Use]) -> Use:
                     use, fan_in=fan_in, fan_out=fan_out, measured=True, doubt=use.doubt or doubt
                 )
     return use
+
+
+def _is_added_twice(graph: Graph, use: Use, again: Sequence[Use]) -> bool:
+    """Whether a weight is used again on the same input, and both products are added."""
+    same = [one for one in again if _input(graph, one.node) == _input(graph, use.node)]
+    if not same:
+        return False
+    limit = CALLS_A_SLICE * (len(same) + 1)
+    sums = _sums_after(graph, use.node, limit)
+    return any(_meet(graph, use, one, sums, limit) for one in same)
 
 
 def _pairs(graph: Graph, use: Use) -> list[tuple[int, int]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator
+from collections.abc import Container, Iterable, Iterator
 from heapq import heappop, heappush
 
 from goodinit.dataflow.graph import Graph
@@ -29,13 +29,21 @@ NODES_AHEAD = 40
 CHEAP_GELU = (1.5, 2.0)
 
 
-def activation_after(graph: Graph, start: int, adapted: Container[int] = ()) -> str | None:
+def activation_after(
+    graph: Graph, start: int, adapted: Container[int] = (), beside: Iterable[int] = ()
+) -> str | None:
     """Return the name of the activation that a node's output goes through next.
 
     Normalization, pooling, dropout and reshaping may come between. Functions composed by hand
     are recognized: ``x * sigmoid(x)``, ``0.5 * x * (1 + tanh(...))``.
+
+    Args:
+        graph: of one run.
+        start: the node.
+        adapted: sums that a low-rank pair's output is added in: they count as one output.
+        beside: nodes whose outputs may be added: other products of the same weight.
     """
-    return _next(graph, start, adapted)[0]
+    return _next(graph, start, adapted, beside)[0]
 
 
 def is_squared_after(graph: Graph, start: int) -> bool:
@@ -50,9 +58,11 @@ def _is_square(node: Node) -> bool:
     return by_itself or node.function in ("pow", "square")
 
 
-def _next(graph: Graph, start: int, adapted: Container[int]) -> tuple[str | None, Node | None]:
+def _next(
+    graph: Graph, start: int, adapted: Container[int], beside: Iterable[int] = ()
+) -> tuple[str | None, Node | None]:
     """Return the name of the activation that follows, and its node where it is one call."""
-    own = {start}  # computed element by element from this output alone
+    own = {start, *beside}  # computed element by element from this output alone
     found: Node | None = None
     for index in nodes_after(graph, start):
         node = graph.nodes[index]

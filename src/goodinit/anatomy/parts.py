@@ -45,6 +45,7 @@ def find_roles(graph: Graph, outputs: Iterable[int]) -> Roles:
         if attention.inner is not None:
             roles.values[attention.result] = attention.inner
             roles.values[attention.inner] = attention.value.node
+            roles.outer.add(attention.inner)
     loops = find_loops(graph)
     mark_residual_ends(graph, roles, floors(graph, loops))
     mark_states(graph, roles, loops)

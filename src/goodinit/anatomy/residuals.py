@@ -173,6 +173,8 @@ def _stacked_terms(graph: Graph, node: Node) -> list[Term]:
 def _residual(search: _Search, node: Node, terms: list[Term]) -> Stream | None:
     """Return what a sum is of a residual stream; a skip that is projected is looked for last."""
     graph = search.graph
+    if any(root(graph, index) in search.roles.outer for term in terms for index in term):
+        return None  # a state, to which each step adds the product of its key and value
     singles = sorted(term[0] for term in terms if len(term) == 1 and term[0] != node.index)
     for projected in (False, True):
         for skip in singles:
@@ -337,10 +339,11 @@ def _is_block(search: _Search, inside: set[int], ends: list[int], made_by: Node)
     if made_by.index in inside:
         return False
     start = min(inside)
+    before = {node.index for node in walk_back(graph, ends, signals_of, start)}  # no gate beside
     for index in sorted(inside - {start}):
         node = graph.nodes[index]
-        earlier = earlier or (bool(node.weights) and index not in ends)
-        bent = bent or node.role == "activation"
+        earlier = earlier or (bool(node.weights) and index in before and index not in ends)
+        bent = bent or (node.role == "activation" and index in before)
         if index in search.found or _adds_layers(graph, inside, node):
             return False
     return earlier and bent

@@ -69,6 +69,7 @@ class Roles:
         last_norms: the same, of batch norm too.
         biases: biases of such a cell -> gate -> its range; (0, 0) is all of it.
         values: node of an attention -> the nodes of what it sums, weighted by scores.
+        outer: nodes that add key times value to a state, as linear attention and the delta rule do.
         adapters: nodes of a low-rank pair beside another weight (LoRA).
         adapted: nodes that add such a pair's output.
         low_rank: the pairs and their weights.
@@ -86,6 +87,7 @@ class Roles:
     last_norms: set[int] = field(default_factory=set[int])
     biases: dict[int, dict[str, Range]] = field(default_factory=dict[int, dict[str, Range]])
     values: dict[int, int] = field(default_factory=dict[int, int])
+    outer: set[int] = field(default_factory=set[int])
     adapters: set[int] = field(default_factory=set[int])
     adapted: set[int] = field(default_factory=set[int])
     low_rank: list[LowRank] = field(default_factory=list[LowRank])

@@ -98,6 +98,8 @@ class Facets:
             branch ends.
         goes_with: of a bias, "head" if the weight it is added to is the model's last, "end" if
             that ends a residual branch, "gate" if a sigmoid of it multiplies a signal, else "".
+        factors: how many weights are multiplied where it is used, it among them: in ``x @ (u @ v)``
+            two. They share a gain.
         takes_input: whether it is a weight that the model's input goes into first; None if unknown.
         layer: number of the layer it is in, from 0; None outside of any.
         depth: how many layers the stack has that it is in (or the model, outside of any).
@@ -123,6 +125,7 @@ class Facets:
     squared: bool = False
     ends_residual: bool | None = None
     branch: tuple[int, int] | None = None
+    factors: int = 1
     last_norm: bool = False
     goes_with: str = ""
     takes_input: bool | None = None

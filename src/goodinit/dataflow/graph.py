@@ -22,6 +22,7 @@ from torch.nn.utils.parametrize import ParametrizationList
 from goodinit._common.torch_private import storage_key
 from goodinit.dataflow import geometry
 from goodinit.dataflow.activations import activation_call
+from goodinit.dataflow.constants import constant_square, number_among, number_of
 from goodinit.dataflow.functions import BATCH_NORMS, role_of
 from goodinit.dataflow.labels import labels_of
 from goodinit.dataflow.nodes import Node, Origin, Span, Value
@@ -80,6 +81,7 @@ class Graph:
         shapes: of each parameter, by its number.
         sources: the nodes at which each parameter's trails begin, by its number.
         buffers: numbers of those parameters that are buffers.
+        held: what each parameter and buffer holds, by its number, where that is known.
         recorder: keeps the calls that compute weights.
     """
 
@@ -95,6 +97,7 @@ class Graph:
         self.shapes: dict[int, tuple[int, ...]] = {}
         self.sources: dict[int, list[int]] = {}
         self.buffers: set[int] = set()
+        self.held: dict[int, Tensor] = {}
         self._params = params
         self._inputs = inputs
         self._hooked: dict[int, list[tuple[int, str]]] = {}
@@ -121,6 +124,9 @@ class Graph:
         if isinstance(original, nn.Parameter) and number is not None:
             self._trained.add(number)
         if number is not None:
+            held = self._recorded.get(id(original)) if original.is_meta else original
+            if held is not None:
+                self.held[number] = held.detach()
             shape = tuple(stand_in.shape)
             if prod(shape) >= prod(self.shapes.get(number, ())):  # weight_norm stores two
                 self.shapes[number] = shape
@@ -169,15 +175,19 @@ class Graph:
             if not any(value.params for value in values):
                 node.role = "pointwise"  # of two tensors, not along an axis
         elif call.function in ("add", "sub", "mul", "div", "pow"):
-            node.number = _number(call)
+            node.number = number_among(call)
             if call.kwargs.get("alpha", 1) != 1:
                 node.label = "alpha"  # times the second operand
         elif node.role == "attention":
-            node.number = _as_number(call.kwargs.get("scale"))
+            node.number = number_of(call.kwargs.get("scale"))
         elif self._is_relu(node, call):
             node.role, node.label = "activation", "relu"
         elif node.role == "activation":
             node.label = activation_call(call.function, call.args[1:], call.kwargs)
+        elif node.role == "contract":
+            node.number = number_of(call.kwargs.get("alpha"))
+        if len(node.signals) == 1 and node.number is None:
+            node.square = constant_square(call, tensors, values)
         node.tally = self._tally(node)
         node.uses = uses_of(self, node, call, tensors, values)
         node.weights = [use for use in node.uses if use.role == "contract"]
@@ -397,26 +407,6 @@ def _composed(
             if high - low == shape[dim]:
                 box[over[0]] = (low + start, low + stop)
     return replace(origin, axes=axes, box=tuple(box))
-
-
-def _as_number(value: object) -> float | None:
-    """Return a number, also where a tensor that is no parameter holds it."""
-    if isinstance(value, Tensor):
-        if value.ndim or value.is_meta or not value.is_floating_point():
-            return None
-        with torch._C.DisableTorchFunction():
-            return float(value)
-    return value if isinstance(value, (int, float)) else None
-
-
-def _number(call: Call) -> float | None:
-    """Return the number among two operands; what is subtracted or divided by, its inverse."""
-    numbers = [value for value in map(_as_number, call.args[:2]) if value is not None]
-    if len(call.args) < 2 or len(numbers) != 1:
-        return None
-    if call.function == "div":
-        return 1 / numbers[0] if numbers[0] else None
-    return -numbers[0] if call.function == "sub" else numbers[0]
 
 
 def _union(a: Ranges, b: Ranges) -> Ranges:

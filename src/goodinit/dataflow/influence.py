@@ -135,12 +135,15 @@ class _Study:
         if not zeros or len(drawn) == len(zeros):
             return {}
         off = {n: torch.zeros_like(self.values[n]) for n in zeros}
+        size = EQUAL**2 * _square(self._at_start())
+        self.start = None
         whole = self.at(off)
-        effects = {
-            n: whole - self.at({**off, n: torch.zeros_like(self.values[n])}) for n in drawn - zeros
+        others = sorted(drawn - zeros)
+        effects = (self.at({**off, n: torch.zeros_like(self.values[n])}) for n in others)
+        idle = {
+            n for n, made in zip(others, effects, strict=True) if _square(made, (-1, whole)) <= size
         }
-        idle = {n for n, effect in effects.items() if _is_zero(effect, self.at({}))}
-        if len(idle) == len(effects):
+        if len(idle) == len(others):
             return {}  # nothing else is there
         for number in zeros:
             self.values[number] = off[number]
@@ -220,6 +223,7 @@ class _Study:
         # All are of the parameter's size, or larger: none is kept longer than it is asked for.
         zero = self.at({number: torch.zeros_like(self.values[number])})
         size, finite = _square(zero), bool(zero.isfinite().all())
+        zero = zero if size else None
         p = self._signs(number) if number in self.fixed else self.values[number]
         a = self.at({number: p}) if number in self.fixed else self._at_start()
         q = self._signs(number).mul_(ODD)
@@ -284,10 +288,11 @@ class _Study:
         h = self._normal(number).mul_(scale)
         g.mul_(scale)
         zero = self.at({number: torch.zeros_like(g)})
-        rest = self.at({number: g + h}).sub_(zero)
         a, b = self.at({number: g}).sub_(zero), self.at({number: h}).sub_(zero)
+        g.add_(h)
+        del h
+        rest = self.at({number: g}).sub_(zero).sub_(a).sub_(b)
         whole = _square(a) + _square(b)
-        rest = rest.sub_(a).sub_(b)
         if _square(zero) <= NEARLY_ADDITIVE**2 * whole and _square(rest) <= NEARLY_ADDITIVE * whole:
             second = self._second(a) / scale**2
             return Influence("weight", second, 1, exact=False, doubt="they aren't additive in it")
@@ -315,12 +320,13 @@ class _Study:
         if degree is not None:
             second, exact = self._second_of(drawn, zero, once, degree)
             return {n: Influence("weight", second, degree, exact) for n in drawn}
+        del once, zero
         found: dict[int, Influence] = {}
         doubled = _doubled(signs)
         for number in drawn:
             none = {number: torch.zeros_like(signs[number])}
-            own = self.at(signs) - self.at({**signs, **none})
-            twice = self.at(doubled) - self.at({**doubled, **none})
+            own = self.at(signs).sub_(self.at({**signs, **none}))
+            twice = self.at(doubled).sub_(self.at({**doubled, **none}))
             doubt = "it stands in one of several terms that are added up"
             power = _degree(own, twice)
             found[number] = Influence("weight", self._second(own), power or 1, False, doubt)
@@ -418,10 +424,6 @@ def _degree(once: Tensor, twice: Tensor) -> int | None:
     return None
 
 
-def _is_zero(row: Tensor, beside: Tensor) -> bool:
-    return _square(row) <= EQUAL**2 * _square(beside)
-
-
 def _distance(a: Tensor, b: Tensor, times: float) -> float:
     """Return |a - times b|^2."""
     pairs = zip(_parts(a), _parts(b), strict=True)
@@ -432,21 +434,23 @@ def _distance(a: Tensor, b: Tensor, times: float) -> float:
 PART = 2**20
 
 
-def _square(row: Tensor, *terms: tuple[float, Tensor]) -> float:
-    """Return |row + a sum of multiples of others|^2."""
+def _square(row: Tensor, *terms: tuple[float, Tensor | None]) -> float:
+    """Return |row + a sum of multiples of others|^2; None stands for zeros."""
     total = 0.0
-    for parts in zip(_parts(row), *(_parts(term) for _, term in terms), strict=True):
-        part = parts[0].abs() if parts[0].is_complex() and not terms else parts[0]
+    others = [(factor, term) for factor, term in terms if term is not None]
+    for parts in zip(_parts(row), *(_parts(term) for _, term in others), strict=True):
+        part = parts[0].abs() if parts[0].is_complex() and not others else parts[0]
         part = part.double()
-        for (factor, _), other in zip(terms, parts[1:], strict=True):
+        for (factor, _), other in zip(others, parts[1:], strict=True):
             part = part.add_(other, alpha=factor)
         total += float(part.square_().sum())
     return total
 
 
-def _difference_in_size(a: Tensor, b: Tensor, zero: Tensor) -> float:
+def _difference_in_size(a: Tensor, b: Tensor, zero: Tensor | None) -> float:
     """Return |(|a - zero| - |b - zero| / ODD)|^2."""
-    parts = zip(_parts(a), _parts(b), _parts(zero), strict=True)
+    zeros = _parts(a.new_zeros(1).expand_as(a) if zero is None else zero)
+    parts = zip(_parts(a), _parts(b), zeros, strict=True)
     return sum(
         float(((x - z).abs_() - (y - z).abs_().div_(ODD)).double().square_().sum())
         for x, y, z in parts

@@ -88,6 +88,7 @@ class Use:
         at: number of calls that the tape had then.
         met: number on the tape of the call, if it was recorded: its sums aren't known.
         adapter: "in" or "out" of a low-rank addition to another weight, or "".
+        factors: how many weights are multiplied in what is used.
         measured: whether the fans aren't those of the axes alone.
         doubt: why the axes don't show what is summed over; "" if they do.
         places: of an einsum, (axis of the parameter, axis of the result) for each output axis.
@@ -111,6 +112,7 @@ class Use:
     at: int = 0
     met: int | None = None
     adapter: str = ""
+    factors: int = 1
     measured: bool = False
     doubt: str = ""
     places: tuple[tuple[int, int], ...] = ()
@@ -134,12 +136,14 @@ class Node:
         weights: those it multiplied by and summed.
         consumers: the nodes that took its result.
         number: that was added, multiplied by or raised to, where an operand is a number; of an
-            attention, its scale if it is passed.
+            attention, its scale if it is passed; of a product with a sum, its alpha.
+        square: mean square of the constant tensor that one signal is multiplied by, if known.
         tally: what its integers are: "ids" from the inputs, a "count" (of positions),
             "unknown" (a buffer on meta) or "".
         stacked: axes of the result along which the next weight holds a matrix for each index.
         generates: of a contraction whose result is used as a weight, the fans of that product,
-            and the first function in between that isn't a view; None of others.
+            the first function in between that isn't a view, and the node of that product; None of
+            others.
         label: of an activation, its name with the arguments that aren't the default; "alpha" of
             a sum that multiplies its second operand.
         labels: of a product of activations, a label for each axis of each operand and, last, of
@@ -159,10 +163,11 @@ class Node:
     weights: list[Use] = field(default_factory=list[Use])
     consumers: list[int] = field(default_factory=list[int])
     number: float | None = None
+    square: float | None = None
     tally: str = ""
     label: str = ""
     labels: tuple[tuple[int, ...], ...] = ()
-    generates: tuple[float, float, str] | None = None
+    generates: tuple[float, float, str, int] | None = None
     stacked: set[int] = field(default_factory=set[int])
 
 

@@ -168,6 +168,9 @@ def _size(graph: Graph, index: int) -> _Size | None:
     for _ in range(CALLS_IN_A_NORM):
         if node.role == "reduce":
             return _reduced(graph, node, degree)
+        if _is_own_product(node):
+            measured, power = _measured(graph, graph.nodes[node.signals[0].node])
+            return _Size(measured, 2 * power * degree) if abs(2 * power * degree) == 1 else None
         if node.role not in (*_SAME, "bend", "add", "mul") or not node.signals:
             return None
         if len({value.node for value in node.signals}) > 1 and node.role == "mul":
@@ -175,6 +178,13 @@ def _size(graph: Graph, index: int) -> _Size | None:
         degree *= _power(node)
         node = graph.nodes[node.signals[0].node]
     return None
+
+
+def _is_own_product(node: Node) -> bool:
+    """Whether a signal is multiplied by itself and summed: einsum("bd,bd->b", x, x)."""
+    both = {value.node for value in node.signals}
+    summed = node.role == "contract" or node.function.endswith("vecdot")
+    return summed and not node.weights and len(node.signals) == 2 and len(both) == 1
 
 
 def _power(node: Node) -> float:

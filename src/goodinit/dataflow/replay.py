@@ -77,6 +77,11 @@ class Computed:
                     self.sources[number] = self._source(number)
             made.update(results)
         self._check_size()
+        last = {n: index for index, e in enumerate(self.entries) for n in (*e.inputs, *e.outputs)}
+        self._done: list[list[int]] = [[] for _ in self.entries]
+        for number, index in last.items():
+            if number not in self.targets:
+                self._done[index].append(number)
 
     def _source(self, number: int) -> Source:
         tape = self._tape
@@ -114,21 +119,32 @@ class Computed:
                 return torch.float32
             return torch.device("cpu") if isinstance(item, torch.device) else item
 
-        for entry in self.entries:
+        for entry, done in zip(self.entries, self._done, strict=True):
             args, kwargs = replaced((entry.args, entry.kwargs), value)
-            results = _run(entry, args, kwargs, numbers)
-            if entry.writes and not results:
-                results = [args[0]]
-            if len(results) != len(entry.outputs):
-                raise ReplayError(f"{entry.name} gives {len(results)} tensors when it runs again")
-            for number, result in zip(entry.outputs, results, strict=True):
-                if tuple(result.shape) != self._tape.shapes[number]:
-                    raise ReplayError(f"{entry.name} gives another shape when it runs again")
-                made[number] = result.float() if result.dtype in _HALVES else result
+            made |= self._results(entry, args, kwargs, numbers)
+            del args, kwargs
+            for number in done:  # no later call takes it
+                made.pop(number, None)
         rows = [_row(value(Ref(number))) for number in self.targets]
         row = rows[0] if len(rows) == 1 else torch.cat(rows)
         given = {storage_key(value) for value in values.values()}
         return row.clone() if storage_key(row) in given else row  # callers write to it
+
+    def _results(
+        self, entry: Entry, args: tuple[Any, ...], kwargs: dict[str, Any], numbers: RandomNumbers
+    ) -> dict[int, Tensor]:
+        """Run a call, and return its results by their numbers."""
+        results = _run(entry, args, kwargs, numbers)
+        if entry.writes and not results:
+            results = [args[0]]
+        if len(results) != len(entry.outputs):
+            raise ReplayError(f"{entry.name} gives {len(results)} tensors when it runs again")
+        found: dict[int, Tensor] = {}
+        for number, result in zip(entry.outputs, results, strict=True):
+            if tuple(result.shape) != self._tape.shapes[number]:
+                raise ReplayError(f"{entry.name} gives another shape when it runs again")
+            found[number] = result.float() if result.dtype in _HALVES else result
+        return found
 
 
 def _run(

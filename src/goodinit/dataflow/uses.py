@@ -187,7 +187,8 @@ class _Reader:
                 if layer or not {*over}.isdisjoint(out):
                     fan_in = _size(tensor, (*inputs, *window))
                     fan_out = _size(tensor, (*outputs, *window))
-                    self._graph.nodes[origin.node].generates = fan_in, fan_out, origin.made
+                    made = fan_in, fan_out, origin.made, self._node.index
+                    self._graph.nodes[origin.node].generates = made
 
     def convolution(self, transposed: bool) -> None:
         weight = self.at(1, "weight")
@@ -344,7 +345,11 @@ class _Reader:
             tally = self._graph.nodes[self._graph.value(index).node].tally
             fits = self._node.function != "embedding" or index.shape[-1:] <= table.shape[:1]
             counted = tally == "count" or (tally == "unknown" and fits)
+        before = len(self.uses)
         self._all(table, "lookup", counted)
+        if self._node.function == "embedding_bag" and self._argument(6, "mode") != "max":
+            for use in self.uses[before:] if index is None or index.shape[1:] != (1,) else ():
+                use.doubt = "rows are added up in bags, of which the number of rows isn't known"
 
     def norm(self) -> None:
         offset = 2 if self._call.function in _THIRD else 3

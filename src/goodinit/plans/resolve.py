@@ -44,6 +44,7 @@ from goodinit.schemes import (
 )
 from goodinit.schemes.dtype_range import check_range
 from goodinit.schemes.grown import DropUnits, FromOld
+from goodinit.schemes.variance import share_gain
 
 __all__ = ["Matcher", "Wins", "check_separate", "resolve", "resolve_row", "torch_laws"]
 
@@ -334,6 +335,8 @@ def _numbers_for(
     try:
         if isinstance(scheme, Scaled):
             scheme = scheme.resolve(facts)
+        if f.factors > 1 and (law := share_gain(scheme, f.factors)) is not scheme:
+            scheme, why = law, why or f"{f.factors} weights share its gain"
         matcher.check(scheme, site, row.dtype)
         _refuse_equal_units(row, scheme)
     except SchemeError as error:

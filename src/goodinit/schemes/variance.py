@@ -29,6 +29,7 @@ __all__ = [
     "VarianceScaling",
     "XavierNormal",
     "XavierUniform",
+    "share_gain",
 ]
 
 MODES = ("fan_in", "fan_out", "fan_avg")
@@ -80,6 +81,21 @@ class _ByFan(Drawn):
                 f"shape {site.shape}. Use Zeros(), or leave it out: it has nothing to draw"
             )
         return math.sqrt(scaling.scale / fan)
+
+
+def share_gain(scheme: Scheme, factors: int) -> Scheme:
+    """Return the law of one of several weights that are multiplied, so that all have one gain.
+
+    Each has a fan of its own share. Of a law of variance scale/fan the product has scale^factors
+    times what LeCun's gives: scale once needs scale^(1/factors) for each.
+
+    >>> share_gain(HeNormal(), 2)
+    VarianceScaling(scale=1.41421)
+    """
+    if factors < 2 or not isinstance(scheme, _ByFan):
+        return scheme
+    scale = scheme.scaling().scale
+    return scheme if scale in (0.0, 1.0) else scheme.times(scale ** (0.5 / factors - 0.5))
 
 
 def _square(value: float) -> float:

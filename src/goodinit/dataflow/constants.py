@@ -1,0 +1,81 @@
+"""Constants that a signal is multiplied by: masks, factors, what a module keeps in a buffer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from goodinit.dataflow.nodes import Value
+from goodinit.trace import Call
+
+__all__ = ["MOST", "constant_square", "mean_square", "number_among", "number_of"]
+
+# A constant of more numbers isn't looked at: a plan reads no table of positions or scores for it.
+MOST = 2**20
+
+
+def mean_square(tensor: Tensor | None, shift: float = 0.0) -> float | None:
+    """Return the mean square of a constant plus a number; None if it has no values, or too many."""
+    if tensor is None or tensor.is_meta or not 0 < tensor.numel() <= MOST or tensor.is_complex():
+        return None
+    with torch._C.DisableTorchFunction():
+        found = float(tensor.detach().double().add(shift).square().mean())
+    return found if found < torch.inf else None  # scores are hidden by -inf
+
+
+def constant_square(call: Call, tensors: Sequence[Tensor], values: Sequence[Value]) -> float | None:
+    """Return the mean square of what a call multiplies one signal by, if it is known.
+
+    Args:
+        call: a product, a choice between a signal and 0, or a mask of zeros.
+        tensors: its tensor arguments.
+        values: what is known of these; parameters and buffers are left to the caller.
+    """
+    match call.function:
+        case "mul" | "div" | "rmul":
+            others = [t for t, v in zip(tensors, values, strict=True) if not v.params]
+            known = [found for t in others if (found := mean_square(t)) is not None]
+            if len(others) - len(known) > 1 or len(known) != 1:
+                return None
+            return 1 / known[0] if call.function == "div" and known[0] else known[0]
+        case "where" if len(call.args) == 3:
+            mask, chosen, other = call.args
+            if _is_zero(other):
+                return mean_square(mask)
+            share = mean_square(mask) if _is_zero(chosen) else None
+            return None if share is None else 1 - share
+        case "masked_fill" if len(call.args) == 3 and _is_zero(call.args[2]):
+            share = mean_square(call.args[1])
+            return None if share is None else 1 - share
+        case _:
+            return None
+
+
+def _is_zero(value: object) -> bool:
+    return (
+        value == 0
+        if isinstance(value, (int, float))
+        else (isinstance(value, Tensor) and mean_square(value) == 0.0)
+    )
+
+
+def number_of(value: object) -> float | None:
+    """Return a number, also where a tensor that is no parameter holds it."""
+    if isinstance(value, Tensor):
+        if value.ndim or value.is_meta or not value.is_floating_point():
+            return None
+        with torch._C.DisableTorchFunction():
+            return float(value)
+    return value if isinstance(value, (int, float)) else None
+
+
+def number_among(call: Call) -> float | None:
+    """Return the number among two operands; what is subtracted or divided by, its inverse."""
+    numbers = [value for value in map(number_of, call.args[:2]) if value is not None]
+    if len(call.args) < 2 or len(numbers) != 1:
+        return None
+    if call.function == "div":
+        return 1 / numbers[0] if numbers[0] else None
+    return -numbers[0] if call.function == "sub" else numbers[0]
