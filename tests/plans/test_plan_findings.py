@@ -39,8 +39,8 @@ def test_what_no_rule_knows_is_one_finding() -> None:
     assert found(gi.plan(net, "standard")) == [("GI117", "info", "a and 1 more")]
 
 
-def test_complex_weights_are_one_finding() -> None:
-    parts = {name: torch.randn(4, 4, dtype=torch.cfloat) for name in "abc"}
+def test_complex_numbers_without_a_rule_are_one_finding() -> None:
+    parts = {name: torch.randn(4, dtype=torch.cfloat) for name in "abc"}
     assert found(gi.plan(Holder(**parts), "standard")) == [("GI117", "info", "a and 2 more")]
 
 

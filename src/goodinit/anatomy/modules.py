@@ -21,6 +21,7 @@ from torch.nn.utils import parametrize
 
 from goodinit.anatomy.names import join
 from goodinit.anatomy.rows import Block, Facets
+from goodinit.anatomy.writable import is_number
 from goodinit.dataflow.activations import activation_name
 from goodinit.schemes.fans import Layout
 
@@ -273,7 +274,7 @@ def _is_as_described(module: nn.Module, attr: str, tensor: Tensor | None, facets
         return True
     layout, shape = facets.layout, tensor.shape
     axes = tensor.dim() if layout is None else len(layout.outputs + layout.inputs + layout.window)
-    if tensor.dim() != axes or (layout is not None and not tensor.is_floating_point()):
+    if tensor.dim() != axes or (layout is not None and not is_number(tensor.dtype)):
         return False
     last = facets.blocks[-1].box if facets.blocks else tuple((0, n) for n in shape)
     return tuple(stop for _, stop in last) == tuple(shape)

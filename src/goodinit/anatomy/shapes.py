@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from goodinit.anatomy.held import Held
 from goodinit.anatomy.rows import Block, Facets
+from goodinit.anatomy.writable import is_number
 from goodinit.schemes.fans import Layout
 
 __all__ = ["Siblings", "by_value", "guess"]
@@ -108,7 +109,7 @@ class Siblings:
     """
 
     def __init__(self, tensors: Mapping[str, Tensor], settings: Collection[str] = ()) -> None:
-        self.shapes = {name: tuple(t.shape) for name, t in tensors.items() if t.is_floating_point()}
+        self.shapes = {name: tuple(t.shape) for name, t in tensors.items() if is_number(t.dtype)}
         self._order = {name: at for at, name in enumerate(self.shapes)}
         self._places: dict[Shape, list[int]] = {}
         for at, shape in enumerate(self.shapes.values()):

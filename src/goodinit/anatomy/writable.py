@@ -26,7 +26,7 @@ __all__ = [
     "check_unsharded",
     "check_writable",
     "fixes_scale",
-    "is_real",
+    "is_number",
     "is_shard",
     "normalizes",
     "packed_modules",
@@ -141,9 +141,9 @@ def is_shard(slot: Slot) -> bool:
     return not any(p.dim() > 1 and p.shape[0] == 0 for p in siblings)
 
 
-def is_real(dtype: torch.dtype) -> bool:
-    """Whether numbers of a law can be written to it."""
-    return dtype.is_floating_point
+def is_number(dtype: torch.dtype) -> bool:
+    """Whether it is of numbers that a law has: real or complex, of floating point."""
+    return dtype.is_floating_point or dtype.is_complex
 
 
 def fixes_scale(slot: Slot) -> str:

@@ -23,6 +23,7 @@ from goodinit._common.memory import bump_version
 from goodinit._common.threads import one_thread
 from goodinit.anatomy.names import Slot
 from goodinit.anatomy.writable import fixes_scale
+from goodinit.applying.complex_parts import Filler, parts_of_complex
 from goodinit.applying.shards import Shard
 from goodinit.errors import GoodinitError, SchemeError, WriteError
 from goodinit.findings import Finding
@@ -108,8 +109,12 @@ def assign_(slot: Slot, value: Tensor) -> None:
             _write_hooked(slot, value)
 
 
-def fill_row_(out: Tensor, row: PlanRow, stream: Stream) -> None:
+def fill_row_(out: Tensor, row: PlanRow, stream: Filler) -> None:
     """Draw each block into its part of a tensor of the row's shape."""
+    if out.is_complex():
+        for half, of, numbers in parts_of_complex(out, row, stream):
+            fill_row_(half, of, numbers)
+        return
     target = out if out.dtype in DTYPES or not out.is_floating_point() else out.float()
     for block in row.parts():
         if not isinstance(block.scheme, Keep):
@@ -121,7 +126,7 @@ def fill_row_(out: Tensor, row: PlanRow, stream: Stream) -> None:
 
 
 def _fill_block(
-    target: Tensor, row: PlanRow, block: PlanBlock, of: PlanBlock | None, stream: Stream
+    target: Tensor, row: PlanRow, block: PlanBlock, of: PlanBlock | None, stream: Filler
 ) -> None:
     part = target[tuple(slice(start, stop) for start, stop in block.box)]
     draw = _draw(row, of, stream)
@@ -138,8 +143,12 @@ def _fill_block(
             block.scheme.fill_(part, draw, row.site(block))
 
 
-def fill_part_(out: Tensor, row: PlanRow, stream: Stream, part: Part) -> None:
+def fill_part_(out: Tensor, row: PlanRow, stream: Filler, part: Part) -> None:
     """Draw a part of a row into the tensor that holds it, with the numbers of the whole."""
+    if out.is_complex():
+        for half, of, numbers in parts_of_complex(out, row, stream):
+            fill_part_(half, of, numbers, part)
+        return
     for box, where in part.pieces():
         held = out[where].view([stop - start for start, stop in box])
         if out.dtype in DTYPES or not out.is_floating_point():
@@ -156,7 +165,7 @@ def _is_elementwise(row: PlanRow) -> bool:
     return all(isinstance(b.scheme, (Constant, Drawn, Keep, Ones, Zeros)) for b in row.parts())
 
 
-def _fill_box(out: Tensor, row: PlanRow, stream: Stream, box: Box) -> None:
+def _fill_box(out: Tensor, row: PlanRow, stream: Filler, box: Box) -> None:
     for block in row.parts():
         shared = None if isinstance(block.scheme, Keep) else intersect(box, block.box)
         if shared is not None:
@@ -175,7 +184,7 @@ def _within(box: Box, outer: Box) -> tuple[slice, ...]:
     return tuple(slice(start - first, stop - first) for (start, stop), (first, _) in both)
 
 
-def _draw(row: PlanRow, block: PlanBlock | None, stream: Stream) -> BoxDraw:
+def _draw(row: PlanRow, block: PlanBlock | None, stream: Filler) -> BoxDraw:
     """Return the stream, bound to one parameter, or to one block of it."""
     bounds, shape = (None, None) if block is None else (block.box, row.shape)
 

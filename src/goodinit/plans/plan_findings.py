@@ -198,14 +198,15 @@ def _extra_keys(kept: KeptRows, rows: tuple[PlanRow, ...]) -> Iterator[Finding]:
 
 def _left_alone(rows: tuple[PlanRow, ...]) -> Iterator[Finding]:
     """A parameter that no rule knows keeps its constructor's value, which may be garbage."""
-    odd = [row for row in rows if row.dtype.is_complex and row.kept and not row.buffer]
+    left = [row for row in rows if row.why.startswith(WHY_LEFT) and not row.buffer]
+    odd = [row for row in left if row.dtype.is_complex]
     if odd:
         names = several((row.name for row in odd), 1)
-        cause = "left unchanged: complex weights aren't drawn"
-        draw = "torch.randn(p.shape, dtype=p.dtype) * fan_in**-0.5"
-        fix = f"draw them yourself, in torch.no_grad(): p.copy_({draw}) has E[|y|^2] = E[|x|^2]"
+        cause = "left unchanged: complex numbers that no rule of the recipe draws"
+        line = named((row.name for row in odd), Normal(1.0))
+        fix = offer("if they are weights, give them a rule", line)
         yield Finding("GI117", "info", names, cause, fix)
-    bad = [row for row in rows if not row.buffer and row.why.startswith(WHY_LEFT)]
+    bad = [row for row in left if not row.dtype.is_complex]
     if bad:
         names = several((row.name for row in bad), 1)
         cause = "left unchanged: goodinit has no rule for this kind of parameter"

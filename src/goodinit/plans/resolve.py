@@ -13,7 +13,13 @@ from goodinit.anatomy.held import recorded
 from goodinit.anatomy.names import Slot, type_of, walk
 from goodinit.anatomy.rows import Block, Row
 from goodinit.anatomy.shared_memory import overlapping
-from goodinit.anatomy.writable import check_writable, fixes_scale, is_real, is_shard, normalizes
+from goodinit.anatomy.writable import (
+    check_writable,
+    fixes_scale,
+    is_number,
+    is_shard,
+    normalizes,
+)
 from goodinit.errors import (
     DtypeError,
     ExpandedParameterError,
@@ -42,6 +48,7 @@ from goodinit.schemes import (
     TruncatedNormal,
     Zeros,
 )
+from goodinit.schemes.complex_numbers import complex_parts
 from goodinit.schemes.dtype_range import check_range
 from goodinit.schemes.grown import DropUnits, FromOld
 from goodinit.schemes.variance import share_gain
@@ -182,11 +189,8 @@ def resolve_row(
         chosen = [(Keep(), "holds no values") for _ in chosen]
     if not all(isinstance(scheme, Keep) for scheme, _ in chosen):
         check_writable(slot)
-        if not is_real(row.dtype) and not row.buffer:
-            raise DtypeError(
-                f"{row.name} is {row.dtype}, which has no real values to draw: keep={row.name!r} "
-                f"leaves it alone, or give it a rule with gi.Keep()"
-            )
+        if not row.buffer:
+            _check_dtype(row.name, row.dtype)
     blocks: list[PlanBlock] = []
     whys: list[str] = []
     for (block, site), (scheme, why), rule in zip(sites, chosen, rules, strict=True):
@@ -215,6 +219,16 @@ def resolve_row(
     kept = 0 if grown.copies else grown.shape[0]  # the checkpoint's rows stay
     zero_rows = tuple(number for number in planned.zero_rows if number >= kept)
     return replace(planned, zero_rows=zero_rows, grown_from=grown.shape)
+
+
+def _check_dtype(name: str, dtype: torch.dtype) -> None:
+    """Refuse to draw integers and booleans."""
+    if not is_number(dtype):
+        raise DtypeError(f"{name} is {dtype}, which has no law to draw from: {_leave(name)}")
+
+
+def _leave(name: str) -> str:
+    return f"keep={name!r} leaves it alone, or give it a rule with gi.Keep()"
 
 
 def _grown(
@@ -302,7 +316,7 @@ def _choose(row: Row, slot: Slot, rule: Rule | None, held: str, own: str) -> tup
     if rule is not None:
         if own and rule.library:
             return Keep(), own
-        if is_real(row.dtype) or row.buffer or not rule.optional:
+        if is_number(row.dtype) or row.buffer or not rule.optional:
             return rule.scheme, rule.why
         return Keep(), f"{row.dtype} isn't floating, so nothing is drawn"
     if row.buffer:
@@ -339,6 +353,10 @@ def _numbers_for(
             scheme, why = law, why or f"{f.factors} weights share its gain"
         matcher.check(scheme, site, row.dtype)
         _refuse_equal_units(row, scheme)
+        if row.dtype.is_complex:
+            complex_parts(scheme)
+    except DtypeError as error:
+        raise DtypeError(f"{row.name} is {row.dtype}: {error}. {_leave(row.name)}") from error
     except SchemeError as error:
         at = f"{row.name} (block {block.name})" if block.name else row.name
         fix = ""

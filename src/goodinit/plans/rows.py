@@ -10,6 +10,7 @@ import torch
 
 from goodinit.anatomy.rows import Box
 from goodinit.schemes import AddNoise, Keep, Layout, Scheme, Site
+from goodinit.schemes.complex_numbers import complex_std
 from goodinit.schemes.grown import DropUnits, FromOld
 from goodinit.schemes.low_rank import LowRank
 
@@ -157,9 +158,16 @@ class PlanRow:
         return self._moments[1]
 
     def moments(self) -> tuple[tuple[str, float, float], ...]:
-        """Return (block name, mean, standard deviation) of each block that is drawn, not kept."""
+        """Return (block name, mean, standard deviation) of each block that is drawn, not kept.
+
+        Of complex numbers the latter is sqrt(E|w - E w|^2).
+        """
         drawn = [b for b in self.parts() if not isinstance(b.scheme, WITHOUT_MOMENTS)]
-        return tuple((b.name, *b.scheme.moments(self.site(b))) for b in drawn)
+        found = ((b, *b.scheme.moments(self.site(b))) for b in drawn)
+        return tuple(
+            (b.name, mean, complex_std(b.scheme, std) if self.dtype.is_complex else std)
+            for b, mean, std in found
+        )
 
     def parts(self) -> tuple[PlanBlock, ...]:
         """Return the blocks; the whole parameter is one if it isn't packed."""

@@ -241,7 +241,7 @@ class StackGain(ReluGain):
 def _fits_orthogonal(row: Row) -> bool:
     """Whether an orthogonal matrix keeps the signal as a normal law does, and costs little."""
     (_, site), *more = row.sites()
-    if more or site.fan_in is None or site.fan_in > WIDEST:
+    if more or row.dtype.is_complex or site.fan_in is None or site.fan_in > WIDEST:
         return False
     try:
         return math.isclose(Orthogonal().moments(site)[1] ** 2 * site.fan_in, 1.0, rel_tol=1e-6)
