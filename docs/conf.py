@@ -42,6 +42,7 @@ autodoc_default_options = {"members": True, "member-order": "bysource", "show-in
 autodoc_typehints = "signature"
 autodoc_typehints_format = "short"
 autodoc_preserve_defaults = True
+autodoc_type_aliases = {name: f"goodinit.{name}" for name in ("Inputs", "KeepLike", "RecipeLike")}
 napoleon_numpy_docstring = False
 napoleon_use_rtype = False
 
@@ -65,18 +66,22 @@ html_theme = "furo"
 html_title = "goodinit"
 html_static_path = [str(SITE / "static")]
 html_css_files = ["site.css"]
+html_js_files = ["search.js"]
 templates_path = [str(SITE / "templates")]
 html_copy_source = False
 html_show_sphinx = False
-html_theme_options = {"top_of_page_buttons": []}
+html_theme_options = {
+    "top_of_page_buttons": [],
+    "light_css_variables": {"color-code-background": "#f4f6f8"},
+}
 html_sidebars = {
     "**": [
         "sidebar/brand.html",
+        "sidebar/languages.html",
         "sidebar/search.html",
         "sidebar/scroll-start.html",
         "sidebar/navigation.html",
         "sidebar/scroll-end.html",
-        "sidebar/languages.html",
     ]
 }
 copybutton_prompt_text = r">>> |\.\.\. |\$ "

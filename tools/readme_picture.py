@@ -22,7 +22,7 @@ SEEDS = 5
 EVERY = 10  # steps between two points of a curve
 # Okabe and Ito's colours: told apart by colour-blind readers too.
 COLOURS = {"he": "#009E73", "torch_default": "#D55E00", "xavier": "#0072B2"}
-LABELS = {"he": 'goodinit "he"', "torch_default": "PyTorch's default", "xavier": "Xavier"}
+LABELS = {"he": "He", "torch_default": "PyTorch's default", "xavier": "Xavier"}
 PICTURE = Path(__file__).resolve().parent.parent / "docs" / "img" / "depth.svg"
 
 
@@ -30,19 +30,22 @@ def main() -> None:
     """Measure, train, draw, write."""
     # Text as paths: the same on every machine. A fixed salt: the same file from the same numbers.
     mpl.rcParams.update(
-        {"svg.fonttype": "path", "svg.hashsalt": "goodinit", "font.size": 11, "axes.linewidth": 0.8}
+        {"svg.fonttype": "path", "svg.hashsalt": "goodinit", "font.size": 12, "axes.linewidth": 0.8}
     )
     data = Digits.load()
     figure, (left, right) = plt.subplots(1, 2, figsize=(9.2, 3.4), layout="constrained")
     compared = gi.compare(network(), data.x, [*COLOURS], seeds=SEEDS)
-    for recipe in COLOURS:
+    for recipe, colour in COLOURS.items():
         signals = compared.signals[recipe]
         sizes = torch.tensor([[row.forward.second for row in s.layers] for s in signals])
         mean = sizes.log().mean(0).exp()  # geometric: the axis is logarithmic
         draw(left, torch.arange(1, DEPTH + 1), sizes, mean, recipe)
         curves = torch.tensor([learning(recipe, seed, data) for seed in range(SEEDS)])
-        draw(right, torch.arange(0, STEPS + 1, EVERY), curves, curves.mean(0), recipe)
-        print(f"{recipe:14} layer {DEPTH}: {mean[-1]:.2e}   accuracy {curves[:, -1].mean():.3f}")
+        reached = curves.mean(0)
+        draw(right, torch.arange(0, STEPS + 1, EVERY), curves, reached, recipe)
+        label = f"{LABELS[recipe]}: {reached[-1]:.0%}"
+        right.text(1.03 * STEPS, reached[-1], label, color=colour, va="center")
+        print(f"{recipe:14} layer {DEPTH}: {mean[-1]:.2e}   accuracy {reached[-1]:.3f}")
     left.set_yscale("log")
     left.set_title(f"The signal, through {DEPTH} ReLU layers", loc="left", fontsize=12)
     left.set_xlabel("layer")
@@ -52,7 +55,8 @@ def main() -> None:
     right.set_ylabel("accuracy on new digits")
     right.set_ylim(0, 1.02)
     right.yaxis.set_major_formatter(mpl.ticker.PercentFormatter(1.0))
-    right.legend(*left.get_legend_handles_labels(), frameon=False, loc="center right")
+    right.set_xlim(-5, 1.5 * STEPS)
+    right.set_xticks(range(0, STEPS + 1, 100))
     figure.savefig(PICTURE, metadata={"Date": None}, facecolor="white")
     print(PICTURE)
 
@@ -77,7 +81,7 @@ def draw(axes: Axes, x: Tensor, curves: Tensor, mean: Tensor, recipe: str) -> No
     """Draw the mean as a line, and each network as a thin one."""
     colour = COLOURS[recipe]
     axes.plot(x, curves.T, color=colour, linewidth=0.5, alpha=0.35)
-    axes.plot(x, mean, color=colour, linewidth=2.4, label=LABELS[recipe])
+    axes.plot(x, mean, color=colour, linewidth=2.4)
     axes.grid(axis="y", color="#dddddd", linewidth=0.6)
     axes.spines[["top", "right"]].set_visible(False)
 

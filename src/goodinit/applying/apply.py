@@ -180,14 +180,17 @@ def init_(
 
     Args:
         target: a module; or a tensor, whose fans are computed from its shape [out, in, *window].
-        recipe: as for ``plan``.
-        inputs: as for ``plan``. Lazy modules run once on them, which gives them their shapes.
+        recipe: a Recipe, its name, a TOML file, a scheme, or a mapping from module types or globs
+            to schemes.
+        inputs: a tensor, a tuple of positional arguments or a dict of keyword arguments. If given,
+            the model is run once, to see activations, fans and residual ends; lazy modules get
+            their shapes. If None, module types decide.
         seed: a non-negative integer; equal seeds give identical values. If None, a seed is drawn
             from torch's default CPU generator, so ``torch.manual_seed`` applies.
-        keep: as for ``plan``. The old part of a parameter that has grown is copied from the
-            checkpoint.
-        only: as for ``plan``.
-        prefix: as for ``plan``. Values depend on names:
+        keep: names, globs, a state dict or the path of a checkpoint: what is loaded already and
+            must not be written. The old part of a parameter that has grown is copied from there.
+        only: names or globs: nothing else is written.
+        prefix: prepended to each name. Values depend on names:
             ``init_(model.encoder, ..., prefix="encoder")`` draws the same values as
             ``init_(model, ...)``. Without a prefix, equal layers get equal values from one seed.
         materialize: a device such as "cpu"; parameters and buffers on meta are allocated there.
