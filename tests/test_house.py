@@ -285,44 +285,50 @@ def test_a_new_tensor_names_its_device(module: str) -> None:
     assert not lines
 
 
-def test_using_a_name_brings_torch_and_nothing_else() -> None:
-    code = (
-        "import sys, torch\n"
-        "before = set(sys.modules)\nimport goodinit\ngoodinit.plan\n"
-        "print(*(set(sys.modules) - before))"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True)
-    foreign = {module.partition(".")[0] for module in done.stdout.split()} - {"goodinit", "torch"}
+STARTS = """
+import sys, time
+a = time.process_time()
+import torch
+b = time.process_time()
+before = set(sys.modules)
+c = time.process_time()
+import goodinit
+d = time.process_time()
+goodinit.plan
+e = time.process_time()
+print(b - a, d - c, e - d)
+print(*(set(sys.modules) - before))
+"""
+
+
+@pytest.fixture(scope="module")
+def starts() -> list[tuple[list[float], list[str]]]:
+    """Three processes: seconds of torch's import, of ours, of our names; the modules of the last.
+
+    Processor time, all in one process, so that the machine's speed cancels in a ratio.
+    """
+    env = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
+    found: list[tuple[list[float], list[str]]] = []
+    for _ in range(3):
+        command = [sys.executable, "-c", STARTS]
+        done = subprocess.run(command, capture_output=True, check=True, text=True, env=env)
+        seconds, modules = done.stdout.splitlines()
+        found.append(([float(each) for each in seconds.split()], modules.split()))
+    return found
+
+
+def test_using_a_name_brings_torch_and_nothing_else(starts) -> None:
+    foreign = {module.partition(".")[0] for module in starts[0][1]} - {"goodinit", "torch"}
     assert not foreign - sys.stdlib_module_names
 
 
-def cheapest_of_two(code: str) -> list[float]:
-    """Run code that prints seconds of processor time; the least of each over two runs.
-
-    Processor time, all in one process, so that the machine's speed cancels in a ratio; the least,
-    since noise only adds. A first run, not counted, writes bytecode.
-    """
-    env = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
-    runs = [
-        subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, env=env)
-        for _ in range(3)
-    ]
-    return [
-        min(column)
-        for column in zip(*(map(float, r.stdout.split()) for r in runs[1:]), strict=True)
-    ]
-
-
-def test_import_costs_little() -> None:
+def test_import_costs_little(starts) -> None:
     # The names themselves take a third of torch's time, half of it a garbage collection that
     # torch's objects bring about. One heavy import (transformers, triton, sympy,
     # torch.distributed.tensor) would take more than half of it.
-    torch_alone, ours, names = cheapest_of_two(
-        "import time\n"
-        "a = time.process_time()\nimport torch\n"
-        "b = time.process_time()\nimport goodinit\n"
-        "c = time.process_time()\ngoodinit.plan\n"
-        "d = time.process_time()\nprint(b - a, c - b, d - c)"
+    # The least of each, since noise only adds; the first process may write bytecode.
+    torch_alone, ours, names = (
+        min(column) for column in zip(*(seconds for seconds, _ in starts), strict=True)
     )
     assert ours < 0.15 * torch_alone, f"torch {torch_alone:.2f} s, goodinit {ours:.2f} s more"
     assert names < 0.5 * torch_alone, f"torch {torch_alone:.2f} s, its names {names:.2f} s more"

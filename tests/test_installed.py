@@ -24,11 +24,6 @@ ROOT = Path(__file__).parents[1]
 
 # A plan by data flow, with a product that is computed from a parameter; a draw; a run; a verdict.
 SCRIPT = """
-import sys
-if "without numpy" in sys.argv:
-    import warnings
-    warnings.filterwarnings("ignore", "Failed to initialize NumPy")  # torch says so
-    sys.modules["numpy"] = None  # an import of it raises
 import torch
 from torch import nn
 import goodinit as gi
@@ -47,16 +42,29 @@ print(plan.digest, net[0].weight.sum().item(), signal.ok, explained.ok, theirs.s
 print(gi.__file__)
 """
 
+FROM_EACH = """
+import sys, warnings
+warnings.filterwarnings("ignore", "Failed to initialize NumPy")  # torch says so
+sys.modules["numpy"] = None  # an import of it raises
+script, *folders = sys.argv[1:]
+for folder in folders:
+    for name in [name for name in sys.modules if name.partition(".")[0] == "goodinit"]:
+        del sys.modules[name]
+    sys.path.insert(0, folder)
+    exec(compile(script, "script", "exec"), {})
+"""
 
-def outcome(folder: Path, *options: str, without: str = "") -> tuple[str, str]:
-    """Run the script; return what it found, and where goodinit was imported from."""
+
+def started(*folders: Path) -> list[tuple[str, str]]:
+    """Run the script from each folder in turn, in one process; what it found, and from where."""
     env = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "PYTHONOPTIMIZE")}
-    env |= {"PYTHONPATH": str(folder), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, *options, "-c", SCRIPT, without]
-    done = subprocess.run(command, capture_output=True, check=True, text=True, env=env)
-    assert not done.stderr
-    found, place = done.stdout.splitlines()
-    return found, place
+    options = ("-W", "error", "-OO")
+    command = [sys.executable, *options, "-c", FROM_EACH, SCRIPT, *map(str, folders)]
+    env |= {"OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, capture_output=True, check=False, text=True, env=env)
+    assert (done.returncode, done.stderr) == (0, "")
+    lines = done.stdout.splitlines()
+    return list(zip(lines[::2], lines[1::2], strict=True))
 
 
 @pytest.fixture(scope="module")
@@ -68,33 +76,26 @@ def plain() -> str:
     return out.getvalue().splitlines()[0]
 
 
-# Several at a time, since each process imports torch.
+def test_from_a_zip_and_a_folder_that_cannot_be_written(plain: str, tmp_path: Path) -> None:
+    """A warning is an error; there are no asserts, no docstrings and no numpy.
 
-
-def test_from_a_zip_where_a_warning_is_an_error(plain: str, tmp_path: Path) -> None:
-    ignored = shutil.ignore_patterns("__pycache__")
-    shutil.copytree(SOURCE, tmp_path / "tree" / "goodinit", ignore=ignored)
-    zipped = Path(shutil.make_archive(str(tmp_path / "packed"), "zip", tmp_path / "tree"))
-    found, place = outcome(zipped, "-W", "error")
-    assert found == plain
-    assert place.startswith(str(zipped))
-
-
-def test_from_a_folder_that_cannot_be_written_without_asserts_docstrings_and_numpy(
-    plain: str, tmp_path: Path
-) -> None:
-    """The superuser, who may write anywhere, must find that nothing was but Python's bytecode."""
-    folder = tmp_path / "goodinit"
+    The superuser, who may write anywhere, must find that nothing was but Python's bytecode.
+    """
+    folder = tmp_path / "folder" / "goodinit"
     shutil.copytree(SOURCE, folder, ignore=shutil.ignore_patterns("__pycache__"))
-    for path in [tmp_path, *tmp_path.rglob("*")]:
+    zipped = Path(shutil.make_archive(str(tmp_path / "packed"), "zip", folder.parent))
+    everything = [folder.parent, *folder.parent.rglob("*")]
+    for path in everything:
         path.chmod(0o555 if path.is_dir() else 0o444)
-    before = files_in(tmp_path)
-    found, place = outcome(tmp_path, "-OO", without="without numpy")
-    for path in [tmp_path, *tmp_path.rglob("*")]:
+    before = files_in(folder)
+    found = started(zipped, folder.parent)
+    for path in everything:
         path.chmod(0o755)  # or the folder could not be removed
-    assert found == plain
-    assert place.startswith(str(folder))
-    assert files_in(tmp_path) == before
+    assert found == [
+        (plain, str(zipped / "goodinit" / "__init__.py")),
+        (plain, str(folder / "__init__.py")),
+    ]
+    assert files_in(folder) == before
 
 
 def files_in(folder: Path) -> dict[Path, int]:

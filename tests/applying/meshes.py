@@ -4,8 +4,11 @@ import itertools
 from collections.abc import Iterator
 from types import SimpleNamespace
 
+import pytest
 import torch
 from torch import Tensor
+
+pytest.importorskip("torch.distributed.tensor.placement_types", reason="torch before 2.5")
 from torch.distributed.tensor import Replicate, Shard
 from torch.distributed.tensor.placement_types import _StridedShard
 

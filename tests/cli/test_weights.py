@@ -158,8 +158,8 @@ def test_no_flipped_bit_anywhere_goes_unseen(call):
     whole = path.read_bytes()
     start = data_starts(path)
     generator = random.Random(0)
-    places = [generator.randrange(start) for _ in range(120)]
-    places += [generator.randrange(start, len(whole)) for _ in range(30)]
+    places = [generator.randrange(start) for _ in range(60)]
+    places += [generator.randrange(start, len(whole)) for _ in range(15)]
     codes = {}
     for place in places:
         path.write_bytes(whole)
@@ -173,7 +173,7 @@ def test_no_flipped_bit_anywhere_goes_unseen(call):
             assert done.code == 2, (place, done)
             assert done.err.startswith("error: ")
     assert all(place < start for place in codes[2])
-    assert len(codes[1]) > 60
+    assert len(codes[1]) > 30
 
 
 @pytest.mark.parametrize(
@@ -256,16 +256,13 @@ def in_a_process(folder: Path, threads: int, *argv: str) -> subprocess.Completed
 def test_other_processes_and_thread_counts_draw_the_same(call, folder):
     # Orthogonal: LAPACK's last bits change with the number of threads.
     target = ("demo:lstm", "--arg", "width=160", "--arg", "vocabulary=50", "-r", "standard")
-    for threads in (1, 3):
-        save = ("-m", "goodinit", "init", *target, "-o", f"{threads}.safetensors")
-        done = in_a_process(folder, threads, *save)
-        assert done.returncode == 0, done.stderr
-    one, three = ((folder / f"{n}.safetensors").read_bytes() for n in (1, 3))
-    assert one == three
+    done = in_a_process(folder, 3, "-m", "goodinit", "init", *target, "-o", "3.safetensors")
+    assert done.returncode == 0, done.stderr
     assert differences(call, "3.safetensors", *target) == {}
-    torch.set_num_threads(2)
-    made(call, *target)
-    assert Path("w.safetensors").read_bytes() == one
+    for threads in (1, 2):
+        torch.set_num_threads(threads)
+        made(call, *target)
+        assert Path("w.safetensors").read_bytes() == (folder / "3.safetensors").read_bytes()
 
 
 def left(folder: Path) -> list[str]:
@@ -274,10 +271,12 @@ def left(folder: Path) -> list[str]:
 
 # In a process of its own: the limit holds for all files of a process, pytest's own output too.
 SMALL_DISK = """
-import resource, sys
+import resource
 from goodinit.cli import app
 resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
-sys.exit(app.run(sys.argv[1:]))
+weights = app.run(["init", "demo:mlp", "-o", "w.safetensors"])
+plan = app.run(["plan", "demo:mlp", "--arg", "depth=40", "-o", "plan.json"])
+print(weights, plan)
 """
 
 
@@ -285,16 +284,14 @@ def test_a_full_disk_leaves_what_was_there(folder):
     """No file may grow beyond 20 kB, as on a full disk (the error differs in its words)."""
     (folder / "w.safetensors").write_text("old")
     before = left(folder)
-    done = in_a_process(folder, 1, "-c", SMALL_DISK, "init", "demo:mlp", "-o", "w.safetensors")
-    assert done.returncode == 2
-    assert done.stderr == "error: w.safetensors: File too large; nothing was written\n"
+    done = in_a_process(folder, 1, "-c", SMALL_DISK)
+    assert done.stdout == "2 2\n"
+    assert done.stderr == (
+        "error: w.safetensors: File too large; nothing was written\n"
+        "error: plan.json: File too large; nothing was written\n"
+    )
     assert left(folder) == before
     assert (folder / "w.safetensors").read_text() == "old"
-    many = ("demo:gpt", "--arg", "layers=30")
-    done = in_a_process(folder, 1, "-c", SMALL_DISK, "plan", *many, "-o", "plan.json")
-    assert done.returncode == 2
-    assert done.stderr == "error: plan.json: File too large; nothing was written\n"
-    assert left(folder) == before
 
 
 def test_too_little_room_is_said_before_it_is_drawn(folder):

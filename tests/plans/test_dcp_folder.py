@@ -18,7 +18,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("dcp") / "saved"
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch's own, of having one process
-        checkpoint.save(body(4).state_dict(), checkpoint_id=path, no_dist=True)
+        checkpoint.save(body(4).state_dict(), checkpoint_id=path)
     return path
 
 

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import pytest
 import torch
 from tests.signal.ways import normal
 from torch import Tensor, nn
@@ -246,8 +247,9 @@ class Attention(nn.Module):
 
 def transformers(name: str, **options: Any) -> Callable[[], nn.Module]:
     def build() -> nn.Module:
-        import transformers as library
-
+        library = pytest.importorskip("transformers")
+        if not library.is_torch_available():
+            pytest.skip("this transformers needs a newer torch")
         library.logging.set_verbosity_error()
         config = getattr(library, f"{name}Config")(**options)
         return getattr(library, {"GPT2": "GPT2LMHeadModel"}.get(name, f"{name}ForCausalLM"))(config)

@@ -10,13 +10,15 @@ from torch import nn
 from goodinit.errors import GoodinitError
 from goodinit.explanation.common_practice import common_practice
 from goodinit.explanation.fitted import FittedOption, fitted_option
-from goodinit.explanation.laws import fit
-from goodinit.explanation.reading import ParameterValues
+from goodinit.explanation.laws import Fit, fit
+from goodinit.explanation.reading import ParameterValues, Part
 from goodinit.explanation.statistics import LEVEL
 from goodinit.explanation.tried import Tried, library_recipes, numeric_options, with_option
 from goodinit.plans.resolve import Matcher, resolve_row, torch_laws
 from goodinit.plans.rows import PlanRow
 from goodinit.recipes.recipe import Recipe
+from goodinit.recipes.rule import Rule
+from goodinit.schemes import Scheme
 
 __all__ = ["Candidate", "Judge", "level_of", "rank_candidates"]
 
@@ -71,19 +73,40 @@ class Judge:
         self.parameters = parameters
         self.level = level_of(parameters)
         self._default = torch_laws(model)
+        self._trains = any(not one.row.frozen for one in parameters)
+        self._blocks = {id(one): [block for block, _ in one.row.sites()] for one in parameters}
+        # Recipes share most of their rules, and of their schemes.
+        self._numbers: dict[Rule, int] = {}
+        self._planned: dict[tuple[object, ...], PlanRow | None] = {}
+        self._fits: dict[tuple[int, Scheme], Fit] = {}
 
     def plan(self, made: Recipe, parameters: Sequence[ParameterValues]) -> dict[str, PlanRow]:
         """Return the rows of a recipe's plan, without those that it can't be planned on."""
         matcher = Matcher(made)
-        trains = any(not one.row.frozen for one in self.parameters)
+        numbers = [self._numbers.setdefault(rule, len(self._numbers)) for rule in made.rules]
         rows: dict[str, PlanRow] = {}
         for one in parameters:
-            own = "frozen" if one.row.frozen and trains else ""
-            try:
-                rows[one.row.name] = resolve_row(one.row, one.slot, matcher, self._default, own=own)
-            except GoodinitError:  # can't be written (an expanded parameter): no recipe drew it
-                continue
+            matched = [matcher.match(one.row, block) for block in self._blocks[id(one)]]
+            key = (id(one), *(tuple(numbers[n] for n in found) for found in matched))
+            if key not in self._planned:
+                self._planned[key] = self._resolved(one, matcher)
+            if (planned := self._planned[key]) is not None:
+                rows[one.row.name] = planned
         return rows
+
+    def _resolved(self, one: ParameterValues, matcher: Matcher) -> PlanRow | None:
+        own = "frozen" if one.row.frozen and self._trains else ""
+        try:
+            return resolve_row(one.row, one.slot, matcher, self._default, own=own)
+        except GoodinitError:  # can't be written (an expanded parameter): no recipe drew it
+            return None
+
+    def _fit(self, part: Part, scheme: Scheme) -> Fit:
+        """Return how a scheme fits a block, once."""
+        key = id(part), scheme
+        if key not in self._fits:
+            self._fits[key] = fit(part, scheme, self.level)
+        return self._fits[key]
 
     def judge(
         self,
@@ -102,7 +125,7 @@ class Judge:
             if planned is None:
                 continue
             boxes = {block.box: block.scheme for block in planned.parts()}
-            every = [fit(part, boxes[part.block.box], self.level) for part in one.parts]
+            every = [self._fit(part, boxes[part.block.box]) for part in one.parts]
             predicted = [f for f in every if f.says]
             if predicted:
                 holds[one.row.name] = all(f.holds for f in predicted)

@@ -461,7 +461,7 @@ def _custom_functions(change: Callable[[Tensor], Tensor]) -> Generator[None]:
     def apply(cls: type[torch.autograd.Function], *args: Any, **kwargs: Any) -> Any:
         if get_ident() == thread:
             args, kwargs = map_tensors((args, kwargs), change)
-        return before.__func__(cls, *args, **kwargs)
+        return before.__get__(None, cls)(*args, **kwargs)  # torch 2.15's is written in C
 
     function.apply = classmethod(apply)  # pyright: ignore[reportAttributeAccessIssue]
     try:

@@ -84,6 +84,10 @@ def _read_safetensors(path: str) -> Mapping[str, object]:
 
 def _read_torch(path: str) -> Mapping[str, object]:
     """Read what ``torch.save`` wrote, as data: nothing in the file is run."""
+    try:
+        Path(path).open("rb").close()
+    except OSError as error:
+        raise _unreadable(path, error) from error
     version = tuple(int(part) for part in torch.__version__.split(".")[:2])
     if version < SAFE_TORCH:
         raise CheckpointError(
