@@ -386,7 +386,8 @@ def test_shards_together_are_the_whole(call, target):
         held = [part[name] for part in parts]
         together = held[0] if held[0].shape == value.shape else torch.cat(held)
         assert torch.equal(together, value), name
-        assert held[0].shape[:1] != value.shape[:1] or value.dim() == 0 or "running" in name
+        if value.dim() and "running" not in name:
+            assert held[0].shape[:1] != value.shape[:1], name
     with safe_open("w.safetensors", "pt") as file:
         assert file.metadata()["goodinit.shard"] == "2/3"
         assert set(file.keys()) == set(whole)
