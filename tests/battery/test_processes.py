@@ -114,6 +114,43 @@ def check_layouts(plan: gi.Plan, truth: dict[str, torch.Tensor], folder: Path) -
     compare(net, truth)
 
 
+def check_loaded(truth: dict[str, torch.Tensor], folder: Path) -> None:
+    """A folder with a part of the model: each process reads its part of that and draws the rest."""
+    source = sharded(2, 2)
+    gi.apply_(source, planned(), seed=SEED, materialize="cpu")
+    state = {n: v.detach() + 1 for n, v in source.state_dict().items() if n.startswith("layers")}
+    checkpoint.save(state, checkpoint_id=folder / "layers")
+    expected = truth | {name: truth[name] + 1 for name in state}
+    with torch.device("meta"):
+        plan = gi.plan(Net(), recipe(), inputs=TOKENS, keep=folder / "layers")
+    for dp, tp in ((4, 1), (2, 2), (1, 4)):
+        net = sharded(dp, tp)
+        loaded = gi.load_(net, folder / "layers", plan, seed=SEED, materialize="cpu")
+        compare(net, expected)
+        assert {row.name for row in loaded if row.kept} == set(state)
+        with pytest.raises(PlanError, match=r"draws layers.0.norm.weight, and the checkpoint has"):
+            gi.load_(net, folder / "layers", planned(), seed=SEED)
+        compare(net, expected)  # nothing was written
+    one = Net()  # alone in each process, and all read together
+    report = gi.load_(one, folder / "layers", recipe(), inputs=TOKENS, seed=SEED)
+    compare(one, expected)
+    assert (report.rows, report.findings) == (loaded.rows, loaded.findings)
+
+
+def check_uneven(folder: Path) -> None:
+    """Where torch's offsets aren't those of the shards: the value is read whole and cut."""
+    whole = {"weight": torch.arange(21.0).view(7, 3), "bias": torch.arange(7.0)}
+    checkpoint.save(whole, checkpoint_id=folder / "uneven")
+    mesh = init_device_mesh("cpu", (2, 2), mesh_dim_names=("dp", "tp"))
+    with torch.device("meta"):
+        net = nn.Linear(3, 7)
+        plan = gi.plan(net, "he", keep=folder / "uneven")
+    parallelize_module(net, mesh["tp"], ColwiseParallel())
+    fully_shard(net, mesh=mesh["dp"])
+    gi.load_(net, folder / "uneven", plan, materialize="cpu")
+    compare(net, whole)
+
+
 def check_stages(plan: gi.Plan, truth: dict[str, torch.Tensor], rank: int) -> None:
     mesh = init_device_mesh("cpu", (2, 2), mesh_dim_names=("pp", "dp"))
     late = rank >= 2
@@ -178,6 +215,8 @@ def work(rank: int, folder: Path) -> None:
     gi.init_(one, recipe(), inputs=TOKENS, seed=SEED)
     truth = dict(one.state_dict())
     check_layouts(plan, truth, folder)
+    check_loaded(truth, folder)
+    check_uneven(folder)
     check_stages(plan, truth, rank)
     check_agreement(plan, rank)
     check_refused(plan)

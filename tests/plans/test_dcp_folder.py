@@ -34,8 +34,9 @@ def test_what_the_folder_has_is_kept_and_the_rest_drawn(folder: Path) -> None:
     assert gi.plan(net, "he", keep=str(folder)).digest == plan.digest
     grown = gi.plan(body(6), "he", keep=folder)["2.weight"]
     assert grown.grown_from == (4, 5)
-    with pytest.raises(CheckpointError, match=r"torch.distributed.checkpoint.load, then gi.apply_"):
-        gi.load_(net, folder)
+    loaded = gi.load_(net, folder, "he", seed=0)
+    assert [row.name for row in loaded if not row.kept] == ["3.weight", "3.bias"]
+    assert torch.equal(net[2].weight, body(4)[2].weight)
 
 
 def test_metadata_that_names_other_code_is_not_read(tmp_path: Path) -> None:

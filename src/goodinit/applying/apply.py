@@ -23,6 +23,7 @@ from goodinit.anatomy.names import Slot, slots
 from goodinit.anatomy.rows import Facets, Row
 from goodinit.anatomy.writable import check_module, check_unsharded, check_writable
 from goodinit.applying.cast_findings import find_casts
+from goodinit.applying.loaded import check_copies, check_planned, copy_checkpoint_
 from goodinit.applying.low_rank import check_low_rank, write_low_rank_
 from goodinit.applying.materialize import materialize_
 from goodinit.applying.seed_reuse import note_draws
@@ -44,8 +45,13 @@ from goodinit.applying.validate import (
     rows_of_part,
 )
 from goodinit.applying.write import write_
-from goodinit.errors import CheckpointError, PlanError, RecipeError, WriteError
-from goodinit.plans.checkpoint import copy_values_, find_values, open_checkpoint
+from goodinit.errors import CheckpointError, PlanError, RecipeError
+from goodinit.plans.checkpoint import (
+    Checkpoint,
+    copy_values_,
+    find_values,
+    open_checkpoint,
+)
 from goodinit.plans.defaults import torch_default
 from goodinit.plans.keep import KeepLike
 from goodinit.plans.plan import Plan, collector_paused, plan_and_slots
@@ -230,7 +236,7 @@ def init_(
 def load_(
     model: nn.Module,
     checkpoint: str | PathLike[str] | Mapping[str, object],
-    recipe: RecipeLike = "standard",
+    recipe: RecipeLike | Plan = "standard",
     *,
     inputs: Inputs | None = None,
     seed: int | None = None,
@@ -249,8 +255,10 @@ def load_(
         model: any module. On meta, with ``materialize``, no value is computed twice.
         checkpoint: a state dict, whose values may be arrays; or the path of a file: safetensors,
             what ``torch.save`` wrote (with torch 2.6 or newer, read as data), the index of a
-            sharded checkpoint, or a folder with one of these.
-        recipe: as for ``plan``; applied to what the checkpoint does not contain.
+            sharded checkpoint, or a folder with one of these; or a folder of
+            torch.distributed.checkpoint, which all processes read together.
+        recipe: as for ``plan``; applied to what the checkpoint does not contain. For a model that
+            is split over processes, the plan of the whole, made with ``keep=checkpoint``.
         inputs: as for ``plan``.
         seed: as for ``init_``.
         draw: names or globs to draw although the checkpoint contains them: ``"head.*"``.
@@ -280,10 +288,16 @@ def load_(
             f"got {checkpoint!r:.200}{fix}"
         )
     values = values.stripped(strip_prefix).without([draw] if isinstance(draw, str) else list(draw))
-    planned, found = plan_and_slots(model, recipe, inputs=inputs, keep=values, prefix=prefix)
+    if isinstance(recipe, Plan):
+        planned, found, prefix = recipe, slots(model, recipe.prefix), recipe.prefix
+        check_match(planned, _by_name(found))
+    else:
+        planned, found = plan_and_slots(model, recipe, inputs=inputs, keep=values, prefix=prefix)
     copied = find_values(found, values, prefix, grown_only=False)
+    if isinstance(recipe, Plan):
+        check_planned(planned, copied, values)
     _warn_of_misnamed(planned)
-    return _apply(model, planned, _by_name(found), seed, materialize, copied)
+    return _apply(model, planned, _by_name(found), seed, materialize, copied, checkpoint=values)
 
 
 def _apply(
@@ -295,6 +309,7 @@ def _apply(
     copied: Mapping[str, list[Tensor | None]] | None = None,
     held: Mapping[str, Part] | None = None,
     progress: Callable[[PlanRow], object] | None = None,
+    checkpoint: Checkpoint | None = None,
 ) -> Plan:
     """Write a plan that fits the module: check what is left to check; memory, copies, draws.
 
@@ -304,9 +319,10 @@ def _apply(
     """
     device = None if materialize is None else device_of(materialize)
     check_memory(plan, found, device, set(copied or ()))
-    shards = find_shards(plan.rows, found, held or {})
+    shards = find_shards(plan.rows, found, held or {}, copied or ())
     check_low_rank(plan.rows, found, shards)
-    check_shards(plan.rows, found, shards, seed, copied or {})
+    check_shards(plan.rows, shards, seed)
+    check_copies(copied or {}, found, shards)
     for row in plan:
         unchecked = copied is None or row.grown_from
         writes = (unchecked and not row.kept) or (copied and row.name in copied)
@@ -319,15 +335,16 @@ def _apply(
         for name, of_skeleton in values.items():
             if any(value is not None for value in of_skeleton):
                 copy_values_(found[name], of_skeleton)
-        shards = find_shards(plan.rows, found, held or {})  # in their memory
-    _copy(copied or {}, found)
-    cast = tuple(find_casts(copied or {}, found))
+        shards = find_shards(plan.rows, found, held or {}, copied or ())  # in their memory
+    copy_checkpoint_(copied or {}, found, shards, checkpoint, plan.prefix)
+    cast = tuple(find_casts(copied or {}, found, shards))
     with progress_line("drawing", sum(not row.kept for row in plan)) as step:
         alone = tuple(row for row in plan if not isinstance(row.scheme, LowRank))
         written, findings = write_(alone, found, stream, _both(step, progress), shards)
         write_low_rank_(plan.rows, found, stream, _both(step, progress))
     by_name = {row.name: row for row in written}
     rows = tuple(by_name.get(row.name, row) for row in plan)
+    rows = tuple(replace(r, unresolved=False) if r.name in (copied or ()) else r for r in rows)
     findings = (*plan.findings, *cast, *findings)
     return replace(plan, rows=rows, findings=findings, seed=stream.seed)
 
@@ -354,21 +371,6 @@ def _both(
             progress(row)
 
     return note
-
-
-def _copy(copied: Mapping[str, list[Tensor | None]], found: Mapping[str, Slot]) -> None:
-    """Write a checkpoint's values.
-
-    Raises:
-        WriteError: a value that torch can't copy, although it looked as if it could.
-    """
-    for number, (name, values) in enumerate(copied.items()):
-        try:
-            copy_values_(found[name], values)
-        except (RuntimeError, TypeError) as error:
-            written = tuple(copied)[:number]
-            message = f"{name}: {error} ({len(written)} values copied before)"
-            raise WriteError(message, written) from error
 
 
 def _warn_of_misnamed(plan: Plan) -> None:
@@ -432,7 +434,7 @@ def _init_tensor_(tensor: Tensor, recipe: Recipe, seed: int | None, prefix: str)
     planned = replace(planned, why=planned.why or f"shape read as {row.facets.evidence}")
     found = {slot.name: slot}
     shards = find_shards((planned,), found, {})
-    check_shards((planned,), found, shards, seed)
+    check_shards((planned,), shards, seed)
     stream = stream_of(seed)
     rows, findings = write_((planned,), found, stream, shards=shards)
     if seed is not None and not shards:

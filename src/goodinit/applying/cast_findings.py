@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 
 import torch
 from torch import Tensor
@@ -15,28 +15,36 @@ __all__ = ["find_casts"]
 
 
 def find_casts(
-    copied: Mapping[str, list[Tensor | None]], found: Mapping[str, Slot]
+    copied: Mapping[str, list[Tensor | None]],
+    found: Mapping[str, Slot],
+    parts: Container[str] = (),
 ) -> Iterator[Finding]:
     """Yield a finding for each parameter that doesn't hold what the checkpoint has.
 
     Args:
         copied: the checkpoint's values, which have been copied.
         found: where they are now.
+        parts: names of which this process holds a part: no values are compared.
     """
     for name, sources in copied.items():
         slot = found[name]
         for tensor, source in zip(slot.tensors, sources, strict=True):
             if source is not None and source.dtype != tensor.dtype:
-                yield from _find_cast(name, tensor, source, slot.buffer)
+                read = source.is_meta or name in parts  # in parts, from a folder
+                yield from _find_cast(name, tensor, source, slot.buffer, read)
 
 
-def _find_cast(name: str, tensor: Tensor, source: Tensor, buffer: bool) -> Iterator[Finding]:
+def _find_cast(
+    name: str, tensor: Tensor, source: Tensor, buffer: bool, read: bool
+) -> Iterator[Finding]:
     names = f"{source.dtype} in the checkpoint and {tensor.dtype} here"
     if tensor.is_floating_point() and not source.is_floating_point():
         if not buffer:
             cause = f"its values are {names}, as those of a quantized weight or a mask are"
             fix = "multiply codes by their scale; pass value.to(torch.float32) if they are weights"
             yield Finding("GI137", "warning", name, cause, fix)
+        return
+    if read:
         return
     if tensor.dim() != source.dim():  # stacked copies of one matrix
         tensor = tensor[0]

@@ -21,7 +21,6 @@ from goodinit._common.module_tree import modules_of
 from goodinit.anatomy.names import Slot
 from goodinit.applying.mesh_layouts import layout_of, part_of_layout
 from goodinit.errors import (
-    CheckpointError,
     ModelError,
     ParametrizationError,
     PlanError,
@@ -89,9 +88,12 @@ def local_of(tensor: Tensor) -> Tensor:
 
 
 def find_shards(
-    rows: tuple[PlanRow, ...], found: Mapping[str, Slot], given: Mapping[str, Part]
+    rows: tuple[PlanRow, ...],
+    found: Mapping[str, Slot],
+    given: Mapping[str, Part],
+    copied: Container[str] = (),
 ) -> dict[str, Shard]:
-    """Return what is held of each row, by name; rows that are whole here are left out.
+    """Return what is held of each row that is drawn or copied; those whole here are left out.
 
     Raises:
         PlanError: a given part that doesn't fit its tensor.
@@ -105,7 +107,8 @@ def find_shards(
                 f"{row.name} is computed from other tensors, and this process holds a part of "
                 f"them: initialize the model before it is split, or name it in keep="
             )
-        if is_split(slot) and not row.kept:
+        writes = not row.kept or (row.name in copied and slot.how == "plain")
+        if is_split(slot) and writes:
             shards[row.name] = _found_shard(row, slot)
             if row.name in given:  # split by hand, and what is left by FSDP or ZeRO-3
                 shards[row.name] = _part_of_part(row, shards[row.name], given[row.name])
@@ -232,10 +235,8 @@ def check_seed(seed: int | None, why: str) -> None:
 
 def check_shards(
     rows: tuple[PlanRow, ...],
-    found: Mapping[str, Slot],
     shards: Mapping[str, Shard],
     seed: int | None,
-    copied: Container[str] = (),
 ) -> None:
     """Raise where a part can't be drawn alone, or processes would draw different models.
 
@@ -247,12 +248,10 @@ def check_shards(
     """
     for row in rows:
         shard = shards.get(row.name)
-        if row.name in copied and is_split(found[row.name]):
-            raise CheckpointError(
-                f"{row.name} is split over processes, and a checkpoint is loaded whole: load it "
-                f"before the model is split, or with torch.distributed.checkpoint"
-            )
-        if shard is None or row.kept:
+        if shard is None:
+            continue
+        _check_local(row.name, shard.local)
+        if row.kept:
             continue
         if shard.shared:
             check_seed(seed, f"{row.name} is drawn")
@@ -263,7 +262,6 @@ def check_shards(
                 f"{row.name} gets what is computed from its values, and this process "
                 f"holds a part of them: initialize the model before it is split"
             )
-        _check_local(row.name, shard.local)
 
 
 def _check_local(name: str, local: Tensor) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import Any, cast
@@ -16,7 +16,7 @@ from goodinit._common.dtensors import is_dtensor
 from goodinit.anatomy.names import Slot
 from goodinit.errors import CheckpointError, nearest
 from goodinit.plans.checkpoint_files import INDEX, SAFE, read_file
-from goodinit.plans.dcp_folder import METADATA, read_dcp_folder
+from goodinit.plans.dcp_folder import METADATA, load_from_dcp_, read_dcp_folder
 from goodinit.recipes.rule import glob_matches
 
 __all__ = ["Checkpoint", "copy_values_", "find_values", "open_checkpoint", "tensor_of", "unfit"]
@@ -29,15 +29,32 @@ class Checkpoint:
     Attributes:
         values: by the names that they have there.
         loads: whether they are copied, by ``load_``; else they are loaded already (``keep=``).
+        folder: of torch.distributed.checkpoint, if it is one: then the values are on meta.
+        keys: id of a value on meta -> its name there, before a prefix was taken away.
     """
 
     values: Mapping[str, object]
     loads: bool = False
+    folder: Path | None = None
+    keys: Mapping[int, str] = field(default_factory=dict[int, str], repr=False)
 
     @property
     def text(self) -> str:
         """What errors call it."""
         return "the checkpoint" if self.loads else "the state dict in keep"
+
+    def names_of(self, aliases: Iterable[str], prefix: str) -> list[str]:
+        """Return the names that it has for a parameter, with or without the prefix."""
+        both = (key for alias in aliases for key in (alias, alias.removeprefix(f"{prefix}.")))
+        return [key for key in dict.fromkeys(both) if key in self.values]
+
+    def read(self, value: Tensor) -> Tensor:
+        """Return one of its values; one of a folder is read whole, by all processes together."""
+        if self.folder is None or not value.is_meta:
+            return value
+        whole = torch.empty(value.shape, dtype=value.dtype, device="cpu")
+        load_from_dcp_({self.keys[id(value)]: whole}, self.folder)
+        return whole
 
     def without(self, globs: Iterable[str]) -> Checkpoint:
         """Return the checkpoint without the values that will be drawn anyway.
@@ -114,13 +131,8 @@ def open_checkpoint(source: object, *, loads: bool = False) -> Checkpoint | None
     path = Path(os.fspath(cast("str | os.PathLike[str]", source)))
     if not (path / METADATA).is_file():
         return Checkpoint(read_file(str(path)), loads)
-    if loads:
-        raise CheckpointError(
-            f"{path} is a folder of torch.distributed.checkpoint, which all processes read "
-            f"together: plan = gi.plan(model, recipe, keep={str(path)!r}), load it with "
-            f"torch.distributed.checkpoint.load, then gi.apply_(model, plan, seed=0) draws the rest"
-        )
-    return Checkpoint(read_dcp_folder(path))
+    values = read_dcp_folder(path)
+    return Checkpoint(values, loads, path, {id(value): key for key, value in values.items()})
 
 
 def find_values(
@@ -143,7 +155,7 @@ def find_values(
             if source is None or (grown_only and source.shape == tensor.shape):
                 sources[number] = None
             else:
-                _check(slot, number, source)
+                _check(slot, number, source, checkpoint)
         if any(source is not None for source in sources):
             copied[slot.name] = sources
     return copied
@@ -198,13 +210,10 @@ def tensor_of(name: str, value: object) -> Tensor:
 def _source(aliases: tuple[str, ...], checkpoint: Checkpoint, prefix: str) -> Tensor | None:
     """Return the value that a checkpoint has for a parameter, under any of its names."""
     sources: dict[str, Tensor] = {}
-    for alias in aliases:
-        for key in (alias, alias.removeprefix(f"{prefix}.")):
-            if key not in checkpoint.values:
-                continue
-            value = checkpoint.values[key]
-            if checkpoint.loads or hasattr(value, "shape"):
-                sources[key] = tensor_of(key, value)
+    for key in checkpoint.names_of(aliases, prefix):
+        value = checkpoint.values[key]
+        if checkpoint.loads or hasattr(value, "shape"):
+            sources[key] = tensor_of(key, value)
     if not sources:
         return None
     (first, source), *others = sources.items()
@@ -212,6 +221,8 @@ def _source(aliases: tuple[str, ...], checkpoint: Checkpoint, prefix: str) -> Te
     if split is not None:  # comparing two would ask other processes
         raise CheckpointError(f"{split} is {unfit(sources[split], torch.float32)}")
     for key, other in others:
+        if other.is_meta and other.shape == source.shape:
+            continue  # compared when they are read
         if other is not source and not torch.equal(other, source):
             raise CheckpointError(
                 f"{aliases[0]} is one tensor here, but {first} and {key} differ in the checkpoint: "
@@ -220,11 +231,11 @@ def _source(aliases: tuple[str, ...], checkpoint: Checkpoint, prefix: str) -> Te
     return source
 
 
-def _check(slot: Slot, number: int, source: Tensor) -> None:
+def _check(slot: Slot, number: int, source: Tensor, checkpoint: Checkpoint) -> None:
     """Raise if a value can't be copied; planning checks how a plain one has grown."""
     name = slot.stored[number] if slot.stored else slot.name
     tensor = slot.tensors[number]
-    if source.is_meta:
+    if source.is_meta and not (checkpoint.folder and checkpoint.loads):
         raise CheckpointError(f"{name} has no values in the checkpoint, it is on meta: load it")
     fix = unfit(source, tensor.dtype)
     if fix:

@@ -1,18 +1,20 @@
-"""Folders of torch.distributed.checkpoint: names and shapes, read from their metadata alone."""
+"""Folders of torch.distributed.checkpoint: names and shapes from their metadata, and values."""
 
 from __future__ import annotations
 
 import pickle
+import warnings
 from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from goodinit.errors import CheckpointError
 
-__all__ = ["METADATA", "read_dcp_folder"]
+__all__ = ["METADATA", "load_from_dcp_", "read_dcp_folder"]
 
 METADATA = ".metadata"
 
@@ -49,6 +51,32 @@ def read_dcp_folder(folder: Path) -> Mapping[str, object]:
             f"{folder / METADATA} can't be read as the metadata of a torch.distributed.checkpoint "
             f"({type(error).__name__}: {error!s:.200}): pass the names it has, "
             f"keep=list(state_dict)"
+        ) from error
+
+
+def load_from_dcp_(state: Mapping[str, Tensor], folder: Path) -> None:
+    """Read values into tensors, by their names in the checkpoint; all processes call this together.
+
+    Raises:
+        CheckpointError: they can't be read.
+    """
+    if not state:
+        return
+    from torch.distributed.checkpoint import state_dict_loader
+    from torch.distributed.checkpoint.api import CheckpointException
+
+    load: Any = vars(state_dict_loader)["load"]
+    distributed = torch.distributed
+    alone = not (distributed.is_available() and distributed.is_initialized())
+    try:
+        with warnings.catch_warnings():
+            if alone:
+                warnings.simplefilter("ignore")  # torch says that it is one process
+            load(dict(state), checkpoint_id=folder, no_dist=alone)
+    except (Exception, CheckpointException) as error:  # the latter is no Exception
+        line = (str(error).strip().splitlines() or [""])[-1]
+        raise CheckpointError(
+            f"{folder} can't be read: {type(error).__name__}: {line:.300}"
         ) from error
 
 

@@ -168,6 +168,8 @@ def _growth(row: Row, keys: list[str], checkpoint: Checkpoint) -> Growth | None:
         shape = getattr(value, "shape", None)
         grown = None if shape is None else _find_growth(row, tuple(shape), checkpoint)
         if grown is not None:
+            if checkpoint.loads and isinstance(value, Tensor):
+                value = checkpoint.read(value)
             return replace(grown, std=_std_of(value))
     return None
 
