@@ -288,16 +288,27 @@ def load_(
             f"got {checkpoint!r:.200}{fix}"
         )
     values = values.stripped(strip_prefix).without([draw] if isinstance(draw, str) else list(draw))
-    if isinstance(recipe, Plan):
-        planned, found, prefix = recipe, slots(model, recipe.prefix), recipe.prefix
-        check_match(planned, _by_name(found))
-    else:
-        planned, found = plan_and_slots(model, recipe, inputs=inputs, keep=values, prefix=prefix)
-    copied = find_values(found, values, prefix, grown_only=False)
-    if isinstance(recipe, Plan):
-        check_planned(planned, copied, values)
+    planned, found, copied = _plan_to_load(model, values, recipe, inputs, prefix)
     _warn_of_misnamed(planned)
     return _apply(model, planned, _by_name(found), seed, materialize, copied, checkpoint=values)
+
+
+def _plan_to_load(
+    model: nn.Module,
+    values: Checkpoint,
+    recipe: RecipeLike | Plan,
+    inputs: Inputs | None,
+    prefix: str,
+) -> tuple[Plan, tuple[Slot, ...], dict[str, list[Tensor | None]]]:
+    """Return the plan by which a checkpoint is loaded, the model's slots, and what each gets."""
+    if not isinstance(recipe, Plan):
+        planned, found = plan_and_slots(model, recipe, inputs=inputs, keep=values, prefix=prefix)
+        return planned, found, find_values(found, values, prefix, grown_only=False)
+    found = slots(model, recipe.prefix)
+    check_match(recipe, _by_name(found))
+    copied = find_values(found, values, recipe.prefix, grown_only=False)
+    check_planned(recipe, copied, values)
+    return recipe, tuple(found), copied
 
 
 def _apply(
@@ -343,7 +354,7 @@ def _apply(
         written, findings = write_(alone, found, stream, _both(step, progress), shards)
         write_low_rank_(plan.rows, found, stream, _both(step, progress))
     by_name = {row.name: row for row in written}
-    rows = tuple(by_name.get(row.name, row) for row in plan)
+    rows = (by_name.get(row.name, row) for row in plan)
     rows = tuple(replace(r, unresolved=False) if r.name in (copied or ()) else r for r in rows)
     findings = (*plan.findings, *cast, *findings)
     return replace(plan, rows=rows, findings=findings, seed=stream.seed)
