@@ -29,6 +29,7 @@ extensions = [
 
 # Markdown. Notebooks come with their outputs: nothing is run here, the tests do that.
 nb_execution_mode = "off"
+suppress_warnings = ["misc.highlighting_failure"]  # a cell with a line for the shell
 myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 4
 

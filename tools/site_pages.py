@@ -51,10 +51,11 @@ def page_beside(text: str) -> str:
 
 
 def with_pages_beside(text: str, depth: int) -> str:
-    """Return a page with links to files beside docs/ as links to their pages."""
+    """Return a page with links to files beside docs/ as links to their pages, or as plain text."""
+    up = "../" * depth
     for file, site in BESIDE.items():
-        text = text.replace(f"]({'../' * depth}{file}", f"]({'../' * (depth - 1)}{site}")
-    return text
+        text = text.replace(f"]({up}{file}", f"]({up[3:]}{site}")
+    return re.sub(rf"\[([^\[\]]+)\]\({re.escape(up)}[^()\s]+\)", r"\1", text)
 
 
 TOCTREE = re.compile(r"^```\{toctree\}\n(.*?)^```", re.MULTILINE | re.DOTALL)
