@@ -23,10 +23,10 @@ RESEARCH := build/research
 SPHINX := build/sphinx
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench accuracy battery compat compat-extras docs mutants sanitize gpu-check
+.PHONY: help demo test check bench accuracy battery compare-training compat compat-extras docs mutants sanitize gpu-check
 
 help: ## list these targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(VENV)/demo.stamp ## a 30-layer network under three initializations; a plot, a minute
 	@$(PY) -m goodinit.demos
@@ -45,6 +45,9 @@ battery: $(RESEARCH)/made.stamp ## many models of many kinds; half an hour
 bench accuracy battery: $(VENV)/test.stamp
 	@$(PY) -m pytest -s -m $@ || { code=$$?; test $$code -eq 5 || exit $$code; \
 		echo "No test is marked '$@' yet."; }
+
+compare-training: $(RESEARCH)/made.stamp ## small networks trained from several initializations; half an hour
+	@PYTHONPATH=$(RESEARCH) $(PY) -m tools.training
 
 compat: ## the oldest, the newest and other versions of Python and torch; an hour, 5 GB of downloads
 	@$(PYTHON) tools/compat.py

@@ -6,7 +6,7 @@ are stacked, which changes no number but its last bits.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import torch
 from torch import Tensor, nn
@@ -19,7 +19,10 @@ F = nn.functional
 STEPS, BATCH, RATE, CLASSES = 300, 64, 1e-3, 10
 
 
-def batches(digits: Digits, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
+Batch = tuple[Tensor, Tensor]
+
+
+def batches(digits: Digits, seed: int) -> Iterator[Batch]:
     """Yield the batches of a training."""
     draw = torch.Generator().manual_seed(seed)
     for _ in range(STEPS):
@@ -53,18 +56,25 @@ class ResidualMLP(nn.Module):
 
 
 class ResNet(nn.Module):
-    """Eight residual branches of two convolutions, without norms."""
+    """Residual branches of two convolutions, each followed by a norm."""
 
-    def __init__(self, channels: int = 8) -> None:
+    def __init__(
+        self, norm: Callable[[int], nn.Module] = nn.Identity, branches: int = 8, channels: int = 8
+    ) -> None:
         super().__init__()
+        count = 2 * branches
         self.first = nn.Conv2d(1, channels, 3, padding=1)
-        self.convs = nn.ModuleList(nn.Conv2d(channels, channels, 3, padding=1) for _ in range(16))
+        self.convs = nn.ModuleList(
+            nn.Conv2d(channels, channels, 3, padding=1) for _ in range(count)
+        )
+        self.norms = nn.ModuleList(norm(channels) for _ in range(count))
         self.last = nn.Linear(channels * 16, CLASSES)
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.first(x.view(-1, 1, 8, 8)).relu()
         for i in range(0, len(self.convs), 2):
-            x = x + self.convs[i + 1](self.convs[i](x).relu())
+            y = self.norms[i](self.convs[i](x)).relu()
+            x = x + self.norms[i + 1](self.convs[i + 1](y))
         return self.last(F.avg_pool2d(x, 2).flatten(1))
 
 
@@ -119,14 +129,35 @@ def accuracies(
     return _train_together(nets, data, seeds[0])
 
 
-def _train(net: nn.Module, data: Digits, seed: int) -> float:
-    optimizer = torch.optim.Adam(net.parameters(), lr=RATE)
-    for x, y in batches(data, seed):
+def cross_entropy(net: nn.Module, batch: Batch) -> Tensor:
+    """Of a class for each image, or for each character."""
+    x, y = batch
+    return F.cross_entropy(net(x).flatten(0, -2), y.flatten())
+
+
+def train(net: nn.Module, data: Iterable[Batch], rate: float = RATE) -> list[float]:
+    """Train with Adam; return the loss of each batch."""
+    optimizer = torch.optim.Adam(net.parameters(), lr=rate, fused=True)
+    losses: list[float] = []
+    for batch in data:
         optimizer.zero_grad()
-        F.cross_entropy(net(x), y).backward()
+        loss = cross_entropy(net, batch)
+        loss.backward()
         optimizer.step()
-    with torch.no_grad():
-        return (net(data.x_test).argmax(-1) == data.y_test).double().mean().item()
+        losses.append(loss.item())
+    return losses
+
+
+@torch.no_grad()
+def accuracy(net: nn.Module, batch: Batch) -> float:
+    """Return the share that is classified correctly."""
+    x, y = batch
+    return (net(x).argmax(-1) == y).double().mean().item()
+
+
+def _train(net: nn.Module, data: Digits, seed: int) -> float:
+    train(net, batches(data, seed))
+    return accuracy(net, (data.x_test, data.y_test))
 
 
 def _train_together(nets: list[nn.Module], data: Digits, seed: int) -> list[float]:
