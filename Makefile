@@ -23,7 +23,8 @@ RESEARCH := build/research
 SPHINX := build/sphinx
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench accuracy battery compare-training compat compat-extras docs mutants sanitize gpu-check
+.PHONY: help demo test check bench accuracy battery compare-training compat compat-extras docs gallery mutants
+.PHONY: sanitize gpu-check
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -54,6 +55,9 @@ compat: ## the oldest, the newest and other versions of Python and torch; an hou
 
 compat-extras: ## the lowest versions that the extras allow; minutes, a download of a gigabyte
 	@$(PYTHON) tools/compat.py --extras
+
+gallery: $(VENV)/test.stamp ## docs/gallery.md, each family's signal; minutes
+	@$(PY) tools/gallery.py
 
 docs: $(SPHINX)/made.stamp ## the site, in build/site/html; two minutes plus a download of 30 MB
 	@PYTHONPATH=$(SPHINX) $(PY) tools/build_site.py

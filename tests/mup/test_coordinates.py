@@ -47,6 +47,16 @@ def test_depth() -> None:
         gi.coordinate_check(Mlp, NUMBERS[:4], **sizes)
 
 
+def test_weights_that_parametrizations_return_are_no_activations() -> None:
+    def normed(width: int) -> nn.Sequential:
+        norm = nn.utils.parametrizations.weight_norm
+        return nn.Sequential(norm(nn.Linear(8, width)), nn.ReLU(), nn.Linear(width, 2))
+
+    check = gi.coordinate_check(normed, NUMBERS, widths=[16, 32, 64], steps=1, seeds=1)
+    assert not [row.key for row in check if "parametrizations" in row.key]
+    assert "0:change:width" in {row.key for row in check}
+
+
 def test_misuse() -> None:
     with pytest.raises(CallError, match="3 sizes"):
         gi.coordinate_check(net, NUMBERS, widths=[64, 128])

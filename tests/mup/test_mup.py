@@ -113,6 +113,26 @@ def test_the_models_own_numbers_count() -> None:
     }
 
 
+@pytest.mark.parametrize("norm", [nn.utils.parametrizations.weight_norm, nn.utils.weight_norm])
+@pytest.mark.filterwarnings("ignore:`torch.nn.utils.weight_norm`:FutureWarning")
+def test_lengths_and_directions_of_weight_norm(norm) -> None:
+    def net(width: int) -> nn.Sequential:
+        return nn.Sequential(norm(nn.Linear(8, width)), nn.ReLU(), norm(nn.Linear(width, width)))
+
+    model = net(64)
+    plan = gi.plan(model, gi.recipe("mup", base=lambda: net(16)), inputs=NUMBERS[:, :8])
+    for optimizer, lengths, hidden in (("adamw", 1.0, 0.25), ("sgd", 4.0, 1.0)):
+        groups = gi.mup.param_groups(model, plan, lr=1.0, optimizer=optimizer)
+        rate = {id(p): group["lr"] for group in groups for p in group["params"]}
+        found = {name: rate[id(p)] for name, p in model.named_parameters()}
+        assert [v for n, v in found.items() if n.endswith(("original0", "weight_g"))] == [
+            lengths
+        ] * 2
+        assert [v for n, v in found.items() if n.startswith("2.") and "bias" not in n] == [
+            lengths, hidden
+        ]  # fmt: skip
+
+
 @pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
 def test_the_form_without_multipliers_is_the_one_with_them(optimizer: str) -> None:
     """Table 3 and table 8 train the same function: here the model with 1/m in its forward."""

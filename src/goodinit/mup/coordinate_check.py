@@ -10,6 +10,7 @@ from typing import Any, Literal, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.parametrize import ParametrizationList
 
 from goodinit._common.progress import progress_line
 from goodinit.anatomy.names import walk
@@ -176,7 +177,14 @@ def _outputs(model: nn.Module, run: Callable[[], Any]) -> tuple[dict[str, Tensor
         if floating and name not in found:
             found[name] = floating[0].detach().double().clone()
 
-    handles = [module.register_forward_hook(partial(note, name)) for name, module in walk(model)]
+    # What parametrizations return are weights, whose size does depend on the width.
+    lists = [name for name, module in walk(model) if isinstance(module, ParametrizationList)]
+    makers = tuple(f"{name}." for name in lists)
+    handles = [
+        module.register_forward_hook(partial(note, name))
+        for name, module in walk(model)
+        if not f"{name}.".startswith(makers)
+    ]
     try:
         output = run()
     finally:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
-from torch import nn
+from torch import Tensor, nn
 
 from goodinit._common.text import several
 from goodinit.anatomy.names import Slot, slots
@@ -65,12 +65,10 @@ def param_groups(
         raise PlanError(f"the plan is of another model: it has no {several(missing)}")
     groups: dict[tuple[float, float, float], dict[str, Any]] = {}
     for slot in found:
-        if any(tensor.requires_grad for tensor in slot.tensors):
-            rates = _rates(rows[slot.name], slot)
+        for tensor, rates in _rates(rows[slot.name], slot):
             factor = _factor(rates, optimizer, slot.name)
             key = (lr * factor, weight_decay / factor, eps * _eps(rates, optimizer))
-            group = groups.setdefault(key, _group(key, optimizer))
-            group["params"] += [t for t in slot.tensors if t.requires_grad]
+            groups.setdefault(key, _group(key, optimizer))["params"].append(tensor)
     return list(groups.values())
 
 
@@ -90,18 +88,54 @@ def _group(key: tuple[float, float, float], optimizer: str) -> dict[str, Any]:
     return group if optimizer == "sgd" else group | {"eps": eps}
 
 
-def _rates(row: PlanRow, slot: Slot) -> Rates:
+def _rates(row: PlanRow, slot: Slot) -> list[tuple[Tensor, Rates]]:
+    """Return the tensors that train of a parameter, each with its rates."""
+    trained = [tensor for tensor in slot.tensors if tensor.requires_grad]
+    if not trained:
+        return []
     if row.rates is None:
         raise PlanError(
             f"{row.name} has no learning rate in this plan: it is of another recipe. Write plan = "
             f"gi.init_(model, gi.recipe('mup', base=lambda: Net(width=64)))"
         )
-    if len(slot.tensors) > 1 and row.rates != Rates(1.0, 1.0, 1.0):
+    same = Rates(1.0, 1.0, 1.0)
+    if row.rates != same and _is_weight_norm(row, slot):
+        lengths, directions = slot.tensors
+        both = [(lengths, _of_lengths(row.rates)), (directions, row.rates)]
+        return [(tensor, rates) for tensor, rates in both if tensor.requires_grad]
+    if len(slot.tensors) > 1 and row.rates != same:
         raise PlanError(
             f"{row.name} is computed from {len(slot.tensors)} tensors by {slot.how}, and muP has "
             f"no table of their rates: remove the parametrization, or make the groups yourself"
         )
-    return row.rates
+    return [(tensor, row.rates) for tensor in trained]
+
+
+def _is_weight_norm(row: PlanRow, slot: Slot) -> bool:
+    """Whether a weight is g v / |v|, with a length g for each of its outputs."""
+    if slot.how == "parametrized":
+        lists = cast("nn.ModuleDict", slot.owner.parametrizations)[slot.attr]
+        steps = [type(step).__name__ for step in lists.children()]
+        if steps != ["_WeightNorm"]:
+            return False
+    elif slot.how != "weight_norm":
+        return False
+    outputs = () if row.layout is None else row.layout.outputs
+    lengths = slot.tensors[0]
+    return outputs == tuple(axis for axis, size in enumerate(lengths.shape) if size > 1)
+
+
+def _of_lengths(rates: Rates) -> Rates:
+    """Return the rates of the lengths of weight norm, from those of the weight.
+
+    A length multiplies its output as the weight of a norm does: Adam's rate is the base's, SGD's
+    times m_out, which is what the weight's two rates differ by. Directions are drawn with the
+    weight's own size and change as it does.
+    """
+    if rates.adam is None or rates.sgd is None:
+        return Rates(1.0, None, rates.eps)
+    grown = rates.sgd / rates.adam
+    return Rates(1.0, grown, 1 / grown)
 
 
 def _factor(rates: Rates, optimizer: str, name: str) -> float:
