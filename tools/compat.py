@@ -43,12 +43,16 @@ NEEDED = (
 # What depends on torch or on Python, and the golden values of the streams. The other tests ask
 # statistics, or more models, of the same functions.
 TESTS = [
-    *("tests/nn", "tests/trace", "tests/applying", "tests/test_installed.py"),
+    *("tests/nn", "tests/trace", "tests/applying", "tests/forecasting", "tests/test_installed.py"),
     *(f"tests/dataflow/test_{name}.py" for name in ("flow", "norms")),
     *(f"tests/streams/test_{name}.py" for name in ("native", "streams_spec", "streams_draw")),
     *(f"tests/schemes/test_{name}.py" for name in ("values", "matrices")),
     *(f"tests/signal/test_{name}.py" for name in ("as_before", "measure")),
-    *("tests/plans/test_json_file.py", "tests/theory/test_jacobian.py", "tests/cli/test_start.py"),
+    *(f"tests/signal/test_{name}.py" for name in ("calibrate", "sharded")),
+    *(f"tests/plans/test_{name}.py" for name in ("json_file", "dcp_folder")),
+    *(f"tests/theory/test_{name}.py" for name in ("jacobian", "mean_field")),
+    *(f"tests/cli/test_{name}.py" for name in ("start", "forecast", "shards")),
+    *("tests/adapters/test_fsdp.py", "tests/mup", "tests/recipes/test_lora.py"),
 ]
 # The command line, the reports and the demo, on the oldest Python and torch.
 # Old versions of these packages meet new ones of what they need, which warn.

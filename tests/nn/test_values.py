@@ -417,7 +417,7 @@ def test_a_compiled_caller_may_change_its_numbers() -> None:
 @pytest.mark.filterwarnings("ignore:mean is more than 2 std")
 def test_far_and_narrow_intervals_are_as_fine_as_others(low: float, high: float) -> None:
     """Of the few words of such an interval cells of equal chance hold unequal many."""
-    drawn = torch.empty(2_000_000, dtype=torch.float64)
+    drawn = torch.empty(500_000, dtype=torch.float64)
     x = init.trunc_normal_(drawn, a=low, b=high, generator=seeded()).numpy()
     if low > 0:
         x, low, high = -x, -high, -low
@@ -425,7 +425,7 @@ def test_far_and_narrow_intervals_are_as_fine_as_others(low: float, high: float)
     counts = np.histogram((stats.norm.cdf(x) - ends[0]) / (ends[1] - ends[0]), 4096, (0, 1))[0]
     assert counts.sum() == len(x)
     assert stats.chisquare(counts).pvalue > 1e-6
-    assert len(np.unique(x)) > 1_800_000
+    assert len(np.unique(x)) > 450_000
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])

@@ -202,9 +202,8 @@ def test_ten_thousand_parameters_are_planned_in_no_time(monkeypatch: pytest.Monk
     monkeypatch.setattr(module, "read", lambda *_: anatomy)
     rules = [gi.Rule(f"{n}.*", gi.Zeros()) for n in range(20)]
     recipe = gi.recipe("standard").override(*rules)
-    gi.plan(net, recipe)
     times = []
-    for _ in range(3):
+    for _ in range(2):
         start = time.process_time()
         gi.plan(net, recipe)
         times.append(time.process_time() - start)
