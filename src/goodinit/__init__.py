@@ -39,6 +39,8 @@ else:
         # Python and its tools probe for names such as __wrapped__; `import *` asks for __all__.
         if name.startswith("__") and name != "__all__":
             raise AttributeError(f"module 'goodinit' has no attribute {name!r}")
+        if name in ("nn", "testing"):
+            return import_module(f"goodinit.{name}")
         face = import_module("goodinit._face")
         # A folder of the package, such as goodinit.nn, is an attribute once it has been imported.
         found = vars(face).get(name, globals().get(name))

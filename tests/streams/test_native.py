@@ -102,7 +102,8 @@ def test_the_bits_of_the_specification(law: Law, dtype: torch.dtype, instruction
     most = slowly(law, (max(SIZES),), ((0, max(SIZES)),))
     for size in SIZES:
         out = torch.full((size + 2,), 3.0, dtype=dtype)
-        assert fill.fill_whole(out[1:-1], KEY, law)
+        assert fill.may_fill_whole(out[1:-1])
+        fill.write_whole(out[1:-1], KEY, law)
         assert torch.equal(bits(out[1:-1]), bits(most[:size].to(dtype))), size
         assert out[0] == 3.0 == out[-1], "wrote beside its memory"
 
@@ -163,7 +164,7 @@ def test_any_number_of_threads(threads: Callable[[int], None], instructions: int
     for number in (1, 2, 3, 7):
         threads(number)
         drawn.append(torch.empty(size))
-        assert fill.fill_whole(drawn[-1], KEY, LAWS["normal"])
+        fill.write_whole(drawn[-1], KEY, LAWS["normal"])
     assert all(torch.equal(drawn[0], other) for other in drawn[1:])
     assert torch.equal(drawn[0], slowly(LAWS["normal"], (size,), ((0, size),)))
 
@@ -220,16 +221,16 @@ def test_only_plain_memory_is_written_natively() -> None:
     assert torch.equal(watched, wanted)
     with FakeTensorMode():
         fake = torch.empty(40)
-    assert not fill.fill_whole(fake, KEY, law)
-    assert not fill.fill_whole(torch.empty(40, device="meta"), KEY, law)
+    assert not fill.may_fill_whole(fake)
+    assert not fill.may_fill_whole(torch.empty(40, device="meta"))
     own = torch.empty(40).as_subclass(Own)
-    assert not fill.fill_whole(own, KEY, law)
+    assert not fill.may_fill_whole(own)
     assert torch.equal(stream.fill_(own, "w", law).as_subclass(Tensor), wanted)
     negated = torch.empty(8, dtype=torch.complex64).conj().imag
     assert negated.is_neg()
-    assert not fill.fill_whole(negated, KEY, law)
+    assert not fill.may_fill_whole(negated)
     for tensor in (torch.empty(4, dtype=torch.int32), torch.empty(4, dtype=torch.complex64)):
-        assert not fill.fill_whole(tensor, KEY, law)
+        assert not fill.may_fill_whole(tensor)
     with pytest.raises(StreamError, match="share memory"):
         stream.fill_(torch.empty(1).expand(4), "w", law)
 

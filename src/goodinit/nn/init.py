@@ -60,9 +60,9 @@ from goodinit.schemes.haar import haar
 from goodinit.schemes.matrices import center_tap, zero_smallest_
 from goodinit.schemes.request import Request, fill_request_, float32_law
 from goodinit.streams import Law, Stream, fresh_seed
-from goodinit.streams.native import fill_whole
+from goodinit.streams.native import may_fill_whole, write_whole
 from goodinit.streams.spec import key_bytes
-from goodinit.streams.stream import FLOAT8
+from goodinit.streams.stream import FLOAT8, default_seed
 
 __all__ = [
     "calculate_gain", "constant", "constant_", "delta_orthogonal_", "dirac", "dirac_", "eye",
@@ -423,20 +423,28 @@ def _is_empty(function: str, tensor: Tensor) -> bool:
     return 0 in tensor.shape
 
 
-def _uniform(
-    function: str, tensor: Tensor, low: float, high: float, generator: Generator
-) -> Tensor:
-    if not draws_here(function, tensor):
-        return torch_init.uniform_(tensor, low, high, generator=generator)
-    check_drawable(function, tensor, generator)
-    return _fill(tensor, uniform_request(function, tensor, low, high), generator)
+def _uniform(function: str, tensor: Tensor, a: float, b: float, generator: Generator) -> Tensor:
+    return _draw(function, tensor, a, b, generator, uniform_request, torch_init.uniform_)
 
 
 def _normal(function: str, tensor: Tensor, mean: float, std: float, generator: Generator) -> Tensor:
-    if not draws_here(function, tensor):
-        return torch_init.normal_(tensor, mean, std, generator=generator)
-    check_drawable(function, tensor, generator)
-    return _fill(tensor, normal_request(function, tensor, mean, std), generator)
+    return _draw(function, tensor, mean, std, generator, normal_request, torch_init.normal_)
+
+
+def _draw(
+    function: str, tensor: Tensor, first: float, second: float, generator: Generator,
+    to_request: Callable[[str, Tensor, float, float], Request], of_torch: Callable[..., Tensor],
+) -> Tensor:  # fmt: skip
+    ordinary = generator is None and may_fill_whole(tensor)
+    if not ordinary:
+        if not draws_here(function, tensor):
+            return of_torch(tensor, first, second, generator=generator)
+        check_drawable(function, tensor, generator)
+    request = to_request(function, tensor, first, second)
+    if ordinary and (law := float32_law(request)):  # most calls: straight to the kernel
+        write_whole(tensor, key_bytes(default_seed(), NAME, ""), law)
+        return tensor
+    return _fill(tensor, request, generator)
 
 
 def _fill(tensor: Tensor, request: Request, generator: Generator) -> Tensor:
@@ -446,9 +454,6 @@ def _fill(tensor: Tensor, request: Request, generator: Generator) -> Tensor:
     if torch.compiler.is_compiling():  # torch before 2.9 can't compile what makes a frozen Law
         eager: Any = torch.compiler.disable(fill_request_)
         return eager(tensor, request, Stream(seed), NAME)
-    law = float32_law(request)  # most calls: straight to the kernel
-    if law is not None and fill_whole(tensor, key_bytes(seed, NAME, ""), law):
-        return tensor
     return fill_request_(tensor, request, Stream(seed), NAME)
 
 
@@ -476,15 +481,11 @@ _R = TypeVar("_R")
 
 def _deprecated(function: Callable[_P, _R]) -> Callable[_P, _R]:
     """Return a function's old name, which warns with the new one."""
-    new = function.__name__
-    old = new.removesuffix("_")
+    old = (new := function.__name__).removesuffix("_")
 
     def call(*args: _P.args, **kwargs: _P.kwargs) -> _R:
-        warnings.warn(
-            f"`nn.init.{old}` is now deprecated in favor of `nn.init.{new}`.",
-            FutureWarning,
-            stacklevel=2,
-        )
+        text = f"`nn.init.{old}` is now deprecated in favor of `nn.init.{new}`."
+        warnings.warn(text, FutureWarning, stacklevel=2)
         return function(*args, **kwargs)
 
     call.__name__ = call.__qualname__ = old

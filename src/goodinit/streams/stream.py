@@ -154,7 +154,8 @@ class Stream:
                 "call this under torch.no_grad()"
             )
         key = key_bytes(self.seed, name, purpose)
-        if shape is None and box is None and native.fill_whole(out, key, law):
+        if shape is None and box is None and native.may_fill_whole(out):
+            native.write_whole(out, key, law)
             return out
         _check_target(name, out)
         full, box = _check_box(name, out.shape if shape is None else shape, box)
@@ -185,13 +186,18 @@ def fresh_seed(generator: torch.Generator | None = None) -> int:
     if generator is None and not (
         torch.compiler.is_compiling() or dispatch_modes() or transforms()
     ):  # a number that was made under one of these would be fake, or wrapped
-        if not hasattr(_thread, "number"):
-            with torch.inference_mode(False):
-                _thread.number = torch.empty((), dtype=torch.int64, device="cpu")
-        return int(_thread.number.random_())
+        return default_seed()
     device = torch.device("cpu") if generator is None else generator.device
     number = torch.empty((), dtype=torch.int64, device=device)
     return int(number.random_(generator=generator).item())
+
+
+def default_seed() -> int:
+    """Return ``fresh_seed()``, where no compiler, mode or transform is active."""
+    if not hasattr(_thread, "number"):
+        with torch.inference_mode(False):
+            _thread.number = torch.empty((), dtype=torch.int64, device="cpu")
+    return int(_thread.number.random_())
 
 
 def stream_of(seed: int | None) -> Stream:

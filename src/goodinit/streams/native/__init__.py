@@ -4,7 +4,7 @@
 compiler there are none, and the torch code draws the same values.
 """
 
-from goodinit.streams.native.fill import fill_box, fill_whole
+from goodinit.streams.native.fill import fill_box, may_fill_whole, write_whole
 from goodinit.streams.native.library import load, note_plain_drawing
 
-__all__ = ["fill_box", "fill_whole", "load", "note_plain_drawing"]
+__all__ = ["fill_box", "load", "may_fill_whole", "note_plain_drawing", "write_whole"]

@@ -11,7 +11,7 @@ from goodinit._common.memory import bump_version, is_writable, kernel_may_write
 from goodinit.streams.native import library
 from goodinit.streams.spec import Law
 
-__all__ = ["fill_box", "fill_whole"]
+__all__ = ["fill_box", "may_fill_whole", "write_whole"]
 
 LONGEST_RUN = 64
 """Longest strided run written at once: 64 cache lines. Longer runs are split into PIECEs."""
@@ -24,21 +24,34 @@ _PACK = library.REQUEST.pack
 Axes = tuple[tuple[int, int, int], ...]
 
 
-def fill_whole(out: Tensor, key: bytes, law: Law) -> bool:
-    """Write all values of a contiguous tensor, if a kernel may write it and its dtype is known.
+def may_fill_whole(out: Tensor) -> bool:
+    """Return whether ``write_whole`` can write the tensor: contiguous, and the CPU's plain memory.
 
-    Returns whether it did; if not, nothing was written. ``key`` is of ``key_bytes``.
+    It answers for most tensors at once what callers would ask one question after another.
+
+    >>> may_fill_whole(torch.empty(2)), may_fill_whole(torch.empty(2, device="meta"))
+    (True, False)
     """
-    kind = library.TYPES.get(out.dtype)
-    if kind is None or not out.is_contiguous():
-        return False
-    prepared = _prepare(out)
-    if prepared is None:
-        return False
-    native, fill, pointer, threads = prepared
-    head = (pointer, 0, key, library.pack_law(law), kind, native.instructions, threads, 1)
-    fill(_PACK(*head, out.numel(), 1, 1))
-    return True
+    return (
+        kernel_may_write(out)
+        and out.is_cpu
+        and out.dtype in library.TYPES
+        and out.is_contiguous()
+        and library.load().fill is not None
+        and (out.untyped_storage().resizable() or is_writable(out))  # torch's own memory is
+    )
+
+
+def write_whole(out: Tensor, key: bytes, law: Law) -> None:
+    """Write all values of a tensor of which ``may_fill_whole`` is true.
+
+    ``key`` is of ``key_bytes``. The version counter is incremented.
+    """
+    native = library.load()
+    assert native.fill is not None
+    bump_version(out)
+    head = (out.data_ptr(), 0, key, library.pack_law(law), library.TYPES[out.dtype])
+    native.fill(_PACK(*head, native.instructions, torch.get_num_threads(), 1, out.numel(), 1, 1))
 
 
 def fill_box(
@@ -48,34 +61,21 @@ def fill_box(
 
     ``out`` has the box's shape and one of the dtypes; no two of its elements share memory.
     """
-    prepared = _prepare(out)
-    if prepared is None:
+    native = library.load()
+    if not (out.is_cpu and native.fill and kernel_may_write(out)):
         return False
-    native, fill, pointer, threads = prepared
+    if not (out.untyped_storage().resizable() or is_writable(out)):
+        return False
+    bump_version(out)
     coded, kind, size = library.pack_law(law), library.TYPES[out.dtype], out.element_size()
+    pointer, threads = out.data_ptr(), torch.get_num_threads()
     first, axes = box_axes(shape, box, out.stride())
     for index, offset, part in in_cache_order(axes):
         at, start = pointer + offset * size, first + index
         head = (at, start, key, coded, kind, native.instructions, threads, len(part))
         more = b"".join(library.AXIS.pack(*axis) for axis in part[1:])
-        fill(_PACK(*head, *part[0]) + more)
+        native.fill(_PACK(*head, *part[0]) + more)
     return True
-
-
-def _prepare(out: Tensor) -> tuple[library.Library, library.Fill, int, int] | None:
-    """Return the library, its function, the tensor's address and the number of threads.
-
-    None unless the tensor is plain memory of the CPU. Its version counter is bumped.
-    """
-    if not out.is_cpu or not kernel_may_write(out):
-        return None
-    native = library.load()
-    if not native.fill:
-        return None
-    if not (out.untyped_storage().resizable() or is_writable(out)):  # torch's own memory is
-        return None
-    bump_version(out)
-    return native, native.fill, out.data_ptr(), torch.get_num_threads()
 
 
 def box_axes(
