@@ -1,8 +1,8 @@
 """`make gpu-check`: check that the GPU kernels draw the CPU's bits, and measure their speed.
 
 Needs a CUDA GPU, and triton, which comes with torch there. Bits: COUNT values of each law in each
-dtype, whole, as a box and through a transposed view. Times: medians from CUDA events on warm
-memory, compared with torch's own fill of the same tensor. The exit code is 1 if a bit differs.
+dtype, whole, and as a box through a transposed view. Times: medians from CUDA events on warm
+memory, beside torch's own fill of the same tensor. The exit code is 1 if a bit differs.
 """
 
 from __future__ import annotations
@@ -18,9 +18,10 @@ from goodinit.streams import Law, Stream, gpu
 from goodinit.streams.spec import key_bytes
 from goodinit.streams.stream import DTYPES
 
-COUNT = 10_000_019  # not a multiple of a block
-ROWS, COLUMNS = 3_001, 3_343
-TIMED = 2**28
+COUNT = 100_000_007  # not a multiple of a block
+ROWS, COLUMNS = 10_007, 9_994  # as many once more
+TIMED = (2**20, 2**24, 2**28, 2**30)
+QUEUED = 10  # so that a large fill's launch is hidden; a small one's is what takes the time
 LAWS: dict[str, tuple[Law, Callable[[Tensor], object]]] = {
     "normal": (Law.normal(0.0, 0.02), lambda w: w.normal_(0.0, 0.02)),
     "uniform": (Law.uniform(-0.1, 0.1), lambda w: w.uniform_(-0.1, 0.1)),
@@ -39,9 +40,12 @@ def main() -> int:
     print(f"{torch.cuda.get_device_name()}, torch {torch.__version__}\n")
     found = [same_bits(name, law, dtype) for name, (law, _) in LAWS.items() for dtype in DTYPES]
     print()
+    print("| G values a second | dtype | values | goodinit | torch | fill_ | of torch | of fill_ |")
+    print("|---|---|---|---|---|---|---|---|")
     for name, (law, torch_fill) in LAWS.items():
         for dtype in (torch.float32, torch.bfloat16):
-            compare(name, law, torch_fill, dtype)
+            for count in TIMED:
+                compare(name, law, torch_fill, torch.empty(count, dtype=dtype, device="cuda"))
     return 0 if all(found) else 1
 
 
@@ -64,20 +68,16 @@ def same_bits(name: str, law: Law, dtype: torch.dtype) -> bool:
     return kernel and equal
 
 
-def compare(
-    name: str, law: Law, torch_fill: Callable[[Tensor], object], dtype: torch.dtype
-) -> None:
-    """Print the values per second of goodinit, torch and fill_."""
-    out, stream = torch.empty(TIMED, dtype=dtype, device="cuda"), Stream(0)
+def compare(name: str, law: Law, torch_fill: Callable[[Tensor], object], out: Tensor) -> None:
+    """Print the billions of values per second of goodinit, torch and fill_, a row of a table."""
+    stream = Stream(0)
     calls = (lambda: stream.fill_(out, "w", law), lambda: torch_fill(out), lambda: out.fill_(1.0))
     columns = zip(*rounds(calls), strict=True)
-    goodinit, theirs, fill = (statistics.median(column) for column in columns)
-    size = str(dtype).removeprefix("torch.")
-    rates = " ".join(
-        f"{what} {TIMED / ms / 1e6:7.1f}"
-        for what, ms in (("goodinit", goodinit), ("torch", theirs), ("fill_", fill))
-    )
-    print(f"{name:22} {size:10} G values/s: {rates}   ratio {theirs / goodinit:.2f}")
+    rates = [out.numel() / statistics.median(column) / 1e6 for column in columns]
+    ours, theirs, fill = rates
+    row = [f"{rate:.0f}" for rate in rates] + [f"{ours / theirs:.2f}", f"{ours / fill:.2f}"]
+    size, dtype = f"2^{out.numel().bit_length() - 1}", str(out.dtype).removeprefix("torch.")
+    print("|", " | ".join([name, dtype, size, *row]), "|")
 
 
 def rounds(calls: tuple[Callable[[], object], ...], times: int = 11) -> list[list[float]]:
@@ -86,13 +86,14 @@ def rounds(calls: tuple[Callable[[], object], ...], times: int = 11) -> list[lis
 
 
 def milliseconds(call: Callable[[], object]) -> float:
-    """Return the device's time of one call."""
+    """Return the time of a call, of QUEUED that the device does one after the other."""
     start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
     start.record()
-    call()
+    for _ in range(QUEUED):
+        call()
     end.record()
     torch.cuda.synchronize()
-    return start.elapsed_time(end)
+    return start.elapsed_time(end) / QUEUED
 
 
 if __name__ == "__main__":

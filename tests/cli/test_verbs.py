@@ -256,7 +256,7 @@ class TestDoctor:
         done = call("doctor")
         assert done.code == 1
         assert done.out.count("FAILED") == 3
-        assert "float32 and bfloat16 differ from streams v0" in done.out
+        assert "float32 and bfloat16 differ from streams v1" in done.out
 
     def test_threads_that_draw_otherwise_are_seen(self, call, monkeypatch):
         draw = gi.Stream.draw

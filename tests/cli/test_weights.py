@@ -118,7 +118,7 @@ def test_metadata(call):
         metadata = file.metadata()
     assert metadata["format"] == "pt"
     assert metadata["goodinit.seed"] == "9"
-    assert metadata["goodinit.streams"] == "v0"
+    assert metadata["goodinit.streams"] == "v1"
     assert metadata["goodinit.version"] == gi.__version__
     assert metadata["goodinit.target"] == "demo:mlp --arg width=8"
     assert metadata["goodinit.inputs"] == '["4x64"]'
@@ -220,7 +220,7 @@ def test_changed_metadata_is_named(call):
     for old, new, reason, more in [
         (b'"goodinit.seed":"0"', b'"goodinit.seed":"4"', None, {"values"}),
         (b'"goodinit.seed":"0"', b'"goodinit.seed":"x"', "its seed is 'x'", set()),
-        (b'"goodinit.streams":"v0"', b'"goodinit.streams":"v1"', None, {"streams"}),
+        (b'"goodinit.streams":"v1"', b'"goodinit.streams":"v0"', None, {"streams"}),
         (b'"goodinit.target":"demo', b'"goodinit.target":"dema', None, set()),
         (b"goodinit_recipe = 1", b"goodinit_recipe = 7", "version 1, not 7", set()),
         (b'scheme = \\"HeNormal', b'scheme = \\"HeNorman', "'HeNorman'", set()),

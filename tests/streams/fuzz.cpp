@@ -1,6 +1,7 @@
 // Random boxes, strides, offsets, laws, types and threads through the C interface, for `make
 // sanitize`. The memory is as large as the tensor and no larger, so that AddressSanitizer sees any
 // write beside it; every instruction set must write what the portable one writes, and nothing else.
+// The hash of all that was written is the same on every machine.
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
@@ -36,6 +37,7 @@ int main(int argc, char **argv) {
     const int rounds = argc > 1 ? std::atoi(argv[1]) : 10000;
     const int items[] = {4, 2, 2, 8};
     int64_t values = 0;
+    uint64_t hash = 0xCBF29CE484222325; // FNV-1a
     for (int round = 0; round < rounds; round++) {
         // A box of a parameter, its axes in the memory in another order, some with gaps.
         const int count = 1 + int(upto(3));
@@ -73,7 +75,7 @@ int main(int argc, char **argv) {
 
         const size_t bytes = size_t(last + 1) * size_t(items[request.type]);
         std::vector<char> wanted;
-        for (uint32_t number = 1; number <= 3; number++) {
+        for (uint32_t number = 1; number <= 4; number++) {
             if (!goodinit_instructions(int(number)))
                 continue;
             char *memory = static_cast<char *>(std::malloc(bytes));
@@ -96,7 +98,12 @@ int main(int argc, char **argv) {
             std::free(memory);
         }
         values += total;
+        for (char byte : wanted)
+            hash = (hash ^ uint8_t(byte)) * 0x100000001B3;
     }
-    std::printf("%d boxes, %lld values: no fault, all instruction sets alike\n", rounds,
-                static_cast<long long>(values));
+    for (int number = 1; number <= 4; number++)
+        if (goodinit_instructions(number))
+            std::printf("%s, ", goodinit_instructions(number));
+    std::printf("%d boxes, %lld values: no fault, all alike\nhash %016llx\n", rounds,
+                static_cast<long long>(values), static_cast<unsigned long long>(hash));
 }

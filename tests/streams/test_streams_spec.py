@@ -94,7 +94,7 @@ def test_blocks_of_any_shape() -> None:
 
 
 def test_golden_keys() -> None:
-    assert VERSION == "v0"
+    assert VERSION == "v1"
     assert make_key(7, "fc.weight") == Key(795378811, 2143578258, 3844718055, 1471418538)
     assert make_key(2**64 - 1, "größe", "q") == Key(694116854, 2933822046, 3972736694, 688655564)
 
@@ -134,8 +134,8 @@ GOLDEN = [
             "0x1.f6a47ap-2 0x1.09757p-1 0x1.ffb89ep-2 0x1.0146bp-1 "
             "0x1.053068p-1 0x1.03d078p-1 0x1.0d9db2p-1 0x1.0ba15p-1"
         ),
-        "268a1d7aa4f2c955b7875adb28c140f42affabdfac4b06f808922d8d53ff02c9",
-        "0781c22f39798f5a818702e3ddd30d3d692e2493d0aa5927322d3fde2c3fa4e9",
+        "542d501aac24bbd666ca60814197e5a7891a2794fdc7c880589a50bc12116d2b",
+        "e896f9406828349b0eeeceb3372dfe762227831edd0b299dfaaf352ea11d0000",
     ),
     (
         Law.uniform(-0.1, 0.3),
@@ -149,11 +149,11 @@ GOLDEN = [
     (
         Law.truncated(0.0, 0.02, -2.0, 1.5),
         (
-            "-0x1.36e46p-7 0x1.e7043cp-7 -0x1.62c17p-10 0x1.2ffff6p-10 "
-            "0x1.04687ep-7 0x1.6ecbfap-8 0x1.531032p-6 0x1.27c30ep-6"
+            "-0x1.36e46cp-7 0x1.e70446p-7 -0x1.62c18p-10 0x1.3p-10 "
+            "0x1.046884p-7 0x1.6ecbf8p-8 0x1.531036p-6 0x1.27c308p-6"
         ),
-        "bd211d524473c6ba2974ed2f746a7aeccada5605e4b527544aef720ee488a619",
-        "d6345a3207ab53c697d1abe4a434b22f3418ce85e4d12a6feb97783a7929213f",
+        "315f7511f288c1c78d55db001e2104cd36fa087be42f72bcb60e5103d9bd50d5",
+        "7285ce565f06d827904f22963476d7d4e1974ad463b8f6d9fb44d8705d121102",
     ),
 ]
 
@@ -170,30 +170,29 @@ def sha256(x: torch.Tensor) -> str:
     return hashlib.sha256(x.view(torch.uint8).numpy().tobytes()).hexdigest()
 
 
-def numpy_normal(words: np.ndarray[Any, Any], contract: bool) -> np.ndarray[Any, Any]:
-    """The normal sampler once more, in numpy; with fused multiply-adds if ``contract``.
+def numpy_normal(words: np.ndarray[Any, Any], fuse: bool = True) -> np.ndarray[Any, Any]:
+    """The normal sampler once more, in numpy; with each product rounded unless ``fuse``.
 
-    The product of two float32 is exact in float64, so that one rounding of the float64 sum to
-    float32 is (but for rare double roundings) what a fused operation returns.
+    The product of two float32 is exact in float64. The sum is rounded to float64 and then to
+    float32, which test_magnitudes.py compares with one rounding.
     """
     f32 = np.float32
 
-    def multiply_add(y: Any, x: Any, c: float) -> Any:
-        if contract:
+    def multiply_add(y: Any, x: Any, c: Any) -> Any:
+        if fuse:
             return (y.astype(np.float64) * x + c).astype(f32)
-        return y * x + f32(c)
+        return y * f32(x) + f32(c)
 
     n = (words - 2**31) | 1
-    c = (2**31 - np.abs(n)).astype(f32) * f32(2.0**-31)
-    v = c * (f32(2) - c)
-    bits = v.view(np.int32)
-    exponent = (bits - 0x3F3504F3) >> 23
-    f = (bits - (exponent << 23)).view(f32) - f32(1)
-    y = np.full_like(f, spec.LOG2[0])
+    c = (2**31 - np.abs(n)).astype(f32)
+    bits = (c * multiply_add(c, -(2.0**-54), 2.0**-22)).view(np.int32)
+    e = (bits >> 23) - 127
+    m = (bits - (e << 23)).view(f32)
+    y = np.full_like(m, spec.LOG2[0])
     for k in spec.LOG2[1:]:
-        y = multiply_add(y, f, k)
-    t = y * f - (exponent + spec.CENTRE).astype(f32)
-    y = np.full_like(f, spec.QUANTILE[0])
+        y = multiply_add(y, m, k)
+    t = multiply_add(y, m, e.astype(f32))
+    y = np.full_like(m, spec.QUANTILE[0])
     for k in spec.QUANTILE[1:]:
         y = multiply_add(y, t, k)
     return y * (n.astype(f32) * f32(2.0**-31))
@@ -208,16 +207,16 @@ def some_words() -> torch.Tensor:
 
 def test_numpy_has_the_same_bits() -> None:
     words = some_words()
-    assert np.array_equal(spec.standard_normal(words).numpy(), numpy_normal(words.numpy(), False))
+    assert np.array_equal(spec.standard_normal(words).numpy(), numpy_normal(words.numpy()))
 
 
-def test_contraction_changes_bits() -> None:
-    """A kernel that lets the compiler fuse products and sums doesn't draw v0."""
+def test_the_steps_are_fused() -> None:
+    """A kernel that rounds the products of the polynomials' steps doesn't draw v1."""
     words = some_words()
-    fused = numpy_normal(words.numpy(), contract=True)
-    plain = spec.standard_normal(words).numpy()
+    plain = numpy_normal(words.numpy(), fuse=False)
+    fused = spec.standard_normal(words).numpy()
     assert np.mean(fused != plain) > 0.2
-    np.testing.assert_allclose(fused, plain, rtol=2e-6)
+    np.testing.assert_allclose(fused, plain, rtol=4e-6)
 
 
 def test_symmetry_and_range() -> None:

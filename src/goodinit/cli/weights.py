@@ -9,7 +9,7 @@ key                    value
 =====================  ====================================================
 ``format``             ``pt``, which transformers asks for
 ``goodinit.version``   goodinit's version
-``goodinit.streams``   the version of the random streams, ``v0``
+``goodinit.streams``   the version of the random streams, ``v1``
 ``goodinit.seed``      the seed
 ``goodinit.recipe``    the recipe, as TOML
 ``goodinit.digest``    the plan's digest

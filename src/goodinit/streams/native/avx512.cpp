@@ -20,18 +20,18 @@ struct V {
     static F from_bits(I x) { return _mm512_castsi512_ps(x); }
     static F mul(F a, F b) { return _mm512_mul_ps(a, b); }
     static F add(F a, F b) { return _mm512_add_ps(a, b); }
-    static F sub(F a, F b) { return _mm512_sub_ps(a, b); }
+    static F fma(F a, F b, F c) { return _mm512_fmadd_ps(a, b, c); }
     static F least(F a, F b) { return _mm512_min_ps(a, b); }
     static F greatest(F a, F b) { return _mm512_max_ps(a, b); }
-    static I both(I a, I b) { return _mm512_and_si512(a, b); }
-    static I minus(I a, I b) { return _mm512_sub_epi32(a, b); }
     // (u ^ 2^31) | 1
     static I odd(I u) { return _mm512_ternarylogic_epi32(u, whole(INT32_MIN), whole(1), 0xBE); }
-    // 2^31 - |n|
-    static I rest(I n) { return minus(whole(INT32_MIN), _mm512_abs_epi32(n)); }
-    // exponent / 2^23 + by; exact, fused or not
-    static F shift(I exponent, float by) {
-        return _mm512_fmadd_ps(to_float(exponent), set(0x1p-23f), set(by));
+    // 2^31 - |odd(u)|
+    static I rest(I u) {
+        return _mm512_ternarylogic_epi32(u, _mm512_srai_epi32(u, 31), whole(1), 0xBE);
+    }
+    static F exponent(F x) { return _mm512_getexp_ps(x); }
+    static F mantissa(F x) {
+        return from_bits(_mm512_ternarylogic_epi32(bits(x), whole(0x7FFFFF), whole(0x3F800000), 0xEA));
     }
     static I squeeze(I u, uint32_t width, uint32_t lo) {
         I by = _mm512_set1_epi64(width);
@@ -44,7 +44,7 @@ struct V {
         if constexpr (type == FLOAT32) {
             _mm512_storeu_ps(out, x);
         } else if constexpr (type == BFLOAT16) { // to nearest, ties to even
-            I b = bits(x), last = both(_mm512_srli_epi32(b, 16), whole(1));
+            I b = bits(x), last = _mm512_and_si512(_mm512_srli_epi32(b, 16), whole(1));
             b = _mm512_add_epi32(_mm512_add_epi32(b, whole(0x7FFF)), last);
             __m256i half = _mm512_cvtepi32_epi16(_mm512_srli_epi32(b, 16));
             _mm256_storeu_si256(reinterpret_cast<__m256i *>(out), half);
@@ -67,14 +67,15 @@ namespace {
 
 // Eight blocks a vector; a 64-bit lane has two words of a block. Of (c0, c1) and of (c2, c3) the
 // product takes the low word; its high half is combined with the high word, and the halves swapped.
-// Two different instructions swap them, so that they share two ports.
+// Two different instructions swap them, so that they share two ports. The last round needs no swap:
+// what interleaves the words does it.
 constexpr int VECTORS = 8; // in flight: a round's chain is longer than the processor is wide
 static_assert(BLOCKS % (8 * VECTORS) == 0, "none is written behind a tile");
 
 void philox(const Key &key, const uint64_t *blocks, int count, uint32_t *words) {
     constexpr int K = VECTORS;
     const __m512i a = _mm512_set1_epi64(A), b = _mm512_set1_epi64(B);
-    const __m512i first = _mm512_setr_epi32(0, 1, 16, 17, 2, 3, 18, 19, 4, 5, 20, 21, 6, 7, 22, 23);
+    const __m512i first = _mm512_setr_epi32(1, 0, 17, 16, 3, 2, 19, 18, 5, 4, 21, 20, 7, 6, 23, 22);
     const __m512i second = _mm512_add_epi32(first, _mm512_set1_epi32(8));
     // The first product of c2 is the same for all blocks.
     const uint64_t product = uint64_t(key.high0) * B;
@@ -88,6 +89,7 @@ void philox(const Key &key, const uint64_t *blocks, int count, uint32_t *words) 
             t[i] = _mm512_shuffle_epi32(_mm512_mask_xor_epi32(p, 0xAAAA, p, third), _MM_PERM_CDAB);
         }
         uint32_t k0 = key.key0, k1 = key.key1;
+#pragma GCC unroll 9
         for (int round = 1; round < 10; round++) {
             const __m512i r0 = _mm512_set1_epi32(int(k0 += WEYL0));
             const __m512i r1 = _mm512_set1_epi32(int(k1 += WEYL1));
@@ -95,8 +97,8 @@ void philox(const Key &key, const uint64_t *blocks, int count, uint32_t *words) 
                 __m512i p = _mm512_mul_epu32(s[i], a), q = _mm512_mul_epu32(t[i], b);
                 q = _mm512_mask_ternarylogic_epi32(q, 0xAAAA, s[i], r0, 0x96);
                 p = _mm512_mask_ternarylogic_epi32(p, 0xAAAA, t[i], r1, 0x96);
-                s[i] = _mm512_ror_epi64(q, 32);
-                t[i] = _mm512_shuffle_epi32(p, _MM_PERM_CDAB);
+                s[i] = round < 9 ? _mm512_ror_epi64(q, 32) : q;
+                t[i] = round < 9 ? _mm512_shuffle_epi32(p, _MM_PERM_CDAB) : p;
             }
         }
         EACH {

@@ -23,19 +23,21 @@ SOURCES = Path(__file__).parent
 # The dot keeps tools that import each file of a package from taking the library for a module.
 NAME = "libgoodinit.streams" + (".dylib" if sys.platform == "darwin" else ".so")
 
-# Fusing a product and a sum would change about half of the values, as would "fast" arithmetic.
-# The library is checked when it is loaded, too.
+# The compiler fuses nothing: the kernels say which products and sums are one operation. Other fused
+# ones would change about half of the values, as would "fast" arithmetic. The library is checked
+# when it is loaded, too.
 FLAGS = (
     "-std=c++17 -O3 -fPIC -pthread -fvisibility=hidden -fno-exceptions -fno-rtti "
     "-ffp-contract=off -fno-fast-math -fno-math-errno"
 ).split()
 
 # Each source with the instructions it may use beyond the machine's base. Which kernel is used is
-# decided at run time. avx2.cpp gets no FMA, so that nothing in it can be fused.
+# decided at run time.
 UNITS = {
     "fill.cpp": (),
     "portable.cpp": (),
-    "avx2.cpp": ("-mavx2", "-mf16c"),
+    "neon.cpp": (),
+    "avx2.cpp": ("-mavx2", "-mfma", "-mf16c"),
     "avx512.cpp": ("-mavx512f",),
 }
 X86 = ("x86_64", "amd64")

@@ -174,24 +174,29 @@ void *work(void *given) {
     }
 }
 
+constexpr int CHOICES = 4;
 #if defined(__x86_64__)
 bool has_f16c() {
     unsigned a, b, c, d;
     return __get_cpuid(1, &a, &b, &c, &d) && (c >> 29 & 1);
 }
 
-const Kernels *const table[] = {&portable_kernels, &avx2_kernels, &avx512_kernels};
+const Kernels *const table[CHOICES] = {&portable_kernels, &avx2_kernels, &avx512_kernels, nullptr};
+#elif defined(__aarch64__)
+const Kernels *const table[CHOICES] = {&portable_kernels, nullptr, nullptr, &neon_kernels};
 #else
-const Kernels *const table[] = {&portable_kernels, nullptr, nullptr};
+const Kernels *const table[CHOICES] = {&portable_kernels, nullptr, nullptr, nullptr};
 #endif
 
-// The kernels with the number 1, 2 or 3, the slowest first; null if this machine can't run them.
+// The kernels with a number from 1, the slowest first; null if this machine can't run them.
 const Kernels *kernels_of(int number) {
-    bool can = number == 1;
+    bool can = number >= 1 && number <= CHOICES;
 #if defined(__x86_64__)
     __builtin_cpu_init(); // these look at what the operating system saves, too
-    can = can || (number == 2 && __builtin_cpu_supports("avx2") && has_f16c()) ||
-          (number == 3 && __builtin_cpu_supports("avx512f"));
+    if (number == 2)
+        can = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && has_f16c();
+    if (number == 3)
+        can = __builtin_cpu_supports("avx512f");
 #endif
     return can ? table[number - 1] : nullptr;
 }
@@ -202,7 +207,7 @@ const Kernels *find_kernels(int number) {
     if (number)
         return kernels_of(number);
     int known = best.load(std::memory_order_relaxed);
-    for (int n = 3; !known; n--)
+    for (int n = CHOICES; !known; n--)
         if (kernels_of(n))
             best.store(known = n, std::memory_order_relaxed);
     return table[known - 1];
@@ -213,8 +218,8 @@ const Kernels *find_kernels(int number) {
 extern "C" {
 #pragma GCC visibility push(default)
 
-// Grows whenever a signature or a struct below changes.
-int goodinit_interface() { return 2; }
+// Grows whenever a signature, a struct or a number of the instruction sets changes.
+int goodinit_interface() { return 3; }
 
 // The name of the instruction set with this number, of the best for 0; null if it can't run here.
 const char *goodinit_instructions(int number) {

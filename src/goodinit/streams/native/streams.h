@@ -25,7 +25,7 @@ struct Key {
     uint32_t key0, key1, high0, high1;
 };
 
-// value = loc + scale * z. A truncated law's word u becomes lo + (u * width >> 32); BOUNDED is a
+// value = loc + scale * z, rounded after the product and after the sum. A truncated law's word u becomes lo + (u * width >> 32); BOUNDED is a
 // truncated law whose width is 2^32, so that the word stays as it is. Bounds: not of NORMAL.
 struct Law {
     uint32_t kind;
@@ -43,4 +43,4 @@ struct Kernels {
     Transform transform[KINDS][TYPES];
 };
 
-extern const Kernels portable_kernels, avx2_kernels, avx512_kernels;
+extern const Kernels portable_kernels, avx2_kernels, avx512_kernels, neon_kernels;
