@@ -11,9 +11,6 @@ from pathlib import Path
 from statistics import mean, median, stdev
 from typing import Any
 
-import matplotlib as mpl
-from matplotlib import pyplot as plt
-from matplotlib.ticker import LogLocator
 from tools.training.experiments import EXPERIMENTS, Experiment
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -104,6 +101,9 @@ def summary(measured: dict[str, list[Row]]) -> str:
 
 def draw(experiment: Experiment, rows: list[Row]) -> None:
     """Draw the loss curves: the median of the seeds as a line, all of them as a band."""
+    from matplotlib import pyplot as plt  # the tests read this file, and draw nothing
+    from matplotlib.ticker import LogLocator
+
     figure, axes = plt.subplots(figsize=(5.4, 4.6), layout="constrained")
     steps = experiment.steps
     for row in rows:
@@ -150,6 +150,8 @@ def generated() -> str:
 
 def write() -> None:
     """Draw all plots, and put plots and tables into the page."""
+    import matplotlib as mpl
+
     # Text as paths: the same on every machine. A fixed salt: the same file from the same numbers.
     mpl.use("agg")
     mpl.rcParams.update({"svg.fonttype": "path", "svg.hashsalt": "goodinit", "font.size": 10})
