@@ -178,6 +178,18 @@ def test_what_no_draw_can_do() -> None:
     assert HEAD == 16
 
 
+@pytest.mark.parametrize(("first", "marked"), [(True, []), (False, ["residual stream"])])
+def test_post_norm_under_completep_is_marked(first: bool, marked: list[str]) -> None:
+    def net(layers: int) -> nn.Module:
+        layer = nn.TransformerEncoderLayer(16, 2, 32, batch_first=True, norm_first=first)
+        return nn.TransformerEncoder(layer, layers, enable_nested_tensor=False)
+
+    recipe = gi.recipe("completep", base=lambda: net(1))
+    plan = gi.plan(net(2), recipe, inputs=torch.ones(2, 3, 16))
+    assert lacking(plan) == marked
+    assert ("x = x + branch(norm(x))" in plan.to_text(full=True)) == bool(marked)
+
+
 def test_what_was_done_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     attend = functional.scaled_dot_product_attention
 

@@ -27,6 +27,12 @@ def finding(model: nn.Module, recipe: str | gi.Recipe, inputs: object = None) ->
         ("resnet", "gpt", "kind('conv') & ~part('bias')"),
         ("lstm", "gpt", "kind('recurrent') & part('recurrent')"),
         ("dcgan", "mlp", "kind('norm') & part('weight')"),
+        ("rwkv7", "gpt", "attr('[wavg]1')"),
+        ("s4d", "gpt", "attr('log_dt') or attr('log_A_real')"),
+        ("xlstm", "resnet", "name('*igate*.weight')"),
+        ("ppo", "gpt", "name('*critic*')"),
+        ("gat", "mlp", "attr('att_*') or attr('att')"),
+        ("fixup", "mlp", "ends_residual()"),
     ],
 )
 def test_rules_that_found_nothing_and_recipes_that_fit(recipe, kind, nothing) -> None:
@@ -53,7 +59,7 @@ def test_what_is_suggested_has_nothing_to_complain_of(recipe: str) -> None:
 
 def test_no_finding_where_the_recipe_belongs_or_fits_any_model() -> None:
     for family in FAMILIES:
-        if family.name in ("nanochat", "siren", "mixer of flax"):
+        if family.name in ("nanochat", "siren", "mixer of flax", "alphafold", "tfixup", "gat"):
             recipe = gi.recipe(family.recipe, **family.options)
             assert not finding(family.build(), recipe, family.inputs()), family.name
     assert not finding(nn.TransformerEncoderLayer(8, 2), "gpt2")  # a part has no tables

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 import goodinit as gi
-from goodinit.errors import CheckpointError
+from goodinit.errors import CallError, CheckpointError
 
 
 def stack(width: int, layers: int) -> nn.Module:
@@ -54,3 +54,22 @@ def test_packed_parts_one_by_one_and_more_layers_than_there_are() -> None:
 def test_refused(checkpoint: dict[str, torch.Tensor], text: str) -> None:
     with pytest.raises(CheckpointError, match=text):
         gi.select_weights(stack(8, 1), checkpoint)
+
+
+def test_layers_are_evenly_spaced_where_they_are_asked_for() -> None:
+    def deep(layers: int, width: int) -> nn.Module:
+        net = nn.Module()
+        net.stem = nn.Linear(3, width)
+        net.blocks = nn.ModuleList(nn.Sequential(nn.Linear(width, width)) for _ in range(layers))
+        return net
+
+    large, small = deep(7, 8), deep(3, 4)
+    chosen = gi.select_weights(small, large.state_dict(), layers="even")
+    for number, there in ((0, 0), (1, 3), (2, 6)):
+        taken = large.blocks[there][0].weight[::2, ::2]
+        assert torch.equal(chosen[f"blocks.{number}.0.weight"], taken)
+    assert torch.equal(chosen["stem.weight"], large.stem.weight[::2])
+    first = gi.select_weights(small, large.state_dict())
+    assert torch.equal(first["blocks.2.0.weight"], large.blocks[2][0].weight[::2, ::2])
+    with pytest.raises(CallError, match="'first' or 'even'"):
+        gi.select_weights(small, large.state_dict(), layers="last")

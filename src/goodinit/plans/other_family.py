@@ -9,9 +9,21 @@ from goodinit._common.text import several
 from goodinit.findings import Finding
 from goodinit.plans.rows import PlanRow
 from goodinit.recipes.by_name import FAMILIES, recipe
+from goodinit.recipes.by_place import Fixup
 from goodinit.recipes.library.general import REST, WEIGHTS
 from goodinit.recipes.recipe import Recipe
-from goodinit.recipes.rule import Both, Either, Kind, Not, Part, Rule, Selector
+from goodinit.recipes.rule import (
+    Attr,
+    Both,
+    Either,
+    Kind,
+    Name,
+    Not,
+    Part,
+    Rule,
+    Selector,
+    glob_matches,
+)
 
 __all__ = ["find_other_family"]
 
@@ -20,6 +32,9 @@ _SOME = frozenset(("position", "token", "router", "scale", "ssm", "adapter", "ot
 # Kinds by which models differ: a recipe for a model that has one has a rule for it.
 _MATERIAL = frozenset(("conv", "embedding", "recurrent"))
 MOST_NAMED = 9  # recipes in one finding
+MOST_SELECTORS = 4  # in one finding
+# One name may be of a part that a model lacks; that it has none of several is telling.
+LEAST_MARKS = 2
 
 
 def find_other_family(rows: tuple[PlanRow, ...], made: Recipe) -> Iterator[Finding]:
@@ -28,17 +43,64 @@ def find_other_family(rows: tuple[PlanRow, ...], made: Recipe) -> Iterator[Findi
         return
     present = frozenset(row.kind for row in rows if not row.buffer)
     lost = [branch for branch in _asked(made.rules) if not _kinds(branch) & present]
-    if not lost:
+    unnamed = _without_marks(made.rules, rows)
+    if not (lost or unnamed or _asks_for_branches(made.rules, rows)):
         return
-    fitting = _fitting(present)
-    if not fitting and all("embedding" in _kinds(branch) for branch in lost):
+    fitting = [name for name in _fitting(present) if not _without_marks(recipe(name).rules, rows)]
+    only_tables = bool(lost) and all("embedding" in _kinds(branch) for branch in lost)
+    if only_tables and not (fitting or unnamed):
         return  # a part of a language model: it has no tables
     fix = "gi.recipe('standard') fits any model"
     if fitting:
         fix = f"recipes for layers like these: {several(fitting, MOST_NAMED)}; {fix}"
-    texts = dict.fromkeys(map(repr, lost))
-    cause = f"for models of another kind, or a part of one: nothing matches {' or '.join(texts)}"
+    names = [name for one in unnamed for name in _names(one)]
+    texts = list(dict.fromkeys(map(repr, [*lost, *names]))) or ["ends_residual()"]
+    nothing = " or ".join(texts[:MOST_SELECTORS])
+    more = f" or {len(texts) - MOST_SELECTORS} more" if texts[MOST_SELECTORS:] else ""
+    cause = f"for models of another kind, or a part of one: nothing matches {nothing}{more}"
     yield Finding("GI141", "info", f"recipe {made.name!r}", cause, fix)
+
+
+def _without_marks(rules: tuple[Rule, ...], rows: tuple[PlanRow, ...]) -> list[Selector]:
+    """Return what a recipe selects by names, if the model has none of these."""
+    marks = [
+        branch
+        for rule in rules
+        if rule not in REST and rule.optional
+        for branch in _branches(rule.where)
+        if _names(branch)
+    ]
+    if len(marks) < LEAST_MARKS or any(_is_named(one, row) for one in marks for row in rows):
+        return []
+    return marks
+
+
+def _names(where: Selector) -> list[Name | Attr]:
+    """Return the names that a selector asks for."""
+    match where:
+        case Name() | Attr():
+            return [where]
+        case Both(left, right) | Either(left, right):
+            return _names(left) + _names(right)
+        case _:
+            return []
+
+
+def _is_named(where: Selector, row: PlanRow) -> bool:
+    """Whether a row has one of the names that a selector asks for."""
+    names = (row.name, *row.tied)
+    return any(
+        glob_matches(one.glob, name if isinstance(one, Name) else name.rpartition(".")[2])
+        for one in _names(where)
+        for name in names
+    )
+
+
+def _asks_for_branches(rules: tuple[Rule, ...], rows: tuple[PlanRow, ...]) -> bool:
+    """Whether a law is for residual branches, and the data flow shows that there are none."""
+    known = [row.ends_residual for row in rows if row.ends_residual is not None]
+    asks = any(isinstance(rule.scheme, Fixup) for rule in rules)
+    return asks and bool(known) and not any(known)
 
 
 def _fitting(present: frozenset[str]) -> list[str]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from itertools import pairwise
 from os import PathLike
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 from goodinit.anatomy import read
 from goodinit.anatomy.rows import Row
 from goodinit.anatomy.writable import check_module
-from goodinit.errors import CheckpointError
+from goodinit.errors import CallError, CheckpointError
 from goodinit.plans.checkpoint import open_checkpoint, tensor_of
 
 __all__ = ["select_weights"]
@@ -20,7 +21,10 @@ __all__ = ["select_weights"]
 
 @torch.no_grad()
 def select_weights(
-    model: nn.Module, checkpoint: str | PathLike[str] | Mapping[str, object]
+    model: nn.Module,
+    checkpoint: str | PathLike[str] | Mapping[str, object],
+    *,
+    layers: Literal["first", "even"] = "first",
 ) -> dict[str, Tensor]:
     """Return a larger model's weights at evenly spaced indices, as a checkpoint for ``load_``.
 
@@ -32,8 +36,11 @@ def select_weights(
     Args:
         model: the smaller model; it may be on meta.
         checkpoint: the larger model's, as for ``load_``.
+        layers: "first", those of the same names; or "even": of a stack that has more layers in
+            the checkpoint (numbers in the names), the first, the last and those evenly between.
 
     Raises:
+        CallError: another word for ``layers``.
         CheckpointError: no name in common, a tensor that is smaller than the model's or has other
             axes, or a packed one whose parts don't have the same shares in both.
 
@@ -51,14 +58,50 @@ def select_weights(
             f"select_weights takes a state dict or the path of a checkpoint that hold something, "
             f"got {checkpoint!r:.200}"
         )
+    if layers not in ("first", "even"):
+        raise CallError(f"select_weights(layers={layers!r}): layers is 'first' or 'even'")
     selected: dict[str, Tensor] = {}
-    for row in read(model).rows:
+    rows = read(model).rows
+    names = [name for row in rows for name in (row.name, *row.tied) if not row.stored]
+    source = _evenly_spaced(names, values.values) if layers == "even" else {}
+    for row in rows:
         for name in (row.name, *row.tied) if not row.stored else ():
-            if name in values.values:
-                selected[name] = _selected(row, tensor_of(name, values.values[name]))
+            there = source.get(name, name)
+            if there in values.values:
+                selected[name] = _selected(row, tensor_of(there, values.values[there]))
     if not selected:
         raise CheckpointError("the checkpoint has no name of the model's: rename its keys")
     return selected
+
+
+def _evenly_spaced(names: Iterable[str], there: Iterable[str]) -> dict[str, str]:
+    """Return name -> the checkpoint's name for it, where that has more layers.
+
+    >>> _evenly_spaced([f"h.{n}.w" for n in range(3)], [f"h.{n}.w" for n in range(9)])
+    {'h.0.w': 'h.0.w', 'h.1.w': 'h.4.w', 'h.2.w': 'h.8.w'}
+    """
+    own, larger = _stacks(names), _stacks(there)
+    found: dict[str, str] = {}
+    for name in names:
+        parts = name.split(".")
+        for at, part in enumerate(name.split(".")):
+            stem = ".".join(name.split(".")[:at])
+            few, many = own.get(stem, 0), larger.get(stem, 0)
+            if part.isdigit() and 1 < few < many:
+                parts[at] = str(round(int(part) * (many - 1) / (few - 1)))
+        found[name] = ".".join(parts)
+    return found
+
+
+def _stacks(names: Iterable[str]) -> dict[str, int]:
+    """Return path -> how many numbered children it has, where they are 0, 1, 2, ..."""
+    children: dict[str, set[int]] = {}
+    for name in names:
+        parts = name.split(".")
+        for at, part in enumerate(parts):
+            if part.isdigit():
+                children.setdefault(".".join(parts[:at]), set()).add(int(part))
+    return {stem: len(own) for stem, own in children.items() if own == set(range(len(own)))}
 
 
 def _selected(row: Row, value: Tensor) -> Tensor:

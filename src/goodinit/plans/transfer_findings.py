@@ -11,12 +11,16 @@ from torch import nn
 from goodinit._common.text import count, several
 from goodinit.anatomy import Anatomy
 from goodinit.anatomy.multipliers import attention_scales, multipliers
+from goodinit.dataflow.graph import Graph
+from goodinit.dataflow.traversal import is_pass, walk_forward
 from goodinit.findings import Finding
 from goodinit.plans.rows import PlanRow
 from goodinit.recipes.base import Base
 
 __all__ = ["Models", "find_in_transfer"]
 
+LEAST_BRANCHES = 2  # behind the only sum of a pre-norm model, too, comes nothing but a norm
+PLUS_PRODUCT = frozenset(("addmm", "baddbmm", "addbmm", "addmv"))  # the sum is the call's own
 NEAR = 1e-3  # of a ratio of numbers that somebody wrote into a model
 
 
@@ -47,6 +51,7 @@ def find_in_transfer(
     yield from _attention(models)
     if base.rule == "completep" and layers != 1:
         yield from _open_branches(rows, layers)
+        yield from _post_norm(models.anatomy)
     unknown = [row.name for row in rows if "muP: unknown" in row.why]
     if unknown:
         cause = "several axes grow, and nothing shows which are summed over: drawn as by the law"
@@ -119,3 +124,37 @@ def _open_branches(rows: tuple[PlanRow, ...], layers: float) -> Iterator[Finding
         cause = f"{count(len(open_), 'layer')} in which no weight is known to end a residual branch"
         fix = f"x = x + branch(x) * {1 / layers:.6g}"
         yield Finding("GI151", "warning", f"layer {open_[0]}", cause, fix)
+
+
+def _post_norm(anatomy: Anatomy) -> Iterator[Finding]:
+    """A stream that is normalized after each sum isn't the one that CompleteP was derived for."""
+    graph = anatomy.graph
+    ends = {row.name for row in anatomy.rows if row.facets.ends_residual}
+    if graph is None or len(ends) < LEAST_BRANCHES:
+        return
+    numbers = {n for n, slot in enumerate(anatomy.slots) if slot.name in ends}
+    after = [
+        _takers_of_the_sum(graph, node.index)
+        for node in graph.nodes
+        if any(use.param in numbers for use in node.weights)
+    ]
+    if after and all(takers == {"norm"} for takers in after):
+        cause = (
+            "the residual stream is normalized after each branch, norm(x + branch(x)): CompleteP "
+            "was derived for x + branch(x), and 1/m_L of a branch is lost in the norm"
+        )
+        fix = "x = x + branch(norm(x)); or gi.recipe('mup') with a base of the same depth"
+        yield Finding("GI151", "warning", "residual stream", cause, fix)
+
+
+def _takers_of_the_sum(graph: Graph, index: int) -> set[str]:
+    """Return the roles of the calls that take the sum in which a branch is added to its stream."""
+    if graph.nodes[index].function in PLUS_PRODUCT:
+        total = graph.nodes[index]
+    else:
+        onward = walk_forward(graph, index, is_pass)
+        total = next((n for n in onward if n.role == "add" and not is_pass(n)), None)
+    if total is None:
+        return set()
+    taking = walk_forward(graph, total.index, lambda n: is_pass(n) and n.role != "norm")
+    return {n.role for n in taking if n.role == "norm" or not is_pass(n)}

@@ -68,11 +68,11 @@ def tfixup(part: Literal["encoder", "decoder"] = "encoder", faithful: bool = Fal
 
     Args:
         part: what a model is that has one stack. In a model with both, weights whose names have
-            "encoder" or "decoder" are that stack's.
+            "encoder." or "decoder." are that stack's.
         faithful: whether queries and keys are 1/sqrt(2) of that, as fairseq draws them.
 
     Example:
-        >>> tfixup("decoder").rules[-4].scheme
+        >>> tfixup("decoder").rules[-3].scheme
         XavierUniform(gain=0.57735).scaled(depth=-0.25)
     """
     choice("tfixup", "part", part, ("encoder", "decoder"))
@@ -80,13 +80,13 @@ def tfixup(part: Literal["encoder", "decoder"] = "encoder", faithful: bool = Fal
         "encoder": XavierUniform(0.67).scaled(depth=-0.25),
         "decoder": XavierUniform(9**-0.25).scaled(depth=-0.25),
     }
+    other = "decoder" if part == "encoder" else "encoder"
     inner: Selector = ENDS | (WEIGHTS & sel.part("v", "in", "gate"))
     rows = Normal(9**-0.25).scaled(depth=-0.25, fan_out=-0.5)
     rules = [
         library(WEIGHTS, XavierUniform()),
         library(inner, laws[part], "a residual branch: smaller with depth"),
-        library(inner & sel.name("*encoder.*"), laws["encoder"], "an encoder's branch"),
-        library(inner & sel.name("*decoder.*"), laws["decoder"], "a decoder's branch"),
+        library(inner & sel.name(f"*{other}.*"), laws[other], f"the {other}'s branches"),
         library(sel.kind("embedding"), rows, "smaller with depth"),
     ]
     if faithful:
