@@ -43,7 +43,7 @@ autodoc_default_options = {"members": True, "member-order": "bysource", "show-in
 autodoc_typehints = "signature"
 autodoc_typehints_format = "short"
 autodoc_preserve_defaults = True
-autodoc_type_aliases = {name: f"goodinit.{name}" for name in ("Inputs", "KeepLike", "RecipeLike")}
+autodoc_type_aliases = {name: f"goodinit.{name}" for name in ("KeepLike", "RecipeLike")}
 napoleon_numpy_docstring = False
 napoleon_use_rtype = False
 
@@ -71,10 +71,7 @@ html_js_files = ["search.js"]
 templates_path = [str(SITE / "templates")]
 html_copy_source = False
 html_show_sphinx = False
-html_theme_options = {
-    "top_of_page_buttons": [],
-    "light_css_variables": {"color-code-background": "#f4f6f8"},
-}
+html_theme_options = {"top_of_page_buttons": []}
 html_sidebars = {
     "**": [
         "sidebar/brand.html",
@@ -97,15 +94,16 @@ gettext_location = False
 
 
 def add_links(
-    _app: Sphinx, page: str, _template: str, context: dict[str, object], tree: object
+    app: Sphinx, page: str, _template: str, context: dict[str, object], tree: object
 ) -> None:
     """Add the page's Markdown twin to its head, and the other language to its sidebar."""
-    up, chinese = "../" * page.count("/"), context["language"] == "zh_CN"
+    up, chinese = "../" * page.count("/"), app.config.language == "zh_CN"
     context["in_chinese"] = chinese
     context["other_language"] = f"{up}../{page}.html" if chinese else f"{up}zh/{page}.html"
     if tree is not None:  # a page of ours, none that Sphinx makes by itself
-        twin = f'<link rel="alternate" type="text/markdown" href="{page.rpartition("/")[2]}.md">'
-        context["metatags"] = f"{context['metatags']}{twin}"
+        twin = f"{up}../{page}.md" if chinese else f"{page.rpartition('/')[2]}.md"
+        link = f'<link rel="alternate" type="text/markdown" href="{twin}">'
+        context["metatags"] = f"{context['metatags']}{link}"
 
 
 def escape(
