@@ -17,7 +17,18 @@ from torch import Tensor, nn
 
 import goodinit as gi
 from goodinit.explanation.explain import explained
+from goodinit.explanation.tried import library_recipes
 from goodinit.signal.measure import measured
+
+# What values are compared with, of 60 recipes: a finding depends on the weights alone.
+TRIED = ("torch_default", "he", "standard")
+
+
+@pytest.fixture(autouse=True)
+def few_recipes(monkeypatch: pytest.MonkeyPatch) -> None:
+    few = tuple(tried for tried in library_recipes() if tried.name in TRIED and not tried.options)
+    monkeypatch.setattr("goodinit.explanation.candidates.library_recipes", lambda: few)
+
 
 N = 256
 X = torch.randn(64, N, generator=torch.Generator().manual_seed(0))
@@ -41,7 +52,7 @@ def verdicts(model: nn.Module, recipe: Any, inputs: Any, code: str) -> dict[str,
 
 # GI111.
 
-MEANS, STDS = (0.0, 0.01, 0.1, 1.0), (0.0, 0.001, 0.02, 0.1, 0.4, 1.0, 5.0)
+MEANS, STDS = (0.0, 0.01, 1.0), (0.0, 0.001, 0.02, 0.4, 5.0)
 NORMED = [
     (norm, mean, std)
     for norm in ("batch", "layer", "group")
@@ -59,10 +70,10 @@ def test_weights_of_norms(norm: str, mean: float, std: float) -> None:
         "layer": nn.LayerNorm(width),
         "group": nn.GroupNorm(4, width),
     }
-    net = nn.Sequential(nn.Linear(N, width), norms[norm], nn.ReLU(), nn.Linear(width, 4))
+    net = nn.Sequential(nn.Linear(16, width), norms[norm], nn.ReLU(), nn.Linear(width, 4))
     law = gi.Normal(std, mean=mean) if std else gi.Constant(mean)
     expected = std > 2 * mean
-    found = verdicts(net, {"1.weight": law}, X, "GI111")
+    found = verdicts(net, {"1.weight": law}, X[:, :16], "GI111")
     assert found == dict.fromkeys(found, expected)
 
 
@@ -104,8 +115,8 @@ class Tied(nn.Module):
         return self.head(x * self.factor if self.factor != 1 else x)
 
 
-@pytest.mark.parametrize("width", [16, 64, 256])
-@pytest.mark.parametrize("std", [0.02, 0.3, 0.7, 1.5, 5.0])
+@pytest.mark.parametrize("width", [16, 256])
+@pytest.mark.parametrize("std", [0.02, 0.3, 0.7, 5.0])
 @pytest.mark.parametrize("scaled", [False, True])
 def test_tied_tables(width: int, std: float, scaled: bool) -> None:
     factor = width**-0.5 if scaled else 1.0
@@ -122,7 +133,7 @@ def test_tied_tables(width: int, std: float, scaled: bool) -> None:
 
 # GI122 and GI123: explain follows the data flow, measure what the calls returned.
 
-ACTIVATIONS = {"tanh": nn.Tanh, "relu": nn.ReLU, "sigmoid": nn.Sigmoid, "gelu": nn.GELU}
+ACTIVATIONS = {"relu": nn.ReLU, "sigmoid": nn.Sigmoid, "gelu": nn.GELU}
 FILLS = ("drawn", "zero", "constant")
 
 
@@ -256,7 +267,7 @@ def test_layers_that_are_alike(kind: str) -> None:
 
 
 @pytest.mark.parametrize("function", ["tanh", "relu", "sigmoid"])
-@pytest.mark.parametrize("size", [0.0, 0.1, 1.0, 2.0, 5.0, 30.0])
+@pytest.mark.parametrize("size", [0.0, 1.0, 2.0, 5.0])
 @pytest.mark.parametrize("constant", [False, True])
 def test_biases_of_hidden_layers(function: str, size: float, constant: bool) -> None:
     between = {"tanh": nn.Tanh(), "relu": nn.ReLU(), "sigmoid": nn.Sigmoid()}[function]

@@ -1,5 +1,6 @@
 """The HTML page, in a browser: what a reader sees, and that nothing else is asked for."""
 
+import itertools
 import math
 
 import pytest
@@ -8,6 +9,7 @@ from torch import nn
 
 import goodinit as gi
 from goodinit.signal import Comparison, Signal
+from goodinit.signal.measure import measured
 
 from .made import chain, finding, row
 
@@ -15,10 +17,8 @@ SHADED = "return document.getElementById('plots').layout.shapes?.map((s) => [s.x
 HIGHLIGHTED = "return document.querySelector('tr.highlighted')?.textContent"
 
 
-def deep(width=64):
-    return nn.Sequential(
-        *[part for _ in range(30) for part in (nn.Linear(width, width), nn.ReLU())]
-    )
+def deep(layers=30):
+    return nn.Sequential(*[part for _ in range(layers) for part in (nn.Linear(64, 64), nn.ReLU())])
 
 
 @pytest.fixture(scope="module")
@@ -123,8 +123,12 @@ def test_the_plan_s_rows_are_there(opened, sick):
 
 
 def test_recipes_over_each_other(opened, x, tmp_path):
-    found = gi.compare(deep(), x, ["he", "xavier"], seeds=3)
-    found.to_html(tmp_path / "both.html")
+    signals: dict[str, list[Signal]] = {"he": [], "xavier": []}
+    for recipe, seed in itertools.product(signals, range(3)):
+        net = deep(layers=22)
+        gi.init_(net, recipe, seed=seed)
+        signals[recipe].append(measured(net, x))
+    Comparison(signals).to_html(tmp_path / "both.html")
     page = opened(tmp_path / "both.html")
     assert page.complaints() == []
     assert page.requests() == []
@@ -156,23 +160,27 @@ NAMES = ["<script>alert(1)</script>", "</script><b>", "a&b", "ünï.日本", "%{
          "\x1b[1m", "\ud800", "'\"", "a to b, c"]  # fmt: skip
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_names_are_text_and_nothing_else(opened, tmp_path, sick, name):
-    rows = [row(f"{name}{n}", takes=(n - 1,)) for n in range(4)]
-    signal = Signal(rows, findings=[finding(rows[2].key)], notes=[name], batch=8)
-    Comparison({name: [signal], "b": [chain(1, 1, 1)]}).to_html(tmp_path / "p.html")
+def test_names_are_text_and_nothing_else(opened, tmp_path, sick):
+    rows = [row(name, takes=(n - 1,)) for n, name in enumerate(NAMES)]
+    codes = [f"GI2{n:02d}" for n in range(len(NAMES))]  # of a recipe, each code is shown once
+    found = [finding(each.key, code) for each, code in zip(rows, codes, strict=True)]
+    signal = Signal(rows, findings=found, notes=NAMES, batch=8)
+    Comparison({name: [signal] for name in NAMES}).to_html(tmp_path / "p.html")
     page = opened(tmp_path / "p.html")
     assert page.complaints() == []
     assert page.requests() == []
-    readable = name.encode("utf-8", "backslashreplace").decode()
-    assert page.script("return document.querySelector('.finding a').textContent") == (
-        f"{readable}2:linear"
-    )
+    readable = [name.encode("utf-8", "backslashreplace").decode() for name in NAMES]
+    places = page.script("return Array.from(document.querySelectorAll('.finding a'))"
+                         ".map((place) => place.textContent)")  # fmt: skip
+    assert places == [f"{name}:linear" for name in readable] * len(NAMES)
+    for name in readable:
+        assert name in page.script("return document.querySelector('.summary').textContent")
     scripts = (tmp_path / "p.html").read_text("utf-8").count("<script")
     assert scripts == sick[0].read_text("utf-8").count("<script")
-    if name.isprintable():
-        tooltip = page.hover(1, 1)
-        assert f"{name}1:linear" in tooltip
+    page.script("document.getElementById('plots').scrollIntoView()")
+    for place, name in enumerate(NAMES):
+        if name.isprintable():
+            assert f"{name}:linear" in page.hover(1, place)
 
 
 BAD = {
@@ -196,8 +204,8 @@ def test_values_that_no_axis_can_show(opened, tmp_path, signal):
     assert page.complaints() == []
     if signal.rows:
         assert page.script("return document.querySelectorAll('tr[id]').length") == len(signal.rows)
-        # Every place is to be found in the first plot: as a point, or as a cross.
-        for place in range(len(signal.rows)):
+        # Places are to be found in the first plot: as a point, or as a cross.
+        for place in {0, len(signal.rows) - 1}:
             assert f"{place}:linear" in page.hover(1, place)
     text = page.script("return document.body.innerText")
     assert "undefined" not in text

@@ -45,17 +45,17 @@ def test_right_gains_do_not_save_gelu_and_silu(name: str) -> None:
     """The slope of their variance map is 1.144 and 1.173: an error in it grows by that a layer."""
     activation = {"gelu": nn.GELU, "silu": nn.SiLU}[name]
     changes = []
-    for seed in range(5):
-        signal = gi.measure(drawn(tower(activation, 30), matched(name), seed), INPUTS)
+    for seed in range(3):
+        signal = measured(drawn(tower(activation, 30), matched(name), seed), INPUTS)
         assert "GI135" in codes(signal)
         finding = next(f for f in signal.findings if f.code == "GI135")
         assert finding.where == "0:linear to 58:linear"
         assert "norms" in finding.remedy
         changes.append(abs(math.log(signal.layers[-1].forward.second / 2)))
-    relu = gi.measure(drawn(tower(nn.ReLU, 30)), INPUTS)
+    relu = measured(drawn(tower(nn.ReLU, 30)), INPUTS)
     assert codes(relu) == []
     # log q drifts off by more than the 30 layers' finite width does to relu, 5 * 30 / N.
-    assert sorted(changes)[2] > math.sqrt(5 * 30 / N)
+    assert sorted(changes)[1] > math.sqrt(5 * 30 / N)
 
 
 def test_what_goes_around_or_resets_is_stable() -> None:
@@ -79,7 +79,7 @@ def test_what_goes_around_or_resets_is_stable() -> None:
 def test_clones() -> None:
     encoder = nn.TransformerEncoder(nn.TransformerEncoderLayer(32, 4, batch_first=True), 3)
     x = torch.randn(4, 6, 32, generator=torch.Generator().manual_seed(0))
-    (finding,) = gi.measure(encoder, x).findings
+    (finding,) = measured(encoder, x).findings
     assert finding.code == "GI124"
     assert finding.where.startswith("layers.1.")
     assert codes(measured(drawn(encoder, "standard"), x)) == []
@@ -90,7 +90,7 @@ def test_a_norm_around_zero() -> None:
     x = torch.randn(4, 3, 8, 8, generator=torch.Generator().manual_seed(0))
     assert codes(measured(net, x)) == []
     gi.init_(net, {nn.BatchNorm2d: gi.Normal(0.02)}, seed=0)
-    (finding,) = gi.measure(net, x).findings
+    (finding,) = measured(net, x).findings
     assert (finding.code, finding.where) == ("GI111", "1:batch_norm")
     gi.init_(net, {nn.BatchNorm2d: gi.Zeros()}, seed=0)  # the end of a residual branch, meant
     assert "GI111" not in codes(measured(net, x))
@@ -128,7 +128,7 @@ def test_bad_numbers_are_named_where_they_begin() -> None:
     net = drawn(nn.Sequential(nn.Linear(N, N), nn.ReLU(), nn.Linear(N, 4)))
     x = INPUTS.clone()
     x[0, 0] = math.nan
-    (finding,) = gi.measure(net, x).findings
+    (finding,) = measured(net, x).findings
     assert (finding.code, finding.where) == ("GI101", "inputs")
 
     class Root(nn.Module):
@@ -139,7 +139,7 @@ def test_bad_numbers_are_named_where_they_begin() -> None:
         def forward(self, x: Tensor) -> Tensor:
             return self.layer(x).relu().sqrt()  # its slope at 0 is infinite
 
-    (finding,) = gi.measure(drawn(Root()), INPUTS).findings
+    (finding,) = measured(drawn(Root()), INPUTS).findings
     assert finding.code == "GI101"
     assert "gradient" in finding.cause
 
@@ -151,9 +151,7 @@ def test_bad_numbers_are_named_where_they_begin() -> None:
         def forward(self, x: Tensor) -> Tensor:  # calls on parameters alone have no row
             return self.layer(x) * self.scale.square().sum().sqrt() + x
 
-    signal = gi.measure(
-        drawn(Scaled(), {"layer.*": gi.LeCunNormal(), "*.bias": gi.Zeros()}), INPUTS
-    )
+    signal = measured(drawn(Scaled(), {"layer.*": gi.LeCunNormal(), "*.bias": gi.Zeros()}), INPUTS)
     (finding,) = signal.findings
     assert (finding.code, finding.where) == ("GI101", "scale")
     ratio = next(g for g in signal.gradients if g.name == "scale").ratio
@@ -201,7 +199,7 @@ def test_masks_are_no_bad_numbers() -> None:
             return (x @ x.T)[:N].masked_fill(hidden[: len(x), : len(x)], self.value).softmax(-1)
 
     for value in (-math.inf, torch.finfo(torch.float32).min):
-        signal = gi.measure(drawn(Masked(value)), INPUTS)
+        signal = measured(drawn(Masked(value)), INPUTS)
         assert codes(signal) == []
         masked = signal[":masked_fill"].forward
         before = signal[":getitem"].forward
@@ -221,7 +219,7 @@ def test_weights_under_parametrizations_are_layers() -> None:
         nn.ReLU(),
         parametrizations.spectral_norm(nn.Linear(8, 4)),
     )
-    layers = gi.measure(net, INPUTS[:, :8]).layers
+    layers = measured(net, INPUTS[:, :8]).layers
     assert [row.params for row in layers] == [("0.weight", "0.bias"), ("2.weight", "2.bias")]
 
 
@@ -236,10 +234,10 @@ MODELS = [*((zoo, name) for name in zoo.PLAIN), *((zoo_hf, name) for name in zoo
 def test_no_alarm_of_a_healthy_model(where: Any, name: str) -> None:
     model, inputs = where.build(name)
     backward = name not in NO_BACKWARD
-    signal = gi.measure(model, inputs, backward=backward)
+    signal = measured(model, inputs, backward=backward)
     assert [f.code for f in signal.findings if f.severity != "info"] == KNOWN.get(name, [])
     gi.init_(model, "standard", inputs=inputs, seed=0)
-    assert gi.measure(model, inputs, backward=backward).ok
+    assert measured(model, inputs, backward=backward).ok
 
 
 def test_memory_that_is_not_written_yet_is_no_signal() -> None:
@@ -253,7 +251,7 @@ def test_memory_that_is_not_written_yet_is_no_signal() -> None:
         def forward(self, x: Tensor) -> Tensor:
             return self.router(x * torch.empty_like(x).uniform_(0.99, 1.01))
 
-    signal = gi.measure(Jitters(), INPUTS)
+    signal = measured(Jitters(), INPUTS)
     assert [row.key for row in signal.rows] == [":mul", "router:linear"]
 
 
@@ -280,7 +278,7 @@ def test_each_output_is_judged(bad: str) -> None:
     net = Heads()
     assert codes(measured(net, INPUTS)) == []
     gi.init_(net, {f"{bad}.weight": gi.Normal(1e-4), f"{bad}.bias": gi.Normal(1.0)}, seed=0)
-    (finding,) = gi.measure(net, INPUTS).findings
+    (finding,) = measured(net, INPUTS).findings
     assert (finding.code, finding.where) == ("GI104", f"{bad}:linear")
 
 
@@ -342,7 +340,7 @@ def test_a_norm_that_kills_is_what_the_remedy_mends(
 
 def test_large_inputs_are_to_be_scaled() -> None:
     net = drawn(nn.Sequential(nn.Linear(N, N), nn.Tanh(), nn.Linear(N, 10)), "xavier")
-    found = next(f for f in gi.measure(net, 200 * INPUTS).findings if f.code == "GI107")
+    found = next(f for f in measured(net, 200 * INPUTS).findings if f.code == "GI107")
     assert found.remedy.startswith("scale the inputs, whose second moment is 4.03e+04")
 
 
@@ -369,9 +367,9 @@ def test_a_norm_written_by_hand() -> None:
 def test_one_bad_layer_is_named() -> None:
     net = drawn(tower(nn.ReLU, 12))
     gi.init_(net, {"10.weight": gi.Normal(1e-6)}, seed=0)
-    (found,) = (f for f in gi.measure(net, INPUTS).findings if f.code == "GI102")
+    (found,) = (f for f in measured(net, INPUTS).findings if f.code == "GI102")
     assert "most of it at 10:linear" in found.cause
-    found = next(f for f in gi.measure(drawn(tower(nn.ReLU, 30), "xavier"), INPUTS).findings)
+    found = next(f for f in measured(drawn(tower(nn.ReLU, 30), "xavier"), INPUTS).findings)
     assert "a layer" in found.cause
 
 
@@ -407,6 +405,6 @@ def test_what_recipes_start_from_on_purpose() -> None:
 def test_statistics_of_batch_norm_that_a_file_brought() -> None:
     """Files from before the counter leave it at 0."""
     net = nn.Sequential(nn.Linear(N, N), nn.BatchNorm1d(N), nn.ReLU()).eval()
-    assert any("none have been taken" in note for note in gi.measure(net, INPUTS).notes)
+    assert any("none have been taken" in note for note in measured(net, INPUTS).notes)
     net[1].running_mean += 0.1
-    assert not gi.measure(net, INPUTS).notes
+    assert not measured(net, INPUTS).notes
