@@ -6,6 +6,7 @@ The line is what follows "Write": it is run, as printed, in the place of the gue
 from __future__ import annotations
 
 import functools
+import json
 import warnings
 from typing import Any
 
@@ -43,6 +44,8 @@ def names() -> dict[str, Any]:
         "y": Y,
         "batch": [X, Y],
         "inputs": X,
+        "json": json,
+        "plan": gi.plan(Net(), "he"),
         "loader": DataLoader(TensorDataset(X, Y), 4),
         "layers": [nn.Linear(8, 8), nn.ReLU()],
         "recipe": gi.recipe("he"),
@@ -65,6 +68,19 @@ WORKS = [
     "gi.init_(model, 'he', only='head.*')",
     "gi.measure(model, x, lambda out: nn.functional.cross_entropy(out, y))",
     "gi.load_(model, {k: v.numpy() for k, v in Net().state_dict().items()})",
+    "gi.init_(model, 'He')",
+    "gi.init_(model, 'glorot_uniform')",
+    "gi.init_(model, 'pytorch')",
+    "gi.init_(model.fc.bias, 'he')",
+    "gi.init_(model.fc.weight.data, 'he')",
+    "model.apply(gi.init_)",
+    "gi.measure(model, {'x': x})",
+    "gi.measure(model, x)['fc'].forward.second",
+    "gi.compare(model, x, {'mine': 'he', 'theirs': 'xavier'}, seeds=1)",
+    "gi.gain('swish')",
+    "gi.gain(nn.ReLU())",
+    "gi.recipe('kaiming', mode='fan_out')",
+    "gi.testing.assert_healthy(model, x)",
 ]
 # The guess, and where its answer goes: "" for a call, else code around it.
 ANSWERED = [
@@ -122,6 +138,53 @@ ANSWERED = [
     ("gi.measure(model, loader.dataset)", None),
     ("gi.measure(model, x, y)", "gi.measure(model, x, loss)"),
     ("gi.measure(model, x, nn.CrossEntropyLoss())", "gi.measure(model, x, loss)"),
+    ("gi.init_(model, 'kaiming_uniform', nonlinearity='relu')", ""),
+    ("gi.init_(model, 'he', exclude='head.*')", ""),
+    ("gi.init_(model, 'he', skip=['head.*'])", ""),
+    ("gi.init_(model, 'he', include='head.*')", ""),
+    ("gi.init_(model, 'he', std=0.02)", ""),
+    ("gi.init_(model, 'he', device='cpu')", ""),
+    ("gi.init_(model, 'he', random_state=0)", ""),
+    ("gi.init_(model, {'.*weight': gi.HeNormal()})", "gi.init_(model, {})"),
+    ("gi.init_(model, gi.Normal)", ""),
+    ("gi.init_(model, gi.Normal())", ""),
+    ("gi.init_(model, gi.Uniform(a=-0.1, b=0.1))", None),
+    ("gi.plan(model, 'he', input_size=(16, 8))", ""),
+    ("gi.measure(model, input_shape=(16, 8))", ""),
+    ("gi.measure(model, x, criterion=nn.CrossEntropyLoss())", ""),
+    ("gi.measure(model, x, target=y)", ""),
+    ("gi.measure(model, x, loss=nn.CrossEntropyLoss)", "gi.measure(model, x, loss)"),
+    ("gi.measure(model, x, loss='cross_entropy')", "gi.measure(model, x, loss)"),
+    ("gi.measure(model, inputs={'input': x})", None),
+    ("gi.measure(model, x.tolist())", None),
+    ("gi.compare(model, x)", ""),
+    ("gi.compare(model, x, 'he', 'xavier')", ""),
+    ("gi.compare(model, x, recipes=['he'], seed=1)", ""),
+    ("gi.forecast(model, x, 'he')", ""),
+    ("gi.forecast(model, x, recipe='he')", ""),
+    ("gi.Recipe('he')", ""),
+    ("gi.Recipe([('*.weight', gi.HeNormal())])", ""),
+    ("gi.gain(nn.ReLU)", ""),
+    ("gi.sel.type('Linear')", ""),
+    ("model.apply(gi.recipe('he').each())", ""),
+    ("gi.measure(model, x)[0]", None),
+]
+# What modules and results don't have: the line is what does it.
+ATTRIBUTES = [
+    "gi.init(model, 'he')",
+    "gi.initialize(model)",
+    "gi.apply(model, 'he')",
+    "gi.load(model, 'x.pt')",
+    "gi.calibrate(model, x)",
+    "gi.lsuv_(model, x)",
+    "gi.check(model, x)",
+    "gi.manual_seed(0)",
+    "gi.init_(model, gi.he)",
+    "plan.apply(model)",
+    "plan.summary()",
+    "plan.show()",
+    "plan.to_csv('plan.csv')",
+    "plan.to_json()",
 ]
 # What can't be one line says what is meant.
 TOLD = [
@@ -141,6 +204,15 @@ TOLD = [
     ("gi.compare(3, x, 'he')", "compare takes a torch.nn.Module"),
     ("gi.measure(x, model)", "Pass the model first"),
     ("gi.apply_(model, 'he')", "gi.init_ takes a recipe"),
+    ("gi.init_(list(model.parameters()), 'he')", "Pass the module that has these parameters"),
+    ("gi.init_(model, {model.fc: gi.HeNormal()})", "name it by its path in the model"),
+    ("gi.init_(model, {model.fc.weight: gi.HeNormal()})", "name it by its path in the model"),
+    ("gi.init_(model, 'he(mode=fan_out)')", "Did you mean 'he:mode=fan_out'"),
+    ("gi.init_(model, 'resnet50')", "Did you mean 'resnet'"),
+    ("gi.measure(model.forward, x)", "got its forward. Pass the model itself"),
+    ("gi.measure(model, {'x': x, 'y': y})", r"Write inputs = \{'x': inputs\['x'\]\}"),
+    ("gi.plan(model, 'he')['fc']", r"Did you mean 'fc\.weight' or 'fc\.bias'"),
+    ("gi.explain(model.state_dict())", "Pass the module that has these parameters"),
     ("torch.func.vmap(lambda row: gi.measure(model, row[None]).ok)(x)", "call it outside of them"),
 ]
 
@@ -168,6 +240,16 @@ def test_first_guesses_whose_answer_works(guess: str, place: str | None) -> None
         eval(place, known)
 
 
+@pytest.mark.parametrize("guess", ATTRIBUTES)
+def test_attributes_that_are_elsewhere(guess: str) -> None:
+    known = names()
+    with pytest.raises(AttributeError) as error:
+        eval(guess, known)
+    line = str(error.value).partition(" Write ")[2]
+    assert line, str(error.value)
+    eval(line, known)
+
+
 @pytest.mark.parametrize(("guess", "says"), TOLD)
 def test_first_guesses_that_are_told(guess: str, says: str) -> None:
     with pytest.raises(GoodinitError, match=says):
@@ -192,5 +274,5 @@ def test_a_quantized_model_is_no_empty_plan() -> None:
     assert len(gi.plan(nn.ReLU(), "he")) == 0
 
 
-def test_forty_guesses() -> None:
-    assert len(WORKS) + len(ANSWERED) + len(TOLD) >= 40
+def test_a_hundred_guesses() -> None:
+    assert len(WORKS) + len(ANSWERED) + len(ATTRIBUTES) + len(TOLD) >= 100

@@ -47,7 +47,8 @@ else:
         if name == "__all__":
             found = ["__version__", *face.__all__]
         if found is None:
-            raise AttributeError(f"module 'goodinit' has no attribute {name!r}")
+            hint = import_module("goodinit.recipes.first_guesses").meant_name(name, face.__all__)
+            raise AttributeError(f"module 'goodinit' has no attribute {name!r}{hint}")
         globals()[name] = found
         return found
 

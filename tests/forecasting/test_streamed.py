@@ -310,7 +310,7 @@ def test_statistics_on_meta_start_as_planned() -> None:
 
 def test_wrong_calls_are_answered() -> None:
     model = nn.Linear(WIDTH, 4)
-    with pytest.raises(gi.errors.PlanError, match=r"pass gi.plan\(model, recipe\)"):
+    with pytest.raises(gi.errors.PlanError, match=r"gi.plan\(model, 'he'\)"):
         gi.forecast(model, batch(), "he")  # pyright: ignore[reportArgumentType]
     with pytest.raises(gi.errors.PlanError, match="isn't this model's"):
         gi.forecast(model, batch(), gi.plan(nn.Linear(3, 4), "he"))

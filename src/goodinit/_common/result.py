@@ -6,7 +6,7 @@ import dataclasses
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
-from typing import Any, Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 from goodinit.errors import UnknownRowError, nearest
 from goodinit.findings import Finding
@@ -14,6 +14,18 @@ from goodinit.findings import Finding
 __all__ = ["Result", "plain_data"]
 
 RowT = TypeVar("RowT")
+
+# What other libraries' results have, and the line that does it here.
+_MEANT = {
+    "apply": "gi.apply_(model, {})",
+    "apply_": "gi.apply_(model, {})",
+    "print": "print({})",
+    "show": "print({})",
+    "summary": "print({})",
+    "to_csv": "{}.to_dict()",
+    "to_dataframe": "{}.to_dict()",
+    "to_json": "json.dumps({}.to_dict())",
+}
 
 
 class Result(Generic[RowT]):
@@ -42,11 +54,26 @@ class Result(Generic[RowT]):
         """
         row = self._by_name.get(name)
         if row is None:
-            near = nearest(str(name), self._by_name)
-            raise UnknownRowError(
-                f"there is no row {name!r}.{near} This {type(self).__name__} has {len(self)} rows"
-            )
+            raise UnknownRowError(f"there is no row {name!r}.{self._meant_row(name)}")
         return row
+
+    def _meant_row(self, name: object) -> str:
+        kind = type(self).__name__
+        if isinstance(name, int):
+            return f" Rows have names. Write {kind.lower()}.rows[{name}]"
+        inside = [known for known in self._by_name if known.startswith(f"{name}.")]
+        if inside:
+            return f" Did you mean {' or '.join(map(repr, inside[:2]))}?"
+        return f"{nearest(str(name), self._by_name)} This {kind} has {len(self)} rows"
+
+    if not TYPE_CHECKING:  # a checker is to know that there are no other attributes
+
+        def __getattr__(self, name: str) -> Any:
+            """Raise: what people ask results for has a function that does it."""
+            kind = type(self).__name__
+            line = _MEANT.get(name, "").format(kind.lower())
+            hint = f". Write {line}" if line else ""
+            raise AttributeError(f"{kind!r} object has no attribute {name!r}{hint}")
 
     @property
     def ok(self) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +20,7 @@ from goodinit.errors import (
     ModelError,
     ParametrizationError,
 )
+from goodinit.schemes.fields import short_repr
 
 __all__ = [
     "check_float",
@@ -50,12 +52,17 @@ def check_module(model: object, what: str) -> nn.Module:
     """Return the model; raise ModelError if it isn't a module."""
     if isinstance(model, nn.Module):
         return model
-    given, line = repr(model), ""
-    if isinstance(model, type):
+    given, line = short_repr(model), ""
+    owner = getattr(model, "__self__", None)
+    if isinstance(owner, nn.Module):  # a method of one, such as forward
+        given, line = f"its {getattr(model, '__name__', 'method')}", "the model itself"
+    elif isinstance(model, type):
         given, line = f"the class {model.__name__}: call it", f"{model.__name__}()"
-    elif isinstance(model, (list, tuple)):
+    elif isinstance(model, (list, tuple)) and all(
+        isinstance(part, nn.Module) for part in cast("list[object]", model)
+    ):
         line = "torch.nn.ModuleList(layers)"
-    elif isinstance(model, (Mapping, Iterator)):
+    elif isinstance(model, (Mapping, Iterator, list, tuple)):
         line = "the module that has these parameters"
     elif isinstance(model, (str, Tensor)) or hasattr(model, "rows"):
         line = "the model first"

@@ -116,7 +116,7 @@ def apply_(
     """
     check_module(model, "apply_")
     if not isinstance(plan, Plan):  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise PlanError(f"apply_ takes a Plan, got {plan!r}; gi.init_ takes a recipe")
+        raise PlanError(f"apply_ takes a Plan, got {plan!r:.80}; gi.init_ takes a recipe")
     reshard_(model)
     with collector_paused():
         found = _by_name(slots(model, plan.prefix))

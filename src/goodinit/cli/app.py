@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import shlex
 import sys
 import traceback
 from collections.abc import Callable, Sequence
@@ -13,6 +14,7 @@ import typer
 import goodinit as gi
 from goodinit.cli.check import check
 from goodinit.cli.compare import compare
+from goodinit.cli.corrected_argv import corrected_argv
 from goodinit.cli.diff import diff
 from goodinit.cli.doctor import doctor
 from goodinit.cli.explain import explain
@@ -93,7 +95,10 @@ def run(argv: Sequence[str]) -> int:
     try:
         app(list(argv), prog_name="goodinit")
     except SystemExit as ended:
-        return ended.code if isinstance(ended.code, int) else 0
+        code = ended.code if isinstance(ended.code, int) else 0
+        if code == WRONG_CALL and (meant := corrected_argv(argv)):
+            print_note(f"goodinit {shlex.join(meant)}", label="Write", style="bold")
+        return code
     except GoodinitError as error:
         if isinstance(error, CommandError) and error.details:
             print(error.details, file=sys.stderr)

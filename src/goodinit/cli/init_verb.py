@@ -10,7 +10,14 @@ import typer
 
 from goodinit._common.text import count
 from goodinit.cli import options
-from goodinit.cli.output import byte_size, check_writable, print_json, print_note, print_result
+from goodinit.cli.output import (
+    CommandError,
+    byte_size,
+    check_writable,
+    print_json,
+    print_note,
+    print_result,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,6 +30,17 @@ if TYPE_CHECKING:
     from goodinit.cli.targets import Target
 
 __all__ = ["init"]
+
+PICKLED = (".bin", ".ckpt", ".pt", ".pth")  # as torch.save writes
+
+
+def check_format(out: Path) -> None:
+    """Refuse a name that torch.load would read, and can't."""
+    if out.suffix in PICKLED:
+        raise CommandError(
+            f"-o {out}: the file is in the safetensors format, which torch.load doesn't read. "
+            f"Write -o {out.with_suffix('.safetensors')}"
+        )
 
 
 def init(
@@ -50,6 +68,7 @@ def init(
     from goodinit.cli.targets import find_target
 
     rank, size = parse_shard(shard) if shard is not None else (0, 1)
+    check_format(out)
     check_writable(out)
     found = find_target(target, arg or ())
     chosen = parse_recipe(recipe)

@@ -109,7 +109,11 @@ def rows_by_slot(
     if plan is None:
         return {}
     if not isinstance(plan, Plan):  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise PlanError(f"forecast takes a Plan, got {plan!r:.80}: pass gi.plan(model, recipe)")
+        recipe = f"{plan!r}" if isinstance(plan, str) else "recipe"
+        raise PlanError(
+            f"forecast takes a Plan, got {plan!r:.80}. Write "
+            f"gi.forecast(model, inputs, gi.plan(model, {recipe}))"
+        )
     named = slots(model, plan.prefix)
     check_match(plan, {slot.name: slot for slot in named})
     return {slot.name: plan[long.name] for slot, long in zip(found, named, strict=True)}

@@ -447,4 +447,7 @@ def _unused_message(rule: Rule, rows: tuple[Row, ...], how: str) -> str:
         fix = f"the model has {names}; correct the rule, or make it optional=True"
         if isinstance(rule.where, Name) and (meant := _meant_key(rule.where.glob, rows)):
             fix = f"names are dotted paths to parameters. Write {{{meant}: gi.{rule.scheme!r}}}"
+        elif isinstance(rule.where, Name) and ".*" in rule.where.glob:
+            meant = rule.where.glob.replace(".*", "*").strip("^$").replace("\\", "")
+            fix = f"a glob is no regular expression. Write {{{meant!r}: gi.{rule.scheme!r}}}"
     return f"the rule {rule.text} matches nothing: {fix}"

@@ -307,6 +307,9 @@ def maker(name: str) -> Callable[..., Recipe]:
     if plain in NO_RECIPES:
         raise UnknownRecipeError(f"{name!r} {NO_RECIPES[plain]}")
     near = nearest(name, (*_RECIPES, *ALIASES)) if is_text else ""
+    before, bracket, options = name.rstrip(")").partition("(") if is_text else ("", "", "")
+    if bracket and _plain(before) in _RECIPES:
+        near = f" Did you mean '{before}:{options}'?"
     known = f"no recipe is called {name!r}.{near} Known: {', '.join(_RECIPES)}"
     scheme = meant_scheme(name) if is_text else ""
     if scheme:

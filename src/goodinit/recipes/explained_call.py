@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Mapping
-from typing import ParamSpec, TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from typing import ParamSpec, TypeVar, cast
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from goodinit._common.unfit_arguments import unfit_arguments
-from goodinit.errors import CallError, nearest
-from goodinit.recipes.by_name import maker, names
+from goodinit.errors import CallError, UnknownRecipeError, nearest
+from goodinit.recipes.by_name import maker
 from goodinit.schemes import Scheme
 
 __all__ = ["explained"]
@@ -19,15 +19,28 @@ __all__ = ["explained"]
 # What other libraries call the parameters.
 _SYNONYMS = {
     "batch": "inputs",
+    "criterion": "loss",
+    "data": "inputs",
+    "example_inputs": "inputs",
+    "exclude": "keep",
+    "ignore": "keep",
+    "include": "only",
     "init": "recipe",
     "input": "inputs",
+    "input_data": "inputs",
+    "loss_fn": "loss",
     "model": "target",
     "module": "target",
     "random_state": "seed",
+    "recipe": "plan",
     "scheme": "recipe",
+    "seed": "seeds",
+    "skip": "keep",
     "state_dict": "checkpoint",
     "x": "inputs",
 }
+_SHAPES = frozenset(("input_shape", "input_size", "shape"))  # of inputs that are to be made
+_TARGETS = frozenset(("label", "labels", "target", "targets", "y"))  # which a loss needs
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -75,17 +88,28 @@ def _line(
     given = dict(zip(positional, args, strict=False)) | {
         name: value for name, value in renamed.items() if name in known
     }
-    for value in args[len(positional) :]:  # by keyword only
+    surplus = args[len(positional) :]
+    texts = [value for value in (given.get("recipes"), *surplus) if isinstance(value, str)]
+    if "recipes" in given and len(texts) > 1:
+        given["recipes"] = texts
+    for value in surplus:  # by keyword only
         name = _meant(value)
         if name in known:
             given.setdefault(name, value)
     if "generator" in kwargs and "seed" in known:
         given["seed"] = 0
+    if "loss" in known and not _TARGETS.isdisjoint(kwargs):
+        given["loss"] = None
+    shape = next((value for name, value in kwargs.items() if name in _SHAPES), None)
+    if "inputs" in known and isinstance(shape, tuple):
+        given["inputs"] = cast("object", shape)
     needed = [n for n, p in known.items() if p.default is p.empty and n not in given]
     parts = [_text(name, given.get(name)) for name in positional if name in given or name in needed]
     options = {name: value for name, value in renamed.items() if name not in known}
     recipe = given.get("recipe", "he")
-    if "recipe" in known and isinstance(recipe, str) and recipe in names():
+    if "recipe" in known and "std" in options:
+        parts[1:2] = [f"gi.Normal(std={options['std']!r})"]
+    elif "recipe" in known and isinstance(recipe, str) and _is_recipe(recipe):
         options = {
             n: v for n, v in options.items() if n in inspect.signature(maker(recipe)).parameters
         }
@@ -104,8 +128,30 @@ def _meant(value: object) -> str:
 
 
 def _text(name: str, value: object) -> str:
+    several: Sequence[object] = ()
+    if isinstance(value, (list, tuple)):
+        several = value = cast("Sequence[object]", value)
+    if name == "inputs" and several and all(isinstance(each, int) for each in several):
+        return f"torch.randn({', '.join(map(str, several))})"
+    if name == "loss" and isinstance(value, nn.Module):
+        return f"lambda out: torch.nn.{type(value).__name__}()(out, y)"
+    if name == "loss" and not callable(value):
+        return "lambda out: torch.nn.functional.cross_entropy(out, y)"
+    if name == "plan" and isinstance(value, str):
+        return f"gi.plan(model, {value!r})"
+    if several and all(isinstance(each, str) for each in several):
+        return repr(several)
+    if name == "recipes" and not isinstance(value, str):
+        return "['he', 'xavier']"
     if isinstance(value, (str, int, float)) and name not in ("model", "target", "inputs"):
         return repr(value)
     if isinstance(value, Scheme):
         return f"gi.{value!r}"
     return "model" if name == "target" else name
+
+
+def _is_recipe(name: str) -> bool:
+    try:
+        return bool(maker(name))
+    except UnknownRecipeError:
+        return False

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, cast
 
+from torch import Tensor, nn
+
+from goodinit.errors import nearest
 from goodinit.schemes import Scheme
 from goodinit.schemes.corrected_call import corrected_call
 from goodinit.schemes.reader import SCHEMES
 
-__all__ = ["meant_entry", "meant_recipe", "meant_scheme"]
+__all__ = ["described", "meant_entry", "meant_name", "meant_recipe", "meant_scheme"]
 
 # The functions of torch.nn.init and Keras' names, without the last underscore.
 _SCHEMES: Mapping[str, str] = {
@@ -45,6 +48,33 @@ _OF_RECIPES = {
     "torch_default": "gi.TorchDefault()",
     "xavier": "gi.XavierUniform()",
 }
+# What other libraries, or habit, call the public functions.
+_FUNCTIONS = {
+    "check": "gi.measure(model, inputs)",
+    "initialize": "gi.init_(model)",
+    "initialize_": "gi.init_(model)",
+    "lsuv": "gi.calibrate_(model, inputs)",
+    "lsuv_": "gi.calibrate_(model, inputs)",
+    "manual_seed": "gi.init_(model, seed=0)",
+    "seed": "gi.init_(model, seed=0)",
+    "summary": "gi.plan(model)",
+}
+
+
+def meant_name(name: str, known: Collection[str]) -> str:
+    """Return what a name of the package that doesn't exist stands for, as a sentence, or "".
+
+    >>> meant_name("init", ["init_"]), meant_name("he", [])
+    ('. Write gi.init_', '. Write gi.recipe("he")')
+    """
+    if f"{name}_" in known:
+        return f". Write gi.{name}_"
+    if name in _FUNCTIONS:
+        return f". Write {_FUNCTIONS[name]}"
+    if name in _OF_RECIPES:
+        return f'. Write gi.recipe("{name}")'
+    near = nearest(name, known)
+    return f".{near}" if near else ""
 
 
 def meant_scheme(value: object) -> str:
@@ -69,6 +99,19 @@ def meant_scheme(value: object) -> str:
         return next(iter(lines), f"gi.{name}()")
     plain = str(name).lower().replace(" ", "_").strip("_")
     return _SCHEMES.get(plain) or _OF_RECIPES.get(plain, "")
+
+
+def described(value: object) -> str:
+    """Return what a wrong part of a rule is, in words.
+
+    >>> described(Scheme)
+    'the class Scheme: call it, Scheme(...)'
+    """
+    if isinstance(value, type):
+        return f"the class {value.__name__}: call it, {value.__name__}(...)"
+    if isinstance(value, nn.Module | Tensor):
+        return f"a {type(value).__name__} itself: name it by its path in the model, 'fc.weight'"
+    return repr(value)
 
 
 def meant_entry(where: object, value: object) -> str:

@@ -11,12 +11,12 @@ from torch import nn
 
 from goodinit._common.files import atomic_write
 from goodinit._common.late import late
-from goodinit.errors import RecipeError
+from goodinit.errors import CallError, RecipeError
 from goodinit.recipes.base import Base
 from goodinit.recipes.by_place import Fixup, LayerRamp
 from goodinit.recipes.deferred import FirstLayer, LowRankPart
 from goodinit.recipes.rule import Rule
-from goodinit.schemes import Scaled, Scheme
+from goodinit.schemes import Scaled, Scheme, Zeros
 
 __all__ = ["Recipe"]
 
@@ -56,6 +56,8 @@ class Recipe:
     ) -> None:
         if isinstance(rules, Rule):
             raise RecipeError("Recipe takes a list of rules: Recipe([rule])")
+        if isinstance(rules, str):
+            raise RecipeError(f"Recipe takes a list of rules. Write gi.recipe({rules!r})")
         if isinstance(rules, Mapping):
             raise RecipeError(
                 f"Recipe takes a list of rules. Write {_as_rules((cast('object', rules),))}"
@@ -125,7 +127,13 @@ class Recipe:
                     f"net.apply(recipe.each)"
                 )
         init_module_ = late("goodinit.applying.apply:init_module_")
-        return lambda module: init_module_(module, self)
+
+        def each(*modules: nn.Module) -> None:
+            if len(modules) != 1:
+                raise CallError("each is itself the function. Write model.apply(recipe.each)")
+            init_module_(modules[0], self)
+
+        return each
 
     def __call__(self, module: nn.Module) -> None:
         """Raise: ``net.apply`` takes a function, ``recipe.each``."""
@@ -201,12 +209,15 @@ class Recipe:
 def _as_rules(given: tuple[object, ...]) -> str:
     """Return code with the rules that a mapping, or a glob and a scheme, stand for."""
     first = given[0]
+    of_pairs = [cast("tuple[object, object]", pair) for pair in given if isinstance(pair, tuple)]
     if isinstance(first, Mapping):
         pairs = list(cast("Mapping[object, object]", first).items())
+    elif of_pairs == list(given):
+        pairs = of_pairs
     elif len(given) == 2:
         pairs = [(first, given[1])]
     else:
-        pairs = [("head.*", "gi.Zeros()")]
+        pairs = [("head.*", Zeros())]
     rules = ", ".join(f"gi.Rule({_code(where)}, {_code(scheme)})" for where, scheme in pairs)
     return f"gi.recipe('he').override({rules})"
 

@@ -21,7 +21,7 @@ from torch import nn
 
 from goodinit.anatomy.rows import KINDS, PARTS, Block, Row
 from goodinit.errors import RecipeError, nearest
-from goodinit.recipes.first_guesses import meant_entry
+from goodinit.recipes.first_guesses import described, meant_entry
 from goodinit.schemes import Scheme
 
 __all__ = ["Aspect", "Rule", "Selector", "glob_matches", "sel"]
@@ -319,7 +319,11 @@ class sel:  # noqa: N801 - a namespace, read as a word: gi.sel.kind("norm")
     def type(*classes: type[nn.Module]) -> Selector:
         """Parameters held by a module of one of these types, subclasses included."""
         if not classes or not all(_is_module_type(cls) for cls in classes):
-            raise RecipeError(f"sel.type takes module classes such as nn.Linear, got {classes!r}")
+            texts = [cls for cls in classes if isinstance(cls, str)]
+            line = f". Write gi.sel.type({', '.join(f'nn.{t}' for t in texts)})" if texts else ""
+            raise RecipeError(
+                f"sel.type takes module classes such as nn.Linear, got {classes!r}{line}"
+            )
         return Type(classes)
 
     @staticmethod
@@ -421,7 +425,7 @@ class Rule:
         if not isinstance(scheme, Scheme):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise RecipeError(
                 f"the rule for {where!r:.200} needs a scheme such as gi.XavierUniform(), got "
-                f"{_describe(scheme):.200}{meant_entry(where, scheme)}"
+                f"{described(scheme):.200}{meant_entry(where, scheme)}"
             )
         if not isinstance(why, str):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise RecipeError(f"the rule for {where!r}: why is a text, got {why!r}")
@@ -460,7 +464,7 @@ def _selector(where: object) -> Selector:
         return Type((cast("type[nn.Module]", where),)) & ~Part(("bias",))
     raise RecipeError(
         f"a rule's where is a selector (gi.sel), a glob such as '*.bias' or a module type such "
-        f"as nn.Linear, got {_describe(where)}"
+        f"as nn.Linear, got {described(where)}"
     )
 
 
@@ -488,9 +492,3 @@ def _require_text(what: str, value: object) -> str:
     if isinstance(value, str) and value:
         return value
     raise RecipeError(f"sel.{what} takes a nonempty string, got {value!r}")
-
-
-def _describe(value: object) -> str:
-    if isinstance(value, type):
-        return f"the class {value.__name__}: call it, {value.__name__}(...)"
-    return repr(value)

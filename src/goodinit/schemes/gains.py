@@ -290,6 +290,9 @@ def _moments(
         return _moments_by_name(compute, nonlinearity, _hashable(nonlinearity, params))
     if not callable(nonlinearity):
         raise SchemeError(_no_nonlinearity(nonlinearity))
+    if isinstance(nonlinearity, type):
+        name = nonlinearity.__name__
+        raise SchemeError(f"{name} is a class: call it. Write gi.gain(nn.{name}())")
     return compute(functools.partial(nonlinearity, **params), nonlinearity)
 
 

@@ -127,7 +127,8 @@ def check_scalar(total: object) -> Tensor:
     """Return the loss; raise SignalError unless it is one number."""
     if not isinstance(total, Tensor) or total.numel() != 1:
         returned = tuple(total.shape) if isinstance(total, Tensor) else type(total).__name__
-        raise SignalError(f"loss must return a scalar, but returned {returned}: take its mean")
+        do = "take its mean" if isinstance(total, Tensor) else f"compute it.{LOSS_TAKES}"
+        raise SignalError(f"loss must return a scalar, but returned {returned}: {do}")
     return total
 
 

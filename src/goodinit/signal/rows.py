@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from os import PathLike
@@ -160,9 +161,9 @@ class Signal(Result[SignalRow]):
             "/loss": self.loss,
             "/gradient_change": self.gradient_change,
         }
+        used: set[str] = set()
         for row in self.layers:
-            # "path:function#2": some loggers take neither of the two marks.
-            name = (row.key if row.name else f"model{row.key}").replace(":", ".").replace("#", ".")
+            name = _loggable(row.key if row.name else f"model{row.key}", used)
             found[f"_second_moment/{name}"] = row.forward.second
             found[f"_cosine/{name}"] = row.forward.across_samples
             found[f"_gradient/{name}"] = None if row.backward is None else row.backward.second
@@ -229,3 +230,17 @@ class Signal(Result[SignalRow]):
 
     def _names(self, row: SignalRow) -> Iterable[str]:
         return row.key, row.name
+
+
+def _loggable(key: str, used: set[str]) -> str:
+    """Return a key in the characters that all loggers take; another one for each key.
+
+    >>> used = set()
+    >>> [_loggable(key, used) for key in ("a b:linear#2", "a/b:linear#2")]
+    ['a_b.linear.2', 'a_b.linear.2_']
+    """
+    name = re.sub(r"[^A-Za-z0-9_.-]", "_", re.sub("[:#]", ".", key))
+    while name in used:
+        name += "_"
+    used.add(name)
+    return name

@@ -13,6 +13,8 @@ __all__ = ["hint_for_inputs"]
 
 OF_TYPES = r"dtype|scalar type|Double|Float|Half"  # how torch says that dtypes don't fit
 
+UNEXPECTED = re.compile(r"unexpected keyword argument '(\w+)'")
+
 
 def hint_for_inputs(inputs: object, error: str = "") -> str:
     """Return what is likely meant, as a sentence with code, or "".
@@ -43,7 +45,7 @@ def hint_for_inputs(inputs: object, error: str = "") -> str:
         other = inputs.dtype != torch.get_default_dtype() and re.search(OF_TYPES, error)
         return f" inputs are {inputs.dtype}. Write inputs = inputs.float()" if other else ""
     if isinstance(inputs, Mapping):
-        return ""
+        return _hint_for_keywords(cast("Mapping[str, object]", inputs), error)
     given = cast("Any", inputs)
     if hasattr(given, "__array__"):
         return " inputs is an array. Write inputs = torch.as_tensor(inputs).float()"
@@ -55,3 +57,13 @@ def hint_for_inputs(inputs: object, error: str = "") -> str:
         return " inputs is a data set. Write inputs = inputs[0][0][None]"
     kind = type(given).__name__
     return f" inputs is a {kind}: pass a tensor, a tuple of arguments or a dict of keywords"
+
+
+def _hint_for_keywords(inputs: Mapping[str, object], error: str) -> str:
+    unknown = UNEXPECTED.search(error)
+    if unknown is None or unknown[1] not in inputs:
+        return ""
+    others = [name for name in inputs if name != unknown[1]]
+    kept = ", ".join(f"{name!r}: inputs[{name!r}]" for name in others)
+    line = f"{{{kept}}}" if others else f"inputs[{unknown[1]!r}]"
+    return f" forward takes no {unknown[1]!r}. Write inputs = {line}"
