@@ -228,6 +228,11 @@ def test_what_late_names_is_there(place: str) -> None:
     assert callable(getattr(importlib.import_module(module), function))
 
 
+def test_one_file_asks_for_torchs_private_names() -> None:
+    asking = [name(path) for path in FILES if re.search(r"\btorch\._C\b", path.read_text())]
+    assert not asking  # _common/torch_private.py has them as texts
+
+
 def test_files_that_share_a_name_are_listed() -> None:
     names = [path.name for path in FILES]
     assert {n for n in names if names.count(n) > 1} == SHARED_NAMES.keys()

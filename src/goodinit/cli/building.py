@@ -28,6 +28,7 @@ from goodinit.cli.output import (
 from goodinit.cli.targets import Target, find_target, parse_argument
 from goodinit.errors import MetaModelError, SignalError, TraceError, UnresolvedError
 from goodinit.trace import Inputs
+from goodinit.trace.run import first_line
 
 __all__ = [
     "build_and_plan",
@@ -129,7 +130,7 @@ def build_model(target: Target, seed: int, *, skeleton: bool = False) -> nn.Modu
         except CommandError:
             raise
         except (Exception, SystemExit) as error:
-            message = f"{target.text} can't be built: it raised {_error_line(error)}"
+            message = f"{target.text} can't be built: it raised {first_line(error)}"
             raise CommandError(message, user_traceback(error)) from error
     if isinstance(model, nn.Module):
         return model
@@ -145,7 +146,7 @@ def inputs_for(target: Target, model: nn.Module, specs: Sequence[str]) -> Inputs
         return target.example(model)
     except Exception as error:  # a configuration may lack fields, or have them in another form
         print_note(
-            f"no inputs can be made up for {target.text} ({_error_line(error)}): pass --input"
+            f"no inputs can be made up for {target.text} ({first_line(error)}): pass --input"
         )
         return None
 
@@ -164,10 +165,10 @@ def call_with_inputs(
     except TraceError as error:
         cause = error.__cause__ or error
         if given:
-            message = f"{target.text} raised on the --input given: {_error_line(cause)}"
+            message = f"{target.text} raised on the --input given: {first_line(cause)}"
             raise CommandError(message, user_traceback(cause)) from error
         print_note(
-            f"{target.text} raised {_error_line(cause)} on inputs made up for it: read by its "
+            f"{target.text} raised {first_line(cause)} on inputs made up for it: read by its "
             f"module types. Pass --input"
         )
     with progress_line(f"reading {target.text}"), running_model():
@@ -252,8 +253,3 @@ def _build_on_meta(target: Target, seed: int) -> nn.Module:
             raise
     # Its constructor reads values of its parameters. (Or it fails again, and the error is shown.)
     return build_model(target, seed)
-
-
-def _error_line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__

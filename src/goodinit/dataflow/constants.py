@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from goodinit._common.torch_private import without_function_modes
 from goodinit.dataflow.nodes import Value
 from goodinit.trace import Call
 
@@ -20,7 +21,7 @@ def mean_square(tensor: Tensor | None, shift: float = 0.0) -> float | None:
     """Return the mean square of a constant plus a number; None if it has no values, or too many."""
     if tensor is None or tensor.is_meta or not 0 < tensor.numel() <= MOST or tensor.is_complex():
         return None
-    with torch._C.DisableTorchFunction():
+    with without_function_modes():
         found = float(tensor.detach().double().add(shift).square().mean())
     return found if found < torch.inf else None  # scores are hidden by -inf
 
@@ -66,7 +67,7 @@ def number_of(value: object) -> float | None:
     if isinstance(value, Tensor):
         if value.ndim or value.is_meta or not value.is_floating_point():
             return None
-        with torch._C.DisableTorchFunction():
+        with without_function_modes():
             return float(value)
     return value if isinstance(value, (int, float)) else None
 
