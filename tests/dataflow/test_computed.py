@@ -84,7 +84,6 @@ EXACT = {
         {"w": (32, 48)},
         4.32,
     ),
-    "small beside a constant": (lambda m, x: fn.linear(x, 50 + m.w), {"w": (32, 48)}, 48),
     "summed": (lambda m, x: (x[:, None] * m.w).sum(-1), {"w": (32, 48)}, 48),
     "mean": (lambda m, x: (x[:, None] * m.w).mean(-1), {"w": (32, 48)}, 1 / 48),
     "scores": (lambda m, x: (x.view(16, 4, 12) * m.w).sum(-1), {"w": (1, 4, 12)}, 12),
@@ -119,6 +118,12 @@ def test_a_fan_is_exact(name):
     assert (row.fan_in, row.guessed) == (pytest.approx(fan, rel=1e-5), False), row.why
 
 
+def test_a_weight_beside_a_large_constant_has_its_own_fan():
+    row = row_of(lambda m, x: fn.linear(x, 50 + m.w), w=(32, 48))
+    assert (row.fan_in, row.guessed) == (pytest.approx(48, rel=1e-5), True)
+    assert "a constant is added to it" in row.why
+
+
 @pytest.mark.parametrize(
     ("function", "parts", "fan"),
     [
@@ -149,15 +154,17 @@ def test_what_is_not_additive_is_kept(function):
 
 
 @pytest.mark.parametrize(
-    "function",
+    ("function", "marked"),
     [
-        lambda w: (w - w.mean(1, keepdim=True)) / w.std(1, keepdim=True),
-        lambda w: fn.normalize(w, dim=1),
+        (lambda w: (w - w.mean(1, keepdim=True)) / w.std(1, keepdim=True), True),  # 48 E[x^2]
+        (lambda w: (w - w.mean(1, keepdim=True)) / w.std(1, keepdim=True) / 48**0.5, False),
+        (lambda w: fn.normalize(w, dim=1), False),
     ],
 )
-def test_any_scale_will_do(function):
+def test_any_scale_will_do(function, marked):
     row = row_of(lambda m, x: fn.linear(x, function(m.w)), w=(32, 48))
-    assert (row.kind, row.fan_in, row.guessed) == ("linear", 48, False)
+    assert (row.kind, row.fan_in, row.guessed) == ("linear", 48, marked)
+    assert ("times as large as its input" in row.why) is marked
 
 
 DOUBTED = {

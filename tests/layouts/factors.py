@@ -225,3 +225,96 @@ def relu_after_a_sum_by_hand():
 @with_relu("E")
 def relu_after_slices():
     return Net(lambda m, x: fn.relu(x[:, :20] @ m.w[:20] + x[:, 20:] @ m.w[20:]), w=raw(48, 64))
+
+
+# The same, in other words.
+
+
+@gain("A", X, undecidable=True)
+def constant_in_an_einsum():
+    return around(lambda m, x: torch.einsum("bi,i->bi", x, m.s), s=torch.full((48,), 0.2))
+
+
+@gain("A", X, undecidable=True)
+def exponential_of_a_scale():
+    return around(after=lambda m, y: y * m.s.exp(), s=full(2.3))
+
+
+@gain("A", X, undecidable=True)
+def sigmoid_of_a_scale():
+    return around(lambda m, x: x * torch.sigmoid(m.s), s=full(-3, 48))
+
+
+@gain("A", X)
+def one_plus_a_scale_of_zeros():
+    return around(lambda m, x: x * (1 + m.s), s=full(0, 48))
+
+
+@gain("A", (8, 6, 48), undecidable=True)
+def summed_over_positions_before():
+    return around(lambda m, x: x.sum(1))
+
+
+@gain("A", (8, 6, 48), undecidable=True)
+def summed_over_positions_after():
+    return around(after=lambda m, y: y.sum(1))
+
+
+@gain("A", X, undecidable=True)
+def constant_weight_added():
+    return Net(
+        lambda m, x: fn.linear(x, m.base + m.w),
+        w=raw(32, 48),
+        base=torch.randn(32, 48) / 48**0.5,
+    )
+
+
+@gain("A", X, undecidable=True)
+def standardized_weight():
+    """Whatever is drawn, each element has a variance of 1."""
+    return Net(
+        lambda m, x: fn.linear(x, (m.w - m.w.mean(1, keepdim=True)) / m.w.std(1, keepdim=True)),
+        w=raw(32, 48),
+    )
+
+
+@gain("E", (64, 24), seeds=32, undecidable=True)
+def mixture_of_all_experts():
+    def forward(m, x):
+        return torch.einsum("bk,bi,kio->bo", m.route(x).softmax(-1), x, m.w)
+
+    return Net(forward, route=nn.Linear(24, 4), w=raw(4, 24, 16))
+
+
+@gain("E", (6, 20, 16), seeds=48)
+def toeplitz_mixing_of_positions():
+    def forward(m, x):
+        i = torch.arange(20)
+        return torch.einsum("tsd,bsd->btd", m.t[(i[:, None] - i[None]) % 20], x)
+
+    return Net(forward, t=raw(20, 16))
+
+
+@gain("A", [(8, 6, 48), (8, 12)], keep=("style.weight",))
+def modulation_of_a_weight_that_is_zero_at_first():
+    style = nn.Linear(12, 32)
+    nn.init.zeros_(style.weight)
+    nn.init.zeros_(style.bias)
+    return Net(
+        lambda m, x, c: torch.einsum("bti,boi->bto", x, m.w * (1 + m.style(c))[:, :, None]),
+        w=raw(32, 48),
+        style=style,
+    )
+
+
+@gain("A", MAP)
+def rotated_kernels():
+    return Net(
+        lambda m, x: torch.cat([fn.conv2d(x, torch.rot90(m.w, k, (2, 3))) for k in range(4)], 1),
+        w=raw(8, 16, 3, 3),
+    )
+
+
+@gain("A", MAP)
+def mirrored_kernel():
+    return Net(lambda m, x: fn.conv2d(x, (m.w + m.w.flip(3)) / 2), w=raw(24, 16, 3, 3))

@@ -21,6 +21,7 @@ from . import (
     python,
     recurrent,
     researchers,
+    researchers_flow,
     residual,
     slices,
     smooth,
@@ -40,7 +41,8 @@ FILES = (
         norms,
         python,
     ),
-    *(factors, forms, ordinary, recurrent, researchers, residual, slices, smooth, unknown),
+    *(factors, forms, ordinary, recurrent, researchers, researchers_flow),
+    *(residual, slices, smooth, unknown),
 )
 FEWEST = {
     **dict.fromkeys("ABCDEF", 12),

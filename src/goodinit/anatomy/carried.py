@@ -114,7 +114,16 @@ class _Walk:
         if not all(map(self._is_alive, others)):
             return "lost"  # two factors of zero: neither learns
         live = any(self._graph.nodes[index].live for index in others)
+        live = live or self._is_modulated(node, others)
         return "zero" if zero else "carried" if live else "constant"
+
+    def _is_modulated(self, node: Node, others: list[int]) -> bool:
+        """Whether a product is that of a constant and of a matrix: a weight in its own right."""
+        given = (value for value in node.operands if value.node in others)
+        origins = (origin for value in given for origin in value.params)
+        return node.role == "mul" and any(
+            origin.breadth() > 1 and origin.param not in self._graph.buffers for origin in origins
+        )
 
     def _attended(self, node: Node, mine: list[int], others: list[int]) -> Verdict:
         """A score of zeros averages the values; values of zeros are zeros."""

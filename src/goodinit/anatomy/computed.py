@@ -13,8 +13,9 @@ from typing import Any
 from torch import Tensor
 
 from goodinit.anatomy.bilinear import is_summed_with_another, with_second_sum
-from goodinit.anatomy.factors import with_factor
+from goodinit.anatomy.factors import is_caught, is_meant, with_factor
 from goodinit.anatomy.joined import crossed, joined
+from goodinit.anatomy.next_activation import activation_after
 from goodinit.anatomy.roles import Roles
 from goodinit.dataflow.functions import role_of
 from goodinit.dataflow.graph import Graph
@@ -23,7 +24,7 @@ from goodinit.dataflow.nodes import Node, Use
 from goodinit.dataflow.replay import Computed, ReplayError, replaying
 from goodinit.dataflow.response import response_of
 from goodinit.dataflow.tape import Ref, Tape, replaced
-from goodinit.dataflow.traversal import outputs_per_input, root, walk_forward
+from goodinit.dataflow.traversal import is_squash, outputs_per_input, root, walk_forward
 
 __all__ = ["Answers", "deciding"]
 
@@ -31,6 +32,11 @@ __all__ = ["Answers", "deciding"]
 _LINEAR = frozenset("pick view cast join add mul contract".split())
 
 SUMMED = "what it multiplies is multiplied by another activation, and summed"
+
+# E[y^2]/E[x^2] of a normalized weight, from one draw of it, is nearly 1.
+NEARLY_NORMED = 0.2
+
+MIXED = "shares made of the data multiply it: how much of the sum is left isn't known"
 
 # A network that generates weights from a learned code has fewer calls.
 CALLS_OF_A_GENERATOR = 30
@@ -67,6 +73,8 @@ class Answers:
             # A table that is multiplied by constants, and then added.
             uses = [use for use in uses if use.role != "contract"]
         contractions = [use for use in uses if use.role == "contract"]
+        if any(use.origin.made and not use.inputs for use in contractions):
+            uses = [use for use in uses if use.role != "lookup" or self._graph.nodes[use.node].live]
         asked = deciding(self._graph, contractions) if contractions else None
         slices = _are_slices(contractions)
         found: list[Use] = []
@@ -90,6 +98,8 @@ class Answers:
         use = joined(self._graph, use, contractions)
         use = self._generating(crossed(self._graph, use, contractions))
         use = with_second_sum(self._graph, self._roles, use)
+        if _is_mixed(self._graph, use):
+            return replace(use, doubt=use.doubt or MIXED)
         if any(one.role == "lookup" for one in uses):
             return use  # a tied table, with a scale of its own
         return with_factor(self._graph, self._roles, use)
@@ -148,6 +158,8 @@ class Answers:
             return replace(use, role="mul", doubt=one.doubt)
         if one.kind in ("in", "out"):
             return replace(use, adapter=one.kind, doubt=one.doubt)
+        if one.kind == "free":
+            return replace(use, doubt=self._unlike_one(use, use.fan_in * one.second))
         if one.kind != "weight":
             return replace(use, doubt=one.doubt)
         fan_in, fan_out = one.fan(use.fan_in), one.fan(use.fan_out)
@@ -155,6 +167,14 @@ class Answers:
         doubt = f"{function}(W): {one.doubt}" if one.doubt else ""
         fans = {"fan_in": fan_in, "fan_out": fan_out, "factors": max(one.degree, 1)}
         return replace(use, **fans, measured=True, doubt=doubt)
+
+    def _unlike_one(self, use: Use, square: float) -> str:
+        """Return what to say of a weight whose scale is that of a norm, whatever is drawn."""
+        after = activation_after(self._graph, use.node) or ""
+        near = abs(square - 1) <= NEARLY_NORMED or is_meant(square, after)
+        if near or is_caught(self._graph, use.node):
+            return ""
+        return f"whatever is drawn, its product is {square**0.5:.3g} times as large as its input"
 
     def _summed(self, use: Use, one: Influence, uses: Sequence[Use], shape: tuple[int, ...]) -> Use:
         """Return a use as a contraction that no call shows.
@@ -236,6 +256,12 @@ def _makes_a_weight(graph: Graph, index: int) -> bool:
 
     after = islice(walk_forward(graph, index, follow), CALLS_OF_A_GENERATOR)
     return any(node.generates is not None for node in (graph.nodes[index], *after))
+
+
+def _is_mixed(graph: Graph, use: Use) -> bool:
+    """Whether a weight is multiplied, in one call, by a signal and by shares between 0 and 1."""
+    signals = graph.nodes[use.node].signals
+    return len(signals) > 1 and any(is_squash(graph, value.node) for value in signals)
 
 
 def _are_slices(uses: Sequence[Use]) -> bool:

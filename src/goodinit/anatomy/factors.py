@@ -6,15 +6,19 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from math import isclose, prod
 
+import torch
+from torch import Tensor
+from torch.nn import functional
+
 from goodinit.anatomy.roles import Roles
-from goodinit.dataflow.constants import mean_square
+from goodinit.dataflow.constants import MOST, mean_square
 from goodinit.dataflow.graph import Graph
-from goodinit.dataflow.nodes import Node, Use
+from goodinit.dataflow.nodes import Node, Origin, Use
 from goodinit.dataflow.norms import is_weight_of_norm
 from goodinit.schemes import second_moment
 from goodinit.schemes.gains import NONLINEARITIES
 
-__all__ = ["with_factor"]
+__all__ = ["is_caught", "is_meant", "with_factor"]
 
 # c^2 fan_in of layers whose factor c makes up for weights of N(0, 1): 1, and 2 with relu's gain.
 NEUTRAL = (1.0, 2.0)
@@ -32,6 +36,8 @@ _SCORES = frozenset(("q", "k", "router"))
 _SQUASH = frozenset("sigmoid hardsigmoid expit tanh sin erf softplus softsign hardtanh".split())
 _OWN = frozenset("bend softmax".split())
 
+_PLUS = frozenset(("", "add", "sub", "__radd__"))
+_SUMS = frozenset(("sum", "nansum"))  # not the mean: of features alike it is as large as they are
 _PADS = frozenset(("pad", "constant_pad_nd"))
 _REARRANGING = frozenset(("tril", "triu", "fold"))  # views that drop or add numbers
 
@@ -83,7 +89,7 @@ def with_factor(graph: Graph, roles: Roles, use: Use) -> Use:
             return replace(use, **fans, measured=True, doubt=use.doubt or doubt)
     both = replace(after)
     both.times(before.square)
-    if _is_caught(graph, use.node) or both.is_one():
+    if is_caught(graph, use.node) or both.is_one():
         return use
     one = before if after.is_one() else after
     return replace(use, doubt=use.doubt or f"{_text(one, one is after)}, which isn't in its fans")
@@ -109,7 +115,7 @@ def _after(graph: Graph, index: int) -> _Factor:
     return found
 
 
-def _is_caught(graph: Graph, index: int) -> bool:
+def is_caught(graph: Graph, index: int) -> bool:
     """Whether a norm follows a product and constants."""
     for node in _only_consumers(graph, index):
         if node.role == "norm":
@@ -131,12 +137,14 @@ def _before(graph: Graph, index: int) -> _Factor:
         node = graph.nodes[node.signals[0].node]
     if any(use.role == "lookup" for use in node.uses):
         return _Factor()  # a table's fans have it
-    name = node.label.partition("(")[0] or node.function
-    if node.role == "activation" and name in NONLINEARITIES and found.square is not None:
-        low, high = MEANT
-        if low <= found.square * second_moment(name) <= high:
-            return _Factor()
-    return found
+    activation = (node.label or node.function) if node.role == "activation" else ""
+    return _Factor() if found.square and is_meant(found.square, activation) else found
+
+
+def is_meant(square: float, activation: str) -> bool:
+    """Whether a constant makes up for what an activation takes from the second moment."""
+    name, (low, high) = activation.partition("(")[0], MEANT
+    return name in NONLINEARITIES and low <= square * second_moment(name) <= high
 
 
 def _for_products_alone(graph: Graph, node: Node, chain: Collection[int]) -> bool:
@@ -175,12 +183,14 @@ def _times(graph: Graph, node: Node, found: _Factor, window: bool = False) -> bo
         found.times(1.0 if window or node.function not in _PADS else sizes, number=True)
     elif node.function == "neg":
         found.times(1.0, number=True)
-    elif (node.role == "mul" and len(node.inputs) > 1) or node.number is not None:
+    elif _is_scaled(node):
         return _times_constant(graph, node, found)
     elif node.function == "add" and len(node.inputs) == 1 and len(node.operands) == 2:
         found.times(4.0, number=True)  # x + x
     elif node.role == "pointwise" and node.square is not None:
         found.times(node.square)
+    elif node.function in _SUMS and node.shape:
+        found.times(sizes)  # of terms that have nothing in common
     elif node.role == "contract" and node.weights and not _is_weights(graph, node):
         use = node.weights[0]
         square = mean_square(graph.held.get(use.param))
@@ -190,9 +200,14 @@ def _times(graph: Graph, node: Node, found: _Factor, window: bool = False) -> bo
     return True
 
 
+def _is_scaled(node: Node) -> bool:
+    """Whether a signal is multiplied number by number; x * x isn't."""
+    if node.role == "mul":
+        return node.number is not None or len(node.inputs) > 1
+    return node.function == "einsum" and not node.weights and not any(u.doubt for u in node.uses)
+
+
 def _times_constant(graph: Graph, node: Node, found: _Factor) -> bool:
-    if node.role != "mul":
-        return False
     if node.number is not None:
         found.times(node.number**2, number=True)
         return True
@@ -201,14 +216,26 @@ def _times_constant(graph: Graph, node: Node, found: _Factor) -> bool:
         return False
     if node.square is not None and not uses:
         found.times(node.square)
-    elif len(uses) == 1 and not uses[0].origin.made and not uses[0].origin.bent:
-        square = mean_square(graph.held.get(uses[0].param), uses[0].origin.shift)
-        if square is None and graph.nodes[node.index].function != "div":
-            return False  # without a value on meta: the plan names it
+    elif len(uses) == 1 and uses[0].param in graph.held:
+        square = _square_of(graph.held[uses[0].param], uses[0].origin)
         found.times(1 / square if square and node.function == "div" else square)
     else:
-        return False
+        return False  # without a value on meta: the plan names it
     return True
+
+
+def _square_of(held: Tensor, origin: Origin) -> float | None:
+    """Return the mean square of a parameter, plus a number, or of one function of it."""
+    if origin.bent == (origin.made,) and not origin.shift:
+        function = getattr(torch, origin.made, None) or getattr(functional, origin.made, None)
+        few = held.numel() <= MOST and held.is_floating_point()
+        if function is None or not few:
+            return None
+        with torch.no_grad(), torch._C.DisableTorchFunction():
+            return mean_square(function(held))
+    if origin.bent or origin.made not in _PLUS:
+        return None
+    return mean_square(held, origin.shift)
 
 
 def _only_consumers(graph: Graph, index: int) -> Iterator[Node]:

@@ -37,6 +37,8 @@ FEW = 64
 ELEMENTS_DRAWN = 2**21
 DRAWS = (2, 32)
 
+SHIFTED = "a constant is added to it, whose product comes on top"
+
 # The highest number of weights whose product is recognized: tensor trains have up to 6 cores.
 HIGHEST_DEGREE = 8
 
@@ -99,6 +101,7 @@ class _Study:
             self.values[number] = self._present(number)
         self.together: dict[frozenset[int], dict[int, Influence]] = {}
         self.start: Tensor | None = None
+        self.shifted = False
         self.vanishing = set[int]()  # those that the numbers are additive in, and 0 without
 
     def result(self) -> dict[int, Influence]:
@@ -119,6 +122,7 @@ class _Study:
             if one.kind == "weight" and not one.doubt:
                 found[number] = self._together(frozenset(drawn | {number}))[number]
         doubt = "it is computed with constants that have no values on meta" if self.unvalued else ""
+        doubt = SHIFTED if self.shifted else doubt
         sources = self.computed.sources
         return {
             param: replace(one, doubt=one.doubt or doubt) if one.kind == "weight" else one
@@ -237,6 +241,8 @@ class _Study:
         if additive and self.data and self.live and self._acts_without_data(number, effect):
             return Influence("offset")
         sole = _difference_in_size(a, b, zero) <= EQUAL**2 * effect
+        if zero is not None and len(self.params) == 1 and not self.data:
+            self.shifted = bool(((zero != 0) & (a != zero)).any())
         del zero, a, b
         if not additive:
             return self._bent(number)
@@ -275,7 +281,7 @@ class _Study:
         for degree in range(HIGHEST_DEGREE + 1):
             if _distance(twice, once, 2**degree) <= EQUAL**2 * _square(twice):
                 if not degree:
-                    return Influence("free")
+                    return Influence("free", self._second(once), exact=False)
                 second = self._second(once)
                 doubt = "they aren't additive in it: its fan is from their second moment"
                 return Influence("weight", second, degree, exact=False, doubt=doubt)
