@@ -24,7 +24,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
 CATALOGS = DOCS / "_site" / "locale" / "zh_CN" / "LC_MESSAGES"
-MAY_WAIT = 2  # paragraphs of a page: a new row of a table needn't wait for its translator
+MAY_WAIT = 5  # paragraphs of a page: new rows of a table need not wait for their translator
 sys.path[:0] = [str(ROOT / "src"), str(ROOT / "tools")]
 
 import site_pages

@@ -151,12 +151,12 @@ def call(name: str, maker: object) -> str:
 
 
 def plots(name: str, root: Path) -> Iterator[str]:
-    """Yield the recipe's signal plots, where the gallery has some."""
-    found = sorted((root / "docs" / "img" / "gallery").glob(f"{name}*.svg"))
-    if found:
+    """Yield the recipe's plot of the gallery, where it has one."""
+    if (root / "docs" / "img" / "gallery" / f"{name}.svg").exists():
         yield "## Signal"
-        yield "One model under this recipe and under PyTorch's default ([gallery](../gallery.md)):"
-        yield from (f"![Signal of {path.stem}](../img/gallery/{path.name})" for path in found)
+        gallery = f"[gallery](../gallery.md#{name})"
+        yield f"One model under `{name}` and under PyTorch's default ({gallery})."
+        yield f"![Signal and gradient of {name}, over depth](../img/gallery/{name}.svg)"
 
 
 def headlines(names: list[str]) -> Iterator[str]:
