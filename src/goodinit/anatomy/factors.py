@@ -132,7 +132,11 @@ def _before(graph: Graph, index: int) -> _Factor:
         return found
     window = graph.nodes[index].function.startswith("conv")
     node = graph.nodes[graph.nodes[index].signals[0].node]
-    while _for_products_alone(graph, node, chain) and _times(graph, node, found, window):
+    # Consumers are looked at last: a layer's experts all take one result.
+    while _times(graph, node, tried := replace(found), window) and _for_products_alone(
+        graph, node, chain
+    ):
+        found = tried
         chain.add(node.index)
         node = graph.nodes[node.signals[0].node]
     if any(use.role == "lookup" for use in node.uses):
