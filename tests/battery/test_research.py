@@ -98,3 +98,10 @@ def test_table_of_packages(capsys):
         for row in adapters():
             print(", ".join(f"{key} {value}" for key, value in row.items()))
     assert measured()
+
+
+def test_families_are_drawn_as_their_packages_draw_them():
+    assert RESEARCH.is_dir(), "make battery installs the packages"
+    rows = lines("tests.battery.research_families")
+    assert len(rows) == 5
+    assert {row["model"]: row["differences"] for row in rows if row["differences"]} == {}

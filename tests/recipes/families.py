@@ -218,6 +218,55 @@ UPSTREAM = (
         {"head_dim": 24}),
     Family("mamba", "mamba", mamba_hf, _masked, HF_SSM, fast=True),
     Family("mamba2", "mamba2", mamba2_hf, _masked, HF_SSM),
+    Family("qwen2", "qwen2", _transformers("Qwen2Config", "Qwen2ForCausalLM", **GROUPED), _causal),
+    Family("qwen3", "qwen3", _transformers(
+        "Qwen3Config", "Qwen3ForCausalLM", **GROUPED, head_dim=16), _causal),
+    Family("gemma3", "gemma3", _transformers(
+        "Gemma3TextConfig", "Gemma3ForCausalLM", **GROUPED, head_dim=16), _causal),
+    Family("phi3", "phi3", _transformers(
+        "Phi3Config", "Phi3ForCausalLM", **GROUPED, pad_token_id=0), _causal),
+    Family("stablelm", "stablelm", _transformers(
+        "StableLmConfig", "StableLmForCausalLM", **GROUPED), _causal),
+    Family("granite", "granite", _transformers(
+        "GraniteConfig", "GraniteForCausalLM", **GROUPED), _causal),
+    Family("starcoder2", "starcoder2", _transformers(
+        "Starcoder2Config", "Starcoder2ForCausalLM", **GROUPED), _causal),
+    Family("smollm3", "smollm3", _transformers(
+        "SmolLM3Config", "SmolLM3ForCausalLM", **GROUPED, pad_token_id=0), _causal),
+    Family("mpt", "mpt", _transformers(
+        "MptConfig", "MptForCausalLM", vocab_size=200, d_model=64, n_heads=4, n_layers=3,
+        max_seq_len=40), _causal),
+    Family("gpt-neo", "gpt_neo", _transformers(
+        "GPTNeoConfig", "GPTNeoForCausalLM", **DECODER, num_layers=2,
+        attention_types=[[["global", "local"], 1]], num_heads=4, max_position_embeddings=40),
+        _causal),
+    Family("codegen", "codegen", _transformers(
+        "CodeGenConfig", "CodeGenForCausalLM", vocab_size=200, n_embd=64, n_layer=3, n_head=4,
+        n_positions=40, rotary_dim=8), _causal),
+    Family("gpt-bigcode", "gpt_bigcode", _transformers(
+        "GPTBigCodeConfig", "GPTBigCodeForCausalLM", vocab_size=200, n_embd=64, n_layer=3, n_head=4,
+        n_positions=40), _causal),
+    Family("distilbert", "distilbert", _transformers(
+        "DistilBertConfig", "DistilBertForMaskedLM", vocab_size=200, dim=64, n_layers=3, n_heads=4,
+        hidden_dim=128, max_position_embeddings=40), _masked),
+    Family("albert", "albert", _transformers(
+        "AlbertConfig", "AlbertForMaskedLM", **ENCODER, embedding_size=32), _masked),
+    Family("deberta v2", "deberta_v2", _transformers(
+        "DebertaV2Config", "DebertaV2ForMaskedLM", **ENCODER), _masked),
+    Family("xlm-roberta", "xlm_roberta", _transformers(
+        "XLMRobertaConfig", "XLMRobertaForMaskedLM", **ENCODER), _masked),
+    Family("mbart", "mbart", _transformers(
+        "MBartConfig", "MBartForConditionalGeneration", **SEQ2SEQ, max_position_embeddings=40),
+        _seq2seq),
+    Family("pegasus", "pegasus", _transformers(
+        "PegasusConfig", "PegasusForConditionalGeneration", **SEQ2SEQ, max_position_embeddings=40),
+        _seq2seq),
+    Family("segformer", "segformer", _transformers(
+        "SegformerConfig", "SegformerForImageClassification", num_encoder_blocks=2, depths=[1, 1],
+        sr_ratios=[2, 1], hidden_sizes=[16, 32], patch_sizes=[7, 3], strides=[4, 2],
+        num_attention_heads=[1, 2], mlp_ratios=[2, 2], decoder_hidden_size=32), _pixels),
+    Family("wide_resnet50", "wide_resnet", _torchvision(
+        "wide_resnet50_2", zero_init_residual=True), _image(64), {"zero_last_gamma": True}),
     Family("switch", "switch", _transformers(
         "SwitchTransformersConfig", "SwitchTransformersForConditionalGeneration", **T5,
         num_decoder_layers=2, num_experts=4, num_sparse_encoder_layers=1,

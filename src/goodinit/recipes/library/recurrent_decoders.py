@@ -95,8 +95,9 @@ def xlstm(faithful: bool = False) -> Recipe:
     ==========================================  =============================
 
     At first nothing is written (exp(-10)), and .953 to .998 of the state is kept. Gates are found
-    by name: igate, fgate. Beck et al. 2024 (2405.04517) and 2025 (2503.13427, section 3.2);
-    NX-AI/xlstm blocks/mlstm/cell.py.
+    by name: igate, fgate. Beck et al. 2024 (2405.04517) and 2025 (2503.13427), whose 7B model has
+    the -10; the first code, NX-AI/xlstm blocks/mlstm/cell.py, draws the input gates' bias from
+    N(0, .1^2).
 
     Args:
         faithful: whether as in transformers modeling_xlstm.py, which takes every name with "gate"
