@@ -39,6 +39,23 @@ def test_what_the_folder_has_is_kept_and_the_rest_drawn(folder: Path) -> None:
     assert torch.equal(net[2].weight, body(4)[2].weight)
 
 
+@pytest.mark.parametrize("module", ["pathlib", "pathlib._local"])  # before Python 3.13, and since
+def test_any_python_reads_what_any_wrote(folder: Path, tmp_path: Path, module: str) -> None:
+    written = (folder / ".metadata").read_bytes()
+    bare = written[:2] + written[11:]  # without the frame, which says how long the rest is
+    before, after = map(short_text, (type(folder).__module__, module))
+    assert before in bare
+    (tmp_path / ".metadata").write_bytes(bare.replace(before, after))
+    assert (
+        gi.plan(body(4), "he", keep=tmp_path).digest == gi.plan(body(4), "he", keep=folder).digest
+    )
+
+
+def short_text(text: str) -> bytes:
+    """As a pickle has it."""
+    return b"\x8c" + bytes([len(text)]) + text.encode()
+
+
 def test_metadata_that_names_other_code_is_not_read(tmp_path: Path) -> None:
     class Harm:
         def __reduce__(self):

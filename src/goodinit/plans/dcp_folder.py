@@ -6,7 +6,7 @@ import pickle
 import warnings
 from collections.abc import Mapping
 from importlib import import_module
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import torch
@@ -24,9 +24,10 @@ _CLASSES = {
     "torch.distributed.checkpoint.filesystem": {"_StorageInfo"},
     "torch": {"Size", "device"},
     "torch.serialization": {"_get_layout"},
-    "pathlib": {"PosixPath", "PurePosixPath", "WindowsPath", "PureWindowsPath"},
     "collections": {"OrderedDict"},
 }
+_OF_PATHS = ("pathlib", "pathlib._local")  # the second in files that Python 3.13 wrote
+_PATHS = {"PosixPath", "PurePosixPath", "WindowsPath", "PureWindowsPath"}
 
 
 def read_dcp_folder(folder: Path) -> Mapping[str, object]:
@@ -84,6 +85,8 @@ class _AsData(pickle.Unpickler):
     """Reads a pickle that may name a few classes of torch's and nothing else."""
 
     def find_class(self, module: str, name: str, /) -> Any:
+        if module in _OF_PATHS and name in _PATHS:
+            return PurePath  # of any system: no file is opened by it
         names = _CLASSES.get(module, set())
         if "." not in name:
             found = getattr(import_module(module), name, None) if module in _CLASSES else None
