@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from goodinit._common.torch_private import without_function_modes
 from goodinit.anatomy.roles import Roles
 from goodinit.dataflow.constants import MOST, mean_square
 from goodinit.dataflow.graph import Graph
@@ -235,7 +236,7 @@ def _square_of(held: Tensor, origin: Origin) -> float | None:
         few = held.numel() <= MOST and held.is_floating_point()
         if function is None or not few:
             return None
-        with torch.no_grad(), torch._C.DisableTorchFunction():
+        with torch.no_grad(), without_function_modes():
             return mean_square(function(held))
     if origin.bent or origin.made not in _PLUS:
         return None
