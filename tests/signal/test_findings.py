@@ -373,6 +373,26 @@ def test_one_bad_layer_is_named() -> None:
     assert "a layer" in found.cause
 
 
+def test_the_words_of_a_remedy_leave_gates_out() -> None:
+    class Highway(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner, self.gate = nn.Linear(64, 64), nn.Linear(64, 64)
+
+        def forward(self, x: Tensor) -> Tensor:
+            share = self.gate(x).sigmoid()
+            return share * self.inner(x).relu() + (1 - share) * x
+
+    net = nn.Sequential(*[Highway() for _ in range(15)])
+    for layer in net.modules():
+        if isinstance(layer, nn.Linear):
+            nn.init.normal_(layer.weight, std=0.05, generator=torch.manual_seed(0))
+            nn.init.zeros_(layer.bias)
+    found = next(f for f in measured(net, INPUTS[:, :64]).findings if f.code == "GI102")
+    assert "residual connections" in found.remedy
+    assert "sigmoid" not in found.remedy
+
+
 # What is meant so.
 
 

@@ -126,7 +126,7 @@ class Explanation(Result[ExplainedRow]):
         summary = _summary(self)
         first, rest = summary[:FIRST], summary[FIRST:]
         color = GOOD if self.ok else BAD
-        words = "<br>".join(escaped(f"{label} {words}") for label, words in first)
+        words = "<br>".join(escaped(": ".join(filter(None, line))) for line in first)
         head = f'<p style="color:{color}"><b>{words}</b></p>'
         level = next((n for n in LEVELS if len(_cells(self, n)) <= SCREEN), LEVELS[-1])
         said = "".join(f"<p><b>{escaped(label)}</b> {escaped(words)}</p>" for label, words in rest)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from goodinit._common.memory import without_repeats
+from goodinit._common.text import count
 from goodinit.anatomy.centering import CENTERING
 from goodinit.applying.lines import Untried, untried
 from goodinit.findings import Finding
@@ -67,7 +68,7 @@ def find_idle_units(
     ):
         if not rows:
             continue
-        more = f"; in {len(rows) - 1} later calls as well" if len(rows) > 1 else ""
+        more = f"; in {count(len(rows) - 1, 'later call')} as well" if len(rows) > 1 else ""
         found = (setter_before(signal, row) for row in rows)
         layers = {layer.key: layer for layer in found if layer is not None}
         given = any(-1 in layer.takes for layer in layers.values())
@@ -122,7 +123,7 @@ def find_dominating_biases(signal: Signal, params: Mapping[str, Tensor]) -> Iter
         if is_bias(bias, row) and not subtracted:
             found.append(row)
     if found:
-        more = f" (and in {len(found) - 1} more layers)" if len(found) > 1 else ""
+        more = f" (and in {count(len(found) - 1, 'more layer')})" if len(found) > 1 else ""
         yield Finding(
             "GI132",
             "warning",
@@ -194,7 +195,7 @@ def find_clones(signal: Signal, params: Mapping[str, Tensor]) -> Iterator[Findin
     copies = find_copies(found)
     for pairs, what in (([c for c in found if c not in copies], CLONES), (copies, COPIES)):
         if pairs:
-            more = f", and {len(pairs) - 1} more such pairs" if len(pairs) > 1 else ""
+            more = f", and {count(len(pairs) - 1, 'more such pair')}" if len(pairs) > 1 else ""
             yield Finding(
                 "GI124",
                 "info" if pairs is copies else "warning",

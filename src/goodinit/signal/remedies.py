@@ -22,6 +22,7 @@ from goodinit.findings.depth import LAYERS_OF_DEPTH, steady_layers
 from goodinit.findings.likeness import distinct_layers
 from goodinit.schemes import Normal, Ones, Orthogonal, Scheme, Zeros
 from goodinit.schemes.operating_point import operating_point
+from goodinit.signal.paths import SIGMOIDS
 from goodinit.signal.rows import Signal, SignalRow
 from goodinit.trace import Inputs
 
@@ -123,7 +124,12 @@ def words_of_depth(rows: Sequence[SignalRow], layers: int) -> str:
             f"{name} is used {steps} times in a row: put gates (LSTM, GRU) or a norm between "
             "the steps, or take fewer of them"
         )
-    functions = Counter(row.function for row in rows if row.kind == "activation")
+    gated = any(row.kind == "mul" and len(set(row.takes)) > 1 for row in rows)
+    functions = Counter(
+        row.function
+        for row in rows
+        if row.kind == "activation" and not (gated and row.function in SIGMOIDS)
+    )
     function = max(functions, key=functions.__getitem__, default="")
     point = operating_point(function)
     steady = math.inf if point is None else steady_layers(point.slope)

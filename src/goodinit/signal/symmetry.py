@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from torch import Tensor
 
-from goodinit._common.text import several
+from goodinit._common.text import count, several
 from goodinit.dataflow.learning import Step, blocking_weights, stuck_weights
 from goodinit.findings import Finding, Severity
 from goodinit.findings.clones import ALIKE_FOR_NOW, BLOCKS, NO_GRADIENT, STAY_ALIKE
@@ -35,7 +35,7 @@ def find_equal_units(
         return
     stay = [n for n in found if n in observer.equal_gradients]
     row = signal.rows[(stay or found)[0]]
-    more = f" (and of {len(found) - 1} more layers)" if len(found) > 1 else ""
+    more = f" (and of {count(len(found) - 1, 'more layer')})" if len(found) > 1 else ""
     yield Finding(
         "GI123",
         "error" if stay else "warning",
