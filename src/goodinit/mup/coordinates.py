@@ -34,6 +34,10 @@ class Coordinate:
             initial value may fall, as 1/sqrt(width) of muP's logits does.
         judged: whether its slope counts. Over depths those inside of layers don't: a branch's
             share of the sum is 1/depth, and a layer's place between 0 and 1 depends on the depth.
+
+    Example:
+        >>> Coordinate("fc", "change", "width", (64, 256), (0.8, 1.6), slope=0.5, error=0.0).slope
+        0.5
     """
 
     name: str
