@@ -4,7 +4,7 @@ import torch
 from torch import nn
 from torch.nn import functional as fn
 
-from .layout import Net, full, gain, raw
+from .layout import Net, full, gain, keeps, raw
 
 X = (64, 48)
 MAP = (6, 16, 9, 9)
@@ -266,6 +266,18 @@ def constant_weight_added():
         lambda m, x: fn.linear(x, m.base + m.w),
         w=raw(32, 48),
         base=torch.randn(32, 48) / 48**0.5,
+    )
+
+
+@keeps("A", X, "values_")
+def weight_times_a_scale_of_zeros():
+    """AdaLoRA: the fan is that beside any other singular values, and not 0."""
+    return Net(
+        lambda m, x: m.f(x) + x @ (m.a * m.values_).T @ m.b.T,
+        f=nn.Linear(48, 32),
+        a=raw(4, 48),
+        values_=full(0, 4, 1),
+        b=raw(32, 4),
     )
 
 

@@ -109,8 +109,9 @@ class _Study:
             raise ReplayError("a complex parameter stands in it")
         found = {number: self._alone(number) for number in self.params}
         for number, one in found.items():
-            if one.kind in ("special", "scale"):
-                self.values[number] = self._present(number)
+            present = self._present(number) if one.kind in ("special", "scale") else None
+            if present is not None and (one.kind == "special" or bool(present.any())):
+                self.values[number] = present  # a scale of zeros says nothing of the fan
                 self.start = None
         weights = [n for n, one in found.items() if one.kind == "weight" and not one.doubt]
         drawn = {n for n in weights if n not in self.fixed}
