@@ -151,6 +151,7 @@ SHOWN = (
     Shown("ddpm", "a small UNet", families.UNet, lambda: (_noise(4, 3, 8, 8), torch.arange(4.0))),
     Shown("deepnorm", "a post-norm transformer of 3 layers", families.DeepDecoder, _words),
     Shown("deit", VIT, _vit, _images),
+    Shown("densenet", "three convolutions with batch norm", models.cnn, _demo(models.cnn)),
     Shown("dinov2", VIT, _vit, _images),
     Shown("dit", "a DiT of 8 blocks", _dit,
           lambda: (_noise(4, 4, 8, 8), torch.arange(4.0), torch.arange(4))),
@@ -185,6 +186,7 @@ SHOWN = (
     Shown("t5", GPT, _gpt, lambda: _words(300)),
     Shown("tfixup", "an encoder and a decoder of 6 layers without norms", _translator,
           lambda: (_words(), _words())),
+    Shown("vgg", "three convolutions with batch norm", models.cnn, _demo(models.cnn)),
     Shown("vit", VIT, _vit, _images),
 )  # fmt: skip
 

@@ -35,12 +35,14 @@ s4d                 S4D-Lin
 clip, siglip        images and texts
 convnext            Liu et al. 2022
 deit                DeiT, DeiT III and CaiT
+densenet            Huang et al. 2017
 dinov2              Oquab et al. 2023
 efficientnet        as Google (and timm) or torchvision have it
 fixup               Zhang et al. 2019, residual networks without norms
 mixer               MLP-Mixer, as Flax or timm have it
 resnet              He et al. 2015; last gamma 0 as an option
 swin                Liu et al. 2021
+vgg                 VGG and MobileNetV2, as torchvision has them
 vit                 as timm or Flax have it
 
                     generative, fields, science, control
@@ -80,7 +82,7 @@ from goodinit.recipes.first_guesses import meant_recipe, meant_scheme
 from goodinit.recipes.library.adapters import lora
 from goodinit.recipes.library.contrastive import clip, siglip
 from goodinit.recipes.library.control import ppo
-from goodinit.recipes.library.convnets import convnext, efficientnet, resnet
+from goodinit.recipes.library.convnets import convnext, densenet, efficientnet, resnet, vgg
 from goodinit.recipes.library.decoders import (
     deepnorm,
     gpt_oss,
@@ -149,6 +151,7 @@ _RECIPES: Mapping[str, Callable[..., Recipe]] = {
     "ddpm": ddpm,
     "deepnorm": deepnorm,
     "deit": deit,
+    "densenet": densenet,
     "dinov2": dinov2,
     "dit": dit,
     "e3nn": e3nn,
@@ -189,6 +192,7 @@ _RECIPES: Mapping[str, Callable[..., Recipe]] = {
     "t5": t5,
     "tfixup": tfixup,
     "torch_default": torch_default,
+    "vgg": vgg,
     "vit": vit,
     "wav2vec2": wav2vec2,
     "xavier": xavier,
@@ -253,6 +257,7 @@ ALIASES: Mapping[str, tuple[str, Mapping[str, object]]] = {
     "mlp_mixer": ("mixer", {}),
     "mlstm": ("xlstm", {}),
     "mnasnet": ("efficientnet", {}),
+    "mobilenet_v2": ("vgg", {}),
     "mobilenet_v3": ("efficientnet", {}),
     "modded_nanogpt": ("nanochat", {}),
     "mpt": ("llama", {}),

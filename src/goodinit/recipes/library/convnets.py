@@ -18,7 +18,7 @@ from goodinit.schemes import (
     Zeros,
 )
 
-__all__ = ["convnext", "efficientnet", "resnet"]
+__all__ = ["convnext", "densenet", "efficientnet", "resnet", "vgg"]
 
 CONVS: Selector = sel.kind("conv") & ~sel.part("bias")
 LINEAR: Selector = sel.kind("linear") & ~sel.part("bias")
@@ -50,6 +50,39 @@ def resnet(zero_last_gamma: bool = False, fans: Fans = "torch") -> Recipe:
     if zero_last_gamma:
         last = (library(sel.last_norm(), Zeros(), "each block is the identity at first"),)
     return Recipe((*REST, *rules, *last), "resnet")
+
+
+def vgg(fans: Fans = "torch") -> Recipe:
+    """VGG and MobileNetV2: convolutions N(0, 2/fan_out), the classifier N(0, .01^2).
+
+    torchvision/models/vgg.py and mobilenetv2.py; Simonyan & Zisserman 2015 (1409.1556)
+    drew N(0, .01^2) throughout, and trained shallow networks first. Biases 0, batch norm 1 and 0.
+
+    Args:
+        fans: "torch", as published: the stride of a convolution doesn't count, nor do its groups.
+            "exact" counts both.
+
+    Example:
+        >>> vgg().rules[-1].scheme
+        Normal(std=0.01)
+    """
+    choice("vgg", "fans", fans, ("torch", "exact"))
+    law = HeNormal(mode="fan_out")
+    scheme: Scheme = TorchFans(law) if fans == "torch" else law
+    return Recipe((*REST, library(CONVS, scheme), library(LINEAR, Normal(0.01))), "vgg")
+
+
+def densenet() -> Recipe:
+    """DenseNet: convolutions N(0, 2/fan_in), the classifier torch's own with bias 0.
+
+    Huang et al. 2017 (1608.06993); torchvision/models/densenet.py.
+
+    Example:
+        >>> densenet().rules[-1].text
+        "kind('linear') & ~part('bias') -> TorchDefault()"
+    """
+    rules = (library(CONVS, HeNormal()), library(LINEAR, TorchDefault(), "PyTorch's own"))
+    return Recipe((*REST, *rules), "densenet")
 
 
 def efficientnet(flavour: Literal["google", "torchvision"] = "google") -> Recipe:
