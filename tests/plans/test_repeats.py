@@ -99,6 +99,8 @@ def repeat(times: object = 3, **more: object) -> dict[str, object]:
         (repeat(10**9), "repeats more than"),
         (repeat(10**5, of=[repeat(10**5)], next=[None]), "repeats more than"),
         (repeat(of=[repeat()], next=[{"repeat": 9}]), r"rows\[0\].next: it has no step"),
+        (repeat(10**6, of=[{"n": "a" * 999}], next=[{"n": "a" * 999}]), "repeats more than"),
+        (repeat(of=[{"n": "1" * 5000}], next=[{"n": "2"}]), "no step"),
         (repeat(next=[{"m": 2}]), r"^rows\[0\].next: it has no step"),
         (repeat(next=[{"n": "2"}]), r"no step from 1 to '2'"),
         (repeat(next=[{"n": True}]), "no step"),
@@ -122,9 +124,9 @@ def test_a_nest_of_repeats_is_refused() -> None:
 def test_many_rows_of_many_blocks_are_refused() -> None:
     data = gi.plan(model(1, 2, stacked=True), "gpt2").to_dict()
     row = next(row for row in data["rows"] if row["blocks"])
-    row["blocks"] = [repeat(2000, of=row["blocks"][:1], next=[None])]
-    data["rows"] = [repeat(2000, of=[row], next=[{"name": "layers.1.up"}])]
-    with pytest.raises(PlanFileError, match="more than 1,048,576 blocks"):
+    row["blocks"] = [repeat(4000, of=row["blocks"][:1], next=[None])]
+    data["rows"] = [repeat(4000, of=[row], next=[{"name": "layers.1.up"}])]
+    with pytest.raises(PlanFileError, match="more than 4,194,304 blocks"):
         gi.Plan.from_dict(data)
 
 

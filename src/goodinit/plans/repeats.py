@@ -21,15 +21,17 @@ from goodinit.errors import PlanFileError
 
 __all__ = ["MOST_UNFOLDED", "fold", "unfold", "unfolded_length"]
 
-MOST_UNFOLDED = 2**20
-"""Items that one file may stand for: a thousand times more than a model of a trillion values has
-layers, and what a hostile file can cost."""
+MOST_UNFOLDED = 2**22
+"""Items that one file may stand for, each with 64 characters of changes: ten times more than a
+model of a trillion values has, and what a hostile file can cost."""
+TEXT = 64
 
 LEAST_ROUNDS = 3  # any two items are the start of a pattern
 # Longest patterns of each pass: the matrices of an expert, those of a layer, those of a stage. What
 # a pass has folded is one item of the next.
 PASSES = (16, 256, 4096)
 CANDIDATES = 8  # starts of a second round that are tried: a layer has few parameters of one name
+LONGEST = 1000  # characters between numbers, and digits: more than a name has
 DEEPEST = 8  # repeats within each other
 
 _WHOLE = re.compile("(0|[1-9][0-9]*)")
@@ -142,13 +144,24 @@ def _changes(first: Any, second: Any) -> object:
 
 
 def unfolded_length(items: Any, depth: int = 0) -> int:
-    """Return how many items a list stands for, without writing them out."""
+    """Return how many items a list stands for, without writing them out; long changes count more.
+
+    Raises:
+        PlanFileError: changes that are nested too deeply.
+    """
     if not isinstance(items, (list, tuple)) or depth > DEEPEST:
         return 0
-    return sum(
-        item["repeat"] * unfolded_length(item["of"], depth + 1) if _is_repeat(item) else 1
-        for item in cast("list[Any]", items)
-    )
+    total = 0
+    for item in cast("list[Any]", items):
+        if not _is_repeat(item):
+            total += 1
+            continue
+        try:
+            changes = len(json.dumps(item["next"])) // TEXT
+        except RecursionError as error:
+            raise PlanFileError(f"a repeat is nested too deeply. {_SAVE_AGAIN}") from error
+        total += item["repeat"] * (unfolded_length(item["of"], depth + 1) + changes)
+    return total
 
 
 def unfold(items: Sequence[object], place: str, depth: int = 0) -> list[Any]:
@@ -212,7 +225,7 @@ def _after(first: Any, change: Any, steps: int, place: str) -> Any:
         return first + steps * (change - first)
     if kinds == [str, str]:
         a, b = _WHOLE.split(first), _WHOLE.split(change)
-        if a[::2] == b[::2]:
+        if a[::2] == b[::2] and max(map(len, (*a, *b))) <= LONGEST:
             ends = zip(map(int, a[1::2]), map(int, b[1::2]), strict=True)
             a[1::2] = [str(max(x + steps * (y - x), 0)) for x, y in ends]
             return "".join(a)
