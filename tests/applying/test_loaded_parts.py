@@ -116,7 +116,12 @@ def test_what_is_refused(values, plan_without_keep, tmp_path: Path) -> None:
         "can't be read as the metadata",
         lambda n: gi.load_(n, tmp_path, kept, seed=0),
     )
-    drawn = gi.load_(net, values, plan, seed=7, draw=["embed.weight", "layers.*"])
+    for more in ({"inputs": torch.ones(1, 1)}, {"prefix": "net"}):
+        with pytest.raises(GoodinitError, match="inputs and prefix are for"):
+            gi.load_(net, values, kept, seed=0, **more)
+    with pytest.raises(CheckpointError, match=r"nothing that the plan names.*Did you mean"):
+        gi.load_(net, {"embed.weigth": torch.ones(11, 6)}, plan, seed=0)
+    drawn = gi.load_(net, values, plan, seed=7, draw=["embed.weight", "layers.*", "step"])
     assert not any(row.kept for row in drawn)
 
 

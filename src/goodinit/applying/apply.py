@@ -304,6 +304,8 @@ def _plan_to_load(
     if not isinstance(recipe, Plan):
         planned, found = plan_and_slots(model, recipe, inputs=inputs, keep=values, prefix=prefix)
         return planned, found, find_values(found, values, prefix, grown_only=False)
+    if inputs is not None or prefix:
+        raise RecipeError("inputs and prefix are for gi.plan, and load_ was given a plan")
     found = slots(model, recipe.prefix)
     check_match(recipe, _by_name(found))
     copied = find_values(found, values, recipe.prefix, grown_only=False)

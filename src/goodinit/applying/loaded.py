@@ -18,7 +18,7 @@ from goodinit._common.dtensors import is_dtensor
 from goodinit._common.memory import bump_version
 from goodinit.anatomy.names import Slot
 from goodinit.applying.shards import Shard, is_split
-from goodinit.errors import CheckpointError, PlanError, WriteError
+from goodinit.errors import CheckpointError, PlanError, WriteError, nearest
 from goodinit.plans.checkpoint import Checkpoint, copy_values_
 from goodinit.plans.dcp_folder import load_from_dcp_
 from goodinit.plans.plan import Plan
@@ -35,9 +35,16 @@ def check_planned(plan: Plan, copied: Copied, checkpoint: Checkpoint) -> None:
 
     Raises:
         PlanError: it draws it: it wasn't made with ``keep=``.
-        CheckpointError: a value of another shape.
+        CheckpointError: a value of another shape, or none that the plan names.
     """
     where = str(checkpoint.folder) if checkpoint.folder else "..."
+    if checkpoint.values and not copied:
+        first = next(iter(checkpoint.values))
+        near = nearest(first, [row.name for row in plan])
+        raise CheckpointError(
+            f"the checkpoint has nothing that the plan names; the first of its names is "
+            f"{first!r}.{near} strip_prefix= takes a prefix away"
+        )
     for name, sources in copied.items():
         row = plan[name]
         if not row.kept and not row.grown_from:
