@@ -122,7 +122,7 @@ def draw(experiment: Experiment, rows: list[Row]) -> None:
     axes.set_yscale("log")
     guess = min(run["curve"][0] for row in rows for run in row["runs"])
     axes.set_ylim(top=2 * guess)  # first losses of some are far above
-    axes.yaxis.set_minor_locator(LogLocator(subs=(2, 5)))
+    axes.yaxis.set_minor_locator(LogLocator(subs=(2, 3, 5)))
     axes.yaxis.set_major_formatter("{x:g}")
     axes.yaxis.set_minor_formatter("{x:g}")
     axes.set_xlabel("step of Adam")
