@@ -11,7 +11,9 @@ from pathlib import Path
 import goodinit as gi
 
 WORDS_OF_PROSE = 3  # "policy and value networks" is translated, "OLoRA, orthogonal" may be
-FENCE = re.compile(r"^(`{3,}|:{3,})\{([\w-]+)\}[ ]?(.*)\n(.*?)^\1$\n?", re.MULTILINE | re.DOTALL)
+FENCE = re.compile(
+    r"^(`{3,}|:{3,})\{([\w-]+)\}[ ]?([^\n]*)\n(.*?)^\1$\n?", re.MULTILINE | re.DOTALL
+)
 OPTION = re.compile(r"^:[\w-]+:.*\n?", re.MULTILINE)
 HEADING = re.compile(r"^# (.+)$", re.MULTILINE)
 ABOUT = (
@@ -62,6 +64,8 @@ def plain(text: str) -> str:
         kind, argument, body = found[2], found[3], OPTION.sub("", found[4])
         if kind == "toctree":
             return ""
+        if kind == "grid":
+            return plain(found[4].partition("\n")[2])
         if kind in ("image", "figure"):
             alt = re.search(r"^:alt: (.*)$", found[4], re.MULTILINE)
             return f"![{alt[1] if alt else ''}]({argument})\n"
