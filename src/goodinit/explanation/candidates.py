@@ -14,6 +14,7 @@ from goodinit.explanation.laws import Fit, fit
 from goodinit.explanation.reading import ParameterValues, Part
 from goodinit.explanation.statistics import LEVEL
 from goodinit.explanation.tried import Tried, library_recipes, numeric_options, with_option
+from goodinit.plans.other_family import lacks_branches
 from goodinit.plans.resolve import Matcher, resolve_row, torch_laws
 from goodinit.plans.rows import PlanRow
 from goodinit.recipes.recipe import Recipe
@@ -160,7 +161,8 @@ def rank_candidates(
             returned; the recipe ``standard`` always is.
     """
     judge = Judge(model, parameters)
-    tried = library_recipes()
+    ends = [one.row.ends_residual for one in parameters]  # without inputs none is known
+    tried = [one for one in library_recipes() if not lacks_branches(one.recipe.rules, ends)]
     practice = list(common_practice(parameters))
     every = [*((one.recipe, one.call) for one in tried), *((made, "") for made in practice)]
     # Weights decide first, and most rows are biases and norms: these are read for the best alone.

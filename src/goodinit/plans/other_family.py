@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cache
 
 from goodinit._common.text import several
@@ -25,7 +25,7 @@ from goodinit.recipes.rule import (
     glob_matches,
 )
 
-__all__ = ["find_other_family"]
+__all__ = ["find_other_family", "lacks_branches"]
 
 # Kinds that only some models of a family have: positions may be rotary, experts absent.
 _SOME = frozenset(("position", "token", "router", "scale", "ssm", "adapter", "other"))
@@ -98,9 +98,13 @@ def _is_named(where: Selector, row: PlanRow) -> bool:
 
 def _asks_for_branches(rules: tuple[Rule, ...], rows: tuple[PlanRow, ...]) -> bool:
     """Whether a law is for residual branches, and the data flow shows that there are none."""
-    known = [row.ends_residual for row in rows if row.ends_residual is not None]
-    asks = any(isinstance(rule.scheme, Fixup) for rule in rules)
-    return asks and bool(known) and not any(known)
+    ends = [row.ends_residual for row in rows]
+    return lacks_branches(rules, ends) and any(end is not None for end in ends)
+
+
+def lacks_branches(rules: Iterable[Rule], ends: Iterable[bool | None]) -> bool:
+    """Return whether a law is for residual branches, of which no row is known to be an end."""
+    return any(isinstance(rule.scheme, Fixup) for rule in rules) and not any(ends)
 
 
 def _fitting(present: frozenset[str]) -> list[str]:
