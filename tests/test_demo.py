@@ -22,7 +22,7 @@ def test_demo_prints_plain_text_where_there_is_no_terminal(tmp_path: Path) -> No
     digits.run(Console(file=out, width=80), depth=4, width=16, steps=3, page=page)
     text = out.getvalue()
     assert "\x1b" not in text
-    assert [line.split()[0] for line in text.splitlines()[3:6]] == [*digits.RECIPES]
+    assert [line.split()[0] for line in text.splitlines()[5:8]] == [*digits.RECIPES]
     plot = text[text.index("┌") : text.index("┘")]
     for marker in "●x+":
         assert marker in plot

@@ -208,7 +208,7 @@ TOLD = [
     ("gi.init_(model, {model.fc: gi.HeNormal()})", "name it by its path in the model"),
     ("gi.init_(model, {model.fc.weight: gi.HeNormal()})", "name it by its path in the model"),
     ("gi.init_(model, 'he(mode=fan_out)')", "Did you mean 'he:mode=fan_out'"),
-    ("gi.init_(model, 'resnet50')", "Did you mean 'resnet'"),
+    ("gi.init_(model, 'resnet51')", "Did you mean 'resnet50'"),
     ("gi.measure(model.forward, x)", "got its forward. Pass the model itself"),
     ("gi.measure(model, {'x': x, 'y': y})", r"Write inputs = \{'x': inputs\['x'\]\}"),
     ("gi.plan(model, 'he')['fc']", r"Did you mean 'fc\.weight' or 'fc\.bias'"),

@@ -23,7 +23,9 @@ from goodinit.errors import (
 
 if not distributed.is_available():
     pytest.skip("torch was built without torch.distributed", allow_module_level=True)
-if not hasattr(distributed.fsdp, "fully_shard"):
+from torch.distributed import fsdp
+
+if not hasattr(fsdp, "fully_shard"):
     pytest.skip("torch before 2.6 has no public fully_shard", allow_module_level=True)
 
 from torch.distributed.fsdp import FullyShardedDataParallel, ShardingStrategy, fully_shard

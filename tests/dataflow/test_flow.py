@@ -505,7 +505,7 @@ def test_weights_made_of_weights():
         w = m.w - m.w.mean((1, 2), keepdim=True)
         return functional.conv1d(x.transpose(1, 2), w / (w.std((1, 2), keepdim=True) + 1e-5))
 
-    row = told(standardised, w=(12, 8, 3))["w"]
+    row = told(standardised, doubted=("w",), w=(12, 8, 3))["w"]  # nothing divides by the fan
     assert (row.facets.kind, fans_of(row)) == ("conv", [(24, 36)])
 
 

@@ -161,7 +161,7 @@ def rank_candidates(
             returned; the recipe ``standard`` always is.
     """
     judge = Judge(model, parameters)
-    ends = [one.row.ends_residual for one in parameters]  # without inputs none is known
+    ends = [one.row.ends_residual is True for one in parameters]  # without inputs none is
     tried = [one for one in library_recipes() if not lacks_branches(one.recipe.rules, ends)]
     practice = list(common_practice(parameters))
     every = [*((one.recipe, one.call) for one in tried), *((made, "") for made in practice)]
