@@ -47,7 +47,7 @@ bench accuracy battery: $(VENV)/test.stamp
 	@$(PY) -m pytest -s -m $@ || { code=$$?; test $$code -eq 5 || exit $$code; \
 		echo "No test is marked '$@' yet."; }
 
-compare-training: $(RESEARCH)/made.stamp ## small networks trained from several initializations; ten minutes
+compare-training: $(RESEARCH)/made.stamp ## small networks trained from several initializations; nine minutes of each of two cores
 	@PYTHONPATH=$(RESEARCH) $(PY) -m tools.training
 
 compat: ## the oldest, the newest and other versions of Python and torch; an hour, 5 GB of downloads

@@ -25,9 +25,9 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 
-SCALE = 8  # so that t is in [-25, 5] and its middle, where P is most accurate, near the center
-LOG2_DEGREE = 6  # absolute error 1.8e-6, which moves z by less than 3e-7
-QUANTILE_DEGREE = 15  # relative error 3e-7, a few roundings of float32
+SCALE = 8  # so that t is in [-19, 11], around P's center
+LOG2_DEGREE = 6  # absolute error 2e-6, which moves z by less than 4e-7
+QUANTILE_DEGREE = 15  # relative error 4e-7, a few roundings of float32
 REWEIGHTED = 400  # times; the best of all is kept
 SAMPLES = 20001  # hundreds for each coefficient
 MOVES = 3  # last places, of up to three coefficients at a time

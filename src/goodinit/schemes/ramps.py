@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from dataclasses import dataclass, replace
 
 import torch
@@ -16,11 +17,31 @@ from goodinit.schemes.fans import Site
 from goodinit.schemes.scheme import BoxDraw, Draw, Scheme
 from goodinit.streams import Box
 
-__all__ = ["Ramp"]
+__all__ = ["AlongLastAxis", "Ramp"]
+
+
+class AlongLastAxis(Scheme):
+    """Fixed numbers along the last axis, the same for every index of the others."""
+
+    @abstractmethod
+    def row(self, site: Site) -> Tensor:
+        """Return the numbers, float64."""
+
+    def moments(self, site: Site) -> tuple[float, float]:
+        values = self.row(site)
+        return values.mean().item(), values.std(correction=0).item()
+
+    @torch.no_grad()
+    def fill_(self, out: Tensor, draw: Draw, site: Site) -> None:
+        out.copy_(self.row(site))
+
+    @torch.no_grad()
+    def fill_part_(self, out: Tensor, draw: BoxDraw, site: Site, box: Box) -> None:
+        out.copy_(self.row(site)[slice(*box[-1])])
 
 
 @dataclass(frozen=True, repr=False)
-class Ramp(Scheme):
+class Ramp(AlongLastAxis):
     """Values from ``start`` to ``stop`` along the last axis; nothing is drawn.
 
     Element i of n is start + (stop - start) t^power, with t = i/(n - 1), or i/n where the end is
@@ -65,24 +86,12 @@ class Ramp(Scheme):
         if self.wave and self.period < 2:
             fields.refuse(self, "period", self.period, "a wave has a period of 2 or more")
 
-    def moments(self, site: Site) -> tuple[float, float]:
-        values = self._values(site)
-        return values.mean().item(), values.std(correction=0).item()
-
-    @torch.no_grad()
-    def fill_(self, out: Tensor, draw: Draw, site: Site) -> None:
-        out.copy_(self._values(site))
-
-    @torch.no_grad()
-    def fill_part_(self, out: Tensor, draw: BoxDraw, site: Site, box: Box) -> None:
-        out.copy_(self._values(site)[slice(*box[-1])])
-
     def times(self, factor: float) -> Scheme:
         factor = fields.as_factor(self, factor)
         changes = {name: getattr(self, name) * factor for name in ("start", "stop", "wave")}
         return replace(self, **changes)
 
-    def _values(self, site: Site) -> Tensor:
+    def row(self, site: Site) -> Tensor:
         if not site.shape:
             raise SchemeError(f"{self!r} runs along an axis, and a number has none")
         size = site.shape[-1]

@@ -15,7 +15,8 @@ from torch import Tensor
 from goodinit.errors import SchemeError
 from goodinit.schemes import fields
 from goodinit.schemes.fans import Site
-from goodinit.schemes.scheme import BoxDraw, Draw, Scheme
+from goodinit.schemes.ramps import AlongLastAxis
+from goodinit.schemes.scheme import Draw, Scheme
 from goodinit.streams import Box, Law
 
 __all__ = ["LogRange", "LogUniform", "StepBias", "Transformed"]
@@ -112,7 +113,7 @@ class StepBias(Transformed):
 
 
 @dataclass(frozen=True, repr=False)
-class LogRange(Scheme):
+class LogRange(AlongLastAxis):
     """log(1), log(2), ..., log(n) along the last axis: the decay rates of S4D-Real and Mamba.
 
     Raises:
@@ -125,22 +126,10 @@ class LogRange(Scheme):
         tensor([0.0000, 0.6931, 1.0986])
     """
 
-    def moments(self, site: Site) -> tuple[float, float]:
-        values = self._values(site)
-        return values.mean().item(), values.std(correction=0).item()
-
-    @torch.no_grad()
-    def fill_(self, out: Tensor, draw: Draw, site: Site) -> None:
-        out.copy_(self._values(site))
-
-    @torch.no_grad()
-    def fill_part_(self, out: Tensor, draw: BoxDraw, site: Site, box: Box) -> None:
-        out.copy_(self._values(site)[slice(*box[-1])])
-
     def times(self, factor: float) -> Scheme:
         return _unscaled(self, factor)
 
-    def _values(self, site: Site) -> Tensor:
+    def row(self, site: Site) -> Tensor:
         if not site.shape:
             raise SchemeError(f"{self!r} counts along an axis, and a number has none")
         numbers = torch.arange(1, site.shape[-1] + 1, dtype=torch.float64, device="cpu")

@@ -32,14 +32,7 @@ def may_fill_whole(out: Tensor) -> bool:
     >>> may_fill_whole(torch.empty(2)), may_fill_whole(torch.empty(2, device="meta"))
     (True, False)
     """
-    return (
-        kernel_may_write(out)
-        and out.is_cpu
-        and out.dtype in library.TYPES
-        and out.is_contiguous()
-        and library.load().fill is not None
-        and (out.untyped_storage().resizable() or is_writable(out))  # torch's own memory is
-    )
+    return _is_plain(out) and out.dtype in library.TYPES and out.is_contiguous()
 
 
 def write_whole(out: Tensor, key: bytes, law: Law) -> None:
@@ -62,9 +55,7 @@ def fill_box(
     ``out`` has the box's shape and one of the dtypes; no two of its elements share memory.
     """
     native = library.load()
-    if not (out.is_cpu and native.fill and kernel_may_write(out)):
-        return False
-    if not (out.untyped_storage().resizable() or is_writable(out)):
+    if not (_is_plain(out) and native.fill):
         return False
     bump_version(out)
     coded, kind, size = library.pack_law(law), library.TYPES[out.dtype], out.element_size()
@@ -76,6 +67,16 @@ def fill_box(
         more = b"".join(library.AXIS.pack(*axis) for axis in part[1:])
         native.fill(_PACK(*head, *part[0]) + more)
     return True
+
+
+def _is_plain(out: Tensor) -> bool:
+    """Return whether it is memory of the CPU that a kernel, of which there is one, may write."""
+    return (
+        kernel_may_write(out)
+        and out.is_cpu
+        and library.load().fill is not None
+        and (out.untyped_storage().resizable() or is_writable(out))  # torch's own memory is
+    )
 
 
 def box_axes(
