@@ -46,10 +46,10 @@ NUMBERS = (
 
 
 @triton.jit
-def philox(block, key0, key1, high0, high1, near: tl.constexpr):
-    """Return the four words of each block, uint32; ``near``: no block has a second word."""
+def philox(block, key0, key1, high0, high1, narrow: tl.constexpr):
+    """Return the four words of each block, uint32; ``narrow``: no number has a second word."""
     c0 = block.to(tl.uint32)
-    c1 = 0 if near else (block >> 32).to(tl.uint32)
+    c1 = 0 if narrow else (block >> 32).to(tl.uint32)
     k0 = tl.cast(key0, tl.uint32, bitcast=True)
     k1 = tl.cast(key1, tl.uint32, bitcast=True)
     c2 = tl.cast(high0, tl.uint32, bitcast=True)
@@ -147,7 +147,7 @@ def draw_kernel(
     aligned: tl.constexpr,
     adjacent: tl.constexpr,
     across: tl.constexpr,
-    near: tl.constexpr,
+    narrow: tl.constexpr,
     wide: tl.constexpr,
     tile: tl.constexpr,
 ):
@@ -160,7 +160,7 @@ def draw_kernel(
 
     Compile-time constants: ``kind`` of the law; ``count`` of axes; ``aligned``: each run
     begins and ends with a block; ``adjacent``: the stride is 1; ``across``: neighboring lanes
-    are in neighboring runs, not in one; ``near``: the blocks' numbers fit in 32 bits; ``wide``:
+    are in neighboring runs, not in one; ``narrow``: the blocks' numbers fit in 32 bits; ``wide``:
     the lanes, or the elements of a run, don't; ``tile``: lanes in a program.
     """
     program = tl.program_id(0)
@@ -185,8 +185,8 @@ def draw_kernel(
             rest = rest // sizes[axis]
             index = index + at * steps[axis]
             offset = offset + at * strides[axis]
-    block = (index >> 2).to(tl.int32) + k.to(tl.int32) if near else (index >> 2) + k
-    c0, c1, c2, c3 = philox(block, key0, key1, high0, high1, near)
+    block = (index >> 2).to(tl.int32) + k.to(tl.int32) if narrow else (index >> 2) + k
+    c0, c1, c2, c3 = philox(block, key0, key1, high0, high1, narrow)
     words = tl.join(tl.join(c0, c2), tl.join(c1, c3)).reshape(tile, 4)
     z = values(words, scale, loc, low, high, lo, width, kind)
     if out.dtype.element_ty == tl.bfloat16:
@@ -230,7 +230,7 @@ def launch_arguments(
         "aligned": aligned,
         "adjacent": stride == 1,
         "across": bool(near) and near[-1][2] < stride,
-        "near": first + sum((size - 1) * step for size, step, _ in outer) + run < 2**34,
+        "narrow": first + sum((size - 1) * step for size, step, _ in outer) + run < 2**34,
         "wide": max(lanes, 4 * blocks) > 2**31 - 4 * tile,
         "tile": tile,
     }
