@@ -12,8 +12,6 @@ import torch
 
 from goodinit import testing
 
-__all__ = ["assert_healthy"]
-
 
 @pytest.fixture
 def assert_healthy() -> Iterator[Callable[..., None]]:

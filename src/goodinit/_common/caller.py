@@ -6,8 +6,6 @@ import sys
 from pathlib import Path
 from types import FrameType
 
-__all__ = ["callers_level"]
-
 _PACKAGE = str(Path(__file__).parents[1])
 
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
-__all__ = ["late"]
-
 
 def late(place: str) -> Any:
     """Return a function by its module and name, imported when it is asked for.

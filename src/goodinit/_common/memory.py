@@ -19,15 +19,6 @@ from goodinit._common.torch_private import (
     transforms,
 )
 
-__all__ = [
-    "bump_version",
-    "is_writable",
-    "kernel_may_write",
-    "overlaps",
-    "return_free_memory",
-    "without_repeats",
-]
-
 _TYPES = (Tensor, Parameter)
 
 

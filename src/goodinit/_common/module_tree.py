@@ -10,8 +10,6 @@ from collections.abc import Iterator
 
 from torch import Tensor, nn
 
-__all__ = ["buffers_of", "modules_of", "named_parameters_of", "parameters_of"]
-
 
 def modules_of(model: nn.Module) -> Iterator[nn.Module]:
     """Yield each module once, in the order of ``model.modules()``.

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["plain_words"]
-
 # The term as it is printed -> what a reader needs in order to go on. docs/glossary.md has more.
 WORDS = {
     "fans": "how many products one output sums > how many outputs one input reaches",

@@ -11,8 +11,6 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import TextIO
 
-__all__ = ["progress_line"]
-
 DELAY = 1.0  # seconds before the line appears, so that short tasks show none
 EVERY = 0.2  # seconds between two updates
 _SHOWN = threading.Lock()

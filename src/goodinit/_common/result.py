@@ -11,8 +11,6 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 from goodinit.errors import UnknownRowError, nearest
 from goodinit.findings import Finding
 
-__all__ = ["Result", "plain_data"]
-
 RowT = TypeVar("RowT")
 
 # What other libraries' results have, and the line that does it here.

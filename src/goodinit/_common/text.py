@@ -14,26 +14,6 @@ from itertools import pairwise
 from goodinit.errors import printable
 from goodinit.findings import Finding
 
-__all__ = [
-    "WIDTH",
-    "count",
-    "escaped",
-    "filled_columns",
-    "finding_lines",
-    "findings_html",
-    "findings_verdict",
-    "folded_html",
-    "grouped_name",
-    "html_table",
-    "notes_title",
-    "number",
-    "several",
-    "table",
-    "terminal_width",
-    "trimmed",
-    "wrap",
-]
-
 WIDTH = 80  # of text that goes to a file or a pipe
 INDENT, GAP = "    ", "  "
 NUMBER = re.compile(r"[-+.\de]*|nan|-?inf")  # as in the cells of tables

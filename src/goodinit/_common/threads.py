@@ -9,8 +9,6 @@ from contextlib import contextmanager
 
 import torch
 
-__all__ = ["one_thread", "use_one_thread"]
-
 _LOCK = threading.Lock()
 
 

@@ -13,20 +13,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-__all__ = [
-    "LOST",
-    "device_contexts_only",
-    "dispatch_keys",
-    "dispatch_modes",
-    "function_modes",
-    "missing",
-    "run_backward",
-    "saves_by_hooks",
-    "storage_key",
-    "transforms",
-    "without_function_modes",
-]
-
 FAST = "the native kernels are off: torch code draws the same values, several times slower"
 LOST = {
     "torch:_C._dispatch_keys": FAST,

@@ -5,8 +5,6 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 
-__all__ = ["unfit_arguments"]
-
 
 def unfit_arguments(
     function: Callable[..., object], args: tuple[object, ...], kwargs: Mapping[str, object]

@@ -14,8 +14,6 @@ from goodinit.plans.plan import plan
 from goodinit.recipes.by_name import RecipeLike
 from goodinit.trace import Inputs
 
-__all__ = ["fsdp"]
-
 
 def fsdp(
     model: nn.Module,

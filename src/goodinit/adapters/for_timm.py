@@ -12,8 +12,6 @@ from goodinit.recipes.by_name import RecipeLike
 from goodinit.streams import fresh_seed
 from goodinit.trace import Inputs
 
-__all__ = ["timm"]
-
 
 def timm(
     model: nn.Module, recipe: RecipeLike, *, inputs: Inputs | None = None, seed: int | None = None

@@ -16,8 +16,6 @@ from goodinit.recipes import as_recipe
 from goodinit.recipes.by_name import RecipeLike
 from goodinit.trace import Inputs
 
-__all__ = ["torchtitan"]
-
 HOOKS = ("init_states", "init_weights")
 """The methods that torchtitan's trainer calls after ``to_empty``; the second before version 0.3."""
 

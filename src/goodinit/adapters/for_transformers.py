@@ -17,8 +17,6 @@ from goodinit.recipes.by_name import RecipeLike
 from goodinit.recipes.recipe import Recipe
 from goodinit.trace import Inputs
 
-__all__ = ["transformers"]
-
 M = TypeVar("M", bound=nn.Module)
 
 FLAG = "_is_hf_initialized"

@@ -14,8 +14,6 @@ from goodinit.adapters.monitor import Monitor
 from goodinit.errors import SignalError
 from goodinit.trace import Inputs
 
-__all__ = ["lightning_callback"]
-
 PACKAGES = ("lightning.pytorch", "pytorch_lightning")  # two names of the same library
 
 

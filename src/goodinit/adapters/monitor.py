@@ -10,8 +10,6 @@ from goodinit.signal.checks import Loss, check_count
 from goodinit.signal.measure import measure, measured
 from goodinit.trace import Inputs
 
-__all__ = ["Monitor"]
-
 LOGGER = logging.getLogger("goodinit")
 
 

@@ -14,8 +14,6 @@ from goodinit.applying.apply import apply_own_
 from goodinit.errors import ModelError
 from goodinit.plans.plan import Plan
 
-__all__ = ["module_writer"]
-
 
 def module_writer(
     model: nn.Module, plan: Plan, seed: int, materialize: str | torch.device | None = None

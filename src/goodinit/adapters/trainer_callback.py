@@ -13,8 +13,6 @@ from goodinit.adapters.monitor import Monitor
 from goodinit.errors import SignalError
 from goodinit.trace import Inputs
 
-__all__ = ["trainer_callback"]
-
 SAMPLES = 8  # of the batch that is measured: cosines need several, and each costs memory
 
 

@@ -14,8 +14,6 @@ from goodinit.dataflow.graph import Graph
 from goodinit.dataflow.nodes import Node, Use
 from goodinit.dataflow.traversal import is_pass, is_squash, root, walk_forward
 
-__all__ = ["goes_with", "goes_with_by_module"]
-
 _LOGS = frozenset(("log_softmax", "logsigmoid"))  # of shares, as a loss takes them
 
 

@@ -19,8 +19,6 @@ from goodinit.dataflow.traversal import (
     walk_forward,
 )
 
-__all__ = ["Attention", "attentions", "mark_projections", "weights_after"]
-
 
 class Attention(NamedTuple):
     """The three operands of an attention, and the nodes of its result.

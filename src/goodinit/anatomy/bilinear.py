@@ -11,8 +11,6 @@ from goodinit.dataflow.graph import Graph
 from goodinit.dataflow.nodes import Node, Use, Value
 from goodinit.dataflow.traversal import outputs_per_input, root, walk_forward
 
-__all__ = ["is_summed_with_another", "with_second_sum"]
-
 PERHAPS = "its product is multiplied by another activation and summed, which its fans leave out"
 DOUBT = "its product is summed once more, with another activation: its fans count both sums"
 

@@ -8,8 +8,6 @@ from goodinit.anatomy.layers import count_branches
 from goodinit.anatomy.roles import Stream
 from goodinit.dataflow.graph import Graph
 
-__all__ = ["find_branches"]
-
 
 def find_branches(graph: Graph, sums: Sequence[Stream]) -> dict[int, tuple[int, int]]:
     """Return parameter -> (weights in a row in its branch, branches of its stream).

@@ -16,8 +16,6 @@ from goodinit.dataflow.graph import Graph
 from goodinit.dataflow.nodes import Node
 from goodinit.dataflow.traversal import signals_of, walk_back
 
-__all__ = ["ZERO_AT_ZERO", "is_carried"]
-
 State = Literal["zero", "constant"]
 Verdict = State | Literal["carried", "lost"]
 

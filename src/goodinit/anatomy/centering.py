@@ -5,8 +5,6 @@ from __future__ import annotations
 from goodinit.anatomy.read import Anatomy
 from goodinit.dataflow.functions import CENTERING
 
-__all__ = ["CENTERING", "subtracted_biases"]
-
 
 def subtracted_biases(anatomy: Anatomy) -> set[str]:
     """Return the names of biases of layers that only norms follow that subtract them.

@@ -26,8 +26,6 @@ from goodinit.dataflow.response import response_of
 from goodinit.dataflow.tape import Ref, Tape, replaced
 from goodinit.dataflow.traversal import is_squash, outputs_per_input, root, walk_forward
 
-__all__ = ["Answers", "deciding"]
-
 # What these do to a parameter is linear in it.
 _LINEAR = frozenset("pick view cast join add mul contract".split())
 

@@ -29,8 +29,6 @@ from goodinit.dataflow.traversal import (
 )
 from goodinit.schemes.fans import Layout
 
-__all__ = ["Flow", "facets_from"]
-
 _CONV = ("conv1d", "conv2d", "conv3d", "deform_conv2d")
 _UNNAMED = ("weight", "bias", "table")
 

@@ -19,8 +19,6 @@ from goodinit.dataflow.norms import is_weight_of_norm
 from goodinit.schemes import second_moment
 from goodinit.schemes.gains import NONLINEARITIES
 
-__all__ = ["is_caught", "is_meant", "with_factor"]
-
 # c^2 fan_in of layers whose factor c makes up for weights of N(0, 1): 1, and 2 with relu's gain.
 NEUTRAL = (1.0, 2.0)
 

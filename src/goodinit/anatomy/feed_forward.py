@@ -9,8 +9,6 @@ from goodinit.dataflow.graph import Graph
 from goodinit.dataflow.nodes import Node, Value
 from goodinit.dataflow.traversal import is_pass, root, share_input, signals_of, walk_back
 
-__all__ = ["mark_feed_forward"]
-
 
 def mark_feed_forward(graph: Graph, roles: Roles) -> None:
     """Mark gates, what they multiply, and what feeds an activation before a residual end."""

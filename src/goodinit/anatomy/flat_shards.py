@@ -12,8 +12,6 @@ from typing import Any, cast
 
 from torch import Tensor, nn
 
-__all__ = ["FlatShard", "flat_parameters", "original_parameters", "zero3_shard"]
-
 FLAT = "_flat_param"
 """FSDP 1's attribute for the parameter that replaces the original ones."""
 

@@ -18,8 +18,6 @@ from goodinit.dataflow.graph import Graph
 from goodinit.dataflow.nodes import Node, Origin, Value
 from goodinit.dataflow.traversal import is_pass, passed_before, root, walk_forward
 
-__all__ = ["blocks_of_bias", "mark_gates"]
-
 Place = tuple[int, Range]
 """A node, and a range of its result's features."""
 

@@ -9,8 +9,6 @@ from torch import nn
 from goodinit.anatomy.names import Slot
 from goodinit.anatomy.read import Anatomy
 
-__all__ = ["TABLES", "head_factors", "multiplies"]
-
 TABLES = (nn.Embedding, nn.EmbeddingBag)
 
 

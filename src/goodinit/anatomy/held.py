@@ -16,8 +16,6 @@ from typing import Literal, cast
 import torch
 from torch import Tensor, nn
 
-__all__ = ["RECORDED", "SMALLEST", "Held", "held_by", "recorded"]
-
 What = Literal["unknown", "zeros", "constant", "pattern", "values"]
 
 FIRST_LOOK = 16  # elements; enough to see that random numbers are no pattern

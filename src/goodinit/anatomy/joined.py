@@ -13,8 +13,6 @@ from goodinit.dataflow.graph import Graph
 from goodinit.dataflow.nodes import Node, Use
 from goodinit.dataflow.traversal import reaches
 
-__all__ = ["crossed", "joined"]
-
 # Products with a sum in the same call, of which the first argument is the other summand.
 _ADDING = frozenset(("addmm", "baddbmm", "addbmm", "addmv"))
 

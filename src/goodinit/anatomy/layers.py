@@ -20,8 +20,6 @@ from goodinit.anatomy.roles import Stream
 from goodinit.dataflow.graph import Graph
 from goodinit.dataflow.traversal import reaches
 
-__all__ = ["Layers", "count_branches", "layers_by_flow", "layers_by_type"]
-
 _ROWS = (nn.Sequential, nn.ModuleList)
 _CONTAINERS = (*_ROWS, nn.ModuleDict)
 # How many of the layers before are tried as a layer's predecessor. In a stack it is the last one;

@@ -11,8 +11,6 @@ from torch.nn.utils.weight_norm import WeightNorm
 from goodinit.anatomy.names import Slot, in_eval
 from goodinit.anatomy.writable import fixes_scale
 
-__all__ = ["logical_value", "weight_normed"]
-
 
 def logical_value(slot: Slot) -> Tensor:
     """Return the value that recipes describe, without side effects on its parametrization.

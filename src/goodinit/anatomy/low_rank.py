@@ -10,8 +10,6 @@ from goodinit.anatomy.roles import LowRank
 from goodinit.anatomy.rows import Adapter, Facets
 from goodinit.dataflow.graph import Graph
 
-__all__ = ["with_adapters"]
-
 
 def with_adapters(
     found: Sequence[Slot], graph: Graph, pairs: Iterable[LowRank], facets: list[Facets]

@@ -25,15 +25,6 @@ from goodinit.anatomy.writable import is_number
 from goodinit.dataflow.activations import activation_name
 from goodinit.schemes.fans import Layout
 
-__all__ = [
-    "ChildFacts",
-    "describe",
-    "describe_children",
-    "flattened",
-    "is_known_type",
-    "runs_in_a_row",
-]
-
 MATRIX = Layout(outputs=(0,), inputs=(1,))
 TABLE = Layout(outputs=(1,), inputs=(0,), lookup=True)
 GATES = (

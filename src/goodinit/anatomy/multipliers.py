@@ -15,8 +15,6 @@ from goodinit.dataflow.graph import Graph
 from goodinit.dataflow.nodes import Node, Use
 from goodinit.dataflow.traversal import number_after
 
-__all__ = ["HeadScale", "attention_scales", "multipliers"]
-
 
 class HeadScale(NamedTuple):
     """The head dimension of an attention, and what its scores are multiplied by."""

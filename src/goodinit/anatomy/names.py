@@ -32,8 +32,6 @@ from goodinit.anatomy.flat_shards import (
 )
 from goodinit.errors import LazyParameterError
 
-__all__ = ["Slot", "join", "slots", "type_of", "walk"]
-
 How = Literal["plain", "parametrized", "weight_norm", "spectral_norm", "pruned"]
 
 
@@ -186,6 +184,7 @@ def type_of(module: nn.Module) -> type[nn.Module]:
 
 @contextmanager
 def in_eval(module: nn.Module) -> Generator[None]:
+    """Put a module into evaluation mode for as long as this lasts."""
     modes = [(part, part.training) for part in module.modules()]
     module.eval()
     try:

@@ -9,8 +9,6 @@ from goodinit.dataflow.graph import Graph
 from goodinit.dataflow.nodes import Node
 from goodinit.dataflow.traversal import is_pass, root
 
-__all__ = ["activation_after", "is_squared_after", "nodes_after"]
-
 # What x * f(x) is called, for an f that squashes.
 _GATED = {
     "sigmoid": "silu",

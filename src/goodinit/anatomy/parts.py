@@ -20,8 +20,6 @@ from goodinit.dataflow.graph import Graph
 from goodinit.dataflow.nodes import Node
 from goodinit.dataflow.traversal import is_pass, passed_before, root, share_input, walk_forward
 
-__all__ = ["find_roles"]
-
 
 def find_roles(graph: Graph, outputs: Iterable[int]) -> Roles:
     """Return the roles of all weights of a graph.

@@ -15,8 +15,6 @@ from goodinit.dataflow.nodes import Node
 from goodinit.dataflow.norms import is_normalized
 from goodinit.dataflow.traversal import is_pass
 
-__all__ = ["mark_plain_stacks"]
-
 
 def mark_plain_stacks(graph: Graph, roles: Roles) -> None:
     """Find the weights whose output reaches another one through an activation and nothing else.

@@ -9,8 +9,6 @@ from goodinit.dataflow.graph import Graph
 from goodinit.dataflow.nodes import Node, Use
 from goodinit.dataflow.traversal import is_pass, number_after, signals_of, walk_back
 
-__all__ = ["beside_tokens"]
-
 
 def beside_tokens(graph: Graph, facets: Sequence[Facets]) -> dict[int, float]:
     """Return at which mean square positions are as large as the rows that they are added to.

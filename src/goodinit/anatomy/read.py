@@ -26,8 +26,6 @@ from goodinit.errors import GoodinitError, TraceError
 from goodinit.trace import Inputs, tensors_in, trace
 from goodinit.trace.run import OURS, first_line
 
-__all__ = ["Anatomy", "read"]
-
 
 @dataclass(frozen=True, slots=True)
 class Anatomy:

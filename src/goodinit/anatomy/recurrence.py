@@ -27,8 +27,6 @@ from goodinit.dataflow.traversal import (
     walk_forward,
 )
 
-__all__ = ["Loop", "find_loops", "first_steps", "floors", "in_loops", "mark_states"]
-
 ADDED_TO_ITSELF = "its output is added to the state that it reads: nobody knows how many steps"
 BENT = "its output is added to its own input, but bent before it is used again"
 SHARED = "it ends a branch of each of several layers that share it: depth counts these as one"

@@ -30,8 +30,6 @@ from goodinit.dataflow.traversal import (
     walk_forward,
 )
 
-__all__ = ["mark_residual_ends"]
-
 Term = tuple[int, ...]
 """The nodes whose results a term is: one, or the factors of addcmul's product."""
 

@@ -7,8 +7,6 @@ from dataclasses import dataclass, field
 from goodinit.dataflow.graph import Graph
 from goodinit.dataflow.nodes import Node, Origin
 
-__all__ = ["LowRank", "Range", "Roles", "Stream", "features_of"]
-
 Range = tuple[int, int]
 
 _PRODUCTS = frozenset(("matmul", "mm", "bmm"))

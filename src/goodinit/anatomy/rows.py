@@ -10,8 +10,6 @@ from goodinit.anatomy.held import Held
 from goodinit.schemes import Site
 from goodinit.schemes.fans import Layout
 
-__all__ = ["KINDS", "PARTS", "Adapter", "Block", "Box", "Facets", "Row"]
-
 KINDS: tuple[str, ...] = (
     *("linear", "conv", "embedding", "recurrent", "norm", "position"),
     *("token", "scale", "router", "adapter", "ssm", "other"),

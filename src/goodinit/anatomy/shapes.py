@@ -15,8 +15,6 @@ from goodinit.anatomy.rows import Block, Facets
 from goodinit.anatomy.writable import is_number
 from goodinit.schemes.fans import Layout
 
-__all__ = ["Siblings", "by_value", "guess"]
-
 Shape = tuple[int, ...]
 
 # Up to these sizes the trailing axes of a raw tensor are taken for a kernel's window. Published

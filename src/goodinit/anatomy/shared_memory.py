@@ -11,8 +11,6 @@ from torch import Tensor
 from goodinit._common.torch_private import storage_key
 from goodinit.anatomy.names import Slot
 
-__all__ = ["overlapping"]
-
 
 class _Span(NamedTuple):
     """The bytes from a tensor's first element to its last, in one space of addresses."""

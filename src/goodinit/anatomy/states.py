@@ -12,8 +12,6 @@ from goodinit.dataflow.graph import Graph
 from goodinit.dataflow.nodes import Node, Value
 from goodinit.dataflow.traversal import signals_of
 
-__all__ = ["Reading", "reading_of"]
-
 # From where a state is read to the outer product of the same step: a decay, a gate, a few sums.
 CALLS_TO_A_STEP = 12
 

@@ -22,18 +22,6 @@ from goodinit.errors import (
 )
 from goodinit.schemes.fields import short_repr
 
-__all__ = [
-    "check_float",
-    "check_module",
-    "check_unsharded",
-    "check_writable",
-    "fixes_scale",
-    "is_number",
-    "is_shard",
-    "normalizes",
-    "packed_modules",
-]
-
 # These parametrizations keep only the direction or a factor of what is written through them.
 _FIXING = {
     "_SpectralNorm": "spectral_norm divides the weight by its largest singular value",

@@ -20,8 +20,6 @@ from goodinit.anatomy.names import Slot, type_of
 from goodinit.anatomy.rows import Facets
 from goodinit.dataflow.graph import Graph
 
-__all__ = ["Parameter", "meant_zeros"]
-
 # The rms of what a weight makes of a signal of rms 1. Policies start with a last layer of gain .01,
 # gMLP's gates and ViT's heads far below. The smallest law of a recipe, GPT-2's of a residual end,
 # makes .04 of it in 100 layers of 768.

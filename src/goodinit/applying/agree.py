@@ -18,8 +18,6 @@ from goodinit.plans.rows import PlanBlock, PlanRow
 from goodinit.schemes import Function
 from goodinit.streams import VERSION, stream_of
 
-__all__ = ["check_drawn", "check_facts", "same_everywhere"]
-
 CAUSES = (
     "how same_everywhere is called: pass seed= and drawn= in all processes, or in none",
     "the plan: plan the whole model, never a stage alone, with equal inputs in all processes",

@@ -65,8 +65,6 @@ from goodinit.schemes.low_rank import LowRank
 from goodinit.streams import Part, Stream, fresh_seed, stream_of
 from goodinit.trace import Inputs, run_lazy_modules_
 
-__all__ = ["apply_", "apply_own_", "init_", "init_module_", "load_"]
-
 
 def apply_(
     model: nn.Module,

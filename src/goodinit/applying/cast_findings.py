@@ -11,8 +11,6 @@ from goodinit.anatomy.names import Slot
 from goodinit.findings import Finding
 from goodinit.findings.casts import what_a_cast_lost
 
-__all__ = ["find_casts"]
-
 
 def find_casts(
     copied: Mapping[str, list[Tensor | None]],

@@ -14,8 +14,6 @@ from goodinit.schemes import Scheme
 from goodinit.schemes.complex_numbers import complex_parts
 from goodinit.streams import Law
 
-__all__ = ["Filler", "parts_of_complex"]
-
 PARTS = ("real", "imag")
 
 

@@ -7,8 +7,6 @@ import copy
 import torch
 from torch import Tensor, nn
 
-__all__ = ["bytes_of", "copy_of"]
-
 
 def copy_of(model: nn.Module) -> nn.Module:
     """Return a deep copy that shares no memory with the model.

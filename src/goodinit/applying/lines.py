@@ -18,17 +18,6 @@ from goodinit.recipes.by_name import RecipeLike
 from goodinit.schemes import Constant, Keep, Ones, Scheme, Zeros
 from goodinit.trace import Inputs
 
-__all__ = [
-    "FIRST_SEED",
-    "Line",
-    "Untried",
-    "globs",
-    "init_line",
-    "library_lines",
-    "quoted",
-    "untried",
-]
-
 FIRST_SEED = 0
 """The seed that a line has: what is pasted is, bit for bit, what was tried."""
 

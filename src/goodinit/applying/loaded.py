@@ -24,8 +24,6 @@ from goodinit.plans.dcp_folder import load_from_dcp_
 from goodinit.plans.plan import Plan
 from goodinit.streams.part import intersect
 
-__all__ = ["Copied", "check_copies", "check_planned", "copy_checkpoint_"]
-
 Copied = Mapping[str, list[Tensor | None]]
 """Values by logical name, one for each tensor that stores it; of a folder they are on meta."""
 

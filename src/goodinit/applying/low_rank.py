@@ -17,8 +17,6 @@ from goodinit.schemes import Draw
 from goodinit.schemes.low_rank import LowRank, draw_orthogonal, factors
 from goodinit.streams import Law, Stream
 
-__all__ = ["check_low_rank", "write_low_rank_"]
-
 
 class _Pair(NamedTuple):
     scheme: LowRank

@@ -17,8 +17,6 @@ from goodinit._common.torch_private import storage_key
 from goodinit.anatomy.held import RECORDED
 from goodinit.errors import MetaModelError
 
-__all__ = ["materialize_"]
-
 
 def materialize_(model: nn.Module, device: torch.device) -> None:
     """Give every parameter and buffer on meta memory of its own; the values are undefined.

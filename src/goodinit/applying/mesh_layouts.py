@@ -22,8 +22,6 @@ from torch import Tensor
 from goodinit.errors import ModelError
 from goodinit.streams.part import Part, Runs, chunk_bounds, cut_runs, join_runs, run_size
 
-__all__ = ["MeshLayout", "Placement", "layout_of", "part_of_layout"]
-
 WHOLE = ("Replicate",)
 SUMMED = ("Partial", "_MaskPartial", "_NormPartial")
 SHARDED = ("Shard", "_StridedShard")

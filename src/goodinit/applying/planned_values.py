@@ -28,8 +28,6 @@ from goodinit.errors import MetaModelError, ModelError, UnresolvedError
 from goodinit.plans.rows import PlanRow, needs_old
 from goodinit.streams import Stream
 
-__all__ = ["PlannedValues"]
-
 Copied = Mapping[str, Sequence[Tensor | None]]
 
 

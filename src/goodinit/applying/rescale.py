@@ -12,8 +12,6 @@ from goodinit.applying.write import assign_
 from goodinit.errors import GoodinitError, WriteError
 from goodinit.findings.scales import write_was_changed
 
-__all__ = ["rescale_"]
-
 
 @torch.no_grad()
 def rescale_(factors: Mapping[str, float], found: Mapping[str, Slot]) -> None:

@@ -24,8 +24,6 @@ from goodinit.anatomy.names import Slot
 from goodinit.plans.rows import PlanRow
 from goodinit.schemes import Scheme
 
-__all__ = ["note_draws", "repeats_allowed"]
-
 MANY = 3  # layers with the same draw: two may be those of two models that are compared
 MOST_SEARCHES = 3  # for the model that holds two parts: each looks at all objects of the process
 

@@ -33,19 +33,6 @@ from goodinit.schemes import AddNoise
 from goodinit.schemes.grown import DropUnits, FromOld
 from goodinit.streams.part import Part, Split
 
-__all__ = [
-    "PartsLike",
-    "Shard",
-    "check_not_local",
-    "check_seed",
-    "check_shards",
-    "find_shards",
-    "given_parts",
-    "is_split",
-    "local_of",
-    "reshard_",
-]
-
 PartsLike = Mapping[str, Part | Split] | Callable[[str, Tensor], Part | Split | None]
 """Names or globs with what this process holds, or a function from a name and its tensor."""
 

@@ -16,8 +16,6 @@ from goodinit._common.torch_private import storage_key
 from goodinit.anatomy.held import RECORDED, held_by
 from goodinit.anatomy.modules import is_known_type
 
-__all__ = ["skeleton"]
-
 # Of a class's own parameters up to this size the value is recorded. Scales, tokens, A_log and the
 # like are smaller, and a megabyte is little for a model.
 LARGEST_RECORDED = 2**18

@@ -17,8 +17,6 @@ from goodinit.trace import Inputs, tensors_in
 from goodinit.trace.real_run import real_run
 from goodinit.trace.run import arguments, first_line
 
-__all__ = ["Memo", "Trials", "is_one_of_many"]
-
 SEEDS = (FIRST_SEED, FIRST_SEED + 1)  # the second shows that the first was no luck
 LARGEST_COPY = 2**31  # bytes: half a billion float32 numbers, copied in about a second
 

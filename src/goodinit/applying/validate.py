@@ -18,15 +18,6 @@ from goodinit.errors import MetaModelError, PlanError, UnresolvedError, nearest
 from goodinit.plans.plan import Plan
 from goodinit.plans.rows import PlanRow, needs_old
 
-__all__ = [
-    "check_match",
-    "check_memory",
-    "device_of",
-    "no_memory_error",
-    "rows_of_part",
-    "unresolved_error",
-]
-
 MOST_SHOWN = 4  # differences, or names, in one message
 
 

@@ -36,8 +36,6 @@ from goodinit.streams import Box, Law, Part, Stream
 from goodinit.streams.part import intersect, regions
 from goodinit.streams.stream import CHUNK, DTYPES
 
-__all__ = ["assign_", "fill_part_", "fill_row_", "write_"]
-
 POWER_ITERATIONS = 15  # as many as spectral_norm itself takes when it is made
 
 

@@ -28,8 +28,6 @@ from goodinit.cli.shards import shards
 from goodinit.cli.verify import verify
 from goodinit.errors import GoodinitError
 
-__all__ = ["app", "run"]
-
 WRONG_CALL = 2
 HELP = """Plan, draw and check a model's weights: demo:gpt, hf:gpt2, my:make_net.
 

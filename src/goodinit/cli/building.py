@@ -30,18 +30,6 @@ from goodinit.errors import MetaModelError, SignalError, TraceError, UnresolvedE
 from goodinit.trace import Inputs
 from goodinit.trace.run import first_line
 
-__all__ = [
-    "build_and_plan",
-    "build_model",
-    "call_with_inputs",
-    "draw_weights",
-    "inputs_for",
-    "parse_recipe",
-    "parse_recipes",
-    "read_target",
-    "run_measurement",
-]
-
 T = TypeVar("T")
 
 

@@ -14,8 +14,6 @@ from goodinit.cli.output import (
     write_page,
 )
 
-__all__ = ["check"]
-
 
 def check(
     target: options.TargetText,

@@ -10,8 +10,6 @@ import goodinit as gi
 from goodinit.cli import options
 from goodinit.cli.output import check_page_path, print_json, print_rendered, write_page
 
-__all__ = ["compare"]
-
 
 def compare(
     target: options.TargetText,

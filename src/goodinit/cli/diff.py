@@ -16,8 +16,6 @@ from goodinit.cli.output import CommandError, print_json, print_result, wrap_for
 if TYPE_CHECKING:
     from goodinit.cli.targets import Target
 
-__all__ = ["diff"]
-
 REASONS = ("rule", "why", "shadowed")
 """Fields that explain a row: not shown, since a change of the values themselves is."""
 

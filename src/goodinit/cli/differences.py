@@ -12,8 +12,6 @@ from torch import Tensor
 from goodinit._common.text import count
 from goodinit.cli import weights
 
-__all__ = ["Difference", "compare_origins", "compare_tensors"]
-
 
 @dataclass(frozen=True, slots=True)
 class Difference:

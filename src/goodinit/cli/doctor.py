@@ -10,8 +10,6 @@ from goodinit._common.progress import progress_line
 from goodinit.cli import options
 from goodinit.cli.output import print_json, print_result
 
-__all__ = ["doctor"]
-
 
 def doctor(json: options.AsJson = False) -> None:
     """Check the installation and the random numbers.

@@ -8,8 +8,6 @@ import goodinit as gi
 from goodinit.cli import options
 from goodinit.cli.output import print_json, print_result
 
-__all__ = ["explain"]
-
 
 def explain(
     target: options.TargetText,

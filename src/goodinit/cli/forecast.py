@@ -27,8 +27,6 @@ if TYPE_CHECKING:
 
     from goodinit.cli.targets import Target
 
-__all__ = ["forecast"]
-
 
 def forecast(
     target: options.TargetText,

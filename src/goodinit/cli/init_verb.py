@@ -29,8 +29,6 @@ if TYPE_CHECKING:
     from goodinit.cli.shard_file import ShardFile
     from goodinit.cli.targets import Target
 
-__all__ = ["init"]
-
 PICKLED = (".bin", ".ckpt", ".pt", ".pth")  # as torch.save writes
 
 

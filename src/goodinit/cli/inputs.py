@@ -18,8 +18,6 @@ from torch import Tensor
 from goodinit.cli.output import CommandError
 from goodinit.trace import Inputs
 
-__all__ = ["parse_inputs"]
-
 SPEC = re.compile(
     r"(?:(?P<name>[A-Za-z_][A-Za-z_0-9]*)=)?(?:(?P<kind>float|int|bool):)?"
     r"(?P<shape>[0-9]{1,9}(?:x[0-9]{1,9})*)(?::(?P<limit>[0-9]{1,18}))?"

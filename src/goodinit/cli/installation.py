@@ -18,8 +18,6 @@ import goodinit as gi
 from goodinit._common import torch_private
 from goodinit.streams import VERSION, Law, Stream, native
 
-__all__ = ["Line", "check_installation"]
-
 PACKAGES = {
     "cli": ("plotext", "rich", "safetensors", "typer"),
     "report": ("matplotlib", "plotly"),

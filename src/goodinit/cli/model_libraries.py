@@ -22,15 +22,6 @@ from goodinit.cli.output import CommandError, stdout_to_stderr
 from goodinit.errors import nearest
 from goodinit.trace import Inputs
 
-__all__ = [
-    "hf_model",
-    "hf_model_from_file",
-    "libraries_with",
-    "timm_model",
-    "torchvision_model",
-    "with_torchvision_operators",
-]
-
 T = TypeVar("T")
 Factories = tuple[Callable[[], object], Callable[[nn.Module], Inputs | None]]
 

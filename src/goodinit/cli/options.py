@@ -7,20 +7,6 @@ from typing import Annotated
 
 import typer
 
-__all__ = [
-    "Args",
-    "AsHtml",
-    "AsJson",
-    "Inputs",
-    "Out",
-    "OwnSeed",
-    "Recipe",
-    "RecipeOrNone",
-    "Seed",
-    "TargetText",
-    "Weights",
-]
-
 LARGEST_SEED = 2**64 - 1
 
 

@@ -20,23 +20,6 @@ from goodinit._common.text import terminal_width
 from goodinit.errors import GoodinitError, printable
 from goodinit.report.optional import import_optional
 
-__all__ = [
-    "CommandError",
-    "byte_size",
-    "check_page_path",
-    "check_writable",
-    "naming_file_errors",
-    "print_json",
-    "print_note",
-    "print_rendered",
-    "print_result",
-    "running_model",
-    "stdout_to_stderr",
-    "user_traceback",
-    "wrap_for_terminal",
-    "write_page",
-]
-
 BROKEN_PIPE = 141  # 128 + SIGPIPE, the exit code that a shell reports for other programs
 GOODINIT = str(Path(__file__).parent.parent)
 HIDDEN_FRAMES = (

@@ -10,8 +10,6 @@ import typer
 from goodinit.cli import options
 from goodinit.cli.output import check_writable, naming_file_errors, print_json, print_result
 
-__all__ = ["plan"]
-
 
 def plan(
     target: options.TargetText,

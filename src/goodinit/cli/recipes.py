@@ -20,8 +20,6 @@ from goodinit._common.text import WIDTH, terminal_width, wrap
 from goodinit.cli import options
 from goodinit.cli.output import CommandError, print_json, print_result, wrap_for_terminal
 
-__all__ = ["recipes"]
-
 
 def recipes(
     name: Annotated[

@@ -22,8 +22,6 @@ from goodinit.plans.rows import needs_old
 from goodinit.schemes.low_rank import LowRank
 from goodinit.streams import Part, stream_of
 
-__all__ = ["ShardFile", "parse_shard", "shard_of", "streamed_shard"]
-
 
 @dataclass(frozen=True)
 class ShardFile:

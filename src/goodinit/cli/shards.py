@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from goodinit.streams import Box
     from goodinit.streams.part import Runs
 
-__all__ = ["shards"]
-
 COPIES = ("rep", "replicate", "ddp")
 """Mesh axes of these names hold copies."""
 

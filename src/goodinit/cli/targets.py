@@ -33,8 +33,6 @@ from goodinit.demos import models
 from goodinit.errors import nearest
 from goodinit.trace import Inputs
 
-__all__ = ["Target", "find_target", "parse_argument"]
-
 Arguments = Mapping[str, object]
 
 

@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from goodinit.cli import weights
     from goodinit.cli.differences import Difference
 
-__all__ = ["verify"]
-
 MAX_SHOWN = 4  # differences of each kind, to keep the text on one screen; --json lists all
 KINDS = {
     "missing": "not in the file",

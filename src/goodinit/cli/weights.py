@@ -49,20 +49,6 @@ from goodinit.cli.output import (
 )
 from goodinit.streams import VERSION
 
-__all__ = [
-    "SHARD",
-    "Origin",
-    "fills_memory",
-    "load_weights",
-    "metadata_changed",
-    "names_by_tensor",
-    "open_weights",
-    "read_origin",
-    "state_tensors",
-    "write_tensors",
-    "write_weights",
-]
-
 DTYPES = {
     torch.float64: "F64", torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16",
     torch.float8_e4m3fn: "F8_E4M3", torch.float8_e5m2: "F8_E5M2", torch.complex64: "C64",

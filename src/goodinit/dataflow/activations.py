@@ -10,8 +10,6 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import nn
 
-__all__ = ["activation_call", "activation_name"]
-
 _PLAIN = (
     *(nn.GELU, nn.Hardsigmoid, nn.Hardswish, nn.LogSigmoid, nn.Mish, nn.ReLU, nn.ReLU6),
     *(nn.SELU, nn.SiLU, nn.Sigmoid, nn.Softsign, nn.Tanh, nn.Tanhshrink),

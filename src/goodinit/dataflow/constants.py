@@ -11,8 +11,6 @@ from goodinit._common.torch_private import without_function_modes
 from goodinit.dataflow.nodes import Value
 from goodinit.trace import Call
 
-__all__ = ["MOST", "constant_square", "mean_square", "number_among", "number_of"]
-
 # A constant of more numbers isn't looked at: a plan reads no table of positions or scores for it.
 MOST = 2**20
 

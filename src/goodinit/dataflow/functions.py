@@ -15,8 +15,6 @@ other       whatever is not listed
 
 from __future__ import annotations
 
-__all__ = ["ACTIVATIONS", "BATCH_NORMS", "CENTERING", "role_of"]
-
 ACTIVATIONS = frozenset(
     "relu relu6 leaky_relu elu selu celu gelu silu mish tanh sigmoid softplus softsign hardtanh "
     "hardswish hardsigmoid logsigmoid prelu rrelu glu threshold tanhshrink hardshrink "

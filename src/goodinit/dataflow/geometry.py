@@ -11,8 +11,6 @@ from collections.abc import Sequence
 from itertools import accumulate
 from operator import mul
 
-__all__ = ["Dims", "align", "regroup", "view_dims"]
-
 Dims = tuple[tuple[int, ...], ...]
 Range = tuple[int, int]
 

@@ -30,8 +30,6 @@ from goodinit.dataflow.recorder import Recorder
 from goodinit.dataflow.uses import uses_of
 from goodinit.trace import Call, tensors_in
 
-__all__ = ["Graph"]
-
 Ranges = tuple[geometry.Range, ...]
 
 _CARRYING = ("view", "cast", "pointwise", "activation", "join", "add", "mul")

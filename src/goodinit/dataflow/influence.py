@@ -18,8 +18,6 @@ from torch import Tensor
 
 from goodinit.dataflow.replay import Computed, ReplayError
 
-__all__ = ["Influence", "influences", "second_moment"]
-
 # Relative error of float32 sums, with a margin: what is smaller counts as equal.
 EQUAL = 1e-3
 

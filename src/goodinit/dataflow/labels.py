@@ -9,8 +9,6 @@ from torch import Tensor
 
 from goodinit.trace import Call
 
-__all__ = ["labels_of"]
-
 Labels = tuple[tuple[int, ...], ...]
 
 _PRODUCTS = frozenset(("matmul", "mm", "bmm", "mv", "dot", "rmatmul", "baddbmm", "addmm"))

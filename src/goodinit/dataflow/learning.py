@@ -14,8 +14,6 @@ from dataclasses import dataclass, field
 from goodinit.dataflow.graph import Graph
 from goodinit.dataflow.nodes import Node, Use
 
-__all__ = ["Step", "blocking_weights", "is_plain", "steps_of", "stuck_weights"]
-
 KEEP_ZERO = frozenset(
     "relu relu6 leaky_relu elu selu celu gelu silu mish tanh softsign hardtanh hardswish prelu "
     "rrelu tanhshrink hardshrink softshrink sin erf glu expm1 log1p sqrt square tan asinh atan "

@@ -6,8 +6,6 @@ from dataclasses import dataclass, field
 
 from goodinit.dataflow.geometry import Dims, Range
 
-__all__ = ["Node", "Origin", "Span", "Use", "Value"]
-
 
 @dataclass(frozen=True, slots=True)
 class Origin:

@@ -14,8 +14,6 @@ from math import prod
 from goodinit.dataflow.graph import Graph
 from goodinit.dataflow.nodes import Node, Use
 
-__all__ = ["is_normalized", "is_weight_of_norm", "makes_unit_length"]
-
 # x.pow(2).mean(-1).add(eps).rsqrt() is four calls, and casts between them four more. A factor that
 # took more is not recognized as one over a norm, so its parameter is a scale instead of a norm's.
 CALLS_IN_A_NORM = 8

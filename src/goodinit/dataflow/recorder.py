@@ -11,8 +11,6 @@ from goodinit.dataflow.nodes import Node, Value
 from goodinit.dataflow.tape import Source, Tape
 from goodinit.trace import Call
 
-__all__ = ["Recorder"]
-
 # What follows a product is kept until one of these: what comes out isn't linear in it.
 _ENDS = frozenset("activation bend norm softmax attention choose opaque".split())
 

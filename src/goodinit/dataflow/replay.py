@@ -20,8 +20,6 @@ from goodinit.trace import tensors_in
 from goodinit.trace.meta import without_devices
 from goodinit.trace.process import RandomNumbers, process_restored
 
-__all__ = ["LARGEST", "Computed", "ReplayError", "replaying"]
-
 # The largest tensor that is computed again, in elements (256 MiB in float32), and the largest sum
 # over the calls: a plan should not take minutes, nor more memory than the model's largest weight.
 LARGEST = 2**26

@@ -12,8 +12,6 @@ import torch
 from goodinit.dataflow.replay import Computed, ReplayError, replaying
 from goodinit.dataflow.tape import Entry, Tape
 
-__all__ = ["response_of"]
-
 # Calls by these roles are linear; others are tried.
 _LINEAR = frozenset(("view", "join", "add"))
 

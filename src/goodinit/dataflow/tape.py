@@ -19,8 +19,6 @@ from torch import Tensor
 from goodinit._common.torch_private import storage_key
 from goodinit.trace import Call
 
-__all__ = ["Entry", "Ref", "Source", "Tape", "replaced"]
-
 
 @dataclass(frozen=True, slots=True)
 class Ref:

@@ -8,26 +8,6 @@ from math import prod
 from goodinit.dataflow.graph import Graph
 from goodinit.dataflow.nodes import Node
 
-__all__ = [
-    "back_to_contractions",
-    "between",
-    "is_gate",
-    "is_pass",
-    "is_slice",
-    "is_squash",
-    "leads_to",
-    "number_after",
-    "outputs_per_input",
-    "passed_before",
-    "reaches",
-    "root",
-    "share_input",
-    "signals_of",
-    "skip_chain",
-    "walk_back",
-    "walk_forward",
-]
-
 _PASS = frozenset(("view", "cast", "pointwise", "norm", "pool"))
 _SHARES = frozenset(("sigmoid", "hardsigmoid", "expit", "softmax"))  # numbers between 0 and 1
 

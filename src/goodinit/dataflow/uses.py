@@ -17,9 +17,6 @@ from goodinit.dataflow.nodes import Node, Origin, Use, Value
 from goodinit.dataflow.recorder import Recorder
 from goodinit.trace import Call, tensors_in
 
-__all__ = ["uses_of"]
-
-
 # Of these the weight is the third argument; of a batch norm the fourth.
 _THIRD = frozenset(("layer_norm", "native_layer_norm", "rms_norm", "group_norm"))
 

@@ -25,8 +25,6 @@ from goodinit.findings.likeness import became_alike, has_enough_numbers
 from goodinit.schemes import Zeros
 from goodinit.schemes.operating_point import elementwise
 
-__all__ = ["alike_findings"]
-
 ALIKE = "draw the weights larger and the biases smaller, or use an activation around 0"
 
 # Of the average over two normal numbers, in standard deviations; an activation's kink lies between

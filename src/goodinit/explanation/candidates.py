@@ -21,8 +21,6 @@ from goodinit.recipes.recipe import Recipe
 from goodinit.recipes.rule import Rule
 from goodinit.schemes import Scheme
 
-__all__ = ["Candidate", "Judge", "level_of", "rank_candidates"]
-
 STANDARD = '"standard"'
 PRICE = 2  # parameters that a free number must explain more than a recipe without it
 

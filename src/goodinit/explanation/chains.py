@@ -32,8 +32,6 @@ from goodinit.explanation.reading import ParameterValues
 from goodinit.schemes import second_moment
 from goodinit.schemes.gains import NONLINEARITIES
 
-__all__ = ["Chain", "Link", "chains_by_flow", "chains_by_type", "mean_square_after", "strength"]
-
 LARGEST = 1e30  # beyond it the signal has exploded, whatever the exact value
 LOG_DIGITS = 3  # of log q: second moments that agree within 0.1 % share a quadrature
 

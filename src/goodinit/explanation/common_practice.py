@@ -29,8 +29,6 @@ from goodinit.schemes import (
     XavierUniform,
 )
 
-__all__ = ["common_practice", "scheme_by_shape"]
-
 _WEIGHT = ~sel.part("bias")
 _CONVS = sel.kind("conv") & _WEIGHT
 _LAYERS = sel.kind("conv", "linear") & _WEIGHT

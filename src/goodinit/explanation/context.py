@@ -19,8 +19,6 @@ from goodinit.explanation.recognition import TRAINED, FoundLaw
 from goodinit.findings import Finding, Severity
 from goodinit.schemes import Constant, Keep, LeCunNormal, Normal, Ones, Scheme, Zeros
 
-__all__ = ["Context", "Verdict", "grouped_names", "verdict"]
-
 MOST_ENTRIES = 4  # of a mapping: a longer one is harder to read than a recipe that draws all
 
 

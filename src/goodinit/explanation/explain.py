@@ -31,8 +31,6 @@ from goodinit.plans.resolve import torch_laws
 from goodinit.plans.rows import PlanRow
 from goodinit.trace import Inputs
 
-__all__ = ["explain"]
-
 
 @progress_line("explaining")
 def explain(model: nn.Module, inputs: Inputs | None = None) -> Explanation:

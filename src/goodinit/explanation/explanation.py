@@ -30,8 +30,6 @@ from goodinit.explanation.recognition import OWN
 from goodinit.explanation.rows import ExplainedRow
 from goodinit.findings import Finding
 
-__all__ = ["Explanation"]
-
 HEAD = ("", "name", "shape", "std", "gain", "looks like")
 RIGHT = (3, 4)
 LEVELS = range(4)  # of how much shares a line: see _cells

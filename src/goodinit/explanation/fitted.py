@@ -12,8 +12,6 @@ from goodinit.explanation.reading import ParameterValues
 from goodinit.explanation.recognition import shortest_number
 from goodinit.plans.rows import PlanRow
 
-__all__ = ["FittedOption", "fitted_option"]
-
 FEWEST = 2  # parameters that must agree: any law with a free scale fits a single one
 LEAST_POWER = 0.1  # of the option in a law's scale: a smaller one is no power, but rounding
 

@@ -10,8 +10,6 @@ from goodinit._common.text import count, escaped, html_table, table, wrap
 from goodinit.anatomy.rows import Facets
 from goodinit.explanation.context import grouped_names
 
-__all__ = ["FACETS", "Deviation", "FacetRow", "Identification", "Near", "facet_of"]
-
 FACETS = (
     *("embeddings", "attention", "feed-forward", "convolutions", "other weights"),
     *("residual ends", "head", "adapters", "norms", "scales", "biases", "other parameters"),

@@ -29,8 +29,6 @@ from goodinit.schemes import Keep
 from goodinit.streams import Law
 from goodinit.trace import Inputs
 
-__all__ = ["best_candidate", "counts", "expected_law", "identify", "same_laws"]
-
 MOST = 1 / 2  # of the weights that it draws a recipe must explain, or it isn't named
 LEAST = 1 / 4  # of all weights of the model, too
 MOST_NEAR = 3  # groups of recipes that are shown beside the best

@@ -30,8 +30,6 @@ from goodinit.schemes.low_rank import LowRank
 from goodinit.schemes.state_space import Transformed
 from goodinit.streams import Law
 
-__all__ = ["Fit", "fit", "law_of", "orthogonal_gain"]
-
 EXACT = 20.0
 """Log-density per value of an exact match (orthogonal, identity, a constant).
 

@@ -15,8 +15,6 @@ from goodinit.explanation.statistics import Sample, p_value, pieces
 from goodinit.findings.broken import FAR_IN_STDS, are_outliers, has_enough_values
 from goodinit.streams import Law
 
-__all__ = ["outlier_counts", "without_outliers"]
-
 QUARTILES = 1.349  # distance of a normal law's quartiles, in standard deviations
 
 

@@ -15,13 +15,6 @@ from goodinit.explanation.statistics import Sample, read_sample
 from goodinit.schemes import Site
 from goodinit.streams import Law
 
-__all__ = [
-    "ParameterValues",
-    "Part",
-    "check_memory",
-    "read_values",
-]
-
 
 @dataclass(slots=True)
 class Part:

@@ -38,18 +38,6 @@ from goodinit.schemes import (
 )
 from goodinit.streams import Law
 
-__all__ = [
-    "AS_ONE",
-    "FANS",
-    "OWN",
-    "TRAINED",
-    "FoundLaw",
-    "identify_law",
-    "scheme_name",
-    "shortest_number",
-    "torch_fans",
-]
-
 TRAINED = "no known law: looks trained (or loaded)"
 UNKNOWN = "no known law"
 OWN = ", torch's default"

@@ -8,8 +8,6 @@ from goodinit.explanation.context import Context, Verdict
 from goodinit.explanation.identify import expected_law
 from goodinit.explanation.reading import ParameterValues
 
-__all__ = ["ExplainedRow", "explained_row"]
-
 
 @dataclass(frozen=True, slots=True, repr=False)
 class ExplainedRow:

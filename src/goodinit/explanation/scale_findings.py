@@ -34,8 +34,6 @@ from goodinit.schemes import (
     Zeros,
 )
 
-__all__ = ["scale_findings"]
-
 DEEP = "put norms or residual connections between the layers, or use fewer of them"
 DCGAN_STD = 0.2  # a smaller one looks like DCGAN's N(1, .02), drawn around the wrong number
 HEAVY_BIAS = 100  # times what is left of the input's own part: then the cause names the biases

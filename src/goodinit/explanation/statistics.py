@@ -33,8 +33,6 @@ from torch import Tensor
 from goodinit.schemes import truncated_moments
 from goodinit.streams import Law
 
-__all__ = ["LEVEL", "Sample", "law_moments", "log_density", "p_value", "pieces", "read_sample"]
-
 LEVEL = 1e-3
 """Probability of rejecting a true recipe, over all tests of a model together."""
 

@@ -14,8 +14,6 @@ from goodinit.recipes import maker, names, recipe
 from goodinit.recipes.by_name import FAMILIES, GENERAL
 from goodinit.recipes.recipe import Recipe
 
-__all__ = ["Tried", "library_recipes", "numeric_options", "with_option"]
-
 Options = Mapping[str, object]
 
 _OPTIONS: Mapping[str, tuple[Options, ...]] = {

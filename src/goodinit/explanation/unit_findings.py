@@ -20,8 +20,6 @@ from goodinit.explanation.reading import ParameterValues
 from goodinit.findings import Severity
 from goodinit.findings.clones import ALIKE_FOR_NOW, BLOCKS, NO_GRADIENT, STAY_ALIKE
 
-__all__ = ["unit_findings"]
-
 Group = tuple[str, Severity, str]  # code, severity, why
 
 PASSING = frozenset(("view", "cast", "pool", "activation"))  # equal units stay equal

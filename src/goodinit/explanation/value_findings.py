@@ -22,8 +22,6 @@ from goodinit.findings.scales import write_was_lost
 from goodinit.schemes import Normal
 from goodinit.trace import Inputs
 
-__all__ = ["value_findings"]
-
 APART = "build the layers one by one, so that each has values of its own"
 
 

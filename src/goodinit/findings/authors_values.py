@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 
-__all__ = ["authors_values_are_lost", "keeps_authors_values", "what_is_kept"]
-
 
 def what_is_kept(kind: str, frozen: bool) -> str:
     """Return the word for a parameter that is kept.

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from goodinit.findings.finding import Severity
 
-__all__ = ["BIAS_SHARE", "GATES", "bias_dominates", "bias_severity", "forgets_half"]
-
 BIAS_SHARE = 0.9  # of a layer's second moment: two samples then have a cosine of about .9
 GATES = frozenset(("sigmoid", "softplus", "hardsigmoid"))  # biases open and shut them on purpose
 FORGET_BIAS = 0.5  # halfway from 0 to the 1 of Jozefowicz et al. (2015)

@@ -4,16 +4,6 @@ from __future__ import annotations
 
 from goodinit.findings.finding import Severity
 
-__all__ = [
-    "FAR_IN_STDS",
-    "are_outliers",
-    "garbage_severity",
-    "has_enough_values",
-    "is_garbage",
-    "is_huge",
-    "values_were_clamped",
-]
-
 HUGE = 1e8  # no law of a weight draws it; pointers and random bits read as floats do
 TINY_SHARE = 0.01  # of values between 0 and 1e-30, which memory holds and no law draws
 FAR_IN_STDS = 8.0  # of 1e12 normal numbers none lies beyond

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from goodinit.findings.finding import Severity
 
-__all__ = ["MOST_ZEROS", "what_a_cast_lost"]
-
 MOST_ZEROS = 0.5  # share of the values that became 0: more are lost than kept
 
 

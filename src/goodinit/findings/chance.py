@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import math
 
-__all__ = ["drift_by_chance", "layer_variance"]
-
 VARIANCE_TIMES_WIDTH = 5.0  # of a relu layer (Hanin & Rolnick, 2018); smoother ones have less
 STANDARD_ERRORS = 4.0  # one of 30,000 healthy networks drifts further
 

@@ -5,19 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-__all__ = [
-    "ALIKE_FOR_NOW",
-    "BLOCKS",
-    "CLONES",
-    "COPIES",
-    "NO_GRADIENT",
-    "STAY_ALIKE",
-    "Clone",
-    "could_be_cloned",
-    "find_copies",
-    "is_drawn",
-]
-
 CLONED_VALUES = 16  # so many equal float32 numbers are no chance
 DRAWN_VALUES = 3  # different ones, at least: identities, one-hot and constant weights have two
 CLONES_OF_A_COPY = 2  # one equal weight is a clone; several in the same two modules are a copy

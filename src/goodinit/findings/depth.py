@@ -7,22 +7,6 @@ import math
 from goodinit.findings.chance import drift_by_chance
 from goodinit.findings.finding import Severity
 
-__all__ = [
-    "chain_severity",
-    "gain_is_off",
-    "gradient_explodes_in_time",
-    "gradient_is_lost_or_explodes",
-    "gradient_severity",
-    "has_depth",
-    "is_drowned",
-    "is_most_of_the_change",
-    "no_gain_helps",
-    "signal_is_lost_or_explodes",
-    "signal_severity",
-    "steady_layers",
-    "variance_map_is_unstable",
-]
-
 LAYERS_OF_DEPTH = 4  # over fewer layers a change of scale is one layer's matter
 MEASURED_FACTOR = 1e4  # of the second moment: values change by 100, Xavier's over 13 relu layers
 MEASURED_FACTOR_OF_ERROR = 1e12  # values change by 1e6; float16 ends at 65,504

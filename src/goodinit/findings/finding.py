@@ -7,8 +7,6 @@ from typing import Literal, get_args
 
 from goodinit.errors import printable
 
-__all__ = ["SEVERITIES", "Finding", "Severity"]
-
 Severity = Literal["info", "warning", "error"]
 SEVERITIES: tuple[Severity, ...] = get_args(Severity)
 """The mildest first."""

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import math
 
-__all__ = ["became_alike", "distinct_layers", "has_enough_numbers", "were_different"]
-
 ALIKE_COSINE = 0.999  # 1 - cosine under 1/1000: less than a thirtieth of a vector is its own
 DIFFERENT_COSINE = 0.9  # inputs that are more alike than this hardly differ anyway
 NUMBERS_OF_A_SAMPLE = 8  # two vectors of fewer numbers are alike by chance

@@ -4,13 +4,6 @@ from __future__ import annotations
 
 import math
 
-__all__ = [
-    "blind_guess",
-    "loss_is_above_a_guess",
-    "loss_is_far_above_a_guess",
-    "tied_table_is_too_large",
-]
-
 # Logits N(0, s^2) cost s^2 / 2 above a blind guess: 2 ln K + 1 is s = 3 of 30 classes.
 GUESSES, MORE = 2.0, 1.0
 ERRORS = 4.0  # standard errors: 1 batch in 30,000 by chance

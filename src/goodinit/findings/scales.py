@@ -2,16 +2,6 @@
 
 from __future__ import annotations
 
-__all__ = [
-    "around_zero",
-    "fans_are_torchs_alone",
-    "grew_on_another_scale",
-    "norm_lies_around_zero",
-    "values_are_off_center",
-    "write_was_changed",
-    "write_was_lost",
-]
-
 ROUNDINGS = 8.0  # of the dtype: what writing through a parametrization and back may cost
 SMALLEST = 1e-30  # what is no change where all that was written is 0
 GROWN_FACTOR = 3.0  # of a std: new tokens that are longer by more drown the old ones

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import math
 
-__all__ = ["SATURATED_BEYOND", "inputs_are_large", "units_are_dead", "values_are_saturated"]
-
 IDLE_SHARE = 0.5  # relu has half of its values at 0, but not of a unit for all samples
 NUMBERS_OF_A_UNIT = 32  # that it must have had the chance to be alive for: 2^-32 by chance
 ERRORS_OF_A_COIN = 5.0  # deep down samples are alike, and half of the units are off for all of them

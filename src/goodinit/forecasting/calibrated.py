@@ -21,8 +21,6 @@ from goodinit.streams.stream import stream_of
 from goodinit.trace.calls import tensors_in
 from goodinit.trace.run import Inputs, arguments
 
-__all__ = ["calibrated"]
-
 
 @progress_line("calibrating")
 def calibrated(plan: Plan, model: nn.Module, inputs: Inputs, *, seed: int | None = None) -> Plan:

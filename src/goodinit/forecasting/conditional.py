@@ -20,8 +20,6 @@ from typing import cast
 import torch
 from torch import Tensor
 
-__all__ = ["Conditional"]
-
 LEAST_PART = 1e-3
 """Of a vector's length: what is new in it counts as a direction of its own from here on. Below it
 rounding has its share, and a second moment misses a part of 1e-6."""

@@ -7,8 +7,6 @@ from collections.abc import Iterable
 
 from goodinit._common.text import several
 
-__all__ = ["folded", "listed"]
-
 
 def folded(name: str) -> str:
     """Return a dotted name without its numbers.

@@ -24,8 +24,6 @@ from goodinit.streams.stream import stream_of
 from goodinit.trace.calls import tensors_in
 from goodinit.trace.run import Inputs, arguments
 
-__all__ = ["forecast", "rows_by_slot"]
-
 
 def forecast(
     model: nn.Module,

@@ -21,8 +21,6 @@ from goodinit.streams import Stream
 from goodinit.trace.calls import tensors_in
 from goodinit.trace.run import Inputs, arguments
 
-__all__ = ["measured_from_file"]
-
 
 def measured_from_file(
     model: nn.Module,

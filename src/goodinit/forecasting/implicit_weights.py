@@ -22,8 +22,6 @@ from goodinit.streams import Law, Stream
 from goodinit.trace.calls import Call, tensors_in
 from goodinit.trace.meta import without_devices
 
-__all__ = ["Again", "ImplicitWeights"]
-
 LEAST_ELEMENTS = 2**16
 """Of a matrix: a smaller one is drawn in less time than sampling takes, and has its own values."""
 VECTORS = 8

@@ -15,8 +15,6 @@ from goodinit.forecasting.streamed import Parameter
 from goodinit.plans.rows import PlanBlock, PlanRow, needs_old
 from goodinit.schemes.values import Drawn
 
-__all__ = ["Matrix", "Place", "factors", "place_of", "times", "why_drawn"]
-
 LEAST_WIDTH = 256
 """Rows and columns that make the sums of a uniform or truncated law normal: their fourth moment is
 off by less than 1 in 200."""

@@ -32,8 +32,6 @@ from goodinit.trace.calls import Call, NullObserver, Observer, map_tensors, tens
 from goodinit.trace.real_run import Change
 from goodinit.trace.snapshot import tensors_written
 
-__all__ = ["Parameter", "StreamedWeights"]
-
 INSTEAD = "draw the model with gi.init_(model, recipe, materialize='cpu'), then gi.measure it"
 KEPT_WHOLE = 2**16
 """Elements up to which a parameter's value stays for the findings; of a larger one a row stays."""

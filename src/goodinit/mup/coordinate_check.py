@@ -28,8 +28,6 @@ from goodinit.trace import Inputs
 from goodinit.trace.calls import tensors_in
 from goodinit.trace.run import arguments
 
-__all__ = ["coordinate_check"]
-
 OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
     "adamw": torch.optim.AdamW,
     "adam": torch.optim.Adam,

@@ -11,8 +11,6 @@ from goodinit._common.late import late
 from goodinit._common.result import Result
 from goodinit._common.text import number, table, wrap
 
-__all__ = ["Coordinate", "CoordinateCheck", "fit"]
-
 SLOPE = 0.05  # of log(size) against log(width): at 16 times the width, 15 % more
 ERRORS = 2.0  # standard errors of a slope that chance may add
 MOST_ROWS = 12  # of a table on a screen

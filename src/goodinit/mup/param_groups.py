@@ -12,8 +12,6 @@ from goodinit.errors import CallError, PlanError
 from goodinit.plans.plan import Plan
 from goodinit.plans.rows import PlanRow, Rates
 
-__all__ = ["param_groups"]
-
 OPTIMIZERS = ("adamw", "adam", "sgd")
 
 

@@ -23,26 +23,6 @@ from goodinit.schemes.request import Request
 from goodinit.streams.spec import REACH
 from goodinit.streams.stream import DTYPES, FLOAT8
 
-__all__ = [
-    "calculate_fan_in_and_fan_out",
-    "check_axes",
-    "check_drawable",
-    "check_memory",
-    "check_reach",
-    "check_writable",
-    "correct_fan",
-    "draws_here",
-    "handles",
-    "kaiming_std",
-    "normal_request",
-    "to_finite",
-    "to_float",
-    "truncated_interval",
-    "truncated_request",
-    "uniform_request",
-    "xavier_std",
-]
-
 TORCH_MODES = ["fan_in", "fan_out"]
 
 

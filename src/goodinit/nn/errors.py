@@ -15,8 +15,6 @@ from typing import NoReturn
 from goodinit.errors import DtypeError, ExpandedParameterError, SchemeError
 from goodinit.schemes.fields import short_repr
 
-__all__ = ["InitDtypeError", "InitMemoryError", "InitTypeError", "InitValueError", "refuse"]
-
 
 class InitValueError(SchemeError, RuntimeError):
     """A number that defines no law: a negative std, an empty interval, NaN."""

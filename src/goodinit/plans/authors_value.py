@@ -11,8 +11,6 @@ import math
 from goodinit.anatomy.rows import Row
 from goodinit.recipes.reasons import KEEPS
 
-__all__ = ["authors_reason"]
-
 
 def authors_reason(row: Row, trains: bool) -> str:
     """Return why a parameter keeps its value although a rule of the library matches, or "".

@@ -13,8 +13,6 @@ from goodinit.errors import RecipeError
 from goodinit.recipes.base import Base
 from goodinit.schemes.fans import Layout
 
-__all__ = ["shrunk"]
-
 
 def shrunk(anatomy: Anatomy, base: Base) -> Anatomy:
     """Return the anatomy with all hidden sizes as at the base's width.

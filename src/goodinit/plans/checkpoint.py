@@ -19,8 +19,6 @@ from goodinit.plans.checkpoint_files import INDEX, SAFE, read_file
 from goodinit.plans.dcp_folder import METADATA, load_from_dcp_, read_dcp_folder
 from goodinit.recipes.rule import glob_matches
 
-__all__ = ["Checkpoint", "copy_values_", "find_values", "open_checkpoint", "tensor_of", "unfit"]
-
 
 @dataclass(frozen=True)
 class Checkpoint:

@@ -13,8 +13,6 @@ import torch
 
 from goodinit.errors import CheckpointError, nearest
 
-__all__ = ["INDEX", "SAFE", "read_file"]
-
 SAFE = ".safetensors"
 INDEX = ".index.json"
 TORCH = (".pt", ".pth", ".bin", ".ckpt", ".th")

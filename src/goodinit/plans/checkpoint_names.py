@@ -10,8 +10,6 @@ from goodinit._common.text import count
 from goodinit.errors import RecipeError, nearest
 from goodinit.plans.checkpoint import Checkpoint
 
-__all__ = ["extra_prefixes", "inner_checkpoints", "lacking_prefixes", "misnamed"]
-
 Shapes = Mapping[str, tuple[int, ...] | None]
 """None: of any shape, as what a parametrized weight is stored in."""
 

@@ -14,8 +14,6 @@ from torch import Tensor
 
 from goodinit.errors import CheckpointError
 
-__all__ = ["METADATA", "load_from_dcp_", "read_dcp_folder"]
-
 METADATA = ".metadata"
 
 # Metadata is a pickle, which could call anything: it may name these classes and nothing else.

@@ -20,8 +20,6 @@ from goodinit.anatomy.modules import describe
 from goodinit.schemes import Constant, Normal, Scheme, Uniform
 from goodinit.schemes.fans import torch_fans
 
-__all__ = ["torch_default"]
-
 _Conv = (
     nn.Conv1d | nn.Conv2d | nn.Conv3d | nn.ConvTranspose1d | nn.ConvTranspose2d | nn.ConvTranspose3d
 )

@@ -15,8 +15,6 @@ from goodinit.plans.json_file import write_row
 from goodinit.plans.plan import Plan
 from goodinit.plans.rows import PlanRow
 
-__all__ = ["Diff", "DiffRow", "diff"]
-
 
 @dataclass(frozen=True, repr=False)
 class DiffRow:

@@ -7,8 +7,6 @@ from typing import Literal, NamedTuple
 
 from goodinit.plans.rows import PlanBlock, PlanRow, Rates
 
-__all__ = ["Growth", "common_rates", "growth_of"]
-
 
 class Growth(NamedTuple):
     """How much larger a weight's sums became.

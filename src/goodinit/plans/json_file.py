@@ -33,8 +33,6 @@ from goodinit.schemes import Layout, Scheme, Site, from_dict
 from goodinit.schemes.dtype_range import check_range
 from goodinit.schemes.fields import short_repr
 
-__all__ = ["dump", "fold_plan", "parse", "read_plan", "write_plan", "write_row"]
-
 T = TypeVar("T")
 Reader = Callable[[object, str], T]
 """Returns what a value in a file stands for; refuses it by its place, the second argument."""

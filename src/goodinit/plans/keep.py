@@ -21,8 +21,6 @@ from goodinit.recipes.rule import glob_matches
 from goodinit.schemes import AddNoise, Keep
 from goodinit.schemes.grown import DropUnits
 
-__all__ = ["Growth", "KeepLike", "KeptRows", "find_kept_rows", "grow_blocks"]
-
 KeepLike = str | PathLike[str] | Iterable[str] | Mapping[str, object]
 """Names or globs; or a state dict, or the path of a checkpoint."""
 

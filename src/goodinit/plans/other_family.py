@@ -25,8 +25,6 @@ from goodinit.recipes.rule import (
     glob_matches,
 )
 
-__all__ = ["find_other_family", "lacks_branches"]
-
 # Kinds that only some models of a family have: positions may be rotary, experts absent.
 _SOME = frozenset(("position", "token", "router", "scale", "ssm", "adapter", "other"))
 # Kinds by which models differ: a recipe for a model that has one has a rule for it.

@@ -14,8 +14,6 @@ from goodinit.plans.rows import PlanRow
 from goodinit.recipes.recipe import Recipe
 from goodinit.schemes import Scaled
 
-__all__ = ["find_parts"]
-
 LATER = 2  # a list that begins at 1 may count from 1; one that begins later lacks its start
 
 

@@ -15,8 +15,6 @@ from goodinit.plans.rows import PlanRow
 from goodinit.schemes import Keep
 from goodinit.schemes.operating_point import operating_point
 
-__all__ = ["find_deep_stacks"]
-
 UNSTEADY = (
     "a norm or a residual connection between the layers, or relu, selu or tanh, or "
     "gi.calibrate_(model, inputs) once it is drawn"

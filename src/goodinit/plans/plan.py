@@ -40,8 +40,6 @@ from goodinit.recipes.by_name import RecipeLike, as_recipe
 from goodinit.recipes.recipe import Recipe
 from goodinit.trace import Inputs
 
-__all__ = ["Plan", "collector_paused", "plan", "plan_and_slots"]
-
 
 @dataclass(frozen=True)
 class Plan(Result[PlanRow]):

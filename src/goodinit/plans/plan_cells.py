@@ -6,8 +6,6 @@ from goodinit._common.text import number, several
 from goodinit.plans.rows import PlanBlock, PlanRow
 from goodinit.schemes import Constant, Keep, Normal, Ones, Scheme, Uniform, Zeros
 
-__all__ = ["drawn_text", "fans_text", "remarks", "rules_of", "shape_text", "what_text"]
-
 MOST_NAMES = 4  # of blocks or rows in one remark; more would break the line
 
 

@@ -34,8 +34,6 @@ from goodinit.schemes.dtype_range import NARROW, share_of_zeros
 from goodinit.schemes.low_rank import LowRank
 from goodinit.trace.run import OURS
 
-__all__ = ["find_in_plan", "find_packed"]
-
 SCALES = 'gi.Rule(gi.sel.kind("scale"), gi.Neutral())'
 
 

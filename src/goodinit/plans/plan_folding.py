@@ -22,8 +22,6 @@ from goodinit.plans.plan_cells import (
 )
 from goodinit.plans.rows import PlanRow
 
-__all__ = ["LEVELS", "Line", "count_folded", "group_rows"]
-
 LEVELS = range(4)
 """How much shares a line: the same but for numbers, constants, other shapes, other names."""
 CONSTANTS, SHAPES, NAMES = 1, 2, 3

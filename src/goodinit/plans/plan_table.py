@@ -24,8 +24,6 @@ from goodinit.plans.plan_cells import rules_of
 from goodinit.plans.plan_folding import LEVELS, Line, count_folded, group_rows
 from goodinit.plans.rows import PlanRow
 
-__all__ = ["plan_html", "plan_text"]
-
 HEAD = ("name", "shape", "what", "fans", "drawn", "std", "#")
 RIGHT = {5, 6}  # the columns of numbers
 SCREEN = 20  # lines of the table: with what stands above and below it, they fit a screen

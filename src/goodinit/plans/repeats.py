@@ -19,8 +19,6 @@ from typing import Any, cast
 
 from goodinit.errors import PlanFileError
 
-__all__ = ["MOST_UNFOLDED", "fold", "unfold", "unfolded_length"]
-
 MOST_UNFOLDED = 2**22
 """Items that one file may stand for, each with 64 characters of changes: ten times more than a
 model of a trillion values has, and what a hostile file can cost."""

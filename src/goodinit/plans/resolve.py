@@ -53,8 +53,6 @@ from goodinit.schemes.dtype_range import check_range
 from goodinit.schemes.grown import DropUnits, FromOld
 from goodinit.schemes.variance import share_gain
 
-__all__ = ["Matcher", "Wins", "check_separate", "resolve", "resolve_row", "torch_laws"]
-
 RUNNING: dict[str, Scheme] = {
     "running_mean": Zeros(),
     "running_var": Ones(),

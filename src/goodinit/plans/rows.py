@@ -14,8 +14,6 @@ from goodinit.schemes.complex_numbers import complex_std
 from goodinit.schemes.grown import DropUnits, FromOld
 from goodinit.schemes.low_rank import LowRank
 
-__all__ = ["WITHOUT_MOMENTS", "PlanBlock", "PlanRow", "Rates", "common", "needs_old"]
-
 WITHOUT_MOMENTS = (Keep, AddNoise, DropUnits, FromOld, LowRank)  # what they write depends on values
 
 

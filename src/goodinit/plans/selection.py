@@ -16,8 +16,6 @@ from goodinit.anatomy.writable import check_module
 from goodinit.errors import CallError, CheckpointError
 from goodinit.plans.checkpoint import open_checkpoint, tensor_of
 
-__all__ = ["select_weights"]
-
 
 @torch.no_grad()
 def select_weights(

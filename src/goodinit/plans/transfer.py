@@ -26,8 +26,6 @@ from goodinit.schemes import Constant, Scheme, TorchDefault
 from goodinit.schemes.dtype_range import check_range
 from goodinit.trace import Inputs
 
-__all__ = ["transferred"]
-
 
 @dataclass(frozen=True, slots=True)
 class _Comparison:

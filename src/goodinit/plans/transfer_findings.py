@@ -17,8 +17,6 @@ from goodinit.findings import Finding
 from goodinit.plans.rows import PlanRow
 from goodinit.recipes.base import Base
 
-__all__ = ["Models", "find_in_transfer"]
-
 LEAST_BRANCHES = 2  # behind the only sum of a pre-norm model, too, comes nothing but a norm
 PLUS_PRODUCT = frozenset(("addmm", "baddbmm", "addbmm", "addmv"))  # the sum is the call's own
 NEAR = 1e-3  # of a ratio of numbers that somebody wrote into a model

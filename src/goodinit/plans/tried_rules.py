@@ -12,8 +12,6 @@ from goodinit.recipes.recipe import Recipe
 from goodinit.recipes.rule import Rule, sel
 from goodinit.schemes import Scheme
 
-__all__ = ["Offer", "named", "offer", "with_tried_rules"]
-
 MOST_RULES = 3  # in a line that is pasted; for more the words say what to do
 
 

@@ -11,8 +11,6 @@ from torch import nn
 
 from goodinit.errors import RecipeError
 
-__all__ = ["Base", "BaseLike"]
-
 BaseLike = nn.Module | Callable[[], nn.Module] | int | None
 """A model, a function without arguments that makes one, or the width of its hidden layers."""
 

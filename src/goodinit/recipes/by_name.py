@@ -116,18 +116,6 @@ from goodinit.recipes.recipe import Recipe
 from goodinit.recipes.rule import Rule, sel
 from goodinit.schemes import Keep, Scheme
 
-__all__ = [
-    "ALIASES",
-    "FAMILIES",
-    "GENERAL",
-    "NO_RECIPES",
-    "RecipeLike",
-    "as_recipe",
-    "maker",
-    "names",
-    "recipe",
-]
-
 # A Mapping is invariant in its keys: {"*.bias": ...} is no Mapping[str | type, Scheme].
 RecipeLike = (
     Recipe

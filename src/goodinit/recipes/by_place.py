@@ -15,8 +15,6 @@ from goodinit.recipes.deferred import DEFERRED, Deferred, TorchFans
 from goodinit.schemes import Normal, Ramp, Scheme, Uniform, Zeros
 from goodinit.schemes.fields import check_choice, check_flag, set_float
 
-__all__ = ["NAMED", "EvenSteps", "Fixup", "LayerRamp", "UnitRows", "XavierOverHeads"]
-
 FIRST_ZERO = "the last weight of a residual branch: each block is the identity at first"
 NOT_SEEN = "taken for one outside of residual branches: pass inputs= to find them"
 

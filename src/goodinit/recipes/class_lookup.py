@@ -11,8 +11,6 @@ from torch import nn
 
 from goodinit.errors import RecipeError, nearest
 
-__all__ = ["module_type", "type_name"]
-
 
 def module_type(name: str) -> type[nn.Module]:
     """Return the module type of a name: "torch.nn.Linear", "Linear", "package.module.Class".

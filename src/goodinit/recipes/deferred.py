@@ -42,20 +42,6 @@ from goodinit.schemes.grown import DropUnits
 from goodinit.schemes.low_rank import METHODS, LowRank
 from goodinit.schemes.operating_point import operating_point
 
-__all__ = [
-    "DEFERRED",
-    "BesideRows",
-    "BranchNorm",
-    "Deferred",
-    "DropUpcycling",
-    "FirstLayer",
-    "LowRankPart",
-    "Neutral",
-    "ReluGain",
-    "StackGain",
-    "TorchFans",
-]
-
 DEEP = 10  # plain layers: fewer train from normal weights as well
 WIDEST = 8192  # inputs of an orthogonal matrix: a wider one takes seconds to draw
 EXPLODES = 20.0  # an error of a tenth, as chance makes, is then a factor of 3, and runs away

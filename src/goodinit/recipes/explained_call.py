@@ -14,8 +14,6 @@ from goodinit.errors import CallError, UnknownRecipeError, nearest
 from goodinit.recipes.by_name import maker
 from goodinit.schemes import Scheme
 
-__all__ = ["explained"]
-
 # What other libraries call the parameters.
 _SYNONYMS = {
     "batch": "inputs",

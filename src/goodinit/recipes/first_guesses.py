@@ -13,8 +13,6 @@ from goodinit.schemes import Scheme
 from goodinit.schemes.corrected_call import corrected_call
 from goodinit.schemes.reader import SCHEMES
 
-__all__ = ["described", "meant_entry", "meant_name", "meant_recipe", "meant_scheme"]
-
 # The functions of torch.nn.init and Keras' names, without the last underscore.
 _SCHEMES: Mapping[str, str] = {
     "constant": "gi.Constant(0.0)",

@@ -5,8 +5,6 @@ Where nothing is known, or no law, as GI117; where the value is the class's own,
 
 from __future__ import annotations
 
-__all__ = ["BEHIND_FUNCTION", "KEEPS", "NOTHING_KNOWN", "NO_LAW", "OWN_VALUES", "WHY_LEFT"]
-
 NOTHING_KNOWN = "nothing is known of it"
 NO_LAW = "torch has no law of its own for it"
 BEHIND_FUNCTION = "goes through a function first: where it is neutral isn't known"

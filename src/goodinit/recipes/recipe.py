@@ -18,8 +18,6 @@ from goodinit.recipes.deferred import FirstLayer, LowRankPart
 from goodinit.recipes.rule import Rule
 from goodinit.schemes import Scaled, Scheme, Zeros
 
-__all__ = ["Recipe"]
-
 
 @dataclass(frozen=True)
 class Recipe:

@@ -44,8 +44,6 @@ from goodinit.schemes import Function, Scaled, Scheme, from_dict
 from goodinit.schemes.fields import short_repr
 from goodinit.schemes.reader import SCHEMES
 
-__all__ = ["LARGEST", "dumps", "load", "loads"]
-
 VERSION = 1
 # What follows bounds the time and the stack that a hostile file can cost; recipes that people
 # write are far below it.

@@ -8,8 +8,6 @@ from typing import Any
 from goodinit.mup.coordinates import Coordinate, CoordinateCheck
 from goodinit.report.optional import import_optional
 
-__all__ = ["coordinates_figure"]
-
 WIDTH, HEIGHT = 4.2, 3.4  # inches of a plot
 TITLES = {"initial": "before training", "change": "change by training"}
 

@@ -16,26 +16,6 @@ from goodinit.plans.plan import Plan
 from goodinit.signal.compare import Comparison
 from goodinit.signal.rows import Signal, SignalRow
 
-__all__ = [
-    "COLORS",
-    "QUANTITIES",
-    "Curve",
-    "Line",
-    "Quantity",
-    "Value",
-    "all_signals",
-    "as_comparison",
-    "at_least_apart",
-    "curve",
-    "error_factor",
-    "evenly_chosen",
-    "is_layer",
-    "line_over_depth",
-    "short_names",
-    "shown_rows",
-    "whole_decades",
-]
-
 # Okabe and Ito's palette for color-blind readers, the darker colors first.
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8A7F00")
 LEAST_POINTS = 3  # fewer layers, or sums of a residual stream, make no curve

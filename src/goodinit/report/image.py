@@ -28,8 +28,6 @@ from goodinit.report.curves import (
 from goodinit.report.optional import import_optional
 from goodinit.signal.compare import Comparison
 
-__all__ = ["inline_figure", "write_image"]
-
 # Without dates, so that equal numbers give equal files.
 METADATA: dict[str, dict[str, None]] = {
     ".png": {},

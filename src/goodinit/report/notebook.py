@@ -9,8 +9,6 @@ from goodinit.report.placed_findings import notes, verdict
 from goodinit.report.signal_text import CALLS, SUMMARY_WORDS, call_cells, chosen_calls
 from goodinit.signal.compare import Comparison, summary
 
-__all__ = ["comparison_html", "signal_html"]
-
 COLORS = {True: "#00734f", False: "#c1272d"}  # of the verdict: no finding, findings
 
 

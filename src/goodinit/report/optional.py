@@ -7,8 +7,6 @@ from typing import Any
 
 from goodinit.errors import ReportError
 
-__all__ = ["import_optional"]
-
 
 def import_optional(module: str) -> Any:
     """Import a module of an optional library.

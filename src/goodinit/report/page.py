@@ -35,8 +35,6 @@ from goodinit.report.tooltips import error_text, shape_text
 from goodinit.signal.compare import Comparison, summary
 from goodinit.signal.rows import SignalRow
 
-__all__ = ["write_page"]
-
 SUMMARY = (
     "recipe",
     "second moment at the last layer",

@@ -13,8 +13,6 @@ from goodinit.report.curves import all_signals, line_over_depth, shown_rows
 from goodinit.signal.compare import Comparison
 from goodinit.signal.rows import Signal, SignalRow
 
-__all__ = ["PlacedFinding", "notes", "placed_findings", "split_by_severity", "verdict"]
-
 # The plot that shows a finding; all others are shown in the forward plot.
 PLOT_OF = {"GI104": "samples", "GI105": "positions", "GI108": "backward"}
 

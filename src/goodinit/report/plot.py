@@ -35,8 +35,6 @@ from goodinit.report.traces import (
 from goodinit.signal.compare import Comparison
 from goodinit.signal.rows import SignalRow
 
-__all__ = ["interactive_figure", "plotly_figure"]
-
 MOST_DOTS = 1500  # calls off the line: with more the plots react slowly, and dots hide the line
 TICKS = 9  # names along an axis, each about 60 pixels wide
 NAME = 14  # characters of such a name

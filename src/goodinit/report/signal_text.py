@@ -19,8 +19,6 @@ from goodinit.report.placed_findings import notes, placed_findings, verdict
 from goodinit.signal.compare import Comparison, summary
 from goodinit.signal.rows import SignalRow
 
-__all__ = ["CALLS", "SUMMARY_WORDS", "call_cells", "chosen_calls", "comparison_text", "signal_text"]
-
 CALLS = ("call", "function", "shape", "mean", "second moment", "cosine", "positions", "gradient")
 NAME, FUNCTION = 24, 12  # characters of these cells
 ROWS = 12  # of the table: it, the findings and the verdict fit a screen

@@ -32,8 +32,6 @@ from goodinit.report.tooltips import error_text, shape_text
 from goodinit.signal.compare import Comparison, summary
 from goodinit.signal.rows import SignalRow
 
-__all__ = ["render"]
-
 ROWS = 16  # of the table: it, the plot and the verdict fit a screen
 WIDEST = 100  # columns of plots and text: longer lines are hard to read
 NAME, FUNCTION, SHAPE = 24, 12, 14  # characters of these cells: 80 columns hold all

@@ -10,8 +10,6 @@ from rich.text import Text
 from goodinit.report.curves import whole_decades
 from goodinit.report.optional import import_optional
 
-__all__ = ["MARKERS", "legend", "text_plot"]
-
 TICKS = 5  # labels along the y axis, at most: plots are about 13 lines high
 MOST_LAYERS = 8  # labels along the x axis, at most
 # Curves differ by marker; the terminal's colors only help.

@@ -10,8 +10,6 @@ from goodinit._common.text import number
 from goodinit.report.curves import QUANTITIES, Value, curve
 from goodinit.signal.rows import Signal, SignalRow
 
-__all__ = ["error_text", "escaped", "shape_text", "tooltips"]
-
 SMALL_ERROR = 0.3  # of log(second): up to here e^x and 1 + x agree within 5 %
 LARGEST_LOG = 700.0  # e^709 overflows float64
 WORDS = {

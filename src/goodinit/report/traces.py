@@ -9,17 +9,6 @@ from typing import Any, NamedTuple
 from goodinit.report.curves import Curve, Quantity, Value, error_factor
 from goodinit.report.placed_findings import PlacedFinding
 
-__all__ = [
-    "Panel",
-    "Trace",
-    "call_dots",
-    "crosses",
-    "error_band",
-    "finding_rings",
-    "median_line",
-    "seed_lines",
-]
-
 RED = "#C1272D"
 EDGE = 0.1  # of the x axis: a label there is wider than the rest of the axis
 LABELS = 12  # that fit above each other in a plot

@@ -26,8 +26,6 @@ from goodinit.schemes.values import (
     Zeros,
 )
 
-__all__ = ["complex_parts", "complex_std"]
-
 HALF = math.sqrt(0.5)  # of the std, for each of two parts
 
 

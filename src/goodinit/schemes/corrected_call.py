@@ -9,8 +9,6 @@ from typing import Any, cast
 
 from goodinit.schemes.fields import short_repr
 
-__all__ = ["corrected_call"]
-
 # What torch, numpy, Keras and JAX call the fields.
 _SYNONYMS = {
     "a": "low",

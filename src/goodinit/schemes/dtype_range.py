@@ -13,8 +13,6 @@ from goodinit.schemes.values import Drawn
 from goodinit.streams.spec import REACH, Law, float32_bounds
 from goodinit.streams.stream import FLOAT8, Stream
 
-__all__ = ["check_range", "share_of_zeros"]
-
 SAMPLE = 4096  # values: a share is then known to a hundredth
 NARROW = (torch.float16, *FLOAT8)  # the others reach as far as float32
 

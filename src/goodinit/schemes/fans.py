@@ -15,8 +15,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["Layout", "Site", "torch_fans"]
-
 
 @dataclass(frozen=True, slots=True)
 class Layout:

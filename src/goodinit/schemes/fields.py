@@ -12,17 +12,6 @@ from goodinit.errors import SchemeError, nearest
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = [
-    "as_factor",
-    "as_float",
-    "check_choice",
-    "check_count",
-    "check_flag",
-    "refuse",
-    "set_float",
-    "short_repr",
-]
-
 
 def short_repr(value: object) -> str:
     """Return a short repr that never raises, for any value from outside.

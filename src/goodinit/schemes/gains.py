@@ -27,20 +27,6 @@ from goodinit.errors import SchemeError, nearest
 from goodinit.schemes import fields
 from goodinit.schemes.quadrature import integrate, ten_digits
 
-__all__ = [
-    "NONLINEARITIES",
-    "Nonlinearity",
-    "calculate_gain",
-    "derivative",
-    "derivative_second_moment",
-    "evaluate",
-    "expected_squares",
-    "gain",
-    "label_of",
-    "second_moment",
-    "slope",
-]
-
 Nonlinearity = str | Callable[[Tensor], Tensor]
 
 END = 38

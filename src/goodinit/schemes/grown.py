@@ -23,8 +23,6 @@ from goodinit.schemes.fans import Site
 from goodinit.schemes.scheme import Draw, Scheme
 from goodinit.streams import Law
 
-__all__ = ["DropUnits", "FromOld", "LikeRows", "PieceMeans"]
-
 
 @dataclass(frozen=True, repr=False)
 class FromOld(Scheme):

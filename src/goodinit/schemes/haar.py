@@ -11,8 +11,6 @@ from torch import Tensor
 
 from goodinit._common.threads import one_thread, use_one_thread
 
-__all__ = ["haar", "haar_box_"]
-
 COLUMNS = 512
 """Columns of a matrix that one thread computes. A change of it may change the last bits."""
 

@@ -11,8 +11,6 @@ from goodinit.schemes.scheme import BoxDraw, Draw
 from goodinit.streams import Law
 from goodinit.streams.part import Box
 
-__all__ = ["fill_matrix_part_", "gauss_like"]
-
 
 def gauss_like(out: Tensor, draw: Draw, layout: Layout) -> Tensor:
     """Return N(0, 1) numbers, float32, as a view unfolded like the weight.

@@ -27,8 +27,6 @@ from goodinit.schemes.fans import Site
 from goodinit.schemes.scheme import Draw, Scheme
 from goodinit.streams import Law
 
-__all__ = ["METHODS", "LowRank", "draw_orthogonal", "factors"]
-
 METHODS = ("pissa", "olora", "orthogonal")
 ROLES = ("base", "in", "out")
 SMALL = 0.1  # PEFT's factor for each of the two orthogonal matrices

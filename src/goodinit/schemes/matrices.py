@@ -29,9 +29,6 @@ from goodinit.streams import Law
 from goodinit.streams.part import Box, regions
 from goodinit.streams.stream import CHUNK
 
-__all__ = ["DeltaOrthogonal", "Dirac", "Identity", "Orthogonal", "Sparse"]
-
-
 STRIP = 1 << 22
 """Numbers ranked at a time, so that temporaries stay at some 50 MB. No value depends on it."""
 

@@ -19,8 +19,6 @@ from torch import Tensor
 from goodinit.errors import SchemeError
 from goodinit.schemes.gains import NONLINEARITIES, derivative_second_moment, second_moment, slope
 
-__all__ = ["OperatingPoint", "elementwise", "operating_point"]
-
 STEPS = 20  # of Newton's method on log q; smooth functions need 5
 CLOSE = 1e-9  # of log E[f^2]
 FARTHEST = 16.0  # in q and 1/q: the second moment of no function in use is 1 only beyond that

@@ -18,8 +18,6 @@ from goodinit.schemes import fields
 from goodinit.schemes.fans import Site
 from goodinit.schemes.scheme import Draw, Scheme
 
-__all__ = ["PriorBias"]
-
 Link = Literal["sigmoid", "softmax", "identity"]
 
 SUM_ERROR = 1e-3  # by which frequencies, rounded to three digits or so, may miss a sum of 1

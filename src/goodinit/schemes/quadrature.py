@@ -12,8 +12,6 @@ from torch import Tensor
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["integrate", "legendre", "ten_digits", "truncated_moments"]
-
 POINTS = 16  # in a panel: exact for polynomials up to degree 31
 CONVERGED = 1e-13  # a panel's difference from its halves, a share of the whole: near float64's eps
 USABLE = 1e-7  # the same summed over the panels that never converge: float32's eps, as of a cast

@@ -17,8 +17,6 @@ from goodinit.schemes.fans import Site
 from goodinit.schemes.scheme import BoxDraw, Draw, Scheme
 from goodinit.streams import Box
 
-__all__ = ["AlongLastAxis", "Ramp"]
-
 
 class AlongLastAxis(Scheme):
     """Fixed numbers along the last axis, the same for every index of the others."""

@@ -11,8 +11,6 @@ from goodinit.schemes import grown, low_rank, matrices, priors, ramps, state_spa
 from goodinit.schemes.fields import as_float, short_repr
 from goodinit.schemes.scheme import FACTS, Scaled, Scheme
 
-__all__ = ["from_dict"]
-
 SCHEMES: Mapping[str, type[Scheme]] = {
     "AddNoise": values.AddNoise,
     "Constant": values.Constant,

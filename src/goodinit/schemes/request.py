@@ -21,8 +21,6 @@ from goodinit.streams.stream import CHUNK, FLOAT8
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["Request", "fill_request_", "float32_law", "quantile_above"]
-
 FEWEST_WORDS = 1 << 24
 """Of a stream's 2**32, so that an interval has at least float32's 24 bits to choose from."""
 

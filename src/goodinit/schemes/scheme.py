@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from goodinit.schemes.fans import Site
     from goodinit.streams import Box, Law
 
-__all__ = ["BoxDraw", "Draw", "Scaled", "Scheme"]
-
 FACTS = ("depth", "layer", "width", "fan_in", "fan_out")
 
 

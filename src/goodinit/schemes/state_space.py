@@ -19,8 +19,6 @@ from goodinit.schemes.ramps import AlongLastAxis
 from goodinit.schemes.scheme import Draw, Scheme
 from goodinit.streams import Box, Law
 
-__all__ = ["LogRange", "LogUniform", "StepBias", "Transformed"]
-
 POINTS = 4096  # of the midpoint rule: the moments of these smooth functions hold to 1e-6
 
 

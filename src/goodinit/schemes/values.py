@@ -24,20 +24,6 @@ from goodinit.streams import Box, Law
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = [
-    "AddNoise",
-    "Constant",
-    "Drawn",
-    "Function",
-    "Keep",
-    "Normal",
-    "Ones",
-    "TorchDefault",
-    "TruncatedNormal",
-    "Uniform",
-    "Zeros",
-]
-
 _NO_SITE = Site(())  # for laws that don't depend on the site
 
 

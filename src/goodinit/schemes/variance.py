@@ -17,21 +17,6 @@ from goodinit.schemes.scheme import Scheme
 from goodinit.schemes.values import Drawn, TruncatedNormal, Zeros
 from goodinit.streams import Law
 
-__all__ = [
-    "GlorotNormal",
-    "GlorotUniform",
-    "HeNormal",
-    "HeUniform",
-    "KaimingNormal",
-    "KaimingUniform",
-    "LeCunNormal",
-    "LeCunUniform",
-    "VarianceScaling",
-    "XavierNormal",
-    "XavierUniform",
-    "share_gain",
-]
-
 MODES = ("fan_in", "fan_out", "fan_avg")
 DISTRIBUTIONS = ("normal", "uniform", "truncated")
 

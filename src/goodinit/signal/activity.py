@@ -11,8 +11,8 @@ from torch import Tensor
 
 from goodinit._common.memory import without_repeats
 from goodinit._common.text import count
-from goodinit.anatomy.centering import CENTERING
 from goodinit.applying.lines import Untried, untried
+from goodinit.dataflow.functions import CENTERING
 from goodinit.findings import Finding
 from goodinit.findings.biases import BIAS_SHARE, GATES, bias_dominates
 from goodinit.findings.clones import CLONES, COPIES, Clone, could_be_cloned, find_copies, is_drawn
@@ -27,15 +27,6 @@ from goodinit.schemes import HeNormal, LeCunNormal, Ones, Scheme, Zeros
 from goodinit.signal.paths import ROOTS, SIGMOIDS, kinds_that_follow, rows_of_averages
 from goodinit.signal.remedies import draw, draw_whole, redraw, rescaled_lines, setter_before
 from goodinit.signal.rows import Signal, SignalRow
-
-__all__ = [
-    "find_clones",
-    "find_dominating_biases",
-    "find_idle_units",
-    "find_norm_around_zero",
-    "is_bias",
-    "is_level",
-]
 
 SHUT_ON_PURPOSE = GATES | {"gate"}  # a product of two signals is a "gate"
 ALIVE = "use smaller biases and weights around 0 before it, or a norm"

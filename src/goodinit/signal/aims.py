@@ -12,8 +12,6 @@ from goodinit.anatomy.names import Slot
 from goodinit.anatomy.rows import Row
 from goodinit.anatomy.writable import fixes_scale
 
-__all__ = ["Aims", "find_aims"]
-
 SCALED = frozenset(("linear", "conv", "recurrent", "embedding"))
 SQUASHED = frozenset(("sigmoid", "hardsigmoid", "expit", "logsigmoid"))
 

@@ -10,8 +10,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-__all__ = ["ATTENTION", "OUT", "bound", "in_products"]
-
 ATTENTION = "multi_head_attention_forward"
 OUT = ("out_proj_weight", "out_proj_bias")
 SEPARATE = ("q_proj_weight", "k_proj_weight", "v_proj_weight")

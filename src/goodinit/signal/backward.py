@@ -21,8 +21,6 @@ from goodinit.signal.paths import SIGMOIDS, last_outputs
 from goodinit.signal.remedies import AROUND, draw_whole, rescaled_lines, words_of_depth
 from goodinit.signal.rows import Signal, SignalRow
 
-__all__ = ["find_explosion_in_time", "find_lost_gradient"]
-
 TIED = 0.999  # the terms of a sum get the same gradient: equal but for rounding
 
 

@@ -13,8 +13,6 @@ from goodinit.errors import GoodinitError
 from goodinit.trace.calls import Call, NullObserver, map_tensors, tensors_in
 from goodinit.trace.run import Inputs, arguments, trace
 
-__all__ = ["Keys", "batch_of", "differentiable", "floating", "shapes_with_fewer", "untouched"]
-
 CHANNELS = ("conv", "batch_norm", "instance_norm", "group_norm")
 
 

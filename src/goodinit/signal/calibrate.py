@@ -23,7 +23,6 @@ from goodinit.signal.parameters import Weights
 from goodinit.trace.calls import tensors_in
 from goodinit.trace.run import Inputs, arguments
 
-__all__ = ["calibrate_", "calibrated_factors"]
 METHODS = ("lsuv",)
 LOUD = 4.0
 """Second moment of attention's scores. Queries and keys on target give 1, if their product is

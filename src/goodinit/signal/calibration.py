@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from goodinit._common.result import Result
 from goodinit._common.text import count, grouped_name, html_table, number, table, wrap
 
-__all__ = ["ALONG", "ONCE", "Calibration", "CalibrationRow"]
-
 ONCE, SEVERAL = 0.05, 1.0
 """How far the second moment may be from its target, relative, up or down: of a weight that is used
 once it can be exact; of one that is used several times, one factor stands for several."""

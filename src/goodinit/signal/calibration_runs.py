@@ -24,8 +24,6 @@ from goodinit.trace.input_hints import hint_for_inputs
 from goodinit.trace.real_run import real_run
 from goodinit.trace.run import Inputs, arguments, first_line
 
-__all__ = ["DEAF", "Measured", "Runs", "models_error", "off_target", "seconds", "steady"]
-
 PROBE = (
     2.0  # a factor: what is computed from a weight grows by as much, or doesn't follow its scale
 )

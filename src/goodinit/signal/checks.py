@@ -18,17 +18,6 @@ from goodinit.signal.batch_axis import batch_of
 from goodinit.trace.calls import HookError, tensors_in
 from goodinit.trace.run import Inputs, arguments, first_line
 
-__all__ = [
-    "LOSS_TAKES",
-    "Loss",
-    "backward_error",
-    "check_count",
-    "check_graph",
-    "check_runnable",
-    "check_scalar",
-    "unwrapped",
-]
-
 Loss = Callable[[Any], Tensor]
 
 

@@ -31,8 +31,6 @@ from goodinit.signal.measure import measured, with_tried_remedies
 from goodinit.signal.rows import Signal
 from goodinit.trace.run import Inputs
 
-__all__ = ["Comparison", "ComparisonRow", "compare", "summary"]
-
 AS_IT_IS = "as it is"  # the label of the weights that the model has
 HEAD = ("recipe", "last layer", "over seeds", "samples", "gradient", "loss", "findings")
 

@@ -7,14 +7,6 @@ from torch import Tensor
 
 from goodinit._common.memory import without_repeats
 
-__all__ = [
-    "holds_one_number",
-    "is_the_same_for_all",
-    "is_zero",
-    "units_are_equal",
-    "units_move_as_one",
-]
-
 ROUNDINGS = 64  # of a dtype: sums of the same products in another order
 LEAST_MOVE = 16  # times that: a smaller change over the samples is rounding itself
 

@@ -14,8 +14,6 @@ from torch.nn import functional
 from goodinit.findings.logits import blind_guess
 from goodinit.trace.calls import Call, tensors_in
 
-__all__ = ["FirstLoss", "cross_entropy_of"]
-
 ENTROPIES: Mapping[str, Callable[..., Tensor]] = {
     "cross_entropy": functional.cross_entropy,
     "nll_loss": functional.nll_loss,

@@ -30,8 +30,6 @@ from goodinit.signal.rescaling import (
 from goodinit.streams import Law, Stream
 from goodinit.trace.calls import Call, HookError, map_tensors, observing_hook, tensors_in
 
-__all__ = ["GradientRun", "projection"]
-
 
 @dataclass(frozen=True, slots=True)
 class _Node:

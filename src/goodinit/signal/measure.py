@@ -40,8 +40,6 @@ from goodinit.trace.input_hints import hint_for_inputs
 from goodinit.trace.real_run import real_run, tensors_restored
 from goodinit.trace.run import Inputs, arguments, first_line
 
-__all__ = ["measure", "measured", "measured_with", "with_tried_remedies"]
-
 FROZEN = (
     "nothing that the model returns depends on a parameter that requires a gradient: measure with "
     "backward=False, or call model.requires_grad_()"

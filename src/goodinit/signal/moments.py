@@ -11,8 +11,6 @@ from torch import Tensor
 
 from goodinit.streams import Law, Stream
 
-__all__ = ["Axes", "Moments", "effective_rank", "moments_of"]
-
 POSITIONS = 128  # of a sample that are compared, if there are over 4 times as many
 # Squares of float32 numbers in norms beyond these may overflow, or underflow: 1e38, 1e-38.
 LEAST_NORM, LARGEST_NORM = 1e-15, 1e15

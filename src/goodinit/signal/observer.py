@@ -30,8 +30,6 @@ from goodinit.signal.moments import Axes, Moments, moments_of
 from goodinit.signal.rows import SignalRow
 from goodinit.trace.calls import Call, NullObserver, observing_hook, tensors_in
 
-__all__ = ["MomentsObserver"]
-
 CAN_DIE = frozenset(("relu", "relu6", "threshold", "hardshrink", "softshrink", "hardtanh"))
 MIXING = frozenset(("contract", "attention", "opaque"))  # their results have the channels last
 HAVE_UNITS = frozenset(("contract", "opaque"))

@@ -18,9 +18,6 @@ from goodinit.signal.rows import Gradient
 from goodinit.trace.calls import Observer
 from goodinit.trace.real_run import Change, gradients_restored
 
-__all__ = ["ParameterTensors", "Weights", "gradient_of", "gradients_by_backward", "nodes_of",
-           "norm_of"]  # fmt: skip
-
 # Squares of numbers of such a norm may have left float32, whose range is 1e-38 to 3e38.
 LEAST_SURE_NORM, LARGEST_SURE_NORM = 1e-15, 1e15
 

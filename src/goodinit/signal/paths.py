@@ -12,18 +12,6 @@ from goodinit.findings.chance import layer_variance
 from goodinit.schemes.gains import slope
 from goodinit.signal.rows import SignalRow
 
-__all__ = [
-    "ROOTS",
-    "SIGMOIDS",
-    "Path",
-    "is_layer",
-    "kinds_that_follow",
-    "last_outputs",
-    "paths_to_rows",
-    "place_of",
-    "rows_of_averages",
-]
-
 RESETS = frozenset(("norm", "softmax", "attention", "pick", "opaque", "source"))
 SIGMOIDS = frozenset(("sigmoid", "hardsigmoid"))
 # What is between bounds has a size of its own, wherever it came from: raw time steps behind sin.

@@ -26,18 +26,6 @@ from goodinit.signal.paths import SIGMOIDS
 from goodinit.signal.rows import Signal, SignalRow
 from goodinit.trace import Inputs
 
-__all__ = [
-    "AROUND",
-    "draw",
-    "draw_head_smaller",
-    "draw_whole",
-    "freeze",
-    "redraw",
-    "rescaled_lines",
-    "setter_before",
-    "words_of_depth",
-]
-
 AROUND = "put residual connections around the layers; replace sigmoids by tanh or relu"
 LEAST_STD, LARGEST_STD = 1e-9, 1e6  # of a law that somebody would paste; streams draw more
 MOST_IN_A_LINE = 8  # parameters: a longer line is no longer read

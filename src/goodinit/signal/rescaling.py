@@ -24,8 +24,6 @@ from goodinit.signal.parameters import Weights
 from goodinit.trace.calls import Call, NullObserver, map_tensors, tensors_in
 from goodinit.trace.real_run import Change
 
-__all__ = ["ADD_FIRST", "LOOKED_UP", "STEADY", "RescaledRun", "Use", "second_moment"]
-
 STEADY = 0.005  # relative: a factor nearer to 1 is 1, so that a second calibration writes nothing
 LOOKED_UP = frozenset(("embedding", "embedding_bag"))
 ADD_FIRST = frozenset(("addmm", "baddbmm", "addbmm", "addmv"))  # their first argument is added

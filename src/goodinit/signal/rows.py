@@ -16,8 +16,6 @@ from goodinit.plans.plan import Plan
 from goodinit.signal.first_loss import FirstLoss
 from goodinit.signal.moments import Moments
 
-__all__ = ["Gradient", "Signal", "SignalRow"]
-
 
 @dataclass(frozen=True, slots=True, repr=False)
 class SignalRow:

@@ -28,8 +28,6 @@ from goodinit.signal.similarity import find_alike_outputs, find_constant_outputs
 from goodinit.signal.size_over_depth import find_lost_signal, find_unstable_variance
 from goodinit.signal.symmetry import find_equal_units, find_zero_weights
 
-__all__ = ["find_in_signal", "worst_first_loss"]
-
 NOTHING = Finding(
     "GI139",
     "warning",

@@ -22,8 +22,6 @@ from goodinit.signal.paths import (
 from goodinit.signal.remedies import AROUND, draw_whole, words_of_depth
 from goodinit.signal.rows import Signal, SignalRow
 
-__all__ = ["find_alike_outputs", "find_constant_outputs"]
-
 ROUNDING = 1e-6  # of a cosine, or of a relative difference, in float32
 # Kinds of calls that may make one value of many, where no weight of zeros does.
 FLATTENING = frozenset(("activation", "pointwise", "bend", "softmax", "norm", "cast", "other"))

@@ -22,8 +22,6 @@ from goodinit.signal.paths import Path, is_layer, place_of
 from goodinit.signal.remedies import draw_whole, rescaled_lines, words_of_depth
 from goodinit.signal.rows import Signal, SignalRow
 
-__all__ = ["find_lost_signal", "find_unstable_variance"]
-
 
 def find_lost_signal(
     signal: Signal, params: Mapping[str, Tensor], paths: list[Path], outputs: set[int]

@@ -16,8 +16,6 @@ from goodinit.signal.observer import MomentsObserver
 from goodinit.signal.remedies import redraw
 from goodinit.signal.rows import Signal, SignalRow
 
-__all__ = ["find_equal_units", "find_zero_weights"]
-
 APART = "draw different values for each unit"
 KEEPS_EQUAL = frozenset(("view", "cast", "pool", "activation"))  # units that are equal stay so
 

@@ -37,8 +37,6 @@ from goodinit.trace.calls import tensors_in
 from goodinit.trace.real_run import real_run
 from goodinit.trace.run import Inputs, arguments, first_line
 
-__all__ = ["Independence", "IndependenceRow", "independence"]
-
 # Two-sided 95 % quantiles of Student's t for 1, 2, ... degrees of freedom; 1.96 from 31 on.
 STUDENT_T = (
     12.71, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160,

@@ -15,8 +15,6 @@ from goodinit.trace.calls import NullObserver, tensors_in
 from goodinit.trace.real_run import real_run
 from goodinit.trace.run import Inputs, arguments, first_line
 
-__all__ = ["jacobian_spectrum"]
-
 MOST_NUMBERS = 2**27  # in the Jacobians of all samples together: 1 GB in float64
 
 

@@ -32,15 +32,6 @@ from goodinit.schemes.gains import (
 )
 from goodinit.schemes.quadrature import integrate, legendre, ten_digits
 
-__all__ = [
-    "chi",
-    "correlation_length",
-    "critical",
-    "depth_scale",
-    "fixed_correlation",
-    "fixed_point",
-]
-
 LEAST, MOST = 1e-12, 1e6
 """Variances between which fixed points are looked for: at the least, smooth functions are linear in
 ten digits; at the most, a signal has left what networks are trained with."""

@@ -19,8 +19,6 @@ from goodinit.streams import Law, Stream
 from goodinit.trace.calls import Call, NullObserver, map_tensors, observing_hook, tensors_in
 from goodinit.trace.process import RandomNumbers
 
-__all__ = ["GradientObserver", "LayerGradients", "RedrawnBackward", "squared_norm"]
-
 MULTIPLIES = frozenset(("contract", "attention", "opaque", "other"))
 ADD_FIRST = frozenset(("addmm", "baddbmm", "addbmm", "addmv"))  # their first argument is added
 CONSTANT = 1e-15  # a smaller std is rounding

@@ -16,8 +16,6 @@ from goodinit.trace.attributes import Attributes
 from goodinit.trace.calls import Observer
 from goodinit.trace.process import ONE_RUN, RandomNumbers, process_restored
 
-__all__ = ["module_stack", "modules_hidden", "state_restored"]
-
 _HIDDEN: set[int] = set()
 """Threads whose modules run for goodinit itself."""
 

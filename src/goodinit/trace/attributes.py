@@ -11,8 +11,6 @@ from typing import Any
 import torch
 from torch import nn
 
-__all__ = ["Attributes"]
-
 # How deep containers and objects are searched, and how many of them below the modules' own: a cache
 # of layers of pairs is three or four deep, and what a module refers to (a trainer, a data set) may
 # have no end.

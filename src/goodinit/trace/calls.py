@@ -12,18 +12,6 @@ from typing import Any, Protocol, cast
 
 from torch import Tensor, nn
 
-__all__ = [
-    "Call",
-    "GuardedObserver",
-    "HookError",
-    "NullObserver",
-    "Observer",
-    "map_tensors",
-    "name_of",
-    "observing_hook",
-    "tensors_in",
-]
-
 
 @dataclass(frozen=True, slots=True)
 class Call:

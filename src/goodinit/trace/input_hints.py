@@ -9,8 +9,6 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-__all__ = ["hint_for_inputs"]
-
 OF_TYPES = r"dtype|scalar type|Double|Float|Half"  # how torch says that dtypes don't fit
 
 UNEXPECTED = re.compile(r"unexpected keyword argument '(\w+)'")

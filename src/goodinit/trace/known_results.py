@@ -15,8 +15,6 @@ from torch import Tensor, nn
 
 from goodinit._common.torch_private import storage_key, transforms
 
-__all__ = ["KnownResults"]
-
 # Functions of their arguments that return new memory; no state, no random numbers.
 _PURE = frozenset(
     "mul add sub rsub div pow neg abs square exp log sqrt rsqrt reciprocal maximum minimum clamp "

@@ -10,8 +10,6 @@ from goodinit._common.module_tree import buffers_of, parameters_of
 from goodinit.errors import LazyParameterError
 from goodinit.trace.run import Inputs, arguments, first_line
 
-__all__ = ["run_lazy_modules_"]
-
 
 def run_lazy_modules_(model: nn.Module, inputs: Inputs) -> None:
     """Run a model once if it has lazy parameters, so that they get their shapes.

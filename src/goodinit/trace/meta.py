@@ -23,8 +23,6 @@ from goodinit.trace.known_results import KnownResults
 from goodinit.trace.process import RandomNumbers
 from goodinit.trace.tensor_types import dtype_of, type_text
 
-__all__ = ["FAST_PATH", "QUERIES", "MetaTracer", "without_devices"]
-
 # Getters and queries that make no tensor: passed on, not shown.
 QUERIES = frozenset(
     "shape dtype requires_grad is_leaf grad_fn layout ndim grad names is_quantized is_sparse "

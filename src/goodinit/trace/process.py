@@ -19,8 +19,6 @@ import torch
 
 from goodinit.trace.calls import tensors_in
 
-__all__ = ["ONE_RUN", "RandomNumbers", "process_restored"]
-
 ONE_RUN = threading.RLock()
 """Held by the thread that runs a model; a run may start another one inside."""
 

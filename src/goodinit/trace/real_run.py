@@ -17,8 +17,6 @@ from goodinit.trace.meta import FAST_PATH, QUERIES
 from goodinit.trace.process import ONE_RUN, RandomNumbers
 from goodinit.trace.snapshot import Snapshot
 
-__all__ = ["Change", "gradients_restored", "real_run", "tensors_restored"]
-
 Change = Callable[[Callable[..., Any], Call], object]
 
 

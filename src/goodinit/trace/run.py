@@ -23,8 +23,6 @@ from goodinit.trace.input_hints import hint_for_inputs
 from goodinit.trace.meta import MetaTracer
 from goodinit.trace.real_run import real_run
 
-__all__ = ["OURS", "Inputs", "Trace", "arguments", "first_line", "trace"]
-
 OURS = "goodinit could not follow the run: "
 """How the reason begins where a model runs, and only a trace of it fails."""
 

@@ -12,8 +12,6 @@ from torch import Tensor
 from goodinit._common.memory import without_repeats
 from goodinit.trace.calls import tensors_in
 
-__all__ = ["Snapshot", "tensors_written"]
-
 
 @dataclass(slots=True)
 class _Original:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-__all__ = ["dtype_of", "type_text"]
-
 _NAMES = {
     torch.float32: "FloatTensor",
     torch.float64: "DoubleTensor",

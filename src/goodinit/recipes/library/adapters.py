@@ -12,8 +12,6 @@ from goodinit.recipes.rule import Rule, sel
 from goodinit.schemes import Keep, Normal, VarianceScaling, Zeros
 from goodinit.schemes.low_rank import METHODS
 
-__all__ = ["lora"]
-
 Init = Literal["default", "gaussian", "pissa", "olora", "orthogonal"]
 _INITS = ("default", "gaussian", *METHODS)
 _ELSEWHERE = {

@@ -13,8 +13,6 @@ from goodinit.recipes.rule import Rule, sel
 from goodinit.schemes import Constant, Normal, VarianceScaling, XavierUniform
 from goodinit.schemes.quadrature import truncated_moments
 
-__all__ = ["clip", "siglip"]
-
 TEMPERATURE = math.log(1 / 0.07)  # Radford et al. 2021, section 2.5
 SIGLIP_SCALE, SIGLIP_BIAS = math.log(10), -10.0  # Zhai et al. 2023, section 3.2
 

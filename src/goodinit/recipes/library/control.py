@@ -7,8 +7,6 @@ from goodinit.recipes.recipe import Recipe
 from goodinit.recipes.rule import Rule, Selector, sel
 from goodinit.schemes import Constant, Orthogonal
 
-__all__ = ["ppo"]
-
 
 def _named(first: str, *others: str) -> Selector:
     found = sel.name(first)

@@ -18,8 +18,6 @@ from goodinit.schemes import (
     Zeros,
 )
 
-__all__ = ["convnext", "densenet", "efficientnet", "resnet", "vgg"]
-
 CONVS: Selector = sel.kind("conv") & ~sel.part("bias")
 LINEAR: Selector = sel.kind("linear") & ~sel.part("bias")
 Fans = Literal["torch", "exact"]

@@ -10,8 +10,6 @@ from goodinit.recipes.recipe import Recipe
 from goodinit.recipes.rule import Rule, Selector, sel
 from goodinit.schemes import Normal, TruncatedNormal, VarianceScaling, XavierNormal, Zeros
 
-__all__ = ["deepnorm", "gpt_oss", "llama", "megatron", "nanochat", "neox", "olmo"]
-
 ENDS: Selector = WEIGHTS & sel.ends_residual()
 TABLES: Selector = sel.kind("embedding", "position", "token")
 _ADD_UP = "ends a residual branch: 2 depth of them add up"

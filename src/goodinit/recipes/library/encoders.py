@@ -19,8 +19,6 @@ from goodinit.schemes import (
     VarianceScaling,
 )
 
-__all__ = ["bert", "switch", "t5", "wav2vec2"]
-
 
 def bert(flavour: Literal["hf", "google"] = "hf", std: float = 0.02) -> Recipe:
     """BERT and RoBERTa: N(0, std^2) for weights and tables, biases 0, padding rows 0.

@@ -28,24 +28,6 @@ from goodinit.schemes import (
     Zeros,
 )
 
-__all__ = [
-    "ADAPTERS",
-    "FORGET",
-    "REST",
-    "STATE",
-    "WEIGHTS",
-    "by_scheme",
-    "choice",
-    "he",
-    "lecun",
-    "library",
-    "lone_scheme",
-    "orthogonal",
-    "standard",
-    "torch_default",
-    "xavier",
-]
-
 Distribution = Literal["normal", "uniform"]
 WEIGHTS: Selector = sel.kind("linear", "conv", "recurrent") & ~sel.part("bias")
 """Weights of linear layers, convolutions and RNNs, and projections."""

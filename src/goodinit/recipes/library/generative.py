@@ -10,8 +10,6 @@ from goodinit.recipes.recipe import Recipe
 from goodinit.recipes.rule import Rule, sel
 from goodinit.schemes import Normal, Ones, VarianceScaling, XavierUniform, Zeros
 
-__all__ = ["ddpm", "dit", "stylegan2"]
-
 
 def dit(faithful: bool = False) -> Recipe:
     """DiT: Xavier uniform, labels and the time MLP N(0, .02^2), modulation and output 0.

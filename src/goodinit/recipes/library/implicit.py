@@ -8,8 +8,6 @@ from goodinit.recipes.recipe import Recipe
 from goodinit.recipes.rule import sel
 from goodinit.schemes import TorchDefault, Uniform, VarianceScaling, XavierUniform
 
-__all__ = ["instant_ngp", "nerf", "siren"]
-
 
 def siren(omega: float = 30.0) -> Recipe:
     """SIREN: the first layer U(+-1/fan_in), all others U(+-sqrt(6/fan_in)/omega).

@@ -9,8 +9,6 @@ from goodinit.recipes.recipe import Recipe
 from goodinit.recipes.rule import sel
 from goodinit.schemes import Normal, XavierUniform
 
-__all__ = ["gpt2", "lstm"]
-
 
 def gpt2(flavour: Literal["hf", "openai"] = "hf") -> Recipe:
     """Weights and tables N(0, .02^2), residual ends N(0, (.02/sqrt(2 depth))^2), biases 0.

@@ -24,8 +24,6 @@ from goodinit.schemes import (
     VarianceScaling,
 )
 
-__all__ = ["gated_deltanet", "mamba", "mamba2", "s4d"]
-
 Flavour = Literal["state-spaces", "hf"]
 _FLAVOURS = ("state-spaces", "hf")
 _SSM: Selector = sel.kind("ssm")

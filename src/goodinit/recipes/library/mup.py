@@ -6,8 +6,6 @@ from goodinit.recipes.base import Base, BaseLike
 from goodinit.recipes.library.general import standard
 from goodinit.recipes.recipe import Recipe
 
-__all__ = ["completep", "mup"]
-
 
 def mup(base: BaseLike = None, law: Recipe | None = None) -> Recipe:
     """muP: what is tuned on a narrow base model holds for this wider one.

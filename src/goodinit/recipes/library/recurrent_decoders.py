@@ -11,8 +11,6 @@ from goodinit.recipes.recipe import Recipe
 from goodinit.recipes.rule import Rule, Selector, sel
 from goodinit.schemes import Constant, Normal, Orthogonal, Ramp, Scheme, Uniform, Zeros
 
-__all__ = ["rwkv7", "xlstm"]
-
 IN_AND_FORGET: Selector = sel.name("*igate*.weight") | sel.name("*fgate*.weight")
 
 

@@ -19,8 +19,6 @@ from goodinit.schemes import (
     Zeros,
 )
 
-__all__ = ["alphafold", "e3nn", "gat"]
-
 SOFTPLUS_INVERSE_OF_1 = math.log(math.expm1(1.0))
 
 

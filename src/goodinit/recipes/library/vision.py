@@ -9,8 +9,6 @@ from goodinit.recipes.recipe import Recipe
 from goodinit.recipes.rule import sel
 from goodinit.schemes import Normal, TorchDefault, VarianceScaling, XavierUniform, Zeros
 
-__all__ = ["dcgan", "vit"]
-
 
 def dcgan() -> Recipe:
     """Convolutions N(0, .02^2); BatchNorm's weight N(1, .02^2), its bias 0; the rest torch's own.

@@ -10,8 +10,6 @@ from goodinit.recipes.recipe import Recipe
 from goodinit.recipes.rule import Rule, sel
 from goodinit.schemes import Normal, TorchDefault, VarianceScaling, XavierUniform, Zeros
 
-__all__ = ["deit", "dinov2", "mixer", "swin"]
-
 
 def swin() -> Recipe:
     """Swin: linear weights and tables of relative positions N(0, .02^2), patches torch's own.

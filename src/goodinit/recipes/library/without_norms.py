@@ -14,8 +14,6 @@ from goodinit.recipes.recipe import Recipe
 from goodinit.recipes.rule import Rule, Selector, sel
 from goodinit.schemes import HeNormal, Normal, Scheme, XavierUniform, Zeros
 
-__all__ = ["fixup", "tfixup"]
-
 
 def fixup(fans: Fans = "torch") -> Recipe:
     """Fixup: residual networks without norms; each block is the identity at first.
