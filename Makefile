@@ -16,6 +16,9 @@ NATIVE := $(wildcard $(addprefix src/goodinit/streams/native/,*.cpp *.h build.py
 # Of how many faults `make mutants` tries; all: a day.
 SAMPLE ?= 300
 
+# MKL, which `make bench-peers` draws with; .venv is left as it is.
+PEERS := build/peers
+
 # Packages whose models `make battery` measures; .venv is left as it is.
 RESEARCH := build/research
 
@@ -24,7 +27,7 @@ SPHINX := build/sphinx
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test check bench accuracy battery compare-training compat compat-extras docs gallery mutants
-.PHONY: sanitize gpu-check
+.PHONY: sanitize gpu-check bench-peers
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -68,6 +71,9 @@ mutants: $(VENV)/test.stamp ## small faults put into the code, a test must fail 
 sanitize: ## the native kernels fuzzed under AddressSanitizer; a minute, needs no Python package
 	@$(PYTHON) tests/streams/sanitize.py
 
+bench-peers: $(PEERS)/made.stamp ## the streams beside MKL's, on an x86-64 Linux machine; a minute, a download of 230 MB
+	@$(PY) tools/bench_peers.py $(PEERS)
+
 gpu-check: $(VENV)/test.stamp ## on a CUDA GPU: the CPU's bits, and how fast; a minute
 	@$(PY) tools/gpu_check.py
 
@@ -75,6 +81,12 @@ $(RESEARCH)/made.stamp: tests/battery/requirements.txt $(VENV)/test.stamp
 	@echo "$(RESEARCH): installing packages of models; a minute plus the download"
 	@rm -rf $(RESEARCH)
 	@$(PY) -m pip install -qq --no-compile --no-deps --target $(RESEARCH) -r $<
+	@touch $@
+
+$(PEERS)/made.stamp: $(VENV)/test.stamp
+	@echo "$(PEERS): installing MKL; a minute, a gigabyte of disk"
+	@$(PYTHON) -m venv --clear $(PEERS)
+	@$(PEERS)/bin/python -m pip install -qq --no-compile mkl
 	@touch $@
 
 $(SPHINX)/made.stamp: docs/requirements.txt $(VENV)/test.stamp
