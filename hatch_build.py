@@ -64,7 +64,7 @@ class Address(MetadataHookInterface):
         text = Path(self.root, "README.md").read_text(encoding="utf-8")
         text = with_absolute_links(text, repository)
         metadata["readme"] = {"content-type": "text/markdown", "text": text}
-        pages = {"Documentation": "docs/guide.md", "Changelog": "CHANGELOG.md"}
+        pages = {"Documentation": "docs/start.md", "Changelog": "CHANGELOG.md"}
         urls = {"Source": "", "Issues": "/issues"}
         urls |= {name: f"/blob/main/{page}" for name, page in pages.items()}
         metadata["urls"] = {name: repository + end for name, end in urls.items() if repository}

@@ -18,6 +18,7 @@ import torch
 from torch import nn
 
 import goodinit as gi
+from goodinit._common import torch_private
 
 SOURCE = Path(gi.__file__).parent
 ROOT = Path(__file__).parents[1]
@@ -27,6 +28,7 @@ SCRIPT = """
 import torch
 from torch import nn
 import goodinit as gi
+from goodinit._common.torch_private import missing
 
 class Masked(nn.Linear):
     def forward(self, x):
@@ -40,10 +42,11 @@ explained = gi.explain(net, inputs=x)
 theirs = gi.theory.jacobian_spectrum(net, x)
 print(plan.digest, net[0].weight.sum().item(), signal.ok, explained.ok, theirs.sum().item())
 print(gi.__file__)
+print(len(missing()))
 """
 
 FROM_EACH = """
-import sys, warnings
+import pkgutil, sys, warnings
 warnings.filterwarnings("ignore", "Failed to initialize NumPy")  # torch says so
 sys.modules["numpy"] = None  # an import of it raises
 script, *folders = sys.argv[1:]
@@ -51,12 +54,15 @@ for folder in folders:
     for name in [name for name in sys.modules if name.partition(".")[0] == "goodinit"]:
         del sys.modules[name]
     sys.path.insert(0, folder)
+    if folder == folders[-1]:
+        pkgutil.resolve_name = lambda name: getattr(None, name)  # no private name is found
     exec(compile(script, "script", "exec"), {})
 """
 
 
-def started(*folders: Path) -> list[tuple[str, str]]:
-    """Run the script from each folder in turn, in one process; what it found, and from where."""
+def started(*folders: Path) -> list[tuple[str, str, str]]:
+    """Run the script from each folder in turn, in one process: what it found, from where, and how
+    many of torch's private names are missing; for the last one they all are."""
     env = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "PYTHONOPTIMIZE")}
     options = ("-W", "error", "-OO")
     command = [sys.executable, *options, "-c", FROM_EACH, SCRIPT, *map(str, folders)]
@@ -64,7 +70,7 @@ def started(*folders: Path) -> list[tuple[str, str]]:
     done = subprocess.run(command, capture_output=True, check=False, text=True, env=env)
     assert (done.returncode, done.stderr) == (0, "")
     lines = done.stdout.splitlines()
-    return list(zip(lines[::2], lines[1::2], strict=True))
+    return list(zip(lines[::3], lines[1::3], lines[2::3], strict=True))
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +83,8 @@ def plain() -> str:
 
 
 def test_from_a_zip_and_a_folder_that_cannot_be_written(plain: str, tmp_path: Path) -> None:
-    """A warning is an error; there are no asserts, no docstrings and no numpy.
+    """A warning is an error; there are no asserts, no docstrings and no numpy. Then the folder is
+    run with a torch that has renamed each of its private names.
 
     The superuser, who may write anywhere, must find that nothing was but Python's bytecode.
     """
@@ -88,12 +95,14 @@ def test_from_a_zip_and_a_folder_that_cannot_be_written(plain: str, tmp_path: Pa
     for path in everything:
         path.chmod(0o555 if path.is_dir() else 0o444)
     before = files_in(folder)
-    found = started(zipped, folder.parent)
+    again = tmp_path / "folder" / ".." / "folder"
+    found = started(zipped, folder.parent, again)
     for path in everything:
         path.chmod(0o755)  # or the folder could not be removed
     assert found == [
-        (plain, str(zipped / "goodinit" / "__init__.py")),
-        (plain, str(folder / "__init__.py")),
+        (plain, str(zipped / "goodinit" / "__init__.py"), "0"),
+        (plain, str(folder / "__init__.py"), "0"),
+        (plain, str(again / "goodinit" / "__init__.py"), str(len(torch_private.LOST))),
     ]
     assert files_in(folder) == before
 

@@ -9,9 +9,10 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pkgutil import resolve_name
 from typing import Any
+from weakref import ref
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 FAST = "the native kernels are off: torch code draws the same values, several times slower"
 LOST = {
@@ -29,6 +30,13 @@ LOST = {
     "torch:UntypedStorage._cdata": "on meta, tensors that share memory are not recognized",
     "torch.autograd:Variable._execution_engine.run_backward": (
         "a forecast can't run checkpointed parts of a model a second time"
+    ),
+    "torch.multiprocessing.reductions:StorageWeakRef": "nothing: Python's weak references serve",
+    "torch.nn.modules.batchnorm:_BatchNorm": (
+        "a norm that isn't a subclass of torch's public batch norms isn't checked for statistics"
+    ),
+    "torch.nn.modules.linear:NonDynamicallyQuantizableLinear": (
+        "the bias of an attention's output is said to be drawn as a linear layer's; torch zeroes it"
     ),
 }
 """Name, in the form of ``pkgutil.resolve_name`` -> what is lost without it."""
@@ -68,6 +76,20 @@ without_function_modes: Callable[[], AbstractContextManager[Any]] = (
     _find("torch:_C.DisableTorchFunction") or nullcontext
 )
 """A context in which no mode or subclass sees torch's functions called."""
+
+_norms: Any = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
+BatchNorm: type[nn.BatchNorm2d] = _find("torch.nn.modules.batchnorm:_BatchNorm") or _norms
+"""What ``isinstance`` takes for all batch norms: their base, or the public ones."""
+
+
+class _Absent(nn.Linear):
+    """The type of no module."""
+
+
+AttentionOutput: type[nn.Linear] = (
+    _find("torch.nn.modules.linear:NonDynamicallyQuantizableLinear") or _Absent
+)
+"""The type of ``nn.MultiheadAttention.out_proj``."""
 
 _keys: Callable[[Tensor], Any] | None = _find("torch:_C._dispatch_keys")
 _mode_at: Callable[[int], object] | None = _find("torch:_C._get_function_stack_at")
@@ -118,6 +140,24 @@ def storage_key(tensor: Tensor) -> int:
         return getattr(storage, "_cdata", None) or storage.data_ptr() or -id(tensor)
     except (NotImplementedError, RuntimeError):
         return -id(tensor)
+
+
+def freed(storage: torch.UntypedStorage) -> Callable[[], bool]:
+    """Return a function that says whether a storage's memory has been freed.
+
+    >>> weight = torch.empty(2)
+    >>> is_freed = freed(weight.untyped_storage())
+    >>> is_freed()
+    False
+    >>> del weight
+    >>> is_freed()
+    True
+    """
+    reference = _find("torch.multiprocessing.reductions:StorageWeakRef")
+    if reference is not None:
+        return reference(storage).expired
+    weak = ref(storage)
+    return lambda: weak() is None
 
 
 _engine: Callable[..., tuple[Tensor | None, ...]] | None = _find(

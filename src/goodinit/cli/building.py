@@ -12,11 +12,11 @@ from typing import Any, TypeVar
 
 import torch
 from torch import nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 import goodinit as gi
 from goodinit._common.progress import progress_line
 from goodinit._common.threads import one_thread
+from goodinit._common.torch_private import BatchNorm
 from goodinit.cli.inputs import parse_inputs
 from goodinit.cli.output import (
     CommandError,
@@ -178,7 +178,7 @@ def run_measurement(
     if inputs is None:
         raise CommandError(f"{target.text} must be run to be measured: pass --input")
     for module in model.modules():
-        if isinstance(module, _BatchNorm):
+        if isinstance(module, BatchNorm):
             batches = module.num_batches_tracked
             if batches is None or not batches:
                 module.train()

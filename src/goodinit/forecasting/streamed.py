@@ -17,10 +17,14 @@ from typing import Any, NamedTuple, cast
 import torch
 from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
-from torch.multiprocessing.reductions import StorageWeakRef
 
 from goodinit._common.memory import return_free_memory
-from goodinit._common.torch_private import run_backward, storage_key, without_function_modes
+from goodinit._common.torch_private import (
+    freed,
+    run_backward,
+    storage_key,
+    without_function_modes,
+)
 from goodinit.anatomy.names import Slot
 from goodinit.applying.planned_values import PlannedValues
 from goodinit.errors import SignalError
@@ -159,7 +163,7 @@ class StreamedWeights(Weights):
         self._one = torch.ones((), device=device, requires_grad=True)
         self._by_id: dict[int, Parameter] = {}
         self._by_storage: dict[int, list[Parameter]] = {}
-        self.live: dict[int, tuple[Parameter, StorageWeakRef]] = {}
+        self.live: dict[int, tuple[Parameter, Callable[[], bool]]] = {}
         self._contents: dict[str, Tensor] = {}
         self._observer: Observer = NullObserver()
         self._backward = False
@@ -335,11 +339,11 @@ class StreamedWeights(Weights):
             return value
 
     def _remember(self, parameter: Parameter, value: Tensor) -> None:
-        for key in [key for key, (_, memory) in self.live.items() if memory.expired()]:
+        for key in [key for key, (_, is_freed) in self.live.items() if is_freed()]:
             del self.live[key]
         storage = value.untyped_storage()
-        # While the weak reference is there, no other storage gets the address.
-        self.live[storage_key(value)] = (parameter, StorageWeakRef(storage))
+        # As long as a weak reference is there, no other storage gets the address.
+        self.live[storage_key(value)] = (parameter, freed(storage))
         if parameter.weight is None:
             parameter.weight = norm_of(value) if parameter.tensor.requires_grad else 0.0
             if parameter.tensor is self.slots[parameter.name].tensors[-1]:

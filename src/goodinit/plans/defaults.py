@@ -14,8 +14,8 @@ from typing import Any
 
 from torch import nn
 from torch.nn.modules.lazy import LazyModuleMixin
-from torch.nn.modules.linear import NonDynamicallyQuantizableLinear
 
+from goodinit._common.torch_private import AttentionOutput
 from goodinit.anatomy.modules import describe
 from goodinit.schemes import Constant, Normal, Scheme, Uniform
 from goodinit.schemes.fans import torch_fans
@@ -74,8 +74,8 @@ def torch_default(module: nn.Module, attr: str, above: Iterable[nn.Module] = ())
 
 def _law_of(module: nn.Module, attr: str) -> Scheme | None:
     match module:
-        case NonDynamicallyQuantizableLinear() if attr == "bias":
-            return Constant(0.0)  # MultiheadAttention zeroes it in its out_proj, of that class
+        case AttentionOutput() if attr == "bias":
+            return Constant(0.0)  # MultiheadAttention zeroes it in its out_proj
         case nn.Linear():
             return _uniform_within(module.in_features)
         case nn.Bilinear():

@@ -11,10 +11,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from goodinit._common.late import late
 from goodinit._common.progress import progress_line
+from goodinit._common.torch_private import BatchNorm
 from goodinit.anatomy.names import slots, walk
 from goodinit.applying.trials import Memo, Trials
 from goodinit.errors import SignalError
@@ -297,7 +297,7 @@ def _notes(
 
 def _unset_norms(model: nn.Module) -> Iterator[str]:
     for name, module in walk(model):
-        if isinstance(module, _BatchNorm) and not module.training:
+        if isinstance(module, BatchNorm) and not module.training:
             counted, mean = module.num_batches_tracked, module.running_mean
             # A file without the counter leaves it at 0; a mean that isn't was taken.
             if counted is not None and not counted and (mean is None or not mean.any()):
