@@ -23,6 +23,7 @@ import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 ROOT = Path(__file__).resolve().parent.parent
 BUILD = ROOT / "build" / "compat"
@@ -58,8 +59,6 @@ TESTS = [
 # Old versions of these packages meet new ones of what they need, which warn.
 OF_EXTRAS = ["tests/cli", "tests/report", "tests/test_demo.py", "-W", "ignore::DeprecationWarning"]
 EXTRAS = ("cli", "demo", "report")  # what users install; the other extras are for developers
-
-LONGEST_OUTPUT = 100_000  # characters of a run that fails
 
 
 @dataclass(frozen=True)
@@ -183,11 +182,16 @@ def run_tests(environment: Path, python: str, torch: str, tests: list[str]) -> O
     for file in ("pyproject.toml", "README.md", "ARCHITECTURE.md"):
         shutil.copy(ROOT / file, copy)
     start = time.monotonic()
-    command = [executable_in(environment), "-m", "pytest", "-q", "-n", "auto", "--tb=line"]
-    command += ["--continue-on-collection-errors"]
-    text = run([*command, *tests], capture=True, check=False, folder=copy)
-    print(text[-LONGEST_OUTPUT:], flush=True)
+    command = [executable_in(environment), "-m", "pytest", "-q", "-n", "auto", "--tb=short"]
+    command += ["--show-capture=no", "--continue-on-collection-errors", *tests]
+    log = environment.parent / f"{environment.name}.log"
+    print(f"the tests write to {log}", flush=True)
+    with log.open("w", encoding="utf-8") as out:
+        run(command, out=out, check=False, folder=copy)
+    text = log.read_text(encoding="utf-8", errors="replace")
     last = text.strip().rpartition("\n")[2]
+    bad = [line for line in text.splitlines() if line.startswith(("FAILED", "ERROR"))]
+    print("\n".join([*bad, last]), flush=True)
     counts = {what: int(n) for n, what in re.findall(r"(\d+) (passed|failed|skipped|error)", last)}
     failed = counts.get("failed", 0) + counts.get("error", 0)
     numbers = counts.get("passed", 0), failed, counts.get("skipped", 0)
@@ -212,12 +216,17 @@ def pip(environment: Path, *arguments: str) -> None:
 
 
 def run(
-    command: list[str | Path], *, capture: bool = False, check: bool = True, folder: Path = ROOT
+    command: list[str | Path],
+    *,
+    capture: bool = False,
+    out: IO[str] | None = None,
+    check: bool = True,
+    folder: Path = ROOT,
 ) -> str:
-    """Run a command; return its output if it is captured."""
+    """Run a command; return its output if it is captured, or else write it to a file if given."""
     clean = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "VIRTUAL_ENV")}
-    out = subprocess.PIPE if capture else None
-    done = subprocess.run(command, check=check, stdout=out, text=True, cwd=folder, env=clean)
+    to = subprocess.PIPE if capture else out
+    done = subprocess.run(command, check=check, stdout=to, text=True, cwd=folder, env=clean)
     return done.stdout or ""
 
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-pytest.importorskip("torch.distributed.tensor", reason="older torch has no public DTensor")
+pytest.importorskip("torch.distributed.tensor.placement_types", reason="torch before 2.5")
 from torch.distributed import checkpoint
 
 import goodinit as gi
@@ -64,13 +64,13 @@ def test_each_rank_gets_its_part(values, form: str, on_meta: bool, tmp_path: Pat
             assert torch.equal(local(mine), expected), (name, coordinate)
 
 
-alone = pytest.mark.filterwarnings("ignore:torch.distributed is disabled")  # as torch saves
+alone = pytest.mark.filterwarnings("ignore:torch.distributed is ")  # as torch saves
 
 
 @alone
 def test_a_folder_of_dcp_is_loaded_into_one_device(values, tmp_path: Path) -> None:
     nested = {"model": values | {"head.weight": values["embed.weight"].clone()}}
-    checkpoint.save(nested, checkpoint_id=tmp_path / "good", no_dist=True)
+    checkpoint.save(nested, checkpoint_id=tmp_path / "good")
     one, other = Net(), Net()
     expected = gi.load_(one, values, "gpt2", seed=7)
     loaded = gi.load_(other, tmp_path / "good", "gpt2", seed=7, strip_prefix="model.")
@@ -85,7 +85,7 @@ def test_a_folder_of_dcp_is_loaded_into_one_device(values, tmp_path: Path) -> No
 @alone
 def test_tied_values_that_differ_in_a_folder(tmp_path: Path) -> None:
     pair = {"embed.weight": torch.ones(11, 6), "head.weight": torch.zeros(11, 6)}
-    checkpoint.save(pair, checkpoint_id=tmp_path, no_dist=True)
+    checkpoint.save(pair, checkpoint_id=tmp_path)
     with pytest.raises(CheckpointError, match=r"embed.weight and head.weight differ"):
         gi.load_(Net(), tmp_path, "gpt2", seed=0)
 

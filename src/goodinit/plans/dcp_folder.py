@@ -71,7 +71,7 @@ def load_from_dcp_(state: Mapping[str, Tensor], folder: Path) -> None:
         with warnings.catch_warnings():
             if alone:
                 warnings.simplefilter("ignore")  # torch says that it is one process
-            load(dict(state), checkpoint_id=folder, no_dist=alone)
+            load(dict(state), checkpoint_id=folder)
     except (Exception, CheckpointException) as error:  # the latter is no Exception
         line = (str(error).strip().splitlines() or [""])[-1]
         raise CheckpointError(
