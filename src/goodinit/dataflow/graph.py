@@ -9,7 +9,6 @@ of which parameter it is, or which part of which projection's output.
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from math import prod
@@ -19,6 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrize import ParametrizationList
 
+from goodinit._common.by_tensor import ByTensor
 from goodinit._common.torch_private import storage_key
 from goodinit.dataflow import geometry
 from goodinit.dataflow.activations import activation_call
@@ -106,7 +106,7 @@ class Graph:
         self._trained: set[int] = set()
         self._open: list[Span] = []
         self._running: list[nn.Module] = []
-        self._values: dict[int, tuple[weakref.ref[Tensor], Value]] = {}
+        self._values = ByTensor[Value]()
         self._bases: dict[int, _Base] = {}
 
     # The observer's four methods.
@@ -197,7 +197,7 @@ class Graph:
         memory = set(map(storage_key, tensors))
         for result in results:
             self._follow(node, call, result, tensors, values, memory)
-        made = [self._values[id(result)][1] for result in results]
+        made = [self._values[result] for result in results]
         alive = [
             self.nodes[v.node].live and not v.params and t.dtype.is_floating_point | t.is_complex()
             for t, v in zip(tensors, values, strict=True)
@@ -208,9 +208,8 @@ class Graph:
 
     def value(self, tensor: Tensor) -> Value:
         """Return what is known about a tensor; an unseen one comes from nowhere."""
-        entry = self._values.get(id(tensor))
-        if entry is not None and entry[0]() is tensor:
-            value = entry[1]
+        value = self._values.get(tensor)
+        if value is not None:
             base = self._bases.get(storage_key(tensor))
             if base is not None and base.node > value.node and not value.params:
                 return Value(base.node, value.origins)  # written to since
@@ -248,8 +247,7 @@ class Graph:
         return next((tally for tally in ("ids", "count", "unknown") if tally in tallies), "")
 
     def _is_known(self, tensor: Tensor) -> bool:
-        entry = self._values.get(id(tensor))
-        return entry is not None and entry[0]() is tensor
+        return self._values.get(tensor) is not None
 
     def _add_node(
         self,
@@ -270,7 +268,7 @@ class Graph:
         return node
 
     def _bind(self, tensor: Tensor, value: Value, base: bool = True) -> Value:
-        self._values[id(tensor)] = (weakref.ref(tensor), value)
+        self._values[tensor] = value
         if base:
             self._bases[storage_key(tensor)] = _Base(value.node, _layout(tensor), value.origins)
         return value

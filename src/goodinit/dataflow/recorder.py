@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Sequence
 
 from torch import Tensor, nn
 
+from goodinit._common.by_tensor import ByTensor
 from goodinit.dataflow.nodes import Node, Value
 from goodinit.dataflow.tape import Source, Tape
 from goodinit.trace import Call
@@ -28,8 +28,8 @@ class Recorder:
 
     def __init__(self) -> None:
         self.tape = Tape()
-        self._leaves: dict[int, tuple[weakref.ref[Tensor], Source]] = {}
-        self._blank: dict[int, tuple[weakref.ref[Tensor], list[_Made]]] = {}
+        self._leaves = ByTensor[Source]()
+        self._blank = ByTensor[list[_Made]]()
 
     def source(
         self,
@@ -49,14 +49,13 @@ class Recorder:
         value = held if held is not None and not held.is_meta else recorded
         kept = held is not None and not held.requires_grad
         param = param if isinstance(held, nn.Parameter) else None  # a buffer is a constant
-        known = Source(
+        self._leaves[tensor] = Source(
             tuple(tensor.shape),
             tensor.dtype,
             param,
             kept=kept,
             value=None if value is None else value.detach(),
         )
-        self._leaves[id(tensor)] = weakref.ref(tensor), known
 
     def restart(self, tensor: Tensor, param: int) -> None:
         """Take a tensor for a parameter, whatever it was made of."""
@@ -87,12 +86,12 @@ class Recorder:
             return
         weights = any(value.params for value in values)
         products = any(value.product for value in values)
-        blank = self._blank.get(id(results[0]))
-        if call.inplace and not (weights or products) and blank and blank[0]() is results[0]:
-            blank[1].append((node, call, tensors))  # empty_like(x).uniform_()
+        blank = self._blank.get(results[0])
+        if call.inplace and not (weights or products) and blank is not None:
+            blank.append((node, call, tensors))  # empty_like(x).uniform_()
             return
         if node.role == "source" and results[0].is_meta:
-            self._blank[id(results[0])] = weakref.ref(results[0]), [(node, call, tensors)]
+            self._blank[results[0]] = [(node, call, tensors)]
             return
         if not (weights or products):
             if node.live and results[0].is_complex():
@@ -114,11 +113,11 @@ class Recorder:
         number = self.tape.number(tensor)
         if number is not None:
             return number
-        leaf, blank = self._leaves.get(id(tensor)), self._blank.pop(id(tensor), None)
-        if leaf is not None and leaf[0]() is tensor:
-            return self.tape.add_source(tensor, leaf[1])
-        if blank is not None and blank[0]() is tensor:
-            for node, call, tensors in blank[1]:
+        leaf, blank = self._leaves.get(tensor), self._blank.pop(tensor)
+        if leaf is not None:
+            return self.tape.add_source(tensor, leaf)
+        if blank is not None:
+            for node, call, tensors in blank:
                 self._keep(node, call, tensors, [True] * len(tensors), [tensor])
             return self.number(tensor, live)
         value = None if tensor.is_meta or live else tensor.detach()

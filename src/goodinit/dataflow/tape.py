@@ -8,7 +8,6 @@ values of constants (masks, indices), and no value that depends on a parameter o
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
@@ -16,6 +15,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
+from goodinit._common.by_tensor import ByTensor
 from goodinit._common.torch_private import storage_key
 from goodinit.trace import Call
 
@@ -97,15 +97,12 @@ class Tape:
     dtypes: dict[int, torch.dtype] = field(default_factory=dict[int, torch.dtype])
     makers: dict[int, int] = field(default_factory=dict[int, int])
     writers: dict[int, list[int]] = field(default_factory=dict[int, list[int]])
-    _numbers: dict[int, tuple[weakref.ref[Tensor], int]] = field(
-        default_factory=dict[int, tuple[weakref.ref[Tensor], int]]
-    )
+    _numbers: ByTensor[int] = field(default_factory=ByTensor[int])
     _memory: dict[int, int] = field(default_factory=dict[int, int])
 
     def number(self, tensor: Tensor) -> int | None:
         """Return the number of a tensor; None if it has none yet."""
-        entry = self._numbers.get(id(tensor))
-        return entry[1] if entry is not None and entry[0]() is tensor else None
+        return self._numbers.get(tensor)
 
     def memory(self, number: int) -> int:
         """Return the number of the tensor whose memory a tensor is a view of."""
@@ -169,7 +166,7 @@ class Tape:
 
     def _new(self, tensor: Tensor) -> int:
         number = len(self.shapes)
-        self._numbers[id(tensor)] = weakref.ref(tensor), number
+        self._numbers[tensor] = number
         self.shapes[number] = tuple(tensor.shape)
         self.dtypes[number] = tensor.dtype
         self._memory[number] = number

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import math
-import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
@@ -15,6 +14,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
+from goodinit._common.by_tensor import ByTensor
 from goodinit._common.torch_private import saves_by_hooks
 from goodinit.dataflow.functions import role_of
 from goodinit.errors import SignalError
@@ -81,9 +81,7 @@ class GradientRun(RescaledRun):
     graph: list[object] = field(default_factory=list[object], init=False)
     _nodes: list[_Node] = field(default_factory=list[_Node], init=False)
     _levels: list[float] = field(default_factory=list[float], init=False)
-    _numbers: dict[int, tuple[weakref.ref[Tensor], int]] = field(
-        default_factory=dict[int, tuple[weakref.ref[Tensor], int]], init=False
-    )
+    _numbers: ByTensor[int] = field(default_factory=ByTensor[int], init=False)
     _share: float = field(default=1.0, init=False)
     _last: float = field(default=0.0, init=False)
 
@@ -96,7 +94,7 @@ class GradientRun(RescaledRun):
         if not results or not any(self._is_signal(t) for t in results):
             return
         for tensor in results:
-            self._numbers[id(tensor)] = weakref.ref(tensor), len(self._nodes)
+            self._numbers[tensor] = len(self._nodes)
             if tensor.grad_fn is not None:
                 self.graph.append(tensor.grad_fn)
         self._nodes.append(_Node(takes, share, call.function))
@@ -105,7 +103,7 @@ class GradientRun(RescaledRun):
         """Follow the gradient back from what the model returned, before there is one."""
         self._levels = [0.0] * len(self._nodes)
         for tensor in tensors_in(output):
-            if (number := self._number(tensor)) is not None:
+            if (number := self._numbers.get(tensor)) is not None:
                 self._levels[number] = 1.0
         for number in reversed(range(len(self._nodes))):
             node = self._nodes[number]
@@ -191,16 +189,12 @@ class GradientRun(RescaledRun):
         if role == "attention":
             taken = taken[2:3]
         for tensor in taken:
-            number = self._number(tensor)
+            number = self._numbers.get(tensor)
             if number is None:
                 continue
             if role == "mul" and len(taken) > 1 and self._nodes[number].function in SQUASHED:
                 continue
             yield number
-
-    def _number(self, tensor: Tensor) -> int | None:
-        known = self._numbers.get(id(tensor))
-        return None if known is None or known[0]() is not tensor else known[1]
 
 
 def projection(output: object) -> Tensor | None:

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -14,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from goodinit._common.by_tensor import ByTensor
 from goodinit._common.torch_private import without_function_modes
 from goodinit.anatomy.names import Slot
 from goodinit.dataflow.functions import role_of
@@ -41,14 +41,12 @@ class _Known:
     """What is known of a tensor.
 
     Attributes:
-        tensor: the tensor, not kept alive: another may get its id later.
         number: of its row; None if it doesn't depend on an input.
         features: its axis of features; None for the last.
         params: the parameters that it was made from, if no input was used: a weight under
             weight_norm.
     """
 
-    tensor: weakref.ref[Tensor]
     number: int | None
     features: int | None
     params: tuple[str, ...] = ()
@@ -97,7 +95,7 @@ class MomentsObserver(NullObserver):
         self._batch = batch
         self._fewer = fewer
         self._rank = rank
-        self._known: dict[int, _Known] = {}
+        self._known = ByTensor[_Known]()
         self._nodes: list[object] = []
         self._gradients: dict[int, Moments] = {}
         self._running = [""]
@@ -107,7 +105,7 @@ class MomentsObserver(NullObserver):
         for slot in found:
             for tensor in slot.tensors:
                 if slot.buffer:
-                    self._known[id(tensor)] = _Known(weakref.ref(tensor), None, None)
+                    self._known[tensor] = _Known(None, None)
                 else:
                     self._params[id(tensor)] = slot.name
                     if tensor.dim() > 1:
@@ -128,7 +126,7 @@ class MomentsObserver(NullObserver):
 
     def source(self, original: Tensor, stand_in: Tensor) -> None:
         name = self._params[id(original)]
-        self._known[id(stand_in)] = _Known(weakref.ref(stand_in), None, None, (name,))
+        self._known[stand_in] = _Known(None, None, (name,))
 
     def enter(self, path: str, module: nn.Module, args: tuple[Any, ...]) -> None:
         self._note_unobserved(args, self._running[-1])
@@ -143,7 +141,7 @@ class MomentsObserver(NullObserver):
         """Note what the model returned: of calls that can't be observed there is nothing else."""
         self._note_unobserved(output, "", made=True)
         for tensor in tensors_in(output):
-            known = self._known_of(tensor)
+            known = self._known.get(tensor)
             number = None if known is None else known.number
             if number is not None:
                 self.outputs.add(number)
@@ -192,7 +190,7 @@ class MomentsObserver(NullObserver):
             return
         params = self._params_of(call)
         for tensor in tensors_in(call.result):
-            self._known[id(tensor)] = _Known(weakref.ref(tensor), None, None, params)
+            self._known[tensor] = _Known(None, None, params)
 
     def _measure(self, call: Call, key: str, result: Tensor, takes: tuple[int, ...]) -> None:
         samples, features = self._samples(key, result), self._features(call, result)
@@ -262,20 +260,16 @@ class MomentsObserver(NullObserver):
         for tensor in tensors_in((call.args, dict(call.kwargs))):
             if id(tensor) in self._params:
                 names[self._params[id(tensor)]] = None
-            elif (known := self._known_of(tensor)) is not None:
+            elif (known := self._known.get(tensor)) is not None:
                 names.update(dict.fromkeys(known.params))
         return tuple(names)
 
     def _remember(self, tensor: Tensor, number: int, features: int | None) -> None:
-        self._known[id(tensor)] = _Known(weakref.ref(tensor), number, features)
-
-    def _known_of(self, tensor: Tensor) -> _Known | None:
-        known = self._known.get(id(tensor))
-        return None if known is None or known.tensor() is not tensor else known
+        self._known[tensor] = _Known(number, features)
 
     def _number(self, tensor: Tensor, path: str, made: bool = False) -> int | None:
         """Return the number of a tensor's row; one that no observed call made gets a row here."""
-        known = self._known_of(tensor)
+        known = self._known.get(tensor)
         if known is not None:
             return known.number
         # What a module made, or what depends on parameters, and came from no call: scripted code.
@@ -310,7 +304,7 @@ class MomentsObserver(NullObserver):
         if role in MIXING:
             return last
         for tensor in tensors_in(call.args):
-            known = self._known_of(tensor)
+            known = self._known.get(tensor)
             if known is None or known.features is None:
                 continue
             if role == "view" and (moved := _moved(tensor, known.features, result)) is not None:
@@ -321,7 +315,7 @@ class MomentsObserver(NullObserver):
 
     def _note_entropy(self, call: Call) -> None:
         logits = next(tensors_in(call.args), None)
-        known = None if logits is None else self._known_of(logits)
+        known = None if logits is None else self._known.get(logits)
         found = None
         if known is not None and known.number is not None:
             found = cross_entropy_of(call, known.number)

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import math
-import weakref
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -16,6 +15,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from goodinit._common.by_tensor import ByTensor
 from goodinit.anatomy.names import Slot
 from goodinit.dataflow.functions import role_of
 from goodinit.signal.aims import LEFT_ALONE, Aims
@@ -51,13 +51,11 @@ class _Known:
     """What is known of a tensor.
 
     Attributes:
-        tensor: the tensor, not kept alive: another may get its id later.
         signal: whether it depends on an input.
         params: the parameters that it was made from, if it doesn't.
         computed: whether it has other numbers than they.
     """
 
-    tensor: weakref.ref[Tensor]
     signal: bool
     params: tuple[str, ...] = ()
     computed: bool = False
@@ -97,7 +95,7 @@ class RescaledRun(NullObserver):
     together: dict[str, str] = field(default_factory=dict[str, str], init=False)
     computed: dict[str, float] = field(default_factory=dict[str, float], init=False)
     loudest: float = field(default=0.0, init=False)
-    _known: dict[int, _Known] = field(default_factory=dict[int, _Known], init=False)
+    _known: ByTensor[_Known] = field(default_factory=ByTensor[_Known], init=False)
     _params: dict[int, str] = field(default_factory=dict[int, str], init=False)
     _written_through: set[str] = field(default_factory=set[str], init=False)
 
@@ -115,7 +113,7 @@ class RescaledRun(NullObserver):
 
     def leave(self, path: str, module: nn.Module, result: object) -> None:
         for tensor in tensors_in(result):
-            if self._known_of(tensor) is None and id(tensor) not in self._params:
+            if self._known.get(tensor) is None and id(tensor) not in self._params:
                 self._remember(tensor, signal=True)  # made by code that shows no calls
 
     def change(self, func: Function, call: Call) -> object:
@@ -138,7 +136,7 @@ class RescaledRun(NullObserver):
         self._note_scores(call, result)
         made_from = () if signal else tuple(names)
         same = role_of(call.function) in ("view", "cast")
-        computed = not same or any(k.computed for t in taken if (k := self._known_of(t)))
+        computed = not same or any(k.computed for t in taken if (k := self._known.get(t)))
         for tensor in tensors_in(result):
             if id(tensor) not in self._params:
                 self._remember(tensor, signal, made_from, computed=computed)
@@ -221,7 +219,7 @@ class RescaledRun(NullObserver):
             self.together[name] = "it is added to another weight before it multiplies"
             return result
         for old, _ in belonging:
-            known = self._known_of(old)
+            known = self._known.get(old)
             if known is not None and known.computed and name in known.params:
                 self.computed[name] = _norm(old)
         beside = any(
@@ -295,24 +293,20 @@ class RescaledRun(NullObserver):
                 self.together.setdefault(name, f"its product is inside of {call.function}")
 
     def _is_signal(self, tensor: Tensor) -> bool:
-        known = self._known_of(tensor)
+        known = self._known.get(tensor)
         return known is not None and known.signal
 
     def _names(self, tensor: Tensor) -> tuple[str, ...]:
         """Return the parameters that a tensor is, or was made from alone."""
         if id(tensor) in self._params:
             return (self._params[id(tensor)],)
-        known = self._known_of(tensor)
+        known = self._known.get(tensor)
         return () if known is None else known.params
-
-    def _known_of(self, tensor: Tensor) -> _Known | None:
-        known = self._known.get(id(tensor))
-        return None if known is None or known.tensor() is not tensor else known
 
     def _remember(
         self, tensor: Tensor, signal: bool, params: tuple[str, ...] = (), computed: bool = False
     ) -> None:
-        self._known[id(tensor)] = _Known(weakref.ref(tensor), signal, params, computed)
+        self._known[tensor] = _Known(signal, params, computed)
 
 
 def _run_through(through: Change, func: Function, call: Call, *args: Any, **kwargs: Any) -> object:

@@ -9,7 +9,6 @@ outside is ever written to: a stand-in enters instead.
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, cast
 
@@ -17,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from goodinit._common.by_tensor import ByTensor
 from goodinit._common.torch_private import without_function_modes
 from goodinit.trace.calls import Call, Observer, map_tensors, name_of, tensors_in
 from goodinit.trace.known_results import KnownResults
@@ -73,7 +73,7 @@ class MetaTracer(TorchFunctionMode):
         self._numbers = numbers
         self._known = KnownResults()
         self.differentiates = False
-        self._made: dict[int, weakref.ref[Tensor]] = {}
+        self._made = ByTensor[bool]()
         self._stand_ins: dict[int, tuple[Tensor, Tensor]] = {}
 
     def stand_in(self, tensor: Tensor) -> Tensor:
@@ -81,8 +81,7 @@ class MetaTracer(TorchFunctionMode):
         pair = self._stand_ins.get(id(tensor))
         if pair is not None and pair[0] is tensor:
             return pair[1]
-        made = self._made.get(id(tensor))
-        if made is not None and made() is tensor:
+        if self._made.get(tensor):
             return tensor
         followed = isinstance(tensor, nn.Parameter) or id(tensor) in self._inputs
         valueless = followed and (tensor.is_floating_point() or tensor.is_complex())
@@ -100,7 +99,7 @@ class MetaTracer(TorchFunctionMode):
 
     def _remember(self, value: object) -> None:
         for tensor in tensors_in(value):
-            self._made[id(tensor)] = weakref.ref(tensor)
+            self._made[tensor] = True
 
     def __torch_function__(
         self,
