@@ -230,6 +230,41 @@ def several(names: Iterable[str], most: int = 3) -> str:
     return ", ".join(listed[:most]) + more
 
 
+def without_numbers(text: str) -> str:
+    """Return a text with a star in the place of each number: equal for repeated layers."""
+    return re.sub(r"\d+", "*", text)
+
+
+def alike_names(names: Iterable[str]) -> dict[str, list[str]]:
+    """Group names that differ in their numbers alone.
+
+    >>> alike_names(["h.0.fc", "h.1.fc", "head"])
+    {'h.*.fc': ['h.0.fc', 'h.1.fc'], 'head': ['head']}
+    """
+    groups: dict[str, list[str]] = {}
+    for name in names:
+        groups.setdefault(without_numbers(name), []).append(name)
+    return groups
+
+
+def grouped_names(names: Iterable[str], most: int = 3) -> str:
+    """Return names as text, those of repeated layers as one.
+
+    >>> grouped_names(["h.0.fc.weight", "h.1.fc.weight", "head.weight"])
+    'h.{0-1}.fc.weight x2, head.weight'
+    """
+    return several(map(grouped_name, alike_names(names).values()), most)
+
+
+def one_name(names: Sequence[str]) -> str:
+    """Return the names of one line of a table: as one, or the first and how many more.
+
+    >>> one_name(["h.0.fc", "h.1.fc"]), one_name(["h.0.fc", "h.0.out"])
+    ('h.{0-1}.fc x2', 'h.0.fc and 1 more')
+    """
+    return grouped_name(names) if len(alike_names(names)) == 1 else several(names, 1)
+
+
 def grouped_name(names: Sequence[str]) -> str:
     """Return names that differ in their numbers alone as one.
 

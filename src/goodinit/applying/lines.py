@@ -5,7 +5,6 @@ They use the names ``gi`` for goodinit, ``model`` and ``inputs``.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -13,6 +12,7 @@ from typing import cast
 
 from torch import nn
 
+from goodinit._common.text import alike_names
 from goodinit.applying.apply import init_
 from goodinit.recipes.by_name import RecipeLike
 from goodinit.schemes import Constant, Keep, Ones, Scheme, Zeros
@@ -106,12 +106,9 @@ def globs(names: list[str], every: Iterable[str]) -> list[str]:
     >>> globs(["h.0.fc.weight", "h.1.fc.weight"], ["h.0.fc.weight", "h.1.fc.weight", "fc.weight"])
     ['h.*.fc.weight']
     """
-    groups: dict[str, list[str]] = {}
-    for name in names:
-        groups.setdefault(re.sub(r"\d+", "*", name), []).append(name)
     found: list[str] = []
     others = set(every) - set(names)
-    for glob, members in groups.items():
+    for glob, members in alike_names(names).items():
         alone = len(members) == 1 or any(fnmatchcase(other, glob) for other in others)
         found += members if alone else [glob]
     return found

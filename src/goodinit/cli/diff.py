@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
 import goodinit as gi
-from goodinit._common.text import count, grouped_name
+from goodinit._common.text import count, grouped_name, without_numbers
 from goodinit.cli import options
 from goodinit.cli.output import CommandError, print_json, print_result, wrap_for_terminal
 
@@ -140,5 +139,5 @@ def _group_equal(lines: Mapping[str, object]) -> list[list[str]]:
     """Group names that differ only in their numbers and have equal lines."""
     groups: dict[object, list[str]] = {}
     for name, text in lines.items():
-        groups.setdefault((re.sub(r"\d+", "#", name), text), []).append(name)
+        groups.setdefault((without_numbers(name), text), []).append(name)
     return list(groups.values())

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from torch import nn
 
-from goodinit._common.text import grouped_name, several
+from goodinit._common.text import grouped_names
 from goodinit.applying.lines import Line, Untried, globs, init_line, library_lines, untried
 from goodinit.dataflow.graph import Graph
 from goodinit.explanation.candidates import Candidate
@@ -139,15 +138,3 @@ class Context:
         if parameter.matrix and parameter.row.facets.kind != "embedding":
             return LeCunNormal()
         return Zeros() if parameter.row.facets.part == "bias" else Normal(0.02)
-
-
-def grouped_names(names: Iterable[str]) -> str:
-    """Return names as text, those of repeated layers as one.
-
-    >>> grouped_names(["h.0.fc.weight", "h.1.fc.weight", "head.weight"])
-    'h.{0-1}.fc.weight x2, head.weight'
-    """
-    groups: dict[str, list[str]] = {}
-    for name in names:
-        groups.setdefault(re.sub(r"\d+", "{}", name), []).append(name)
-    return several(map(grouped_name, groups.values()))

@@ -6,7 +6,6 @@ Repeated layers share a line, as in a plan. What they look like comes first, the
 from __future__ import annotations
 
 import math
-import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -19,13 +18,14 @@ from goodinit._common.text import (
     findings_html,
     findings_verdict,
     folded_html,
-    grouped_name,
+    grouped_names,
     html_table,
     number,
+    one_name,
     table,
+    without_numbers,
     wrap,
 )
-from goodinit.explanation.context import grouped_names
 from goodinit.explanation.recognition import OWN
 from goodinit.explanation.rows import ExplainedRow
 from goodinit.findings import Finding
@@ -164,14 +164,14 @@ def _cells(explanation: Explanation, level: int = 0) -> list[tuple[str, ...]]:
     for row in explanation.rows:
         mark = "!" if severe & {*row.findings} else "-" if row.ok is False else ""
         least = 3 if row.gain is not None else 1
-        pattern = re.sub(r"\d+", "{}", row.name) if level < least else ""
+        pattern = without_numbers(row.name) if level < least else ""
         shape = row.shape if level < min(least, 2) else ""
         key = (mark, pattern, shape, _law(row), row.gain is None)
         groups.setdefault(key, []).append(row)
     return [
         (
             str(mark),
-            _names(rows),
+            one_name([row.name for row in rows]),
             _shapes(rows),
             _root_mean_square([row.std for row in rows]),
             _root_mean_square([row.gain for row in rows]),
@@ -179,13 +179,6 @@ def _cells(explanation: Explanation, level: int = 0) -> list[tuple[str, ...]]:
         )
         for (mark, _, _, law, _), rows in groups.items()
     ]
-
-
-def _names(rows: Sequence[ExplainedRow]) -> str:
-    names = [row.name for row in rows]
-    if len({re.sub(r"\d+", "{}", name) for name in names}) == 1:
-        return grouped_name(names)
-    return f"{names[0]} and {len(names) - 1} more"
 
 
 def _shapes(rows: Sequence[ExplainedRow]) -> str:

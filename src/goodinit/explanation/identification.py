@@ -6,9 +6,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from goodinit._common.result import Result, plain_data
-from goodinit._common.text import count, escaped, html_table, table, wrap
+from goodinit._common.text import count, escaped, grouped_names, html_table, several, table, wrap
 from goodinit.anatomy.rows import Facets
-from goodinit.explanation.context import grouped_names
 
 FACETS = (
     *("embeddings", "attention", "feed-forward", "convolutions", "other weights"),
@@ -214,9 +213,7 @@ def _verdict(found: Identification) -> str:
 
 
 def _some(calls: Sequence[str], full: bool = False) -> str:
-    shown = calls if full else calls[:MOST_ALIKE]
-    more = f" and {len(calls) - len(shown)} more" if len(calls) > len(shown) else ""
-    return ", ".join(shown) + more
+    return several(calls, len(calls) if full else MOST_ALIKE)
 
 
 def _cells(row: FacetRow, full: bool) -> tuple[str, ...]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any, Literal, NamedTuple, cast
@@ -13,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrize import ParametrizationList
 
 from goodinit._common.progress import progress_line
+from goodinit._common.text import without_numbers
 from goodinit.anatomy.names import walk
 from goodinit.applying.apply import apply_
 from goodinit.errors import CallError, SignalError
@@ -210,7 +210,7 @@ def _coordinates(
     first = runs[0][1]
     names = [name for name in first.initial if all(name in run.initial for _, run in runs)]
     if over == "depth":
-        names = list(dict.fromkeys(_starred(name) for name in first.initial))
+        names = list(dict.fromkeys(without_numbers(name) for name in first.initial))
     sizes = tuple(size for size, _ in runs)
     for name in names:
         lasts = {run.last[own] for _, run in runs for own in _matching(run.last, name, over)}
@@ -227,13 +227,9 @@ def _coordinates(
 
 
 def _matching(values: Iterable[str], name: str, over: str) -> list[str]:
-    return [own for own in values if (own if over == "width" else _starred(own)) == name]
+    return [own for own in values if (own if over == "width" else without_numbers(own)) == name]
 
 
 def _root(values: dict[str, float], name: str, over: str) -> float:
     each = [values[own] for own in _matching(values, name, over)]
     return math.sqrt(math.fsum(each) / len(each)) if each else math.nan
-
-
-def _starred(name: str) -> str:
-    return re.sub(r"\d+", "*", name)

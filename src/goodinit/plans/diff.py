@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Literal
 
 from goodinit._common.result import Result
-from goodinit._common.text import grouped_name, html_table, wrap
+from goodinit._common.text import grouped_name, html_table, without_numbers, wrap
 from goodinit.errors import PlanError, printable
 from goodinit.plans.json_file import write_row
 from goodinit.plans.plan import Plan
@@ -132,7 +131,7 @@ class Diff(Result[DiffRow]):
             whole = row.after or row.before
             assert whole is not None
             changes = repr(row.fields or (whole.shape, whole.scheme))
-            pattern = row.name if full else re.sub(r"\d+", "*", row.name)
+            pattern = row.name if full else without_numbers(row.name)
             groups.setdefault((pattern, row.change, changes), []).append(row)
         return [*groups.values()]
 

@@ -8,11 +8,10 @@ do.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from goodinit._common.text import count, grouped_name, number, several
+from goodinit._common.text import count, grouped_names, number, one_name, without_numbers
 from goodinit.plans.plan_cells import (
     drawn_text,
     fans_text,
@@ -50,12 +49,12 @@ def _key(row: PlanRow, rules: str, level: int) -> object:
     said = tuple(remarks(row))
     same = (what_text(row), drawn_text(row), rules)
     if level >= SHAPES:
-        same = (*same, *(re.sub(r"\d+", "*", remark) for remark in said))
+        same = (*same, *(without_numbers(remark) for remark in said))
     else:
         same = (*same, *said)
     if level >= NAMES or (level >= CONSTANTS and not row.std and row.scheme and not said):
         return same
-    pattern = re.sub(r"\d+", "*", row.name)
+    pattern = without_numbers(row.name)
     return (pattern, *same) if level >= SHAPES else (pattern, row.shape, _numbers(row), *same)
 
 
@@ -70,7 +69,7 @@ def _line(rows: Sequence[PlanRow], rules: str) -> Line:
     sums = [row.fan_in for row in rows if row.fan_in is not None]
     stds = [row.std for row in rows if row.std]
     cells = (
-        _names(rows),
+        one_name([row.name for row in rows]),
         next(iter(shapes)) if len(shapes) == 1 else f"{len(shapes)} shapes",
         what_text(first),
         next(iter(fans)) if len(fans) == 1 else f"{_fan_range(sums)} in" if sums else "",
@@ -80,15 +79,8 @@ def _line(rows: Sequence[PlanRow], rules: str) -> Line:
     )
     said = remarks(first)
     if any(remarks(row) != said for row in rows):
-        said = [re.sub(r"\d+", "*", remark) for remark in said]
+        said = [without_numbers(remark) for remark in said]
     return Line(cells, tuple(said))
-
-
-def _names(rows: Sequence[PlanRow]) -> str:
-    names = [row.name for row in rows]
-    if len({re.sub(r"\d+", "*", name) for name in names}) == 1:
-        return grouped_name(names)
-    return f"{names[0]} and {len(names) - 1} more"
 
 
 def _range(values: Sequence[float]) -> str:
@@ -120,10 +112,7 @@ def _is_remarkable(row: PlanRow) -> bool:
 
 
 def _folded(noun: str, kept: bool, why: str, rows: Sequence[PlanRow]) -> Iterator[str]:
-    patterns: dict[str, list[str]] = {}
-    for row in rows:
-        patterns.setdefault(re.sub(r"\d+", "*", row.name), []).append(row.name)
-    examples = several((grouped_name(names) for names in patterns.values()), MOST_EXAMPLES)
+    examples = grouped_names((row.name for row in rows), MOST_EXAMPLES)
     values = " or ".join(sorted({drawn_text(row) for row in rows}))
     verb = "kept as they are" if kept and len(rows) > 1 else "kept as it is" if kept else values
     done = verb if kept else f"set to {verb}"

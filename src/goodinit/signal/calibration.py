@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from goodinit._common.result import Result
-from goodinit._common.text import count, grouped_name, html_table, number, table, wrap
+from goodinit._common.text import count, grouped_names, html_table, number, table, wrap
 
 ONCE, SEVERAL = 0.05, 1.0
 """How far the second moment may be from its target, relative, up or down: of a weight that is used
@@ -118,18 +117,10 @@ class Calibration(Result[CalibrationRow]):
             if not row.uses and not row.why.startswith(ALONG):
                 reasons.setdefault(row.why, []).append(row.name)
         for why, names in reasons.items():
-            yield f"Left alone: {_grouped(names)}: {why}."
+            yield f"Left alone: {grouped_names(names, SHOWN)}: {why}."
         yield from self.notes
 
 
 def _cells(row: CalibrationRow) -> tuple[str, ...]:
     numbers = (row.factor, row.before, row.after, row.target)
     return (row.name, *map(number, numbers), str(row.uses), number(row.off))
-
-
-def _grouped(names: list[str]) -> str:
-    groups: dict[str, list[str]] = {}
-    for name in names:
-        groups.setdefault(re.sub(r"\d+", "#", name), []).append(name)
-    shown = [grouped_name(group) for group in groups.values()]
-    return ", ".join(shown[:SHOWN]) + (f" and {len(shown) - SHOWN} more" if shown[SHOWN:] else "")
