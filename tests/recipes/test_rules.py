@@ -6,6 +6,9 @@ from torch import nn
 
 import goodinit as gi
 from goodinit.errors import RecipeError
+from goodinit.recipes.base import Base
+from goodinit.recipes.by_place import Fixup, LayerRamp
+from goodinit.recipes.deferred import FirstLayer, LowRankPart
 from goodinit.recipes.rule import glob_matches
 
 
@@ -19,6 +22,7 @@ from goodinit.recipes.rule import glob_matches
         ("H.*", "h.0", False),
         ("h.[01].w", "h.1.w", True),
         ("a.b", "axb", False),
+        ("layers[0].w", "layers[0].w", True),  # a name, though no glob that matches itself
     ],
 )
 def test_globs(glob: str, name: str, expected: bool) -> None:
@@ -46,9 +50,20 @@ def test_selectors_compare_and_read_as_they_are_written() -> None:
         (lambda: gi.sel.type(3), "module classes"),
         (lambda: gi.sel.name(""), "nonempty string"),
         (lambda: gi.sel.when(3), "function"),
+        (lambda: gi.sel.type("Linear"), r"Write gi\.sel\.type\(nn\.Linear\)"),
+        (gi.sel.type, "module classes"),
+        (gi.sel.followed_by, "names of functions"),
+        (lambda: gi.sel.followed_by(""), "nonempty string"),
         (lambda: gi.Rule(3, gi.Zeros()), "selector"),
         (lambda: gi.Rule("*", gi.Zeros), "call it, Zeros"),
         (lambda: gi.Rule("*", 0.02), "needs a scheme"),
+        (lambda: gi.Rule("*", gi.Zeros(), 3), "why is a text"),
+        (lambda: gi.Recipe("he"), r"Write gi\.recipe\('he'\)"),
+        (lambda: gi.Recipe({"a": gi.Zeros()}), r"override\(gi\.Rule\('a', gi\.Zeros\(\)\)\)"),
+        (
+            lambda: gi.Recipe([(nn.Linear, gi.Zeros())]),
+            r"override\(gi\.Rule\(nn\.Linear, gi\.Zeros\(\)\)\)",
+        ),
         (lambda: gi.Recipe([gi.Zeros()]), r"rules\[0\]"),
         (lambda: gi.Recipe(gi.Rule("*", gi.Zeros())), "list of rules"),
     ],
@@ -80,6 +95,13 @@ def test_tied_names_match() -> None:
     net = nn.Sequential(nn.Embedding(5, 3), nn.Linear(3, 5, bias=False))
     net[1].weight = net[0].weight
     assert gi.plan(net, {"1.*": gi.Ones()})["0.weight"].scheme == gi.Ones()
+
+
+def test_a_tied_attribute_matches() -> None:
+    net = nn.ParameterDict({"a": nn.Parameter(torch.ones(3, 3))})
+    net["b"] = net["a"]
+    recipe = gi.Recipe([gi.Rule("*", gi.Zeros()), gi.Rule(gi.sel.attr("b"), gi.Constant(2.0))])
+    assert gi.plan(net, recipe)["a"].scheme == gi.Constant(2.0)
 
 
 def test_gates_are_no_parts() -> None:
@@ -167,8 +189,88 @@ def test_each_leaves_what_it_does_not_know() -> None:
         gi.Rule(gi.sel.when(bool), gi.Ones()),
         gi.Rule(gi.sel.followed_by("relu"), gi.Ones()),
         gi.Rule(gi.sel.all(), gi.Normal(0.02).scaled(depth=-0.5)),
+        gi.Rule(gi.sel.all(), gi.Normal(0.02).scaled(layer=-0.5)),
+        gi.Rule(gi.sel.all(), gi.Normal(0.02).scaled(width=-0.5)),
+        gi.Rule(gi.sel.all(), LayerRamp(1.0, 0.0)),
+        gi.Rule(gi.sel.all(), Fixup(gi.HeNormal())),
+        gi.Rule(gi.sel.all(), FirstLayer(gi.Ones(), gi.Zeros())),
+        gi.Rule(gi.sel.all(), LowRankPart("pissa")),
+        gi.Rule(gi.sel.adapted(), gi.Ones()),
+        gi.Rule(gi.sel.kind("adapter"), gi.Ones()),
+        gi.Rule(gi.sel.head_bias(), gi.Ones()),
+        gi.Rule(~gi.sel.last_norm(), gi.Ones()),
     ],
 )
 def test_each_refuses_what_one_module_does_not_show(rule: gi.Rule) -> None:
     with pytest.raises(RecipeError, match=r"gi\.init_"):
         _ = gi.Recipe([rule]).each
+
+
+def test_what_is_made_from_a_recipe_keeps_the_rest_of_it() -> None:
+    base = Base("mup", 64)
+    recipe = gi.Recipe([gi.Rule("*", gi.Ones())], "mine", "why", base).with_options({"a": 1})
+    more = recipe.override(gi.Rule("*", gi.Zeros()))
+    assert (more.name, more.why, more.base, more.options) == ("mine", "why", base, {"a": 1})
+    assert [rule.scheme for rule in more.rules] == [gi.Ones(), gi.Zeros()]
+
+
+@pytest.mark.parametrize(
+    ("rule", "optional", "library"),
+    [
+        (gi.Rule("*", gi.Ones()), False, False),
+        (gi.Rule("*", gi.Ones(), optional=True), True, False),
+        (gi.Rule("*", gi.Ones(), library=True), True, True),
+    ],
+)
+def test_a_librarys_rule_may_match_nothing(rule: gi.Rule, optional: bool, library: bool) -> None:
+    assert (rule.optional, rule.library) == (optional, library)
+
+
+@pytest.mark.parametrize(
+    ("selector", "reaches"),
+    [
+        (gi.sel.part("buffer"), True),
+        (gi.sel.part("buffer") | gi.sel.kind("norm"), True),
+        (gi.sel.kind("norm") & gi.sel.part("buffer"), True),
+        (gi.sel.part("bias", "buffer"), True),
+        (gi.sel.all(), False),
+        (~gi.sel.part("buffer"), False),
+        (gi.sel.name("running_mean"), False),
+    ],
+)
+def test_buffers_are_reached_by_their_part_alone(selector, reaches: bool) -> None:
+    assert selector.reaches_buffers is reaches
+
+
+@pytest.mark.parametrize(
+    ("give", "says"),
+    [
+        (lambda: Base("mup", 0), "base is a whole number from 1, got 0"),
+        (lambda: Base("mup", True), "base is a whole number from 1, got True"),
+        (lambda: Base("mup", 64, 0), "layers is a whole number from 1, got 0"),
+        (lambda: Base("mup", "64"), "base is a width or a function"),
+        (lambda: Base("mup", nn.Linear), "base is a width or a function"),
+        (lambda: Base("completep", nn.Linear(2, 2), 2), "layers= goes with a base that is a width"),
+        (lambda: Base("mup", lambda: 3).build(meta=False), "base() returned 3"),
+        (lambda: Base("mup", lambda: 1 / 0).build(meta=True), "that makes the base model raised"),
+    ],
+)
+def test_what_is_no_base(give, says: str) -> None:
+    with pytest.raises(RecipeError) as caught:
+        give()
+    assert says in str(caught.value)
+
+
+def test_a_base_that_needs_values_has_them_and_draws_nothing_of_torchs() -> None:
+    class Picky(nn.Linear):
+        def __init__(self) -> None:
+            super().__init__(2, 2)
+            self.first = self.weight[0, 0].item()
+
+    def picky() -> nn.Module:
+        return Picky()
+
+    before = torch.get_rng_state()
+    assert not Base("mup", picky).build(meta=True).weight.is_meta
+    assert Base("mup", lambda: nn.Linear(2, 2)).build(meta=True).weight.is_meta
+    assert torch.equal(before, torch.get_rng_state())
