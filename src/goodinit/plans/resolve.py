@@ -138,7 +138,7 @@ class Matcher:
         f = row.facets
         facets = (f.kind, f.part, f.activation, f.ends_residual, f.last_norm, f.goes_with)
         role = f.adapter.role if f.adapter else ""
-        key = (row.owner, *facets, role, bool(row.tied), block.name, row.buffer)
+        key = (row.owner, *facets, role, block.name, row.buffer)
         found = self._known.get(key)
         if found is None:
             found = self._known[key] = [n for n in self._by_facets if self._matches(n, row, block)]

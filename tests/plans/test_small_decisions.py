@@ -1,0 +1,346 @@
+"""What a plan decides about one row, on rows made by hand."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+
+import goodinit as gi
+from goodinit.anatomy.held import Held
+from goodinit.anatomy.rows import Adapter, Block, Facets, Row
+from goodinit.errors import RecipeError
+from goodinit.plans.authors_value import authors_reason
+from goodinit.plans.growth import Growth, common_rates, growth_of
+from goodinit.plans.keep import Growth as Kept
+from goodinit.plans.keep import KeptRows, find_kept_rows, grow_blocks
+from goodinit.plans.resolve import Matcher
+from goodinit.plans.rows import PlanBlock, PlanRow, Rates, common
+from goodinit.plans.selection import _evenly_spaced
+from goodinit.schemes import Layout
+
+LINEAR = Layout(outputs=(0,), inputs=(1,))
+WHOLE = Block("", ((0, 4), (0, 4)))
+
+
+def row(name: str = "w", shape: tuple[int, ...] = (4, 4), **more: object) -> Row:
+    own = {key: more.pop(key) for key in list(more) if key in Row.__slots__}
+    facets = Facets(**{"kind": "linear", "layout": LINEAR, **more})
+    given = {"dtype": torch.float32, "owner": nn.Linear, **own}
+    return Row(name, shape, facets=facets, **given)
+
+
+def adapter(role: str) -> Adapter:
+    return Adapter(role, "w", "a", "b", 1.0)
+
+
+# Two rows of which a selector takes the second alone: what is remembered of the first must not
+# decide for the second.
+APART = [
+    (gi.sel.kind("conv"), row(), row(kind="conv"), ("", "")),
+    (gi.sel.part("out"), row(), row(part="out"), ("", "")),
+    (gi.sel.part("q"), row(), row(), ("k", "q")),
+    (gi.sel.block("q"), row(), row(), ("k", "q")),
+    (gi.sel.type(nn.Conv2d), row(), row(owner=nn.Conv2d), ("", "")),
+    (gi.sel.followed_by("relu"), row(), row(activation="relu"), ("", "")),
+    (gi.sel.ends_residual(), row(), row(ends_residual=True), ("", "")),
+    (gi.sel.last_norm(), row(), row(last_norm=True), ("", "")),
+    (gi.sel.head_bias(), row(part="bias"), row(part="bias", goes_with="head"), ("", "")),
+    (gi.sel.gate_bias(), row(part="bias", goes_with="head"), row(part="bias", goes_with="gate"),
+     ("", "")),
+    (gi.sel.adapted(), row(adapter=adapter("in")), row(adapter=adapter("base")), ("", "")),
+    (gi.sel.all(), row(buffer=True), row(), ("", "")),
+    (gi.sel.name("b"), row("a"), row("b"), ("", "")),
+    (gi.sel.name("b"), row("a"), row("a", tied=("b",)), ("", "")),
+    (gi.sel.attr("b"), row("x.a"), row("x.b"), ("", "")),
+    (gi.sel.when(lambda one: one.shape[0] > 3), row(shape=(3, 4)), row(), ("", "")),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("where", "without", "other", "blocks"), APART, ids=[repr(case[0]) for case in APART]
+)
+def test_rows_that_differ_in_what_a_rule_asks_for_are_told_apart(
+    where: gi.recipes.Selector, without: Row, other: Row, blocks: tuple[str, str]
+) -> None:
+    recipe = gi.Recipe([gi.Rule(where, gi.Ones())])
+    first, second = (replace(WHOLE, name=name) for name in blocks)
+    matcher = Matcher(recipe)
+    assert [matcher.match(without, first), matcher.match(other, second)] == [[], [0]]
+    assert matcher.wins == {0: 1}
+
+
+def test_the_last_rule_wins_and_others_are_counted() -> None:
+    rules = [gi.Rule(where, gi.Ones()) for where in ("*", gi.sel.all(), "w", "v")]
+    matcher = Matcher(gi.Recipe(rules))
+    assert matcher.match(row(), WHOLE) == [0, 1, 2]
+    assert matcher.match(row("v"), WHOLE) == [0, 1, 3]
+    assert matcher.wins == {0: 0, 1: 0, 2: 1, 3: 1}
+
+
+# muP: how a weight grew from the base, and what that makes of its law and its rates.
+
+
+def planned(*shape: int, layout: Layout | None = LINEAR) -> PlanRow:
+    fans = layout.fans(shape) if layout else (None, None)
+    what = ("w", shape, torch.float32, "Linear", "linear", "weight", gi.Normal(1.0))
+    return PlanRow(*what, layout=layout, fan_in=fans[0], fan_out=fans[1])
+
+
+def grown(after: PlanRow, before: PlanRow, factor: float = 1.0) -> Growth:
+    return growth_of(after, after.parts()[0], before, before.parts()[0], factor)
+
+
+DEPTHWISE = Layout(outputs=(0,), inputs=(1,), window=(2,), groups=16)
+
+
+@pytest.mark.parametrize(
+    ("after", "before", "expected"),
+    [
+        (planned(32, 64), planned(8, 8), Growth("hidden", 8.0, 4.0)),
+        (planned(8, 64), planned(8, 8), Growth("output", 8.0, 1.0)),
+        (planned(32, 8), planned(8, 8), Growth("input", 1.0, 4.0)),
+        (planned(8, 8), planned(8, 8), Growth("fixed", 1.0, 1.0)),
+        (planned(32, layout=None), planned(8, layout=None), Growth("vector", 1.0, 4.0)),
+        (planned(8, layout=None), planned(8, layout=None), Growth("fixed")),
+        (planned(16, 16, layout=None), planned(8, 8, layout=None), Growth("unknown")),
+        (planned(16, 8, layout=None), planned(8, 8, layout=None), Growth("vector", 1.0, 2.0)),
+        (
+            planned(16, 1, 3, layout=DEPTHWISE),
+            planned(4, 1, 3, layout=replace(DEPTHWISE, groups=4)),
+            Growth("vector", 1.0, 4.0),
+        ),
+    ],
+    ids=lambda value: str(getattr(value, "role", "")),
+)
+def test_how_a_weight_grew(after: PlanRow, before: PlanRow, expected: Growth) -> None:
+    assert grown(after, before) == expected
+    assert grown(after, before, 3.0) == expected._replace(factor=3.0)
+
+
+def test_what_is_computed_before_the_product_is_a_factor() -> None:
+    """A fan_in of 16 at 4 times as many inputs as 4: what is computed from w is twice as large."""
+    after = replace(planned(8, 16), fan_in=64.0)
+    assert grown(after, planned(8, 4)) == Growth("output", 4.0, 1.0, 2.0)
+
+
+@pytest.mark.parametrize(
+    ("growth", "std"),
+    [
+        (Growth("hidden", 4.0, 2.0), 0.5),
+        (Growth("output", 4.0, 1.0), 0.25),
+        (Growth("input", 1.0, 4.0), 1.0),
+        (Growth("vector", 1.0, 4.0), 1.0),
+        (Growth("hidden", 4.0, 4.0, factor=2.0), 0.25),
+        (Growth("hidden", 4.0, 4.0, branch=0.5), 0.25),
+    ],
+)
+def test_the_std_of_table_3(growth: Growth, std: float) -> None:
+    assert growth.std == std
+
+
+@pytest.mark.parametrize(
+    ("growth", "inside", "rates"),
+    [
+        (Growth("hidden", 4.0, 2.0), False, Rates(0.25, 0.5, 0.5)),
+        (Growth("hidden", 4.0, 2.0), True, Rates(0.25, 0.5, 0.5 / 3)),
+        (Growth("output", 4.0, 1.0), False, Rates(0.25, 0.25, 1.0)),
+        (Growth("input", 1.0, 4.0), False, Rates(1.0, 4.0, 0.25)),
+        (Growth("hidden", 4.0, 4.0, factor=2.0), False, Rates(0.125, 0.25, 0.5)),
+        (Growth("hidden", 4.0, 4.0, branch=0.5), False, Rates(0.125, 0.25, 0.25)),
+    ],
+)
+def test_the_rates_of_table_3(growth: Growth, inside: bool, rates: Rates) -> None:
+    assert growth.rates(3.0, inside, sgd=True) == rates
+    assert growth.rates(3.0, inside, sgd=False) == replace(rates, sgd=None)
+
+
+def test_rates_of_blocks() -> None:
+    one, other = Rates(1.0, 2.0, 4.0), Rates(1.0, 3.0, 4.0)
+    assert common_rates([one, other]) == Rates(1.0, None, 4.0)
+    assert common_rates([one, Rates(1.0, None, 4.0)]).sgd is None
+    assert common([gi.Ones(), gi.Ones(), gi.Zeros()]) is None
+
+
+@pytest.mark.parametrize(
+    ("growth", "text"),
+    [
+        (Growth("hidden", 4.0, 2.0), "muP: hidden, inputs x4, outputs x2"),
+        (Growth("output", 4.0, 1.0), "muP: output, inputs x4"),
+        (Growth("vector", 1.0, 4.0), "muP: vector, size x4"),
+        (
+            Growth("fixed", factor=2.0, branch=0.5),
+            "muP: fixed, the model's own factor x2, its branch x0.5",
+        ),
+    ],
+)
+def test_growth_in_words(growth: Growth, text: str) -> None:
+    assert growth.text() == text
+
+
+# keep: what a checkpoint holds of a row.
+
+
+@pytest.mark.parametrize(
+    ("box", "old", "parts"),
+    [
+        (((0, 4), (0, 4)), (4, 4), {"old": ((0, 4), (0, 4))}),
+        (((0, 4), (0, 4)), (3, 4), {"new": ((3, 4), (0, 4)), "old": ((0, 3), (0, 4))}),
+        (
+            ((0, 4), (0, 4)),
+            (3, 2),
+            {"new0": ((3, 4), (0, 4)), "new1": ((0, 3), (2, 4)), "old": ((0, 3), (0, 2))},
+        ),
+        (((4, 8), (0, 4)), (3, 4), {"new": ((4, 8), (0, 4))}),
+        (((2, 8), (0, 4)), (3, 4), {"new": ((3, 8), (0, 4)), "old": ((2, 3), (0, 4))}),
+    ],
+)
+def test_a_block_is_split_where_the_checkpoint_ends(box, old, parts) -> None:
+    block = PlanBlock("", box, 4.0, 4.0, gi.Ones())
+    made = grow_blocks([block], Kept(old, copies=False))
+    assert {b.name: b.box for b in made} == parts
+    assert all(isinstance(b.scheme, gi.Keep) is (b.name == "old") for b in made)
+    named = grow_blocks([replace(block, name="q")], Kept(old, copies=False))
+    assert [b.name for b in named] == [f"q.{b.name}" for b in made]
+
+
+def test_copies_get_noise_but_for_what_draws_units_anew() -> None:
+    blocks = [PlanBlock(name, ((0, 1),), None, None, gi.Normal(1.0)) for name in "ab"]
+    blocks[1] = replace(blocks[1], scheme=gi.AddNoise(0.5))
+    made = grow_blocks(blocks, Kept((1,), copies=True))
+    assert [b.scheme for b in made] == [gi.AddNoise(), gi.AddNoise(0.5)]
+
+
+def kept(one: Row, *shape: int) -> Kept | None:
+    found = find_kept_rows({one.name: torch.ones(shape)}, (one,), "")
+    return found.grown.get(one.name)
+
+
+CONV = Layout(outputs=(0,), inputs=(1,), window=(2,))
+STACKED = Layout(outputs=(1,), inputs=(2,), batch=(0,))
+
+
+@pytest.mark.parametrize(
+    ("one", "old", "growth"),
+    [
+        (row(shape=(6, 4)), (6, 4), None),
+        (row(shape=(6, 4)), (5, 4), ((5, 4), False)),
+        (row(shape=(6, 4)), (6, 3), ((6, 3), False)),
+        (row(shape=(8, 6, 4), layout=STACKED), (6, 4), ((6, 4), True)),
+        (row(shape=(8, 6, 4), layout=STACKED), (4, 6, 4), ((4, 6, 4), False)),
+        (row(shape=(8, 6), layout=None, part="bias"), (6,), ((6,), True)),
+    ],
+)
+def test_what_a_row_has_grown_from(one: Row, old: tuple[int, ...], growth) -> None:
+    found = kept(one, *old)
+    assert (found and (found.shape, found.copies)) == growth
+
+
+@pytest.mark.parametrize(
+    ("one", "old"),
+    [
+        (row(shape=(6, 4)), (7, 4)),
+        (row(shape=(6, 4)), (6, 5)),
+        (row(shape=(6, 4)), (0, 4)),
+        (row(shape=(6, 4)), (4,)),  # a matrix isn't a stack of biases
+        (row(shape=(1, 6, 4), layout=STACKED), (6, 4)),  # a stack of one is none
+        (row(shape=(8, 6, 4), layout=CONV), (6, 4)),  # a kernel isn't a stack of matrices
+        (row(shape=(8, 6), layout=None), (6,)),
+        (row(shape=(), layout=None), (1,)),
+        (row(shape=(1,), layout=None), ()),
+    ],
+)
+def test_what_no_row_can_have_grown_from(one: Row, old: tuple[int, ...]) -> None:
+    with pytest.raises(RecipeError, match="it can't have grown"):
+        kept(one, *old)
+
+
+def packed(axis: int) -> tuple[Block, ...]:
+    along = [((0, 4), (0, 4)), ((4, 8), (0, 4))], [((0, 8), (0, 2)), ((0, 8), (2, 4))]
+    sides = along[axis]
+    return tuple(Block(name, box) for name, box in zip("qk", sides, strict=True))
+
+
+def test_a_packed_axis_can_not_grow_and_the_other_can() -> None:
+    with pytest.raises(RecipeError, match="w packs q, k along axis 0, which has grown from 6 to 8"):
+        kept(row(shape=(8, 4), blocks=packed(0)), 6, 4)
+    with pytest.raises(RecipeError, match="w packs q, k along axis 1, which has grown from 2 to 4"):
+        kept(row(shape=(8, 4), blocks=packed(1)), 8, 2)
+    assert kept(row(shape=(8, 4), blocks=packed(0)), 8, 2).shape == (8, 2)
+    experts = replace(STACKED, batch=(0,))
+    stacked = tuple(Block(f"expert{n}", ((n, n + 1), (0, 4), (0, 4))) for n in range(3))
+    assert kept(row(shape=(3, 4, 4), layout=experts, blocks=stacked), 2, 4, 4).shape == (2, 4, 4)
+
+
+def test_only_names_what_is_drawn_and_grown() -> None:
+    rows = (row("a"), row("b", (6, 4)), row("c", (6, 4)))
+    values = {"a": torch.ones(4, 4), "b": torch.ones(5, 4), "c": torch.ones(5, 4)}
+    whole = find_kept_rows(values, rows, "")
+    assert (whole.names, [*whole.grown]) == ({"a"}, ["b", "c"])
+    assert whole.limited_to((), rows) is whole
+    limited = whole.limited_to("b", rows)
+    assert ([*limited.grown], limited.left_out) == (["b"], {"a", "c"})
+    assert [limited.why(name) for name in "abc"] == ["not in only=", "", "not in only="]
+    assert [whole.why(name) for name in "ab"] == ["loaded already", ""]
+    with pytest.raises(RecipeError, match="only='d' names nothing"):
+        whole.limited_to("d", rows)
+    assert KeptRows().why("a") == ""
+
+
+def test_a_module_in_keep_is_meant_with_what_is_in_it() -> None:
+    with pytest.raises(RecipeError, match=r"Did you mean 'encoder\.\*'\?"):
+        find_kept_rows("encoder", (row("encoder.fc.weight"),), "")
+
+
+def test_a_stack_of_one_layer_has_no_even_spacing() -> None:
+    many = [f"h.{n}.w" for n in range(5)]
+    assert _evenly_spaced(["h.0.w"], many) == {"h.0.w": "h.0.w"}
+    assert _evenly_spaced(["h.0.w", "h.2.w"], many) == {"h.0.w": "h.0.w", "h.2.w": "h.2.w"}
+    assert _evenly_spaced(many, many) == {name: name for name in many}
+
+
+# What a class set on purpose.
+
+VALUE = Held("constant", 0.5)
+
+
+@pytest.mark.parametrize(
+    ("one", "trains", "stands"),
+    [
+        (row(raw=True, held=VALUE), True, "the value 0.5 that its class gave it"),
+        (row(raw=True, held=Held("pattern")), True, "the pattern that its class gave it"),
+        (row(raw=False, held=VALUE), True, ""),
+        (row(raw=True, held=VALUE, buffer=True), True, ""),
+        (row(raw=True, held=VALUE, dtype=torch.int64), True, ""),
+        (row(raw=True, held=VALUE, dtype=torch.cfloat), True, ""),
+        (row(frozen=True), True, "its values: frozen"),
+        (row(frozen=True), False, ""),
+        (row(frozen=True, part="bias"), True, ""),  # no value is known, and none is lost
+        (row(frozen=True, part="bias", held=VALUE), True, "its values: frozen"),
+        (row(frozen=True, part="bias", raw=True), True, "its values: frozen"),
+        (row(held=Held("zeros", 0.0), meant="a gate"), True, "the value 0: a gate"),
+        (row(held=Held("values"), meant="a gate"), True, "its values: a gate"),
+        (row(raw=True, kind="norm", neutral=1.0, held=Held("constant", 1.0)), True, ""),
+        (row(raw=True, kind="norm", neutral=1.0, held=VALUE), True, "the value 0.5"),
+        (row(raw=True, kind="norm", part="out", neutral=1.0, held=VALUE), True, ""),
+        (row(raw=True, kind="norm", neutral=None, held=Held("constant", 1.0)), True, "the value 1"),
+        (
+            row(shape=(1,), raw=True, kind="norm", neutral=1.0, held=Held("constant", 1.0)),
+            True,
+            "the value 1",
+        ),
+    ],
+)
+def test_what_a_class_set_on_purpose(one: Row, trains: bool, stands: str) -> None:
+    reason = authors_reason(one, trains)
+    assert bool(reason) is bool(stands)
+    assert stands in reason
+
+
+def test_buffers_do_not_train() -> None:
+    """Of a model whose parameters are all frozen they say nothing, whatever buffers there are."""
+    net = nn.BatchNorm1d(3).requires_grad_(False)
+    plan = gi.plan(net, "standard")
+    assert [r.name for r in plan if "frozen" in r.why] == []
