@@ -434,8 +434,10 @@ def _unused_message(rule: Rule, rows: tuple[Row, ...], how: str) -> str:
         fix = "the model has no low-rank adapter, W x + s B A x"
         if how == "module types":
             fix = "adapters are found in the data flow; pass inputs="
-    elif how == "module types" and rule.where.aspects & {"residual", "activation"}:
+    elif how == "module types" and "residual" in rule.where.aspects:
         fix = "without inputs= it isn't known which weights end a residual branch; pass them"
+    elif how == "module types" and "activation" in rule.where.aspects:
+        fix = "without inputs= it isn't known which function follows a weight; pass them"
     elif how == "module types" and "head" in rule.where.aspects:
         fix = "without inputs= it isn't known which layers are heads; pass them"
     elif "head" in rule.where.aspects:

@@ -88,6 +88,8 @@ def _read_base(base: Base, inputs: Inputs | None, prefix: str) -> tuple[nn.Modul
         if anatomy.how == "module types" and inputs is not None:  # it needs values to run
             model = base.build(meta=False)
             anatomy = read(model, inputs, prefix)
+    except RecipeError:  # says so itself
+        raise
     except GoodinitError as error:
         raise RecipeError(f"{base.rule}: the base model: {error}") from error
     return model, anatomy

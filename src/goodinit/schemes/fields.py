@@ -76,7 +76,7 @@ def check_choice(of: object, field: str, known: Iterable[str]) -> None:
     known = list(known)
     if not isinstance(value, str) or value not in known:
         near = nearest(value, known) if isinstance(value, str) else ""
-        refuse(of, field, value, f"{field} must be one of {', '.join(known)}.{near}")
+        refuse(of, field, value, f"{field} must be one of {', '.join(filter(None, known))}.{near}")
 
 
 def as_factor(of: object, factor: object) -> float:
