@@ -11,10 +11,25 @@ pytest.importorskip("torch.distributed.tensor.placement_types", reason="torch be
 from torch.distributed import checkpoint
 
 import goodinit as gi
-from goodinit.errors import CheckpointError, GoodinitError, MetaModelError, PlanError
+from goodinit.errors import (
+    CheckpointError,
+    GoodinitError,
+    MetaModelError,
+    PlanError,
+    StreamError,
+)
 
 from .meshes import coordinates, held
-from .test_split_models import MESH, Net, local, refused, split, split_on_meta, style
+from .test_split_models import (
+    MESH,
+    Net,
+    local,
+    refused,
+    split,
+    split_on_meta,
+    stage,
+    style,
+)
 
 OLD = {f"layers.{n}.{name}" for n in range(3) for name in ("norm.weight", "up.weight", "up.bias")}
 
@@ -129,3 +144,57 @@ def test_what_is_refused(values, plan_without_keep, tmp_path: Path) -> None:
 def plan_without_keep() -> gi.Plan:
     with torch.device("meta"):
         return gi.plan(Net(), "gpt2")
+
+
+@alone
+@pytest.mark.parametrize("form", ["dict", "folder"])
+def test_stages_and_hand_split_layers_get_their_part(values, form: str, tmp_path: Path) -> None:
+    given = values
+    if form == "folder":
+        given = tmp_path
+        checkpoint.save(values, checkpoint_id=tmp_path, no_dist=True)
+    whole = Net()
+    with torch.device("meta"):
+        plan = gi.plan(Net(), "gpt2", keep=given)
+    one = gi.load_(whole, given, plan, seed=7)
+    truth = whole.state_dict()
+    for span in ((0, 1), (1, 3), (3, 4)):  # head.weight is embed.weight, which the first stage has
+        net = stage(*span)
+        loaded = gi.load_(net, given, plan, seed=7, part=True)
+        assert {r.name for r in loaded if r.kept} <= {r.name for r in one if r.kept}
+        assert all(torch.equal(value, truth[name]) for name, value in net.state_dict().items())
+    for rank in range(2):
+        net = Net()
+        for block in net.layers.values():
+            block.up = torch.nn.Linear(6, 5)
+            block.down = torch.nn.Linear(5, 6)
+        parts = {"*.up.*": gi.Part.split(0, rank, 2), "*.down.weight": gi.Part.split(1, rank, 2)}
+        gi.load_(net, given, plan, seed=7, parts=parts)
+        for n, block in net.layers.items():
+            own = whole.layers[n]
+            assert torch.equal(block.up.weight, own.up.weight.chunk(2)[rank])
+            assert torch.equal(block.down.weight, own.down.weight.chunk(2, 1)[rank])
+
+
+def test_a_part_needs_the_plan_of_the_whole(values) -> None:
+    net, kept = stage(2, 4), gi.plan(Net(), "gpt2", keep=values)
+    for error, words, options in (
+        (PlanError, r"need the plan of the whole.*keep=checkpoint", {"recipe": "gpt2"}),
+        (StreamError, "seed=None", {"recipe": kept, "seed": None}),
+        (PlanError, "pass part=True", {"recipe": kept, "part": False}),
+    ):
+        given = {"seed": 0, "part": True} | options
+        refused(net, error, words, lambda n, given=given: gi.load_(n, values, **given))
+
+
+def test_a_part_sees_what_the_cast_to_its_dtype_lost() -> None:
+    given = {"0.weight": torch.ones(8, 4), "0.bias": torch.zeros(8)}
+    given["0.weight"][5, 2] = 1e6
+    whole = torch.nn.Sequential(torch.nn.Linear(4, 8)).half()
+    plan = gi.plan(whole, "he", keep=given)
+    found = []
+    for rank in range(2):
+        net = torch.nn.Sequential(torch.nn.Linear(4, 4)).half()
+        loaded = gi.load_(net, given, plan, seed=0, parts={"*": gi.Part.split(0, rank, 2)})
+        found.append([(f.code, f.where) for f in loaded.findings])
+    assert found == [[], [("GI137", "0.weight")]]

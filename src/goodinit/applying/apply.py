@@ -10,7 +10,6 @@ from collections.abc import Callable, Container, Generator, Iterable, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from os import PathLike
-from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -20,16 +19,15 @@ from goodinit._common.progress import progress_line
 from goodinit.anatomy import read
 from goodinit.anatomy.held import recorded
 from goodinit.anatomy.names import Slot, slots
-from goodinit.anatomy.rows import Facets, Row
 from goodinit.anatomy.writable import check_module, check_unsharded, check_writable
 from goodinit.applying.cast_findings import find_casts
 from goodinit.applying.loaded import check_copies, check_planned, copy_checkpoint_
 from goodinit.applying.low_rank import check_low_rank, write_low_rank_
 from goodinit.applying.materialize import materialize_
+from goodinit.applying.one_tensor import init_tensor_
 from goodinit.applying.seed_reuse import note_draws
 from goodinit.applying.shards import (
     PartsLike,
-    check_not_local,
     check_seed,
     check_shards,
     find_shards,
@@ -46,21 +44,14 @@ from goodinit.applying.validate import (
 )
 from goodinit.applying.write import write_
 from goodinit.errors import CheckpointError, PlanError, RecipeError
-from goodinit.plans.checkpoint import (
-    Checkpoint,
-    copy_values_,
-    find_values,
-    open_checkpoint,
-)
+from goodinit.plans.checkpoint import Checkpoint, copy_values_, find_values, open_checkpoint
 from goodinit.plans.defaults import torch_default
 from goodinit.plans.keep import KeepLike
 from goodinit.plans.plan import Plan, collector_paused, plan_and_slots
 from goodinit.plans.resolve import Matcher, resolve_row
 from goodinit.plans.rows import PlanRow
-from goodinit.recipes.by_name import RecipeLike, as_recipe
+from goodinit.recipes.by_name import RecipeLike
 from goodinit.recipes.recipe import Recipe
-from goodinit.recipes.rule import Rule, sel
-from goodinit.schemes import Layout, Scheme
 from goodinit.schemes.low_rank import LowRank
 from goodinit.streams import Part, Stream, fresh_seed, stream_of
 from goodinit.trace import Inputs, run_lazy_modules_
@@ -117,12 +108,7 @@ def apply_(
         raise PlanError(f"apply_ takes a Plan, got {plan!r:.80}; gi.init_ takes a recipe")
     reshard_(model)
     with collector_paused():
-        found = _by_name(slots(model, plan.prefix))
-        if part:
-            plan, found = rows_of_part(plan, found)
-            check_seed(seed, "the other parts of the model are drawn")
-        held = given_parts(plan.rows, found, parts)
-        check_match(plan, found, held)
+        plan, found, held = _match(model, plan, seed, part, parts)
     applied = _apply(model, plan, found, seed, materialize, held=held, progress=progress)
     _note(model, applied, found, seed, held)
     return applied
@@ -212,7 +198,7 @@ def init_(
     if isinstance(target, Tensor):
         if inputs is not None or materialize is not None or keep != () or only != ():
             raise RecipeError("inputs, keep, only and materialize are for modules, not one tensor")
-        return _init_tensor_(target, _tensor_recipe(recipe), seed, prefix)
+        return init_tensor_(target, recipe, seed, prefix)
     check_module(target, "init_")
     reshard_(target)
     if inputs is not None:
@@ -242,6 +228,8 @@ def load_(
     strip_prefix: str = "",
     prefix: str = "",
     materialize: str | torch.device | None = None,
+    part: bool = False,
+    parts: PartsLike | None = None,
 ) -> Plan:
     """Load a checkpoint into a model and draw what is missing from it: a new head, a new adapter.
 
@@ -254,7 +242,7 @@ def load_(
         checkpoint: a state dict, whose values may be arrays; or the path of a file: safetensors,
             what ``torch.save`` wrote (with torch 2.6 or newer, read as data), the index of a
             sharded checkpoint, or a folder with one of these; or a folder of
-            torch.distributed.checkpoint, which all processes read together.
+            torch.distributed.checkpoint, of which each process reads its part.
         recipe: as for ``plan``; applied to what the checkpoint does not contain. For a model that
             is split over processes, the plan of the whole, made with ``keep=checkpoint``.
         inputs: as for ``plan``.
@@ -263,6 +251,8 @@ def load_(
         strip_prefix: taken away from the checkpoint's names that begin with it: ``"module."``.
         prefix: as for ``plan``.
         materialize: as for ``init_``.
+        part: as for ``apply_``.
+        parts: as for ``apply_``.
 
     Raises:
         CheckpointError: a file that can't be read, or values that don't fit.
@@ -277,38 +267,73 @@ def load_(
     """
     check_module(model, "load_")
     reshard_(model)
-    values = open_checkpoint(checkpoint, loads=True)
-    if values is None or not values.values:
-        line = "gi.load_(model, checkpoint.state_dict())"
-        fix = f". Write {line}" if isinstance(checkpoint, nn.Module) else ""
-        raise CheckpointError(
-            f"load_ takes a state dict or the path of a checkpoint that hold something, "
-            f"got {checkpoint!r:.200}{fix}"
-        )
-    values = values.stripped(strip_prefix).without([draw] if isinstance(draw, str) else list(draw))
-    planned, found, copied = _plan_to_load(model, values, recipe, inputs, prefix)
+    values = _opened(checkpoint).stripped(strip_prefix).without(draw)
+    if isinstance(recipe, Plan):
+        if inputs is not None or prefix:
+            raise RecipeError("inputs and prefix are for gi.plan, and load_ was given a plan")
+        return _load_planned(model, values, recipe, seed, materialize, part, parts)
+    _check_whole(part, parts)
+    planned, found = plan_and_slots(model, recipe, inputs=inputs, keep=values, prefix=prefix)
+    copied = find_values(found, values, prefix, grown_only=False)
     _warn_of_misnamed(planned)
     return _apply(model, planned, _by_name(found), seed, materialize, copied, checkpoint=values)
 
 
-def _plan_to_load(
+def _check_whole(part: bool, parts: PartsLike | None) -> None:
+    if part or parts is not None:
+        raise PlanError(
+            "part and parts need the plan of the whole model in the recipe's place: "
+            "gi.load_(model, checkpoint, gi.plan(whole, recipe, keep=checkpoint), ...)"
+        )
+
+
+def _load_planned(
     model: nn.Module,
     values: Checkpoint,
-    recipe: RecipeLike | Plan,
-    inputs: Inputs | None,
-    prefix: str,
-) -> tuple[Plan, tuple[Slot, ...], dict[str, list[Tensor | None]]]:
-    """Return the plan by which a checkpoint is loaded, the model's slots, and what each gets."""
-    if not isinstance(recipe, Plan):
-        planned, found = plan_and_slots(model, recipe, inputs=inputs, keep=values, prefix=prefix)
-        return planned, found, find_values(found, values, prefix, grown_only=False)
-    if inputs is not None or prefix:
-        raise RecipeError("inputs and prefix are for gi.plan, and load_ was given a plan")
-    found = slots(model, recipe.prefix)
-    check_match(recipe, _by_name(found))
-    copied = find_values(found, values, recipe.prefix, grown_only=False)
-    check_planned(recipe, copied, values)
-    return recipe, tuple(found), copied
+    plan: Plan,
+    seed: int | None,
+    materialize: str | torch.device | None,
+    part: bool,
+    parts: PartsLike | None,
+) -> Plan:
+    """Load a checkpoint by the plan of the whole; the model may hold parts of it."""
+    mine, found, held = _match(model, plan, seed, part, parts)
+    if part:  # the checkpoint may have a tied value under a name that is another part's
+        found = {n: replace(s, name=n, tied=plan[n].tied) for n, s in found.items()}
+    copied = find_values(found.values(), values, plan.prefix, grown_only=False)
+    check_planned(plan, copied, values)
+    _warn_of_misnamed(plan)
+    return _apply(model, mine, found, seed, materialize, copied, held, checkpoint=values)
+
+
+def _opened(checkpoint: object) -> Checkpoint:
+    values = open_checkpoint(checkpoint, loads=True)
+    if values is None or not values.values:
+        is_module = isinstance(checkpoint, nn.Module)
+        fix = ". Write gi.load_(model, checkpoint.state_dict())" if is_module else ""
+        raise CheckpointError(
+            f"load_ takes a state dict or the path of a checkpoint that hold something, "
+            f"got {checkpoint!r:.200}{fix}"
+        )
+    return values
+
+
+def _match(
+    model: nn.Module, plan: Plan, seed: int | None, part: bool, parts: PartsLike | None
+) -> tuple[Plan, dict[str, Slot], dict[str, Part]]:
+    """Return the rows of a plan that a model has, their slots, and what the caller says of parts.
+
+    Raises:
+        PlanError: the plan was made for another model, or ``parts`` don't fit.
+        StreamError: a part of a model, and no seed.
+    """
+    found = _by_name(slots(model, plan.prefix))
+    if part:
+        plan, found = rows_of_part(plan, found)
+        check_seed(seed, "the other parts of the model are drawn")
+    held = given_parts(plan.rows, found, parts)
+    check_match(plan, found, held)
+    return plan, found, held
 
 
 def _apply(
@@ -430,49 +455,6 @@ def init_module_(module: nn.Module, recipe: Recipe) -> None:
         if not row.kept and found[row.name].tensor.is_meta:
             raise no_memory_error(row.name)
     write_(tuple(rows), found, Stream(fresh_seed()))
-
-
-def _init_tensor_(tensor: Tensor, recipe: Recipe, seed: int | None, prefix: str) -> Plan:
-    holder = nn.Module()
-    holder._parameters["weight"] = cast("nn.Parameter", tensor)  # a plain one will do
-    slot = slots(holder)[0]
-    slot.name = prefix or "tensor"
-    if tensor.is_meta:
-        raise no_memory_error(slot.name)
-    check_not_local(slot.name, tensor)
-    row = _tensor_row(slot.name, tensor)
-    planned = resolve_row(row, slot, Matcher(recipe), lambda _: None)
-    planned = replace(planned, why=planned.why or f"shape read as {row.facets.evidence}")
-    found = {slot.name: slot}
-    shards = find_shards((planned,), found, {})
-    check_shards((planned,), shards, seed)
-    stream = stream_of(seed)
-    rows, findings = write_((planned,), found, stream, shards=shards)
-    if seed is not None and not shards:
-        note_draws(tensor, rows, found, stream.seed)
-    return Plan(rows, recipe.name, "one tensor", "", findings, stream.seed)
-
-
-def _tensor_recipe(recipe: RecipeLike) -> Recipe:
-    if isinstance(recipe, Mapping):
-        raise RecipeError(
-            "recipe: a mapping is for modules. Pass one scheme for one tensor: "
-            "gi.init_(tensor, gi.HeNormal())"
-        )
-    if isinstance(recipe, Scheme):  # on a model it is for weights; one tensor may be a bias
-        return Recipe([Rule(sel.all(), recipe)], repr(recipe))
-    return as_recipe(recipe)
-
-
-def _tensor_row(name: str, tensor: Tensor) -> Row:
-    axes = tensor.dim()
-    if axes < 2:
-        facets = Facets("other", "weight", evidence="no matrix")
-    else:
-        layout = Layout(outputs=(0,), inputs=(1,), window=tuple(range(2, axes)))
-        kind = "linear" if axes == 2 else "conv"
-        facets = Facets(kind, "weight", layout, evidence="[out, in, *window]")
-    return Row(name, tuple(tensor.shape), tensor.dtype, nn.Module, facets)
 
 
 def _without_children(module: nn.Module) -> nn.Module:

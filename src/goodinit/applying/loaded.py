@@ -1,13 +1,13 @@
 """A checkpoint's values written into a model; each process takes those of its own part.
 
-Values that are here (a state dict, files mapped into memory) are sliced, and no process is asked. A
-folder of torch.distributed.checkpoint is read by torch.distributed.checkpoint.load, in all
-processes together.
+Values that are here (a state dict, files mapped into memory) are sliced. A folder of
+torch.distributed.checkpoint is read by torch.distributed.checkpoint.load, in each process for
+itself. No process is asked.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -91,7 +91,8 @@ def copy_checkpoint_(
         try:
             whole = [_whole(value, checkpoint) for value in values]
             if name in shards and whole[0] is not None:
-                _copy_part_(shards[name], whole[0])
+                for held, source in pieces_of(shards[name], whole[0]):
+                    held.copy_(source)
                 bump_version(slot.tensor)
             else:
                 copy_values_(slot, whole)
@@ -101,8 +102,11 @@ def copy_checkpoint_(
             raise WriteError(message, written) from error
 
 
-def _copy_part_(shard: Shard, source: Tensor) -> None:
-    """Copy what a part holds of a whole value; a smaller one fills a corner, or each matrix."""
+def pieces_of(shard: Shard, source: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield what a part holds of a whole value, and that of the value, box by box.
+
+    A smaller value fills a corner, or is each matrix of a stack.
+    """
     whole = shard.part.shape
     stacked = whole[: len(whole) - source.dim()]  # each of the matrices gets a copy
     filled = tuple((0, size) for size in (*stacked, *source.shape))
@@ -113,7 +117,7 @@ def _copy_part_(shard: Shard, source: Tensor) -> None:
         held = shard.local[where].view([stop - start for start, stop in box])
         inner = zip(shared, box, strict=True)
         inside = tuple(slice(a - first, b - first) for (a, b), (first, _) in inner)
-        held[inside].copy_(source[tuple(slice(a, b) for a, b in shared[len(stacked) :])])
+        yield held[inside], source[tuple(slice(a, b) for a, b in shared[len(stacked) :])]
 
 
 def _read_in_place(

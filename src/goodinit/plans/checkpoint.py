@@ -47,14 +47,14 @@ class Checkpoint:
         return [key for key in dict.fromkeys(both) if key in self.values]
 
     def read(self, value: Tensor) -> Tensor:
-        """Return one of its values; one of a folder is read whole, by all processes together."""
+        """Return one of its values; one of a folder is read whole."""
         if self.folder is None or not value.is_meta:
             return value
         whole = torch.empty(value.shape, dtype=value.dtype, device="cpu")
         load_from_dcp_({self.keys[id(value)]: whole}, self.folder)
         return whole
 
-    def without(self, globs: Iterable[str]) -> Checkpoint:
+    def without(self, globs: str | Iterable[str]) -> Checkpoint:
         """Return the checkpoint without the values that will be drawn anyway.
 
         Raises:
@@ -65,7 +65,7 @@ class Checkpoint:
             {'body.weight': 1}
         """
         left = dict(self.values)
-        for glob in globs:
+        for glob in [globs] if isinstance(globs, str) else globs:
             found = [key for key in self.values if glob_matches(glob, key)]
             if not found:
                 near = nearest(glob, self.values)

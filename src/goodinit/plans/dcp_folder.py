@@ -6,6 +6,7 @@ import pickle
 import warnings
 from collections.abc import Mapping
 from importlib import import_module
+from inspect import signature
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -54,7 +55,9 @@ def read_dcp_folder(folder: Path) -> Mapping[str, object]:
 
 
 def load_from_dcp_(state: Mapping[str, Tensor], folder: Path) -> None:
-    """Read values into tensors, by their names in the checkpoint; all processes call this together.
+    """Read values into tensors, by their names in the checkpoint.
+
+    Each process reads for itself: stages of a pipeline want other names than their neighbors.
 
     Raises:
         CheckpointError: they can't be read.
@@ -65,13 +68,12 @@ def load_from_dcp_(state: Mapping[str, Tensor], folder: Path) -> None:
     from torch.distributed.checkpoint.api import CheckpointException
 
     load: Any = vars(state_dict_loader)["load"]
-    distributed = torch.distributed
-    alone = not (distributed.is_available() and distributed.is_initialized())
+    # Before torch 2.8 processes that have met read together, and there is no word against it.
+    alone = {"no_dist": True} if "no_dist" in signature(load).parameters else {}
     try:
         with warnings.catch_warnings():
-            if alone:
-                warnings.simplefilter("ignore")  # torch says that it is one process
-            load(dict(state), checkpoint_id=folder)
+            warnings.simplefilter("ignore")  # torch says that it is one process
+            load(dict(state), checkpoint_id=folder, **alone)
     except (Exception, CheckpointException) as error:  # the latter is no Exception
         line = (str(error).strip().splitlines() or [""])[-1]
         raise CheckpointError(
