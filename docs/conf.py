@@ -9,7 +9,11 @@ from sphinx.application import Sphinx
 
 ROOT = Path(__file__).resolve().parent.parent
 SITE = ROOT / "docs" / "_site"
-sys.path.insert(0, str(ROOT / "src"))
+sys.path[:0] = [str(ROOT / "src"), str(ROOT / "tools")]
+
+import site_search  # noqa: E402
+from docutils import nodes  # noqa: E402
+from sphinx.search import en  # noqa: E402
 
 import goodinit  # noqa: E402
 
@@ -68,6 +72,8 @@ html_title = "goodinit"
 html_static_path = [str(SITE / "static")]
 html_css_files = ["site.css"]
 html_js_files = ["search.js"]
+html_search_scorer = str(SITE / "scorer.js")
+en.SearchEnglish.stopwords = en.ENGLISH_STOPWORDS - {"he"}  # a name, here
 templates_path = [str(SITE / "templates")]
 html_copy_source = False
 html_show_sphinx = False
@@ -106,6 +112,14 @@ def add_links(
         context["metatags"] = f"{context['metatags']}{link}"
 
 
+def add_keywords(app: Sphinx, doctree: nodes.document) -> None:
+    """Let a page be found by the words that people type (searches.txt)."""
+    app.env.note_dependency(str(site_search.SEARCHES))
+    words = site_search.keywords(app.env.docname, app.config.language == "zh_CN")
+    if words and app.builder.name != "gettext":
+        doctree += nodes.meta(name="keywords", content=", ".join(words))
+
+
 def escape(
     _app: Sphinx, _what: str, _name: str, _object: object, _options: object, lines: list[str]
 ) -> None:
@@ -124,3 +138,4 @@ def setup(app: Sphinx) -> None:
     """Register what this file adds."""
     app.connect("autodoc-process-docstring", escape, priority=400)  # before napoleon's
     app.connect("html-page-context", add_links)
+    app.connect("doctree-read", add_keywords)

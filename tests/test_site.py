@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from tools import site_search
 
 import goodinit as gi
 
@@ -118,3 +119,29 @@ def test_the_chinese_readme_shares_its_code() -> None:
     blocks = BLOCK.findall(chinese)
     assert len(blocks) > 5
     assert not [block for block in blocks if block not in BLOCK.findall(english)]
+
+
+def test_each_search_names_a_page() -> None:
+    pairs = site_search.searches(chinese=False) + site_search.searches(chinese=True)
+    assert len(pairs) > 50
+    assert not [page for _, page in pairs if not (DOCS / f"{page}.md").exists()]
+    assert set(site_search.keywords("howto/dead-relu", chinese=False)) == {"dead", "relu"}
+
+
+def test_results_are_ordered_as_the_browser_orders_them() -> None:
+    index: dict[str, object] = {
+        "docnames": ["changes", "howto/lstm", "lessons/rnn", "anatomy"],
+        "titles": ["Changelog", "Initialize an LSTM", "RNNs", "Anatomy"],
+        "terms": {"lstm": [0, 3], "bias": 1, "orthogon": [0, 1, 2, 3]},
+        "titleterms": {"lstm": [1], "orthogon": 2},
+    }
+    found = {
+        "lstm": ["howto/lstm", "anatomy", "changes"],
+        "lstm bias": ["howto/lstm"],
+        "orthogon": ["lessons/rnn", "howto/lstm", "anatomy", "changes"],
+        "an lstm": ["howto/lstm", "anatomy", "changes"],  # words of two letters may be missing
+        "gru": [],
+    }
+    for typed, pages in found.items():
+        assert site_search.results(index, typed.split()) == pages
+    assert site_search.split("GPT-2 init") == ["gpt", "init"]

@@ -6,7 +6,8 @@
    (recipes, options of the command line) and from the files beside docs/ (changes, architecture).
 2. Run Sphinx on that, in English and in Chinese; a warning is an error.
 3. Add llms.txt and a Markdown twin of each page.
-4. Check that each translated page has a translation for each of its paragraphs.
+4. Check that each translated page has a translation for each of its paragraphs, and that the
+   search finds what people type.
 
 Sphinx and what it needs lie in build/sphinx (docs/requirements.txt), which `make docs` puts on the
 path; .venv is left as it is. Nothing is asked of a network.
@@ -28,6 +29,7 @@ MAY_WAIT = 5  # paragraphs of a page: new rows of a table need not wait for thei
 sys.path[:0] = [str(ROOT / "src"), str(ROOT / "tools")]
 
 import site_pages
+import site_search
 import site_twins
 
 
@@ -45,6 +47,7 @@ def main() -> None:
     shutil.copytree(out / "zh", html / "zh", dirs_exist_ok=True)
     site_twins.write(source, html)
     untranslated(source, out)
+    check_search(html)
     print(f"{html / 'index.html'}: {time.monotonic() - began:.0f} s")
 
 
@@ -103,6 +106,18 @@ def untranslated(source: Path, out: Path) -> None:
         stale |= len(missing) > MAY_WAIT
     if stale:
         sys.exit(f"a page has more than {MAY_WAIT} paragraphs without a translation")
+
+
+def check_search(html: Path) -> None:
+    """Stop if the search doesn't find a page by what people type for it."""
+    from sphinx.search.en import SearchEnglish
+    from sphinx.search.zh import SearchChinese
+
+    english = site_search.not_found(html / "searchindex.js", SearchEnglish({}), chinese=False)
+    index = html / "zh" / "searchindex.js"
+    wrong = english + site_search.not_found(index, SearchChinese({}), chinese=True)
+    if wrong:
+        sys.exit("\n".join(wrong))
 
 
 if __name__ == "__main__":

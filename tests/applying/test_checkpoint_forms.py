@@ -221,7 +221,7 @@ def test_a_checkpoint_inside_a_dict_is_named() -> None:
         ({"state_dict": own, "epoch": 3}, r"pass checkpoint\['state_dict'\]$"),
         ({"model": {"params": own}}, r"pass checkpoint\['model'\]\['params'\]$"),
         ({"net": wrapped}, r"pass checkpoint\['net'\], with strip_prefix='module\.'$"),
-        ({"model": own, "ema": own}, r"checkpoint\['model'\] and checkpoint\['ema'\]"),
+        ({"ema": wrapped, "model": own}, r"pass checkpoint\['model'\], or the one in \['ema'\]$"),
     ):
         with pytest.raises(RecipeError, match=place):
             gi.load_(Net(), nested, "he")
@@ -249,6 +249,9 @@ def test_files_that_hold_more_than_values_or_less(tmp_path: Path) -> None:
         torch.save(content, path)
         with pytest.raises(CheckpointError, match=says):
             gi.load_(Net(), path, "he")
+    torch.save({"model": Net().state_dict()}, path)
+    with pytest.raises(RecipeError, match=r"pass torch\.load\(.*model\.pt'\)\['model'\]$"):
+        gi.load_(Net(), path, "he")
     torch.save(Net().state_dict(), path)
     path.write_bytes(path.read_bytes()[:-40])
     with pytest.raises(CheckpointError, match="cut short"):

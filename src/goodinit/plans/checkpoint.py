@@ -29,12 +29,14 @@ class Checkpoint:
         loads: whether they are copied, by ``load_``; else they are loaded already (``keep=``).
         folder: of torch.distributed.checkpoint, if it is one: then the values are on meta.
         keys: id of a value on meta -> its name there, before a prefix was taken away.
+        code: the expression that errors call it by, to be copied.
     """
 
     values: Mapping[str, object]
     loads: bool = False
     folder: Path | None = None
     keys: Mapping[int, str] = field(default_factory=dict[int, str], repr=False)
+    code: str = "checkpoint"
 
     @property
     def text(self) -> str:
@@ -128,7 +130,7 @@ def open_checkpoint(source: object, *, loads: bool = False) -> Checkpoint | None
         return None
     path = Path(os.fspath(cast("str | os.PathLike[str]", source)))
     if not (path / METADATA).is_file():
-        return Checkpoint(read_file(str(path)), loads)
+        return Checkpoint(read_file(str(path)), loads, code=f"torch.load({str(path)!r})")
     values = read_dcp_folder(path)
     return Checkpoint(values, loads, path, {id(value): key for key, value in values.items()})
 

@@ -53,10 +53,12 @@ def misnamed(
         return "", ""
     inner = inner_checkpoints(checkpoint.values, missing)
     if inner:
-        places = " and ".join(f"checkpoint{place}" for place in inner)
-        place, prefix = next(iter(inner.items()))
-        fix = f"pass checkpoint{place}" + (f", with strip_prefix={prefix!r}" if prefix else "")
-        raise RecipeError(f"{checkpoint.text} has this model's values in {places}: {fix}")
+        place = min(inner, key=lambda place: inner[place] != "")  # as it is, before renamed
+        fix = f"pass {checkpoint.code}{place}"
+        fix += f", with strip_prefix={inner[place]!r}" if inner[place] else ""
+        others = [other for other in inner if other != place]
+        fix += f", or the one in {' or '.join(others)}" if others else ""
+        raise RecipeError(f"{checkpoint.text} holds this model's values in a dict inside: {fix}")
     first = next(iter(checkpoint.values))
     raise RecipeError(
         f"{checkpoint.text} has no parameter of this model; its first key is {first!r}."
