@@ -216,6 +216,18 @@ def test_outliers_lie_eight_standard_deviations_out(far: float, found: bool) -> 
     assert (without_outliers(part, 1e-5) is not None) is found
 
 
+@pytest.mark.parametrize("middle", [0.0, 1.0, -1.0])
+@pytest.mark.parametrize("away", [-9.0, 9.0])
+def test_outliers_are_far_from_the_middle_wherever_it_is(middle: float, away: float) -> None:
+    """Around 1 with std .1, a value of .1 is as far out as one of 1.9, though it is nearer to 0."""
+    even = torch.special.ndtri((torch.arange(100, dtype=torch.float64) + 0.5) / 100)
+    values = middle + 0.1 * torch.cat([even, torch.tensor([away], dtype=torch.float64)])
+    part = Part(Block("", ((0, 101),)), Site((101,), None, None, None), values, read_sample(values))
+    core = without_outliers(part, 1e-5)
+    assert core is not None
+    assert core.size == 100
+
+
 def test_a_number_that_is_none_has_no_severity() -> None:
     assert depth.chain_severity(math.nan) is None
 

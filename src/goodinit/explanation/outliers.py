@@ -34,10 +34,10 @@ def without_outliers(part: Part, level: float) -> Sample | None:
     low, high = middle - FAR_IN_STDS * spread, middle + FAR_IN_STDS * spread
     if spread <= 0 or (sample.low >= low and sample.high <= high):
         return None
-    count, least, most, nearest = _scan(part, low, high)
+    count, least, most, nearest = _scan(part, low, middle, high)
     inside = values[(values >= low) & (values <= high)]
     far = max(most - middle, middle - least)
-    if not are_outliers(1 - count / sample.size, nearest - middle, far):
+    if not are_outliers(1 - count / sample.size, nearest, far):
         return None
     core = replace(
         sample,
@@ -62,8 +62,8 @@ def outlier_counts(part: Part, core: Sample) -> dict[float, int]:
 
 
 @torch.no_grad()
-def _scan(part: Part, low: float, high: float) -> tuple[int, float, float, float]:
-    """Return count, minimum and maximum of the values inside, and the least magnitude outside."""
+def _scan(part: Part, low: float, middle: float, high: float) -> tuple[int, float, float, float]:
+    """Return count, minimum and maximum of the values inside, and how near the others come."""
     count, least, most, nearest = 0, math.inf, -math.inf, math.inf
     for piece in pieces(part.values):
         values = piece[(piece >= low) & (piece <= high)]
@@ -72,5 +72,5 @@ def _scan(part: Part, low: float, high: float) -> tuple[int, float, float, float
             least, most = min(least, values.min().item()), max(most, values.max().item())
         outside = piece[(piece < low) | (piece > high)]
         if outside.numel():
-            nearest = min(nearest, outside.abs().min().item())
+            nearest = min(nearest, (outside - middle).abs().min().item())
     return count, least, most, nearest
