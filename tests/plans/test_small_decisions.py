@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 
 import pytest
@@ -12,13 +13,17 @@ import goodinit as gi
 from goodinit.anatomy.held import Held
 from goodinit.anatomy.rows import Adapter, Block, Facets, Row
 from goodinit.errors import RecipeError
+from goodinit.findings import Finding
 from goodinit.plans.authors_value import authors_reason
 from goodinit.plans.growth import Growth, common_rates, growth_of
 from goodinit.plans.keep import Growth as Kept
 from goodinit.plans.keep import KeptRows, find_kept_rows, grow_blocks
+from goodinit.plans.part_findings import _late_starts
+from goodinit.plans.plain_stack_findings import _judge
 from goodinit.plans.resolve import Matcher
 from goodinit.plans.rows import PlanBlock, PlanRow, Rates, common
 from goodinit.plans.selection import _evenly_spaced
+from goodinit.plans.tried_rules import offer, with_tried_rules
 from goodinit.schemes import Layout
 
 LINEAR = Layout(outputs=(0,), inputs=(1,))
@@ -344,3 +349,122 @@ def test_buffers_do_not_train() -> None:
     net = nn.BatchNorm1d(3).requires_grad_(False)
     plan = gi.plan(net, "standard")
     assert [r.name for r in plan if "frozen" in r.why] == []
+
+
+# Findings of a plan, and the rules that they offer.
+
+
+@pytest.mark.parametrize(
+    ("activation", "layers", "says"),
+    [
+        ("gelu", 29, ""),  # 28 activations between them, and 10 = 1.0838^28.6
+        ("gelu", 30, "usable to about 29 plain layers; this stack has 30"),
+        ("sigmoid", 4, ""),  # 3 between them, and .001 = .153^3.7
+        ("sigmoid", 5, "alike after about 4 plain layers; this stack has 5"),
+        ("relu", 1000, ""),
+        ("unheard_of", 1000, ""),
+    ],
+)
+def test_how_deep_a_plain_stack_may_be(activation: str, layers: int, says: str) -> None:
+    stack = [replace(planned(8, 8), activation=activation)]
+    text = "".join(map(str, _judge(layers, stack)))
+    assert bool(text) is bool(says)
+    assert says in text
+
+
+def test_a_stack_of_two_functions_has_their_geometric_mean() -> None:
+    """gelu's 1.0838 and relu's 1 make 1.041, and 10 = 1.041^57."""
+    stack = [replace(planned(8, 8), activation=name) for name in ("gelu", "relu")]
+    assert [list(_judge(layers, stack)) != [] for layers in (58, 59)] == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("names", "late"),
+    [
+        (["0", "1"], []),
+        (["1", "2"], []),  # it may count from 1
+        (["2", "3"], [("", 2)]),
+        (["2", "4"], []),
+        (["3", "2"], []),
+        (["2", "norm"], []),
+        (["7"], [("", 7)]),
+    ],
+)
+def test_layers_that_begin_late(names: list[str], late: list[tuple[str, int]]) -> None:
+    model = nn.Module()
+    for name in names:
+        model.add_module(name, nn.ReLU())
+    assert list(_late_starts(model)) == late
+
+
+def finding(code: str, severity: str = "warning") -> Finding:
+    rules = {"gi.Rule('w', gi.Zeros())": gi.Rule("w", gi.Zeros(), optional=True)}
+    return Finding(code, severity, "w", "it is ill", offer("in words", rules))
+
+
+FAILS = gi.GoodinitError("no plan")
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "line"),
+    [
+        (["GI111"], [], True),
+        (["GI111"], ["GI111"], False),
+        (["GI111", "GI111"], ["GI111"], True),  # one of two is gone
+        (["GI111"], ["GI112"], False),  # another is there instead
+        (["GI111", "GI112"], ["GI112"], True),
+        (["GI111"], FAILS, False),
+    ],
+)
+def test_a_rule_is_offered_if_it_takes_the_finding_away(before, after, line: bool) -> None:
+    def again(recipe: gi.Recipe) -> list[Finding]:
+        assert [rule.scheme for rule in recipe.rules[-1:]] == [gi.Zeros()]
+        if after is FAILS:
+            raise FAILS
+        return [finding(code) for code in after]
+
+    first = with_tried_rules([finding(code) for code in before], gi.recipe("he"), again)[0]
+    fix = ": gi.recipe('he').override(gi.Rule('w', gi.Zeros()))" if line else ""
+    assert first.remedy == f"in words{fix}"
+
+
+def test_a_finding_that_only_informs_is_no_harm() -> None:
+    def again(_: gi.Recipe) -> list[Finding]:
+        return [finding("GI114", "info")]
+
+    mine = gi.Recipe([gi.Rule("w", gi.Ones(), optional=True)], "mine")
+    (made,) = with_tried_rules([finding("GI111")], mine, again)
+    assert made.remedy == "in words: recipe.override(gi.Rule('w', gi.Zeros()))"
+    plain = replace(finding("GI111"), remedy="no offer")
+    assert with_tried_rules([plain], mine, again) == (plain,)
+
+
+def test_many_rules_are_words() -> None:
+    rules = {str(n): gi.Rule("w", gi.Zeros()) for n in range(4)}
+    assert offer("in words", rules).rules == {}
+    assert len(offer("in words", dict(list(rules.items())[:3])).rules) == 3
+
+
+def test_what_differs_between_two_plans() -> None:
+    def plan(*sizes: int, scheme: gi.Scheme) -> gi.Plan:
+        layers = [nn.Linear(a, b, bias=False) for a, b in itertools.pairwise(sizes)]
+        return gi.plan(nn.Sequential(*layers), gi.Recipe([gi.Rule("*", scheme)], "r"))
+
+    ones, zeros = plan(2, 2, 2, 2, scheme=gi.Ones()), plan(2, 2, 2, scheme=gi.Zeros())
+    found = gi.diff(zeros, ones)
+    assert repr(found) == "<Diff: 1 added, 0 removed, 2 changed>"
+    assert (found.ok, bool(found), gi.diff(ones, ones).ok) == (False, True, True)
+    assert [row.change for row in found] == ["added", "changed", "changed"]
+    assert [row.name for row in gi.diff(ones, zeros).removed] == ["2.weight"]
+    assert gi.diff(ones, zeros).added == found.removed == ()
+    assert [*found.changed] == ["0.weight", "1.weight"]
+    assert found.to_text().splitlines() == [
+        "+ 2.weight [2, 2] Ones()",
+        "~ {0-1}.weight x2",
+        "    scheme: Zeros() -> Ones()",
+        "    rule: \"name('*') -> Zeros()\" -> \"name('*') -> Ones()\"",
+    ]
+    assert [line for line in found.to_text(full=True).splitlines() if line[0] != " "] == [
+        "+ 2.weight [2, 2] Ones()", "~ 0.weight", "~ 1.weight",
+    ]  # fmt: skip
+    assert gi.diff(ones, ones).to_text() == "no difference"
