@@ -175,6 +175,8 @@ def after_the_split() -> None:
     compare(
         {name: p.full_tensor() for name, p in net.named_parameters()} | dict(net.named_buffers())
     )
+    if not hasattr(torch.cpu.Stream, "record_event"):
+        return  # torch 2.6 splits a model on a CPU, and can't run it there
     with torch.no_grad():
         net(TOKENS)  # the root keeps whole copies, in which a write would be lost
     for seed in (4, 3):

@@ -195,7 +195,7 @@ def test_little_is_drawn_and_nothing_is_kept() -> None:
     alive: list[int] = []
 
     def watch(_module: nn.Module, _args: object, _result: object) -> None:
-        alive.append(sum(not memory.expired() for _, memory in weights.live.values()))
+        alive.append(sum(not is_freed() for _, is_freed in weights.live.values()))
 
     for layer in model:
         layer.register_forward_hook(watch)
