@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from collections import Counter
+from functools import reduce
 from importlib import import_module
 from pathlib import Path
 
@@ -57,12 +58,15 @@ def public_names() -> set[str]:
     return names | {name for name in inits if f"{name}_" not in inits}  # no deprecated ones
 
 
-def test_the_reference_has_each_public_name_once() -> None:
+def test_the_reference_has_each_public_name_once_with_an_example() -> None:
     text = "\n".join(page.read_text() for page in (DOCS / "reference").glob("*.md"))
     listed = re.findall(r"^(?: {3}|\.\. py:data:: )goodinit\.([.\w]+)$", text, re.MULTILINE)
     counts = Counter(listed)
     assert not [name for name, count in counts.items() if count > 1]
     assert not public_names() - {name.rpartition(".")[2] for name in counts}
+    documented = re.findall(r"^ {3}goodinit\.([.\w]+)$", text, re.MULTILINE)
+    values = {name: reduce(getattr, name.split("."), gi) for name in documented}
+    assert not [name for name, value in values.items() if ">>>" not in (value.__doc__ or "")]
 
 
 def test_names_of_torch_exist() -> None:

@@ -67,8 +67,8 @@ def plain(text: str) -> str:
         if kind == "grid":
             return plain(found[4].partition("\n")[2])
         if kind in ("image", "figure"):
-            alt = re.search(r"^:alt: (.*)$", found[4], re.MULTILINE)
-            return f"![{alt[1] if alt else ''}]({argument})\n"
+            alt = re.search(r"^:alt: (.+)$", found[4], re.MULTILINE)
+            return f"![{alt[1]}]({argument})\n" if alt else ""  # decoration
         if kind == "eval-rst":
             names = re.findall(r"^ +(goodinit[.\w]+)$", body, re.MULTILINE)
             return "".join(f"- [{one}](api/{stub(one)}.md)\n" for one in names) or body
