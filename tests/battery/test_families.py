@@ -5,6 +5,10 @@ import torch
 from tests.recipes.agreement import COMPARISONS, drawn_as_upstream, identified, unresolved_on_meta
 from tests.recipes.families import FAMILIES, Family
 
+import goodinit as gi
+from goodinit.anatomy import read
+from goodinit.plans.other_family import find_other_family
+
 pytestmark = pytest.mark.battery
 SLOW = [family for family in FAMILIES if not family.fast]
 
@@ -28,3 +32,12 @@ def test_the_level_is_for_all_parameters() -> None:
     with torch.device("meta"):
         models = [family.build() for family in FAMILIES]
     assert 2 * sum(len(list(model.parameters())) for model in models) <= COMPARISONS
+
+
+@pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
+def test_the_model_is_of_the_recipes_family(family: Family) -> None:
+    with torch.device("meta"):
+        model = family.build()
+    recipe = gi.recipe(family.recipe, **family.options)
+    for inputs in (family.inputs(), None):
+        assert not [*find_other_family(recipe, read(model, inputs, ""))]

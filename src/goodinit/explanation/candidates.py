@@ -61,8 +61,9 @@ class Candidate:
     @property
     def rank(self) -> tuple[int, int, int, float]:
         """The higher the better: by weights, by all rows, by contradictions, by likelihood."""
-        explained = self.explained - PRICE * self.free
-        return self.matrices, explained, -self.contradicted, round(self.score, 3)
+        # A row that is drawn otherwise speaks against a recipe; one that it keeps doesn't.
+        rows = self.explained - self.contradicted - PRICE * self.free
+        return self.matrices, rows, -self.contradicted, round(self.score, 3)
 
 
 class Judge:

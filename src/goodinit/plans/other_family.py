@@ -3,101 +3,43 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from functools import cache
+from functools import cached_property
 
 from goodinit._common.text import several
+from goodinit.anatomy import Anatomy, Block, Row
+from goodinit.anatomy.multipliers import multipliers
 from goodinit.findings import Finding
-from goodinit.plans.rows import PlanRow
-from goodinit.recipes.by_name import FAMILIES, recipe
+from goodinit.recipes.by_name import FAMILIES
 from goodinit.recipes.by_place import Fixup
-from goodinit.recipes.library.general import REST, WEIGHTS
+from goodinit.recipes.made_of import ATTENTION, DIVIDED, MADE_OF, MADE_WITHOUT, TABLES
 from goodinit.recipes.recipe import Recipe
-from goodinit.recipes.rule import (
-    Attr,
-    Both,
-    Either,
-    Kind,
-    Name,
-    Not,
-    Part,
-    Rule,
-    Selector,
-    glob_matches,
-)
+from goodinit.recipes.rule import Both, Either, FollowedBy, Kind, Not, Part, Rule, Selector, sel
 
-# Kinds that only some models of a family have: positions may be rotary, experts absent.
-_SOME = frozenset(("position", "token", "router", "scale", "ssm", "adapter", "other"))
-# Kinds by which models differ: a recipe for a model that has one has a rule for it.
-_MATERIAL = frozenset(("conv", "embedding", "recurrent"))
 MOST_NAMED = 9  # recipes in one finding
-MOST_SELECTORS = 4  # in one finding
-# One name may be of a part that a model lacks; that it has none of several is telling.
-LEAST_MARKS = 2
+# What module types show as well; other parts and kinds, the data flow alone.
+_PARTS = frozenset(("bias", "weight", "table", "recurrent", "buffer"))
+_KINDS = frozenset(("linear", "conv", "embedding", "recurrent", "norm"))
+_BY_FLOW = frozenset(("residual", "head"))
+# Kinds by which models differ: a recipe that fits asks for as many of them as any other.
+_MATERIALS = (TABLES, *map(sel.kind, ("conv", "recurrent", "ssm")))
+_WHOLE = Block("", ())  # of a row without blocks
 
 
-def find_other_family(rows: tuple[PlanRow, ...], made: Recipe) -> Iterator[Finding]:
-    """Yield a finding if a family's recipe has rules for layers that the model doesn't have."""
-    if made.name not in FAMILIES:
+def find_other_family(recipe: Recipe, anatomy: Anatomy) -> Iterator[Finding]:
+    """Yield a finding if a model lacks what models of the recipe's family have."""
+    name = recipe.name
+    if name not in FAMILIES or not any(rule.library for rule in recipe.rules):
         return
-    present = frozenset(row.kind for row in rows if not row.buffer)
-    lost = [branch for branch in _asked(made.rules) if not _kinds(branch) & present]
-    unnamed = _without_marks(made.rules, rows)
-    if not (lost or unnamed or _asks_for_branches(made.rules, rows)):
+    model = _Model(anatomy)
+    differs = list(_differences(name, model))
+    if not differs or _is_a_part(name, model):
         return
-    fitting = [name for name in _fitting(present) if not _without_marks(recipe(name).rules, rows)]
-    only_tables = bool(lost) and all("embedding" in _kinds(branch) for branch in lost)
-    if only_tables and not (fitting or unnamed):
-        return  # a part of a language model: it has no tables
+    fitting = _fitting(model)
     fix = "gi.recipe('standard') fits any model"
     if fitting:
         fix = f"recipes for layers like these: {several(fitting, MOST_NAMED)}; {fix}"
-    names = [name for one in unnamed for name in _names(one)]
-    texts = list(dict.fromkeys(map(repr, [*lost, *names]))) or ["ends_residual()"]
-    nothing = " or ".join(texts[:MOST_SELECTORS])
-    more = f" or {len(texts) - MOST_SELECTORS} more" if texts[MOST_SELECTORS:] else ""
-    cause = f"for models of another kind, or a part of one: nothing matches {nothing}{more}"
-    yield Finding("GI141", "info", f"recipe {made.name!r}", cause, fix)
-
-
-def _without_marks(rules: tuple[Rule, ...], rows: tuple[PlanRow, ...]) -> list[Selector]:
-    """Return what a recipe selects by names, if the model has none of these."""
-    marks = [
-        branch
-        for rule in rules
-        if rule not in REST and rule.optional
-        for branch in _branches(rule.where)
-        if _names(branch)
-    ]
-    if len(marks) < LEAST_MARKS or any(_is_named(one, row) for one in marks for row in rows):
-        return []
-    return marks
-
-
-def _names(where: Selector) -> list[Name | Attr]:
-    """Return the names that a selector asks for."""
-    match where:
-        case Name() | Attr():
-            return [where]
-        case Both(left, right) | Either(left, right):
-            return _names(left) + _names(right)
-        case _:
-            return []
-
-
-def _is_named(where: Selector, row: PlanRow) -> bool:
-    """Whether a row has one of the names that a selector asks for."""
-    names = (row.name, *row.tied)
-    return any(
-        glob_matches(one.glob, name if isinstance(one, Name) else name.rpartition(".")[2])
-        for one in _names(where)
-        for name in names
-    )
-
-
-def _asks_for_branches(rules: tuple[Rule, ...], rows: tuple[PlanRow, ...]) -> bool:
-    """Whether a law is for residual branches, and the data flow shows that there are none."""
-    ends = [row.ends_residual for row in rows]
-    return lacks_branches(rules, ends) and any(end is not None for end in ends)
+    cause = f"for models of another kind, or a part of one: {'; '.join(differs)}"
+    yield Finding("GI141", "info", f"recipe {name!r}", cause, fix)
 
 
 def lacks_branches(rules: Iterable[Rule], ends: Iterable[bool | None]) -> bool:
@@ -105,46 +47,93 @@ def lacks_branches(rules: Iterable[Rule], ends: Iterable[bool | None]) -> bool:
     return any(isinstance(rule.scheme, Fixup) for rule in rules) and not any(ends)
 
 
-def _fitting(present: frozenset[str]) -> list[str]:
-    """Return the families that have rules for what the model consists of, and for no more."""
-    found: dict[str, frozenset[str]] = {}
-    for name in FAMILIES:
-        asked = _asked_by_name(name)
-        if all(kinds & present for kinds in asked):
-            found[name] = _MATERIAL & present & frozenset[str]().union(*asked)
-    most = max(map(len, found.values()), default=0)
-    return [name for name, material in found.items() if most and len(material) == most]
+class _Model:
+    """What a model has; each selector goes through its rows once."""
+
+    def __init__(self, anatomy: Anatomy) -> None:
+        self.anatomy = anatomy
+        self._answers: dict[Selector, bool] = {}
+
+    @cached_property
+    def _blocks(self) -> list[tuple[Row, Block]]:
+        rows = (row for row in self.anatomy.rows if not row.buffer)
+        return [(row, block) for row in rows for block in row.facets.blocks or (_WHOLE,)]
+
+    def has(self, where: Selector) -> bool:
+        """Whether a selector matches anything."""
+        if where not in self._answers:
+            self._answers[where] = any(where.matches(*one) for one in self._blocks)
+        return self._answers[where]
+
+    def lacks(self, where: Selector) -> bool:
+        """Whether it is known that nothing matches."""
+        match where:
+            case Both(left, right) if self.lacks(left) or self.lacks(right):
+                return True
+            case Either(left, right):
+                return self.lacks(left) and self.lacks(right)
+            case _:
+                return self._knows(where) and not self.has(where)
+
+    def _knows(self, where: Selector) -> bool:
+        """Whether what a selector asks for is known; some is only with a data flow."""
+        if self.anatomy.graph is not None:
+            return True
+        match where:
+            case Both(left, right) | Either(left, right):
+                return self._knows(left) and self._knows(right)
+            case Not():
+                return True  # what isn't known to be excluded matches
+            case Kind(kinds):
+                return _KINDS.issuperset(kinds)
+            case Part(parts):
+                return _PARTS.issuperset(parts)
+            case FollowedBy():
+                return any(row.facets.activation is not None for row in self.anatomy.rows)
+            case _:
+                return not where.aspects & _BY_FLOW
+
+    @cached_property
+    def divides(self) -> bool:
+        """Whether most weights' results are multiplied by a number; without a flow, as if so."""
+        if self.anatomy.graph is None:
+            return True
+        by = multipliers(self.anatomy, "contract")
+        weights = [row for row in self.anatomy.rows if row.facets.layout is not None]
+        return 2 * sum(by.get(row.name, 1.0) != 1.0 for row in weights) >= len(weights)
 
 
-@cache
-def _asked_by_name(name: str) -> tuple[frozenset[str], ...]:
-    return tuple(map(_kinds, _asked(recipe(name).rules)))
+def _differences(name: str, model: _Model) -> Iterator[str]:
+    """Yield how a model differs from those of a family, in words."""
+    lost = list(filter(model.lacks, MADE_OF[name]))
+    if lost:
+        yield f"nothing matches {' or '.join(map(repr, lost))}"
+    odd = list(filter(model.has, MADE_WITHOUT.get(name, ())))
+    if odd:
+        yield f"such models have no {' or '.join(map(repr, odd))}"
+    if name in DIVIDED and not model.divides:
+        yield "no number divides what most of the weights pass on"
 
 
-def _asked(rules: tuple[Rule, ...]) -> Iterator[Selector]:
-    """Yield what a recipe's own rules select by kind, other than all weights."""
-    for rule in rules:
-        if rule in REST or not rule.optional:
-            continue
-        for branch in _branches(rule.where):
-            if _kinds(branch) - _SOME and not _kinds(branch) >= _kinds(WEIGHTS):
-                yield branch
+def _is_a_part(name: str, model: _Model) -> bool:
+    """Whether a model is a stack of attention that lacks nothing but the tables before it."""
+    lost = list(filter(model.lacks, MADE_OF[name]))
+    foreign = any(map(model.has, MADE_WITHOUT.get(name, ())))
+    return lost == [TABLES] and not foreign and model.has(ATTENTION)
 
 
-def _branches(where: Selector) -> Iterator[Selector]:
-    if isinstance(where, Either):
-        yield from _branches(where.left)
-        yield from _branches(where.right)
-    else:
-        yield where
+def _fitting(model: _Model) -> list[str]:
+    """Return the families that the model may be of: those that ask for most of what it has."""
+    has = list(filter(model.has, _MATERIALS))
+    fits = [
+        name
+        for name in FAMILIES
+        if any(map(model.has, MADE_OF[name])) and not any(_differences(name, model))
+    ]
+    asked = {name: sum(_asks_for(MADE_OF[name], where) for where in has) for name in fits}
+    most = max(asked.values(), default=0)
+    return [name for name in fits if asked[name] == most]
 
 
-def _kinds(where: Selector) -> frozenset[str]:
-    """Return the kinds that a selector asks for by kind and part alone."""
-    match where:
-        case Kind(kinds):
-            return frozenset(kinds)
-        case Both(left, right) if isinstance(right, (Not, Part)):
-            return _kinds(left)
-        case _:
-            return frozenset()
+def _asks_for(needs: tuple[Selector, ...], where: Selector) -> bool:
+    return any(repr(where) in repr(need) for need in needs)

@@ -53,7 +53,7 @@ def find_in_plan(
         *find_deep_stacks(rows, anatomy),
         *_needs_flow(rows, recipe, anatomy),
         *_never_won(recipe, wins),
-        *find_other_family(rows, recipe),
+        *find_other_family(recipe, anatomy),
         *_extra_keys(kept, rows),
         *_left_alone(rows),
         *_authors_values(rows),
