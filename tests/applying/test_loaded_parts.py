@@ -1,6 +1,7 @@
 """Checkpoints loaded into split models: each process gets its part, and the same report."""
 
 import json
+import warnings
 from pathlib import Path
 
 import pytest
@@ -79,14 +80,16 @@ def test_each_rank_gets_its_part(values, form: str, on_meta: bool, tmp_path: Pat
             assert torch.equal(local(mine), expected), (name, coordinate)
 
 
-# What torch says as it saves: that there is one process, and before 2.8 of a class of its own.
-alone = pytest.mark.filterwarnings("ignore:(torch.distributed is |TypedStorage)")
+def save(state: dict[str, object], folder: Path) -> Path:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch says that there is one process
+        checkpoint.save(state, checkpoint_id=folder)
+    return folder
 
 
-@alone
 def test_a_folder_of_dcp_is_loaded_into_one_device(values, tmp_path: Path) -> None:
     nested = {"model": values | {"head.weight": values["embed.weight"].clone()}}
-    checkpoint.save(nested, checkpoint_id=tmp_path / "good")
+    save(nested, tmp_path / "good")
     one, other = Net(), Net()
     expected = gi.load_(one, values, "gpt2", seed=7)
     loaded = gi.load_(other, tmp_path / "good", "gpt2", seed=7, strip_prefix="model.")
@@ -98,10 +101,9 @@ def test_a_folder_of_dcp_is_loaded_into_one_device(values, tmp_path: Path) -> No
     assert all(map(torch.equal, one.parameters(), third.parameters()))
 
 
-@alone
 def test_tied_values_that_differ_in_a_folder(tmp_path: Path) -> None:
     pair = {"embed.weight": torch.ones(11, 6), "head.weight": torch.zeros(11, 6)}
-    checkpoint.save(pair, checkpoint_id=tmp_path)
+    save(pair, tmp_path)
     with pytest.raises(CheckpointError, match=r"embed.weight and head.weight differ"):
         gi.load_(Net(), tmp_path, "gpt2", seed=0)
 
@@ -147,13 +149,9 @@ def plan_without_keep() -> gi.Plan:
         return gi.plan(Net(), "gpt2")
 
 
-@alone
 @pytest.mark.parametrize("form", ["dict", "folder"])
 def test_stages_and_hand_split_layers_get_their_part(values, form: str, tmp_path: Path) -> None:
-    given = values
-    if form == "folder":
-        given = tmp_path
-        checkpoint.save(values, checkpoint_id=tmp_path, no_dist=True)
+    given = save(values, tmp_path) if form == "folder" else values
     whole = Net()
     with torch.device("meta"):
         plan = gi.plan(Net(), "gpt2", keep=given)
