@@ -1,7 +1,9 @@
 """The site, for Sphinx: tools/build_site.py stages the pages, then runs it (`make docs`)."""
 
+import html
 import re
 import sys
+import textwrap
 import zlib
 from pathlib import Path
 
@@ -109,7 +111,17 @@ def add_links(
     if tree is not None:  # a page of ours, none that Sphinx makes by itself
         twin = f"{up}../{page}.md" if chinese else f"{page.rpartition('/')[2]}.md"
         link = f'<link rel="alternate" type="text/markdown" href="{twin}">'
-        context["metatags"] = f"{context['metatags']}{link}"
+        context["metatags"] = f"{context['metatags']}{link}{description(tree)}"
+
+
+def description(tree: object) -> str:
+    """Return the tag from which a search engine shows what a page is about: its first paragraph."""
+    if not isinstance(tree, nodes.document) or not (
+        first := next(tree.findall(nodes.paragraph), None)
+    ):
+        return ""
+    text = html.escape(textwrap.shorten(first.astext(), 160, placeholder=" ..."))
+    return f'<meta name="description" content="{text}">'
 
 
 def add_keywords(app: Sphinx, doctree: nodes.document) -> None:

@@ -36,7 +36,7 @@ from goodinit.plans.rows import PlanBlock, PlanRow, common
 from goodinit.recipes.deferred import Deferred
 from goodinit.recipes.reasons import NO_LAW
 from goodinit.recipes.recipe import Recipe
-from goodinit.recipes.rule import Name, Rule, Selector
+from goodinit.recipes.rule import Name, Rule, Selector, glob_matches
 from goodinit.schemes import (
     Keep,
     Normal,
@@ -449,5 +449,6 @@ def _unused_message(rule: Rule, rows: tuple[Row, ...], how: str) -> str:
             fix = f"names are dotted paths to parameters. Write {{{meant}: gi.{rule.scheme!r}}}"
         elif isinstance(rule.where, Name) and ".*" in rule.where.glob:
             meant = rule.where.glob.replace(".*", "*").strip("^$").replace("\\", "")
-            fix = f"a glob is no regular expression. Write {{{meant!r}: gi.{rule.scheme!r}}}"
+            if any(glob_matches(meant, row.name) for row in rows):
+                fix = f"a glob is no regular expression. Write {{{meant!r}: gi.{rule.scheme!r}}}"
     return f"the rule {rule.text} matches nothing: {fix}"
