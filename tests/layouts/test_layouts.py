@@ -28,6 +28,7 @@ from . import (
     unknown,
 )
 from .layout import LAYOUTS, Verdict
+from .readings import FOUND, digest, noted, written
 
 FILES = (
     *(
@@ -50,6 +51,7 @@ FEWEST = {
     "plain": 60,
 }
 MOST_MARKED = 0.1
+READINGS = written()
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*deprecated:DeprecationWarning")
 
@@ -65,11 +67,13 @@ def one_thread():
 
 @cache
 def verdict(name: str) -> Verdict:
-    return LAYOUTS[name].verdict()
+    with noted(name):
+        return LAYOUTS[name].verdict()
 
 
 # Many seeds of a product of weights, 1 to 15 s each; the other products of kind D are quick.
 SLOW = (
+    *("D.canonical_decomposition", "A.tensor_train", "A.low_rank_of_three", "A.blurred_kernel"),
     *("D.bases_of_relations", "D.value_and_output_merged", "D.relu_after_three_factors"),
     *("D.kernel_of_a_fixed_basis", "D.coefficients_of_a_spectrum", "D.tensor_ring"),
     "D.bank_mixed_by_learned_shares",
@@ -86,6 +90,9 @@ def test_no_layout_is_wrong_and_sure(name):
     assert found.answer != "wrong", found.why
     if LAYOUTS[name].kind == "plain":
         assert (found.answer, found.sure) == ("right", True), found.why
+    if name in READINGS:
+        how = f"{name} is read in another way than before:\n{FOUND[name]}"
+        assert digest(name) == READINGS[name], how
 
 
 @pytest.mark.battery

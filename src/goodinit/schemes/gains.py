@@ -255,7 +255,7 @@ def _negative_slope(param: object) -> float:
 
 def _unsupported(nonlinearity: object) -> str:
     name = _unquoted(nonlinearity)
-    known = [*TORCH_GAINS, *NONLINEARITIES, "glu"]
+    known = dict.fromkeys([*TORCH_GAINS, *NONLINEARITIES, "glu"])
     return (
         f"Unsupported nonlinearity {name}.{nearest(name, known)} A callable works too: "
         "calculate_gain(lambda z: z * z.sigmoid())"
