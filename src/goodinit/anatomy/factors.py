@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from math import isclose, prod
 
@@ -16,6 +16,7 @@ from goodinit.dataflow.constants import MOST, mean_square
 from goodinit.dataflow.graph import Graph
 from goodinit.dataflow.nodes import Node, Origin, Use
 from goodinit.dataflow.norms import is_weight_of_norm
+from goodinit.dataflow.traversal import only_consumers
 from goodinit.schemes import second_moment
 from goodinit.schemes.gains import NONLINEARITIES
 
@@ -107,7 +108,7 @@ def _after(graph: Graph, index: int) -> _Factor:
     node = graph.nodes[index]
     if node.number is not None:
         found.times(node.number**2, number=True)  # alpha of addmm
-    for node in _only_consumers(graph, index):
+    for node in only_consumers(graph, index):
         if not _times(graph, node, found):
             means = node.role in _OWN or node.function in _SQUASH or len(node.signals) > 1
             return _Factor() if means else found
@@ -116,7 +117,7 @@ def _after(graph: Graph, index: int) -> _Factor:
 
 def is_caught(graph: Graph, index: int) -> bool:
     """Whether a norm follows a product and constants."""
-    for node in _only_consumers(graph, index):
+    for node in only_consumers(graph, index):
         if node.role == "norm":
             return True
         if not _times(graph, node, _Factor()):
@@ -239,12 +240,3 @@ def _square_of(held: Tensor, origin: Origin) -> float | None:
     if origin.bent or origin.made not in _PLUS:
         return None
     return mean_square(held, origin.shift)
-
-
-def _only_consumers(graph: Graph, index: int) -> Iterator[Node]:
-    """Yield what takes a result, and what alone takes that, and so on; without views."""
-    node = graph.nodes[index]
-    while len(node.consumers) == 1:
-        node = graph.nodes[node.consumers[0]]
-        if node.role not in ("view", "cast"):
-            yield node

@@ -17,7 +17,7 @@ from torch import Tensor
 from goodinit._common.dtensors import is_dtensor
 from goodinit._common.memory import bump_version
 from goodinit.anatomy.names import Slot
-from goodinit.applying.shards import Shard, is_split
+from goodinit.applying.shards import Shard, is_split, local_of
 from goodinit.errors import CheckpointError, PlanError, WriteError, nearest
 from goodinit.plans.checkpoint import Checkpoint, copy_values_
 from goodinit.plans.dcp_folder import load_from_dcp_
@@ -153,7 +153,7 @@ def _read_in_place(
     for first, tensor, other in twins:
         twin = torch.empty_like(tensor.detach())
         load_from_dcp_({other: twin}, folder)
-        if not torch.equal(_local(twin), _local(tensor.detach())):
+        if not torch.equal(local_of(twin), local_of(tensor.detach())):
             raise CheckpointError(
                 f"{first} is one tensor here, but {first} and {other} differ in the checkpoint: "
                 f"untie them in the model, or save one of them"
@@ -184,7 +184,3 @@ def _fits(tensor: Tensor, source: Tensor, shard: Shard | None) -> bool:
             cuts[axis] = cuts.get(axis, 1) * size
     # Where axes are cut twice into unequal pieces, torch takes other offsets than fully_shard does.
     return all(tensor.shape[axis] % cuts[axis] == 0 for axis in nested)
-
-
-def _local(tensor: Tensor) -> Tensor:
-    return cast("Any", tensor)._local_tensor if is_dtensor(tensor) else tensor

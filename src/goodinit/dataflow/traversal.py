@@ -148,14 +148,17 @@ def leads_to(taken_by: Callable[[int], Iterable[int]], source: int, target: int)
 
 def number_after(graph: Graph, index: int) -> float:
     """Return the number that a result is multiplied by before it is used: sqrt(width), mostly."""
+    node = next(only_consumers(graph, index), None)
+    return node.number if node and node.role == "mul" and node.number is not None else 1.0
+
+
+def only_consumers(graph: Graph, index: int) -> Iterator[Node]:
+    """Yield what takes a result, and what alone takes that, and so on; without views."""
     node = graph.nodes[index]
     while len(node.consumers) == 1:
         node = graph.nodes[node.consumers[0]]
-        if node.role == "mul" and node.number is not None:
-            return node.number
         if node.role not in ("view", "cast"):
-            break
-    return 1.0
+            yield node
 
 
 def back_to_contractions(graph: Graph, index: int, floor: int = -1) -> list[Node]:

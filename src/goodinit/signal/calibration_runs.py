@@ -16,8 +16,9 @@ from goodinit.errors import SignalError
 from goodinit.signal.aims import Aims
 from goodinit.signal.calibration import ONCE
 from goodinit.signal.checks import backward_error, check_graph
-from goodinit.signal.gradient_run import GradientRun, projection
+from goodinit.signal.gradient_run import GradientRun
 from goodinit.signal.parameters import Weights
+from goodinit.signal.projection import projection
 from goodinit.signal.rescaling import STEADY, RescaledRun, Use
 from goodinit.trace.calls import tensors_in
 from goodinit.trace.input_hints import hint_for_inputs

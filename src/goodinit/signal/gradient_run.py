@@ -27,7 +27,6 @@ from goodinit.signal.rescaling import (
     Use,
     second_moment,
 )
-from goodinit.streams import Law, Stream
 from goodinit.trace.calls import Call, HookError, map_tensors, observing_hook, tensors_in
 
 
@@ -195,15 +194,3 @@ class GradientRun(RescaledRun):
             if role == "mul" and len(taken) > 1 and self._nodes[number].function in SQUASHED:
                 continue
             yield number
-
-
-def projection(output: object) -> Tensor | None:
-    """Return a random projection of the floating outputs, for a gradient; None without any."""
-    outputs = [t for t in tensors_in(output) if t.is_floating_point() and t.numel()]
-    if not outputs:
-        return None
-    total = torch.zeros((), device=outputs[0].device)
-    for number, tensor in enumerate(outputs):
-        signs = Stream(0).draw(f"output.{number}", Law.normal(), tuple(tensor.shape))
-        total = total + (tensor.float() * signs.to(tensor.device)).sum()
-    return total

@@ -32,9 +32,9 @@ from goodinit.signal.checks import (
 from goodinit.signal.observer import MomentsObserver
 from goodinit.signal.parameters import ParameterTensors, Weights, nodes_of
 from goodinit.signal.paths import paths_to_rows
+from goodinit.signal.projection import projection
 from goodinit.signal.rows import Gradient, Signal
 from goodinit.signal.signal_findings import find_in_signal, worst_first_loss
-from goodinit.streams import Law, Stream
 from goodinit.trace.calls import tensors_in
 from goodinit.trace.input_hints import hint_for_inputs
 from goodinit.trace.real_run import real_run, tensors_restored
@@ -255,19 +255,14 @@ def _loss_of(
     """Return the loss, or a random projection of the floating outputs."""
     if loss is not None:
         return check_scalar(run(observer, names, lambda: loss(output)))
-    returned = list(tensors_in(output))
-    outputs = [t for t in returned if t.is_floating_point() and t.numel()]
-    if not outputs:
-        complex_ = any(map(torch.is_complex, returned))
+    total = projection(output)
+    if total is None:
+        complex_ = any(map(torch.is_complex, tensors_in(output)))
         kind = "only complex tensors" if complex_ else "no floating tensor"
         raise SignalError(
             f"the model returns {kind}, which no gradient can start from: measure takes loss=, a "
             "function of what it returns that returns a real number"
         )
-    total = torch.zeros((), device=outputs[0].device)
-    for number, tensor in enumerate(outputs):
-        signs = Stream(0).draw(f"output.{number}", Law.normal(), tuple(tensor.shape))
-        total = total + (tensor.float() * signs.to(tensor.device)).sum()
     return total
 
 
