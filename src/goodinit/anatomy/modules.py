@@ -302,7 +302,7 @@ def _sequential_children(module: nn.Sequential, whole: bool = False) -> dict[str
             found[waiting] = {"activation": name}
         if isinstance(child, _WEIGHTED):
             waiting = f"{path}.weight"
-        elif not _is_transparent(child):
+        elif not (passes_signal(child) or _is_in(child, _NORMS_IN)):
             waiting = None
     for weight, layers in _plain_stacks(module, whole):
         found[weight]["plain"] = layers
@@ -321,7 +321,7 @@ def _plain_stacks(module: nn.Sequential, whole: bool) -> Iterator[tuple[str, int
             follow.append((f"{path}.weight", []))
         elif follow and activation_name(child) is not None:
             follow[-1][1].append("bend")
-        elif follow and (_is_in(child, _NORMS_IN) or not _is_transparent(child)):
+        elif follow and not passes_signal(child):
             follow[-1][1].append("take up")
     if follow and not whole:
         follow[-1][1].append("take up")
@@ -334,8 +334,9 @@ def _plain_stacks(module: nn.Sequential, whole: bool) -> Iterator[tuple[str, int
             run = []
 
 
-def _is_transparent(module: nn.Module) -> bool:
-    return isinstance(module, nn.Identity) or _is_in(module, _TRANSPARENT)
+def passes_signal(module: nn.Module) -> bool:
+    """Whether an activation behind a module follows the layer before it, at the same scale."""
+    return isinstance(module, nn.Identity) or _is_in(module, _PASSING)
 
 
 def _is_in(module: nn.Module, files: Container[str]) -> bool:
@@ -373,8 +374,7 @@ _CHILDREN: Mapping[type[nn.Module], Callable[[Any], dict[str, ChildFacts]]] = {
 
 _WEIGHTED = (nn.Linear, nn.Bilinear, *_CONVS, *_CONVS_UP)
 _NORMS_IN = {f"torch.nn.modules.{x}" for x in ("batchnorm", "instancenorm", "normalization")}
-_TRANSPARENT = _NORMS_IN | {
+_PASSING = {
     f"torch.nn.modules.{file}"
     for file in ("dropout", "pooling", "flatten", "padding", "pixelshuffle", "upsampling")
 }
-"""Files of torch whose modules let an activation behind them count for the weight before."""

@@ -15,14 +15,13 @@ from __future__ import annotations
 
 import functools
 import math
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from torch import nn
 
 from goodinit._common.module_tree import modules_of, parameters_of
-from goodinit.anatomy.modules import flattened
+from goodinit.anatomy.modules import flattened, passes_signal
 from goodinit.anatomy.names import walk
 from goodinit.dataflow.activations import activation_name
 from goodinit.dataflow.graph import Graph
@@ -30,7 +29,7 @@ from goodinit.dataflow.nodes import Node
 from goodinit.errors import GoodinitError
 from goodinit.explanation.reading import ParameterValues
 from goodinit.schemes import second_moment
-from goodinit.schemes.gains import NONLINEARITIES
+from goodinit.schemes.operating_point import elementwise, split_label
 
 LARGEST = 1e30  # beyond it the signal has exploded, whatever the exact value
 LOG_DIGITS = 3  # of log q: second moments that agree within 0.1 % share a quadrature
@@ -94,23 +93,21 @@ def mean_square_after(activation: str, q: float) -> float | None:
     """
     if not activation or q <= 0:
         return q
-    name, _, given = activation.rstrip(")").partition("(")
-    numbers = tuple(float(number) for number in re.findall(r"[-+.\deE]+", given))
-    if name in ("relu", "leaky_relu", "prelu"):  # homogeneous
-        at_one = _mean_square(name, numbers, 0.0)
+    if split_label(activation)[0] in ("relu", "leaky_relu", "prelu"):  # homogeneous
+        at_one = _mean_square(activation, 0.0)
         return None if at_one is None else at_one * q
     # Rounded, so that layers of one kind share a cached result.
-    return _mean_square(name, numbers, round(math.log(q), LOG_DIGITS)) if q < LARGEST else None
+    return _mean_square(activation, round(math.log(q), LOG_DIGITS)) if q < LARGEST else None
 
 
 @functools.lru_cache(maxsize=4096)
-def _mean_square(name: str, numbers: tuple[float, ...], log_q: float) -> float | None:
-    f = NONLINEARITIES.get(name)
+def _mean_square(activation: str, log_q: float) -> float | None:
+    f = elementwise(activation)
     if f is None:
         return None
     root = math.exp(log_q / 2)
     try:
-        return second_moment(lambda z: f(z * root, *numbers))
+        return second_moment(lambda z: f(z * root))
     except (GoodinitError, TypeError):
         return None
 
@@ -147,14 +144,8 @@ def _in_order(
             last, label = weight, ""
         elif name is not None and not label:
             label = name
-        elif not _passes(child):
+        elif not passes_signal(child):
             last, label = None, ""
-
-
-def _passes(module: nn.Module) -> bool:
-    files = {cls.__module__.rpartition(".")[2] for cls in type(module).__mro__}
-    known = {"dropout", "pooling", "flatten", "padding", "pixelshuffle", "upsampling"}
-    return isinstance(module, nn.Identity) or not files.isdisjoint(known)
 
 
 # Links from the data flow.

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import math
-import re
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -40,7 +39,7 @@ from goodinit.schemes.fans import torch_fans
 from goodinit.schemes.fields import check_flag, refuse
 from goodinit.schemes.grown import DropUnits
 from goodinit.schemes.low_rank import METHODS, LowRank
-from goodinit.schemes.operating_point import operating_point
+from goodinit.schemes.operating_point import operating_point, split_label
 
 DEEP = 10  # plain layers: fewer train from normal weights as well
 WIDEST = 8192  # inputs of an orthogonal matrix: a wider one takes seconds to draw
@@ -175,15 +174,14 @@ class ReluGain(Deferred):
         _check_otherwise(self, self.otherwise)
 
     def on(self, row: Row) -> tuple[Scheme, str]:
-        name, slope = _split_activation(row.facets.activation or "")
+        name, numbers = split_label(row.facets.activation or "")
         if row.facets.squared:
             return self.otherwise, "the square of a relu grows as no relu does"
         match name:
             case "relu" | "relu6" | "rrelu":
                 return replace(self.he, nonlinearity=name, a=0.0), ""
             case "leaky_relu" | "prelu":
-                default = 0.01 if name == "leaky_relu" else 0.25
-                a = default if slope is None else slope
+                a = numbers[0] if numbers else 0.01 if name == "leaky_relu" else 0.25
                 return replace(self.he, nonlinearity="leaky_relu", a=a), ""
             case _:
                 return self.otherwise, ""
@@ -380,15 +378,11 @@ class LowRankPart(Deferred):
 
 
 DEFERRED: Mapping[str, type[Scheme]] = {
-    "BesideRows": BesideRows,
-    "BranchNorm": BranchNorm,
-    "DropUpcycling": DropUpcycling,
-    "FirstLayer": FirstLayer,
-    "LowRankPart": LowRankPart,
-    "Neutral": Neutral,
-    "ReluGain": ReluGain,
-    "StackGain": StackGain,
-    "TorchFans": TorchFans,
+    kind.__name__: kind
+    for kind in (
+        *(BesideRows, BranchNorm, DropUpcycling, FirstLayer, LowRankPart),
+        *(Neutral, ReluGain, StackGain, TorchFans),
+    )
 }
 """By name, those of this file; ``by_place.NAMED`` has all."""
 
@@ -400,11 +394,3 @@ def _check_otherwise(scheme: Scheme, otherwise: object) -> None:
 def _check_scheme(scheme: Scheme, field: str, value: object) -> None:
     if not isinstance(value, Scheme) or isinstance(value, Deferred):
         refuse(scheme, field, value, f"{field} must be a scheme that does not depend on the row")
-
-
-def _split_activation(activation: str) -> tuple[str, float | None]:
-    """Return a function's name and its first argument: ``leaky_relu(0.2)``."""
-    found = re.fullmatch(r"(\w+)(?:\(([-+.\deE]+)[^)]*\))?", activation)
-    if not found:
-        return activation, None
-    return found[1], None if found[2] is None else float(found[2])

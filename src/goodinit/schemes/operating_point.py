@@ -81,10 +81,21 @@ def elementwise(activation: str) -> Callable[[Tensor], Tensor] | None:
     >>> elementwise("leaky_relu(0.2)")(torch.tensor([-1.0])).item()
     -0.20000000298023224
     """
-    name, _, given = activation.rstrip(")").partition("(")
+    name, numbers = split_label(activation)
     f = NONLINEARITIES.get(name)
-    numbers = tuple(float(number) for number in re.findall(r"[-+.\deE]+", given))
     return None if f is None else lambda z: f(z, *numbers)
+
+
+def split_label(activation: str) -> tuple[str, tuple[float, ...]]:
+    """Return the name and the numbers of a label.
+
+    >>> split_label("hardtanh(0, 4)")
+    ('hardtanh', (0.0, 4.0))
+    """
+    name, _, given = activation.rstrip(")").partition("(")
+    return name, tuple(
+        float(number) for number in re.findall(r"[-+]?[\d.]+(?:[eE][-+]?\d+)?", given)
+    )
 
 
 def _scaled(f: Callable[[Tensor], Tensor], q: float) -> Callable[[Tensor], Tensor]:
