@@ -265,6 +265,15 @@ def one_name(names: Sequence[str]) -> str:
     return grouped_name(names) if len(alike_names(names)) == 1 else several(names, 1)
 
 
+def shape_text(shape: Iterable[int]) -> str:
+    """Return a shape as text.
+
+    >>> shape_text((3, 4)), shape_text(())
+    ('3x4', '()')
+    """
+    return "x".join(map(str, shape)) or "()"
+
+
 def grouped_name(names: Sequence[str]) -> str:
     """Return names that differ in their numbers alone as one.
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 import typer
 
 import goodinit as gi
-from goodinit._common.text import count, grouped_name, without_numbers
+from goodinit._common.text import count, grouped_name, shape_text, without_numbers
 from goodinit.cli import options
 from goodinit.cli.output import CommandError, print_json, print_result, wrap_for_terminal
 
@@ -131,7 +131,7 @@ def _scheme_text(row: gi.PlanRow) -> str:
 
 def _value_text(value: object) -> str:
     if isinstance(value, tuple):
-        return "x".join(map(str, cast("tuple[int, ...]", value)))
+        return shape_text(cast("tuple[int, ...]", value))
     return repr(value)
 
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, cast
 
 import torch
 from torch import Tensor
 
-from goodinit._common.text import count
+from goodinit._common.text import count, shape_text
 from goodinit.cli import weights
 
 
@@ -55,20 +55,20 @@ def compare_tensors(
         here = [name for name in names if name in unread]
         unread.difference_update(here)
         if not here:
-            text = f"not in the file, shape {_shape_text(tensors[names[0]].shape)} in the model"
+            text = f"not in the file, shape {shape_text(tensors[names[0]].shape)} in the model"
             yield Difference("missing", names[0], text)
         for name in here:
             yield from _compare_values(name, stored, tensors[name])
             step()
     for name in sorted(unread):
-        text = f"only in the file, shape {_shape_text(stored.get_slice(name).get_shape())}"
+        text = f"only in the file, shape {shape_text(stored.get_slice(name).get_shape())}"
         yield Difference("extra", name, text)
 
 
 def _compare_values(name: str, stored: Any, drawn: Tensor) -> Iterator[Difference]:
     shape: list[int] = stored.get_slice(name).get_shape()
     if shape != list(drawn.shape):
-        text = f"shape {_shape_text(shape)} in the file, {_shape_text(drawn.shape)} drawn"
+        text = f"shape {shape_text(shape)} in the file, {shape_text(drawn.shape)} drawn"
         yield Difference("shape", name, text)
         return
     value: Tensor = stored.get_tensor(name)
@@ -95,7 +95,3 @@ def _exact_number(value: Tensor) -> str:
         return str(number)
     digits = {torch.float64: 17, torch.float32: 9}.get(value.dtype, 5)
     return f"{number:.{digits}g}"
-
-
-def _shape_text(shape: Sequence[int]) -> str:
-    return "x".join(map(str, shape)) or "()"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 import goodinit as gi
-from goodinit._common.text import table
+from goodinit._common.text import shape_text, table
 from goodinit.cli import options
 from goodinit.cli.output import CommandError, byte_size, print_json, print_result
 
@@ -82,7 +82,7 @@ def shards(
     more = f"; {drawn:,} are drawn, as some matrices need the whole" if drawn > held else ""
     head = f"rank {rank} ({where}) holds {held:,} of {size:,} values, {byte_size(taken)}{more}"
     cells = [
-        (one.name, _shape(one.shape), _shape(one.local), f"{one.held:,}", f"{one.drawn:,}")
+        (one.name, shape_text(one.shape), shape_text(one.local), f"{one.held:,}", f"{one.drawn:,}")
         for one in found
     ]
     lines = table(("name", "shape", "here", "held", "drawn"), cells, right={3, 4})
@@ -173,7 +173,3 @@ def _parse_cut(text: str, axes: Numbers) -> Cut:
     if axis not in axes or not glob or not dim.removeprefix("-").isdecimal():
         raise CommandError(f"--cut {text}: write an axis of the mesh, as in tp:*.fc1.weight=0")
     return axis, glob, int(dim)
-
-
-def _shape(shape: tuple[int, ...]) -> str:
-    return "x".join(map(str, shape)) or "()"

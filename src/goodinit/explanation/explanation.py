@@ -22,6 +22,7 @@ from goodinit._common.text import (
     html_table,
     number,
     one_name,
+    shape_text,
     table,
     without_numbers,
     wrap,
@@ -182,7 +183,7 @@ def _cells(explanation: Explanation, level: int = 0) -> list[tuple[str, ...]]:
 
 
 def _shapes(rows: Sequence[ExplainedRow]) -> str:
-    shapes = {"x".join(map(str, row.shape)) or "()" for row in rows}
+    shapes = {shape_text(row.shape) for row in rows}
     return shapes.pop() if len(shapes) == 1 else f"{len(shapes)} shapes"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from goodinit._common.text import shape_text
 from goodinit.explanation.context import Context, Verdict
 from goodinit.explanation.identify import expected_law
 from goodinit.explanation.reading import ParameterValues
@@ -53,7 +54,7 @@ class ExplainedRow:
     tied: tuple[str, ...]
 
     def __repr__(self) -> str:
-        shape = "x".join(map(str, self.shape)) or "()"
+        shape = shape_text(self.shape)
         std = "" if self.std is None else f", std {self.std:.3g}"
         return f"<ExplainedRow {self.name!r}: {shape}, looks like {self.looks}{std}>"
 

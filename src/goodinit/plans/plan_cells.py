@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from goodinit._common.text import number, several
+from goodinit._common.text import number, several, shape_text
 from goodinit.plans.rows import PlanBlock, PlanRow
 from goodinit.schemes import Constant, Keep, Normal, Ones, Scheme, Uniform, Zeros
 
@@ -12,11 +12,6 @@ MOST_NAMES = 4  # of blocks or rows in one remark; more would break the line
 def rules_of(row: PlanRow) -> list[str]:
     """Return the rules that won, as text; if there are none, the reason."""
     return row.rule.splitlines() or [f"no rule: {row.why}"]
-
-
-def shape_text(row: PlanRow) -> str:
-    """Return a shape as text."""
-    return "x".join(map(str, row.shape)) or "()"
 
 
 def what_text(row: PlanRow) -> str:
@@ -59,7 +54,7 @@ def remarks(row: PlanRow) -> list[str]:
 
 
 def _growth_text(row: PlanRow) -> str:
-    old = "x".join(map(str, row.grown_from))
+    old = shape_text(row.grown_from)
     if len(row.grown_from) < len(row.shape):
         return f"{row.shape[0]} copies of the checkpoint's {old}, with noise"
     return f"the first {old} from the checkpoint"

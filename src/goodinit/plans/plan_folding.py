@@ -11,12 +11,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from goodinit._common.text import count, grouped_names, number, one_name, without_numbers
+from goodinit._common.text import (
+    count,
+    grouped_names,
+    number,
+    one_name,
+    shape_text,
+    without_numbers,
+)
 from goodinit.plans.plan_cells import (
     drawn_text,
     fans_text,
     remarks,
-    shape_text,
     what_text,
 )
 from goodinit.plans.rows import PlanRow
@@ -64,7 +70,7 @@ def _numbers(row: PlanRow) -> tuple[float | None, ...]:
 
 def _line(rows: Sequence[PlanRow], rules: str) -> Line:
     first = rows[0]
-    shapes = dict.fromkeys(map(shape_text, rows))
+    shapes = dict.fromkeys(shape_text(row.shape) for row in rows)
     fans = dict.fromkeys(map(fans_text, rows))
     sums = [row.fan_in for row in rows if row.fan_in is not None]
     stds = [row.std for row in rows if row.std]

@@ -8,6 +8,7 @@ from functools import cached_property
 
 import torch
 
+from goodinit._common.text import shape_text
 from goodinit.anatomy.rows import Box
 from goodinit.schemes import AddNoise, Keep, Layout, Scheme, Site
 from goodinit.schemes.complex_numbers import complex_std
@@ -128,9 +129,9 @@ class PlanRow:
     rates: Rates | None = None
 
     def __repr__(self) -> str:
-        shape = "x".join(map(str, self.shape)) or "()"
         scheme = "by block" if self.scheme is None else repr(self.scheme)
         std = f", std {self.std:.3g}" if self.std else ""
+        shape = shape_text(self.shape)
         return f"<PlanRow {self.name!r}: {shape} {self.kind} {self.part}, {scheme}{std}>"
 
     @property

@@ -11,6 +11,7 @@ from typing import Any
 
 from goodinit._common.late import late
 from goodinit._common.result import Result
+from goodinit._common.text import shape_text
 from goodinit.findings import Finding
 from goodinit.plans.plan import Plan
 from goodinit.signal.first_loss import FirstLoss
@@ -56,7 +57,7 @@ class SignalRow:
     spread: float = 0.0
 
     def __repr__(self) -> str:
-        shape = "x".join(map(str, self.shape)) or "()"
+        shape = shape_text(self.shape)
         back = "" if self.backward is None else f", gradient's {self.backward.second:.3g}"
         return f"<SignalRow {self.key!r}: {shape}, second moment {self.forward.second:.3g}{back}>"
 
