@@ -156,13 +156,7 @@ def folded_html(title: str, content: str) -> str:
 
 
 def finding_lines(findings: Sequence[Finding], more: str, *, full: bool = False) -> list[str]:
-    """Return findings in lines that fit the terminal; those that only inform are counted.
-
-    Args:
-        findings: of a result.
-        more: the code that shows all.
-        full: whether to show those that only inform as well.
-    """
+    """Return findings in lines that fit the terminal; those that only inform are counted."""
     severe = [f for f in findings if full or f.severity != "info"]
     lines: list[str] = []
     for finding in severe:

@@ -19,11 +19,6 @@ def with_second_sum(graph: Graph, roles: Roles, use: Use) -> Use:
     """Return a use with the summands of a bilinear form; others as they are.
 
     Attention's scores are no such form: of these each projection has a sum of its own.
-
-    Args:
-        graph: of the run.
-        roles: of its weights.
-        use: of a weight.
     """
     node = graph.nodes[use.node]
     known = use.node in roles.parts or use.node in roles.packed or node.generates is not None

@@ -10,12 +10,7 @@ from goodinit.dataflow.graph import Graph
 
 
 def find_branches(graph: Graph, sums: Sequence[Stream]) -> dict[int, tuple[int, int]]:
-    """Return parameter -> (weights in a row in its branch, branches of its stream).
-
-    Args:
-        graph: of one run.
-        sums: nodes that add a branch to a residual stream.
-    """
+    """Return parameter -> (weights in a row in its branch, branches of its stream)."""
     counts = count_branches(graph, sums)
     found: dict[int, tuple[int, int]] = {}
     # A branch within a branch comes last, and decides.

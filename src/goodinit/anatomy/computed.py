@@ -41,12 +41,7 @@ CALLS_OF_A_GENERATOR = 30
 
 
 class Answers:
-    """Answers what a use of a computed weight comes to; equal layers are asked once.
-
-    Args:
-        graph: the data flow, with its tape.
-        roles: of its weights.
-    """
+    """Answers what a use of a computed weight comes to; equal layers are asked once."""
 
     def __init__(self, graph: Graph, roles: Roles) -> None:
         self._graph = graph
@@ -58,10 +53,6 @@ class Answers:
 
     def applied(self, uses: list[Use], shape: tuple[int, ...]) -> tuple[list[Use], str]:
         """Return a parameter's uses with what is known of computed ones; and what is special.
-
-        Args:
-            uses: of one parameter.
-            shape: of the parameter.
 
         Returns:
             The uses, and the call that the parameter isn't additive in; it is kept.

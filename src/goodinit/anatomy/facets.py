@@ -57,13 +57,7 @@ class Flow:
 
 
 def facets_from(graph: Graph, outputs: Iterable[int], from_types: Sequence[Facets]) -> Flow:
-    """Return what the flow says about every parameter.
-
-    Args:
-        graph: of one run.
-        outputs: the nodes whose results the model returned.
-        from_types: the facets of each by types and shapes; kept if the flow has no use of it.
-    """
+    """Return what the flow says about every parameter; ``from_types`` where it says nothing."""
     returned = frozenset(outputs)
     roles = find_roles(graph, returned)
     by_param: defaultdict[int, list[Use]] = defaultdict(list)

@@ -73,11 +73,6 @@ def with_factor(graph: Graph, roles: Roles, use: Use) -> Use:
 
     Whether it is meant for the weight isn't known: the row is doubted. It is counted with the
     weight if it makes a weight of N(0, 1) neutral.
-
-    Args:
-        graph: of the run.
-        roles: of its weights.
-        use: of a weight.
     """
     if use.node in roles.ends or roles.parts.get(use.node) in _SCORES:
         return use

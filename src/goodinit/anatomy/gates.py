@@ -40,13 +40,7 @@ class _Cell:
 
 
 def mark_gates(graph: Graph, roles: Roles, steps: Sequence[Range]) -> None:
-    """Name the gates of cells, and the biases that are added before them.
-
-    Args:
-        graph: of one run.
-        roles: knows the cells' weights; gets the blocks of these and of their biases.
-        steps: of each cell the nodes of its first step.
-    """
+    """Name the gates of cells, and the biases that are added before them."""
     for index in list(roles.packed):  # named as a feed-forward block's, by one product alone
         if any(use.param in roles.cells for use in graph.nodes[index].weights):
             del roles.packed[index]

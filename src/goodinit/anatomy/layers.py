@@ -57,13 +57,7 @@ class Layers:
 def layers_by_flow(
     graph: Graph, modules: Mapping[str, nn.Module], sums: Sequence[Stream]
 ) -> Layers:
-    """Return the layers as a run shows them.
-
-    Args:
-        graph: of the run.
-        modules: path -> module.
-        sums: nodes that add a branch to a residual stream.
-    """
+    """Return the layers as a run shows them."""
     spans = {span.path: span for span in reversed(graph.spans)}  # the first run of each
     order = sorted(spans, key=lambda path: spans[path].start)
 

@@ -100,10 +100,6 @@ _PLAIN = (Tensor, nn.Parameter)
 def slots(model: nn.Module, prefix: str = "") -> list[Slot]:
     """Return every logical parameter and buffer of a model once, in registration order.
 
-    Args:
-        model: any module.
-        prefix: put before each name, with a dot; for a part of a larger model.
-
     Raises:
         LazyParameterError: a lazy module, whose shapes aren't known yet.
 

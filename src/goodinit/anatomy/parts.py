@@ -22,12 +22,7 @@ from goodinit.dataflow.traversal import is_pass, passed_before, root, share_inpu
 
 
 def find_roles(graph: Graph, outputs: Iterable[int]) -> Roles:
-    """Return the roles of all weights of a graph.
-
-    Args:
-        graph: of one run.
-        outputs: the nodes whose results the model returned.
-    """
+    """Return the roles of all weights of a graph."""
     roles = Roles()
     users = [node for node in graph.nodes if node.weights]
     returned = set(outputs)

@@ -277,14 +277,7 @@ def _correct_end(
 
 
 def in_loops(roles: Roles, number: int, facets: Facets, size: int) -> Facets:
-    """Return facets with what is known of the loops that a weight or bias is used in.
-
-    Args:
-        roles: of the model.
-        number: of the parameter.
-        facets: what is known of it otherwise.
-        size: its last axis' size.
-    """
+    """Return facets with what is known of the loops that a weight or bias is used in."""
     part = roles.cells.get(number)
     if part is not None and facets.kind in ("linear", "conv", "recurrent"):
         kind = "recurrent" if facets.kind == "linear" else facets.kind

@@ -78,10 +78,7 @@ class _Branch:
 def mark_residual_ends(graph: Graph, roles: Roles, floors: list[int]) -> None:
     """Find the sums of a signal and branches that start from it.
 
-    Args:
-        graph: of one run.
-        roles: gets the ends and the streams.
-        floors: for each node in a loop over time, the node before which no skip starts.
+    ``floors`` are those of ``recurrence.floors``.
     """
     search = _Search(graph, roles, floors, SEARCHED * len(graph.nodes))
     inner: set[int] = set()

@@ -52,11 +52,6 @@ def meant_zeros(
     """Return why zeros are meant, or values that are nearly 0, by number of the parameter.
 
     They never are where all weights of a model are like that.
-
-    Args:
-        parameters: all of a model, as the graph numbers them.
-        graph: of one run; None if there was none.
-        outputs: the nodes whose results the model returned.
     """
     found = _patterns(parameters)
     empty = [n for n, one in enumerate(parameters) if one.held.what == "zeros" or _is_small(one)]

@@ -128,13 +128,6 @@ def apply_own_(
     ``apply_`` gives. A tied parameter is drawn under its one name, in whichever module it is
     reached. With ``materialize``, only what is on meta is drawn: the rest was there before.
 
-    Args:
-        module: a module of the planned model.
-        plan: the plan of the whole model.
-        path: where the module is in that model, as ``anatomy.names.walk`` has it.
-        seed: as for ``apply_``.
-        materialize: as for ``apply_``.
-
     Raises:
         PlanError: the module isn't as planned.
         ModelError: a parameter that can't be written, or has no memory.

@@ -27,10 +27,7 @@ def mean_square(tensor: Tensor | None, shift: float = 0.0) -> float | None:
 def constant_square(call: Call, tensors: Sequence[Tensor], values: Sequence[Value]) -> float | None:
     """Return the mean square of what a call multiplies one signal by, if it is known.
 
-    Args:
-        call: a product, a choice between a signal and 0, or a mask of zeros.
-        tensors: its tensor arguments.
-        values: what is known of these; parameters and buffers are left to the caller.
+    Parameters and buffers among its operands are left to the caller.
     """
     match call.function:
         case "mul" | "div" | "rmul":

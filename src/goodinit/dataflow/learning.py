@@ -223,12 +223,7 @@ def _followed(steps: Sequence[Step]) -> list[bool]:
 
 
 def steps_of(graph: Graph, names: Sequence[str]) -> tuple[list[Step], set[int]]:
-    """Return the calls of a run, and the numbers of those whose results the model returns.
-
-    Args:
-        graph: of the run.
-        names: of the parameters, by their numbers in it.
-    """
+    """Return the calls of a run, and the numbers of those whose results the model returns."""
     steps = [_step(graph, node, names) for node in graph.nodes]
     outputs = {n for span in graph.spans if not span.path for n in span.gives}
     return steps, outputs

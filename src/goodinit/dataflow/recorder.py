@@ -71,17 +71,7 @@ class Recorder:
         made: Sequence[Value],
         alive: Sequence[bool],
     ) -> None:
-        """Keep a call if it computes a weight, or follows a product.
-
-        Args:
-            node: of the call.
-            call: what happened.
-            tensors: its tensor arguments.
-            values: what is known of these.
-            results: the tensors that it returned.
-            made: what is known of these.
-            alive: of each argument, whether it is an activation of floating point.
-        """
+        """Keep a call if it computes a weight, or follows a product."""
         if not results:
             return
         weights = any(value.params for value in values)

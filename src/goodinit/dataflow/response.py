@@ -24,10 +24,6 @@ RESULTS = 4
 def response_of(tape: Tape, first: int) -> Computed:
     """Return the results that are linear in a product, as a function of parameters and data.
 
-    Args:
-        tape: of the run.
-        first: the entry in which a parameter meets the data.
-
     Raises:
         ReplayError: they can't be computed again.
     """

@@ -128,13 +128,7 @@ def reaches(graph: Graph, source: int, target: int) -> bool:
 
 
 def leads_to(taken_by: Callable[[int], Iterable[int]], source: int, target: int) -> bool:
-    """Whether a call's result is used for a later one's, by their numbers in execution order.
-
-    Args:
-        taken_by: returns the calls whose results a call took.
-        source: the earlier call.
-        target: the later one.
-    """
+    """Whether a call's result is used for a later one's, by their numbers in execution order."""
     stack, visited = [target], set[int]()
     while stack:
         number = stack.pop()

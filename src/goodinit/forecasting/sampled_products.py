@@ -89,13 +89,7 @@ def times(
 ) -> Tensor:
     """Return x times a part of a matrix, or times its transpose (``right``).
 
-    Args:
-        x: vectors along the last axis.
-        one: requires a gradient if the matrix does.
-        matrix: the matrix.
-        place: which part of it.
-        right: whether to multiply by the transpose.
-        once: whether this is all that is ever asked of it.
+    ``one`` requires a gradient if the matrix does; ``once``: nothing else is ever asked of it.
     """
     flat = x.reshape(-1, x.shape[-1])
     result = cast("Tensor", _Product.apply(flat, one, matrix, place, right, once))

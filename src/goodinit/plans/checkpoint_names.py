@@ -80,10 +80,6 @@ def _renamed(part: str, strip: bool, loads: bool) -> str:
 def extra_prefixes(left: Mapping[str, object], missing: Shapes) -> dict[str, int]:
     """Return the prefixes without which left-over keys are what the model lacks, in that shape.
 
-    Args:
-        left: a checkpoint's keys that the model doesn't have, and their values.
-        missing: names and shapes of the model's parameters that the checkpoint doesn't have.
-
     Returns:
         How many keys each prefix explains, the most first.
 

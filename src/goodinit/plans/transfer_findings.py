@@ -24,15 +24,7 @@ NEAR = 1e-3  # of a ratio of numbers that somebody wrote into a model
 
 @dataclass(frozen=True, slots=True)
 class Models:
-    """A model and its base.
-
-    Attributes:
-        model: the larger one.
-        base: the smaller one.
-        anatomy: of the larger one.
-        smaller: of the base.
-        names: of each parameter's counterpart in the base.
-    """
+    """A model and its base."""
 
     model: nn.Module
     base: nn.Module

@@ -28,9 +28,7 @@ class Offer(str):
 def offer(words: str, rules: Mapping[str, Rule]) -> Offer:
     """Return the remedy that adds rules to a recipe.
 
-    Args:
-        words: what to do, where no line does it.
-        rules: the text of each, and the rule; if there are many, the words alone are printed.
+    If there are many rules, the words alone are printed.
     """
     made = Offer(words)
     made.rules = dict(rules) if len(rules) <= MOST_RULES else {}
@@ -45,13 +43,7 @@ def named(names: Iterable[str], scheme: Scheme) -> dict[str, Rule]:
 def with_tried_rules(
     findings: Sequence[Finding], recipe: Recipe, again: Callable[[Recipe], Sequence[Finding]]
 ) -> tuple[Finding, ...]:
-    """Return the findings, each with a line that takes it away, or else in words what would.
-
-    Args:
-        findings: of a plan by a recipe.
-        recipe: of the plan.
-        again: returns the findings of the same plan by another recipe.
-    """
+    """Return the findings, each with a line that takes it away, or else in words what would."""
 
     def remedy(finding: Finding, offered: Offer) -> str:
         rules = tuple(offered.rules.values())

@@ -34,12 +34,6 @@ def corrected_call(
 ) -> str:
     """Return a call that works, near to the given one; "" if none is known.
 
-    Args:
-        kind: the class of a scheme, a dataclass.
-        args: positional arguments, which don't fit.
-        kwargs: keyword arguments.
-        torch_order: names of the fields in the order in which torch has them, if it is another.
-
     Example:
         >>> from goodinit.schemes import Normal, Uniform
         >>> corrected_call(Normal, (0, 0.02), {}, ("mean", "std"))

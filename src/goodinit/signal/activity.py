@@ -41,10 +41,7 @@ def find_idle_units(
 ) -> Iterator[Finding]:
     """Yield a finding for dead units and one for saturated values.
 
-    Args:
-        signal: what was measured.
-        params: by name.
-        scale: second moment of the inputs.
+    ``scale`` is the second moment of the inputs.
     """
     too_idle = [
         row

@@ -45,11 +45,7 @@ def check_runnable(
 ) -> list[Slot]:
     """Return the model's parameters and buffers if there is something to run, and to run it on.
 
-    Args:
-        model: what is to run.
-        inputs: what it is to run on.
-        loss: what is to be called with its output.
-        weights: whether the parameters must have memory.
+    With ``weights``, the parameters must have memory.
 
     Raises:
         LazyParameterError: a lazy module.

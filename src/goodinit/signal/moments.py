@@ -163,11 +163,8 @@ def _across_positions(rows: Tensor) -> float | None:
 def _cosine(rows: Tensor, norms: Tensor) -> float | None:
     """Return the mean cosine of two vectors of a group, without those that are 0.
 
-    |sum u|^2 = n + sum of the cosines of all pairs.
-
-    Args:
-        rows: [groups, n, size].
-        norms: of the vectors, [groups, n].
+    |sum u|^2 = n + sum of the cosines of all pairs. ``rows`` are [groups, n, size], ``norms``
+    [groups, n].
     """
     lengths = torch.where(norms > 0, 1 / norms, 0.0)
     total = torch.bmm(lengths.unsqueeze(1), rows).squeeze(1)

@@ -60,14 +60,7 @@ class Weights:
         run: Callable[..., Any],  # noqa: ARG002
         reentrant: bool,
     ) -> list[Gradient]:
-        """Run the backward pass, which the rows' hooks watch; return the parameters' gradients.
-
-        Args:
-            total: the loss.
-            given: the inputs.
-            run: what runs something under an observer, as ``real_run`` gives it.
-            reentrant: whether there are checkpoints that ``autograd.grad`` refuses.
-        """
+        """Run the backward pass, which the rows' hooks watch; return the parameters' gradients."""
         pairs = [(s, t) for s in self.slots.values() for t in s.tensors if t.requires_grad]
         tensors = [t for _, t in pairs]
         if reentrant:

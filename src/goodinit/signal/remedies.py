@@ -69,11 +69,6 @@ def rescaled_lines(
     """Return the lines that draw the weights of layers at the std that keeps what they pass.
 
     That of layers with factors between weight and product, which no plan sees, for example.
-
-    Args:
-        rows: the layers.
-        params: by name.
-        factor: what one layer multiplies a second moment by.
     """
     names = dict.fromkeys(n for row in rows for n in row.params if params[n].dim() > 1)
     shapes: dict[tuple[int, ...], list[str]] = {}
@@ -99,12 +94,7 @@ def rescaled_lines(
 
 
 def words_of_depth(rows: Sequence[SignalRow], layers: int) -> str:
-    """Return what helps where no draw keeps a signal, or its gradient, over depth.
-
-    Args:
-        rows: those between the first and the last layer.
-        layers: how many of them are layers.
-    """
+    """Return what helps where no draw keeps a signal, or its gradient, over depth."""
     uses = Counter(name for row in rows if row.kind == "contract" for name in row.params)
     name, steps = max(uses.items(), key=lambda pair: pair[1], default=("", 0))
     if steps >= LAYERS_OF_DEPTH:
