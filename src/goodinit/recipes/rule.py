@@ -13,7 +13,7 @@ import fnmatch
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property, lru_cache
 from typing import ClassVar, Literal, cast
 
@@ -55,6 +55,23 @@ class Selector(ABC):
         """Whether the selector names buffers explicitly: ``sel.part("buffer")``."""
         return False
 
+    @property
+    def word(self) -> str:
+        """The function of ``sel`` that makes it: "ends_residual"."""
+        name = type(self).__name__.removesuffix("Named")  # a Block is anatomy's
+        return re.sub("(?<=[a-z])(?=[A-Z])", "_", name).lower()
+
+    @property
+    def values(self) -> tuple[object, ...]:
+        """What that function takes."""
+        given: list[object] = [getattr(self, field.name) for field in fields(self)]
+        if given and isinstance(given[0], tuple):
+            return cast("tuple[object, ...]", given[0])
+        return tuple(given)
+
+    def __repr__(self) -> str:
+        return f"{self.word}({', '.join(map(repr, self.values))})"
+
     def __and__(self, other: Selector) -> Selector:
         return Both(self, _selector(other))
 
@@ -65,16 +82,13 @@ class Selector(ABC):
         return self.inner if isinstance(self, Not) else Not(self)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class All(Selector):
     def matches(self, row: Row, block: Block) -> bool:
         return True
 
-    def __repr__(self) -> str:
-        return "all()"
 
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Name(Selector):
     _aspects = frozenset({"name"})
     glob: str
@@ -86,11 +100,8 @@ class Name(Selector):
     def _compiled(self) -> Callable[[str], object]:
         return _compiled(self.glob)
 
-    def __repr__(self) -> str:
-        return f"name({self.glob!r})"
 
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Attr(Selector):
     _aspects = frozenset({"attr"})
     glob: str
@@ -98,9 +109,6 @@ class Attr(Selector):
     def matches(self, row: Row, block: Block) -> bool:
         attrs = (name.rpartition(".")[2] for name in (row.name, *row.tied))
         return any(glob_matches(self.glob, attr) for attr in attrs)
-
-    def __repr__(self) -> str:
-        return f"attr({self.glob!r})"
 
 
 @dataclass(frozen=True)
@@ -114,18 +122,15 @@ class Type(Selector):
         return f"type({', '.join(cls.__qualname__ for cls in self.classes)})"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Kind(Selector):
     kinds: tuple[str, ...]
 
     def matches(self, row: Row, block: Block) -> bool:
         return row.facets.kind in self.kinds
 
-    def __repr__(self) -> str:
-        return f"kind({', '.join(map(repr, self.kinds))})"
 
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Part(Selector):
     parts: tuple[str, ...]
 
@@ -139,66 +144,48 @@ class Part(Selector):
     def reaches_buffers(self) -> bool:
         return "buffer" in self.parts
 
-    def __repr__(self) -> str:
-        return f"part({', '.join(map(repr, self.parts))})"
 
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class BlockNamed(Selector):
     block: str
 
     def matches(self, row: Row, block: Block) -> bool:
         return glob_matches(self.block, block.name)
 
-    def __repr__(self) -> str:
-        return f"block({self.block!r})"
 
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class EndsResidual(Selector):
     _aspects = frozenset({"residual"})
 
     def matches(self, row: Row, block: Block) -> bool:
         return row.facets.ends_residual is True
 
-    def __repr__(self) -> str:
-        return "ends_residual()"
 
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class LastNorm(Selector):
     _aspects = frozenset({"residual"})
 
     def matches(self, row: Row, block: Block) -> bool:
         return row.facets.last_norm
 
-    def __repr__(self) -> str:
-        return "last_norm()"
 
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class HeadBias(Selector):
     _aspects = frozenset({"head"})
 
     def matches(self, row: Row, block: Block) -> bool:
         return row.facets.part == "bias" and row.facets.goes_with == "head"
 
-    def __repr__(self) -> str:
-        return "head_bias()"
 
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class GateBias(Selector):
     _aspects = frozenset({"head"})
 
     def matches(self, row: Row, block: Block) -> bool:
         return row.facets.part == "bias" and row.facets.goes_with == "gate"
 
-    def __repr__(self) -> str:
-        return "gate_bias()"
 
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Adapted(Selector):
     _aspects = frozenset({"adapter"})
 
@@ -206,20 +193,14 @@ class Adapted(Selector):
         link = row.facets.adapter
         return link is not None and link.role == "base"
 
-    def __repr__(self) -> str:
-        return "adapted()"
 
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class FollowedBy(Selector):
     _aspects = frozenset({"activation"})
     activations: tuple[str, ...]
 
     def matches(self, row: Row, block: Block) -> bool:
         return row.facets.activation in self.activations
-
-    def __repr__(self) -> str:
-        return f"followed_by({', '.join(map(repr, self.activations))})"
 
 
 @dataclass(frozen=True)

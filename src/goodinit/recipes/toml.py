@@ -58,6 +58,7 @@ _TOO_LARGE = f"more than {LARGEST} bytes, the most that is read of a recipe"
 _TOP_KEYS = ("goodinit_recipe", "name", "why", "base", "rule")
 _FLAGS = ("optional", "library")
 _RULE_KEYS = ("where", "scheme", "scaled", "why", *_FLAGS)
+_FLAG_WORDS = ("all", "ends_residual", "last_norm", "head_bias", "gate_bias", "adapted")
 _WHERE_KEYS = (
     *("all", "name", "attr", "type", "kind", "part", "block", "ends_residual", "last_norm"),
     *("head_bias", "gate_bias", "adapted", "followed_by"),
@@ -244,7 +245,7 @@ def _read_selector(data: object, place: Place) -> Selector:
 
 def _read_condition(key: str, value: object, place: Place) -> Selector:
     match key:
-        case "all" | "ends_residual" | "last_norm" | "head_bias" | "gate_bias" | "adapted":
+        case _ if key in _FLAG_WORDS:
             if value is not True:
                 _refuse(place, f"write true or leave it out; not = {{ {key} = true }} negates it")
             return getattr(sel, key)()
@@ -402,45 +403,27 @@ def _operands(where: Selector, joint: type[rules.Both | rules.Either]) -> list[S
 
 def _condition_data(where: Selector) -> tuple[str, object]:
     match where:
-        case rules.All():
-            return "all", True
-        case rules.Name():
-            return "name", where.glob
-        case rules.Attr():
-            return "attr", where.glob
         case rules.Type():
             return "type", _one_or_list(tuple(map(type_name, where.classes)))
-        case rules.Kind():
-            return "kind", _one_or_list(where.kinds)
-        case rules.Part():
-            return "part", _one_or_list(where.parts)
-        case rules.BlockNamed():
-            return "block", where.block
-        case rules.EndsResidual():
-            return "ends_residual", True
-        case rules.LastNorm():
-            return "last_norm", True
-        case rules.Adapted():
-            return "adapted", True
-        case rules.HeadBias():
-            return "head_bias", True
-        case rules.GateBias():
-            return "gate_bias", True
-        case rules.FollowedBy():
-            return "followed_by", _one_or_list(where.activations)
+        case rules.Kind() | rules.Part() | rules.FollowedBy():
+            return where.word, _one_or_list(where.values)
+        case rules.Name() | rules.Attr() | rules.BlockNamed():
+            return where.word, where.values[0]
         case rules.Not():
             return "not", _where_data(where.inner)
         case rules.Either():
             return "any", list(map(_where_data, _operands(where, rules.Either)))
         case rules.Both():
             return "every", list(map(_where_data, _operands(where, rules.Both)))
+        case _ if where.word in _FLAG_WORDS:
+            return where.word, True
         case rules.When():
             raise RecipeError("sel.when holds code, which can't be written to a file")
         case _:
             raise RecipeError(f"{type(where).__name__} is a selector of your own")
 
 
-def _one_or_list(texts: tuple[str, ...]) -> str | list[str]:
+def _one_or_list(texts: tuple[object, ...]) -> object:
     return texts[0] if len(texts) == 1 else list(texts)
 
 
