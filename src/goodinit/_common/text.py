@@ -17,6 +17,7 @@ from goodinit.findings import Finding
 WIDTH = 80  # of text that goes to a file or a pipe
 INDENT, GAP = "    ", "  "
 NUMBER = re.compile(r"[-+.\de]*|nan|-?inf")  # as in the cells of tables
+GOOD, BAD = "#00734f", "#c1272d"  # colors of a verdict
 LEAST = 12  # characters of a cell that are always shown
 
 
@@ -199,6 +200,15 @@ def findings_html(findings: Sequence[Finding]) -> str:
     notes = [f for f in findings if f.severity == "info"]
     shown, folded = ("".join(f"<p>{escaped(str(f))}</p>" for f in some) for some in (severe, notes))
     return shown + (folded_html(notes_title(notes), folded) if notes else "")
+
+
+def verdict_html(text: str, ok: bool) -> str:
+    """Return a verdict as a paragraph, green or red; its lines stay apart.
+
+    >>> verdict_html("No findings.", True)
+    '<p style="color:#00734f"><b>No findings.</b></p>'
+    """
+    return f'<p style="color:{GOOD if ok else BAD}"><b>{_html_cell(text)}</b></p>'
 
 
 def wrap(text: str, start: str = "") -> list[str]:

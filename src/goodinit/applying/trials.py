@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
 import torch
-import torch.distributed
 from torch import nn
 
+from goodinit._common.processes import is_one_of_many
 from goodinit.applying.copies import bytes_of, copy_of
 from goodinit.applying.lines import FIRST_SEED, Line, Untried
 from goodinit.applying.seed_reuse import repeats_allowed
@@ -139,13 +139,3 @@ class Trials:
             return "a second run, of a copy, has other findings"
         self._shared[CONTROL] = control
         return ""
-
-
-def is_one_of_many() -> bool:
-    """Return whether this process is one of several that torch.distributed connects."""
-    distributed = torch.distributed
-    return (
-        distributed.is_available()
-        and distributed.is_initialized()
-        and distributed.get_world_size() > 1
-    )

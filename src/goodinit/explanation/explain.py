@@ -8,10 +8,9 @@ from dataclasses import replace
 from torch import nn
 
 from goodinit._common.progress import progress_line
-from goodinit.anatomy import Anatomy, read
+from goodinit.anatomy import Anatomy
 from goodinit.anatomy.centering import subtracted_biases
 from goodinit.anatomy.heads import head_factors
-from goodinit.anatomy.writable import check_float, check_module
 from goodinit.applying.lines import FIRST_SEED, Untried, library_lines
 from goodinit.applying.trials import Trials
 from goodinit.explanation.alike_findings import alike_findings
@@ -21,7 +20,7 @@ from goodinit.explanation.common_practice import scheme_by_shape
 from goodinit.explanation.context import Context
 from goodinit.explanation.explanation import Explanation
 from goodinit.explanation.identify import best_candidate, counts, same_laws
-from goodinit.explanation.reading import ParameterValues, check_memory, read_values
+from goodinit.explanation.reading import ParameterValues, read_model
 from goodinit.explanation.recognition import TRAINED, identify_law
 from goodinit.explanation.rows import explained_row
 from goodinit.explanation.scale_findings import scale_findings
@@ -83,11 +82,7 @@ def explain(model: nn.Module, inputs: Inputs | None = None) -> Explanation:
 
 def explained(model: nn.Module, inputs: Inputs | None = None) -> Explanation:
     """Explain as ``explain`` does; the remedies are not tried, and say in words what helps."""
-    check_module(model, "explain")
-    check_float(model)
-    anatomy = read(model, inputs)
-    check_memory(anatomy)
-    parameters = read_values(anatomy)
+    anatomy, parameters = read_model(model, inputs, "explain")
     ranked = rank_candidates(model, parameters)
     best = best_candidate(ranked, parameters)
     context = _context(model, inputs is not None, anatomy, parameters, ranked, best)

@@ -24,6 +24,7 @@ from goodinit._common.text import (
     one_name,
     shape_text,
     table,
+    verdict_html,
     without_numbers,
     wrap,
 )
@@ -36,7 +37,6 @@ RIGHT = (3, 4)
 LEVELS = range(4)  # of how much shares a line: see _cells
 SCREEN = 20  # lines of the table: with what stands above and below it, they fit a screen
 FULL = "explanation.to_text(full=True) or --full shows all"
-GOOD, BAD = "#00734f", "#c1272d"  # colors of the verdict in a notebook
 FIRST = 2  # lines of the summary that stand above the table: what it looks like, the verdict
 MOST_LAWS = 4  # in the summary; the table above it has all
 MOST_ALIKE = 2  # recipes that would draw the same
@@ -124,9 +124,8 @@ class Explanation(Result[ExplainedRow]):
     def _repr_html_(self) -> str:
         summary = _summary(self)
         first, rest = summary[:FIRST], summary[FIRST:]
-        color = GOOD if self.ok else BAD
-        words = "<br>".join(escaped(": ".join(filter(None, line))) for line in first)
-        head = f'<p style="color:{color}"><b>{words}</b></p>'
+        words = "\n".join(": ".join(filter(None, line)) for line in first)
+        head = verdict_html(words, self.ok)
         level = next((n for n in LEVELS if len(_cells(self, n)) <= SCREEN), LEVELS[-1])
         said = "".join(f"<p><b>{escaped(label)}</b> {escaped(words)}</p>" for label, words in rest)
         said += findings_html(self.findings)

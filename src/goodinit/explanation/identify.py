@@ -7,8 +7,6 @@ from collections.abc import Callable, Sequence
 from torch import nn
 
 from goodinit._common.progress import progress_line
-from goodinit.anatomy import read
-from goodinit.anatomy.writable import check_float, check_module
 from goodinit.explanation.candidates import Candidate, Judge, rank_candidates
 from goodinit.explanation.identification import (
     FACETS,
@@ -19,7 +17,7 @@ from goodinit.explanation.identification import (
     facet_of,
 )
 from goodinit.explanation.laws import law_of
-from goodinit.explanation.reading import ParameterValues, check_memory, read_values
+from goodinit.explanation.reading import ParameterValues, read_model
 from goodinit.explanation.recognition import identify_law, scheme_name
 from goodinit.explanation.statistics import p_value
 from goodinit.plans.resolve import torch_laws
@@ -72,11 +70,7 @@ def identify(
         [('2.weight', 2.0)]
     """
     meant = None if recipe is None else _meant(recipe)
-    check_module(model, "identify")
-    check_float(model)
-    anatomy = read(model, inputs)
-    check_memory(anatomy)
-    parameters = read_values(anatomy)
+    anatomy, parameters = read_model(model, inputs, "identify")
     ranked = rank_candidates(model, parameters, near=MOST)
     best = best_candidate(ranked, parameters) if meant is None else meant(model, parameters)
     return Identification(

@@ -5,15 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from goodinit.anatomy import Anatomy, Block, Row
+from goodinit.anatomy import Anatomy, Block, Row, read
 from goodinit.anatomy.logical_values import logical_value
 from goodinit.anatomy.names import Slot
+from goodinit.anatomy.writable import check_float, check_module
 from goodinit.errors import MetaModelError
 from goodinit.explanation.statistics import Sample, read_sample
 from goodinit.schemes import Site
 from goodinit.streams import Law
+from goodinit.trace import Inputs
 
 
 @dataclass(slots=True)
@@ -79,7 +81,7 @@ class ParameterValues:
         return self.whole is not None and self.whole.sample.constant
 
 
-def check_memory(anatomy: Anatomy) -> None:
+def _check_memory(anatomy: Anatomy) -> None:
     """Raise if a parameter has no values.
 
     Raises:
@@ -94,10 +96,16 @@ def check_memory(anatomy: Anatomy) -> None:
                 )
 
 
-def read_values(anatomy: Anatomy) -> list[ParameterValues]:
-    """Return all parameters with their values, in registration order."""
+def read_model(
+    model: nn.Module, inputs: Inputs | None, verb: str
+) -> tuple[Anatomy, list[ParameterValues]]:
+    """Return what a model is and the values that it holds; raise where it can't be read."""
+    check_module(model, verb)
+    check_float(model)
+    anatomy = read(model, inputs)
+    _check_memory(anatomy)
     pairs = zip(anatomy.rows, anatomy.slots, strict=True)
-    return [_read_parameter(row, slot) for row, slot in pairs if not row.buffer]
+    return anatomy, [_read_parameter(row, slot) for row, slot in pairs if not row.buffer]
 
 
 def _read_parameter(row: Row, slot: Slot) -> ParameterValues:

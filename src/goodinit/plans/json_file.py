@@ -27,7 +27,7 @@ from goodinit._common.text import several
 from goodinit.anatomy.rows import KINDS, PARTS, Box
 from goodinit.errors import PlanFileError, SchemeError
 from goodinit.findings import SEVERITIES, Finding
-from goodinit.plans.repeats import MOST_UNFOLDED, fold, unfold, unfolded_length
+from goodinit.plans.repeats import MOST_UNFOLDED, SAVE_AGAIN, fold, unfold, unfolded_length
 from goodinit.plans.rows import PlanBlock, PlanRow, Rates, common
 from goodinit.schemes import Layout, Scheme, Site, from_dict
 from goodinit.schemes.dtype_range import check_range
@@ -124,11 +124,11 @@ def parse(raw: bytes) -> object:
         )
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
-        raise PlanFileError(f"not UTF-8 text: line {line}. {_SAVE_AGAIN}") from error
+        raise PlanFileError(f"not UTF-8 text: line {line}. {SAVE_AGAIN}") from error
     except ValueError as error:
-        raise PlanFileError(f"not valid JSON: {error}. {_SAVE_AGAIN}") from error
+        raise PlanFileError(f"not valid JSON: {error}. {SAVE_AGAIN}") from error
     except RecursionError as error:
-        raise PlanFileError(f"nested too deeply. {_SAVE_AGAIN}") from error
+        raise PlanFileError(f"nested too deeply. {SAVE_AGAIN}") from error
 
 
 def read_plan(data: object) -> dict[str, Any]:
@@ -425,11 +425,10 @@ _PLAN: Mapping[str, Reader[Any]] = {
     "rows": _read_rows,
     "findings": _tuple_of(_made_of(Finding, _FINDING)),
 }
-_SAVE_AGAIN = "Save the plan again with plan.save"
 
 
 def _refuse(place: str, wrong: str) -> NoReturn:
-    raise PlanFileError(f"{place or 'plan'}: {wrong}. {_SAVE_AGAIN}")
+    raise PlanFileError(f"{place or 'plan'}: {wrong}. {SAVE_AGAIN}")
 
 
 def _expect(expected: str, value: object, place: str) -> NoReturn:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import torch
 from torch import nn
 
+from goodinit._common.processes import is_one_of_many
 from goodinit._common.text import several
 from goodinit.anatomy.names import Slot, join, walk
 from goodinit.findings import Finding
@@ -23,7 +23,7 @@ def find_parts(
     """Yield a finding where fans or depth may be those of one process's part."""
     drawn = {row.name for row in rows if not row.kept}
     marked = [s.name for s in slots if s.name in drawn and s.flat is None and _is_marked(s)]
-    if marked and _processes() > 1:
+    if marked and is_one_of_many():
         cause = "marked as split over tensor parallel processes; fans are those of one part"
         fix = (
             "plan the whole model, then gi.apply_(model, plan, seed=0, parts={name: "
@@ -50,12 +50,6 @@ def _asks_for_depth(recipe: Recipe) -> bool:
     schemes = [rule.scheme for rule in recipe.rules]
     scaled = [scheme for scheme in schemes if isinstance(scheme, Scaled)]
     return any({"depth", "layer"} & dict(scheme.powers).keys() for scheme in scaled)
-
-
-def _processes() -> int:
-    distributed = torch.distributed
-    there = distributed.is_available() and distributed.is_initialized()
-    return distributed.get_world_size() if there else 1
 
 
 def _late_starts(model: nn.Module) -> Iterator[tuple[str, int]]:

@@ -157,7 +157,7 @@ def unfolded_length(items: Any, depth: int = 0) -> int:
         try:
             changes = len(json.dumps(item["next"])) // TEXT
         except RecursionError as error:
-            raise PlanFileError(f"a repeat is nested too deeply. {_SAVE_AGAIN}") from error
+            raise PlanFileError(f"a repeat is nested too deeply. {SAVE_AGAIN}") from error
         total += item["repeat"] * (unfolded_length(item["of"], depth + 1) + changes)
     return total
 
@@ -169,9 +169,9 @@ def unfold(items: Sequence[object], place: str, depth: int = 0) -> list[Any]:
         PlanFileError: a repeat that isn't one, or that stands for too much; names the place.
     """
     if depth > DEEPEST:
-        raise PlanFileError(f"{place}: repeats are nested too deeply. {_SAVE_AGAIN}")
+        raise PlanFileError(f"{place}: repeats are nested too deeply. {SAVE_AGAIN}")
     if unfolded_length(items) > MOST_UNFOLDED:
-        raise PlanFileError(f"{place}: it repeats more than {MOST_UNFOLDED:,} items. {_SAVE_AGAIN}")
+        raise PlanFileError(f"{place}: it repeats more than {MOST_UNFOLDED:,} items. {SAVE_AGAIN}")
     found: list[Any] = []
     for number, item in enumerate(items):
         if not (isinstance(item, dict) and "repeat" in cast("dict[str, Any]", item)):
@@ -179,7 +179,7 @@ def unfold(items: Sequence[object], place: str, depth: int = 0) -> list[Any]:
         elif not _is_repeat(item):
             raise PlanFileError(
                 f"{place}[{number}]: a repeat has a number from {LEAST_ROUNDS}, the items of its "
-                f"first round, and as many changes. {_SAVE_AGAIN}"
+                f"first round, and as many changes. {SAVE_AGAIN}"
             )
         else:
             rounds = _written_out(cast("Any", item), f"{place}[{number}]")
@@ -230,4 +230,4 @@ def _after(first: Any, change: Any, steps: int, place: str) -> Any:
     raise PlanFileError(f"{place}.next: it has no step from {first!r:.40} to {change!r:.40}")
 
 
-_SAVE_AGAIN = "Save the plan again with plan.save"
+SAVE_AGAIN = "Save the plan again with plan.save"

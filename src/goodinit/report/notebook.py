@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 from goodinit._common.plain_words import plain_words
-from goodinit._common.text import escaped, filled_columns, findings_html, folded_html, html_table
+from goodinit._common.text import (
+    escaped,
+    filled_columns,
+    findings_html,
+    folded_html,
+    html_table,
+    verdict_html,
+)
 from goodinit.report.curves import all_signals, shown_rows
 from goodinit.report.placed_findings import notes, verdict
 from goodinit.report.signal_text import CALLS, SUMMARY_WORDS, call_cells, chosen_calls
 from goodinit.signal.compare import Comparison, summary
-
-COLORS = {True: "#00734f", False: "#c1272d"}  # of the verdict: no finding, findings
 
 
 def signal_html(comparison: Comparison) -> str:
     """Return the verdict, the calls that matter, findings and, folded away, all calls."""
     rows, chosen = shown_rows(comparison), chosen_calls(comparison)
     words = plain_words("", "second moment", "cosine", "gradient")
-    parts = [_verdict(comparison)]
+    parts = [verdict_html(verdict(comparison), comparison.ok)]
     if chosen:
         parts.append(html_table(*filled_columns(CALLS, call_cells(chosen))))
     parts += [findings_html(signal.findings) for signal in all_signals(comparison)]
@@ -34,17 +39,15 @@ def comparison_html(comparison: Comparison) -> str:
     """Return the verdict, a line for each recipe and, folded away, the findings."""
     head, *lines = summary(comparison)
     words = [SUMMARY_WORDS, *plain_words("", "second moment")]
-    parts = [_verdict(comparison), html_table(*filled_columns(head, lines))]
+    parts = [
+        verdict_html(verdict(comparison), comparison.ok),
+        html_table(*filled_columns(head, lines)),
+    ]
     parts += [_paragraph(text) for text in (*notes(comparison), *words)]
     if comparison.findings:
         listed = "".join(_paragraph(str(finding)) for finding in comparison.findings)
         parts.append(folded_html(f"{len(comparison.findings)} findings", listed))
     return "".join(parts)
-
-
-def _verdict(comparison: Comparison) -> str:
-    color = COLORS[comparison.ok]
-    return f'<p style="color:{color}"><b>{escaped(verdict(comparison))}</b></p>'
 
 
 def _paragraph(text: str) -> str:

@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 
 from torch import nn
 
+from goodinit._common.processes import is_one_of_many
 from goodinit._common.progress import progress_line
 from goodinit.anatomy import Anatomy, read
 from goodinit.anatomy.names import Slot
 from goodinit.anatomy.writable import check_writable
 from goodinit.applying.rescale import rescale_
-from goodinit.applying.trials import is_one_of_many
 from goodinit.errors import SignalError, TraceError, nearest
 from goodinit.signal.aims import find_aims
 from goodinit.signal.calibration import ALONG, Calibration, CalibrationRow
