@@ -186,7 +186,7 @@ class _Study:
         if source.value is None:
             self.unvalued = True
             return torch.ones(source.shape, dtype=_usable(source.dtype), device="cpu")
-        return _on_cpu(source.value)
+        return source.value.detach().to("cpu", _usable(source.value.dtype))
 
     def _is_constant(self, number: int) -> bool:
         """Whether a parameter isn't trained or holds one number other than 0: it is kept."""
@@ -470,7 +470,3 @@ def _parts(row: Tensor) -> Iterator[Tensor]:
 def _usable(dtype: torch.dtype) -> torch.dtype:
     """Return float32 for a half."""
     return torch.float32 if dtype.is_floating_point and dtype != torch.float64 else dtype
-
-
-def _on_cpu(value: Tensor) -> Tensor:
-    return value.detach().to("cpu", _usable(value.dtype))

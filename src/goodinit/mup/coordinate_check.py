@@ -92,7 +92,7 @@ def coordinate_check(
         (False, 0.8)
     """
     _check_sizes(widths, depths, optimizer)
-    make = partial(_make, factory) if depths else partial(_make_wide, factory)
+    make = factory if depths else partial(_make_wide, factory)
     small = min(widths), min(depths, default=0)
     chosen = _with_base(recipe, partial(make, *small))
     train = partial(_train, inputs, loss, steps, optimizer, lr)
@@ -105,14 +105,6 @@ def coordinate_check(
             runs += [(size, train(planned, one, seed)) for seed in range(seeds)]
         rows += _coordinates("width" if over == "width" else "depth", runs)
     return CoordinateCheck(tuple(rows), chosen.name, optimizer, steps)
-
-
-def _make(factory: Callable[..., nn.Module], width: int, depth: int) -> nn.Module:
-    return factory(width, depth)
-
-
-def _make_wide(factory: Callable[..., nn.Module], width: int, _: int) -> nn.Module:
-    return factory(width)
 
 
 def _check_sizes(widths: Sequence[int], depths: Sequence[int], optimizer: str) -> None:
@@ -224,6 +216,10 @@ def _coordinates(
                 judged = over == "width" or "*" not in name
                 line = fit(sizes, values)
                 yield Coordinate(name, what, over, sizes, values, *line, last, judged)
+
+
+def _make_wide(factory: Callable[..., nn.Module], width: int, _: int) -> nn.Module:
+    return factory(width)
 
 
 def _matching(values: Iterable[str], name: str, over: str) -> list[str]:

@@ -61,11 +61,9 @@ def _key(row: PlanRow, rules: str, level: int) -> object:
     if level >= NAMES or (level >= CONSTANTS and not row.std and row.scheme and not said):
         return same
     pattern = without_numbers(row.name)
-    return (pattern, *same) if level >= SHAPES else (pattern, row.shape, _numbers(row), *same)
-
-
-def _numbers(row: PlanRow) -> tuple[float | None, ...]:
-    return (row.fan_in, row.fan_out, row.std)
+    if level >= SHAPES:
+        return (pattern, *same)
+    return (pattern, row.shape, row.fan_in, row.fan_out, row.std, *same)
 
 
 def _line(rows: Sequence[PlanRow], rules: str) -> Line:
@@ -78,7 +76,7 @@ def _line(rows: Sequence[PlanRow], rules: str) -> Line:
         one_name([row.name for row in rows]),
         next(iter(shapes)) if len(shapes) == 1 else f"{len(shapes)} shapes",
         what_text(first),
-        next(iter(fans)) if len(fans) == 1 else f"{_fan_range(sums)} in" if sums else "",
+        next(iter(fans)) if len(fans) == 1 else f"{_range(sums, '{:g}'.format)} in" if sums else "",
         drawn_text(first),
         "" if first.scheme is None else _range(stds),
         rules,
@@ -89,14 +87,9 @@ def _line(rows: Sequence[PlanRow], rules: str) -> Line:
     return Line(cells, tuple(said))
 
 
-def _range(values: Sequence[float]) -> str:
+def _range(values: Sequence[float], text: Callable[[float], str] = number) -> str:
     """Return "0.1..0.5", or one number; nothing without values."""
-    ends = [number(value) for value in (min(values), max(values))] if values else [""]
-    return "..".join(dict.fromkeys(ends))
-
-
-def _fan_range(fans: Sequence[float]) -> str:
-    return "..".join(dict.fromkeys(f"{fan:g}" for fan in (min(fans), max(fans))))
+    return "..".join(dict.fromkeys(map(text, (min(values), max(values))))) if values else ""
 
 
 def count_folded(rows: Sequence[PlanRow]) -> tuple[list[PlanRow], list[str]]:

@@ -80,7 +80,8 @@ class _Matrix(Scheme):
         axes = [n for n in self._apart(layout) if n != split or layout.groups == 1]
         axis = max(axes, key=lambda n: box[n][1] - box[n][0], default=None)
         start, stop = (0, 0) if axis is None else box[axis]
-        if axis is None or stop - start < 2 or _size_of(needed) <= STRIP:
+        size = math.prod(last - first for first, last in needed)
+        if axis is None or stop - start < 2 or size <= STRIP:
             super().fill_part_(out, draw, site, box)
             return
         half = (stop - start) // 2  # one after another: temporaries are those of one
@@ -481,10 +482,6 @@ def _row_minus_column(
             term = index % sizes[axis] * steps[axis]
         total = total + term.view(-1, *(1 for _ in box[axis + 1 :]))
     return total
-
-
-def _size_of(box: Box) -> int:
-    return math.prod(stop - start for start, stop in box)
 
 
 def center_tap(kernel: Tensor, axes: int) -> Tensor:

@@ -11,42 +11,27 @@ from goodinit.schemes import grown, low_rank, matrices, priors, ramps, state_spa
 from goodinit.schemes.fields import as_float, short_repr
 from goodinit.schemes.scheme import FACTS, Scaled, Scheme
 
-SCHEMES: Mapping[str, type[Scheme]] = {
-    "AddNoise": values.AddNoise,
-    "Constant": values.Constant,
-    "DeltaOrthogonal": matrices.DeltaOrthogonal,
-    "Dirac": matrices.Dirac,
-    "DropUnits": grown.DropUnits,
+_ALL: tuple[type[Scheme], ...] = (
+    *(grown.DropUnits, grown.LikeRows, grown.PieceMeans),
+    low_rank.LowRank,
+    *(matrices.DeltaOrthogonal, matrices.Dirac, matrices.Identity, matrices.Orthogonal),
+    matrices.Sparse,
+    priors.PriorBias,
+    ramps.Ramp,
+    *(state_space.LogRange, state_space.LogUniform, state_space.StepBias),
+    *(values.AddNoise, values.Constant, values.Keep, values.Normal, values.Ones),
+    *(values.TorchDefault, values.TruncatedNormal, values.Uniform, values.Zeros),
+    *(variance.HeNormal, variance.HeUniform, variance.LeCunNormal, variance.LeCunUniform),
+    *(variance.VarianceScaling, variance.XavierNormal, variance.XavierUniform),
+)
+_SECOND_NAMES: Mapping[str, type[Scheme]] = {
     "GlorotNormal": variance.GlorotNormal,
     "GlorotUniform": variance.GlorotUniform,
-    "HeNormal": variance.HeNormal,
-    "HeUniform": variance.HeUniform,
-    "Identity": matrices.Identity,
     "KaimingNormal": variance.KaimingNormal,
     "KaimingUniform": variance.KaimingUniform,
-    "Keep": values.Keep,
-    "LeCunNormal": variance.LeCunNormal,
-    "LeCunUniform": variance.LeCunUniform,
-    "LikeRows": grown.LikeRows,
-    "LogRange": state_space.LogRange,
-    "LogUniform": state_space.LogUniform,
-    "LowRank": low_rank.LowRank,
-    "Normal": values.Normal,
-    "Ones": values.Ones,
-    "Orthogonal": matrices.Orthogonal,
-    "PieceMeans": grown.PieceMeans,
-    "PriorBias": priors.PriorBias,
-    "Ramp": ramps.Ramp,
-    "Sparse": matrices.Sparse,
-    "StepBias": state_space.StepBias,
-    "TorchDefault": values.TorchDefault,
-    "TruncatedNormal": values.TruncatedNormal,
-    "Uniform": values.Uniform,
-    "VarianceScaling": variance.VarianceScaling,
-    "XavierNormal": variance.XavierNormal,
-    "XavierUniform": variance.XavierUniform,
-    "Zeros": values.Zeros,
 }
+_NAMED = {kind.__name__: kind for kind in _ALL} | _SECOND_NAMES
+SCHEMES: Mapping[str, type[Scheme]] = {name: _NAMED[name] for name in sorted(_NAMED)}
 
 
 def from_dict(

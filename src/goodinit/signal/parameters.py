@@ -64,7 +64,8 @@ class Weights:
         pairs = [(s, t) for s in self.slots.values() for t in s.tensors if t.requires_grad]
         tensors = [t for _, t in pairs]
         if reentrant:
-            back = partial(torch.autograd.backward, total, retain_graph=_are_made(given))
+            made = any(t.grad_fn is not None for t in given)
+            back = partial(torch.autograd.backward, total, retain_graph=made)
             found = gradients_by_backward(total, tensors, given, back)
         else:
             found = torch.autograd.grad(total, tensors, allow_unused=True)
@@ -123,10 +124,6 @@ def gradients_by_backward(
     with gradients_restored(touched):
         back()
         return tuple(t.grad for t in tensors)
-
-
-def _are_made(inputs: list[Tensor]) -> bool:
-    return any(t.grad_fn is not None for t in inputs)
 
 
 def nodes_of(total: Tensor) -> Iterator[Any]:

@@ -184,8 +184,10 @@ class RescaledRun(NullObserver):
         looked_up = call.function in LOOKED_UP
         if call.function == ATTENTION and weights:
             return self._attention(func, call, given, result)
-        if not looked_up and role_of(call.function) != "contract":
-            self._note_opaque(call, weights)
+        role = role_of(call.function)
+        if not looked_up and role != "contract":
+            for name in weights if role in ("opaque", "attention") else ():
+                self.together.setdefault(name, f"its product is inside of {call.function}")
             return result
         if not weights or not isinstance(result, Tensor) or not result.numel():
             return result
@@ -286,11 +288,6 @@ class RescaledRun(NullObserver):
         if call.function in ADD_FIRST and call.args and tensor is call.args[0]:
             return True
         return any(name not in self.aims.targets for name in self._names(tensor))
-
-    def _note_opaque(self, call: Call, weights: list[str]) -> None:
-        if role_of(call.function) in ("opaque", "attention"):
-            for name in weights:
-                self.together.setdefault(name, f"its product is inside of {call.function}")
 
     def _is_signal(self, tensor: Tensor) -> bool:
         known = self._known.get(tensor)
