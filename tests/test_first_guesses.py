@@ -28,6 +28,12 @@ class Net(nn.Module):
         return self.head(self.fc(x).relu())
 
 
+class Wide(nn.Module):
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.fc = nn.Linear(width, width)
+
+
 X, Y = torch.randn(16, 8, generator=torch.manual_seed(0)), torch.arange(16) % 3
 
 
@@ -50,6 +56,10 @@ def names() -> dict[str, Any]:
         "layers": [nn.Linear(8, 8), nn.ReLU()],
         "recipe": gi.recipe("he"),
         "rules": [("fc.weight", gi.Zeros())],
+        "rule": gi.Rule("fc.weight", gi.Zeros()),
+        "other": gi.plan(Net(), "xavier"),
+        "state_dict": Net().state_dict(),
+        "Wide": Wide,
         "lazy": nn.Sequential(nn.LazyLinear(4), nn.ReLU(), nn.LazyLinear(2)),
     }
 
@@ -81,6 +91,14 @@ WORKS = [
     "gi.gain(nn.ReLU())",
     "gi.recipe('kaiming', mode='fan_out')",
     "gi.testing.assert_healthy(model, x)",
+    "gi.gain('leaky_relu', 0.2)",
+    "gi.gain('LeakyReLU', 0.2)",
+    "gi.gain('GELU')",
+    "gi.init_(nn.Parameter(torch.empty(3, 4)), 'he')",
+    "gi.init_(model, 'he', seed=torch.tensor(3))",
+    "gi.init_(model, 'msra')",
+    "gi.compare(model, x, {'he', 'xavier'}, seeds=1)",
+    "gi.forecast(model, x, plan)",
 ]
 # The guess, and where its answer goes: "" for a call, else code around it.
 ANSWERED = [
@@ -168,6 +186,72 @@ ANSWERED = [
     ("gi.sel.type('Linear')", ""),
     ("model.apply(gi.recipe('he').each())", ""),
     ("gi.measure(model, x)[0]", None),
+    ("gi.skeleton(Net)", None),
+    ("gi.skeleton(Wide, 8)", None),
+    ("gi.skeleton(Wide, width=8)", None),
+    ("gi.skeleton('resnet50')", None),
+    ("gi.gain()", ""),
+    ("gi.gain('relu', 'fan_in')", ""),
+    ("gi.recipe()", ""),
+    ("gi.recipe('he', 'fan_out')", ""),
+    ("gi.recipe('he', gain=2)", ""),
+    ("gi.recipe(gi.HeNormal())", ""),
+    ("gi.recipe({'*.bias': gi.Zeros()})", None),
+    ("gi.init_(model, plan)", ""),
+    ("gi.init_(model, None)", ""),
+    ("gi.init_(model, ['he'])", ""),
+    ("gi.init_(model, ['he', 'xavier'])", ""),
+    ("gi.init_(model, 42)", ""),
+    ("gi.init_(model, rule)", ""),
+    ("gi.init_(model, x)", ""),
+    ("gi.init_(model, state_dict)", ""),
+    ("gi.init_(model, {})", ""),
+    ("gi.init_(model, 'he', keep=model.head)", "gi.init_(model, 'he', {})"),
+    ("gi.init_(model, 'he', keep=[model.head.weight])", "gi.init_(model, 'he', {})"),
+    ("gi.init_(model, 'he', only=nn.Linear)", "gi.init_(model, 'he', {})"),
+    ("gi.init_(model, 'he', key=0)", ""),
+    ("gi.init_(model, 'he', rng=torch.Generator())", ""),
+    ("gi.init_(model, kernel_initializer='he_normal', bias_initializer='zeros')", ""),
+    ("gi.init_(model, init_type='normal', init_gain=0.02)", ""),
+    ("gi.init_(model, 'truncated_normal', std=0.02)", ""),
+    ("gi.init_(model, {nn.Linear: (gi.HeNormal(), gi.Zeros())})", "gi.init_(model, {})"),
+    ("gi.init_(model, {'fc': {'weight': gi.HeNormal()}})", "gi.init_(model, {})"),
+    ("gi.init_(model, {(nn.Linear, nn.Conv2d): gi.HeNormal()})", ""),
+    ("gi.init_(model, {('fc.weight', 'head.weight'): gi.Zeros()})", ""),
+    ("gi.init_(model, {'fc.weight,head.weight': gi.Zeros()})", "gi.init_(model, {})"),
+    ("gi.init_(model, {'Linear.weight': gi.HeNormal()})", "gi.init_(model, {})"),
+    ("gi.init_(model, {nn.Conv2d: gi.HeNormal()})", "gi.init_(model, {})"),
+    ("gi.init_(model, {'fc.weight': None})", "gi.init_(model, {})"),
+    ("gi.init_(model, {gi.sel.all: gi.Zeros()})", ""),
+    ("gi.Rule(gi.HeNormal(), '*.weight')", ""),
+    ("gi.Rule('*.weight')", ""),
+    ("gi.Recipe(gi.HeNormal())", ""),
+    ("gi.recipe('he').override([rule])", None),
+    ("gi.sel.part('query')", ""),
+    ("gi.sel.kind(nn.Linear)", ""),
+    ("gi.sel.name(['fc.*', 'head.*'])", ""),
+    ("gi.sel.followed_by(nn.ReLU())", ""),
+    ("gi.sel.type([nn.Linear, nn.Conv2d])", ""),
+    ("gi.sel('*.weight')", ""),
+    ("gi.Normal('he')", ""),
+    ("gi.Normal(-0.02)", ""),
+    ("gi.Normal(torch.tensor(0.02))", ""),
+    ("gi.Normal(0.02, seed=0)", ""),
+    ("gi.Uniform((-0.1, 0.1))", ""),
+    ("gi.VarianceScaling(2.0, 'fan_in', 'truncated_normal')", ""),
+    ("gi.XavierUniform(fan_in=8)", ""),
+    ("gi.HeNormal(nonlinearity=nn.ReLU())", ""),
+    ("gi.Sparse()", ""),
+    ("gi.Function('he')", ""),
+    ("gi.diff('he', 'xavier')", ""),
+    ("gi.diff(plan)", ""),
+    ("gi.measure(model, x, recipe='he')", ""),
+    ("gi.measure(model, x, plan=plan)", ""),
+    ("gi.calibrated(model, x, plan)", ""),
+    ("gi.testing.assert_healthy(model)", ""),
+    ("gi.theory.independence(model, x)", ""),
+    ("gi.adapters.timm(model)", ""),
+    ("plan.save()", None),
 ]
 # What modules and results don't have: the line is what does it.
 ATTRIBUTES = [
@@ -185,9 +269,24 @@ ATTRIBUTES = [
     "plan.show()",
     "plan.to_csv('plan.csv')",
     "plan.to_json()",
+    "plan.std",
+    "plan.fc",
+    "plan.keys()",
+    "plan.diff(other)",
+    "gi.xavier_uniform_(model.fc.weight)",
+    "gi.RandomNormal(0.02)",
+    "gi.LecunNormal()",
+    "gi.calculate_gain('relu')",
+    "gi.list_recipes()",
+    "gi.set_seed(0)",
+    "gi.recipes.get('he')",
+    "gi.Normal(0.02).sample((3, 4))",
+    "gi.sel.weight()",
+    "recipe.apply(model)",
 ]
 # What can't be one line says what is meant.
 TOLD = [
+    ("gi.load_(model, {'state_dict': state_dict})", r"pass checkpoint\['state_dict'\]"),
     ("gi.init_(Net, 'he')", r"call it\. Pass Net\(\)"),
     ("gi.init_(layers, 'he')", r"Pass torch.nn.ModuleList\(layers\)"),
     ("gi.init_(model.parameters(), 'he')", "Pass the module that has these parameters"),
@@ -229,7 +328,8 @@ def test_first_guesses_whose_answer_works(guess: str, place: str | None) -> None
         eval(guess, known)
     line = str(error.value).partition(" Write ")[2]
     assert line, str(error.value)
-    if place is None:  # the name of a function isn't in reach here
+    if place is None:  # what it names, or writes, isn't in reach here
+        compile(line, "line", "exec")
         return
     if place == "":
         eval(line, known)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from goodinit import adapters, errors, mup, recipes, schemes, testing, theory
 from goodinit.applying import agree as _agree
 from goodinit.applying import apply as _apply
-from goodinit.applying.skeleton import skeleton
+from goodinit.applying import skeleton as _skeleton
 from goodinit.errors import GoodinitError
 from goodinit.explanation import Explanation, Identification
 from goodinit.explanation import explain as _explain
@@ -15,13 +15,14 @@ from goodinit.forecasting import calibrated as _calibrated
 from goodinit.forecasting import forecast as _forecast
 from goodinit.mup import CoordinateCheck
 from goodinit.mup import coordinate_check as _coordinate_check
-from goodinit.plans.diff import Diff, diff
+from goodinit.plans.diff import Diff
+from goodinit.plans.diff import diff as _diff
 from goodinit.plans.keep import KeepLike
 from goodinit.plans.plan import Plan
 from goodinit.plans.plan import plan as _plan
 from goodinit.plans.rows import PlanRow
 from goodinit.plans.selection import select_weights as _select_weights
-from goodinit.recipes import recipe
+from goodinit.recipes import recipe as _recipe
 from goodinit.recipes.by_name import RecipeLike
 from goodinit.recipes.deferred import DropUpcycling, Neutral
 from goodinit.recipes.explained_call import explained as _explained
@@ -58,7 +59,6 @@ from goodinit.schemes import (
     XavierNormal,
     XavierUniform,
     Zeros,
-    gain,
 )
 
 # Second names can be imported, but are not listed in __all__.
@@ -66,6 +66,7 @@ from goodinit.schemes import GlorotNormal as GlorotNormal
 from goodinit.schemes import GlorotUniform as GlorotUniform
 from goodinit.schemes import KaimingNormal as KaimingNormal
 from goodinit.schemes import KaimingUniform as KaimingUniform
+from goodinit.schemes import gain as _gain
 from goodinit.signal import Calibration, CalibrationRow, Comparison, Signal, SignalRow
 from goodinit.signal import calibrate_ as _calibrate_
 from goodinit.signal import compare as _compare
@@ -79,15 +80,19 @@ calibrate_ = _explained(_calibrate_)
 calibrated = _explained(_calibrated)
 compare = _explained(_compare)
 coordinate_check = _explained(_coordinate_check)
+diff = _explained(_diff)
 explain = _explained(_explain)
 forecast = _explained(_forecast)
+gain = _explained(_gain)
 identify = _explained(_identify)
 init_ = _explained(_apply.init_)
 load_ = _explained(_apply.load_)
 measure = _explained(_measure)
 plan = _explained(_plan)
+recipe = _explained(_recipe)
 select_weights = _explained(_select_weights)
 same_everywhere = _explained(_agree.same_everywhere)
+skeleton = _explained(_skeleton.skeleton)
 
 # Without `nn`: `from goodinit import *` must not hide torch's.
 __all__ = [

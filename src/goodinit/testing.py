@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from torch import nn
 
 from goodinit._common.text import count
+from goodinit.recipes.explained_call import explained
 from goodinit.signal.checks import Loss
 from goodinit.signal.measure import measure
 from goodinit.trace.run import Inputs
@@ -12,6 +15,7 @@ from goodinit.trace.run import Inputs
 __all__ = ["assert_healthy"]
 
 
+@partial(explained, place="gi.testing")
 def assert_healthy(model: nn.Module, inputs: Inputs, loss: Loss | None = None) -> None:
     """Fail unless signal and gradient survive in a model with its current weights.
 

@@ -46,7 +46,7 @@ def test_every_recipe_covers_and_applies(name: str) -> None:
     ("call", "error", "says"),
     [
         (lambda: gi.recipe("xaiver"), UnknownRecipeError, "Did you mean 'xavier'"),
-        (lambda: gi.recipe(3), UnknownRecipeError, "Known: "),
+        (lambda: gi.recipe(3), UnknownRecipeError, "takes the name of a recipe"),
         (lambda: gi.recipe("he", dist="normal"), RecipeError, "options are distribution"),
         (lambda: gi.recipe("standard", gain=2), RecipeError, "no options"),
         (lambda: gi.recipe("he", distribution="norml"), RecipeError, "Did you mean 'normal'"),

@@ -43,7 +43,7 @@ def test_a_wrong_call_is_answered_by_one_that_works(call, line, means) -> None:
 
 
 def test_an_error_inside_a_scheme_is_no_wrong_call() -> None:
-    with pytest.raises(CallError, match=r"^Function: missing a required argument: 'f'$"):
+    with pytest.raises(CallError, match=r"^Function: missing a required argument: 'f'\. Write"):
         gi.Function()
     for scheme in (gi.Normal(0.02, mean=1.0), gi.TruncatedNormal(0.02, cut=1.0)):
         assert copy.deepcopy(scheme) == pickle.loads(pickle.dumps(scheme)) == scheme

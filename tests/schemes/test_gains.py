@@ -143,7 +143,7 @@ def test_a_gain_of_a_callable_is_not_cached() -> None:
 @pytest.mark.parametrize(
     ("f", "says"),
     [
-        ("GELU", "Did you mean 'gelu'"),
+        ("gleu", "Did you mean 'gelu'"),
         ("xyzzy", "no nonlinearity is called"),
         (3, "a name or a callable"),
         (lambda z: z.log(), "nan"),

@@ -17,12 +17,17 @@ RowT = TypeVar("RowT")
 _MEANT = {
     "apply": "gi.apply_(model, {})",
     "apply_": "gi.apply_(model, {})",
+    "diff": "gi.diff({}, other)",
+    "items": "[(row.name, row) for row in {}]",
+    "keys": "[row.name for row in {}]",
     "print": "print({})",
+    "save": "json.dumps({}.to_dict())",
     "show": "print({})",
     "summary": "print({})",
     "to_csv": "{}.to_dict()",
     "to_dataframe": "{}.to_dict()",
     "to_json": "json.dumps({}.to_dict())",
+    "values": "{}.rows",
 }
 
 
@@ -69,9 +74,20 @@ class Result(Generic[RowT]):
         def __getattr__(self, name: str) -> Any:
             """Raise: what people ask results for has a function that does it."""
             kind = type(self).__name__
-            line = _MEANT.get(name, "").format(kind.lower())
+            rows = self.__dict__.get("rows", ())  # none while it is being unpickled
+            line = "" if name.startswith("_") else _MEANT.get(name, "").format(kind.lower())
+            if not line and not name.startswith("_") and rows:
+                line = self._meant_attribute(name, rows)
             hint = f". Write {line}" if line else ""
             raise AttributeError(f"{kind!r} object has no attribute {name!r}{hint}")
+
+    def _meant_attribute(self, name: str, rows: tuple[RowT, ...]) -> str:
+        """Return the code for what each row has under that name, or for a row, or ""."""
+        of = type(self).__name__.lower()
+        if hasattr(rows[0], name):
+            return f"[row.{name} for row in {of}]"
+        inside = (known for known in self._by_name if known.startswith((f"{name}.", f"{name}:")))
+        return next((f"{of}[{known!r}]" for known in inside), "")
 
     @property
     def ok(self) -> bool:

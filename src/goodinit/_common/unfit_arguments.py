@@ -2,8 +2,43 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Callable, Mapping
+from typing import ParamSpec, TypeVar
+
+from goodinit.errors import CallError
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def answered(line: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Decorate a method so that a call whose arguments don't fit says what to write.
+
+    >>> class Jar:
+    ...     @answered("Jar('jam')")
+    ...     def __init__(self, what): ...
+    >>> Jar()
+    Traceback (most recent call last):
+    goodinit.errors.CallError: Jar: missing a required argument: 'what'. Write Jar('jam')
+    """
+
+    def decorate(method: Callable[P, R]) -> Callable[P, R]:
+        @functools.wraps(method)
+        def call(*args: P.args, **kwargs: P.kwargs) -> R:
+            try:
+                return method(*args, **kwargs)
+            except TypeError as error:
+                wrong = unfit_arguments(method, args, kwargs)
+                if not wrong or isinstance(error, CallError):
+                    raise
+                name = method.__qualname__.removesuffix(".__init__")
+                raise CallError(f"{name}: {wrong}. Write {line}") from None
+
+        return call
+
+    return decorate
 
 
 def unfit_arguments(

@@ -20,12 +20,20 @@ every)``
 
 from __future__ import annotations
 
-from goodinit.adapters.for_fsdp import fsdp
-from goodinit.adapters.for_timm import timm
-from goodinit.adapters.for_torchtitan import torchtitan
-from goodinit.adapters.for_transformers import transformers
-from goodinit.adapters.lightning_callback import lightning_callback
-from goodinit.adapters.trainer_callback import trainer_callback
+from goodinit.adapters.for_fsdp import fsdp as _fsdp
+from goodinit.adapters.for_timm import timm as _timm
+from goodinit.adapters.for_torchtitan import torchtitan as _torchtitan
+from goodinit.adapters.for_transformers import transformers as _transformers
+from goodinit.adapters.lightning_callback import lightning_callback as _lightning_callback
+from goodinit.adapters.trainer_callback import trainer_callback as _trainer_callback
+from goodinit.recipes.explained_call import explained as _explained
+
+fsdp = _explained(_fsdp, "gi.adapters")
+lightning_callback = _explained(_lightning_callback, "gi.adapters")
+timm = _explained(_timm, "gi.adapters")
+torchtitan = _explained(_torchtitan, "gi.adapters")
+trainer_callback = _explained(_trainer_callback, "gi.adapters")
+transformers = _explained(_transformers, "gi.adapters")
 
 __all__ = [
     "fsdp",

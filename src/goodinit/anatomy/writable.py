@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import functools
+from collections.abc import Callable, Iterator, Mapping
+from os import PathLike
 from typing import cast
 
 import torch
@@ -11,6 +13,7 @@ from torch import Tensor, nn
 from goodinit._common.dtensors import is_dtensor
 from goodinit._common.memory import is_writable, overlaps
 from goodinit._common.module_tree import modules_of, named_parameters_of
+from goodinit._common.unfit_arguments import unfit_arguments
 from goodinit.anatomy.names import Slot
 from goodinit.errors import (
     DtypeError,
@@ -29,6 +32,7 @@ _FIXING = {
 }
 
 _PLAIN = (Tensor, nn.Parameter)
+_READS_VALUES = ("explain", "identify")  # a tensor that these get is a weight, and no input
 
 PLAN_FIRST = (
     "Plan the model before it is split, plan = gi.plan(model, recipe); split it; then "
@@ -44,16 +48,25 @@ def check_module(model: object, what: str) -> nn.Module:
     owner = getattr(model, "__self__", None)
     if isinstance(owner, nn.Module):  # a method of one, such as forward
         given, line = f"its {getattr(model, '__name__', 'method')}", "the model itself"
-    elif isinstance(model, type):
-        given, line = f"the class {model.__name__}: call it", f"{model.__name__}()"
+    elif isinstance(model, (type, functools.partial)):
+        made = cast("Callable[..., object]", model)
+        name = getattr(made, "__name__", "function")
+        given = f"the class {name}: call it" if isinstance(model, type) else "a function: call it"
+        line = f"{name}({'...' if unfit_arguments(made, (), {}) else ''})"
     elif isinstance(model, (list, tuple)) and all(
         isinstance(part, nn.Module) for part in cast("list[object]", model)
     ):
         line = "torch.nn.ModuleList(layers)"
-    elif isinstance(model, (Mapping, Iterator, list, tuple)):
+    elif isinstance(model, (Mapping, Iterator, list, tuple, torch.optim.Optimizer)):
         line = "the module that has these parameters"
-    elif isinstance(model, (str, Tensor)) or hasattr(model, "rows"):
+    elif isinstance(model, nn.Parameter) or (isinstance(model, Tensor) and what in _READS_VALUES):
+        line = "the module that holds it, such as model.fc"
+    elif isinstance(model, (str, Tensor, PathLike)) or hasattr(model, "rows"):
         line = "the model first"
+    elif hasattr(model, "__array__"):
+        line = "the module that holds these values"
+    elif callable(model):
+        line = "the torch.nn.Module that it calls"
     fix = f". Pass {line}" if line else ""
     raise ModelError(f"{what} takes a torch.nn.Module, got {given:.200}{fix}")
 

@@ -58,7 +58,9 @@ def same_everywhere(
         7
     """
     if not isinstance(plan, Plan):  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise PlanError(f"same_everywhere takes a Plan, got {plan!r:.200}")
+        raise PlanError(
+            f"same_everywhere takes a Plan, got {plan!r:.200}. Write gi.same_everywhere(plan)"
+        )
     mine = stream_of(seed).seed
     distributed = torch.distributed
     if not (distributed.is_available() and distributed.is_initialized()):

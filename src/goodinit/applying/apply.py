@@ -51,6 +51,7 @@ from goodinit.plans.plan import Plan, collector_paused, plan_and_slots
 from goodinit.plans.resolve import Matcher, resolve_row
 from goodinit.plans.rows import PlanRow
 from goodinit.recipes.by_name import RecipeLike
+from goodinit.recipes.first_guesses import instead_of_plan
 from goodinit.recipes.recipe import Recipe
 from goodinit.schemes.low_rank import LowRank
 from goodinit.streams import Part, Stream, fresh_seed, stream_of
@@ -105,7 +106,7 @@ def apply_(
     """
     check_module(model, "apply_")
     if not isinstance(plan, Plan):  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise PlanError(f"apply_ takes a Plan, got {plan!r:.80}; gi.init_ takes a recipe")
+        raise PlanError(f"apply_ takes a Plan, got {plan!r:.80}; {instead_of_plan(plan)}")
     reshard_(model)
     with collector_paused():
         plan, found, held = _match(model, plan, seed, part, parts)

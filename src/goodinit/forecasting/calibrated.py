@@ -63,7 +63,8 @@ def calibrated(plan: Plan, model: nn.Module, inputs: Inputs, *, seed: int | None
     """
     model = unwrapped(model)
     if not isinstance(plan, Plan):  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise PlanError(f"calibrated takes a Plan, got {plan!r:.80}: pass gi.plan(model, recipe)")
+        line = "gi.calibrated(gi.plan(model, 'he'), model, inputs)"
+        raise PlanError(f"calibrated takes a Plan, got {plan!r:.80}. Write {line}")
     found = check_runnable(model, inputs, weights=False)
     rows = rows_by_slot(model, plan, found)
     device = next((t.device for t in tensors_in(arguments(inputs))), torch.device("cpu"))

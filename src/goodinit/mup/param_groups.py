@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from goodinit._common.text import several
 from goodinit.anatomy.names import Slot, slots
+from goodinit.anatomy.writable import check_module
 from goodinit.errors import CallError, PlanError
 from goodinit.plans.plan import Plan
 from goodinit.plans.rows import PlanRow, Rates
@@ -55,6 +56,7 @@ def param_groups(
         [(0.001, 0.1), (0.00025, 0.4), (0.001, 0.1)]
         >>> optimizer = torch.optim.AdamW(groups)
     """
+    check_module(model, "param_groups")
     _check_optimizer(optimizer, weight_decay)
     rows = {row.name: row for row in plan}
     found = [slot for slot in slots(model, plan.prefix) if not slot.buffer]

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
-from typing import Literal
+from os import PathLike
+from typing import Literal, cast
 
 from goodinit._common.result import Result
 from goodinit._common.text import grouped_name, html_table, without_numbers, wrap
@@ -158,6 +159,15 @@ def _lines(rows: Sequence[DiffRow]) -> Iterator[str]:
         yield from wrap(f"{field}: {old!r} -> {new!r}", "    ")
 
 
+def _code(value: object, name: str) -> str:
+    """Return the code of the plan that a value stands for: a file's, a recipe's or a model's."""
+    if isinstance(value, PathLike) or (isinstance(value, str) and value.endswith(".json")):
+        return f"gi.Plan.load({str(cast('str', value))!r})"
+    if isinstance(value, str):
+        return f"gi.plan(model, {value!r})"
+    return name if isinstance(value, Plan) else f"gi.plan({'model' if name == 'plan' else name})"
+
+
 def diff(a: Plan, b: Plan) -> Diff:
     """Return what differs between two plans, row by row, ignoring findings and seeds.
 
@@ -179,7 +189,8 @@ def diff(a: Plan, b: Plan) -> Diff:
     """
     for value in (a, b):
         if not isinstance(value, Plan):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise PlanError(f"diff compares two plans, got {value!r}: load a file with Plan.load")
+            line = f"gi.diff({_code(a, 'plan')}, {_code(b, 'other')})"
+            raise PlanError(f"diff compares two plans, got {value!r:.200}. Write {line}")
     first = {row.name: row for row in a}
     second = {row.name: row for row in b}
     added = [DiffRow(name, None, row) for name, row in second.items() if name not in first]

@@ -8,10 +8,11 @@ from os import PathLike
 from typing import cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from goodinit._common.module_tree import named_parameters_of
 from goodinit._common.text import several
-from goodinit.anatomy.names import join
+from goodinit.anatomy.names import join, walk
 from goodinit.anatomy.rows import Box, Row
 from goodinit.errors import RecipeError, nearest
 from goodinit.plans.checkpoint import Checkpoint, open_checkpoint, tensor_of, unfit
@@ -19,6 +20,7 @@ from goodinit.plans.checkpoint_names import misnamed
 from goodinit.plans.rows import PlanBlock
 from goodinit.recipes.rule import glob_matches
 from goodinit.schemes import AddNoise, Keep
+from goodinit.schemes.fields import short_repr
 from goodinit.schemes.grown import DropUnits
 
 KeepLike = str | PathLike[str] | Iterable[str] | Mapping[str, object]
@@ -79,6 +81,30 @@ class KeptRows:
         left = {row.name for row in rows} - _matching(globs, rows, "only")
         grown = {name: growth for name, growth in self.grown.items() if name not in left}
         return replace(self, grown=grown, left_out=frozenset(left))
+
+
+def refuse_objects(model: nn.Module, given: object, argument: str, prefix: str) -> None:
+    """Raise if ``keep`` or ``only`` gets modules, parameters or classes; say their names."""
+    several = cast("list[object]", given) if isinstance(given, (list, tuple, set)) else [given]
+    wrong = [value for value in several if isinstance(value, (nn.Module, Tensor, type, bool))]
+    if not wrong:
+        return
+    names = [join(prefix, name) for value in several for name in _names_in(model, value)]
+    line = f". Write {argument}={names!r}" if names else ""
+    raise RecipeError(f"{argument} takes names or globs, got {short_repr(wrong[0])}{line}")
+
+
+def _names_in(model: nn.Module, value: object) -> list[str]:
+    """Return the names or globs of what is meant by an object in place of its name."""
+    if isinstance(value, str):
+        return [value]
+    if isinstance(value, Tensor):
+        return [name for name, parameter in named_parameters_of(model) if parameter is value]
+    return [
+        f"{path}.*" if path else "*"
+        for path, module in walk(model)
+        if module is value or (isinstance(value, type) and isinstance(module, value))
+    ]
 
 
 def find_kept_rows(keep: KeepLike | Checkpoint, rows: tuple[Row, ...], prefix: str) -> KeptRows:

@@ -21,6 +21,7 @@ from goodinit._common.files import atomic_write
 from goodinit._common.progress import progress_line
 from goodinit._common.result import Result
 from goodinit._common.text import count
+from goodinit._common.unfit_arguments import answered
 from goodinit.anatomy import read
 from goodinit.anatomy.names import Slot
 from goodinit.anatomy.writable import check_float, check_module, check_unsharded, packed_modules
@@ -28,7 +29,7 @@ from goodinit.errors import PlanFileError, RecipeError, SchemeError
 from goodinit.findings import Finding
 from goodinit.plans import json_file
 from goodinit.plans.checkpoint import Checkpoint
-from goodinit.plans.keep import KeepLike, find_kept_rows
+from goodinit.plans.keep import KeepLike, find_kept_rows, refuse_objects
 from goodinit.plans.part_findings import find_parts
 from goodinit.plans.plan_findings import find_in_plan, find_packed
 from goodinit.plans.plan_table import plan_html, plan_text
@@ -103,6 +104,7 @@ class Plan(Result[PlanRow]):
         """
         return cls(**json_file.read_plan(data))
 
+    @answered("plan.save('plan.json')")
     def save(self, path: str | PathLike[str]) -> None:
         """Write the plan as JSON; the file is replaced whole or not at all.
 
@@ -123,6 +125,9 @@ class Plan(Result[PlanRow]):
         Raises:
             PlanFileError: the file can't be read, or holds no valid plan; names the place.
         """
+        if not isinstance(path, (str, PathLike)):  # pyright: ignore[reportUnnecessaryIsInstance]
+            line = "gi.Plan.load('plan.json')"
+            raise PlanFileError(f"load takes a path, got {path!r:.200}. Write {line}")
         try:
             return cls.from_dict(json_file.parse(Path(path).read_bytes()))
         except OSError as error:
@@ -221,6 +226,8 @@ def plan_and_slots(
     recipe = as_recipe(recipe)
     if not isinstance(prefix, str) or prefix != prefix.strip("."):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise RecipeError(f"prefix is a dotted name such as 'encoder', got {prefix!r}")
+    refuse_objects(model, keep, "keep", prefix)
+    refuse_objects(model, only, "only", prefix)
     with progress_line("planning"), collector_paused():
         anatomy = read(model, inputs, prefix)
         found = list(anatomy.slots)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -37,6 +38,7 @@ from goodinit.recipes.deferred import Deferred
 from goodinit.recipes.reasons import NO_LAW
 from goodinit.recipes.recipe import Recipe
 from goodinit.recipes.rule import Name, Rule, Selector, glob_matches
+from goodinit.recipes.selector_guesses import glob_of
 from goodinit.schemes import (
     Keep,
     Normal,
@@ -416,7 +418,15 @@ def _meant_key(glob: str, rows: tuple[Row, ...]) -> str:
         if any(name.endswith(f".{attr}") for name in names):
             return repr(f"*.{attr}")
     owners = {r.owner.__name__ for r in rows}
-    return f"nn.{glob}" if glob in owners and hasattr(nn, glob) else ""
+    kind, _, attr = glob.partition(".")
+    if kind in owners and hasattr(nn, kind):
+        return f"gi.sel.type(nn.{kind}) & gi.sel.attr({attr!r})" if attr else f"nn.{kind}"
+    several = [part.strip() for part in re.split("[|,;]", glob)]
+    if len(several) > 1 and all(
+        any(glob_matches(part, name) for name in names) for part in several
+    ):
+        return " | ".join(f"gi.sel.name({part!r})" for part in several)
+    return ""
 
 
 def _unused_message(rule: Rule, rows: tuple[Row, ...], how: str) -> str:
@@ -447,8 +457,14 @@ def _unused_message(rule: Rule, rows: tuple[Row, ...], how: str) -> str:
         fix = f"the model has {names}; correct the rule, or make it optional=True"
         if isinstance(rule.where, Name) and (meant := _meant_key(rule.where.glob, rows)):
             fix = f"names are dotted paths to parameters. Write {{{meant}: gi.{rule.scheme!r}}}"
+        elif rule.text.startswith("type("):
+            kinds = sorted(
+                {f"nn.{r.owner.__name__}" for r in rows if hasattr(nn, r.owner.__name__)}
+            )
+            of = f"none of its modules is of that type; it has {several(kinds)}"
+            fix = f"{of}. Write {{{kinds[0]}: gi.{rule.scheme!r}}}" if kinds else fix
         elif isinstance(rule.where, Name) and ".*" in rule.where.glob:
-            meant = rule.where.glob.replace(".*", "*").strip("^$").replace("\\", "")
+            meant = glob_of(rule.where.glob)
             if any(glob_matches(meant, row.name) for row in rows):
                 fix = f"a glob is no regular expression. Write {{{meant!r}: gi.{rule.scheme!r}}}"
     return f"the rule {rule.text} matches nothing: {fix}"

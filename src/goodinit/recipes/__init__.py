@@ -20,3 +20,11 @@ __all__ = [
     "recipe",
     "sel",
 ]
+
+
+def __getattr__(name: str) -> object:
+    """Raise: what registries of others have is a function here."""
+    lines = {"all": "names()", "get": "recipe('he')", "list": "names()"}
+    known = lines.get(name) or (f"recipe({name!r})" if name in names() else "")
+    hint = f". Write gi.{'recipes.' if known == 'names()' else ''}{known}" if known else ""
+    raise AttributeError(f"module 'goodinit.recipes' has no attribute {name!r}{hint}")

@@ -75,10 +75,10 @@ from collections.abc import Callable, Mapping
 from os import PathLike
 from typing import cast
 
-from torch import nn
+from torch import Tensor, nn
 
 from goodinit.errors import RecipeError, UnknownRecipeError, nearest
-from goodinit.recipes.first_guesses import meant_recipe, meant_scheme
+from goodinit.recipes.first_guesses import meant_call, meant_file, meant_recipe, meant_scheme
 from goodinit.recipes.library.adapters import lora
 from goodinit.recipes.library.contrastive import clip, siglip
 from goodinit.recipes.library.control import ppo
@@ -162,6 +162,7 @@ _OTHER_NAMES: Mapping[str, str] = {
     "efficientnet": "mnasnet mobilenet_v3",
     "gated_deltanet": "qwen3_next",
     "gpt2": "gpt3 gpt_bigcode nanogpt",
+    "he": "msra",
     "instant_ngp": "ngp",
     "llama": (
         "bloom codegen cohere deepseek deepseek_v2 deepseek_v3 falcon gemma gemma2 gemma3 "
@@ -217,6 +218,8 @@ NO_RECIPES: Mapping[str, str] = {
     "diffusion": "could be two: 'ddpm' for UNets, 'dit' for transformers",
     "gan": "could be two: 'dcgan' or 'stylegan2'",
     "kan": "needs no recipe: its constructor fits the splines to small noise, and they stand",
+    "flax": "draws as 'lecun' does",
+    "keras": "draws as 'xavier:distribution=uniform' does",
     "layerscale": "needs no recipe: scales keep the values that their class gave them",
     "lsuv": "needs a batch, and a recipe has none: start from gi.init_(net, 'orthogonal'), then "
     "gi.calibrate_(net, batch)",
@@ -224,6 +227,7 @@ NO_RECIPES: Mapping[str, str] = {
     "mlp": "needs no family's recipe: 'standard' has the gain of each activation",
     "rezero": "needs no recipe: scales keep the zeros that their class gave them",
     "skipinit": "needs no recipe: scales keep the zeros that their class gave them",
+    "tensorflow": "draws as 'xavier:distribution=uniform' does",
     "transformer": "could be many: 'gpt2', 'llama', 'bert', 't5' are families, 'standard' fits any",
 }
 """Names that people type, and what to call instead."""
@@ -247,12 +251,17 @@ def recipe(name: str, **options: object) -> Recipe:
         Traceback (most recent call last):
         goodinit.errors.UnknownRecipeError: no recipe is called 'xaiver'. Did you mean 'xavier'...
     """
+    if not isinstance(name, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+        line = meant_call(name)
+        fix = f". Write {line}" if line else ""
+        raise UnknownRecipeError(f"gi.recipe takes the name of a recipe, got {name!r:.200}{fix}")
     build = maker(name)
     known = list(inspect.signature(build).parameters)
     for option in options:
         if option not in known:
             has = f"its options are {', '.join(known)}" if known else "it has no options"
-            raise RecipeError(f"recipe({name!r}, {option}=...): {has}.{nearest(option, known)}")
+            line = nearest(option, known) or f" Write gi.recipe({name!r})"
+            raise RecipeError(f"recipe({name!r}, {option}=...): {has}.{line}")
     given = {**ALIASES.get(_plain(name), ("", {}))[1], **options}
     law = {"law": as_recipe(cast("RecipeLike", given["law"]))} if "law" in given else {}
     return build(**given | law).with_options(given)
@@ -324,6 +333,8 @@ def as_recipe(value: object) -> Recipe:
     match value:
         case Recipe():
             return value
+        case PathLike() | str() if line := meant_file(str(cast("str", value))):
+            raise RecipeError(f"{str(cast('str', value))!r} is no recipe. Write {line}")
         case PathLike():
             return Recipe.load(cast("PathLike[str]", value))
         case str():
@@ -361,7 +372,10 @@ def _with_options(text: str) -> Recipe:
 
 def _from_mapping(mapping: Mapping[object, object]) -> Recipe:
     if not mapping:
-        raise RecipeError("the mapping is empty: it would change nothing")
+        line = "gi.init_(model, {'*.bias': gi.Zeros()})"
+        raise RecipeError(f"the mapping is empty: it would change nothing. Write {line}")
+    if all(isinstance(value, Tensor) for value in mapping.values()):
+        raise RecipeError("a state dict is no recipe. Write gi.load_(model, state_dict)")
     kept = Rule(sel.all() | sel.part("buffer"), Keep(), "the mapping doesn't name it", True)
     rules = (Rule(cast("str", where), cast("Scheme", of)) for where, of in mapping.items())
     return Recipe((kept, *rules), "mapping")

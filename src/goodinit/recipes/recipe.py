@@ -5,18 +5,29 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from os import PathLike
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from torch import nn
 
 from goodinit._common.files import atomic_write
 from goodinit._common.late import late
+from goodinit._common.unfit_arguments import answered
 from goodinit.errors import CallError, RecipeError
 from goodinit.recipes.base import Base
 from goodinit.recipes.by_place import Fixup, LayerRamp
 from goodinit.recipes.deferred import FirstLayer, LowRankPart
 from goodinit.recipes.rule import Rule
 from goodinit.schemes import Scaled, Scheme, Zeros
+
+# What others' objects have, and the line that does it here.
+_MEANT = {
+    "apply": "model.apply(recipe.each)",
+    "apply_": "gi.init_(model, recipe)",
+    "init": "gi.init_(model, recipe)",
+    "init_": "gi.init_(model, recipe)",
+    "plan": "gi.plan(model, recipe)",
+    "to_json": "recipe.to_toml()",
+}
 
 
 @dataclass(frozen=True)
@@ -49,13 +60,18 @@ class Recipe:
     base: Base | None = None
     options: Mapping[str, object] = field(init=False, compare=False, repr=False)
 
+    @answered("gi.Recipe([gi.Rule('*.bias', gi.Zeros())])")
     def __init__(
         self, rules: Iterable[Rule], name: str = "", why: str = "", base: Base | None = None
     ) -> None:
         if isinstance(rules, Rule):
-            raise RecipeError("Recipe takes a list of rules: Recipe([rule])")
+            raise RecipeError("Recipe takes a list of rules. Write gi.Recipe([rule])")
         if isinstance(rules, str):
             raise RecipeError(f"Recipe takes a list of rules. Write gi.recipe({rules!r})")
+        if isinstance(rules, Scheme):
+            raise RecipeError(f"Recipe takes a list of rules. Write gi.Recipe([{_rule(rules)}])")
+        if isinstance(rules, Recipe):
+            raise RecipeError("Recipe takes a list of rules. Write gi.Recipe(recipe.rules)")
         if isinstance(rules, Mapping):
             raise RecipeError(
                 f"Recipe takes a list of rules. Write {_as_rules((cast('object', rules),))}"
@@ -140,6 +156,7 @@ class Recipe:
             f"one. Write model.apply(recipe.each)"
         )
 
+    @answered("recipe.save('recipe.toml')")
     def to_toml(self) -> str:
         """Return the recipe as TOML, for a file; ``from_toml`` reads it back.
 
@@ -200,6 +217,14 @@ class Recipe:
         """
         return late("goodinit.recipes.toml:load")(path)
 
+    if not TYPE_CHECKING:  # a checker is to know that there are no other attributes
+
+        def __getattr__(self, name: str) -> object:
+            """Raise: what people ask recipes for has a function that does it."""
+            line = _MEANT.get(name, "")
+            hint = f". Write {line}" if line else ""
+            raise AttributeError(f"'Recipe' object has no attribute {name!r}{hint}")
+
     def __str__(self) -> str:
         return "\n".join([self.name or "recipe", *(f"  {rule.text}" for rule in self.rules)])
 
@@ -214,10 +239,18 @@ def _as_rules(given: tuple[object, ...]) -> str:
         pairs = of_pairs
     elif len(given) == 2:
         pairs = [(first, given[1])]
+    elif isinstance(first, list):
+        return "gi.recipe('he').override(*rules)"
     else:
         pairs = [("head.*", Zeros())]
-    rules = ", ".join(f"gi.Rule({_code(where)}, {_code(scheme)})" for where, scheme in pairs)
+    if isinstance(pairs[0][0], Scheme):  # of schemes alone: for weights, for biases
+        pairs = [("*.weight", pairs[0][0]), ("*.bias", pairs[0][1])]
+    rules = ", ".join(_rule(scheme, where) for where, scheme in pairs)
     return f"gi.recipe('he').override({rules})"
+
+
+def _rule(scheme: object, where: object = "*.weight") -> str:
+    return f"gi.Rule({_code(where)}, {_code(scheme)})"
 
 
 def _code(value: object) -> str:

@@ -19,9 +19,17 @@ from typing import ClassVar, Literal, cast
 
 from torch import nn
 
+from goodinit._common.unfit_arguments import answered
 from goodinit.anatomy.rows import KINDS, PARTS, Block, Row
-from goodinit.errors import RecipeError, nearest
+from goodinit.errors import RecipeError
 from goodinit.recipes.first_guesses import described, meant_entry
+from goodinit.recipes.selector_guesses import (
+    AnsweringType,
+    meant_place,
+    meant_types,
+    required_names,
+    required_text,
+)
 from goodinit.schemes import Scheme
 
 __all__ = ["Aspect", "Rule", "Selector", "glob_matches", "sel"]
@@ -268,7 +276,7 @@ class Not(Selector):
         return f"~{_parenthesized(self.inner, (Both, Either))}"
 
 
-class sel:  # noqa: N801 - a namespace, read as a word: gi.sel.kind("norm")
+class sel(metaclass=AnsweringType):  # noqa: N801 - a namespace, read as a word: gi.sel.kind("norm")
     """Functions that make selectors: ``gi.sel.kind("norm") & ~gi.sel.part("bias")``.
 
     Selectors are combined with ``&`` (both), ``|`` (either) and ``~`` (not).
@@ -289,22 +297,19 @@ class sel:  # noqa: N801 - a namespace, read as a word: gi.sel.kind("norm")
 
         Case counts, ``*`` crosses dots, and ``*.bias`` also matches a ``bias`` at the root.
         """
-        return Name(_require_text("name", glob))
+        return Name(required_text("name", glob))
 
     @staticmethod
     def attr(glob: str) -> Selector:
         """Parameters whose own attribute name matches a glob, in any module."""
-        return Attr(_require_text("attr", glob))
+        return Attr(required_text("attr", glob))
 
     @staticmethod
     def type(*classes: type[nn.Module]) -> Selector:
         """Parameters held by a module of one of these types, subclasses included."""
         if not classes or not all(_is_module_type(cls) for cls in classes):
-            texts = [cls for cls in classes if isinstance(cls, str)]
-            line = f". Write gi.sel.type({', '.join(f'nn.{t}' for t in texts)})" if texts else ""
-            raise RecipeError(
-                f"sel.type takes module classes such as nn.Linear, got {classes!r}{line}"
-            )
+            given = f"sel.type takes module classes such as nn.Linear, got {classes!r:.200}"
+            raise RecipeError(given + meant_types(classes))
         return Type(classes)
 
     @staticmethod
@@ -313,7 +318,7 @@ class sel:  # noqa: N801 - a namespace, read as a word: gi.sel.kind("norm")
 
         ``goodinit.anatomy.rows.KINDS`` lists them.
         """
-        return Kind(_require_known("kind", kinds, KINDS))
+        return Kind(required_names("kind", kinds, KINDS))
 
     @staticmethod
     def part(*parts: str) -> Selector:
@@ -321,14 +326,15 @@ class sel:  # noqa: N801 - a namespace, read as a word: gi.sel.kind("norm")
 
         ``goodinit.anatomy.rows.PARTS`` lists them.
         """
-        return Part(_require_known("part", parts, PARTS))
+        return Part(required_names("part", parts, PARTS))
 
     @staticmethod
     def block(block: str) -> Selector:
         """Blocks of packed parameters by name or glob: ``"forget"``, ``"expert*"``."""
-        return BlockNamed(_require_text("block", block))
+        return BlockNamed(required_text("block", block))
 
     @staticmethod
+    @answered("gi.sel.ends_residual()")
     def ends_residual() -> Selector:
         """Parameters whose output is added to a residual stream."""
         return EndsResidual()
@@ -358,7 +364,7 @@ class sel:  # noqa: N801 - a namespace, read as a word: gi.sel.kind("norm")
         """Parameters whose output goes into one of these functions: ``"relu"``, ``"gelu"``."""
         if not activations:
             raise RecipeError("sel.followed_by takes names of functions, such as 'relu'")
-        return FollowedBy(tuple(_require_text("followed_by", name) for name in activations))
+        return FollowedBy(tuple(required_text("followed_by", name) for name in activations))
 
     @staticmethod
     def when(function: Callable[[Row], bool]) -> Selector:
@@ -395,6 +401,7 @@ class Rule:
     optional: bool = False
     library: bool = False
 
+    @answered("gi.Rule('*.bias', gi.Zeros())")
     def __init__(
         self,
         where: Selector | str | type[nn.Module],
@@ -443,9 +450,10 @@ def _selector(where: object) -> Selector:
         return sel.name(where)
     if _is_module_type(where):
         return Type((cast("type[nn.Module]", where),)) & ~Part(("bias",))
+    line = meant_place(where)
     raise RecipeError(
         f"a rule's where is a selector (gi.sel), a glob such as '*.bias' or a module type such "
-        f"as nn.Linear, got {described(where)}"
+        f"as nn.Linear, got {described(where)}{f'. Write {line}' if line else ''}"
     )
 
 
@@ -455,21 +463,3 @@ def _is_module_type(value: object) -> bool:
 
 def _parenthesized(selector: Selector, looser: type[Selector] | tuple[type[Selector], ...]) -> str:
     return f"({selector!r})" if isinstance(selector, looser) else repr(selector)
-
-
-def _require_known(
-    what: str, values: tuple[object, ...], known: tuple[str, ...]
-) -> tuple[str, ...]:
-    if not values:
-        raise RecipeError(f"sel.{what}() needs a name; known are {', '.join(known)}")
-    for value in values:
-        if not isinstance(value, str) or value not in known:
-            near = nearest(value, known) if isinstance(value, str) else ""
-            raise RecipeError(f"sel.{what}({value!r}): known are {', '.join(known)}.{near}")
-    return cast("tuple[str, ...]", values)
-
-
-def _require_text(what: str, value: object) -> str:
-    if isinstance(value, str) and value:
-        return value
-    raise RecipeError(f"sel.{what} takes a nonempty string, got {value!r}")

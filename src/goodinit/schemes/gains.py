@@ -15,6 +15,7 @@ there are none for gelu, silu and most others; ``calculate_gain`` keeps torch's 
 from __future__ import annotations
 
 import functools
+import inspect
 import math
 from collections.abc import Callable, Mapping
 from typing import cast
@@ -36,6 +37,8 @@ of all functions in NONLINEARITIES."""
 FINE_END, FINE_EDGES = 8, 4096
 """A second look at what seems to be 0 everywhere: a million points, at most 2e-5 apart, in the
 range that holds all but 1e-15 of the density."""
+
+_NO_NUMBERS = ("inplace", "training")  # which follow the input of functions without parameters
 
 NEGLIGIBLE = 1e-9
 """An integrand larger than this share of the integral at END has not vanished there."""
@@ -98,28 +101,50 @@ TORCH_GAINS: Mapping[str, float] = {
 """``torch.nn.init.calculate_gain``'s. True, from E[f(z)^2]: sigmoid 1.846, tanh 1.593, selu 1."""
 
 
-def gain(nonlinearity: Nonlinearity, **params: float | str) -> float:
+def gain(nonlinearity: Nonlinearity, param: float | None = None, **params: float | str) -> float:
     r"""Return 1/sqrt(E[f(z)^2]), z ~ N(0, 1): the gain that keeps the second moment at 1.
 
     Args:
-        nonlinearity: a name of ``NONLINEARITIES``, or any elementwise callable on float64 tensors
-            (a module too). Results for names are cached; those for callables are not, because a
-            callable may have state.
+        nonlinearity: a name of ``NONLINEARITIES`` (case doesn't count), or any elementwise
+            callable on float64 tensors (a module too). Results for names are cached; those for
+            callables are not, because a callable may have state.
+        param: the function's first own parameter, as for ``torch.nn.init.calculate_gain``:
+            ``negative_slope`` of leaky_relu.
         params: the function's own keyword arguments (``negative_slope``, ``alpha``, ...).
 
     Raises:
-        SchemeError: an unknown name; a callable that raises, mixes elements, is random, or is
-            NaN or infinite somewhere; a function that is 0 everywhere.
+        SchemeError: an unknown name; a ``param`` of a function that has none; a callable that
+            raises, mixes elements, is random, or is NaN or infinite somewhere; a function that is
+            0 everywhere.
 
     Example:
         >>> round(gain("relu"), 6), round(gain("gelu"), 3), round(gain("tanh"), 3)
         (1.414214, 1.534, 1.593)
-        >>> round(gain("leaky_relu", negative_slope=0.2), 6)  # sqrt(2 / (1 + .2^2))
+        >>> round(gain("leaky_relu", 0.2), 6)  # sqrt(2 / (1 + .2^2))
         1.38675
         >>> round(gain(lambda z: z.relu() ** 2), 6)  # 1/sqrt(3/2)
         0.816497
     """
+    if param is not None:
+        params[_first_parameter(nonlinearity)] = param
     return math.sqrt(1 / second_moment(nonlinearity, **params))
+
+
+def _first_parameter(nonlinearity: Nonlinearity) -> str:
+    """Return the name of a function's first parameter beside its input."""
+    if not isinstance(nonlinearity, str):
+        raise SchemeError(
+            f"param= goes with a name, and {label_of(nonlinearity)} is a function. Write "
+            f"gi.gain(lambda z: function(z, param))"
+        )
+    name = known_name(nonlinearity)
+    try:
+        names = list(inspect.signature(NONLINEARITIES[name]).parameters)[1:]
+    except (KeyError, ValueError):  # some of torch's functions don't show theirs
+        names = []
+    if not names or names[0] in _NO_NUMBERS:
+        raise SchemeError(f"{name!r} takes no param here. Write gi.gain({name!r})")
+    return names[0]
 
 
 def second_moment(nonlinearity: Nonlinearity, **params: float | str) -> float:
@@ -273,13 +298,28 @@ def _moments(
     compute: Compute, nonlinearity: Nonlinearity, params: Mapping[str, float | str]
 ) -> tuple[float, ...]:
     if isinstance(nonlinearity, str):
-        return _moments_by_name(compute, nonlinearity, _hashable(nonlinearity, params))
+        name = known_name(nonlinearity)
+        return _moments_by_name(compute, name, _hashable(name, params))
     if not callable(nonlinearity):
         raise SchemeError(_no_nonlinearity(nonlinearity))
     if isinstance(nonlinearity, type):
         name = nonlinearity.__name__
         raise SchemeError(f"{name} is a class: call it. Write gi.gain(nn.{name}())")
     return compute(functools.partial(nonlinearity, **params), nonlinearity)
+
+
+def known_name(name: str) -> str:
+    """Return the name as it is listed: that of ``nn.LeakyReLU`` is "leaky_relu".
+
+    >>> known_name("LeakyReLU"), known_name("mine")
+    ('leaky_relu', 'mine')
+    """
+    plain = _without_signs(name)
+    return next((n for n in NONLINEARITIES if n == name or _without_signs(n) == plain), name)
+
+
+def _without_signs(name: str) -> str:
+    return name.lower().replace("_", "").replace("-", "")
 
 
 def _no_nonlinearity(value: object) -> str:

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import sys
 from abc import ABCMeta, abstractmethod
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, ClassVar, Protocol, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, cast
 
 import torch
 
@@ -52,15 +53,32 @@ class _SchemeType(ABCMeta):
         def __call__(cls, *args: object, **kwargs: object) -> object:
             try:
                 return super().__call__(*args, **kwargs)
+            except SchemeError as error:
+                fix = _correct(cls, args, kwargs, examples=False)
+                if not fix or not error.field or " Write " in str(error):
+                    raise
+                said = str(error).rstrip(".")
+                stop = "" if said.endswith("?") else "."
+                raise type(error)(f"{said}{stop} Write {fix}", error.field) from None
             except TypeError as error:
                 wrong = unfit_arguments(cls.__init__, (None, *args), kwargs)
                 if not wrong:
                     raise
-                fix = corrected_call(cls, args, kwargs, cls.torch_order)
+                fix = _correct(cls, args, kwargs)
                 order = f", whose arguments torch has in the order {', '.join(cls.torch_order)}"
                 order = order if len(args) > 1 and cls.torch_order else ""
                 hint = f". Write {fix}" if fix else ""
                 raise CallError(f"{cls.__name__}: {wrong}{order}{hint}") from error
+
+
+def _correct(
+    cls: Any, args: tuple[object, ...], kwargs: Mapping[str, object], *, examples: bool = True
+) -> str:
+    """Return a call that works of a class that is public, or ""."""
+    if not hasattr(sys.modules.get("goodinit._face"), cls.__name__):
+        return ""
+    line = corrected_call(cls, args, kwargs, cls.torch_order, examples=examples)
+    return line or cls.example_call
 
 
 @dataclass(frozen=True)
@@ -75,6 +93,9 @@ class Scheme(metaclass=_SchemeType):
 
     torch_order: ClassVar[tuple[str, ...]] = ()
     """The fields in the order in which torch has them, where it differs."""
+
+    example_call: ClassVar[str] = ""
+    """A call that works, of a class whose arguments have no examples."""
 
     @abstractmethod
     def moments(self, site: Site) -> tuple[float, float]:
@@ -151,6 +172,14 @@ class Scheme(metaclass=_SchemeType):
         """
         powers = zip(FACTS, (depth, layer, width, fan_in, fan_out), strict=True)
         return Scaled(self, tuple((fact, power) for fact, power in powers if power != 0))
+
+    if not TYPE_CHECKING:  # a checker is to know that there are no other attributes
+
+        def __getattr__(self, name: str) -> object:
+            """Raise: a scheme is passed to ``init_``, and draws nothing by itself."""
+            hint = "" if name.startswith("_") else f". Write gi.init_(model, gi.{self!r})"
+            kind = type(self).__name__
+            raise AttributeError(f"{kind!r} object has no attribute {name!r}{hint}")
 
     def __call__(self, target: object) -> None:
         """Raise: ``net.apply`` takes a function."""

@@ -9,7 +9,7 @@ import functools
 import math
 from abc import abstractmethod
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, ClassVar, cast
 
 import torch
 from torch import Tensor
@@ -399,6 +399,8 @@ class Function(Scheme):
         tensor([0.0000, 0.6931, 1.0986])
     """
 
+    example_call: ClassVar[str] = "gi.Function(lambda site: torch.ones(site.shape))"
+
     f: Callable[[Site], Tensor]
     factor: float = 1.0
 
@@ -430,7 +432,8 @@ class Function(Scheme):
                 values = cast("object", self.f(site))
         except Exception as error:
             message = f"{self!r} raised {type(error).__name__} on {site}: {error}"
-            raise SchemeError(message) from error
+            fix = f"f gets a site and returns its values. Write {self.example_call}"
+            raise SchemeError(f"{message}. {fix}") from error
         if not isinstance(values, Tensor) or values.is_complex() or values.is_meta:
             got = fields.short_repr(values)
             raise SchemeError(f"{self!r} must return a real tensor, not {got}")

@@ -203,8 +203,9 @@ class _He(_ByFan):
             fix = "nonlinearity must be a name; for a callable f: VarianceScaling(gain(f) ** 2)"
             fields.refuse(self, "nonlinearity", name, fix)
         if self.a and name != "leaky_relu":
-            fix = f"a is the negative slope of leaky_relu, and {name} has none"
-            fields.refuse(self, "a", self.a, f"{fix}; pass nonlinearity='leaky_relu', or omit a")
+            line = f"gi.{type(self).__name__}(nonlinearity='leaky_relu', a={self.a:g})"
+            fix = f"a is the negative slope of leaky_relu, and {name} has none. Write {line}"
+            fields.refuse(self, "a", self.a, fix)
         self.scaling()  # refuses an unknown nonlinearity
 
     def scaling(self) -> VarianceScaling:  # with scale = gain^2 = 1/E[f^2]

@@ -1,7 +1,9 @@
 """What the theory of initialization says of an activation, and what it assumes, measured."""
 
-from goodinit.theory.independence import Independence, IndependenceRow, independence
-from goodinit.theory.jacobian import jacobian_spectrum
+from goodinit.recipes.explained_call import explained as _explained
+from goodinit.theory.independence import Independence, IndependenceRow
+from goodinit.theory.independence import independence as _independence
+from goodinit.theory.jacobian import jacobian_spectrum as _jacobian_spectrum
 from goodinit.theory.mean_field import (
     chi,
     correlation_length,
@@ -10,6 +12,9 @@ from goodinit.theory.mean_field import (
     fixed_correlation,
     fixed_point,
 )
+
+independence = _explained(_independence, "gi.theory")
+jacobian_spectrum = _explained(_jacobian_spectrum, "gi.theory")
 
 __all__ = [
     "Independence",
