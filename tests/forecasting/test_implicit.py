@@ -99,6 +99,20 @@ class Experts(nn.Module):
         return x
 
 
+class Stacked(nn.Module):
+    """Experts that are multiplied all at once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.up = nn.Parameter(torch.empty(3, WIDTH, 2 * WIDTH))
+        self.down = nn.Parameter(torch.empty(3, 2 * WIDTH, WIDTH))
+
+    def forward(self, x: Tensor) -> Tensor:
+        hidden = torch.relu(torch.bmm(x.expand(3, -1, -1), self.up))
+        y = torch.baddbmm(x.expand(3, -1, -1), hidden, self.down)
+        return (torch.tanh(y @ self.up) @ self.down).sum(0) + (x @ self.up)[1, :, :WIDTH]
+
+
 NETS: dict[str, Callable[[], nn.Module]] = {
     "own, tanh": lambda: Deep(torch.tanh, tied=False),
     "own, relu": lambda: Deep(torch.relu, tied=False),
@@ -108,6 +122,7 @@ NETS: dict[str, Callable[[], nn.Module]] = {
     "back and forth": BackAndForth,
     "table and head": Tied,
     "experts": Experts,
+    "stacked experts": Stacked,
 }
 
 
@@ -174,6 +189,16 @@ def test_vectors_that_add_nothing_cost_nothing() -> None:
     assert torch.allclose(y[1] * 1e20, y[0], rtol=1e-4)
     assert not y[3].any()
     assert known.right(torch.full((1, 64), math.inf)).isnan().all()
+
+
+@pytest.mark.usefixtures("small")
+def test_a_stack_is_sampled_matrix_by_matrix() -> None:
+    with gi.skeleton():
+        net = Stacked()
+    signal = gi.forecast(net, batch(), gi.plan(net, {"*": LAW}))
+    assert signal.notes == ("Implicit (products sampled, never drawn): up, down.",)
+    first, again = signal[":bmm"], signal[":matmul#3"]  # of the same vectors
+    assert again.forward.second == pytest.approx(first.forward.second, rel=1e-4)
 
 
 @pytest.mark.usefixtures("small")

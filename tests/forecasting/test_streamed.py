@@ -10,9 +10,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrizations
+from torch.overrides import BaseTorchFunctionMode
 from torch.utils.checkpoint import checkpoint
 
 import goodinit as gi
+from goodinit._common.memory import kernel_may_write
+from goodinit._common.torch_private import without_function_modes
 from goodinit.anatomy.names import slots
 from goodinit.applying.planned_values import PlannedValues
 from goodinit.forecasting.forecast import rows_by_slot
@@ -203,6 +206,13 @@ def test_little_is_drawn_and_nothing_is_kept() -> None:
     assert len(signal.rows) == 4
     assert max(alive) <= 2  # a weight and a bias
     assert weights.drawn <= 2.1 * sum(row.size for row in plan)
+
+
+def test_the_backward_pass_draws_by_the_kernels_too() -> None:
+    with BaseTorchFunctionMode():
+        assert not kernel_may_write(torch.empty(2))
+        with without_function_modes():  # as in the hooks of a forecast
+            assert kernel_may_write(torch.empty(2))
 
 
 class Writes(nn.Module):

@@ -23,6 +23,9 @@ LOST = {
     "torch.utils._device:DeviceContext": FAST,
     "torch:_C._functorch.peek_interpreter_stack": FAST,
     "torch:_C._get_tracing_state": FAST,
+    "torch:_C._is_torch_function_all_disabled": (
+        "the backward pass of a forecast draws by torch code, several times slower"
+    ),
     "torch:_C.DisableTorchFunction": "torch's calls inside goodinit's may be reported",
     "torch:_C._autograd._top_saved_tensors_default_hooks": (
         "gradient checkpointing is not noticed where a calibration takes gradients"
@@ -70,8 +73,8 @@ def _none() -> None:
 
 dispatch_modes: Callable[[], int] = _find("torch:_C._len_torch_dispatch_stack") or _zero
 """How many ``TorchDispatchMode`` are active."""
-function_modes: Callable[[], int] = _find("torch:_C._len_torch_function_stack") or _zero
-"""How many ``TorchFunctionMode`` are active."""
+_function_modes: Callable[[], int] = _find("torch:_C._len_torch_function_stack") or _zero
+_disabled: Callable[[], bool] = _find("torch:_C._is_torch_function_all_disabled") or (lambda: False)
 without_function_modes: Callable[[], AbstractContextManager[Any]] = (
     _find("torch:_C.DisableTorchFunction") or nullcontext
 )
@@ -121,6 +124,14 @@ def dispatch_keys(tensor: Tensor) -> object:
         return found.raw_repr()
     except AttributeError:  # torch 2.4 has no number for a set of keys, only a text
         return repr(found)
+
+
+def function_modes() -> int:
+    """Return how many ``TorchFunctionMode`` see calls: none inside of ``without_function_modes``.
+
+    Autograd runs a forecast's hooks under the mode that watches the model.
+    """
+    return 0 if _disabled() else _function_modes()
 
 
 def device_contexts_only() -> bool:

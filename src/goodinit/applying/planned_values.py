@@ -23,10 +23,10 @@ from goodinit.anatomy.held import recorded
 from goodinit.anatomy.names import Slot
 from goodinit.anatomy.writable import check_writable
 from goodinit.applying.validate import unresolved_error
-from goodinit.applying.write import fill_row_, write_
+from goodinit.applying.write import fill_part_, fill_row_, is_elementwise, write_
 from goodinit.errors import MetaModelError, ModelError, UnresolvedError
 from goodinit.plans.rows import PlanRow, needs_old
-from goodinit.streams import Stream
+from goodinit.streams import Part, Stream
 
 Copied = Mapping[str, Sequence[Tensor | None]]
 
@@ -112,6 +112,30 @@ class PlannedValues:
                 _copy_corner(out, cast("Tensor", self._old(slot, number)))
             if row is not None:
                 fill_row_(out, row, self._stream)
+        return out
+
+    def has_rows(self, name: str, number: int) -> bool:
+        """Return whether ``rows`` gives rows of a stored matrix at their own cost."""
+        slot, row = self._found[name], self._rows.get(name)
+        tensor = slot.tensors[number]
+        if slot.how != "plain" or tensor.dim() != 2 or not tensor.is_contiguous():
+            return False
+        if row is None:
+            old = self._old(slot, number)
+            return old is not None and old.shape == tensor.shape
+        return not needs_old(row) and is_elementwise(row)
+
+    def rows(self, name: str, number: int, start: int, stop: int) -> Tensor:
+        """Return a new tensor with rows of a stored matrix, the bits that ``of`` has there."""
+        slot, row = self._found[name], self._rows.get(name)
+        like = slot.tensors[number]
+        out = torch.empty(stop - start, like.shape[1], dtype=like.dtype, device=self._device)
+        with torch.no_grad():
+            if row is None:
+                out.copy_(cast("Tensor", self._old(slot, number))[start:stop])
+            else:
+                box = (((start, stop),), ((0, like.shape[1]),))
+                fill_part_(out, row, self._stream, Part(row.shape, box))
         return out
 
     @contextmanager

@@ -152,13 +152,13 @@ def fill_part_(out: Tensor, row: PlanRow, stream: Filler, part: Part) -> None:
         if out.dtype in DTYPES or not out.is_floating_point():
             _fill_box(held, row, stream, box)
             continue
-        for region in regions(box, CHUNK) if _is_elementwise(row) else (box,):
+        for region in regions(box, CHUNK) if is_elementwise(row) else (box,):
             single = held[_within(region, box)].float()  # float8: one cast from float32
             _fill_box(single, row, stream, region)
             held[_within(region, box)].copy_(single)
 
 
-def _is_elementwise(row: PlanRow) -> bool:
+def is_elementwise(row: PlanRow) -> bool:
     """Whether a part of a box costs a part of its work, so that it may be drawn in pieces."""
     return all(isinstance(b.scheme, (Constant, Drawn, Keep, Ones, Zeros)) for b in row.parts())
 

@@ -13,10 +13,13 @@ from torch import Tensor
 from goodinit._common.torch_private import storage_key, transforms, without_function_modes
 from goodinit.anatomy.names import Slot
 from goodinit.applying.planned_values import PlannedValues
+from goodinit.forecasting.boxes import product_by_boxes
+from goodinit.forecasting.call_arguments import arguments_by_name
 from goodinit.forecasting.conditional import Conditional
 from goodinit.forecasting.folded_names import folded, listed
+from goodinit.forecasting.parameter import Parameter
 from goodinit.forecasting.sampled_products import Matrix, Place, factors, place_of, times, why_drawn
-from goodinit.forecasting.streamed import Parameter, StreamedWeights
+from goodinit.forecasting.streamed import StreamedWeights
 from goodinit.plans.rows import PlanRow
 from goodinit.streams import Law, Stream
 from goodinit.trace.calls import Call, tensors_in
@@ -114,6 +117,10 @@ class ImplicitWeights(StreamedWeights):
                     return result
             if call.function in ("grad", "backward") and not self._backward and self._matrices:
                 raise Again("*", "the model takes a gradient while it runs")
+        if call.function == "linear":
+            result = product_by_boxes(self, call)
+            if result is not None:
+                return result
         return super()._run_call(func, call)
 
     # Views.
@@ -158,14 +165,18 @@ class ImplicitWeights(StreamedWeights):
         """Return the result of a product with a matrix that isn't drawn; None if this is none."""
         if transforms() or torch.is_autocast_enabled(self.device.type):
             return None
-        args = dict(zip(_NAMES.get(call.function, ()), call.args, strict=False)) | dict(call.kwargs)
+        args = arguments_by_name(call)
         match call.function:
             case "linear":
                 return self._linear(args)
             case "addmm" if args.get("beta", 1) == args.get("alpha", 1) == 1:
                 return self._plus(self._matmul(args.get("mat1"), args.get("mat2")), args["input"])
-            case "matmul" | "mm":
+            case "matmul" | "mm" | "bmm":
                 return self._matmul(args.get("input"), args.get("mat2", args.get("other")))
+            case "baddbmm" if args.get("beta", 1) == args.get("alpha", 1) == 1:
+                return self._plus(
+                    self._stacked(args.get("batch1"), args.get("batch2")), args["input"]
+                )
             case "embedding":
                 return self._embedding(args)
             case _:
@@ -177,11 +188,40 @@ class ImplicitWeights(StreamedWeights):
         )
 
     def _matmul(self, x: object, y: object) -> Tensor | None:
+        if isinstance(y, Tensor) and y.dim() == 3:
+            return self._stacked(x, y)
         product = self._times(x, y, right=False)
         if product is None and isinstance(y, Tensor) and y.dim() == 2:
             turned = self._times(y, x, right=True, turned=True)
             product = None if turned is None else turned.T
         return product
+
+    def _stacked(self, x: object, of: object) -> Tensor | None:
+        """Return x [n, t, m] times a stack of matrices [n, m, o], one by one; x may be one for all.
+
+        Of a stack all matrices are sampled, or none: each meets as many vectors.
+        """
+        parameter = self._implicit_of(of)
+        if parameter is None or not isinstance(x, Tensor) or self._implicit_of(x) is not None:
+            return None
+        stack = cast("Tensor", parameter.twin if of is parameter.tensor else of)
+        if (
+            stack.dim() != 3
+            or not 2 <= x.dim() <= 3
+            or x.shape[:-2] not in ((), (1,), stack.shape[:1])
+        ):
+            return None
+        with without_function_modes():
+            matrices = stack.unbind(0)
+            each = self.value(x).expand(len(matrices), *x.shape[-2:]).unbind(0)
+        products: list[Tensor] = []
+        for vectors, matrix in zip(each, matrices, strict=True):
+            product = self._times(vectors, matrix, right=False)
+            if product is None:
+                return None
+            products.append(product)
+        with without_function_modes():
+            return torch.stack(products)
 
     def _plus(self, product: Tensor | None, bias: Tensor | None) -> Tensor | None:
         if product is None or bias is None:
@@ -280,15 +320,14 @@ class ImplicitWeights(StreamedWeights):
 
     # What differs from weights that are drawn.
 
-    def draw(self, parameter: Parameter) -> Tensor:
-        """Return a parameter's value; start the run anew if products with it were sampled."""
+    def about_to_draw(self, parameter: Parameter) -> None:
+        """Start the run anew if products with the parameter were sampled."""
         name = parameter.name
         if name in self._implicit:
             if any(name == used for used, _ in self._matrices):
                 raise Again(folded(name), f"{self._function} takes its values")
             self._implicit.discard(name)
             self._why.setdefault(name, f"{self._function} takes its values")
-        return super().draw(parameter)
 
     def contents(self, name: str) -> Tensor:
         """Return what the findings look at: of a matrix that wasn't drawn, one row, repeated."""
@@ -323,18 +362,6 @@ class ImplicitWeights(StreamedWeights):
             for why in reasons
         ]
         return [*super().notes(), *sampled, *large]
-
-
-_NAMES = {
-    "linear": ("input", "weight", "bias"),
-    "addmm": ("input", "mat1", "mat2"),
-    "matmul": ("input", "other"),
-    "mm": ("input", "mat2"),
-    "embedding": (
-        *("input", "weight", "padding_idx", "max_norm", "norm_type", "scale_grad_by_freq"),
-        "sparse",
-    ),
-}
 
 
 def _as_numbers(values: Sequence[object]) -> list[object] | None:

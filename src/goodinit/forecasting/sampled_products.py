@@ -11,7 +11,7 @@ from torch import Tensor
 
 from goodinit._common.torch_private import without_function_modes
 from goodinit.forecasting.conditional import Conditional
-from goodinit.forecasting.streamed import Parameter
+from goodinit.forecasting.parameter import Parameter
 from goodinit.plans.rows import PlanBlock, PlanRow, needs_old
 from goodinit.schemes.values import Drawn
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
 from threading import get_ident
 from typing import Any, NamedTuple, cast
@@ -28,7 +27,9 @@ from goodinit._common.torch_private import (
 from goodinit.anatomy.names import Slot
 from goodinit.applying.planned_values import PlannedValues
 from goodinit.errors import SignalError
+from goodinit.forecasting.boxes import LARGE, Overview, looked_up
 from goodinit.forecasting.folded_names import listed
+from goodinit.forecasting.parameter import INSTEAD, Parameter
 from goodinit.signal.parameters import Weights, gradient_of, gradients_by_backward, norm_of
 from goodinit.signal.rows import Gradient
 from goodinit.trace.around import modules_hidden
@@ -36,63 +37,11 @@ from goodinit.trace.calls import Call, NullObserver, Observer, map_tensors, tens
 from goodinit.trace.real_run import Change
 from goodinit.trace.snapshot import tensors_written
 
-INSTEAD = "draw the model with gi.init_(model, recipe, materialize='cpu'), then gi.measure it"
 KEPT_WHOLE = 2**16
 """Elements up to which a parameter's value stays for the findings; of a larger one a row stays."""
 RETURNED_AFTER = 2**25
 """Bytes of values, of which the system gets back what was freed: it must not add up."""
 PLACES = frozenset(("is_meta", "is_cuda", "is_cpu", "is_xpu", "is_mps", "device", "get_device"))
-
-
-@dataclass(slots=True, eq=False)
-class Parameter:
-    """One stored tensor that has no value but while a call takes it.
-
-    Attributes:
-        tensor: the model's own, on meta, or with values that the plan replaces.
-        name: of the slot.
-        number: which of the slot's stored tensors.
-        uses: by how many calls it was taken in the forward pass.
-        weight: the norm of its values; None before it was drawn.
-        arrived: how many gradients arrived.
-        sum: of the gradients so far, if more are to come.
-        size: the gradient's norm; None if none arrived.
-        twin: the tensor itself or its like on meta, of which views can be taken.
-    """
-
-    tensor: Tensor
-    name: str
-    number: int
-    uses: int = 0
-    weight: float | None = None
-    arrived: int = 0
-    sum: Tensor | None = None
-    size: float | None = None
-    twin: Tensor | None = None
-
-    def base(self, part: Tensor) -> Tensor:
-        """Return the tensor of whose memory a part is."""
-        return self.twin if self.twin is not None and part.is_meta else self.tensor
-
-    def add(self, gradient: Tensor) -> None:
-        """Take what arrived of the gradient; where nothing else can come, keep its norm only."""
-        if self.size is not None and self.sum is None and self.arrived:
-            raise SignalError(
-                f"the gradient of {self.name} arrived in more parts than it was used, which a "
-                f"forecast can't add up: {INSTEAD}"
-            )
-        self.arrived += 1
-        if self.uses > 1:
-            self.sum = gradient.detach() if self.sum is None else self.sum + gradient
-            gradient = self.sum
-        if self.arrived >= self.uses:
-            self.close(gradient)
-
-    def close(self, gradient: Tensor | None = None) -> None:
-        """Reduce the gradient to its norm."""
-        whole = self.sum if gradient is None else gradient
-        if whole is not None:
-            self.size, self.sum = norm_of(whole), None
 
 
 class _Saved(NamedTuple):
@@ -222,6 +171,10 @@ class StreamedWeights(Weights):
         if call.inplace and call.function == "data" and self._sets_what_is_there(args):
             return None
         self._refuse(call)
+        if call.function == "embedding":
+            result = looked_up(self, call)
+            if result is not None:
+                return result
         originals: dict[int, Tensor] = {}
 
         def value_of(tensor: Tensor) -> Tensor:
@@ -318,6 +271,7 @@ class StreamedWeights(Weights):
 
     def draw(self, parameter: Parameter) -> Tensor:
         """Return a new tensor with a parameter's value."""
+        self.about_to_draw(parameter)
         with without_function_modes(), modules_hidden(), torch.no_grad():
             try:
                 value = self.values.of(parameter.name, parameter.number)
@@ -329,14 +283,49 @@ class StreamedWeights(Weights):
                     f"not enough memory for {parameter.name}, {tuple(parameter.tensor.shape)} of "
                     f"{parameter.tensor.dtype}: it alone takes {size:.3g} GiB"
                 ) from error
-            self.drawn += value.numel()
-            self._since_returned += value.numel() * value.element_size()
-            if self._since_returned > RETURNED_AFTER:
-                self._since_returned = 0
-                return_free_memory()
+            self._count(value)
             self._remember(parameter, value)
             self._step()
             return value
+
+    def about_to_draw(self, parameter: Parameter) -> None:
+        """Do what has to be done before a parameter's value is drawn, or a part of it."""
+
+    def large_with_rows(self, tensor: object) -> Parameter | None:
+        """Return the large parameter that a tensor is, if its rows can be drawn apart."""
+        parameter = self._of(tensor) if isinstance(tensor, Tensor) else None
+        if parameter is None or parameter.tensor.numel() < LARGE:
+            return None
+        return parameter if self.values.has_rows(parameter.name, parameter.number) else None
+
+    def draw_rows(self, parameter: Parameter, start: int, stop: int) -> Tensor:
+        """Return a new tensor with rows of a parameter's value."""
+        with without_function_modes(), modules_hidden(), torch.no_grad():
+            value = self.values.rows(parameter.name, parameter.number, start, stop)
+            self._count(value)
+            return value
+
+    def note_overview(self, parameter: Parameter, overview: Overview) -> None:
+        """Keep what the findings ask of a parameter that was seen in boxes."""
+        if parameter.weight is None:
+            parameter.weight = overview.norm if parameter.tensor.requires_grad else 0.0
+            if parameter.tensor is self.slots[parameter.name].tensors[-1]:
+                assert overview.row is not None
+                self._contents[parameter.name] = overview.row.expand(parameter.tensor.shape)
+
+    def take(self, parameter: Parameter) -> Tensor:
+        """Note that a call takes a parameter in parts; return what its gradient comes to."""
+        self.about_to_draw(parameter)
+        if not self._backward:
+            parameter.uses += 1
+        return self._one if parameter.tensor.requires_grad else self._one.detach()
+
+    def _count(self, value: Tensor) -> None:
+        self.drawn += value.numel()
+        self._since_returned += value.numel() * value.element_size()
+        if self._since_returned > RETURNED_AFTER:
+            self._since_returned = 0
+            return_free_memory()
 
     def _remember(self, parameter: Parameter, value: Tensor) -> None:
         for key in [key for key, (_, is_freed) in self.live.items() if is_freed()]:
