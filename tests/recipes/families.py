@@ -139,7 +139,39 @@ HEADS = {"num_heads": 8, "head_dim": 16, "n_groups": 2, "state_size": 16, "chunk
 HF_SSM = {"flavour": "hf", "std": 0.1}
 mamba_hf = _transformers("MambaConfig", "MambaForCausalLM", **SSM)
 mamba2_hf = _transformers("Mamba2Config", "Mamba2ForCausalLM", **SSM, **HEADS)
+PATCHES = {
+    "image_size": 32, "patch_size": 8, "hidden_size": 64, "num_hidden_layers": 2,
+    "num_attention_heads": 4, "intermediate_size": 128,
+}  # fmt: skip
+MARKS = {
+    "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2, "cls_token_id": 1, "sep_token_id": 2,
+}  # fmt: skip
+mae_hf = _transformers(
+    "ViTMAEConfig", "ViTMAEForPreTraining", **PATCHES, decoder_hidden_size=32,
+    decoder_num_hidden_layers=1, decoder_num_attention_heads=2, decoder_intermediate_size=64,
+)  # fmt: skip
 bert_hf = _transformers("BertConfig", "BertForMaskedLM", **ENCODER)
+
+
+class Detector(nn.Module):
+    """torchvision's RetinaNet without what comes after its head."""
+
+    def __init__(self, backbone: nn.Module, head: nn.Module) -> None:
+        super().__init__()
+        self.backbone, self.head = backbone, head
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        return self.head(list(self.backbone(x).values()))
+
+
+def detector() -> nn.Module:
+    from torchvision.models.detection.backbone_utils import resnet_fpn_backbone
+    from torchvision.models.detection.retinanet import RetinaNetHead
+
+    made = {"weights": None, "trainable_layers": 5, "norm_layer": nn.BatchNorm2d}
+    backbone = resnet_fpn_backbone(backbone_name="resnet18", **made)
+    return Detector(backbone, RetinaNetHead(256, 3, 20))
+
 
 UPSTREAM = (
     Family(
@@ -323,6 +355,50 @@ UPSTREAM = (
            {"layer_scale": 1e-5}),
     Family("mixer of timm", "mixer", _timm("mixer_s32_224", img_size=64), _image(64),
            {"flavour": "timm"}),
+    Family("beit", "beit", _transformers(
+        "BeitConfig", "BeitForImageClassification", **PATCHES), _pixels, {"flavour": "hf"}),
+    Family("beit of timm", "beit", _timm(
+        "beit_base_patch16_224", img_size=32, embed_dim=64, depth=2, num_heads=4), _image(32)),
+    Family("eva02 of timm", "eva02", _timm(
+        "eva02_tiny_patch14_224", img_size=28, depth=2), _image(28)),
+    Family("mae", "mae", mae_hf, _pixels, {"flavour": "hf"}),
+    Family("retinanet", "retinanet", detector, _image(64)),
+    Family("convnext v2", "convnext_v2", _transformers(
+        "ConvNextV2Config", "ConvNextV2ForImageClassification", hidden_sizes=[16, 32],
+        depths=[1, 1], num_stages=2), _pixels),
+    Family("swin v2 of timm", "swin_v2", _timm(
+        "swinv2_tiny_window8_256", img_size=32, embed_dim=32, depths=(1, 1), num_heads=(2, 4),
+        window_size=4), _image(32), {"v2": True}),
+    Family("dinov3", "dinov3", _transformers(
+        "DINOv3ViTConfig", "DINOv3ViTModel", **PATCHES, num_register_tokens=2),
+           _pixels, {"flavour": "hf", "layer_scale": 1.0}),
+    Family("modernbert", "modernbert", _transformers(
+        "ModernBertConfig", "ModernBertForMaskedLM", **SMALL, **MARKS), _masked),
+    Family("modernbert that classifies", "modernbert", _transformers(
+        "ModernBertConfig", "ModernBertForSequenceClassification", **SMALL, **MARKS), _masked),
+    Family("cohere2", "cohere2", _transformers(
+        "Cohere2Config", "Cohere2ForCausalLM", **GROUPED, head_dim=16, eos_token_id=2,
+        bos_token_id=1), _causal),
+    Family("olmo3", "olmo3", _transformers(
+        "Olmo3Config", "Olmo3ForCausalLM", **GROUPED, eos_token_id=2, pad_token_id=0), _causal),
+    Family("olmoe", "olmoe", _transformers(
+        "OlmoeConfig", "OlmoeForCausalLM", **GROUPED, num_experts=4, num_experts_per_tok=2,
+        eos_token_id=2, pad_token_id=0), _causal),
+    Family("persimmon", "persimmon", _transformers(
+        "PersimmonConfig", "PersimmonForCausalLM", **SMALL, pad_token_id=0), _causal),
+    Family("xglm", "xglm", _transformers(
+        "XGLMConfig", "XGLMForCausalLM", vocab_size=200, d_model=64, num_layers=2,
+        attention_heads=4, ffn_dim=128, max_position_embeddings=40), _causal),
+    Family("esm", "esm", _transformers(
+        "EsmConfig", "EsmForMaskedLM", **ENCODER, pad_token_id=1, mask_token_id=3), _masked),
+    Family("mpnet", "mpnet", _transformers("MPNetConfig", "MPNetForMaskedLM", **ENCODER),
+           _masked),
+    Family("marian", "marian", _transformers(
+        "MarianConfig", "MarianMTModel", **SEQ2SEQ, max_position_embeddings=40, pad_token_id=0,
+        decoder_start_token_id=0), _seq2seq),
+    Family("ernie", "ernie", _transformers("ErnieConfig", "ErnieForMaskedLM", **ENCODER), _masked),
+    Family("biogpt", "biogpt", _transformers("BioGptConfig", "BioGptForCausalLM", **ENCODER),
+           _causal),
 )  # fmt: skip
 
 
@@ -692,6 +768,18 @@ class Sine(nn.Module):
         return torch.sin(self.omega * self.linear(x))
 
 
+def mae() -> nn.Module:
+    """facebookresearch/mae models_mae.py, initialize_weights; its q, k and v are one matrix."""
+    net = mae_hf()
+    for module in net.modules():
+        if isinstance(module, nn.Linear | nn.Conv2d):
+            init.xavier_uniform_(module.weight.view(len(module.weight), -1))
+            init.zeros_(module.bias)
+    for token in (net.vit.embeddings.cls_token, net.decoder.mask_token):
+        init.normal_(token, std=0.02)
+    return net
+
+
 def siren(omega: float = 30.0) -> nn.Module:
     last = nn.Linear(64, 3)
     init.uniform_(last.weight, -math.sqrt(6 / 64) / omega, math.sqrt(6 / 64) / omega)
@@ -765,6 +853,7 @@ TRANSCRIBED = (
         {"faithful": True}, fast=True,
     ),
     Family("unet", "ddpm", ddpm, lambda: (torch.ones(2, 3, 8, 8), torch.ones(2)), fast=True),
+    Family("mae of facebook", "mae", mae, _pixels),
     Family("siren", "siren", siren, lambda: torch.ones(4, 2), fast=True),
     Family("siren, omega 5", "siren", lambda: siren(5.0), lambda: torch.ones(4, 2),
            {"omega": 5.0}),

@@ -96,6 +96,23 @@ def test_spelling_of_names() -> None:
     assert gi.recipe("GPT-NeoX") == gi.recipe("neox")
     assert gi.recipe("he_normal", mode="fan_out") == gi.recipe("he", mode="fan_out")
     assert gi.recipe("he_uniform") != gi.recipe("he_normal")
+    spelled = ("GPT-2", "Llama_2", "HeNormal", "vit_b_16", "bert-base-uncased", "mixtral-8x7b")
+    meant = ("gpt2", "llama2", "he_normal", "vit", "bert", "mixtral")
+    assert [gi.recipe(name) for name in spelled] == [gi.recipe(name) for name in meant]
+    assert gi.recipe("swin-v2-tiny") == gi.recipe("swin", v2=True)
+
+
+def test_each_spelling_is_of_one_name() -> None:
+    known = [*gi.recipes.names(), *ALIASES, *NO_RECIPES]
+    assert len({name.replace("_", "") for name in known}) == len(known)
+
+
+@pytest.mark.parametrize(
+    "name", ["rwkv-6", "resnet-b-c", "gpt", "vit_", "-base", "", "bert base x"]
+)
+def test_another_version_or_a_half_name_is_no_known_name(name: str) -> None:
+    with pytest.raises(UnknownRecipeError):
+        gi.recipe(name)
 
 
 @pytest.mark.parametrize("name", NO_RECIPES)

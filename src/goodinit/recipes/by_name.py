@@ -19,6 +19,7 @@ gpt_oss             as Hugging Face has it
 llama               decoders, as Hugging Face or torchtitan have them
 lstm                Keras' defaults
 megatron            N(0, .02^2), ends of branches by depth
+modernbert          Warner et al. 2024
 nanochat            Karpathy's: ends of branches 0, a small head
 neox                GPT-NeoX and Pythia: small init, Wang init
 olmo                OLMo's "mitchell" or "normal"
@@ -39,7 +40,10 @@ densenet            Huang et al. 2017
 dinov2              Oquab et al. 2023
 efficientnet        as Google (and timm) or torchvision have it
 fixup               Zhang et al. 2019, residual networks without norms
+beit                BEiT, EVA-02
+mae                 masked autoencoders
 mixer               MLP-Mixer, as Flax or timm have it
+retinanet           detectors whose classes start at a prior
 resnet              He et al. 2015; last gamma 0 as an option
 swin                Liu et al. 2021
 vgg                 VGG and MobileNetV2, as torchvision has them
@@ -71,6 +75,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import re
 from collections.abc import Callable, Mapping
 from os import PathLike
 from typing import cast
@@ -79,7 +84,7 @@ from torch import Tensor, nn
 
 from goodinit.errors import RecipeError, UnknownRecipeError, nearest
 from goodinit.recipes.first_guesses import meant_call, meant_file, meant_recipe, meant_scheme
-from goodinit.recipes.library.adapters import lora
+from goodinit.recipes.library.adapters import ELSEWHERE, lora
 from goodinit.recipes.library.contrastive import clip, siglip
 from goodinit.recipes.library.control import ppo
 from goodinit.recipes.library.convnets import convnext, densenet, efficientnet, resnet, vgg
@@ -92,7 +97,8 @@ from goodinit.recipes.library.decoders import (
     neox,
     olmo,
 )
-from goodinit.recipes.library.encoders import bert, switch, t5, wav2vec2
+from goodinit.recipes.library.detectors import retinanet
+from goodinit.recipes.library.encoders import bert, modernbert, switch, t5, wav2vec2
 from goodinit.recipes.library.general import (
     he,
     lecun,
@@ -106,6 +112,7 @@ from goodinit.recipes.library.generative import ddpm, dit, stylegan2
 from goodinit.recipes.library.implicit import instant_ngp, nerf, siren
 from goodinit.recipes.library.language import gpt2, lstm
 from goodinit.recipes.library.mambas import gated_deltanet, mamba, mamba2, s4d
+from goodinit.recipes.library.masked_images import beit, mae
 from goodinit.recipes.library.mup import completep, mup
 from goodinit.recipes.library.recurrent_decoders import rwkv7, xlstm
 from goodinit.recipes.library.science import alphafold, e3nn, gat
@@ -130,10 +137,25 @@ RecipeLike = (
 
 
 _ALL: tuple[Callable[..., Recipe], ...] = (
-    *(alphafold, bert, clip, completep, convnext, dcgan, ddpm, deepnorm, deit, densenet),
+    *(alphafold, beit, bert, clip, completep, convnext, dcgan, ddpm, deepnorm, deit, densenet),
     *(dinov2, dit, e3nn, efficientnet, fixup, gat, gated_deltanet, gpt2, gpt_oss, he),
-    *(instant_ngp, lecun, llama, lora, lstm, mamba, mamba2, megatron, mixer, mup, nanochat),
-    *(neox, nerf, olmo, orthogonal, ppo, resnet, rwkv7, s4d, siglip, siren, standard),
+    *(instant_ngp, lecun, llama, lora, lstm, mae, mamba, mamba2, megatron, mixer, modernbert),
+    *(
+        mup,
+        nanochat,
+        neox,
+        nerf,
+        olmo,
+        orthogonal,
+        ppo,
+        resnet,
+        retinanet,
+        rwkv7,
+        s4d,
+        siglip,
+        siren,
+        standard,
+    ),
     *(stylegan2, swin, switch, t5, tfixup, torch_default, vgg, vit, wav2vec2, xavier, xlstm),
 )
 _RECIPES: Mapping[str, Callable[..., Recipe]] = dict(
@@ -153,9 +175,11 @@ _NORMAL, _UNIFORM = {"distribution": "normal"}, {"distribution": "uniform"}
 _OTHER_NAMES: Mapping[str, str] = {
     "alphafold": "evoformer openfold",
     "bert": (
-        "albert bart deberta deberta_v2 distilbert electra mbart opt pegasus roberta "
-        "segformer whisper xlm_roberta"
+        "albert bart biogpt deberta deberta_v2 distilbert electra ernie esm marian "
+        "mbart mpnet opt pegasus roberta segformer whisper xglm xlm_roberta"
     ),
+    "beit": "eva02",
+    "convnext": "convnext_v2",
     "ddpm": "unet",
     "deit": "cait deit3",
     "e3nn": "ntk",
@@ -165,11 +189,12 @@ _OTHER_NAMES: Mapping[str, str] = {
     "he": "msra",
     "instant_ngp": "ngp",
     "llama": (
-        "bloom codegen cohere deepseek deepseek_v2 deepseek_v3 falcon gemma gemma2 gemma3 "
-        "glm glm4 gpt_j gpt_neo granite llama2 llama3 mistral mixtral mpt olmo2 phi phi3 "
-        "qwen qwen2 qwen3 smollm3 stablelm"
+        "bloom codegen cohere cohere2 deepseek deepseek_v2 deepseek_v3 falcon gemma gemma2 gemma3 "
+        "glm glm4 gpt_j gpt_neo granite llama2 llama3 mistral mixtral mpt olmo2 "
+        "olmo3 olmoe persimmon phi phi3 qwen qwen2 qwen3 smollm3 stablelm"
     ),
     "lstm": "gru rnn",
+    "mae": "vit_mae",
     "mixer": "mlp_mixer",
     "nanochat": "modded_nanogpt",
     "neox": "gpt_neox pythia small_init wang_init",
@@ -179,14 +204,14 @@ _OTHER_NAMES: Mapping[str, str] = {
     "stylegan2": "progan stylegan stylegan3",
     "switch": "switch_transformer switch_transformers",
     "t5": "mt5 umt5",
-    "tfixup": "t_fixup",
-    "torch_default": "pytorch torch",
+    "torch_default": "alexnet convmixer ddpg dqn pytorch sac shufflenet td3 torch",
     "vgg": "mobilenet_v2",
     "wav2vec2": "hubert",
     "xavier": "gcn",
     "xlstm": "mlstm",
 }
 _OTHER_NAMES_WITH_OPTIONS: Mapping[str, tuple[str, Mapping[str, object]]] = {
+    "dinov3": ("dinov2", {"flavour": "hf", "layer_scale": 1.0}),
     "glorot_normal": ("xavier", _NORMAL),
     "glorot_uniform": ("xavier", _UNIFORM),
     "he_normal": ("he", _NORMAL),
@@ -199,6 +224,7 @@ _OTHER_NAMES_WITH_OPTIONS: Mapping[str, tuple[str, Mapping[str, object]]] = {
     "olora": ("lora", {"init": "olora"}),
     "pissa": ("lora", {"init": "pissa"}),
     "starcoder2": ("llama", {"std": 0.018}),
+    "swin_v2": ("swin", {"v2": True}),
     "torchtitan": ("llama", {"flavour": "torchtitan"}),
     "xavier_normal": ("xavier", _NORMAL),
     "xavier_uniform": ("xavier", _UNIFORM),
@@ -208,11 +234,13 @@ _PLAIN_NAMES: Mapping[str, tuple[str, Mapping[str, object]]] = {
     other: (name, {}) for name, others in _OTHER_NAMES.items() for other in others.split()
 }
 ALIASES = dict(sorted((_PLAIN_NAMES | _OTHER_NAMES_WITH_OPTIONS).items()))
-"""Other names -> the recipe and its options. Case doesn't count, and "-" is "_"."""
+"""Other names -> the recipe and its options. Case, "-" and "_" don't count, nor a model's size."""
 
 NO_RECIPES: Mapping[str, str] = {
+    **ELSEWHERE,
     "actnorm": "needs a batch, and a recipe has none: gi.calibrate_(net, batch)",
     "admin": "needs a batch, and scales of its own in the forward: 'deepnorm' needs no batch",
+    "autoencoder": "could be of any layers: 'standard' fits any",
     "cnn": "could be many: 'resnet', 'efficientnet' and 'convnext' are families, 'he' fits any",
     "default": "could be two: 'standard' is goodinit's, 'torch_default' PyTorch's",
     "diffusion": "could be two: 'ddpm' for UNets, 'dit' for transformers",
@@ -229,8 +257,16 @@ NO_RECIPES: Mapping[str, str] = {
     "skipinit": "needs no recipe: scales keep the zeros that their class gave them",
     "tensorflow": "draws as 'xavier:distribution=uniform' does",
     "transformer": "could be many: 'gpt2', 'llama', 'bert', 't5' are families, 'standard' fits any",
+    "vae": "could be of any layers: 'standard' fits any",
 }
 """Names that people type, and what to call instead."""
+
+
+# The size of a model behind its name: "-base-uncased", "_b_16", "-7b", "_tiny_patch16_224".
+_SIZE = re.compile(
+    r"[-_ ](tiny|mini|small|base|medium|large|huge|giant|x+l|(un)?cased|[btslh]\d?|patch\d+"
+    r"|\d+(\.\d+)?(x\d+)?[bm])([-_ ]\d+)*$"
+)
 
 
 def recipe(name: str, **options: object) -> Recipe:
@@ -262,7 +298,7 @@ def recipe(name: str, **options: object) -> Recipe:
             has = f"its options are {', '.join(known)}" if known else "it has no options"
             line = nearest(option, known) or f" Write gi.recipe({name!r})"
             raise RecipeError(f"recipe({name!r}, {option}=...): {has}.{line}")
-    given = {**ALIASES.get(_plain(name), ("", {}))[1], **options}
+    given = {**ALIASES.get(_known(name), ("", {}))[1], **options}
     law = {"law": as_recipe(cast("RecipeLike", given["law"]))} if "law" in given else {}
     return build(**given | law).with_options(given)
 
@@ -277,7 +313,7 @@ def maker(name: str) -> Callable[..., Recipe]:
     True
     """
     is_text = isinstance(name, str)  # pyright: ignore[reportUnnecessaryIsInstance]
-    plain = _plain(name) if is_text else ""
+    plain = _known(name) if is_text else ""
     plain = ALIASES[plain][0] if plain in ALIASES else plain
     if plain in _RECIPES:
         return _RECIPES[plain]
@@ -285,7 +321,7 @@ def maker(name: str) -> Callable[..., Recipe]:
         raise UnknownRecipeError(f"{name!r} {NO_RECIPES[plain]}")
     near = nearest(name, (*_RECIPES, *ALIASES)) if is_text else ""
     before, bracket, options = name.rstrip(")").partition("(") if is_text else ("", "", "")
-    if bracket and _plain(before) in _RECIPES:
+    if bracket and _known(before) in _RECIPES:
         near = f" Did you mean {f'{before}:{options}'!r}?"
     known = f"no recipe is called {name!r}.{near} Known: {', '.join(_RECIPES)}"
     scheme = meant_scheme(name) if is_text else ""
@@ -294,8 +330,27 @@ def maker(name: str) -> Callable[..., Recipe]:
     raise UnknownRecipeError(known)
 
 
-def _plain(name: str) -> str:
-    return name.lower().replace("-", "_")
+def _known(name: str) -> str:
+    """Return the known name that a spelling stands for, with a model's size or without, or "".
+
+    >>> _known("GPT-2"), _known("vit_b_16"), _known("rwkv-6")
+    ('gpt2', 'vit', '')
+    """
+    rest = name.lower()
+    while rest:
+        if (known := _SPELLINGS.get(_letters(rest))) is not None:
+            return known
+        shorter = _SIZE.sub("", rest)
+        rest = shorter if shorter != rest else ""
+    return ""
+
+
+def _letters(name: str) -> str:
+    # A last underscore is torch.nn.init's: those names are schemes.
+    return re.sub(r"[-_ ](?!$)", "", name)
+
+
+_SPELLINGS = {_letters(name): name for name in (*_RECIPES, *ALIASES, *NO_RECIPES)}
 
 
 def names() -> tuple[str, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from goodinit.recipes.library.control import POLICY, VALUE
+from goodinit.recipes.library.detectors import CLASSES
 from goodinit.recipes.library.recurrent_decoders import IN_AND_FORGET
 from goodinit.recipes.rule import Selector, sel
 
@@ -24,6 +25,7 @@ _VISION = (sel.kind("conv"), PATCHES, ATTENTION)
 
 MADE_OF: Mapping[str, tuple[Selector, ...]] = {
     "alphafold": (ATTENTION, BRANCHES, NORMS, sel.gate_bias()),
+    "beit": _VISION,
     "bert": _TRANSFORMER,
     "clip": (*_TRANSFORMER, sel.attr("logit_scale")),
     "convnext": (CONVOLUTIONS, PATCHES, BRANCHES),
@@ -45,16 +47,19 @@ MADE_OF: Mapping[str, tuple[Selector, ...]] = {
     "llama": _DECODER,
     "lora": (),  # a model without adapters is an error
     "lstm": (RECURRENT,),
+    "mae": (*_VISION, sel.attr("mask_token")),
     "mamba": (SCALARS, sel.name("*dt_proj*")),
     "mamba2": (SCALARS, sel.attr("dt_bias")),
     "megatron": _DECODER,
     "mixer": (sel.kind("conv"), PATCHES, BRANCHES),
+    "modernbert": _TRANSFORMER,
     "nanochat": _DECODER,
     "neox": _DECODER,
     "nerf": (sel.kind("linear"),),
     "olmo": _DECODER,
     "ppo": (sel.part("head") & (POLICY | VALUE),),
     "resnet": (CONVOLUTIONS,),
+    "retinanet": (CONVOLUTIONS, CLASSES),
     "rwkv7": (TABLES, BRANCHES, sel.attr("[wavg]1")),
     "s4d": (sel.attr("log_dt"), sel.attr("A_imag")),
     "siglip": (*_TRANSFORMER, sel.attr("logit_bias") | sel.attr("probe")),
@@ -78,6 +83,7 @@ MADE_WITHOUT: Mapping[str, tuple[Selector, ...]] = {
     **dict.fromkeys(("gpt2", "gpt_oss", "llama", "megatron", "nanochat", "neox"), _NO_DECODER),
     **dict.fromkeys(("deepnorm", "olmo", "switch", "t5"), _NO_DECODER),
     "bert": (RECURRENT, STATE_SPACE),
+    "modernbert": _NO_DECODER,
     "fixup": (NORMS,),
     "instant_ngp": _NO_FIELD,
     "mixer": (ATTENTION,),

@@ -14,7 +14,7 @@ from goodinit.schemes.low_rank import METHODS
 
 Init = Literal["default", "gaussian", "pissa", "olora", "orthogonal"]
 _INITS = ("default", "gaussian", *METHODS)
-_ELSEWHERE = {
+ELSEWHERE = {
     "corda": "needs a batch, and a recipe has none: call peft's preprocess_corda(model, "
     "lora_config, run_model=...) before get_peft_model",
     "eva": "needs a batch, and a recipe has none: call peft's "
@@ -63,8 +63,8 @@ def lora(init: Init = "default") -> Recipe:
         >>> made["base.weight"].why
         'W - 2 B A: what the adapter adds is taken out, so that outputs stay as they are'
     """
-    if init in _ELSEWHERE:
-        raise RecipeError(f"recipe('lora', init={init!r}) {_ELSEWHERE[init]}")
+    if init in ELSEWHERE:
+        raise RecipeError(f"recipe('lora', init={init!r}) {ELSEWHERE[init]}")
     choice("lora", "init", init, _INITS)
     kept = Rule(sel.all(), Keep(), "the base model stays as it is", optional=True)
     down, up = ADAPTERS & sel.part("in"), ADAPTERS & sel.part("out")

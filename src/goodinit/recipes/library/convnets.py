@@ -110,14 +110,15 @@ def convnext(layer_scale: float = 1e-6, head_scale: float = 1.0) -> Recipe:
 
     Liu et al. 2022 (2201.03545), appendix A.1; facebookresearch/ConvNeXt models/convnext.py,
     timm/models/convnext.py, torchvision/models/convnext.py. Their ``trunc_normal_`` cuts at +-2,
-    which for std .02 is 100 sigma, nowhere. A LayerScale that holds a value keeps it.
+    which for std .02 is 100 sigma, nowhere. A LayerScale that holds a value keeps it. Global
+    response norms of ConvNeXt V2 (Woo et al. 2023, 2301.00808), by their name ``grn``, are 0.
 
     Args:
         layer_scale: value of a LayerScale on meta.
         head_scale: factor on the classifier; .001 when they finetune.
 
     Example:
-        >>> convnext(head_scale=0.001).rules[-2].scheme
+        >>> convnext(head_scale=0.001).rules[-3].scheme
         Normal(std=2e-05)
     """
     return _with_layer_scale("convnext", layer_scale, head_scale)
@@ -129,6 +130,7 @@ def _with_layer_scale(name: str, layer_scale: float, head_scale: float) -> Recip
         library(WEIGHTS, Normal(0.02)),
         library(head, Normal(0.02).times(head_scale)),
         layer_scale_rule(layer_scale),
+        library(sel.name("*grn*"), Zeros(), "global response norm: the identity at first"),
     )
     return Recipe((*REST, *rules), name)
 

@@ -40,6 +40,39 @@ def bert(flavour: Literal["hf", "google"] = "hf", std: float = 0.02) -> Recipe:
     return Recipe((*REST, library(WEIGHTS | TABLES | sel.kind("router"), law)), "bert")
 
 
+def modernbert(std: float = 0.02, cut: float = 2.0) -> Recipe:
+    """ModernBERT: N(0, std^2) cut at 2 sigma, ends of residual branches N(0, std^2/(2 L)), cut.
+
+    ==========================================  ==================================
+    weights, token embedding                    N(0, std^2)
+    ends of residual branches                   N(0, std^2/(2 L)), L layers
+    dense layer of the head (by name)           the same
+    classifier                                  N(0, 1/width)
+    ==========================================  ==================================
+
+    Warner et al. 2024 (2412.13663), appendix A.2, "Megatron initialization"; transformers
+    modeling_modernbert.py, ``_init_weights``. The std is that before the cut, which leaves .880
+    of it. A head that is tied with the token embedding has its law.
+
+    Args:
+        std: ``initializer_range`` of transformers' config.
+        cut: ``initializer_cutoff_factor``, in std.
+
+    Example:
+        >>> modernbert().rules[-3].scheme
+        TruncatedNormal(std=0.0141421).scaled(depth=-0.5)
+    """
+    ends = TruncatedNormal(std / 2**0.5, cut=cut).scaled(depth=-0.5)
+    classifier = WEIGHTS & sel.part("head") & ~sel.kind("embedding")
+    rules = (
+        library(WEIGHTS | TABLES, TruncatedNormal(std, cut=cut)),
+        library(ENDS, ends, "ends a residual branch: 2 depth of them add up"),
+        library(WEIGHTS & sel.name("*head.dense*"), ends, "as the ends"),
+        library(classifier, TruncatedNormal(1.0, cut=cut).scaled(fan_in=-0.5)),
+    )
+    return Recipe((*REST, *rules), "modernbert")
+
+
 def t5(head_dim: int = 64) -> Recipe:
     """T5: N(0, 1/fan_in) for weights, queries head_dim times less, the embedding N(0, 1).
 

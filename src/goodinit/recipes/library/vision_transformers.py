@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 from goodinit.recipes.library.convnets import CONVS, LINEAR, layer_scale_rule
 from goodinit.recipes.library.general import REST, WEIGHTS, choice, library
 from goodinit.recipes.recipe import Recipe
 from goodinit.recipes.rule import Rule, sel
-from goodinit.schemes import Normal, TorchDefault, VarianceScaling, XavierUniform, Zeros
+from goodinit.schemes import Constant, Normal, TorchDefault, VarianceScaling, XavierUniform, Zeros
 
 
-def swin() -> Recipe:
+def swin(v2: bool = False) -> Recipe:
     """Swin: linear weights and tables of relative positions N(0, .02^2), patches torch's own.
 
     Liu et al. 2021 (2103.14030); microsoft/Swin-Transformer models/swin_transformer.py,
@@ -19,15 +20,24 @@ def swin() -> Recipe:
     Biases 0, norms 1. torchvision's draws its feed-forward weights by Xavier, which isn't the
     paper's law.
 
+    Args:
+        v2: whether for Swin V2 (2111.09883): norms that end a branch 0, which needs ``inputs``,
+            and ``logit_scale`` (by name) ln 10; timm/models/swin_transformer_v2.py.
+
     Example:
         >>> swin().rules[-1].text
         "kind('conv') -> TorchDefault()"
+        >>> swin(v2=True).rules[-2].text
+        'last_norm() -> Zeros()'
     """
     tables = sel.kind("position", "embedding", "token")
-    rules = (
+    rules = [
         library(WEIGHTS | tables, Normal(0.02)),
         library(sel.kind("conv"), TorchDefault(), "left to PyTorch"),
-    )
+    ]
+    if v2:
+        scale = library(sel.attr("logit_scale"), Constant(math.log(10)), "cosines times 10")
+        rules += [library(sel.last_norm(), Zeros(), "each block is the identity at first"), scale]
     return Recipe((*REST, *rules), "swin")
 
 
