@@ -34,7 +34,7 @@ def retinanet(prior: float = 0.01) -> Recipe:
 
     Example:
         >>> retinanet().rules[-1].scheme
-        PriorBias(0.01)
+        PriorBias(p=0.01)
     """
     towers = HEADS & sel.kind("conv", "linear") & ~sel.part("bias")
     rules = (
