@@ -2,6 +2,7 @@
 
     make mutants                 a sample of 300 faults, drawn with a fixed seed
     make mutants SAMPLE=all      all of them; a day
+    python tools/mutants.py --nearest --sample 60    against the tests of the fault's own room
 
 cosmic-ray makes the faults and keeps the results (``cr-report``, ``cr-html`` and ``cr-rate`` read
 the session). This driver replaces its loop, in which every fault starts a Python and imports
@@ -68,10 +69,17 @@ LEFT_OUT = {"RemoveDecorator", "VariableReplacer", "VariableInserter"}
 # The tests of these rooms, of the rooms below `signal`, and of whole models. Those of higher rooms
 # take minutes and say little about the rooms here: what only they would see is worth a test nearby.
 TESTS = [
-    *(f"tests/{room}" for room in (*ROOMS, "nn", "trace", "applying", "models")),
-    "tests/test_dataclasses.py",
+    *(f"tests/{room}" for room in (*ROOMS, "nn", "trace", "applying", "models", "layouts", "mup")),
+    *(f"tests/test_{name}.py" for name in ("contract", "messages", "dataclasses")),
     "src",
 ]
+# Where nobody has recorded which test calls what: the tests of a room, and of what it is seen in.
+NEAREST = {
+    "dataflow": ("anatomy", "layouts"),
+    "anatomy": ("plans/test_authors_value.py", "layouts"),
+    "plans": ("mup", "applying/test_checkpoint_forms.py", "applying/test_loaded.py"),
+    "recipes": ("test_first_guesses.py",),
+}
 # Thousands of random files, and whole models drawn, renamed and drawn again: minutes more.
 LONG = ("tests/recipes/test_hostile.py", "tests/plans/test_costly.py", "tests/nn/test_values.py",
         "tests/models/test_renaming.py", "tests/models/test_applied.py")  # fmt: skip
@@ -149,6 +157,7 @@ BUDGET = 40.0  # seconds of tests for one fault, by their times without it; chea
 LIMIT = 3.0  # times what its tests take without the fault, plus 20 s: an endless loop, so killed
 ASLEEP = 600.0  # seconds without any use of the processor: it waits for what never comes
 MEMORY = 16 << 30  # bytes of addresses: with more a fault would take the machine down
+NEAREST_LIMIT = 600.0  # seconds: some rooms' tests take 100
 FAILED = 1  # pytest's exit code where tests failed
 USAGE = 4  # pytest's exit code where a conftest can't be imported, or a file isn't there
 # pytest's exit codes: passed, failed, stopped by an error at import, internal error; a crash.
@@ -315,10 +324,10 @@ class Recorder:
 
 
 class Chosen:
-    """A pytest plugin: runs the chosen tests alone, in their order, on a replaced module."""
+    """A pytest plugin: runs the chosen tests, or all, in their order on a replaced module."""
 
-    def __init__(self, tests: list[str], finder: Replaced) -> None:
-        self.rank = {test: number for number, test in enumerate(tests)}
+    def __init__(self, tests: list[str] | None, finder: Replaced) -> None:
+        self.rank = None if tests is None else {test: n for n, test in enumerate(tests)}
         self.finder = finder
 
     def pytest_sessionstart(self) -> None:
@@ -331,8 +340,9 @@ class Chosen:
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-        items[:] = [item for item in items if item.nodeid in self.rank]
-        items.sort(key=lambda item: self.rank[item.nodeid])
+        if (rank := self.rank) is not None:
+            items[:] = [item for item in items if item.nodeid in rank]
+            items.sort(key=lambda item: rank[item.nodeid])
 
 
 def run_tests(arguments: list[str], plugin: object) -> int:
@@ -437,23 +447,36 @@ def function_at(path: Path, line: int) -> int | None:
     return best
 
 
+def nearest(fault: MutationSpec) -> list[str]:
+    """The tests for a fault where nothing is recorded: the table's and the quick ones first."""
+    room = fault.module_path.relative_to("src/goodinit").parts[0]
+    paths = ["test_contract.py", "test_messages.py", room, *NEAREST.get(room, ())]
+    long = [f"--ignore={path}" for path in LONG]
+    return [*(f"tests/{path}" for path in paths), str(fault.module_path), *long,
+            *(f"--deselect={test}" for test in BY_CLOCK)]  # fmt: skip
+
+
 def run_against(
-    text: str, fault: MutationSpec, record: Record, most: int | None = None
+    text: str, fault: MutationSpec, record: Record | None, most: int | None = None
 ) -> tuple[int | None, str]:
     """Run the tests for a fault, or the first few, with this text of its file."""
-    tests = record.tests(fault)[:most]
-    files = list(dict.fromkeys(test.partition("::")[0] for test in tests))
-
-    plugin = Chosen(tests, Replaced(fault.module_path, text))
+    finder = Replaced(fault.module_path, text)
+    if record is None:
+        files, plugin, cpu = nearest(fault), Chosen(None, finder), NEAREST_LIMIT
+    else:
+        tests = record.tests(fault)[:most]
+        files = list(dict.fromkeys(test.partition("::")[0] for test in tests))
+        plugin = Chosen(tests, finder)
+        cpu = LIMIT * sum(record.seconds[test] for test in tests) + 20
 
     def act() -> int:
-        sys.meta_path.insert(0, plugin.finder)  # for what a conftest imports
+        sys.meta_path.insert(0, finder)  # for what a conftest imports
         return run_tests(["-x", "--no-header", "--tb=line", *files], plugin)
 
-    return in_child(act, LIMIT * sum(record.seconds[test] for test in tests) + 20)
+    return in_child(act, cpu)
 
 
-def judged(fault: MutationSpec, record: Record) -> WorkResult:
+def judged(fault: MutationSpec, record: Record | None) -> WorkResult:
     """Run the tests against one fault."""
     before, after = texts(fault)
     name = str(fault.module_path)
@@ -469,7 +492,7 @@ def judged(fault: MutationSpec, record: Record) -> WorkResult:
     return WorkResult(WorkerOutcome.NORMAL, output[-2000:], outcome, diff)
 
 
-def check_driver(fault: MutationSpec, record: Record) -> None:
+def check_driver(fault: MutationSpec, record: Record | None) -> None:
     """Stop unless tests pass with a file replaced by itself."""
     code, output = run_against(texts(fault)[0], fault, record, 30)
     if code != 0:
@@ -505,30 +528,37 @@ def report(db: WorkDB) -> float:
     return score
 
 
+def was_recorded() -> bool:
+    """Run the tests once, and record which calls what; return whether they could be run."""
+    tests = [path for path in TESTS if (ROOT / path).exists()]
+    tests += [f"--ignore={path}" for path in LONG]
+    tests += [f"--deselect={test}" for test in BY_CLOCK]
+    code, output = in_child(lambda: run_tests(tests, Recorder()), 7200)
+    if code == FAILED:
+        print(f"some tests fail without a fault, and are left out:\n{output[-3000:]}")
+    elif code != 0:
+        print(f"the tests could not be run:\n{output[-3000:]}")
+    return code in (0, FAILED)
+
+
 def main() -> int:
     """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--sample", default="300", help="how many faults, or 'all'")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--nearest", action="store_true", help="only the tests of a fault's room")
     parser.add_argument("--rooms", default=",".join(ROOMS), help="folders of src/goodinit")
     options = parser.parse_args()
     os.environ |= {"OMP_NUM_THREADS": "1", "PYTEST_XDIST_WORKER": "", "HF_HUB_OFFLINE": "1"}
     BUILD.mkdir(parents=True, exist_ok=True)
-    session = BUILD / f"{digest()}.sqlite"
-    if not session.exists() or not (BUILD / "record.json").exists():
+    session = BUILD / f"{digest()}{'-nearest' * options.nearest}.sqlite"
+    if not options.nearest and not (session.exists() and (BUILD / "record.json").exists()):
         print("which test calls what: the tests once; minutes", flush=True)
-        tests = [path for path in TESTS if (ROOT / path).exists()]
-        tests += [f"--ignore={path}" for path in LONG]
-        tests += [f"--deselect={test}" for test in BY_CLOCK]
-        code, output = in_child(lambda: run_tests(tests, Recorder()), 7200)
-        if code == FAILED:
-            print(f"some tests fail without a fault, and are left out:\n{output[-3000:]}")
-        elif code != 0:
-            print(f"the tests could not be run:\n{output[-3000:]}")
+        if not was_recorded():
             return 1
-    record = Record()
-    for name in record.modules:  # into this process once, not into each child
-        importlib.import_module(name)
+    record = None if options.nearest else Record()
+    for name in record.modules if record else sorted(THIRD_PARTY):
+        importlib.import_module(name)  # into this process once, not into each child
     size = math.inf if options.sample == "all" else int(options.sample)
     found = faults(tuple(options.rooms.split(",")))
     count, checked = 0, set[str]()

@@ -205,6 +205,10 @@ def test_a_copy_of_a_module_has_two_equal_weights_or_more() -> None:
     pairs = [clones.Clone(f"online.{n}.weight", f"target.{n}.weight") for n in (0, 2)]
     assert clones.find_copies(pairs) == pairs
     assert clones.find_copies(pairs[:1]) == []
+    # One of the two has a number: the layer of a stack, and a layer of another name.
+    mixed = [clones.Clone(f"net.0.{n}.weight", f"net.last.{n}.weight") for n in "ab"]
+    assert clones.find_copies(mixed) == []
+    assert clones.find_copies([clones.Clone(*pair[::-1]) for pair in mixed]) == []
 
 
 @pytest.mark.parametrize(("far", "found"), [(7.8, False), (8.2, True)])
