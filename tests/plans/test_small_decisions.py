@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 from dataclasses import replace
 
@@ -20,6 +21,7 @@ from goodinit.plans.keep import Growth as Kept
 from goodinit.plans.keep import KeptRows, find_kept_rows, grow_blocks
 from goodinit.plans.part_findings import _late_starts
 from goodinit.plans.plain_stack_findings import _judge
+from goodinit.plans.plan import collector_paused
 from goodinit.plans.resolve import Matcher
 from goodinit.plans.rows import PlanBlock, PlanRow, Rates, common
 from goodinit.plans.selection import _evenly_spaced
@@ -468,3 +470,35 @@ def test_what_differs_between_two_plans() -> None:
         "+ 2.weight [2, 2] Ones()", "~ 0.weight", "~ 1.weight",
     ]  # fmt: skip
     assert gi.diff(ones, ones).to_text() == "no difference"
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+def test_the_collector_is_left_as_it_was(enabled: bool) -> None:
+    before = gc.isenabled()
+    (gc.enable if enabled else gc.disable)()
+    try:
+        with collector_paused():
+            assert not gc.isenabled()
+        assert gc.isenabled() is enabled
+    finally:
+        (gc.enable if before else gc.disable)()
+
+
+def test_planning_and_drawing_by_a_seed_leave_torchs_generator_alone() -> None:
+    net, x = nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 3)), torch.ones(2, 4)
+    before = torch.get_rng_state()
+    gi.init_(net, "standard", inputs=x, seed=0)
+    gi.plan(net, gi.recipe("mup", base=lambda: nn.Sequential(*net[:0], *net)), inputs=x)
+    assert torch.equal(before, torch.get_rng_state())
+    gi.init_(net, "standard")
+    assert not torch.equal(before, torch.get_rng_state())
+
+
+def test_the_summary_counts_guessed_parameters_alone() -> None:
+    net = nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4))
+    net.raw = nn.Parameter(torch.randn(4, 4, generator=torch.Generator().manual_seed(0)))
+    plan = gi.plan(net, "standard")
+    assert [row.name for row in plan if row.guessed] == ["raw"]
+    assert plan._summary().startswith(
+        "standard: 5 parameters (44 values), 3 buffers, 20% guessed, read by module types, digest "
+    )
