@@ -53,7 +53,7 @@ def test_values_that_are_kept_are_one_finding() -> None:
     ("layers", "recipe", "codes"),
     [
         (2, "he", ["GI113"]),  # asks for the activation that follows
-        (2, "gpt2", ["GI113"]),  # and for residual ends
+        (2, "gpt2", ["GI113", "GI141"]),  # and for residual ends, and for tables
         (2, "xavier", []),
         (1, "he", []),  # nothing follows a single layer
     ],
@@ -71,3 +71,68 @@ def test_a_bias_that_dominates_is_found_behind_layers_that_do_not() -> None:
     loud = {"*.weight": gi.LeCunNormal(), "1.weight": gi.Ones(), "*.bias": gi.Zeros()}
     plan = gi.plan(net, {**loud, "4.bias": gi.Normal(9.0), "6.bias": gi.Normal(9.0)})
     assert found(plan) == [("GI132", "warning", "4.bias and 1 more")]
+
+
+class Heads(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.trunk, self.a, self.b = nn.Linear(8, 8), nn.Linear(8, 2), nn.Linear(8, 2)
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        x = self.trunk(x).relu()
+        return self.a(x), self.b(x)
+
+
+def with_prior(where: gi.recipes.Selector) -> gi.Recipe:
+    return gi.recipe("he").override(gi.Rule(where, gi.PriorBias(0.1)))
+
+
+@pytest.mark.parametrize(
+    ("where", "codes"),
+    [
+        (gi.sel.head_bias(), [("GI150", "warning", "a.bias, b.bias")]),
+        (gi.sel.head_bias() & gi.sel.name("a.*"), []),
+        (gi.sel.head_bias() & gi.sel.attr("b*"), []),  # both, and asked for by name
+        (gi.sel.part("bias"), []),  # not as heads
+    ],
+)
+def test_one_prior_for_two_heads(where: gi.recipes.Selector, codes: list) -> None:
+    assert found(gi.plan(Heads(), with_prior(where), inputs=torch.ones(3, 8))) == codes
+
+
+@pytest.mark.parametrize(
+    ("bias", "severity"),
+    [
+        (gi.Normal(9.0), "warning"),
+        (gi.Normal(1.0, mean=9.0), "info"),  # one number for all units, more or less
+        (gi.Normal(1.0, mean=-9.0), "info"),
+        (gi.Normal(9.0, mean=8.9), "warning"),
+        (gi.Constant(9.0), "info"),
+    ],
+)
+def test_a_bias_that_is_drawn_around_0_is_meant_by_nobody(bias: gi.Scheme, severity: str) -> None:
+    plan = gi.plan(Holder(2), {"layer0.weight": gi.LeCunNormal(), "layer0.bias": bias})
+    assert found(plan) == [("GI132", severity, "layer0.bias")]
+
+
+ALL = gi.Recipe([gi.Rule(gi.sel.all(), gi.Normal(0.1))])
+
+
+@pytest.mark.parametrize(
+    ("frozen", "device", "recipe", "codes"),
+    [
+        (["layer0.weight"], "cpu", ALL, [("GI138", "warning", "layer0.weight")]),
+        (["layer0.weight"], "meta", ALL, []),  # nothing is lost
+        (["layer0.weight"], "cpu", {"layer0.weight": gi.Normal(0.1)},
+         [("GI138", "info", "layer0.weight")]),  # by its name
+        (["layer0.weight", "layer0.bias"], "cpu", ALL,
+         [("GI138", "info", "layer0.weight and 1 more")]),  # a network that gives targets
+        (["layer0.bias"], "cpu", {"layer0.weight": gi.Normal(0.1)}, []),
+    ],
+)  # fmt: skip
+def test_frozen_parameters_that_are_drawn(frozen, device, recipe, codes) -> None:
+    with torch.device(device):
+        net = Holder(1)
+    for name in frozen:
+        net.get_parameter(name).requires_grad_(False)
+    assert found(gi.plan(net, recipe)) == codes
