@@ -30,6 +30,19 @@ STEPS = 0.3 * torch.arange(8.0)[:, None]
         (BASE.repeat_interleave(2), "pattern"),
         (STARTS_AT_0 + STEPS, "pattern"),  # each column is arithmetic
         (STARTS_AT_0 + STEPS.square(), "values"),
+        (torch.arange(4.0) / 7, "pattern"),
+        (torch.arange(3.0) / 7, "values"),  # three numbers are even now and then
+        (torch.eye(2050), "values"),  # too large to be looked at
+        (torch.tensor([0.0, 1.0, float("nan"), 1.0, 0.0]), "values"),
+        (torch.tensor([0.0, 1e13, 0.0, 1e13]), "values"),  # no author chooses it
+        (BASE.view(4, 4).T, "values"),
+        (torch.full((4, 4), 0.5).T, "constant"),
+        (torch.zeros(4, 4)[:, ::2], "zeros"),
+        ((torch.arange(16.0) / 7).view(4, 4).T, "pattern"),
+        (torch.tensor(0.3).expand(3, 4), "constant"),
+        (torch.tensor(0.3), "constant"),
+        (torch.tensor([0.3] * 20 + [0.4]), "pattern"),  # two values, the other one at the end
+        (torch.tensor([0.3] * 20 + [0.4, 0.5]), "values"),
         (BASE, "values"),
         (torch.tensor([0.3, 0.7]), "values"),
         (torch.tensor([1.0, 2.0]), "values"),

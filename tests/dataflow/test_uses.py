@@ -161,6 +161,47 @@ CALLS: dict[str, tuple[Callable[..., Any], Any, dict[str, Any], dict[str, Any]]]
         lambda m, x: torch.einsum("bti,io", x, m.w), BATCH, {"w": (8, 12)},
         {"w": (*WEIGHT, (8, 12))},
     ),
+    "mm": (lambda m, x: torch.mm(x, m.w), MATRIX, {"w": (8, 12)}, {"w": (*WEIGHT, (8, 12))}),
+    "bmm": (lambda m, x: torch.bmm(x, m.w), BATCH, {"w": (2, 8, 12)}, {"w": (*WEIGHT, (8, 12))}),
+    "inner": (
+        lambda m, x: torch.inner(x, m.w), BATCH, {"w": (12, 8)}, {"w": (*WEIGHT, (8, 12))},
+    ),
+    "addmm by names": (
+        lambda m, x: torch.addmm(m.b, mat2=m.w, mat1=x), MATRIX, {"w": (8, 12), "b": (12,)},
+        {"w": (*WEIGHT, (8, 12)), "b": (*BIAS, None)},
+    ),
+    "conv1d of stride 2": (
+        lambda m, x: fn.conv1d(x, m.w, stride=2), MAPS, {"w": (12, 8, 3)},
+        {"w": (*CONV, (24, 18))},
+    ),
+    "conv1d with its groups by place": (
+        lambda m, x: fn.conv1d(x, m.w, None, 1, 0, 1, 2), MAPS, {"w": (12, 4, 3)},
+        {"w": (*CONV, (12, 18))},
+    ),
+    "conv2d of a stride for each axis": (
+        lambda m, x: fn.conv2d(x[..., None], m.w, stride=(2, 1)), MAPS, {"w": (12, 8, 3, 1)},
+        {"w": (*CONV, (24, 18))},
+    ),
+    "conv_transpose1d of stride 2": (
+        lambda m, x: fn.conv_transpose1d(x, m.w, stride=2), MAPS, {"w": (8, 12, 4)},
+        {"w": (*CONV, (16, 48))},
+    ),
+    "tensordot over the last axis": (
+        lambda m, x: torch.tensordot(x, m.w, dims=([-1], [0])), BATCH, {"w": (8, 12)},
+        {"w": (*WEIGHT, (8, 12))},
+    ),
+    "einsum with an ellipsis": (
+        lambda m, x: torch.einsum("oi,...i->...o", m.w, x), BATCH, {"w": (12, 8)},
+        {"w": (*WEIGHT, (8, 12))},
+    ),
+    "einsum of a stack": (
+        lambda m, x: torch.einsum("bti,hio->bhto", x, m.w), BATCH, {"w": (3, 8, 12)},
+        {"w": (*WEIGHT, (8, 36))},
+    ),
+    "a bag of one row": (
+        lambda m, x: fn.embedding_bag(x[:, None], m.w, mode="sum"), IDS, {"w": (12, 8)}, TABLE,
+    ),
+    "rows of a slice": (lambda m, x: m.w[2:][x], IDS, {"w": (12, 8)}, TABLE),
     "prelu": (
         lambda m, x: fn.prelu(x.mT @ m.w, m.b), BATCH, {"w": (5, 8), "b": (1,)},
         {"w": ("linear", "weight", (5, 8)), "b": ("scale", "weight", None)},
