@@ -133,6 +133,8 @@ EQUIVALENT = {
     ("streams/native/library.py", "kind, lo, width = KINDS[law.kind], 0, 1"):
         "the kernel reads it of truncated laws only",
     ("streams/native/library.py", "kind, width = BOUNDED, 1"): "the kernel doesn't read it",
+    ("streams/native/fill.py", "if not size <= LONGEST_RUN:"): "the order of writing: no value",
+    ("streams/native/fill.py", "if size < LONGEST_RUN:"): "the order of writing: no value",
     ("streams/stream.py", "MOST_BLOCKS = 256"): "no value depends on it",
     ("streams/stream.py", "CHUNK = 1 << 17"): "no value depends on it",
     ("streams/stream.py", "CHUNK = 1 << 19"): "no value depends on it",
