@@ -46,3 +46,24 @@ def test_parts_are_along_the_outputs(function, parts, steps):
     assert [block.name for block in blocks] == parts
     assert [block.box[0] for block in blocks] == [(8 * i, 8 * i + 8) for i in range(len(parts))]
     assert gi.explain(net, inputs=torch.randn(2, steps, 8))["w"].name == "w"
+
+
+def aten(x, w):
+    return torch.convolution(x, w, None, [1], [1], [1], False, [0], 1)
+
+
+@pytest.mark.parametrize("convolve", [lambda x, w: fn.conv1d(x, w, padding=1), aten])
+def test_parts_of_a_kernel_lie_along_its_channels(convolve):
+    class Gated(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.w = nn.Parameter(torch.randn(12, 8, 3))
+
+        def forward(self, x):
+            return fn.glu(convolve(x, self.w), 1)
+
+    row = gi.plan(Gated(), "lecun", inputs=torch.randn(2, 8, 6))["w"]
+    assert [(block.name, block.box[0]) for block in row.blocks] == [
+        ("in", (0, 6)),
+        ("gate", (6, 12)),
+    ]

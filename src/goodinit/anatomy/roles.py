@@ -101,6 +101,8 @@ def features_of(graph: Graph, origin: Origin) -> Range:
 def _feature_axis(node: Node, rank: int) -> int:
     """Return the axis of a projection's result that runs over its output features."""
     name = node.function  # "conv2d", "conv_transpose2d"
+    if name == "convolution":  # aten's, of any rank
+        return 1
     if "conv" in name and name[-2].isdigit():
         return rank - 1 - int(name[-2])
     for use in node.weights:
