@@ -362,3 +362,19 @@ def test_scaled_resolves() -> None:
 def test_every_name_is_exported() -> None:
     assert sorted(s.__all__) == s.__all__
     assert all(hasattr(s, name) for name in s.__all__)
+
+
+WITH_DEFAULTS = [
+    cls
+    for name in s.__all__
+    if isinstance(cls := getattr(s, name), type)
+    and issubclass(cls, s.Scheme)
+    and not cls.__abstractmethods__
+    and all(one.default is not dataclasses.MISSING for one in dataclasses.fields(cls))
+]
+
+
+@pytest.mark.parametrize("cls", WITH_DEFAULTS)
+def test_a_repr_shows_no_default(cls: type[s.Scheme]) -> None:
+    shown = "share=1.0" if cls.__name__ == "LikeRows" else ""  # its share is always said
+    assert repr(cls()) == f"{cls.__name__}({shown})"
