@@ -32,11 +32,7 @@ _SAME = frozenset(("view", "cast", "pointwise", "pool", "reduce", "pick", "choos
 def is_carried(graph: Graph, param: int, zero: Collection[int], outputs: Collection[int]) -> bool:
     """Return whether a parameter may be 0: something else carries the signal, or it is the head.
 
-    Args:
-        graph: of one run.
-        param: number of the parameter.
-        zero: numbers of all parameters that are zero, or nearly: they carry nothing.
-        outputs: the nodes whose results the model returned.
+    ``zero`` has all parameters that are 0, or nearly: they carry nothing.
     """
     walk = _Walk(graph, zero)
     for source in graph.sources[param]:

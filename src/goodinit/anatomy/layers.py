@@ -115,12 +115,7 @@ def count_branches(graph: Graph, sums: Sequence[Stream]) -> dict[int, int]:
 
 
 def _depth_of_each(graph: Graph, seeds: Mapping[int, int]) -> dict[int, int]:
-    """Return the depth of the stack that each parameter leads to, or else comes from.
-
-    Args:
-        graph: of one run.
-        seeds: node in a stack -> the stack's depth.
-    """
+    """Return the depth of the stack that each parameter leads to, or else comes from."""
     if len(set(seeds.values())) < 2:
         return {}
     depth = dict(seeds)

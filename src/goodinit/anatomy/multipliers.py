@@ -26,9 +26,7 @@ class HeadScale(NamedTuple):
 def multipliers(anatomy: Anatomy, role: str) -> Mapping[str, float]:
     """Return by what number the result of each parameter is multiplied, by name, if it is one.
 
-    Args:
-        anatomy: with a data flow; without one nothing is known.
-        role: of the use: "contract" (weights, and the biases of the same call) or "lookup".
+    The role is "contract" (weights, and the biases of the same call) or "lookup".
     """
     graph = anatomy.graph
     found: defaultdict[int, set[float]] = defaultdict(set)

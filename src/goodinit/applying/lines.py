@@ -67,10 +67,7 @@ def untried(words: str, lines: Iterable[Line]) -> Untried:
 def init_line(recipe: RecipeLike, text: str = "", *, inputs: bool = True) -> Line:
     """Return the line that initializes a model, or the parameters that a mapping names.
 
-    Args:
-        recipe: a name, or a mapping from names and globs to schemes; with ``text`` anything.
-        text: the recipe as it is written.
-        inputs: whether the line has inputs.
+    ``text`` is the recipe as it is written, by default as it prints.
 
     Example:
         >>> init_line({"0.bias": Zeros()}, inputs=False).text

@@ -71,11 +71,7 @@ def note_draws(
 ) -> None:
     """Note which tensors were drawn from a seed; warn once if another part holds the same draw.
 
-    Args:
-        target: what was initialized.
-        rows: what was planned for it; those without random numbers don't count.
-        found: where these are in it.
-        seed: the caller's own; a fresh one can't repeat.
+    ``seed`` is the caller's own: a fresh one can't repeat.
     """
     if _STATE.warned or _repeats.get():
         return

@@ -151,13 +151,8 @@ def write_tensors(
 ) -> tuple[int, int]:
     """Write tensors, one after another. The file is replaced completely or not at all.
 
-    Args:
-        path: the file.
-        tensors: their shapes and dtypes; they may be on meta.
-        groups: the names of each.
-        origin: for the metadata.
-        read: returns the values of a name when they are written.
-        shard: which part of the model it is, "3/8".
+    ``tensors`` have shapes and dtypes, and may be on meta; ``read`` returns the values of a name
+    when they are written.
 
     Returns:
         The number of tensors, and the number of bytes.

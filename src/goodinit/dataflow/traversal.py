@@ -197,11 +197,6 @@ def outputs_per_input(graph: Graph, nodes: Sequence[int], outputs: float) -> flo
 
     Slices of a signal count as parts of it, and a signal that is expanded or repeated as it was
     before. Of several signals (a bilinear form) it is the mean, as of ``nn.Bilinear``.
-
-    Args:
-        graph: of the run.
-        nodes: the calls; each makes an equal part of the outputs.
-        outputs: how many there are in all.
     """
     taken: dict[int, list[int]] = {}
     for index in nodes:

@@ -153,11 +153,8 @@ def rank_candidates(
 ) -> list[Candidate]:
     """Return the recipes and common practice that explain most weights, the best first.
 
-    Args:
-        model: the model.
-        parameters: its parameters with their values.
-        near: of the weights that the best explains, the share that others must explain to be
-            returned; the recipe ``standard`` always is.
+    Of the weights that the best explains, others must explain the share ``near`` to be returned;
+    the recipe ``standard`` always is.
     """
     judge = Judge(model, parameters)
     ends = [one.row.ends_residual is True for one in parameters]  # without inputs none is

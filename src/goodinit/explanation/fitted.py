@@ -38,11 +38,8 @@ def fitted_option(
 ) -> FittedOption | None:
     """Return the value of an option that fits the scales of most parameters it acts on.
 
-    Args:
-        parameters: with their values.
-        once: the plan with the option's default.
-        twice: the plan with twice as much: how a law's scale changes shows the power of it.
-        default: the option's default.
+    How a law's scale changes from the plan ``once`` to the plan ``twice``, whose option is twice
+    the default, shows the power of it.
     """
     estimates: list[float] = []
     read = 0

@@ -111,10 +111,8 @@ class Sample:
 def read_sample(tensor: Tensor, zero_rows: tuple[int, ...] = (), share: int = 1) -> Sample:
     """Return statistics of a tensor or block.
 
-    Args:
-        tensor: real and floating, with any strides, on any device; it isn't changed.
-        zero_rows: rows along the first axis that are left out.
-        share: number of blocks of its parameter: each is read at fewer elements.
+    Rows of ``zero_rows`` are left out. ``share`` is the number of blocks of its parameter: each is
+    read at fewer elements.
     """
     extremes = [piece.aminmax() for piece in pieces(tensor, zero_rows)]
     low = min((ends.min.item() for ends in extremes), default=0.0)

@@ -114,10 +114,8 @@ def _basis(
 ) -> tuple[Tensor, Tensor | None] | None:
     """Return (L, Q) with x = L Q and orthonormal rows of Q; None if nothing in x is new.
 
-    Args:
-        x: what is left of vectors after a projection.
-        sizes: their lengths before, which say what counts as left.
-        directions: whether to compute Q.
+    x is what is left of vectors after a projection; ``sizes`` are their lengths before, which say
+    what counts as left.
     """
     unit = torch.where(sizes > 0, x.double() / sizes, 0.0)
     squares, axes = cast("tuple[Tensor, Tensor]", torch.linalg.eigh(unit @ unit.T))

@@ -15,10 +15,8 @@ from goodinit.recipes.reasons import KEEPS
 def authors_reason(row: Row, trains: bool) -> str:
     """Return why a parameter keeps its value although a rule of the library matches, or "".
 
-    Args:
-        row: of a parameter.
-        trains: whether the model has parameters that aren't frozen. Where all are, it says
-            nothing: a network that only gives targets is initialized like any other.
+    ``trains``: some parameters aren't frozen. Where all are, that says nothing: a network that only
+    gives targets is initialized like any other.
     """
     held = row.held
     if row.buffer or not row.dtype.is_floating_point:

@@ -28,10 +28,7 @@ def haar(gauss: Tensor) -> Tensor:
     without it Q is not Haar-distributed (Mezzadri, 2007).
 
     On a CPU blocks of columns are computed in parallel, with one thread each, so that the bits
-    don't depend on the number of threads.
-
-    Args:
-        gauss: overwritten.
+    don't depend on the number of threads. ``gauss`` is overwritten.
     """
     if gauss.dim() == 2:
         return haar(gauss.unsqueeze(0)).squeeze(0)
@@ -72,14 +69,7 @@ def haar(gauss: Tensor) -> Tensor:
 def haar_box_(out: Tensor, gauss: Tensor, rows: slice, columns: slice, gain: float) -> None:
     """Write rows and columns of ``gain * haar(gauss)``, a matrix, of which only these are kept.
 
-    The bits are those of ``haar``; a few columns are computed at a time.
-
-    Args:
-        out: of the shape of the box, any dtype and strides.
-        gauss: overwritten.
-        rows: with a start and a stop.
-        columns: likewise.
-        gain: factor on the values.
+    The bits are those of ``haar``; a few columns are computed at a time. ``gauss`` is overwritten.
     """
     if gauss.shape[0] < gauss.shape[1]:
         haar_box_(out.mT, gauss.mT, columns, rows, gain)

@@ -28,13 +28,7 @@ def fill_matrix_part_(
 ) -> bool:
     """Write a box of one orthogonal matrix, times ``gain``; return whether it is one of two axes.
 
-    Args:
-        out: of the box's shape.
-        draw: takes boxes of the whole parameter.
-        site: of the matrix alone.
-        needed: the matrix's box in the parameter.
-        box: what is to be written.
-        gain: factor on the values.
+    ``needed`` is the matrix's box in the parameter, and ``box`` what is written of it, to ``out``.
     """
     layout = site.layout
     assert layout is not None  # it has been checked to be a matrix

@@ -117,13 +117,7 @@ def _qr(matrix: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def draw_orthogonal(shape: tuple[int, int], rank: int, draw: Draw) -> tuple[Tensor, Tensor]:
-    """Return A and B with B A = 0: their rows of length r lie in orthogonal halves of the space.
-
-    Args:
-        shape: of W, [out, in].
-        rank: r, even.
-        draw: a stream.
-    """
+    """Return A and B with B A = 0: their rows of length r lie in orthogonal halves of the space."""
     half = rank // 2
 
     def normal(rows: int, columns: int, purpose: str) -> Tensor:

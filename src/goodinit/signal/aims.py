@@ -45,9 +45,7 @@ class Aims:
 def find_aims(anatomy: Anatomy, kept: Mapping[str, str]) -> Aims:
     """Return the aims: 1, and of a residual branch's end its share of the stream.
 
-    Args:
-        anatomy: of the model.
-        kept: parameters that may not be written, and why.
+    ``kept`` has the parameters that may not be written, and why.
     """
     targets: dict[str, float] = {}
     reasons: dict[str, str] = {}

@@ -215,9 +215,6 @@ class Runs:
 class _Secants:
     """Factors of weights with several uses, which come nearer to what is measured, each by itself.
 
-    Args:
-        factors: to begin with.
-
     Attributes:
         factors: to be measured next.
         best: those after which the least was left.

@@ -25,9 +25,6 @@ LEAST_SURE_NORM, LARGEST_SURE_NORM = 1e-15, 1e15
 class Weights:
     """The parameters that a model has in memory.
 
-    Args:
-        found: the model's slots.
-
     Attributes:
         slots: by name.
     """

@@ -47,13 +47,8 @@ def find_in_signal(
 ) -> list[Finding]:
     """Return what is wrong, the earliest cause first.
 
-    Args:
-        signal: what was measured.
-        observer: what measured it.
-        paths: to each of its rows.
-        params: by name.
-        unset: whether norms divide by statistics that were never computed: then the signal has
-            no meaning for training.
+    ``unset``: norms divide by statistics that were never computed, so that the signal has no
+    meaning for training.
     """
     if not signal.rows:
         return [NOTHING]

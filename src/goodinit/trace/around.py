@@ -71,10 +71,6 @@ def state_restored(
 
     Models keep things on themselves while they run: a cached mask, the last attention map.
     What a run on meta kept would break the next real one.
-
-    Args:
-        model: what is run.
-        devices: those whose default generators the run draws from.
     """
     with ONE_RUN:
         attributes = Attributes(modules_of(model))

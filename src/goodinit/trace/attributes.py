@@ -25,9 +25,6 @@ _PLAIN = frozenset((int, float, bool, str, bytes, type(None), torch.Tensor, nn.P
 class Attributes:
     """The attributes of modules as they are now, and the containers and objects among them.
 
-    Args:
-        modules: whose attributes to keep.
-
     Attributes:
         values: the containers and objects that were found; generators are among them.
     """

@@ -102,12 +102,7 @@ def _may_draw(name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bo
 def process_restored(
     owned: Iterable[object], devices: Iterable[torch.device]
 ) -> Generator[RandomNumbers]:
-    """Hold the lock, ignore warnings, run compiled code eagerly, and restore random states.
-
-    Args:
-        owned: what modules keep on themselves, generators among it.
-        devices: whose default generators to put back as well.
-    """
+    """Hold the lock, ignore warnings, run compiled code eagerly, and restore random states."""
     numpy: Any = sys.modules.get("numpy")
     with ExitStack() as stack:
         stack.enter_context(ONE_RUN)
