@@ -223,6 +223,15 @@ def wrap(text: str, start: str = "") -> list[str]:
     )
 
 
+def labeled(label: str, words: str) -> list[str]:
+    """Return words in lines behind a label in a column of its own; without a label, from the left.
+
+    >>> labeled("verdict", "No findings.")
+    ['verdict     No findings.']
+    """
+    return wrap(f"{label:<12}{words}" if label else words)
+
+
 def several(names: Iterable[str], most: int = 3) -> str:
     """Return the first names, and how many more there are.
 

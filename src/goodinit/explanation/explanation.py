@@ -20,6 +20,7 @@ from goodinit._common.text import (
     folded_html,
     grouped_names,
     html_table,
+    labeled,
     number,
     one_name,
     shape_text,
@@ -105,10 +106,10 @@ class Explanation(Result[ExplainedRow]):
         """
         summary = _summary(self)
         first, rest = summary[:FIRST], summary[FIRST:]
-        out = [line for label, words in first for line in _labeled(label, words)]
+        out = [line for label, words in first for line in labeled(label, words)]
         if self.rows:
             out += ["", *_table(self, full)]
-        out += ["", *(line for label, words in rest for line in _labeled(label, words))]
+        out += ["", *(line for label, words in rest for line in labeled(label, words))]
         out += finding_lines(self.findings, FULL, full=full)
         words = plain_words("\n".join(out))
         out += ["", *(line for word in words for line in wrap(word))] if words else []
@@ -198,10 +199,6 @@ def _root_mean_square(values: list[float | None]) -> str:
 
 
 # The summary around it.
-
-
-def _labeled(label: str, words: str) -> list[str]:
-    return wrap(f"{label:<12}{words}" if label else words)
 
 
 def _summary(explanation: Explanation) -> list[tuple[str, str]]:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from goodinit._common.result import Result, plain_data
-from goodinit._common.text import count, escaped, grouped_names, html_table, several, table, wrap
+from goodinit._common.text import count, escaped, grouped_names, html_table, labeled, several, table
 from goodinit.anatomy.rows import Facets
 
 FACETS = (
@@ -170,16 +170,16 @@ class Identification(Result[FacetRow]):
 
     def to_text(self, *, full: bool = False) -> str:
         """Return the recipe, the facets and the deviations; ``full`` shows all of these."""
-        lines = [*_labeled("meant" if self.meant else "looks like", _verdict(self)), ""]
+        lines = [*labeled("meant" if self.meant else "looks like", _verdict(self)), ""]
         lines += table(HEAD, [_cells(row, full) for row in self.rows])
         listed = _deviations(self.deviations)
         shown = listed if full else listed[:MOST_DEVIATIONS]
-        lines += ["", *(line for text in shown for line in _labeled("but", text))] if shown else []
+        lines += ["", *(line for text in shown for line in labeled("but", text))] if shown else []
         if len(listed) > len(shown):
-            lines += _labeled("", f"and {len(listed) - len(shown)} more kinds: --full shows all")
+            lines += labeled(" ", f"and {len(listed) - len(shown)} more kinds: --full shows all")
         lines += [""] if self.near else []
         for one in self.near:
-            lines += _labeled("nearly" if one.deviations else "better", _near(one))
+            lines += labeled("nearly" if one.deviations else "better", _near(one))
         return "\n".join(lines).rstrip()
 
     def __repr__(self) -> str:
@@ -191,10 +191,6 @@ class Identification(Result[FacetRow]):
         paragraphs = "".join(f"<p>{escaped(text)}</p>" for text in words)
         table = html_table(HEAD, [_cells(row, True) for row in self.rows])
         return f"<p><b>{escaped(_verdict(self))}</b></p>{table}{paragraphs}"
-
-
-def _labeled(label: str, words: str) -> list[str]:
-    return wrap(f"{label:<12}{words}")
 
 
 def _verdict(found: Identification) -> str:

@@ -69,9 +69,8 @@ def _norms_around_zero(context: Context) -> Iterator[Verdict]:
         like_dcgan = sample.std < DCGAN_STD
         scheme = Normal(float(f"{sample.std:.1g}"), mean=1.0) if like_dcgan else Ones()
         cause = around_zero(sample.mean, sample.std)
-        yield verdict(
-            "GI111", "warning", bad, cause, context.redraw(bad, "draw it around 1", scheme)
-        )
+        remedy = context.redraw(bad, "draw it around 1", scheme)
+        yield verdict("GI111", "warning", bad, cause, remedy)
 
 
 def _tied_too_large(context: Context) -> Iterator[Verdict]:
@@ -267,9 +266,8 @@ def _biases(context: Context) -> Iterator[Verdict]:
             f"its second moment is {bias:.2g}, and that of its weight's output for a unit signal "
             f"{signal:.2g}: the layer's output is almost only its bias"
         )
-        yield verdict(
-            "GI132", severity, [one], cause, context.redraw([one], "draw it smaller", Zeros())
-        )
+        remedy = context.redraw([one], "draw it smaller", Zeros())
+        yield verdict("GI132", severity, [one], cause, remedy)
 
 
 # Fans.
@@ -293,9 +291,8 @@ def _wrong_fans(context: Context) -> Iterator[Verdict]:
             f"{text}: std {part.sample.std:.3g} ({rows[0].row.name}); its true fans ({fans}) "
             f"would make it {meant.moments(part.site)[1]:.3g}"
         )
-        yield verdict(
-            "GI133", "info", rows, cause, context.redraw(rows, "draw it by its true fans", meant)
-        )
+        remedy = context.redraw(rows, "draw it by its true fans", meant)
+        yield verdict("GI133", "info", rows, cause, remedy)
 
 
 def _meant(context: Context, parameter: ParameterValues) -> Scheme | None:

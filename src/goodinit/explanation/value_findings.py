@@ -45,13 +45,8 @@ def _not_numbers(context: Context) -> Iterator[Verdict]:
     bad = [one for one in _judged(context) if not one.sample.finite]
     if bad:
         cause = "NaN or infinite values: never initialized, or a training run that diverged"
-        yield verdict(
-            "GI120",
-            "error",
-            bad,
-            cause,
-            context.redraw(bad, "draw it again, or restore it", again=True),
-        )
+        remedy = context.redraw(bad, "draw it again, or restore it", again=True)
+        yield verdict("GI120", "error", bad, cause, remedy)
 
 
 def _bad_buffers(buffers: list[Slot]) -> Iterator[Verdict]:

@@ -199,7 +199,7 @@ class DropUnits(Scheme):
         self._hidden(site)
 
     def redraw_(self, out: Tensor, site: Site, first: int, draw: Draw, units: Draw) -> None:
-        """Draw the units of a block of experts anew; ``units`` draws the same for all projections."""
+        """Draw the units of a block of experts anew; ``units`` is the same for all projections."""
         axis = self._hidden(site)
         normal = torch.empty(out.shape, dtype=torch.float32, device=out.device)
         draw(normal, Law.normal(0.0, 1.0))
