@@ -13,6 +13,7 @@ ROOT = Path(__file__).resolve().parent.parent
 SITE = ROOT / "docs" / "_site"
 sys.path[:0] = [str(ROOT / "src"), str(ROOT / "tools")]
 
+import site_examples  # noqa: E402
 import site_search  # noqa: E402
 from docutils import nodes  # noqa: E402
 from sphinx.search import en  # noqa: E402
@@ -133,9 +134,10 @@ def add_keywords(app: Sphinx, doctree: nodes.document) -> None:
 
 
 def escape(
-    _app: Sphinx, _what: str, _name: str, _object: object, _options: object, lines: list[str]
+    _app: Sphinx, _what: str, _name: str, value: object, _options: object, lines: list[str]
 ) -> None:
     """Let bars and stars stand in docstrings, which are plain text where help() shows them."""
+    lines[:] = site_examples.with_imports(lines, value)
     example = False
     for number, line in enumerate(lines):
         if re.match(r"\w+:$", line):

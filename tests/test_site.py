@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import inspect
 import re
 from collections import Counter
 from functools import reduce
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from tools import site_search
+from tools import site_examples, site_search
 
 import goodinit as gi
 
@@ -66,7 +67,25 @@ def test_the_reference_has_each_public_name_once_with_an_example() -> None:
     assert not public_names() - {name.rpartition(".")[2] for name in counts}
     documented = re.findall(r"^ {3}goodinit\.([.\w]+)$", text, re.MULTILINE)
     values = {name: reduce(getattr, name.split("."), gi) for name in documented}
-    assert not [name for name, value in values.items() if ">>>" not in (value.__doc__ or "")]
+    assert not [name for name, value in values.items() if not example(value)]
+
+
+def example(value: object) -> str:
+    """Return the example on a name's page, if a reader can copy it: all its names are bound."""
+    lines = site_examples.with_imports((inspect.getdoc(value) or "").splitlines(), value)
+    free = [name for name in site_examples.unbound("\n".join(lines)) if name != "trainer"]
+    return "" if free else "\n".join(line for line in lines if line.lstrip().startswith(">>>"))
+
+
+def test_examples_are_shown_with_imports_that_work() -> None:
+    for value in (gi.init_, gi.HeNormal, gi.theory.chi, gi.adapters.timm, gi.Plan, gi.measure):
+        names: dict[str, object] = {}
+        imports = [line for line in example(value).splitlines() if "import" in line]
+        exec("\n".join(line.strip()[4:] for line in imports), names)
+        assert len(names) > 1
+    assert ">>> from goodinit import init_" in example(gi.init_)
+    used = site_examples.unbound(">>> [i for i in x]; y = y + x; (lambda z: z)(y)")
+    assert sorted(used) == ["x", "y"]
 
 
 def test_names_of_torch_exist() -> None:

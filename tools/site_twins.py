@@ -8,6 +8,8 @@ import re
 from functools import reduce
 from pathlib import Path
 
+import site_examples
+
 import goodinit as gi
 
 WORDS_OF_PROSE = 3  # "policy and value networks" is translated, "OLoRA, orthogonal" may be
@@ -111,7 +113,9 @@ def reference(name: str) -> str | None:
         called = str(inspect.signature(value)) if callable(value) else ""
     except ValueError:
         called = ""
-    return f"# {name}\n\n```python\n{name}{called}\n```\n\n{inspect.getdoc(value) or ''}\n"
+    lines = site_examples.with_imports((inspect.getdoc(value) or "").splitlines(), value)
+    said = "\n".join(lines)
+    return f"# {name}\n\n```python\n{name}{called}\n```\n\n{said}\n"
 
 
 def without_translation(template: Path, catalog: Path) -> list[str]:

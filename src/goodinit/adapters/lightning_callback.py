@@ -37,6 +37,7 @@ def lightning_callback(every: int = 1000, *, inputs: Callable[[Any], Inputs] | N
         SignalError: ``every`` is no positive whole number.
 
     Example:
+        >>> import lightning  # doctest: +SKIP
         >>> callback = lightning_callback(every=500)  # doctest: +SKIP
         >>> trainer = lightning.Trainer(callbacks=[callback])  # doctest: +SKIP
     """
