@@ -113,7 +113,7 @@ class SchemeError(GoodinitError, ValueError):
     >>> import goodinit as gi
     >>> gi.Normal(-1)
     Traceback (most recent call last):
-    goodinit.errors.SchemeError: Normal(std=-1): std must be at least 0
+    goodinit.errors.SchemeError: Normal(std=-1): std must be at least 0. Write gi.Normal(std=1)
     """
 
     def __init__(self, message: str, field: tuple[str, ...] = ()) -> None:
