@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 import goodinit as gi
 
@@ -136,3 +136,38 @@ def test_frozen_parameters_that_are_drawn(frozen, device, recipe, codes) -> None
     for name in frozen:
         net.get_parameter(name).requires_grad_(False)
     assert found(gi.plan(net, recipe)) == codes
+
+
+class Multiplied(nn.Module):
+    """f(number W x), layer by layer."""
+
+    def __init__(self, number: float, function: str) -> None:
+        super().__init__()
+        self.number, self.function = number, getattr(torch, function)
+        self.layers = nn.ModuleList(nn.Linear(32, 32) for _ in range(6))
+
+    def forward(self, x: Tensor) -> Tensor:
+        for layer in self.layers:
+            x = self.function(self.number * layer(x))
+        return x
+
+
+@pytest.mark.parametrize(
+    ("number", "function", "recipe", "warned"),
+    [
+        (30.0, "sin", "standard", True),
+        (30.0, "sin", gi.recipe("siren"), False),
+        (10.0, "sin", gi.recipe("siren", omega=10.0), False),
+        (1.0, "sin", "standard", False),
+        (0.02, "tanh", "standard", True),
+        (30.0, "tanh", "standard", True),
+    ],
+)
+def test_numbers_beside_the_weights_of_a_plain_stack(
+    number: float, function: str, recipe: gi.RecipeLike, warned: bool
+) -> None:
+    x = torch.randn(16, 32, generator=torch.manual_seed(0))
+    found = gi.plan(Multiplied(number, function), recipe, inputs=x).findings
+    said = [f for f in found if f.code == "GI136"]
+    assert bool(said) is warned
+    assert all(f"by {number:g}" in f.cause and f.severity == "warning" for f in said)

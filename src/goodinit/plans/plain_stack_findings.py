@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from goodinit._common.text import several
 from goodinit.anatomy import Anatomy
+from goodinit.anatomy.multipliers import multipliers
 from goodinit.findings import Finding
-from goodinit.findings.depth import steady_layers
+from goodinit.findings.depth import gradient_is_lost_or_explodes, steady_layers
 from goodinit.findings.likeness import distinct_layers
 from goodinit.plans.rows import PlanRow
 from goodinit.schemes import Keep
+from goodinit.schemes.gains import expected_squares
 from goodinit.schemes.operating_point import operating_point
 
 UNSTEADY = (
@@ -31,8 +33,13 @@ def find_deep_stacks(rows: Sequence[PlanRow], anatomy: Anatomy) -> Iterator[Find
     for row, known in zip(rows, anatomy.rows, strict=True):
         if known.facets.plain and not isinstance(row.scheme, Keep):
             stacks[known.facets.plain].append(row)
+    numbers: Mapping[str, float] = multipliers(anatomy, "contract") if stacks else {}
     for layers, stack in stacks.items():
-        yield from _judge(layers, stack)
+        multiplied = [row for row in stack if numbers.get(row.name, 1.0) != 1.0]
+        if multiplied:
+            yield from _judge_multiplied(layers, multiplied, numbers)
+        else:
+            yield from _judge(layers, stack)
 
 
 def _judge(layers: int, stack: list[PlanRow]) -> Iterator[Finding]:
@@ -58,6 +65,31 @@ def _judge(layers: int, stack: list[PlanRow]) -> Iterator[Finding]:
             f"this stack has {layers}"
         )
         yield Finding("GI136", "warning", where, cause, ALIKE)
+
+
+def _judge_multiplied(
+    layers: int, stack: list[PlanRow], numbers: Mapping[str, float]
+) -> Iterator[Finding]:
+    """Judge the gradient of layers f(c W x), by their laws: as in sin(30 W x)."""
+    factors: list[float] = []
+    for row in stack:
+        f, number = row.activation or "", numbers[row.name]
+        if row.std is None or not row.fan_in or operating_point(f) is None:
+            return
+        weights = row.fan_in * (row.std * number) ** 2
+        arrives, _ = expected_squares(f, 1.0)  # of a signal that the layer before has bounded
+        factors.append(weights * expected_squares(f, weights * arrives)[1])
+    each, bends = _mean(factors), layers - 1
+    if gradient_is_lost_or_explodes(layers, bends * math.log(each), 0.0):
+        number = numbers[stack[0].name]
+        cause = (
+            f"the model multiplies what goes into {stack[0].activation} by {number:g}, and these "
+            f"laws leave it so: the squared gradient changes by {each:.3g} a layer, by "
+            f"{each**bends:.2g} over {layers} plain layers"
+        )
+        siren = f"gi.recipe('siren', omega={number:g}), or "
+        fix = f"{siren if stack[0].activation == 'sin' else ''}weights divided by {number:g}"
+        yield Finding("GI136", "warning", several((row.name for row in stack), 1), cause, fix)
 
 
 def _mean(factors: list[float]) -> float:
