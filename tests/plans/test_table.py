@@ -186,3 +186,17 @@ def test_rows_print_in_a_line() -> None:
     assert repr(gi.diff(plan, gi.plan(nn.Linear(4, 2), "xavier"))["weight"]) == (
         "<DiffRow 'weight': changed (scheme, rule, why)>"
     )
+
+
+def test_a_block_that_has_a_reason_of_its_own_shows_it() -> None:
+    text = str(gi.plan(nn.LSTM(4, 3), "standard"))
+    assert "the cell remembers at first; once, for torch adds two biases" in text
+    assert "block('forget')" not in text
+
+
+def test_the_column_of_the_std_says_the_scale() -> None:
+    for scheme, shown in (
+        (gi.VarianceScaling(1 / 3), "VarianceScaling "),
+        (gi.VarianceScaling(1 / 3, "fan_out"), "VarianceScaling(mode='fan_out')"),
+    ):
+        assert shown in str(gi.plan(nn.Linear(4, 2), {"weight": scheme}))

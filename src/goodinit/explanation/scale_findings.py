@@ -84,7 +84,7 @@ def _tied_too_large(context: Context) -> Iterator[Verdict]:
         if tied_table_is_too_large(std * factor, width):
             unless = "" if context.inputs else ", unless the model scales what it multiplies"
             cause = (
-                f"it is tied with {_head(one)}, which multiplies by it: std {std:.3g} makes "
+                f"the table is tied with {_head(one)}, which multiplies by it: std {std:.3g} makes "
                 f"the first logits {std * factor * width**0.5:.3g} wide{unless}"
             )
             scheme = Normal(float(f"{width**-0.5:.3g}"))

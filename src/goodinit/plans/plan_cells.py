@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from goodinit._common.text import number, several, shape_text
 from goodinit.plans.rows import PlanBlock, PlanRow
-from goodinit.schemes import Constant, Keep, Normal, Ones, Scheme, Uniform, Zeros
+from goodinit.schemes import Constant, Keep, Normal, Ones, Scheme, Uniform, VarianceScaling, Zeros
 
 MOST_NAMES = 4  # of blocks or rows in one remark; more would break the line
 
@@ -72,6 +74,8 @@ def _scheme_text(scheme: Scheme) -> str:
             return "kept"
         case Normal():  # its own column has the std
             return f"Normal(mean={scheme.mean:g})" if scheme.mean else "Normal"
+        case VarianceScaling():  # likewise
+            return repr(replace(scheme, scale=1.0)).replace("()", "")
         case Uniform(low, high) if low == -high:
             return f"Uniform(±{number(high)})"
         case _:

@@ -103,8 +103,8 @@ def _tied_too_large(
         times = abs(factors.get(row.name, 1.0))
         if tied_table_is_too_large(std * times, width):
             cause = (
-                f"it is tied with {row.tied[0]}, which multiplies by it, and std {std:g} makes the "
-                f"first logits {std * times * width**0.5:.3g} wide"
+                f"the table is tied with {row.tied[0]}, which multiplies by it: std {std:g} makes "
+                f"the first logits {std * times * width**0.5:.3g} wide"
             )
             fix = f"draw it with std {width**-0.5:.3g}, 1/sqrt({width})"
             yield Finding("GI112", "warning", row.name, cause, fix)

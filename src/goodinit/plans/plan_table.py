@@ -92,11 +92,24 @@ class _Reasons:
 
     def _texts(self, row: PlanRow) -> list[str]:
         rules = rules_of(row)
-        whys = [row.why] if row.rule and len(rules) == 1 else map(self._why_of.get, rules)
+        whys = [row.why] if row.rule and len(rules) == 1 else self._whys(row, rules)
         pairs = zip(rules, whys, strict=True)
         if self._full:
             return [f"{rule}  # {why}" if why else rule for rule, why in pairs]
         return [why or rule for rule, why in pairs]
+
+    def _whys(self, row: PlanRow, rules: Sequence[str]) -> list[str]:
+        """Return the reasons of a row whose blocks have several rules; "" where none is known.
+
+        The row has them joined. Those that other rows have alone are known; what is left is the
+        reason of the only other one.
+        """
+        whys, left = [self._why_of.get(rule, "") for rule in rules], row.why
+        for why in whys:
+            left = left.replace(why, "", 1)
+        if whys.count("") == 1:
+            whys[whys.index("")] = left.strip("; ")
+        return whys
 
 
 def _smallest_table(rows: Sequence[PlanRow], reasons: _Reasons, full: bool) -> list[str]:
