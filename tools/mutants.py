@@ -123,7 +123,10 @@ EQUIVALENT = {
         "how much a task holds: time, not values",
     ("schemes/haar.py", "if threads == 2 or len(tasks) == 1:"): "threads change no value",
     ("schemes/matrices.py", "step = max(1, STRIP * rows)"): "how much at a time: no value",
+    ("schemes/matrices.py", "start, stop = ( -1, 0) if axis is None else box[axis]"):
+        "they are read only where there is an axis",
     ("schemes/matrices.py", "STRIP = 1 << 22"): "how much at a time: no value",
+    ("schemes/quadrature.py", "rounds = 1"): "59 halvings resolve what 60 do",
     ("schemes/quadrature.py", "slope = 0.0"): "it is overwritten",
     ("schemes/quadrature.py", "slope = 2.0"): "it is overwritten",
     ("schemes/quadrature.py", "if high < 0:"): "both ways hold where the interval ends at 0",
