@@ -139,7 +139,8 @@ REFUSED = {
     "siren": "comes first",
     **dict.fromkeys(
         (
-            *("dit", "gpt_oss", "mamba", "mamba2", "nanochat", "ppo", "rwkv7", "siglip"),
+            *("beit", "convnext", "dit", "gpt_oss", "mamba", "mamba2", "modernbert", "nanochat"),
+            *("ppo", "retinanet", "rwkv7", "siglip"),
             *("stylegan2", "switch", "t5", "wav2vec2", "xlstm"),
         ),
         "goes by name",
