@@ -254,12 +254,13 @@ def test_cross_attention():
         (lambda x: x.clamp(min=0), "relu"),
         (lambda x: torch.maximum(x, torch.zeros_like(x)), "relu"),
         (lambda x: x.reshape(-1).sigmoid().view(2, 5, 16), "sigmoid"),
-        (lambda x: x + 1, None),
+        (lambda x: x + 2, None),
         (lambda x: functional.softmax(x, -1), None),
     ],
 )
 def test_the_activation_that_follows(function, name):
-    found = told(lambda m, x: function(x @ m.a) @ m.b, a=(8, 16), b=(16, 8))
+    shifted = ("a", "b") if name is None and function(torch.zeros(1)) == 2 else ()
+    found = told(lambda m, x: function(x @ m.a) @ m.b, a=(8, 16), b=(16, 8), doubted=shifted)
     assert found["a"].facets.activation == name
     assert found["b"].facets.activation is None
 
@@ -425,7 +426,7 @@ def test_a_scale_behind_a_norm_that_has_its_weight_is_no_norm():
         x = functional.layer_norm(x, (8,), m.w, m.b)
         return (x * m.mix + x.roll(1, 1) * (1 - m.mix)) @ m.o
 
-    found = told(run, w=(8,), b=(8,), mix=(8,), o=(8, 8))
+    found = told(run, w=(8,), b=(8,), mix=(8,), o=(8, 8), doubted=("o",))
     assert found["mix"].facets.kind == "scale"
     assert (found["w"].facets.kind, found["b"].facets.kind) == ("norm", "norm")
 

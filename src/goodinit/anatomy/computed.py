@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from ctypes import string_at
 from dataclasses import replace
 from hashlib import blake2b
@@ -10,13 +10,16 @@ from itertools import islice
 from math import prod
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from goodinit.anatomy.bilinear import is_summed_with_another, with_second_sum
 from goodinit.anatomy.factors import is_caught, is_meant, with_factor
 from goodinit.anatomy.joined import crossed, joined
+from goodinit.anatomy.multiples import Multiples
 from goodinit.anatomy.next_activation import activation_after
 from goodinit.anatomy.roles import Roles
+from goodinit.dataflow.constants import mean_square
 from goodinit.dataflow.functions import role_of
 from goodinit.dataflow.graph import Graph
 from goodinit.dataflow.influence import Influence, influences
@@ -41,15 +44,24 @@ CALLS_OF_A_GENERATOR = 30
 
 
 class Answers:
-    """Answers what a use of a computed weight comes to; equal layers are asked once."""
+    """Answers what a use of a computed weight comes to; equal layers are asked once.
 
-    def __init__(self, graph: Graph, roles: Roles) -> None:
+    Args:
+        graph: the data flow, with its tape.
+        roles: of its weights.
+        kept: numbers of the parameters that keep their values whatever they are used for.
+    """
+
+    def __init__(self, graph: Graph, roles: Roles, kept: Collection[int] = ()) -> None:
         self._graph = graph
         self._roles = roles
+        self._kept = kept
+        self._multiples = Multiples(graph, self._is_kept, self._present_square)
         self._tape = graph.recorder.tape
         self._known: dict[object, dict[int, Influence] | str] = {}
         self._responses: dict[int, Computed] = {}
         self._shared: dict[object, list[Influence] | str] = {}
+        self._squares: dict[int, float | None] = {}
 
     def applied(self, uses: list[Use], shape: tuple[int, ...]) -> tuple[list[Use], str]:
         """Return a parameter's uses with what is known of computed ones; and what is special.
@@ -91,7 +103,35 @@ class Answers:
             return replace(use, doubt=use.doubt or MIXED)
         if any(one.role == "lookup" for one in uses):
             return use  # a tied table, with a scale of its own
-        return with_factor(self._graph, self._roles, use)
+        return with_factor(self._graph, self._roles, self._multiples, use, contractions)
+
+    def _is_kept(self, use: Use) -> bool:
+        """Whether a weight isn't drawn."""
+        if use.param in self._graph.buffers or use.param in self._kept:
+            return True
+        one = None if use.operand is None else self._of(use, before=True)
+        return isinstance(one, Influence) and one.kind == "special"
+
+    def _present_square(self, use: Use) -> float | None:
+        """Return the mean square of what a parameter is used as, at its present value."""
+        if use.operand is None:
+            return mean_square(self._graph.held.get(use.param))
+        if use.operand not in self._squares:
+            entries = self._tape.entries_for(use.operand, use.at, frozenset())
+            self._squares[use.operand] = self._replayed_square(entries, use.operand)
+        return self._squares[use.operand]
+
+    def _replayed_square(self, entries: Sequence[int], operand: int) -> float | None:
+        try:
+            computed = Computed(self._tape, entries, [operand])
+            values = {n: source.value for n, source in computed.sources.items()}
+            known = {n: v.detach().cpu() for n, v in values.items() if v is not None}
+            if len(known) < len(values):
+                return None
+            with replaying(), torch.no_grad():
+                return mean_square(computed(known))
+        except ReplayError:
+            return None
 
     def _generating(self, use: Use) -> Use:
         """Return a use whose result is used as a weight: it has the summands of both products."""
@@ -161,7 +201,7 @@ class Answers:
         """Return what to say of a weight whose scale is that of a norm, whatever is drawn."""
         after = activation_after(self._graph, use.node) or ""
         near = abs(square - 1) <= NEARLY_NORMED or is_meant(square, after)
-        if near or is_caught(self._graph, use.node):
+        if near or is_caught(self._multiples, use.node):
             return ""
         return f"whatever is drawn, its product is {square**0.5:.3g} times as large as its input"
 
@@ -266,7 +306,7 @@ def _is_followed(tape: Tape, use: Use) -> bool:
         return True
     for entry in tape.entries[(use.met or 0) + 1 :]:
         if entry.live and outputs.intersection(entry.inputs):
-            if entry.role not in ("view", "cast"):
+            if entry.role not in ("view", "cast", "add"):
                 return True
             outputs.update(entry.outputs)
     return False

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from math import prod
@@ -56,15 +56,27 @@ class Flow:
     low_rank: list[LowRank]
 
 
-def facets_from(graph: Graph, outputs: Iterable[int], from_types: Sequence[Facets]) -> Flow:
-    """Return what the flow says about every parameter; ``from_types`` where it says nothing."""
+def facets_from(
+    graph: Graph,
+    outputs: Iterable[int],
+    from_types: Sequence[Facets],
+    kept: Collection[int] = (),
+) -> Flow:
+    """Return what the flow says about every parameter.
+
+    Args:
+        graph: of one run.
+        outputs: the nodes whose results the model returned.
+        from_types: the facets of each by types and shapes; kept if the flow has no use of it.
+        kept: numbers of the parameters that keep their values whatever they are used for.
+    """
     returned = frozenset(outputs)
     roles = find_roles(graph, returned)
     by_param: defaultdict[int, list[Use]] = defaultdict(list)
     for node in graph.nodes:
         for use in node.uses:
             by_param[use.param].append(use)
-    deltas, answers = _ssm_biases(graph, by_param), Answers(graph, roles)
+    deltas, answers = _ssm_biases(graph, by_param), Answers(graph, roles, kept)
     branches = find_branches(graph, roles.streams)
     found: list[Facets] = []
     for number, before in enumerate(from_types):

@@ -30,6 +30,7 @@ ROUNDINGS = 8.0  # of a value that took a few operations to compute, in units of
 MOST_EXPONENT = 700.0  # exp overflows beyond it
 UNEVEN = 0.1  # of a step: the steps of random rows differ by more than the steps themselves
 RMS_SAMPLE = 4096  # elements: their root mean square is known to 1 %
+FEWEST_BYTES = 8  # of elements that agree: two in float32, four in a half, hardly do by chance
 SMALL = 0.05  # a first look at larger elements than this shows that a weight isn't nearly zero
 
 RECORDED = "_goodinit_value"  # an attribute of tensors on meta
@@ -101,6 +102,35 @@ def held_by(tensor: Tensor, patterns: bool = True) -> Held:
     sample = next(_pieces(tensor))[:RMS_SAMPLE].double()
     rms = sample.square().mean().sqrt().item()
     return Held("values", rms=rms) if rms > SMALLEST else _VALUES  # memory that nobody wrote to
+
+
+def held_by_bias(bias: Tensor) -> Held:
+    """Return what a layer's bias holds, where its class set it: a constant, or some elements to it.
+
+    No law of torch's gives two elements one value other than 0, nor a single one beyond 1.
+
+    >>> held_by_bias(torch.full((6,), -2.0)).value, held_by_bias(torch.zeros(6)).what
+    (-2.0, 'unknown')
+    >>> bias = torch.rand(64)
+    >>> held_by_bias(bias).what, held_by_bias(bias.index_fill(0, torch.arange(16), 1.0)).what
+    ('unknown', 'pattern')
+    """
+    value = bias if _is_readable(bias) else recorded(bias)
+    if value is None or value.dim() != 1:
+        return _UNKNOWN
+    n = value.numel()
+    look = cast("list[float]", value.detach()[:: max(n // FIRST_LOOK, 1)].tolist())
+    first = look[0]
+    if n * value.element_size() < FEWEST_BYTES:
+        return Held("constant", first) if 1 < abs(first) < LARGEST and n == 1 else _UNKNOWN
+    if any(number != 0 for number in look) and len(set(look)) < len(look):
+        values, counts = cast("tuple[Tensor, Tensor]", value.detach().unique(return_counts=True))
+        most = counts[values != 0]
+        if most.numel() == 1 == values.numel() and _is_sane(first):
+            return Held("constant", first)
+        if most.max() >= max(FIRST_LOOK // 2, n // FIRST_LOOK):
+            return _PATTERN
+    return _UNKNOWN
 
 
 def _is_readable(tensor: Tensor) -> bool:

@@ -37,7 +37,7 @@ def joined(graph: Graph, use: Use, uses: Sequence[Use]) -> Use:
     if not others and _is_added_twice(graph, use, again):
         return replace(use, doubt=use.doubt or ADDED_TWICE)
     if not others:
-        both = any(other.fan_in != use.fan_in for other in again)
+        both = any((one.fan_in, one.inputs) != (use.fan_in, use.inputs) for one in again)
         return replace(use, doubt=use.doubt or OTHER_FANS) if both else use
     limit = CALLS_A_SLICE * (len(others) + 1)
     sums = _sums_after(graph, use.node, limit)

@@ -70,12 +70,26 @@ def _mark_adapters(graph: Graph, roles: Roles) -> None:
             if not all(graph.nodes[i].weights for i in (base, up, down)):
                 continue
             narrow = graph.nodes[down].shape[-1] < graph.nodes[up].shape[-1]
-            if narrow and down != base and share_input(graph, base, down):
+            if (
+                narrow
+                and down != base
+                and share_input(graph, base, down)
+                and (_are_a_pair(graph, base, up, down))
+            ):
                 factor = _factor(graph, node, base, up, down)
                 roles.low_rank.append(LowRank(base, down, up, factor))
                 roles.adapters |= {up, down}
                 roles.adapted.add(node.index)
                 roles.parts |= {up: "out", down: "in"}
+
+
+def _are_a_pair(graph: Graph, base: int, up: int, down: int) -> bool:
+    """Whether three products are with weights of their own; a graph's neighbors are no weight."""
+    own, above, below = (
+        {use.param for use in graph.nodes[index].weights} for index in (base, up, down)
+    )
+    constant = below <= graph.buffers and not above <= graph.buffers
+    return not constant and not (own & above or own & below or above & below)
 
 
 def _factor(graph: Graph, sum_: Node, base: int, up: int, down: int) -> float | None:

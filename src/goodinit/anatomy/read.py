@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from torch import Tensor, nn
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from goodinit._common.dtensors import is_dtensor
 from goodinit.anatomy.added_biases import goes_with_by_module
 from goodinit.anatomy.facets import facets_from
-from goodinit.anatomy.held import Held, held_by, recorded
+from goodinit.anatomy.held import Held, held_by, held_by_bias, recorded
 from goodinit.anatomy.layers import Layers, layers_by_flow, layers_by_type
 from goodinit.anatomy.low_rank import with_adapters
 from goodinit.anatomy.modules import describe, describe_children, runs_in_a_row
@@ -107,7 +107,8 @@ def _by_flow(
     if run.how == "not run":
         return _by_type(parameters, modules, paths, run.reason)
     outputs = [graph.value(t).node for t in tensors_in(run.output)]
-    flow = facets_from(graph, outputs, [one.facets for one in parameters])
+    kept = _kept_for_sure(parameters)
+    flow = facets_from(graph, outputs, [one.facets for one in parameters], kept)
     graph.recorder = Recorder()  # what was recorded isn't needed any more
     layers = layers_by_flow(graph, modules, flow.sums)
     facets = _placed(found, _expert_biases(found, flow.facets), layers, paths, flow.width)
@@ -117,6 +118,17 @@ def _by_flow(
     rows = _rows(parameters, meant_zeros(parameters, graph, set(outputs)))
     branches = {found[n].name: count for n, count in _branches(graph, flow.sums).items()}
     return Anatomy(rows, tuple(found), run.how, run.reason, graph, branches)
+
+
+def _kept_for_sure(parameters: Sequence[Parameter]) -> set[int]:
+    """Return the numbers of parameters that keep their values, whatever they are used for."""
+    trained = [one.slot.tensor.requires_grad and not one.slot.buffer for one in parameters]
+    return {
+        number
+        for number, one in enumerate(parameters)
+        if not one.slot.buffer
+        and ((one.raw and one.held.is_special) or (any(trained) and not trained[number]))
+    }
 
 
 def _branches(graph: Graph, sums: Iterable[Stream]) -> dict[int, int]:
@@ -156,9 +168,11 @@ def _from_types(found: list[Slot], modules: Mapping[str, nn.Module]) -> list[Par
         owner = slot.owner
         if id(owner) not in described:
             described[id(owner)] = describe(owner)
-        held.append(_held(slot, described[id(owner)].get(slot.attr)))
+        known = described[id(owner)].get(slot.attr)
+        held.append(_held(slot, known))
         own[id(owner)][slot.attr] = slot.tensor
-        if held[-1].is_special or _may_be_a_setting(slot):
+        bias = known is not None and known.part == "bias"
+        if (held[-1].is_special and not bias) or _may_be_a_setting(slot):
             settings[id(owner)].add(slot.attr)
     siblings: dict[int, Siblings] = {}
     facets: list[Facets] = []
@@ -199,13 +213,13 @@ def _may_be_a_setting(slot: Slot) -> bool:
 
 
 def _held(slot: Slot, known: Facets | None) -> Held:
-    """Return what a parameter holds, as far as it is ever asked: of a layer's bias, nothing."""
+    """Return what a parameter holds, as far as it is ever asked."""
     if slot.buffer:
         return Held()
     if slot.how != "plain":  # what is stored isn't what the module sees
         return Held() if slot.tensor.is_meta else Held("values")
     if known is not None and known.part == "bias" and slot.tensor.requires_grad:
-        return Held()
+        return Held() if known.kind == "recurrent" else held_by_bias(slot.tensor)
     table = known is not None and known.layout is not None and known.layout.lookup
     return held_by(
         slot.tensor, patterns=not table

@@ -25,6 +25,7 @@ from goodinit.dataflow.activations import activation_call
 from goodinit.dataflow.constants import constant_square, number_among, number_of
 from goodinit.dataflow.functions import BATCH_NORMS, role_of
 from goodinit.dataflow.labels import labels_of
+from goodinit.dataflow.linear import FOLLOWED, linear_in
 from goodinit.dataflow.nodes import Node, Origin, Span, Value
 from goodinit.dataflow.recorder import Recorder
 from goodinit.dataflow.uses import uses_of
@@ -186,6 +187,9 @@ class Graph:
             node.number = number_of(call.kwargs.get("alpha"))
         if len(node.signals) == 1 and node.number is None:
             node.square = constant_square(call, tensors, values)
+        if node.signals and (node.role == "other" or node.function in FOLLOWED):
+            makers = [self.nodes[v.node] for v in values]
+            node.linear = linear_in(node, call, tensors, makers, self._held)
         node.tally = self._tally(node)
         node.uses = uses_of(self, node, call, tensors, values)
         node.weights = [use for use in node.uses if use.role == "contract"]
@@ -205,6 +209,12 @@ class Graph:
         self.recorder.call(node, call, tensors, values, results, made, alive)
 
     # Looking things up.
+
+    def _held(self, tensor: Tensor) -> Tensor | None:
+        """Return what a parameter or buffer holds, as it is stored."""
+        value = self.value(tensor)
+        stored = self.nodes[value.node].role == "source" and value.params
+        return self.held.get(value.params[0].param or 0) if stored else None
 
     def value(self, tensor: Tensor) -> Value:
         """Return what is known about a tensor; an unseen one comes from nowhere."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from goodinit.dataflow.geometry import Dims, Range
 
@@ -116,6 +118,39 @@ class Use:
     places: tuple[tuple[int, int], ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Linear:
+    """A call's result as multiples of its signals plus a constant, where its name doesn't say it.
+
+    Attributes:
+        factors: of each operand that is a signal, in order; of a join its share of the result.
+        added: mean square of the constant, over the result's elements.
+        joins: of a join, the axes along which operands lie side by side; all where that isn't
+            known; empty for others.
+    """
+
+    factors: tuple[float, ...]
+    added: float = 0.0
+    joins: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Unlisted:
+    """A call of a function of one signal that no list describes.
+
+    Attributes:
+        function: what was called.
+        name: its plain name.
+        args: with a stand-in for the signal.
+        kwargs: likewise.
+    """
+
+    function: Callable[..., Any]
+    name: str
+    args: tuple[Any, ...]
+    kwargs: Mapping[str, Any]
+
+
 @dataclass(slots=True)
 class Node:
     """One call.
@@ -136,6 +171,7 @@ class Node:
         number: that was added, multiplied by or raised to, where an operand is a number; of an
             attention, its scale if it is passed; of a product with a sum, its alpha.
         square: mean square of the constant tensor that one signal is multiplied by, if known.
+        linear: what it makes of its signals; None where its role says it, or nobody knows.
         tally: what its integers are: "ids" from the inputs, a "count" (of positions),
             "unknown" (a buffer on meta) or "".
         stacked: axes of the result along which the next weight holds a matrix for each index.
@@ -162,6 +198,7 @@ class Node:
     consumers: list[int] = field(default_factory=list[int])
     number: float | None = None
     square: float | None = None
+    linear: Linear | Unlisted | None = None
     tally: str = ""
     label: str = ""
     labels: tuple[tuple[int, ...], ...] = ()

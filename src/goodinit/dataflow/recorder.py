@@ -94,7 +94,7 @@ class Recorder:
             self._mark(made)
             for use in node.uses:
                 use.met = len(self.tape.entries) - 1
-        elif not weights and node.role not in _ENDS and _only_products(values, alive):
+        elif not weights and node.role not in _ENDS and _only_products(node.role, values, alive):
             self._keep(node, call, tensors, alive, results, live=True)
             self._mark(made)
 
@@ -134,8 +134,10 @@ class Recorder:
             value.product = True
 
 
-def _only_products(values: Sequence[Value], alive: Sequence[bool]) -> bool:
-    """Whether all activations that go into a call follow a product."""
+def _only_products(role: str, values: Sequence[Value], alive: Sequence[bool]) -> bool:
+    """Whether all activations that go into a call follow a product, or of a sum one does."""
+    if role == "add":
+        return any(value.product for value in values)
     return all(value.product for value, lives in zip(values, alive, strict=True) if lives)
 
 

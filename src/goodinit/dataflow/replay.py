@@ -63,6 +63,8 @@ class Computed:
     """
 
     def __init__(self, tape: Tape, entries: Sequence[int], targets: Sequence[int]) -> None:
+        if not targets:
+            raise ReplayError("no numbers come of it")
         self.entries = [tape.entries[index] for index in entries]
         self.targets = tuple(targets)
         self._tape = tape

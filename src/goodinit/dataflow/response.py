@@ -2,7 +2,7 @@
 
 ``(x * w).sum(-1)`` is a contraction that no single call shows. From the call where the parameter
 meets the data on, whatever is linear in what came of it is followed, by numbers and by no table,
-until another activation comes in or a function bends.
+until another activation multiplies it or a function bends.
 """
 
 from __future__ import annotations
@@ -14,6 +14,9 @@ from goodinit.dataflow.tape import Entry, Tape
 
 # Calls by these roles are linear; others are tried.
 _LINEAR = frozenset(("view", "join", "add"))
+
+# These keep the numbers of a product apart.
+_EACH = frozenset(("view", "cast", "add", "mul"))
 
 # Calls that are followed, and results that are looked at: a product that isn't summed after so
 # many calls won't be.
@@ -36,18 +39,24 @@ def response_of(tape: Tape, first: int) -> Computed:
 def _region(tape: Tape, first: int) -> tuple[set[int], list[int]]:
     """Return the entries that follow a product, and the numbers of their last results."""
     weights = _weights(tape, first)
-    region, made, after = set[int](), set[int](), set[int]()
+    region, made, after, summed = set[int](), set[int](), set[int](), set[int]()
     for index in range(first, min(first + FOLLOWED, len(tape.entries))):
         entry = tape.entries[index]
         if not entry.live:
             continue
-        if entry.meets:
-            follows = not made.intersection(entry.inputs) and _weights(tape, index) & weights
+        if entry.meets and not made.intersection(entry.inputs):
+            follows = bool(_weights(tape, index) & weights)
+        elif entry.meets and not _weights(tape, index) <= weights:
+            follows = False  # another parameter multiplies it; a mask may
         else:
-            follows = bool(made.intersection(entry.inputs)) and _is_followed(tape, index, made)
+            follows = bool(made.intersection(entry.inputs)) and _is_followed(
+                tape, index, made, summed
+            )
         if follows:
             region.add(index)
             made.update(entry.outputs)
+            if entry.role not in _EACH or summed.intersection(entry.inputs):
+                summed.update(entry.outputs)
             if index == first or after.intersection(entry.inputs):
                 after.update(entry.outputs)
     used = {number for index in region for number in tape.entries[index].inputs}
@@ -71,8 +80,10 @@ def _weights(tape: Tape, index: int) -> set[int]:
     return found
 
 
-def _is_followed(tape: Tape, index: int, made: set[int]) -> bool:
+def _is_followed(tape: Tape, index: int, made: set[int], summed: set[int]) -> bool:
     entry = tape.entries[index]
+    if entry.role == "add" and not any(n in summed for n in entry.inputs):
+        return True  # what is added before the sum comes on top
     for number in entry.inputs:
         source, maker = tape.sources.get(number), tape.makers.get(number)
         activation = source.live if source is not None else tape.entries[maker or 0].live

@@ -388,6 +388,8 @@ class _Reader:
     def _all(self, tensor: Tensor | None, role: str, counted: bool = False) -> None:
         for origin in self._origins(tensor):
             assert tensor is not None
+            if role == "add" and self._graph.nodes[self._graph.value(tensor).node].live:
+                role = "feed"  # x * p + y: what is added is a product with x
             self._note(tensor, origin, role, counted)
 
     def _note(self, tensor: Tensor, origin: Origin, role: str, counted: bool = False) -> Use:

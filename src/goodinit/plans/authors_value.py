@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import math
 
-from goodinit.anatomy.rows import Row
+from torch import Tensor
+
+from goodinit.anatomy.held import held_by_bias
+from goodinit.anatomy.rows import Block, Row
 from goodinit.recipes.reasons import KEEPS
 
 
@@ -26,10 +29,24 @@ def authors_reason(row: Row, trains: bool) -> str:
     if row.meant:
         value = f"the value {held.value:g}" if held.what in ("zeros", "constant") else "its values"
         return f"{KEEPS}{value}: {row.meant}"
-    if not row.raw or not held.is_special or _is_ordinary_norm(row):
+    bias = row.facets.part == "bias"
+    if not (row.raw or bias) or not held.is_special or _is_ordinary_norm(row):
         return ""
     if held.what == "pattern":
         return f"{KEEPS}the pattern that its class gave it"
+    return f"{KEEPS}the value {held.value:g} that its class gave it"
+
+
+def gates_reason(row: Row, block: Block, bias: Tensor) -> str:
+    """Return why the bias of one gate of an RNN of torch's keeps its value, or "".
+
+    A forget gate's 1 is what recipes give it.
+    """
+    if row.facets.kind != "recurrent" or row.facets.part != "bias" or row.raw or bias.dim() != 1:
+        return ""
+    held = held_by_bias(bias[slice(*block.box[0])])
+    if held.what != "constant" or (block.name == "forget" and held.value == 1):
+        return ""
     return f"{KEEPS}the value {held.value:g} that its class gave it"
 
 

@@ -30,7 +30,7 @@ from goodinit.errors import (
     UncoveredError,
     UnusedRuleError,
 )
-from goodinit.plans.authors_value import authors_reason
+from goodinit.plans.authors_value import authors_reason, gates_reason
 from goodinit.plans.defaults import torch_default
 from goodinit.plans.keep import Growth, KeptRows, grow_blocks
 from goodinit.plans.rows import PlanBlock, PlanRow, common
@@ -184,7 +184,10 @@ def resolve_row(
     sites = row.sites()
     matched = [matcher.match(row, block) for block, _ in sites]
     rules = [matcher.rules[numbers[-1]] if numbers else None for numbers in matched]
-    chosen = [_choose(row, slot, rule, held, own) for rule in rules]
+    owns = [own or gates_reason(row, block, slot.tensor) for block, _ in sites]
+    chosen = [
+        _choose(row, slot, rule, held, reason) for rule, reason in zip(rules, owns, strict=True)
+    ]
     if not slot.tensor.numel() and not is_shard(slot):
         chosen = [(Keep(), "holds no values") for _ in chosen]
     if not all(isinstance(scheme, Keep) for scheme, _ in chosen):

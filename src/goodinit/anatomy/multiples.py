@@ -1,0 +1,293 @@
+"""Signals as multiples of others, plus a constant: ``x - x / 2``, ``2 * x - 1``, ``[x, 0]``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, replace
+from heapq import heappop, heappush
+from math import prod
+
+from goodinit.dataflow.graph import Graph
+from goodinit.dataflow.nodes import Linear, Node, Unlisted, Use
+from goodinit.dataflow.norms import is_weight_of_norm
+from goodinit.dataflow.unlisted import COMPLEX, measured_square
+
+# Calls between a signal and the product that takes it, or after the product. A recurrence by hand
+# has a few for each step.
+CALLS_FOLLOWED = 64
+
+ROUNDED = 1e-9  # of a sum of shares
+
+_SUMS = frozenset(("sum", "nansum"))  # not the mean: of features alike it is as large as they are
+
+# Views that leave each number in its place among those of a tensor.
+_IN_PLACE = frozenset(
+    "view reshape flatten unflatten squeeze unsqueeze ravel expand broadcast_to data "
+    "atleast_1d atleast_2d atleast_3d".split()
+)
+_TURNS = frozenset("transpose permute movedim t T mT H mH swapaxes adjoint".split())
+# Views with several results, which have nothing in common.
+_CUTS = frozenset(
+    "chunk split tensor_split split_with_sizes unbind hsplit vsplit dsplit unsafe_chunk "
+    "unsafe_split".split()
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Multiple:
+    """What constants make of a signal.
+
+    Attributes:
+        square: the mean square of the multiple; None if it isn't known.
+        number: the multiple where it is one number; None where it varies.
+        added: the mean square of the constant.
+        numbers: whether all constants are numbers.
+        moved: the calls that put numbers in other places.
+    """
+
+    square: float | None = 1.0
+    number: float | None = 1.0
+    added: float = 0.0
+    numbers: bool = True
+    moved: tuple[int, ...] = ()
+
+    def times(self, number: float) -> Multiple:
+        """Return it multiplied by a number."""
+        own = None if self.number is None else self.number * number
+        return replace(self.varied(number**2), number=own, numbers=self.numbers)
+
+    def varied(self, square: float | None) -> Multiple:
+        """Return it multiplied by what has a mean square."""
+        own = None if square is None or self.square is None else self.square * square
+        added = self.added * (square or 1.0)
+        return replace(self, square=own, number=None, added=added, numbers=False)
+
+    def plus(self, other: Multiple, apart: bool) -> Multiple:
+        """Return its sum with another multiple of a signal, of other numbers of it if ``apart``."""
+        numbers, added = self.numbers and other.numbers, self.added + other.added
+        same = not apart and self.moved == other.moved
+        if same and self.number is not None and other.number is not None:
+            number = self.number + other.number
+            return Multiple(number**2, number, added, numbers, self.moved)
+        known = self.square is not None and other.square is not None
+        square = (self.square or 0.0) + (other.square or 0.0) if known else None
+        return Multiple(square, None, added, numbers)
+
+
+class Multiples:
+    """Follows multiples of signals.
+
+    Args:
+        graph: the data flow.
+        is_kept: returns whether a weight isn't drawn.
+        square_of: returns the mean square of what a parameter is used as, at its present value;
+            None if it isn't known.
+    """
+
+    def __init__(
+        self,
+        graph: Graph,
+        is_kept: Callable[[Use], bool],
+        square_of: Callable[[Use], float | None],
+    ) -> None:
+        self._graph = graph
+        self._is_kept = is_kept
+        self._square_of = square_of
+        self._features: dict[int, int | None] = {}
+
+    def before(self, product: int) -> tuple[Multiple, Node]:
+        """Return what the input of a product is, and the node that it is a multiple of.
+
+        As far as products alone take it: what is used in another way is a signal of its own.
+        """
+        nodes, graph = self._graph.nodes, self._graph
+        start = nodes[product].signals[0].node
+        self._features = {start: _features(nodes[product], nodes[start])}
+        heap, root, chain = [-start], start, {product}
+        while heap and len(chain) < CALLS_FOLLOWED:
+            node = nodes[-heappop(heap)]
+            if not heap:
+                root = node.index
+            signals = {value.node for value in node.signals}
+            forms = dict.fromkeys(signals, Multiple())
+            if (
+                not signals
+                or self._made(node, forms) is None
+                or not self._for_products_alone(node, chain)
+            ):
+                break
+            chain.add(node.index)
+            for index in signals:
+                if -index not in heap:
+                    heappush(heap, -index)
+                self._features[index] = _features_before(
+                    nodes[index], node, self._features[node.index]
+                )
+        found = {root: Multiple()}
+        for index in sorted(index for index in chain - {product} if index > root):
+            made = self._made(nodes[index], found)
+            if made is None:
+                return Multiple(), graph.nodes[start]
+            found[index] = made
+        return found.get(start, Multiple()), nodes[root]
+
+    def after(self, product: int) -> tuple[Multiple, list[Node]]:
+        """Return what is made of a product at last, and the calls that take that."""
+        nodes = self._graph.nodes
+        self._features = {}
+        found, taken = {product: Multiple()}, list[Node]()
+        heap, seen = sorted(nodes[product].consumers), set(nodes[product].consumers)
+        while heap:
+            node = nodes[heappop(heap)]
+            if node.role == "source":
+                continue  # zeros_like(y)
+            made = None if node.function in COMPLEX else self._made(node, found)
+            if made is None:
+                taken.append(node)
+                continue
+            if len(found) > CALLS_FOLLOWED:
+                return Multiple(), taken
+            found[node.index] = made
+            for index in node.consumers:
+                if index not in seen:
+                    seen.add(index)
+                    heappush(heap, index)
+        ends = {index for node in taken for index in node.inputs if index in found}
+        ends |= {n for n in found if all(nodes[c].role == "source" for c in nodes[n].consumers)}
+        return (found[ends.pop()] if len(ends) == 1 else Multiple()), taken
+
+    def _for_products_alone(self, node: Node, chain: Collection[int]) -> bool:
+        """Whether only weights take a result, reshaped, or what is on the way to one."""
+        stack, visited = list(node.consumers), set[int]()
+        while stack:
+            number = stack.pop()
+            after = self._graph.nodes[number]
+            if number in chain or number in visited or self._is_weights(after):
+                continue
+            if after.role == "source":
+                continue
+            visited.add(number)
+            if after.role not in ("view", "cast") or not after.consumers:
+                return False
+            stack += after.consumers
+        return bool(node.consumers)
+
+    def _is_weights(self, node: Node) -> bool:
+        return any(not self._is_kept(use) for use in node.weights)
+
+    # One call.
+
+    def _made(self, node: Node, forms: Mapping[int, Multiple]) -> Multiple | None:
+        """Return what a call makes of multiples of one signal; None if it isn't one.
+
+        Args:
+            node: of the call.
+            forms: what its signals are, by their nodes.
+        """
+        signals = [value.node for value in node.signals]
+        if not signals or any(index not in forms for index in signals):
+            return None
+        made = [forms[index] for index in signals]
+        linear = node.linear
+        if isinstance(linear, Unlisted):
+            square = measured_square(linear)
+            return None if square is None else made[0].varied(square)
+        if linear is not None:
+            join = self._joined if linear.joins else self._summed
+            return join(node, linear, made)
+        return self._scaled(node, made[0]) if len(set(signals)) == 1 else None
+
+    def _scaled(self, node: Node, one: Multiple) -> Multiple | None:
+        """Return one signal multiplied, number by number, by constants, or summed over an axis."""
+        if node.role in ("view", "cast"):
+            moves = node.role == "view" and node.function not in _IN_PLACE
+            same = node.function == "getitem" and prod(node.shape) == prod(self._shape(node))
+            return replace(one, moved=(*one.moved, node.index)) if moves and not same else one
+        if node.function == "neg":
+            return one.times(-1.0)
+        if _is_scaled(node):
+            return self._times_constant(node, one)
+        if node.role == "pointwise" and node.square is not None:
+            return one.varied(node.square)
+        if node.function in _SUMS and node.shape:  # of terms that have nothing in common
+            return one.varied(prod(self._shape(node)) / max(prod(node.shape), 1))
+        if node.role == "contract" and node.weights and not self._is_weights(node):
+            use = node.weights[0]
+            square = self._square_of(use)
+            return one.varied(None if square is None else use.fan_in * square)
+        return None
+
+    def _shape(self, node: Node) -> tuple[int, ...]:
+        return self._graph.nodes[node.signals[0].node].shape
+
+    def _summed(self, node: Node, linear: Linear, made: list[Multiple]) -> Multiple | None:
+        factors = linear.factors
+        if len(factors) != len(made):
+            return None
+        found = made[0].times(factors[0])
+        inputs = [value.node for value in node.signals]
+        for number, (one, factor) in enumerate(zip(made[1:], factors[1:], strict=True), start=1):
+            same = inputs[number] == inputs[0]
+            apart = same and self._graph.nodes[inputs[0]].function in _CUTS
+            found = found.plus(one.times(factor), apart)
+        return replace(found, added=found.added + linear.added)
+
+    def _joined(self, node: Node, linear: Linear, made: list[Multiple]) -> Multiple | None:
+        """Return signals that lie side by side, and beside constants."""
+        shares = linear.factors
+        whole = sum(shares) >= 1 - ROUNDED
+        if not whole:  # constants lie beside them
+            axis = self._features.get(node.index)
+            along = axis is None or axis in linear.joins
+            last = not node.consumers  # of a product that is cut or shifted, nothing is said
+            if not (along if self._features else last):
+                return made[0] if len(made) == 1 else None
+        found = Multiple(0.0, None, linear.added, True, (*made[0].moved, node.index))
+        for one, share in zip(made, shares, strict=True):
+            square = None if one.square is None or found.square is None else one.square * share
+            found = Multiple(
+                None if square is None else (found.square or 0.0) + square,
+                None,
+                found.added + share * one.added,
+                found.numbers and one.numbers,
+                found.moved,
+            )
+        same = whole and all(one == made[0] for one in made)
+        return replace(found, number=made[0].number) if same else found
+
+    def _times_constant(self, node: Node, one: Multiple) -> Multiple | None:
+        if node.number is not None:
+            return one.times(node.number)
+        uses = [use for use in node.uses if use.role == "mul"]
+        if any(is_weight_of_norm(self._graph, use) for use in uses):
+            return None
+        if node.square is not None and not uses:
+            return one.varied(node.square)
+        if uses and uses[0].param in self._graph.held:
+            square = self._square_of(uses[0])
+            return one.varied(1 / square if square and node.function == "div" else square)
+        return None  # without a value on meta: the plan names it
+
+
+def _is_scaled(node: Node) -> bool:
+    """Whether a signal is multiplied number by number; x * x isn't."""
+    if node.role == "mul":
+        return node.number is not None or len(node.inputs) > 1
+    return node.function == "einsum" and not node.weights and not any(u.doubt for u in node.uses)
+
+
+def _features(product: Node, signal: Node) -> int | None:
+    """Return the axis of its input that a product sums over; None if it isn't known."""
+    if product.function.startswith("conv"):
+        return 1 if len(signal.shape) > 2 else 0
+    return len(signal.shape) - 1 if product.function == "linear" and signal.shape else None
+
+
+def _features_before(before: Node, node: Node, axis: int | None) -> int | None:
+    """Return the axis of a call's operand that becomes an axis of its result."""
+    if axis is None or len(before.shape) != len(node.shape):
+        return None
+    if node.function not in _TURNS:
+        return axis
+    size = node.shape[axis]
+    return before.shape.index(size) if before.shape.count(size) == 1 else None

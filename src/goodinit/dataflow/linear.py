@@ -1,0 +1,170 @@
+"""Calls whose results are multiples of their signals plus a constant: sums, joins, padding."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from goodinit._common.torch_private import without_function_modes
+from goodinit.dataflow.constants import mean_square, number_of
+from goodinit.dataflow.nodes import Linear, Node
+from goodinit.dataflow.unlisted import MEASURED, Unlisted, unlisted
+from goodinit.trace import Call
+
+# A larger constant that is added isn't looked at: each layer may do so with a mask of scores.
+MOST_ADDED = 2**14
+
+
+# Functions that `linear_in` describes. The last write a signal into a tensor at a place of its own.
+_SUMS = frozenset("add sub rsub __radd__ lerp addcmul".split())
+_JOINS = frozenset("cat concat stack hstack vstack dstack column_stack".split())
+_PADS = frozenset(("pad", "constant_pad_nd"))
+_WRITES = frozenset(
+    "setitem scatter index_copy index_put slice_scatter select_scatter diagonal_scatter".split()
+)
+_ZEROS = frozenset("zeros zeros_like new_zeros".split())
+
+# Those that `linear_in` describes; it tries those by the role "other" too.
+FOLLOWED = _SUMS | _JOINS | _PADS | _WRITES | MEASURED
+
+
+def linear_in(
+    node: Node,
+    call: Call,
+    tensors: Sequence[Tensor],
+    makers: Sequence[Node],
+    held: Callable[[Tensor], Tensor | None],
+) -> Linear | Unlisted | None:
+    """Return a call's result as multiples of its signals plus a constant; None if it isn't.
+
+    Args:
+        node: of the call.
+        call: what happened.
+        tensors: its tensor arguments.
+        makers: the nodes that these come from.
+        held: returns what a parameter or buffer holds; None of other tensors.
+    """
+    name = node.function
+    if name in _SUMS:
+        return _sum(name, call, tensors, makers, held)
+    if name in _PADS:
+        mode, value = _given(call, 2, "mode", "constant"), _given(call, 3, "value", 0.0)
+        fill = value if isinstance(value, (int, float)) and mode == "constant" else 0.0
+        share = tensors[0].numel() / max(math.prod(node.shape), 1)
+        if mode != "constant":
+            return Linear((1.0,))
+        return Linear((share,), fill**2 * (1 - share), _axes(node, tensors[:1]))
+    if name in _JOINS or (name in _WRITES and len(node.signals) == 1 and not makers[0].live):
+        return _join(name, node, tensors, makers)
+    return unlisted(node, call, tensors, makers, held)
+
+
+def _given(call: Call, position: int, name: str, default: object) -> object:
+    given = call.kwargs.get(name, call.args[position] if len(call.args) > position else default)
+    return default if given is None else given
+
+
+def _sum(
+    name: str,
+    call: Call,
+    tensors: Sequence[Tensor],
+    makers: Sequence[Node],
+    held: Callable[[Tensor], Tensor | None],
+) -> Linear | None:
+    """A sum of two operands, each a signal, a tensor of constants or a number."""
+    operands = [call.kwargs.get(k) for k in ("input", "other", "end") if k in call.kwargs]
+    first, second, *_ = [*call.args, *operands, None, None]
+    alpha = call.kwargs.get("alpha", 1)
+    a, b = (1.0, alpha) if name != "sub" else (1.0, -alpha)
+    if name == "rsub":
+        first, second, b = second, first, -1.0
+    if name == "lerp":
+        shares = _shares(_given(call, 2, "weight", None), held)
+        if shares is None:
+            return None
+        a, b = shares
+    if name == "addcmul":
+        return None if any(maker.live for maker in makers[:1]) else _addcmul(call, makers)
+    if not isinstance(b, (int, float)):
+        return None
+    live = {id(t): maker.live for t, maker in zip(tensors, makers, strict=True)}
+    factors, added = list[float](), 0.0
+    for operand, factor in ((first, a), (second, b)):
+        if live.get(id(operand)):
+            factors.append(factor)
+        elif isinstance(operand, Tensor) and (value := held(operand)) is not None:
+            added += factor**2 * _square_of_one(value)
+        elif (square := _square(operand)) is not None:
+            added += factor**2 * square
+    return Linear(tuple(factors), added)
+
+
+def _shares(weight: object, held: Callable[[Tensor], Tensor | None]) -> tuple[float, float] | None:
+    """Return 1 - w and w of a weight w between two tensors; of several, their root mean squares."""
+    number = number_of(weight)
+    if number is not None:
+        return 1 - number, number
+    if not isinstance(weight, Tensor):
+        return None
+    value = held(weight) if weight.is_meta else weight
+    squares = mean_square(value, -1.0), mean_square(value)
+    if squares[0] is None or squares[1] is None:
+        return None
+    return squares[0] ** 0.5, squares[1] ** 0.5
+
+
+def _addcmul(call: Call, makers: Sequence[Node]) -> Linear | None:
+    """A constant plus a signal times a constant."""
+    start, *pair = call.args[:3]
+    value = call.kwargs.get("value", 1)
+    known = [_square(t) for t, maker in zip(pair, makers[1:], strict=False) if not maker.live]
+    if len(known) != 1 or known[0] is None or not isinstance(value, (int, float)):
+        return None
+    return Linear((value * known[0] ** 0.5,), _square(start) or 0.0)
+
+
+def _join(
+    name: str, node: Node, tensors: Sequence[Tensor], makers: Sequence[Node]
+) -> Linear | None:
+    """Signals beside constants, or written over some of them."""
+    live = [t for t, maker in zip(tensors, makers, strict=True) if maker.live]
+    size = max(math.prod(node.shape), 1)
+    shares = tuple(t.numel() / size for t in live)
+    left = max(1 - sum(shares), 0.0)
+    added = 0.0
+    if name not in _JOINS:  # what is left of the constants
+        if shares[0] > 1:
+            return None
+        added = 0.0 if makers[0].function in _ZEROS else left * (_square(tensors[0]) or 0.0)
+    else:
+        for tensor, maker in zip(tensors, makers, strict=True):
+            if not maker.live and maker.function not in _ZEROS:
+                added += (_square(tensor) or 0.0) * tensor.numel() / size
+    return Linear(shares, added, _axes(node, live))
+
+
+def _axes(node: Node, signals: Sequence[Tensor]) -> tuple[int, ...]:
+    """Return the axes along which signals are shorter than a result."""
+    rank = len(node.shape)
+    if any(signal.dim() != rank for signal in signals):
+        return tuple(range(rank))
+    axes = range(rank)
+    return tuple(a for a in axes if any(s.shape[a] != node.shape[a] for s in signals))
+
+
+def _square_of_one(held: Tensor) -> float:
+    """Return the square of the one number that a tensor holds; 0 of others, which may be drawn."""
+    if not held.numel() or not held.is_floating_point() or held.layout is not torch.strided:
+        return 0.0
+    first = held.detach().flatten()[:1]
+    with without_function_modes():
+        return float(first.double() ** 2) if bool((held == first).all()) else 0.0
+
+
+def _square(value: object) -> float | None:
+    if isinstance(value, Tensor):
+        return mean_square(value) if value.numel() <= MOST_ADDED else None
+    return value**2 if isinstance(value, (int, float)) else None
