@@ -25,8 +25,8 @@ from goodinit.dataflow.graph import Graph
 from goodinit.dataflow.influence import Influence, influences
 from goodinit.dataflow.nodes import Node, Use
 from goodinit.dataflow.replay import Computed, ReplayError, replaying
-from goodinit.dataflow.response import response_of
-from goodinit.dataflow.tape import Ref, Tape, replaced
+from goodinit.dataflow.response import params_of, response_of
+from goodinit.dataflow.tape import Entry, Ref, Tape, replaced
 from goodinit.dataflow.traversal import is_squash, outputs_per_input, root, walk_forward
 
 # What these do to a parameter is linear in it.
@@ -306,10 +306,18 @@ def _is_followed(tape: Tape, use: Use) -> bool:
         return True
     for entry in tape.entries[(use.met or 0) + 1 :]:
         if entry.live and outputs.intersection(entry.inputs):
-            if entry.role not in ("view", "cast", "add"):
+            alike = entry.role == "add" and _adds_another(tape, use, entry, outputs)
+            if alike or entry.role not in ("view", "cast", "add"):
                 return True
             outputs.update(entry.outputs)
     return False
+
+
+def _adds_another(tape: Tape, use: Use, sum_: Entry, outputs: Collection[int]) -> bool:
+    """Whether a sum adds another product of the same parameter: taps, one by one."""
+    makers = (tape.makers.get(number) for number in sum_.inputs if number not in outputs)
+    products = [at for at in makers if at is not None and tape.entries[at].meets]
+    return any(use.param in params_of(tape, at) for at in products)
 
 
 def deciding(graph: Graph, uses: Sequence[Use]) -> Use:

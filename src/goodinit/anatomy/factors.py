@@ -57,7 +57,9 @@ def with_factor(
         return use
     if doubt := _summed_by_scores(graph, multiples, use.node):
         return replace(use, doubt=use.doubt or doubt)
-    after, before = _after(graph, multiples, use.node), _before_any(graph, multiples, use, uses)
+    before = _before_any(graph, multiples, use, uses)
+    # What follows a product whose sums no call shows is a part of its fans.
+    after = Multiple() if use.met is not None else _after(graph, multiples, use.node)
     for one in (after, before):
         if one.square is not None and _makes_up_for(one, use.fan_in):
             doubt = f"{_text(one, one is after)}, which is taken for a part of it"

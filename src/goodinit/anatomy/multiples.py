@@ -263,10 +263,15 @@ class Multiples:
             return None
         if node.square is not None and not uses:
             return one.varied(node.square)
-        if uses and uses[0].param in self._graph.held:
+        if uses and uses[0].param in self._graph.held and not self._modulates(node):
             square = self._square_of(uses[0])
             return one.varied(1 / square if square and node.function == "div" else square)
         return None  # without a value on meta: the plan names it
+
+    def _modulates(self, node: Node) -> bool:
+        """Whether a product of a signal and a parameter is used as a weight."""
+        taken = (v for c in node.consumers for v in self._graph.nodes[c].operands)
+        return any(value.params for value in taken if value.node == node.index)
 
 
 def _is_scaled(node: Node) -> bool:

@@ -38,15 +38,15 @@ def response_of(tape: Tape, first: int) -> Computed:
 
 def _region(tape: Tape, first: int) -> tuple[set[int], list[int]]:
     """Return the entries that follow a product, and the numbers of their last results."""
-    weights = _weights(tape, first)
+    weights = params_of(tape, first)
     region, made, after, summed = set[int](), set[int](), set[int](), set[int]()
     for index in range(first, min(first + FOLLOWED, len(tape.entries))):
         entry = tape.entries[index]
         if not entry.live:
             continue
         if entry.meets and not made.intersection(entry.inputs):
-            follows = bool(_weights(tape, index) & weights)
-        elif entry.meets and not _weights(tape, index) <= weights:
+            follows = bool(params_of(tape, index) & weights)
+        elif entry.meets and not params_of(tape, index) <= weights:
             follows = False  # another parameter multiplies it; a mask may
         else:
             follows = bool(made.intersection(entry.inputs)) and _is_followed(
@@ -64,7 +64,7 @@ def _region(tape: Tape, first: int) -> tuple[set[int], list[int]]:
     return region, [n for n in results if _is_number(tape, n)][:RESULTS]
 
 
-def _weights(tape: Tape, index: int) -> set[int]:
+def params_of(tape: Tape, index: int) -> set[int]:
     """Return the numbers of the parameters that go into an entry, computed or not."""
     found, stack, visited = set[int](), [(n, index) for n in tape.entries[index].inputs], set[int]()
     while stack:
