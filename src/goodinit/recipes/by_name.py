@@ -181,6 +181,7 @@ _OTHER_NAMES: Mapping[str, str] = {
     "beit": "eva02",
     "convnext": "convnext_v2",
     "ddpm": "unet",
+    "deepnorm": "deepnet",
     "deit": "cait deit3",
     "e3nn": "ntk",
     "efficientnet": "mnasnet mobilenet_v3",
