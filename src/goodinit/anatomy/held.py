@@ -68,15 +68,11 @@ _UNKNOWN, _ZEROS, _PATTERN, _VALUES = (
 
 
 def held_by(tensor: Tensor, patterns: bool = True) -> Held:
-    """Return what a tensor holds.
+    """Return what a tensor holds; of one on meta, what was recorded of it.
 
     These are patterns: two values only (a mask, signs, an identity, a permutation); integers (a
     kernel of Sobel's); values that all come twice or more often (columns in pairs); rows or columns
     that are arithmetic, geometric or logarithmic, as those of ``log(arange(1, n + 1))``.
-
-    Args:
-        tensor: any tensor; one on meta holds what was recorded of it.
-        patterns: whether to look for them.
 
     Example:
         >>> held_by(torch.full((3, 4), 1e-5)), held_by(torch.eye(5)).what

@@ -145,11 +145,8 @@ def stuck_weights(
 ) -> set[str]:
     """Return the parameters of zeros that no gradient ever changes.
 
-    Args:
-        steps: the calls of a run.
-        outputs: numbers of those whose results the model returns.
-        zero: names of the parameters that are 0.
-        moved: those of them that are known to have a gradient.
+    ``zero`` names the parameters that are 0, ``moved`` those of them that are known to have a
+    gradient; ``outputs`` are the numbers of the calls whose results the model returns.
 
     Example:
         >>> steps = [Step((-1,), "contract", "linear", ("a",)), Step((0,), "activation", "tanh")]

@@ -100,12 +100,8 @@ def identify_law(
 ) -> FoundLaw:
     """Return the law that a parameter's values follow.
 
-    Args:
-        parameter: its values.
-        own: PyTorch's default law for it, if there is one.
-        planned: the row of the recipe that was found.
-        level: of each test.
-        preferred: the kind of scheme that is tried first, with any fans.
+    ``own`` is PyTorch's default law for it, ``planned`` the row of the recipe that was found, and
+    ``preferred`` the kind of scheme that is tried first, with any fans.
     """
     if preferred is None and planned is not None:
         preferred = next((block.scheme for block in planned.parts()), None)

@@ -114,13 +114,7 @@ def with_tried_remedies(
 ) -> Signal:
     """Return what ``measured`` returned, with remedies that were tried on copies of the model.
 
-    Args:
-        signal: of the model.
-        model: with the same weights as when it was measured.
-        inputs: as for ``measure``.
-        loss: likewise.
-        backward: likewise.
-        shared: what is known of lines that draw the whole model, for several draws of one.
+    ``shared``: what is known of lines that draw the whole model, for several draws of one.
     """
     model = unwrapped(model)
 

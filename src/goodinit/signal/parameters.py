@@ -76,9 +76,7 @@ class Weights:
 class ParameterTensors(Mapping[str, Tensor]):
     """The values of parameters by name, as the findings look at them.
 
-    Args:
-        weights: where they are.
-        computed: whether those that a parametrization makes are made, rather than what is stored.
+    ``computed``: those that a parametrization makes are made, rather than what is stored.
     """
 
     def __init__(self, weights: Weights, *, computed: bool = False) -> None:

@@ -17,10 +17,6 @@ UNEXPECTED = re.compile(r"unexpected keyword argument '(\w+)'")
 def hint_for_inputs(inputs: object, error: str = "") -> str:
     """Return what is likely meant, as a sentence with code, or "".
 
-    Args:
-        inputs: what was passed.
-        error: what the model raised.
-
     Example:
         >>> hint_for_inputs([torch.ones(2, 3), torch.tensor([0, 1])])
         ' inputs is a batch of 2: did you pass the labels? Write inputs = batch[0]'

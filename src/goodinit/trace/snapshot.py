@@ -54,11 +54,7 @@ class Snapshot:
 
     Parameters may fill the memory, and few models write to them: they are copied when a call is
     about to write. Running statistics are written by functions whose names don't show it: buffers
-    are copied at once.
-
-    Args:
-        several: what to restore.
-        at_once: those of them to copy now.
+    (``at_once``) are copied at once.
     """
 
     def __init__(self, several: Iterable[Tensor], at_once: Iterable[Tensor]) -> None:
