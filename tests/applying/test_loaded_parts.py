@@ -180,10 +180,19 @@ def test_a_part_needs_the_plan_of_the_whole(values) -> None:
     for error, words, options in (
         (PlanError, r"need the plan of the whole.*keep=checkpoint", {"recipe": "gpt2"}),
         (StreamError, "seed=None", {"recipe": kept, "seed": None}),
+        (CheckpointError, r"keeps layers.2.up.bias as loaded, and", {"draw": "layers.2.up.bias"}),
         (PlanError, "pass part=True", {"recipe": kept, "part": False}),
     ):
-        given = {"seed": 0, "part": True} | options
+        given = {"seed": 0, "part": True, "recipe": kept} | options
         refused(net, error, words, lambda n, given=given: gi.load_(n, values, **given))
+
+
+def test_a_stage_of_which_the_checkpoint_has_nothing_is_drawn(values) -> None:
+    given = {name: value for name, value in values.items() if not name.startswith("layers.2")}
+    net, kept = torch.nn.Module(), gi.plan(Net(), "gpt2", keep=given)
+    net.layers = torch.nn.ModuleDict({"2": Net().layers["2"]})
+    loaded = gi.load_(net, given, kept, seed=0, part=True)
+    assert not any(row.kept for row in loaded)
 
 
 def test_a_part_sees_what_the_cast_to_its_dtype_lost() -> None:

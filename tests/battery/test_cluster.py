@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import math
+import subprocess
+import sys
 import time
 
 import pytest
@@ -107,3 +109,50 @@ def test_time_is_proportional_to_the_share() -> None:
             times.append(time.process_time() - start)
         per_value.append(min(times) / local.numel())
     assert per_value[1] < SHARE * per_value[0]
+
+
+MEMORY = """
+from pathlib import Path
+import torch, goodinit as gi
+from torch import nn
+from goodinit.applying.write import fill_part_
+from goodinit.streams import Part, Stream
+
+def drawn(shape, scheme, dtype):
+    with torch.device("meta"):
+        row = gi.plan(nn.Linear(*reversed(shape), bias=False).to(dtype), {{"*": scheme}})["weight"]
+    part = Part.split(0, 5, 64).of(row.shape)
+    local = torch.ones(part.local_shape, dtype=dtype)  # its own bytes are there
+    Path("/proc/self/clear_refs").write_text("5")  # the peak from here on
+    before = memory("VmRSS:")
+    fill_part_(local, row, Stream(1), part)
+    return (memory("VmHWM:") - before) * 1024
+
+def memory(of):
+    return int(Path("/proc/self/status").read_text().split(of)[1].split()[0])
+
+drawn((64, 64), gi.Normal(1.0), torch.float32)  # imports, kernels
+drawn((64, 64), gi.Orthogonal(), torch.float32)
+print(drawn({shape}, gi.{scheme}, torch.{dtype}))
+"""
+ROOM = 16 * 2**20  # bytes, beside the part itself
+
+
+@pytest.mark.battery
+@pytest.mark.skipif(sys.platform != "linux", reason="the peak memory is read from /proc")
+@pytest.mark.parametrize(
+    ("shape", "scheme", "dtype", "matrix"),
+    [
+        ((HIDDEN, WIDTH), "Normal(0.02)", "bfloat16", 0),
+        ((HIDDEN, WIDTH), "TruncatedNormal(0.02)", "float8_e4m3fn", 0),
+        ((4096, 4096), "Orthogonal()", "float32", 4096 * 4096 * 4),
+    ],
+    ids=["normal", "truncated, float8", "orthogonal"],
+)
+def test_a_part_takes_little_memory_beside_itself(
+    shape: tuple[int, int], scheme: str, dtype: str, matrix: int
+) -> None:
+    code = MEMORY.format(shape=shape, scheme=scheme, dtype=dtype)
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    print(f"{scheme}, {dtype}: {int(run.stdout) / 2**20:.1f} MiB beside the part")
+    assert int(run.stdout) <= matrix + ROOM

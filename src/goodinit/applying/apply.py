@@ -295,7 +295,7 @@ def _load_planned(
     if part:  # the checkpoint may have a tied value under a name that is another part's
         found = {n: replace(s, name=n, tied=plan[n].tied) for n, s in found.items()}
     copied = find_values(found.values(), values, plan.prefix, grown_only=False)
-    check_planned(plan, copied, values)
+    check_planned(plan, mine, copied, values)
     _warn_of_misnamed(plan)
     return _apply(model, mine, found, seed, materialize, copied, held, checkpoint=values)
 

@@ -16,11 +16,13 @@ from torch import Tensor
 
 from goodinit._common.dtensors import is_dtensor
 from goodinit._common.memory import bump_version
+from goodinit._common.text import several
 from goodinit.anatomy.names import Slot
 from goodinit.applying.shards import Shard, is_split, local_of
 from goodinit.errors import CheckpointError, PlanError, WriteError, nearest
 from goodinit.plans.checkpoint import Checkpoint, copy_values_
 from goodinit.plans.dcp_folder import load_from_dcp_
+from goodinit.plans.keep import LOADED
 from goodinit.plans.plan import Plan
 from goodinit.streams.part import intersect
 
@@ -28,20 +30,35 @@ Copied = Mapping[str, list[Tensor | None]]
 """Values by logical name, one for each tensor that stores it; of a folder they are on meta."""
 
 
-def check_planned(plan: Plan, copied: Copied, checkpoint: Checkpoint) -> None:
+def check_planned(plan: Plan, here: Plan, copied: Copied, checkpoint: Checkpoint) -> None:
     """Raise unless a plan of the whole model keeps what the checkpoint has.
+
+    Args:
+        plan: of the whole.
+        here: its rows that this process has.
+        copied: the values for these.
+        checkpoint: where they are.
 
     Raises:
         PlanError: it draws it: it wasn't made with ``keep=``.
-        CheckpointError: a value of another shape, or none that the plan names.
+        CheckpointError: a value of another shape, or none that the plan names or keeps as loaded.
     """
     where = str(checkpoint.folder) if checkpoint.folder else "..."
-    if checkpoint.values and not copied:
+    names = ((row.name, *row.tied, *row.stored) for row in plan)
+    known = copied or any(checkpoint.names_of(each, plan.prefix) for each in names)
+    if checkpoint.values and not known:
         first = next(iter(checkpoint.values))
         near = nearest(first, [row.name for row in plan])
         raise CheckpointError(
             f"the checkpoint has nothing that the plan names; the first of its names is "
             f"{first!r}.{near} strip_prefix= takes a prefix away"
+        )
+    missing = [row.name for row in here if row.why == LOADED and row.name not in copied]
+    if missing:
+        raise CheckpointError(
+            f"the plan keeps {several(missing)} as loaded, and the checkpoint doesn't have it: "
+            f"plan the whole model with keep={where!r}; if the model has the values already, let "
+            f"the plan keep them by a rule, recipe.override(gi.Rule({missing[0]!r}, gi.Keep()))"
         )
     for name, sources in copied.items():
         row = plan[name]

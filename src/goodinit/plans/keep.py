@@ -26,6 +26,8 @@ from goodinit.schemes.grown import DropUnits
 KeepLike = str | PathLike[str] | Iterable[str] | Mapping[str, object]
 """Names or globs; or a state dict, or the path of a checkpoint."""
 
+LOADED = "loaded already"  # why a row is kept that keep= names
+
 
 @dataclass(frozen=True, slots=True)
 class Growth:
@@ -67,7 +69,7 @@ class KeptRows:
         """Return why a row is kept, or ""."""
         if name in self.left_out:
             return "not in only="
-        return "loaded already" if name in self.names else ""
+        return LOADED if name in self.names else ""
 
     def limited_to(self, only: str | Iterable[str], rows: tuple[Row, ...]) -> KeptRows:
         """Return these rows and all that ``only`` doesn't name; the latter are kept whole.
