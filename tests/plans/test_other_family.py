@@ -44,7 +44,6 @@ def test_every_recipe_on_every_kind_of_model(kind: str) -> None:
     }
     assert [name for name, texts in found.items() if not texts] == OWN[kind].split()
     for (text,) in filter(None, found.values()):
-        assert "nothing matches" in text or "such models have no" in text or "no number" in text
         (names,) = re.findall(r"these: ([\w, ]+?)(?: and \d+ more)?;", text)
         assert set(names.split(", ")) <= set(OWN[kind].split())
 

@@ -22,8 +22,8 @@ def planned(family: Family, upstream: nn.Module) -> tuple[nn.Module, gi.Plan]:
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
         for p in mine.parameters():
-            if p.requires_grad:  # no value is left that could stand
-                p.copy_(3 * torch.randn(p.shape, generator=generator))
+            if p.requires_grad:  # no value is left that could stand, as a single 3 would
+                p.copy_((3 if p.numel() > 1 else 0.3) * torch.randn(p.shape, generator=generator))
     recipe = gi.recipe(family.recipe, **family.options)
     return mine, gi.init_(mine, recipe, inputs=family.inputs(), seed=2)
 

@@ -51,6 +51,8 @@ def measured_square(call: Unlisted) -> float | None:
         return None
     if not isinstance(once, Tensor) or not isinstance(twice, Tensor) or not once.numel():
         return None
+    if not (once.is_floating_point() or once.is_complex()):  # a comparison, a count
+        return None
     square = float(once.abs().double().square().mean()) / size
     wrong = float((twice - 2 * once).abs().double().square().mean()) / size
     return square if math.isfinite(square) and wrong <= EQUAL**2 * square else None
