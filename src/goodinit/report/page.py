@@ -167,7 +167,7 @@ def _plots(comparison: Comparison, findings: Sequence[PlacedFinding]) -> str:
     plotly = import_optional("plotly.io")
     drawn: str = plotly.to_html(
         plotly_figure(comparison, findings),
-        config=CONFIG,
+        config=dict(CONFIG),  # plotly adds to it
         include_plotlyjs=True,
         full_html=False,
         div_id="plots",
