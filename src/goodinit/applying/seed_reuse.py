@@ -8,6 +8,7 @@ a target network, a test of reproducibility.
 from __future__ import annotations
 
 import gc
+import threading
 import warnings
 import weakref
 from collections.abc import Generator, Mapping
@@ -131,7 +132,8 @@ def _are_parts_of_one(target: nn.Module | Tensor, memory: _Memory, before: list[
     layer = next(target.children(), None) is None
     if layer and len(others) + 1 >= MANY:
         return True
-    if _STATE.searches >= MOST_SEARCHES:
+    # The search holds what other threads are just building, for which tuple() raises there.
+    if _STATE.searches >= MOST_SEARCHES or threading.active_count() > 1:
         return False
     _STATE.searches += 1
     parents = _parents()
