@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import warnings
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -101,6 +102,25 @@ def test_parts_with_one_seed_warn_once(draw: Callable[[], object]) -> None:
     assert len(caught) == 1
     assert caught[0].filename == __file__
     assert kept
+
+
+def test_a_model_is_found_in_a_thread_beside_others() -> None:
+    with ThreadPoolExecutor(1) as pool, pytest.warns(UserWarning, match="was drawn from seed 0"):
+        assert pool.submit(blocks_of_a_model).result()
+
+
+def test_a_model_is_found_from_a_method_of_its_trainer() -> None:
+    class Trainer:
+        def __init__(self, model: nn.Sequential) -> None:
+            self.model = model
+
+        def start(self, blocks: list[nn.Module]) -> None:
+            for block in blocks:
+                gi.init_(block, "he", seed=0)
+
+    trainer = Trainer(net())
+    with pytest.warns(UserWarning, match="was drawn from seed 0"):
+        trainer.start(list(trainer.model[:2]))
 
 
 def the_same_model_again() -> object:

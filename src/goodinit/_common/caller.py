@@ -1,8 +1,9 @@
-"""Where the user's code called goodinit: the line that a warning is about."""
+"""Where the user's code called goodinit: the line that a warning is about, and its variables."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Generator
 from pathlib import Path
 from types import FrameType
 
@@ -13,6 +14,25 @@ def callers_level() -> int:
     """Return the ``stacklevel`` with which ``warnings.warn`` names the line outside of goodinit."""
     frame: FrameType | None = sys._getframe(1)
     level = 1
-    while frame is not None and frame.f_code.co_filename.startswith(_PACKAGE):
+    while frame is not None and _is_ours(frame):
         frame, level = frame.f_back, level + 1
     return level
+
+
+def callers_values() -> Generator[object]:
+    """Yield what the variables of the calling functions and of their modules hold.
+
+    Before Python 3.13 a function that was looked at keeps its values until it returns.
+    """
+    frame: FrameType | None = sys._getframe(1)
+    seen: set[int] = set()
+    while frame is not None:
+        for variables in [] if _is_ours(frame) else [frame.f_locals, frame.f_globals]:
+            if id(variables) not in seen:
+                seen.add(id(variables))
+                yield from list(variables.values())
+        frame = frame.f_back
+
+
+def _is_ours(frame: FrameType) -> bool:
+    return frame.f_code.co_filename.startswith(_PACKAGE)

@@ -96,7 +96,7 @@ class Result(Generic[RowT]):
 
     def to_text(self, *, full: bool = False) -> str:
         """Return what ``print`` shows: what matters, or with ``full`` all there is."""
-        raise NotImplementedError
+        raise NotImplementedError  # each result has its own
 
     def __str__(self) -> str:
         return self.to_text()

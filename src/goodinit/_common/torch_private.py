@@ -149,7 +149,7 @@ def storage_key(tensor: Tensor) -> int:
     try:
         storage = tensor.untyped_storage()
         return getattr(storage, "_cdata", None) or storage.data_ptr() or -id(tensor)
-    except (NotImplementedError, RuntimeError):
+    except (NotImplementedError, RuntimeError):  # torch's, for tensors without memory of their own
         return -id(tensor)
 
 

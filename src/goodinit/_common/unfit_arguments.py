@@ -13,6 +13,29 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
+def answering(
+    function: Callable[P, R], say: Callable[[str, tuple[object, ...], Mapping[str, object]], str]
+) -> Callable[P, R]:
+    """Return a function that raises CallError where its arguments don't fit.
+
+    Args:
+        function: what is called.
+        say: returns the error's text, from what is wrong and the arguments.
+    """
+
+    @functools.wraps(function)
+    def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return function(*args, **kwargs)
+        except TypeError as error:
+            wrong = unfit_arguments(function, args, kwargs)
+            if not wrong or isinstance(error, CallError):
+                raise
+            raise CallError(say(wrong, args, kwargs)) from None
+
+    return call
+
+
 def answered(line: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """Decorate a method so that a call whose arguments don't fit says what to write.
 
@@ -25,18 +48,8 @@ def answered(line: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """
 
     def decorate(method: Callable[P, R]) -> Callable[P, R]:
-        @functools.wraps(method)
-        def call(*args: P.args, **kwargs: P.kwargs) -> R:
-            try:
-                return method(*args, **kwargs)
-            except TypeError as error:
-                wrong = unfit_arguments(method, args, kwargs)
-                if not wrong or isinstance(error, CallError):
-                    raise
-                name = method.__qualname__.removesuffix(".__init__")
-                raise CallError(f"{name}: {wrong}. Write {line}") from None
-
-        return call
+        name = method.__qualname__.removesuffix(".__init__")
+        return answering(method, lambda wrong, _, __: f"{name}: {wrong}. Write {line}")
 
     return decorate
 

@@ -93,16 +93,23 @@ class Multiples:
         self._graph = graph
         self._is_kept = is_kept
         self._square_of = square_of
-        self._features: dict[int, int | None] = {}
+        self._inputs: dict[int, tuple[Multiple, Node]] = {}  # what was returned, by product
+        self._results: dict[int, tuple[Multiple, list[Node]]] = {}
+        self._measured: dict[int, float | None] = {}
 
     def before(self, product: int) -> tuple[Multiple, Node]:
         """Return what the input of a product is, and the node that it is a multiple of.
 
         As far as products alone take it: what is used in another way is a signal of its own.
         """
+        if product not in self._inputs:
+            self._inputs[product] = self._before(product)
+        return self._inputs[product]
+
+    def _before(self, product: int) -> tuple[Multiple, Node]:
         nodes, graph = self._graph.nodes, self._graph
         start = nodes[product].signals[0].node
-        self._features = {start: _features(nodes[product], nodes[start])}
+        axes = {start: _features(nodes[product], nodes[start])}
         heap, root, chain = [-start], start, {product}
         while heap and len(chain) < CALLS_FOLLOWED:
             node = nodes[-heappop(heap)]
@@ -112,7 +119,7 @@ class Multiples:
             forms = dict.fromkeys(signals, Multiple())
             if (
                 not signals
-                or self._made(node, forms) is None
+                or self._made(node, forms, axes) is None
                 or not self._for_products_alone(node, chain)
             ):
                 break
@@ -120,12 +127,10 @@ class Multiples:
             for index in signals:
                 if -index not in heap:
                     heappush(heap, -index)
-                self._features[index] = _features_before(
-                    nodes[index], node, self._features[node.index]
-                )
+                axes[index] = _features_before(nodes[index], node, axes[node.index])
         found = {root: Multiple()}
         for index in sorted(index for index in chain - {product} if index > root):
-            made = self._made(nodes[index], found)
+            made = self._made(nodes[index], found, axes)
             if made is None:
                 return Multiple(), graph.nodes[start]
             found[index] = made
@@ -133,15 +138,19 @@ class Multiples:
 
     def after(self, product: int) -> tuple[Multiple, list[Node]]:
         """Return what is made of a product at last, and the calls that take that."""
+        if product not in self._results:
+            self._results[product] = self._after(product)
+        return self._results[product]
+
+    def _after(self, product: int) -> tuple[Multiple, list[Node]]:
         nodes = self._graph.nodes
-        self._features = {}
         found, taken = {product: Multiple()}, list[Node]()
         heap, seen = sorted(nodes[product].consumers), set(nodes[product].consumers)
         while heap:
             node = nodes[heappop(heap)]
             if node.role == "source":
                 continue  # zeros_like(y)
-            made = None if node.function in COMPLEX else self._made(node, found)
+            made = None if node.function in COMPLEX else self._made(node, found, {})
             if made is None:
                 taken.append(node)
                 continue
@@ -177,12 +186,15 @@ class Multiples:
 
     # One call.
 
-    def _made(self, node: Node, forms: Mapping[int, Multiple]) -> Multiple | None:
+    def _made(
+        self, node: Node, forms: Mapping[int, Multiple], axes: Mapping[int, int | None]
+    ) -> Multiple | None:
         """Return what a call makes of multiples of one signal; None if it isn't one.
 
         Args:
             node: of the call.
             forms: what its signals are, by their nodes.
+            axes: of each result the axis that the next product sums over; empty after a product.
         """
         signals = [value.node for value in node.signals]
         if not signals or any(index not in forms for index in signals):
@@ -190,11 +202,14 @@ class Multiples:
         made = [forms[index] for index in signals]
         linear = node.linear
         if isinstance(linear, Unlisted):
-            square = measured_square(linear)
+            if node.index not in self._measured:
+                self._measured[node.index] = measured_square(linear)
+            square = self._measured[node.index]
             return None if square is None else made[0].varied(square)
+        if linear is not None and linear.joins:
+            return _joined(node, linear, made, axes)
         if linear is not None:
-            join = self._joined if linear.joins else self._summed
-            return join(node, linear, made)
+            return self._summed(node, linear, made)
         return self._scaled(node, made[0]) if len(set(signals)) == 1 else None
 
     def _scaled(self, node: Node, one: Multiple) -> Multiple | None:
@@ -232,29 +247,6 @@ class Multiples:
             found = found.plus(one.times(factor), apart)
         return replace(found, added=found.added + linear.added)
 
-    def _joined(self, node: Node, linear: Linear, made: list[Multiple]) -> Multiple | None:
-        """Return signals that lie side by side, and beside constants."""
-        shares = linear.factors
-        whole = sum(shares) >= 1 - ROUNDED
-        if not whole:  # constants lie beside them
-            axis = self._features.get(node.index)
-            along = axis is None or axis in linear.joins
-            last = not node.consumers  # of a product that is cut or shifted, nothing is said
-            if not (along if self._features else last):
-                return made[0] if len(made) == 1 else None
-        found = Multiple(0.0, None, linear.added, True, (*made[0].moved, node.index))
-        for one, share in zip(made, shares, strict=True):
-            square = None if one.square is None or found.square is None else one.square * share
-            found = Multiple(
-                None if square is None else (found.square or 0.0) + square,
-                None,
-                found.added + share * one.added,
-                found.numbers and one.numbers,
-                found.moved,
-            )
-        same = whole and all(one == made[0] for one in made)
-        return replace(found, number=made[0].number) if same else found
-
     def _times_constant(self, node: Node, one: Multiple) -> Multiple | None:
         if node.number is not None:
             return one.times(node.number)
@@ -272,6 +264,32 @@ class Multiples:
         """Whether a product of a signal and a parameter is used as a weight."""
         taken = (v for c in node.consumers for v in self._graph.nodes[c].operands)
         return any(value.params for value in taken if value.node == node.index)
+
+
+def _joined(
+    node: Node, linear: Linear, made: list[Multiple], axes: Mapping[int, int | None]
+) -> Multiple | None:
+    """Return signals that lie side by side, and beside constants."""
+    shares = linear.factors
+    whole = sum(shares) >= 1 - ROUNDED
+    if not whole:  # constants lie beside them
+        axis = axes.get(node.index)
+        along = axis is None or axis in linear.joins
+        last = not node.consumers  # of a product that is cut or shifted, nothing is said
+        if not (along if axes else last):
+            return made[0] if len(made) == 1 else None
+    found = Multiple(0.0, None, linear.added, True, (*made[0].moved, node.index))
+    for one, share in zip(made, shares, strict=True):
+        square = None if one.square is None or found.square is None else one.square * share
+        found = Multiple(
+            None if square is None else (found.square or 0.0) + square,
+            None,
+            found.added + share * one.added,
+            found.numbers and one.numbers,
+            found.moved,
+        )
+    same = whole and all(one == made[0] for one in made)
+    return replace(found, number=made[0].number) if same else found
 
 
 def _is_scaled(node: Node) -> bool:

@@ -70,12 +70,8 @@ def _mark_adapters(graph: Graph, roles: Roles) -> None:
             if not all(graph.nodes[i].weights for i in (base, up, down)):
                 continue
             narrow = graph.nodes[down].shape[-1] < graph.nodes[up].shape[-1]
-            if (
-                narrow
-                and down != base
-                and share_input(graph, base, down)
-                and (_are_a_pair(graph, base, up, down))
-            ):
+            beside = down != base and share_input(graph, base, down)
+            if narrow and beside and _are_a_pair(graph, base, up, down):
                 factor = _factor(graph, node, base, up, down)
                 roles.low_rank.append(LowRank(base, down, up, factor))
                 roles.adapters |= {up, down}

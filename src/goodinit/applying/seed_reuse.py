@@ -7,26 +7,26 @@ a target network, a test of reproducibility.
 
 from __future__ import annotations
 
-import gc
-import threading
 import warnings
 import weakref
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from types import ModuleType
 from typing import cast
 
 import torch
 from torch import Tensor, nn
 
-from goodinit._common.caller import callers_level
+from goodinit._common.caller import callers_level, callers_values
 from goodinit.anatomy.names import Slot
 from goodinit.plans.rows import PlanRow
 from goodinit.schemes import Scheme
 
 MANY = 3  # layers with the same draw: two may be those of two models that are compared
-MOST_SEARCHES = 3  # for the model that holds two parts: each looks at all objects of the process
+MOST_SEARCHES = 100  # a process that compares more models than this knows that they are drawn alike
+MOST_HELD = 1000  # values of one list that are looked at: lists of data are longer
 
 _repeats = ContextVar("repeats", default=False)
 
@@ -77,14 +77,22 @@ def note_draws(
     if _STATE.warned or _repeats.get():
         return
     repeated = ""
+    owners: dict[int, tuple[nn.Module, str]] = {}
     for row in rows:
         if row.scheme is None or not row.std or row.kept or len(found[row.name].tensors) > 1:
             continue
-        tensor = found[row.name].tensor
         before = _STATE.drawn.setdefault((seed, row.name), [])
-        memory = _note(before, (seed, row.name), tensor, row.scheme, target)
-        if memory is not None and not repeated and _are_parts_of_one(target, memory, before):
+        memory = _note(before, (seed, row.name), found[row.name].tensor, row.scheme, target)
+        if memory is None or repeated:
+            continue
+        others = [m for m in before if m is not memory and m() and m.scheme == memory.scheme]
+        if _are_surely_parts(target, others):
             repeated = row.name
+        for other in others:
+            if other.owner is not None and (owner := other.owner()) is not None:
+                owners.setdefault(id(owner), (owner, row.name))
+    if not repeated and isinstance(target, nn.Module):
+        repeated = _shared_name(target, owners)
     if repeated:
         _STATE.warned = True
         warnings.warn(
@@ -122,55 +130,70 @@ def _forget(memory: weakref.ref[torch.UntypedStorage]) -> None:
         _STATE.drawn.pop(memory.key, None)
 
 
-def _are_parts_of_one(target: nn.Module | Tensor, memory: _Memory, before: list[_Memory]) -> bool:
-    """Whether another tensor with the same draw belongs, as far as can be known, to one model."""
-    others = [m for m in before if m is not memory and m() and m.scheme == memory.scheme]
-    if not others:
-        return False
+def _are_surely_parts(target: nn.Module | Tensor, others: list[_Memory]) -> bool:
+    """Whether tensors with the same draw are parts of one model, from what they are."""
     if not isinstance(target, nn.Module):
-        return True  # a tensor by itself is no model
-    layer = next(target.children(), None) is None
-    if layer and len(others) + 1 >= MANY:
-        return True
-    # The search holds what other threads are just building, for which tuple() raises there.
-    if _STATE.searches >= MOST_SEARCHES or threading.active_count() > 1:
-        return False
+        return bool(others)  # a tensor by itself is no model
+    return _is_layer(target) and len(others) + 1 >= MANY
+
+
+def _is_layer(module: nn.Module) -> bool:
+    return next(module.children(), None) is None
+
+
+def _shared_name(target: nn.Module, owners: Mapping[int, tuple[nn.Module, str]]) -> str:
+    """Return the name drawn into the target and into another part of a model or list, or ''.
+
+    The model or list is one that a variable of the calling code holds.
+    """
+    inside = _ids_inside(target)  # what the target holds was drawn again now, under its full name
+    owners = {key: owner for key, owner in owners.items() if key not in inside}
+    if not owners or _STATE.searches >= MOST_SEARCHES:
+        return ""
     _STATE.searches += 1
-    parents = _parents()
-    above = _above(target, parents) | (_containers(target) if layer else set[int]())
-    owners = [owner for m in others if m.owner is not None and (owner := m.owner()) is not None]
-    return any(
-        above & (_above(owner, parents) | (_containers(owner) if layer else set[int]()))
-        for owner in owners
-    )
+    for holder in _holders():
+        if issubclass(type(holder), nn.Module):
+            held = _ids_inside(cast("nn.Module", holder))
+        elif _is_layer(target):
+            held = {id(thing) for thing in cast("list[object]", holder)}
+        else:
+            continue  # a list of models
+        if id(target) in held and (both := held & owners.keys()):
+            return owners[both.pop()][1]
+    return ""
 
 
-def _containers(layer: nn.Module) -> set[int]:
-    """Return the ids of the lists, tuples and dicts that hold a layer; not of namespaces."""
-    holders = cast("list[object]", gc.get_referrers(layer))
-    lists = {id(holder) for holder in holders if type(holder) in (list, tuple)}
-    dicts = [cast("dict[object, object]", h) for h in holders if type(h) is dict]
-    return lists | {id(holder) for holder in dicts if "__name__" not in holder}
+def _holders() -> Generator[object]:
+    """Yield the modules and lists in the callers' variables, and those one level further in."""
+    for value in callers_values():
+        for thing in (value, *_inside(value)):
+            if issubclass(type(thing), (nn.Module, list)):
+                yield thing
 
 
-def _parents() -> dict[int, list[nn.Module]]:
-    """Return the modules that hold each module of the process, by its id."""
-    parents: dict[int, list[nn.Module]] = {}
-    for thing in gc.get_objects():
-        if issubclass(type(thing), nn.Module):
-            children = cast("dict[str, object]", vars(thing).get("_modules") or {})
-            for child in children.values():
-                parents.setdefault(id(child), []).append(thing)
-    return parents
+def _inside(value: object) -> list[object]:
+    """Return what a list, a tuple, a dict or an object of the user's own holds."""
+    if issubclass(type(value), (list, tuple)):
+        return list(cast("list[object]", value)[:MOST_HELD])
+    if issubclass(type(value), (nn.Module, ModuleType, type)):
+        return []
+    try:
+        held = cast(
+            "dict[object, object]",
+            value if type(value) is dict else object.__getattribute__(value, "__dict__"),
+        )
+    except AttributeError:
+        return []  # numbers and strings have no attributes of their own
+    return list(held.values())[:MOST_HELD]
 
 
-def _above(module: nn.Module, parents: Mapping[int, list[nn.Module]]) -> set[int]:
-    """Return the ids of all modules above one."""
+def _ids_inside(module: nn.Module) -> set[int]:
+    """Return the ids of a module and of all modules below it."""
     found: set[int] = set()
-    waiting = [module]
+    waiting: list[object] = [module]
     while waiting:
-        for parent in parents.get(id(waiting.pop()), []):
-            if id(parent) not in found:
-                found.add(id(parent))
-                waiting.append(parent)
+        part = waiting.pop()
+        if part is not None and id(part) not in found:
+            found.add(id(part))
+            waiting += cast("dict[str, object]", vars(part).get("_modules") or {}).values()
     return found

@@ -17,8 +17,7 @@ from goodinit.trace import Call
 # A larger constant that is added isn't looked at: each layer may do so with a mask of scores.
 MOST_ADDED = 2**14
 
-
-# Functions that `linear_in` describes. The last write a signal into a tensor at a place of its own.
+# The last write a signal into a tensor at a place of its own.
 _SUMS = frozenset("add sub rsub __radd__ lerp addcmul".split())
 _JOINS = frozenset("cat concat stack hstack vstack dstack column_stack".split())
 _PADS = frozenset(("pad", "constant_pad_nd"))
@@ -51,12 +50,11 @@ def linear_in(
     if name in _SUMS:
         return _sum(name, call, tensors, makers, held)
     if name in _PADS:
-        mode, value = _given(call, 2, "mode", "constant"), _given(call, 3, "value", 0.0)
-        fill = value if isinstance(value, (int, float)) and mode == "constant" else 0.0
-        share = tensors[0].numel() / max(math.prod(node.shape), 1)
-        if mode != "constant":
+        if _given(call, 2, "mode", "constant") != "constant":
             return Linear((1.0,))
-        return Linear((share,), fill**2 * (1 - share), _axes(node, tensors[:1]))
+        added = _square(_given(call, 3, "value", 0.0)) or 0.0
+        share = tensors[0].numel() / max(math.prod(node.shape), 1)
+        return Linear((share,), added * (1 - share), _axes(node, tensors[:1]))
     if name in _JOINS or (name in _WRITES and len(node.signals) == 1 and not makers[0].live):
         return _join(name, node, tensors, makers)
     return unlisted(node, call, tensors, makers, held)

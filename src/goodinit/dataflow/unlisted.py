@@ -88,12 +88,7 @@ def unlisted(
 ) -> Unlisted | None:
     """Return what is to be kept of a call of a function that no list describes.
 
-    Args:
-        node: of the call.
-        call: what happened.
-        tensors: its tensor arguments.
-        makers: the nodes that these come from.
-        held: returns what a parameter or buffer holds; None of other tensors.
+    The arguments are those of ``linear_in``.
     """
     if node.role != "other" and node.function not in MEASURED:
         return None

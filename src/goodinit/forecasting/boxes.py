@@ -1,7 +1,7 @@
-"""Large parameters drawn a box of rows at a time: never is a whole one in memory.
+"""Large parameters drawn a box of rows at a time, so that a whole one is never in memory.
 
 A lookup takes few rows of a table, and draws these alone. A product with a large matrix is computed
-rows by rows of it; that is done where the last bits may be others than those of one large product.
+box by box; that is done only where the last bits may differ from those of one large product.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ def looked_up(weights: DrawnInBoxes, call: Call) -> Tensor | None:
 
 
 def product_by_boxes(weights: DrawnInBoxes, call: Call) -> Tensor | None:
-    """Return a product with a large matrix, computed rows by rows of it; None if this isn't one."""
+    """Return a product with a large matrix, computed box by box; None if this isn't one."""
     args = arguments_by_name(call)
     parameter, x = weights.large_with_rows(args.get("weight")), args.get("input")
     if parameter is None or not isinstance(x, Tensor) or transforms():

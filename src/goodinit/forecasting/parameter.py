@@ -1,4 +1,4 @@
-"""`Parameter`: a stored tensor that has no value but while a call takes it."""
+"""`Parameter`: a stored tensor that has a value only while a call takes it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ INSTEAD = "draw the model with gi.init_(model, recipe, materialize='cpu'), then 
 
 @dataclass(slots=True, eq=False)
 class Parameter:
-    """One stored tensor that has no value but while a call takes it.
+    """One stored tensor that has a value only while a call takes it.
 
     Attributes:
         tensor: the model's own, on meta, or with values that the plan replaces.

@@ -273,6 +273,6 @@ def unfit(source: Tensor, dtype: torch.dtype) -> str:
 def _can_cast(source: torch.dtype, to: torch.dtype) -> bool:
     try:
         torch.empty(1, dtype=to, device="cpu").copy_(torch.empty(1, dtype=source, device="cpu"))
-    except (RuntimeError, NotImplementedError, TypeError):
+    except (RuntimeError, NotImplementedError, TypeError):  # torch has no cast between these
         return False
     return True

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import functools
 import inspect
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import ParamSpec, TypeVar, cast
 
 from torch import Tensor, nn
 
-from goodinit._common.unfit_arguments import unfit_arguments
-from goodinit.errors import CallError, UnknownRecipeError, nearest
+from goodinit._common.unfit_arguments import answering, unfit_arguments
+from goodinit.errors import UnknownRecipeError, nearest
 from goodinit.recipes.by_name import maker
 from goodinit.recipes.first_guesses import meant_scheme
 from goodinit.schemes import Scheme
@@ -84,20 +83,13 @@ def explained(function: Callable[P, R], place: str = "gi") -> Callable[P, R]:
         goodinit.errors.CallError: init_: unknown argument 'mode'. Write gi.init_(model, ...
     """
 
-    @functools.wraps(function)
-    def call(*args: P.args, **kwargs: P.kwargs) -> R:
-        try:
-            return function(*args, **kwargs)
-        except TypeError as error:
-            wrong = unfit_arguments(function, args, kwargs)
-            if not wrong or isinstance(error, CallError):
-                raise
-            line = _line(function, place, args, kwargs)
-            said = f".{function.__name__}(" not in line or any(f"{n}=" in line for n in kwargs)
-            near = "" if said else _near(function, kwargs)
-            raise CallError(f"{function.__name__}: {wrong}.{near} Write {line}") from None
+    def say(wrong: str, args: tuple[object, ...], kwargs: Mapping[str, object]) -> str:
+        line = _line(function, place, args, kwargs)
+        said = f".{function.__name__}(" not in line or any(f"{n}=" in line for n in kwargs)
+        near = "" if said else _near(function, kwargs)
+        return f"{function.__name__}: {wrong}.{near} Write {line}"
 
-    return call
+    return answering(function, say)
 
 
 def _near(function: Callable[..., object], kwargs: Mapping[str, object]) -> str:

@@ -1,4 +1,4 @@
-"""What the models of a family have, and what they don't: by this a recipe's family is told."""
+"""What the models of each family have and lack, by which a plan sees whether a recipe fits."""
 
 from __future__ import annotations
 
