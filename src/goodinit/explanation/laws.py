@@ -12,21 +12,18 @@ from goodinit.errors import GoodinitError
 from goodinit.explanation.reading import Part
 from goodinit.explanation.statistics import log_density, p_value, read_sample
 from goodinit.schemes import (
-    AddNoise,
     DeltaOrthogonal,
     Dirac,
     Drawn,
     Function,
     Identity,
-    Keep,
     Layout,
     LogRange,
     Orthogonal,
     Ramp,
     Scheme,
 )
-from goodinit.schemes.grown import DropUnits, FromOld
-from goodinit.schemes.low_rank import LowRank
+from goodinit.schemes.scheme import FromValues
 from goodinit.schemes.state_space import Transformed
 from goodinit.streams import Law
 
@@ -64,7 +61,7 @@ class Fit:
 def fit(part: Part, scheme: Scheme, level: float) -> Fit:
     """Return how a resolved scheme fits; a true one is rejected with probability ``level``."""
     match scheme:
-        case Keep() | AddNoise() | DropUnits() | FromOld() | LowRank():
+        case FromValues():
             return Fit(says=False)
         case Orthogonal() | DeltaOrthogonal():
             holds = _is_orthogonal(part, scheme)

@@ -23,7 +23,7 @@ from goodinit.findings.scales import around_zero, grew_on_another_scale, norm_li
 from goodinit.plans.keep import KeptRows
 from goodinit.plans.other_family import find_other_family
 from goodinit.plans.plain_stack_findings import find_deep_stacks
-from goodinit.plans.rows import WITHOUT_MOMENTS, PlanRow
+from goodinit.plans.rows import PlanRow
 from goodinit.plans.tried_rules import named, offer
 from goodinit.recipes.deferred import FirstLayer, Neutral, ReluGain
 from goodinit.recipes.reasons import KEEPS, WHY_LEFT
@@ -32,6 +32,7 @@ from goodinit.recipes.rule import Rule, sel
 from goodinit.schemes import Normal, PriorBias, Zeros
 from goodinit.schemes.dtype_range import NARROW, share_of_zeros
 from goodinit.schemes.low_rank import LowRank
+from goodinit.schemes.scheme import FromValues
 from goodinit.trace.run import OURS
 
 SCALES = 'gi.Rule(gi.sel.kind("scale"), gi.Neutral())'
@@ -289,7 +290,7 @@ def _one_prior_for_heads(rows: tuple[PlanRow, ...], recipe: Recipe) -> Iterator[
 def _rounded_to_zero(rows: tuple[PlanRow, ...]) -> Iterator[Finding]:
     """Values that are drawn, and mostly 0 in a dtype as narrow as float8."""
     for row in rows if any(row.dtype in NARROW for row in rows) else ():
-        drawn = [b for b in row.parts() if not isinstance(b.scheme, WITHOUT_MOMENTS)]
+        drawn = [b for b in row.parts() if not isinstance(b.scheme, FromValues)]
         shares = [share_of_zeros(b.scheme, row.site(b), row.dtype) for b in drawn]
         lost = what_a_cast_lost(0, max(shares, default=0.0))
         if lost is not None:

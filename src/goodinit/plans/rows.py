@@ -12,10 +12,9 @@ from goodinit._common.text import shape_text
 from goodinit.anatomy.rows import Box
 from goodinit.schemes import AddNoise, Keep, Layout, Scheme, Site
 from goodinit.schemes.complex_numbers import complex_std
-from goodinit.schemes.grown import DropUnits, FromOld
+from goodinit.schemes.grown import DropUnits
 from goodinit.schemes.low_rank import LowRank
-
-WITHOUT_MOMENTS = (Keep, AddNoise, DropUnits, FromOld, LowRank)  # what they write depends on values
+from goodinit.schemes.scheme import FromValues
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +160,7 @@ class PlanRow:
 
         Of complex numbers the latter is sqrt(E|w - E w|^2).
         """
-        drawn = [b for b in self.parts() if not isinstance(b.scheme, WITHOUT_MOMENTS)]
+        drawn = [b for b in self.parts() if not isinstance(b.scheme, FromValues)]
         found = ((b, *b.scheme.moments(self.site(b))) for b in drawn)
         return tuple(
             (b.name, mean, complex_std(b.scheme, std) if self.dtype.is_complex else std)

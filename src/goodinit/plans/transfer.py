@@ -18,12 +18,13 @@ from goodinit.plans.base_by_width import shrunk
 from goodinit.plans.growth import Growth, common_rates, growth_of
 from goodinit.plans.keep import KeptRows
 from goodinit.plans.resolve import resolve
-from goodinit.plans.rows import WITHOUT_MOMENTS, PlanBlock, PlanRow, Rates, common
+from goodinit.plans.rows import PlanBlock, PlanRow, Rates, common
 from goodinit.plans.transfer_findings import Models, find_in_transfer
 from goodinit.recipes.base import Base
 from goodinit.recipes.recipe import Recipe
 from goodinit.schemes import Constant, Scheme, TorchDefault
 from goodinit.schemes.dtype_range import check_range
+from goodinit.schemes.scheme import FromValues
 from goodinit.trace import Inputs
 
 
@@ -267,9 +268,9 @@ def _scaled(
 ) -> tuple[Scheme, str]:
     """Return a block's scheme with the standard deviation that muP asks for, and a doubt."""
     scheme = block.scheme
-    if isinstance(scheme, WITHOUT_MOMENTS) or growth.role == "unknown":
+    if isinstance(scheme, FromValues) or growth.role == "unknown":
         return scheme, ""
-    if isinstance(other.scheme, WITHOUT_MOMENTS):
+    if isinstance(other.scheme, FromValues):
         return scheme, "the base keeps its value: drawn as if this were the base"
     site = row.site(block)
     (mean, std), (base_mean, base_std) = (

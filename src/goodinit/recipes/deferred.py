@@ -10,14 +10,11 @@ from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from torch import Tensor
-
 from goodinit.anatomy.rows import Row
 from goodinit.errors import GoodinitError, SchemeError
 from goodinit.recipes.reasons import BEHIND_FUNCTION
 from goodinit.schemes import (
     Constant,
-    Draw,
     HeNormal,
     HeUniform,
     Keep,
@@ -40,6 +37,7 @@ from goodinit.schemes.fields import check_flag, refuse
 from goodinit.schemes.grown import DropUnits
 from goodinit.schemes.low_rank import METHODS, LowRank
 from goodinit.schemes.operating_point import operating_point, split_label
+from goodinit.schemes.scheme import Unplanned
 
 DEEP = 10  # plain layers: fewer train from normal weights as well
 WIDEST = 8192  # inputs of an orthogonal matrix: a wider one takes seconds to draw
@@ -54,18 +52,12 @@ DEEP_STACK = "orthogonal in a deep plain stack: trains where normal weights don'
 
 
 @dataclass(frozen=True, repr=False)
-class Deferred(Scheme):
+class Deferred(Unplanned):
     """A scheme that planning replaces with another one, depending on the row."""
 
     @abstractmethod
     def on(self, row: Row) -> tuple[Scheme, str]:
         """Return the scheme for this row, and why it is this one, or ""."""
-
-    def moments(self, site: Site) -> tuple[float, float]:
-        raise SchemeError(f"{self!r} has no numbers before it is planned on a model")
-
-    def fill_(self, out: Tensor, draw: Draw, site: Site) -> None:
-        self.moments(site)
 
     def times(self, factor: float) -> Scheme:
         fix = "multiply the schemes in it"

@@ -20,28 +20,22 @@ from torch import Tensor
 from goodinit.errors import SchemeError
 from goodinit.schemes import fields
 from goodinit.schemes.fans import Site
-from goodinit.schemes.scheme import Draw, Scheme
+from goodinit.schemes.scheme import Draw, FromValues
 from goodinit.streams import Law
 
 
 @dataclass(frozen=True, repr=False)
-class FromOld(Scheme):
+class FromOld(FromValues):
     """A scheme for new rows that is computed from a checkpoint's old ones."""
+
+    no_factor = "{} follows from the old rows: no factor fits"
 
     @abstractmethod
     def fill_from_(self, out: Tensor, old: Tensor, draw: Draw) -> None:
         """Write new rows, given the old ones: [rows, ...] both, with equal other axes."""
 
-    def moments(self, site: Site) -> tuple[float, float]:
-        return math.nan, math.nan  # they depend on the old rows
-
     def fill_(self, out: Tensor, draw: Draw, site: Site) -> None:
         raise SchemeError(f"{self!r} is for new rows beside a checkpoint's old ones: gi.load_")
-
-    def times(self, factor: float) -> Scheme:
-        if fields.as_factor(self, factor) == 1:
-            return self
-        raise SchemeError(f"{self!r} follows from the old rows: no factor fits")
 
     def check_grown(self, old: tuple[int, ...], new: tuple[int, ...]) -> None:
         """Raise if new rows can't be computed for a parameter that has grown so.
@@ -158,7 +152,7 @@ class PieceMeans(FromOld):
 
 
 @dataclass(frozen=True)
-class DropUnits(Scheme):
+class DropUnits(FromValues):
     """Copies of one layer, of whose hidden units a share is drawn anew: experts that differ.
 
     A unit's new weights are normal, with the mean and std of those that they replace. Which units
@@ -174,6 +168,8 @@ class DropUnits(Scheme):
             parameter that isn't a stack of copies.
     """
 
+    no_factor = "{} follows from what is copied: no factor fits"
+
     share: float = 0.5
     axis: str = "outputs"
 
@@ -184,16 +180,8 @@ class DropUnits(Scheme):
         if self.axis not in ("outputs", "inputs"):
             fields.refuse(self, "axis", self.axis, "axis is 'outputs' or 'inputs'")
 
-    def moments(self, site: Site) -> tuple[float, float]:
-        return math.nan, math.nan  # they depend on what is copied
-
     def fill_(self, out: Tensor, draw: Draw, site: Site) -> None:
         raise SchemeError(f"{self!r} is for copies of a checkpoint's layer: gi.load_")
-
-    def times(self, factor: float) -> Scheme:
-        if fields.as_factor(self, factor) == 1:
-            return self
-        raise SchemeError(f"{self!r} follows from what is copied: no factor fits")
 
     def check(self, site: Site) -> None:
         self._hidden(site)

@@ -24,7 +24,7 @@ from torch import Tensor
 from goodinit.errors import SchemeError
 from goodinit.schemes import fields
 from goodinit.schemes.fans import Site
-from goodinit.schemes.scheme import Draw, Scheme
+from goodinit.schemes.scheme import Draw, FromValues
 from goodinit.streams import Law
 
 METHODS = ("pissa", "olora", "orthogonal")
@@ -33,7 +33,7 @@ SMALL = 0.1  # PEFT's factor for each of the two orthogonal matrices
 
 
 @dataclass(frozen=True, repr=False)
-class LowRank(Scheme):
+class LowRank(FromValues):
     """One of the three tensors of W x + s B A x, computed together with the other two.
 
     Args:
@@ -47,6 +47,8 @@ class LowRank(Scheme):
     Raises:
         SchemeError: a method or role that isn't known, or a factor that is 0 or not finite.
     """
+
+    no_factor = "an adapter's values follow from its base weight: no factor fits"
 
     method: str
     role: str
@@ -75,16 +77,8 @@ class LowRank(Scheme):
         """The names of W, A and B."""
         return self.base, self.down, self.up
 
-    def moments(self, site: Site) -> tuple[float, float]:
-        return math.nan, math.nan  # they depend on the values of W
-
     def fill_(self, out: Tensor, draw: Draw, site: Site) -> None:
         raise SchemeError(f"{self!r} is computed from {self.base}: gi.init_(model, ...) has it")
-
-    def times(self, factor: float) -> Scheme:
-        if fields.as_factor(self, factor) == 1:
-            return self
-        raise SchemeError("an adapter's values follow from its base weight: no factor fits")
 
     def check(self, site: Site) -> None:
         if len(site.shape) != 2:

@@ -62,6 +62,8 @@ class PriorBias(Scheme):
         (22.5, 0.0)
     """
 
+    no_factor = "{} is what is known of the targets: no factor changes it"
+
     p: float | tuple[float, ...]
     link: Literal["", "sigmoid", "softmax", "identity"] = ""
 
@@ -137,8 +139,3 @@ class PriorBias(Scheme):
         self.check(site)
         values = self._values()
         out.copy_(values.view(site.shape) if values.dim() else values)
-
-    def times(self, factor: float) -> Scheme:
-        if fields.as_factor(self, factor) == 1:
-            return self
-        raise SchemeError(f"{self!r} is what is known of the targets: no factor changes it")

@@ -97,6 +97,9 @@ class Scheme(metaclass=_SchemeType):
     example_call: ClassVar[str] = ""
     """A call that works, of a class whose arguments have no examples."""
 
+    no_factor: ClassVar[str] = "{} can't be multiplied"
+    """Why no factor fits, of a scheme whose ``times`` is this class's."""
+
     @abstractmethod
     def moments(self, site: Site) -> tuple[float, float]:
         """Return (mean, standard deviation) of the values here, by formula.
@@ -135,9 +138,15 @@ class Scheme(metaclass=_SchemeType):
         """
         return tuple((0, size) for size in site.shape), site
 
-    @abstractmethod
     def times(self, factor: float) -> Scheme:
-        """Return the scheme whose values are ``factor`` times this one's."""
+        """Return the scheme whose values are ``factor`` times this one's.
+
+        Raises:
+            SchemeError: a factor that is negative or not finite; any but 1, if none fits.
+        """
+        if fields.as_factor(self, factor) == 1:
+            return self
+        raise SchemeError(self.no_factor.format(repr(self)))
 
     def check(self, site: Site) -> None:
         """Raise what ``moments`` or ``fill_`` would raise here, before anything is written."""
@@ -202,8 +211,28 @@ class Scheme(metaclass=_SchemeType):
         return f"{type(self).__name__}({', '.join(shown)})"
 
 
+class FromValues(Scheme):
+    """A scheme whose values depend on those that a tensor or a checkpoint holds."""
+
+    def moments(self, site: Site) -> tuple[float, float]:
+        return math.nan, math.nan
+
+
+class Unplanned(Scheme):
+    """A scheme that has no numbers before it is planned on a model."""
+
+    fix: ClassVar[str] = ""
+    """What an error says after that."""
+
+    def moments(self, site: Site) -> tuple[float, float]:
+        raise SchemeError(f"{self!r} has no numbers before it is planned on a model{self.fix}")
+
+    def fill_(self, out: Tensor, draw: Draw, site: Site) -> None:
+        self.moments(site)
+
+
 @dataclass(frozen=True)
-class Scaled(Scheme):
+class Scaled(Unplanned):
     """A scheme times powers of facts of the model; ``Scheme.scaled`` makes one.
 
     Plans contain no ``Scaled``: planning resolves it into a scheme with numbers. Scaling a
@@ -264,12 +293,6 @@ class Scaled(Scheme):
             except OverflowError:
                 factor = math.inf
         return self.scheme.times(factor)
-
-    def moments(self, site: Site) -> tuple[float, float]:
-        raise SchemeError(f"{self!r} has no numbers before it is planned on a model")
-
-    def fill_(self, out: Tensor, draw: Draw, site: Site) -> None:
-        self.moments(site)
 
     def times(self, factor: float) -> Scheme:
         return Scaled(self.scheme.times(factor), self.powers)

@@ -19,11 +19,14 @@ from goodinit.schemes.ramps import AlongLastAxis
 from goodinit.schemes.scheme import Draw, Scheme
 from goodinit.streams import Box, Law
 
+LOGARITHM = "{} is the logarithm of a rate: pass other bounds, not a factor"
 POINTS = 4096  # of the midpoint rule: the moments of these smooth functions hold to 1e-6
 
 
 class Transformed(Scheme):
     """A smooth function of a number from U(0, 1), the same for all elements."""
+
+    no_factor = LOGARITHM
 
     @abstractmethod
     def transform(self, chance: Tensor) -> Tensor:
@@ -42,9 +45,6 @@ class Transformed(Scheme):
 
     def reach(self, site: Site, box: Box) -> tuple[Box, Site]:
         return box, site
-
-    def times(self, factor: float) -> Scheme:
-        return _unscaled(self, factor)
 
 
 @dataclass(frozen=True, repr=False)
@@ -124,8 +124,7 @@ class LogRange(AlongLastAxis):
         tensor([0.0000, 0.6931, 1.0986])
     """
 
-    def times(self, factor: float) -> Scheme:
-        return _unscaled(self, factor)
+    no_factor = LOGARITHM
 
     def row(self, site: Site) -> Tensor:
         if not site.shape:
@@ -140,9 +139,3 @@ def _check_range(scheme: LogUniform | StepBias) -> None:
     if not 0 < scheme.low < scheme.high:
         fix = f"low must be above 0 and below high, {scheme.high:g}"
         fields.refuse(scheme, "low", scheme.low, fix)
-
-
-def _unscaled(scheme: Scheme, factor: float) -> Scheme:
-    if fields.as_factor(scheme, factor) == 1:
-        return scheme
-    raise SchemeError(f"{scheme!r} is the logarithm of a rate: pass other bounds, not a factor")

@@ -18,7 +18,7 @@ from goodinit.errors import SchemeError, StreamError
 from goodinit.schemes import fields
 from goodinit.schemes.fans import Site
 from goodinit.schemes.quadrature import ten_digits, truncated_moments
-from goodinit.schemes.scheme import BoxDraw, Draw, Scheme
+from goodinit.schemes.scheme import BoxDraw, Draw, FromValues, Scheme, Unplanned
 from goodinit.streams import Box, Law
 
 if TYPE_CHECKING:
@@ -293,50 +293,33 @@ class Ones(_Fixed):
 
 
 @dataclass(frozen=True, repr=False)
-class TorchDefault(Scheme):
+class TorchDefault(Unplanned):
     """What the module's own ``reset_parameters`` would draw; a plan resolves it into a law.
 
     >>> TorchDefault()
     TorchDefault()
     """
 
-    def moments(self, site: Site) -> tuple[float, float]:
-        raise SchemeError(
-            "TorchDefault() has no numbers before it is planned on a model: it depends on the "
-            "module that owns the tensor. Use goodinit.plan or goodinit.init_"
-        )
-
-    def fill_(self, out: Tensor, draw: Draw, site: Site) -> None:
-        self.moments(site)
-
-    def times(self, factor: float) -> Scheme:
-        if fields.as_factor(self, factor) == 1:
-            return self
-        raise SchemeError("TorchDefault() has no numbers to multiply before it is planned")
+    fix = ": it depends on the module that owns the tensor. Use goodinit.plan or goodinit.init_"
+    no_factor = "{} has no numbers to multiply before it is planned"
 
 
 @dataclass(frozen=True, repr=False)
-class Keep(Scheme):
+class Keep(FromValues):
     """The tensor's current values: nothing is written, and nothing is known about them.
 
     >>> Keep().moments(Site((10,)))
     (nan, nan)
     """
 
-    def moments(self, site: Site) -> tuple[float, float]:
-        return math.nan, math.nan
+    no_factor = "{} writes nothing, so there is nothing to multiply"
 
     def fill_(self, out: Tensor, draw: Draw, site: Site) -> None:
         pass
 
-    def times(self, factor: float) -> Scheme:
-        if fields.as_factor(self, factor) == 1:
-            return self
-        raise SchemeError("Keep() writes nothing, so there is nothing to multiply")
-
 
 @dataclass(frozen=True, repr=False)
-class AddNoise(Scheme):
+class AddNoise(FromValues):
     """The current values plus normal noise, a share of their standard deviation.
 
     It makes copies differ: experts made from one feed-forward layer (sparse upcycling, Komatsuzaki
@@ -357,13 +340,12 @@ class AddNoise(Scheme):
         True
     """
 
+    no_factor = "AddNoise adds to the current values: pass another share instead"
+
     share: float = 0.01
 
     def __post_init__(self) -> None:
         fields.set_float(self, "share", least=0.0)
-
-    def moments(self, site: Site) -> tuple[float, float]:
-        return math.nan, math.nan
 
     def fill_(self, out: Tensor, draw: Draw, site: Site) -> None:
         std = self.share * _rounded_std(out)
@@ -371,11 +353,6 @@ class AddNoise(Scheme):
             noise = torch.empty(out.shape, dtype=torch.float32, device=out.device)
             draw(noise, Law.normal(0.0, std))
             _copy_(out, out + noise)
-
-    def times(self, factor: float) -> Scheme:
-        if fields.as_factor(self, factor) == 1:
-            return self
-        raise SchemeError("AddNoise adds to the current values: pass another share instead")
 
 
 @dataclass(frozen=True, repr=False)
