@@ -9,7 +9,7 @@ from tests.mup.networks import IMAGES, NUMBERS, TOKENS, Cnn, Gpt, Mlp
 from torch import nn
 
 import goodinit as gi
-from goodinit.errors import CallError, RecipeError
+from goodinit.errors import CallError, RecipeError, SignalError
 
 # Few samples, so that in narrow models what they have in common is more than chance.
 SMALL = [(Mlp, NUMBERS[:4]), (Gpt, TOKENS[:2, :4]), (Cnn, IMAGES[:2])]
@@ -62,6 +62,16 @@ def test_misuse() -> None:
         gi.coordinate_check(net, NUMBERS, widths=[64, 128])
     with pytest.raises(CallError, match="one of adamw"):
         gi.coordinate_check(net, NUMBERS, widths=[4, 8, 16], optimizer="lion")
+    with pytest.raises(
+        CallError, match=r"a Linear is one model. Write .*lambda width: Net\(width\)"
+    ):
+        gi.coordinate_check(nn.Linear(8, 2), NUMBERS, widths=[4, 8, 16])  # type: ignore[arg-type]
+    with pytest.raises(
+        CallError, match=r"\(lambda width: Net\(width\), inputs, widths=\[8, 16, 32\]"
+    ):
+        gi.coordinate_check(nn.Linear(8, 2), [8])  # type: ignore[arg-type, call-arg]
+    with pytest.raises(SignalError, match="the batch is empty"):
+        gi.coordinate_check(net, NUMBERS[:0], widths=[4, 8, 16])
 
 
 @pytest.mark.accuracy

@@ -2,6 +2,7 @@
 
 import copy
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -47,6 +48,12 @@ def test_code_cannot_be_saved() -> None:
     assert "Function" in str(plan)
     with pytest.raises(SchemeError, match="code"):
         plan.to_dict()
+
+
+def test_a_folder_is_no_file(tmp_path: Path) -> None:
+    line = re.escape(f"Write plan.save('{tmp_path / 'plan.json'}')")
+    with pytest.raises(PlanFileError, match=f"can't be written: it is a folder. {line}"):
+        PLAN.save(tmp_path)
 
 
 def edited(path: str, value: object) -> object:

@@ -413,6 +413,8 @@ def test_what_can_t_be_measured() -> None:
 
     with pytest.raises(SignalError, match=r"no floating tensor.*measure takes loss="):
         gi.measure(Chooses(), inputs(2, 8))
+    with pytest.raises(SignalError, match=r"empty tensor \(2x0x8\): pass inputs of which no size"):
+        gi.measure(net, inputs(2, 0, 8))
 
 
 @pytest.mark.parametrize("asks_for_values", [False, True])

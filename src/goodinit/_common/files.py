@@ -32,7 +32,7 @@ def atomic_write(path: str | os.PathLike[str]) -> Generator[Path]:
     target = Path(os.path.realpath(path))
     if target.exists() and not target.is_file():
         if target.is_dir():
-            raise IsADirectoryError(21, os.strerror(21), str(path))
+            raise IsADirectoryError(21, "it is a folder", str(path))
         yield target  # a pipe or /dev/stdout can't be replaced, only written
         return
     try:

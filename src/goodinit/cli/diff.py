@@ -131,7 +131,10 @@ def _scheme_text(row: gi.PlanRow) -> str:
 
 def _value_text(value: object) -> str:
     if isinstance(value, tuple):
-        return shape_text(cast("tuple[int, ...]", value))
+        items = cast("tuple[object, ...]", value)
+        if items and all(isinstance(item, int) for item in items):
+            return shape_text(cast("tuple[int, ...]", items))
+        return ", ".join(map(str, items)) or "none"
     return repr(value)
 
 

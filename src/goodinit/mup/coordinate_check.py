@@ -22,7 +22,7 @@ from goodinit.plans.plan import Plan, plan
 from goodinit.recipes.by_name import RecipeLike, as_recipe
 from goodinit.recipes.by_name import recipe as recipe_by_name
 from goodinit.recipes.recipe import Recipe
-from goodinit.signal.checks import Loss
+from goodinit.signal.checks import Loss, check_runnable
 from goodinit.streams import Law, Stream
 from goodinit.trace import Inputs
 from goodinit.trace.calls import tensors_in
@@ -79,8 +79,8 @@ def coordinate_check(
         seeds: how many draws of each model are trained.
 
     Raises:
-        CallError: fewer than three sizes; another optimizer.
-        SignalError: a loss or an activation that isn't finite.
+        CallError: fewer than three sizes; another optimizer; a model instead of a function.
+        SignalError: the batch is empty, or a loss or an activation isn't finite.
 
     Example:
         >>> net = lambda width: nn.Sequential(nn.Linear(8, width), nn.Linear(width, 2))
@@ -91,9 +91,10 @@ def coordinate_check(
         >>> plain.ok, round(plain.worst.slope, 1)
         (False, 0.8)
     """
-    _check_sizes(widths, depths, optimizer)
+    _check_call(factory, widths, depths, optimizer)
     make = factory if depths else partial(_make_wide, factory)
     small = min(widths), min(depths, default=0)
+    check_runnable(make(*small), inputs, loss)
     chosen = _with_base(recipe, partial(make, *small))
     train = partial(_train, inputs, loss, steps, optimizer, lr)
     rows: list[Coordinate] = []
@@ -107,7 +108,14 @@ def coordinate_check(
     return CoordinateCheck(tuple(rows), chosen.name, optimizer, steps)
 
 
-def _check_sizes(widths: Sequence[int], depths: Sequence[int], optimizer: str) -> None:
+def _check_call(
+    factory: object, widths: Sequence[int], depths: Sequence[int], optimizer: str
+) -> None:
+    if isinstance(factory, nn.Module):
+        raise CallError(
+            f"factory makes a model of each width, and a {type(factory).__name__} is one model. "
+            "Write gi.coordinate_check(lambda width: Net(width), inputs, widths=[64, 128, 256])"
+        )
     if optimizer not in OPTIMIZERS:
         raise CallError(f"optimizer is one of {', '.join(OPTIMIZERS)}, got {optimizer!r}")
     for name, sizes in (("widths", widths), ("depths", depths)):

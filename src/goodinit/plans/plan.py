@@ -112,11 +112,18 @@ class Plan(Result[PlanRow]):
 
         Raises:
             SchemeError: the plan holds a ``Function``, which is code.
-            OSError: the file can't be written.
+            PlanFileError: the file can't be written.
         """
         text = json_file.dump(json_file.fold_plan(self.to_dict())) + "\n"
-        with atomic_write(path) as new:
-            new.write_text(text, encoding="utf-8")
+        try:
+            with atomic_write(path) as new:
+                new.write_text(text, encoding="utf-8")
+        except OSError as error:
+            file = Path(path, "plan.json") if Path(path).is_dir() else Path("plan.json")
+            line = f"plan.save({str(file)!r})"
+            raise PlanFileError(
+                f"{path} can't be written: {error.strerror}. Write {line}"
+            ) from error
 
     @classmethod
     def load(cls, path: str | PathLike[str]) -> Plan:

@@ -53,6 +53,7 @@ _NAMES: Mapping[str, str] = {"a": "plan", "b": "other", "model_class": "Model", 
 # What an argument that was not given may be.
 _EXAMPLES: Mapping[str, str] = {
     **_NAMES,
+    "factory": "lambda width: Net(width)",
     "loss": "lambda out: torch.nn.functional.cross_entropy(out, y)",
     "lr": "1e-3",
     "name": "'he'",
@@ -62,6 +63,7 @@ _EXAMPLES: Mapping[str, str] = {
     "seed": "0",
     "widths": "[64, 128, 256]",
 }
+_FEWEST_WIDTHS = 3  # a line through two has no error
 _SHAPES = frozenset(("input_shape", "input_size", "shape"))  # of inputs that are to be made
 _TARGETS = frozenset(("label", "labels", "target", "targets", "y"))  # which a loss needs
 
@@ -166,6 +168,9 @@ def _given(
         name = _meant(value)
         if name in known:
             given.setdefault(name, value)
+    sizes = given.get("inputs")
+    if "widths" in known and "widths" not in given and _are_sizes(sizes):
+        given["widths"] = given.pop("inputs")
     if "seed" in known and not kwargs.keys().isdisjoint(_GENERATORS):
         given["seed"] = 0
     if "loss" in known and not _TARGETS.isdisjoint(kwargs):
@@ -220,16 +225,21 @@ def _text(name: str, value: object) -> str:
     several: Sequence[object] = ()
     if isinstance(value, (list, tuple)):
         several = value = cast("Sequence[object]", value)
-    if name == "inputs" and several and all(isinstance(each, int) for each in several):
+    if name == "inputs" and _are_sizes(several):
         return f"torch.randn({', '.join(map(str, several))})"
     if name == "loss" and isinstance(value, nn.Module):
         return f"lambda out: torch.nn.{type(value).__name__}()(out, y)"
     if name == "loss" and not callable(value):
         return _EXAMPLES["loss"]
+    if name == "factory" and (isinstance(value, nn.Module) or not callable(value)):
+        return _EXAMPLES["factory"]
     if name == "plan" and isinstance(value, str):
         return f"gi.plan(model, {value!r})"
-    if name == "widths" and several:
-        return repr(list(several))
+    if name == "widths" and _are_sizes(several):
+        widths = sorted(set(cast("Sequence[int]", several)))
+        while len(widths) < _FEWEST_WIDTHS:
+            widths.append(2 * widths[-1])
+        return repr(widths)
     if several and all(isinstance(each, str) for each in several):
         return repr(several)
     if name == "recipes" and not isinstance(value, str):
@@ -241,6 +251,13 @@ def _text(name: str, value: object) -> str:
     if isinstance(value, Scheme):
         return f"gi.{value!r}"
     return _NAMES.get(name, name)
+
+
+def _are_sizes(value: object) -> bool:
+    if not isinstance(value, (list, tuple)):
+        return False
+    several = cast("Sequence[object]", value)
+    return bool(several) and all(isinstance(each, int) for each in several)
 
 
 def _is_recipe(name: str) -> bool:

@@ -249,8 +249,6 @@ class _Secants:
 
 def _differentiate(model: nn.Module, output: object, leaves: list[Tensor]) -> None:
     total = projection(output)
-    if total is None:
-        raise SignalError("the model returns no floating tensor, which no gradient can start from")
     check_graph(total, output, "nothing that the model returns can be differentiated")
     wanted = [t for t in model.parameters() if t.requires_grad]
     try:

@@ -9,7 +9,6 @@ from functools import partial
 from os import PathLike
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from goodinit._common.late import late
@@ -40,6 +39,7 @@ from goodinit.trace.input_hints import hint_for_inputs
 from goodinit.trace.real_run import real_run, tensors_restored
 from goodinit.trace.run import Inputs, arguments, first_line
 
+TAKES_A_LOSS = ": measure takes loss=, a function of what it returns that returns a real number"
 FROZEN = (
     "nothing that the model returns depends on a parameter that requires a gradient: measure with "
     "backward=False, or call model.requires_grad_()"
@@ -249,15 +249,7 @@ def _loss_of(
     """Return the loss, or a random projection of the floating outputs."""
     if loss is not None:
         return check_scalar(run(observer, names, lambda: loss(output)))
-    total = projection(output)
-    if total is None:
-        complex_ = any(map(torch.is_complex, tensors_in(output)))
-        kind = "only complex tensors" if complex_ else "no floating tensor"
-        raise SignalError(
-            f"the model returns {kind}, which no gradient can start from: measure takes loss=, a "
-            "function of what it returns that returns a real number"
-        )
-    return total
+    return projection(output, TAKES_A_LOSS)
 
 
 def _is_reentrant(total: Tensor) -> bool:

@@ -21,7 +21,9 @@ def hint_for_inputs(inputs: object, error: str = "") -> str:
         >>> hint_for_inputs([torch.ones(2, 3), torch.tensor([0, 1])])
         ' inputs is a batch of 2: did you pass the labels? Write inputs = batch[0]'
     """
-    if isinstance(inputs, (list, tuple)) and inputs:
+    if isinstance(inputs, (list, tuple)) and not inputs:
+        return " inputs are empty: pass a tensor, a tuple of arguments or a dict of keywords"
+    if isinstance(inputs, (list, tuple)):
         several = cast("list[object]", inputs)
         if all(isinstance(n, int) for n in several):
             shape = ", ".join(map(str, several))
