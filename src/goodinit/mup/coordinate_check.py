@@ -22,7 +22,8 @@ from goodinit.plans.plan import Plan, plan
 from goodinit.recipes.by_name import RecipeLike, as_recipe
 from goodinit.recipes.by_name import recipe as recipe_by_name
 from goodinit.recipes.recipe import Recipe
-from goodinit.signal.checks import Loss, check_runnable
+from goodinit.signal.batch_axis import batch_of
+from goodinit.signal.checks import Loss
 from goodinit.streams import Law, Stream
 from goodinit.trace import Inputs
 from goodinit.trace.calls import tensors_in
@@ -91,10 +92,9 @@ def coordinate_check(
         >>> plain.ok, round(plain.worst.slope, 1)
         (False, 0.8)
     """
-    _check_call(factory, widths, depths, optimizer)
+    _check_call(factory, inputs, widths, depths, optimizer)
     make = factory if depths else partial(_make_wide, factory)
     small = min(widths), min(depths, default=0)
-    check_runnable(make(*small), inputs, loss)
     chosen = _with_base(recipe, partial(make, *small))
     train = partial(_train, inputs, loss, steps, optimizer, lr)
     rows: list[Coordinate] = []
@@ -109,13 +109,15 @@ def coordinate_check(
 
 
 def _check_call(
-    factory: object, widths: Sequence[int], depths: Sequence[int], optimizer: str
+    factory: object, inputs: Inputs, widths: Sequence[int], depths: Sequence[int], optimizer: str
 ) -> None:
     if isinstance(factory, nn.Module):
         raise CallError(
             f"factory makes a model of each width, and a {type(factory).__name__} is one model. "
             "Write gi.coordinate_check(lambda width: Net(width), inputs, widths=[64, 128, 256])"
         )
+    if batch_of(inputs) == 0:
+        raise SignalError("the batch is empty: training needs at least one sample")
     if optimizer not in OPTIMIZERS:
         raise CallError(f"optimizer is one of {', '.join(OPTIMIZERS)}, got {optimizer!r}")
     for name, sizes in (("widths", widths), ("depths", depths)):
