@@ -25,12 +25,14 @@ def callers_values() -> Generator[object]:
     Before Python 3.13 a function that was looked at keeps its values until it returns.
     """
     frame: FrameType | None = sys._getframe(1)
-    seen: set[int] = set()
+    modules: set[int] = set()  # whose variables were yielded, by the ids of their dicts
     while frame is not None:
-        for variables in [] if _is_ours(frame) else [frame.f_locals, frame.f_globals]:
-            if id(variables) not in seen:
-                seen.add(id(variables))
-                yield from list(variables.values())
+        if not _is_ours(frame):
+            if frame.f_locals is not frame.f_globals:
+                yield from list(frame.f_locals.values())
+            if id(frame.f_globals) not in modules:
+                modules.add(id(frame.f_globals))
+                yield from list(frame.f_globals.values())
         frame = frame.f_back
 
 
