@@ -149,13 +149,28 @@ def _by_place(name: str) -> tuple[int, bool]:
 
 
 def test_numbers_of_a_recipe_are_read_off_the_values() -> None:
-    net = nn.Sequential(nn.Linear(2, 64), nn.Linear(64, 64), nn.Linear(64, 64), nn.Linear(64, 1))
-    gi.init_(net, gi.recipe("siren", omega=12.0), inputs=torch.ones(4, 2), seed=0)
+    torch.manual_seed(0)
+    net = siren(12.0)
     found = gi.identify(net, torch.ones(4, 2))
     assert (found.call, found.ok) == ('gi.recipe("siren", omega=12)', True)
     # A number that explains no more than a recipe without it is no discovery.
+    net = nn.Sequential(nn.Linear(2, 64), nn.Linear(64, 64), nn.Linear(64, 64), nn.Linear(64, 1))
     gi.init_(net, gi.HeUniform(), seed=0)
     assert gi.identify(net).call == 'gi.recipe("he", distribution="uniform")'
+
+
+@pytest.mark.parametrize("inputs", [None, torch.ones(2, 8, 64)])
+def test_a_family_is_named_where_the_model_has_what_it_has(inputs: torch.Tensor | None) -> None:
+    layer = nn.TransformerEncoderLayer(64, 4, 128, batch_first=True)
+    for p in layer.parameters():  # as nn.Transformer draws it: q, k and v as one matrix
+        if p.dim() > 1:
+            nn.init.xavier_uniform_(p)
+    found = gi.identify(layer, inputs)
+    assert (found.call, found.weights) == ("", (4, 4))
+    assert found.habit == "xavier_uniform_ for every matrix, by torch's fans"
+    assert not [call for call in found.also if "gat" in call]  # it has no vectors of attention
+    gi.init_(layer, gi.Normal(0.02), inputs=inputs, seed=0)
+    assert gi.identify(layer, inputs).recipe == "llama"  # a part of such a model
 
 
 def test_what_is_no_recipe() -> None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import nn
 
+from goodinit.anatomy import Anatomy
 from goodinit.errors import GoodinitError
 from goodinit.explanation.common_practice import common_practice
 from goodinit.explanation.fitted import FittedOption, fitted_option
@@ -14,7 +15,7 @@ from goodinit.explanation.laws import Fit, fit
 from goodinit.explanation.reading import ParameterValues, Part
 from goodinit.explanation.statistics import LEVEL
 from goodinit.explanation.tried import Tried, library_recipes, numeric_options, with_option
-from goodinit.plans.other_family import lacks_branches
+from goodinit.plans.other_family import lacks_branches, possible_families
 from goodinit.plans.resolve import Matcher, resolve_row, torch_laws
 from goodinit.plans.rows import PlanRow
 from goodinit.recipes.recipe import Recipe
@@ -38,6 +39,7 @@ class Candidate:
         matrices: number of weights that it explains.
         score: log-likelihood of all values that it explains.
         free: how many of its numbers were read off the values.
+        fits: whether the model has what the recipe's family has, or it is for any model.
     """
 
     recipe: Recipe
@@ -47,6 +49,7 @@ class Candidate:
     matrices: int
     score: float
     free: int = 0
+    fits: bool = True
 
     @property
     def explained(self) -> int:
@@ -59,11 +62,11 @@ class Candidate:
         return len(self.holds) - self.explained
 
     @property
-    def rank(self) -> tuple[int, int, int, float]:
-        """The higher the better: by weights, by all rows, by contradictions, by likelihood."""
+    def rank(self) -> tuple[int, bool, int, int, float]:
+        """The higher the better: by weights, by family, by all rows, by likelihood."""
         # A row that is drawn otherwise speaks against a recipe; one that it keeps doesn't.
         rows = self.explained - self.contradicted - PRICE * self.free
-        return self.matrices, rows, -self.contradicted, round(self.score, 3)
+        return self.matrices, self.fits, rows, -self.contradicted, round(self.score, 3)
 
 
 class Judge:
@@ -149,16 +152,22 @@ class Judge:
 
 
 def rank_candidates(
-    model: nn.Module, parameters: list[ParameterValues], near: float = 1.0
+    model: nn.Module, anatomy: Anatomy, parameters: list[ParameterValues], near: float = 1.0
 ) -> list[Candidate]:
     """Return the recipes and common practice that explain most weights, the best first.
 
     Of the weights that the best explains, others must explain the share ``near`` to be returned;
-    the recipe ``standard`` always is.
+    the recipe ``standard`` always is. A family's recipe is tried where the model has what that
+    family's models have, and comes later where only names are missing.
     """
     judge = Judge(model, parameters)
     ends = [one.row.ends_residual is True for one in parameters]  # without inputs none is
-    tried = [one for one in library_recipes() if not lacks_branches(one.recipe.rules, ends)]
+    families = possible_families(anatomy)
+    tried = [
+        one
+        for one in library_recipes()
+        if (one.general or one.name in families) and not lacks_branches(one.recipe.rules, ends)
+    ]
     practice = list(common_practice(parameters))
     every = [*((one.recipe, one.call) for one in tried), *((made, "") for made in practice)]
     # Weights decide first, and most rows are biases and norms: these are read for the best alone.
@@ -170,10 +179,12 @@ def rank_candidates(
         for one in first
         if one.matrices >= least or one.call == STANDARD
     ]
+    found = [replace(one, fits=families.get(one.recipe.name, True)) for one in found]
     found.sort(key=lambda candidate: candidate.rank, reverse=True)
     if found[0].explained < len(parameters):
         fitted = filter(None, map(judge.fit, tried))
-        found = [*found, *(one for one in fitted if one.matrices >= least)]
+        more = (one for one in fitted if one.matrices >= least)
+        found += [replace(one, fits=families.get(one.recipe.name, True)) for one in more]
         found.sort(key=lambda candidate: candidate.rank, reverse=True)
     return found
 

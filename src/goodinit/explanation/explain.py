@@ -83,7 +83,7 @@ def explain(model: nn.Module, inputs: Inputs | None = None) -> Explanation:
 def explained(model: nn.Module, inputs: Inputs | None = None) -> Explanation:
     """Explain as ``explain`` does; the remedies are not tried, and say in words what helps."""
     anatomy, parameters = read_model(model, inputs, "explain")
-    ranked = rank_candidates(model, parameters)
+    ranked = rank_candidates(model, anatomy, parameters)
     best = best_candidate(ranked, parameters)
     context = _context(model, inputs is not None, anatomy, parameters, ranked, best)
     buffers = [slot for slot in anatomy.slots if slot.buffer]

@@ -71,7 +71,7 @@ def identify(
     """
     meant = None if recipe is None else _meant(recipe)
     anatomy, parameters = read_model(model, inputs, "identify")
-    ranked = rank_candidates(model, parameters, near=MOST)
+    ranked = rank_candidates(model, anatomy, parameters, near=MOST)
     best = best_candidate(ranked, parameters) if meant is None else meant(model, parameters)
     return Identification(
         recipe=best.recipe.name if best is not None and best.call else None,

@@ -20,6 +20,7 @@ MOST_NAMED = 9  # recipes in one finding
 _PARTS = frozenset(("bias", "weight", "table", "recurrent", "buffer"))
 _KINDS = frozenset(("linear", "conv", "embedding", "recurrent", "norm"))
 _BY_FLOW = frozenset(("residual", "head"))
+_BY_NAME = frozenset(("name", "attr"))
 # Kinds by which models differ: a recipe that fits asks for as many of them as any other.
 _MATERIALS = (TABLES, *map(sel.kind, ("conv", "recurrent", "ssm")))
 _WHOLE = Block("", ())  # of a row without blocks
@@ -40,6 +41,21 @@ def find_other_family(recipe: Recipe, anatomy: Anatomy) -> Iterator[Finding]:
         fix = f"recipes for layers like these: {several(fitting, MOST_NAMED)}; {fix}"
     cause = f"for models of another kind, or a part of one: {'; '.join(differs)}"
     yield Finding("GI141", "info", f"recipe {name!r}", cause, fix)
+
+
+def possible_families(anatomy: Anatomy) -> dict[str, bool]:
+    """Return the families that a model may be of, each with whether it has all that they have.
+
+    It may be of one whose parameters only have other names in it.
+    """
+    model = _Model(anatomy)
+    found: dict[str, bool] = {}
+    for name in FAMILIES:
+        lost = [] if _is_a_part(name, model) else list(filter(model.lacks, MADE_OF[name]))
+        divided = name not in DIVIDED or model.divides
+        if divided and all(where.aspects & _BY_NAME for where in lost):
+            found[name] = not lost
+    return found
 
 
 def lacks_branches(rules: Iterable[Rule], ends: Iterable[bool | None]) -> bool:
