@@ -125,7 +125,7 @@ class TestDiff:
         assert "only in A" in call("diff", "b.json", "a.json").out
 
     def test_names_of_tied_weights_are_a_list(self, call):
-        from goodinit.cli.diff import _value_text
+        from goodinit.plans.diff import _value_text
 
         assert _value_text(("head.weight", "decoder.weight")) == "head.weight, decoder.weight"
         assert [_value_text((3, 4)), _value_text(())] == ["3x4", "none"]

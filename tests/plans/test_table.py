@@ -92,7 +92,8 @@ def test_diff_prints() -> None:
     difference = gi.diff(a, b)
     assert difference
     assert list(difference.changed) == ["weight"]
-    assert "HeNormal() -> XavierUniform()" in str(difference)
+    assert str(difference) == "~ weight\n    HeNormal() std 0.816 -> XavierUniform() std 0.577"
+    assert "rule: " in difference.to_text(full=True)
     removed = gi.diff(a, gi.plan(nn.Linear(3, 3, bias=False), "he"))
     assert [row.name for row in removed.removed] == ["bias"]
     assert "- bias" in str(removed)

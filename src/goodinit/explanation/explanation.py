@@ -110,7 +110,8 @@ class Explanation(Result[ExplainedRow]):
         if self.rows:
             out += ["", *_table(self, full)]
         out += ["", *(line for label, words in rest for line in labeled(label, words))]
-        out += finding_lines(self.findings, FULL, full=full)
+        found = finding_lines(self.findings, FULL, full=full)
+        out += ["", *found] if found and rest else found
         words = plain_words("\n".join(out))
         out += ["", *(line for word in words for line in wrap(word))] if words else []
         if self.remedy:

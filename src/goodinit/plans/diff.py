@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from functools import cached_property
 from os import PathLike
 from typing import Literal, cast
 
 from goodinit._common.result import Result
-from goodinit._common.text import grouped_name, html_table, without_numbers, wrap
-from goodinit.errors import PlanError, printable
+from goodinit._common.text import (
+    count,
+    grouped_name,
+    html_table,
+    shape_text,
+    without_numbers,
+    wrap,
+)
+from goodinit.errors import PlanError
 from goodinit.plans.json_file import write_row
 from goodinit.plans.plan import Plan
 from goodinit.plans.rows import PlanRow
+
+REASONS = ("rule", "why", "shadowed")
+"""Fields that explain a row: shown in full texts only, since a change of the values is shown."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -115,48 +125,107 @@ class Diff(Result[DiffRow]):
         return bool(self.rows)
 
     def to_text(self, *, full: bool = False) -> str:
-        """Return the differences; layers that differ in the same share a line but with ``full``."""
-        if not self:
-            return "no difference"
-        groups = self._groups(full)
-        return printable("\n".join(line for rows in groups for line in _lines(rows)))
+        """Return what is drawn differently; ``full``: each row, and the rules and reasons too.
+
+        Layers that differ in the same way share a line.
+        """
+        lines = difference_lines(self, full)
+        return "\n".join(line for start, text in lines for line in wrap(text, start))
 
     def __repr__(self) -> str:
         counts = (len(self.added), len(self.removed), len(self.changed))
         return "<Diff: {} added, {} removed, {} changed>".format(*counts)
 
-    def _groups(self, full: bool) -> list[list[DiffRow]]:
-        """Return rows that differ in the same way and, but for numbers, have the same name."""
-        groups: dict[object, list[DiffRow]] = {}
-        for row in self:
-            whole = row.after or row.before
-            assert whole is not None
-            changes = repr(row.fields or (whole.shape, whole.scheme))
-            pattern = row.name if full else without_numbers(row.name)
-            groups.setdefault((pattern, row.change, changes), []).append(row)
-        return [*groups.values()]
-
     def _repr_html_(self) -> str:
         body: list[tuple[str, ...]] = []
-        for rows in self._groups(full=False):
-            row, name = rows[0], grouped_name([row.name for row in rows])
-            schemes = (None if r is None else r.scheme for r in (row.before, row.after))
-            changes = row.fields or {"scheme": tuple(schemes)}
-            for field, pair in changes.items():
-                body.append((name, row.change, field, *map(repr, pair)))
+        groups: dict[object, list[DiffRow]] = {}
+        for row in self:
+            key = (without_numbers(row.name), row.change, *_changes(row), str(_schemes(row)))
+            groups.setdefault(key, []).append(row)
+        for rows in groups.values():
+            name, fields = grouped_name([row.name for row in rows]), rows[0].fields
+            pairs = {"scheme": _schemes(rows[0])}
+            pairs |= {
+                field: (_value_text(old), _value_text(new))
+                for field, (old, new) in fields.items()
+                if field not in (*REASONS, "scheme", "blocks")
+            }
+            for field, (old, new) in pairs.items():
+                if old != new:
+                    body.append((name, rows[0].change, field, old, new))
         return html_table(("name", "change", "field", "first", "second"), body)
 
 
-def _lines(rows: Sequence[DiffRow]) -> Iterator[str]:
-    """Yield the lines of rows that differ in the same way."""
-    first, name = rows[0], grouped_name([row.name for row in rows])
-    if first.change == "changed":
-        yield f"~ {name}"
-    for sign, whole in (("+", first.after), ("-", first.before)):
-        if whole is not None and first.change != "changed":
-            yield from wrap(f"{name} {list(whole.shape)} {whole.scheme}", f"{sign} ")
-    for field, (old, new) in first.fields.items():
-        yield from wrap(f"{field}: {old!r} -> {new!r}", "    ")
+def difference_lines(found: Diff, full: bool = False) -> Iterator[tuple[str, str]]:
+    """Yield the lines of the text, each as what it starts with and the rest."""
+    if not found:
+        yield "", "no difference"
+    for sign, rows in (("-", found.removed), ("+", found.added)):
+        schemes = {row.name: _scheme_text(row) for row in rows}
+        for names in _group_equal(schemes, full):
+            yield f"{sign} ", f"{grouped_name(names)}: {schemes[names[0]]}"
+    changed = [row for row in found if row.change == "changed"]
+    texts = {row.name: tuple(_changes(row, full)) for row in changed}
+    shown = {name: text for name, text in texts.items() if text}
+    for names in _group_equal(shown, full):
+        yield "~ ", grouped_name(names)
+        yield from (("    ", line) for line in shown[names[0]])
+    if len(shown) < len(texts):
+        yield "  ", f"{count(len(texts) - len(shown), 'row')} drawn alike, by other rules"
+
+
+def _scheme_text(row: PlanRow) -> str:
+    """Return the law of a row, and its std where the law doesn't say it."""
+    if row.scheme is None:
+        return f"by block ({', '.join(block.name for block in row.blocks)})"
+    std = row.std
+    return f"{row.scheme!r}{f' std {std:.3g}' if std and 'std=' not in repr(row.scheme) else ''}"
+
+
+def _schemes(row: DiffRow) -> tuple[str, str]:
+    before, after = ("" if one is None else _scheme_text(one) for one in (row.before, row.after))
+    return before, after
+
+
+def _changes(row: DiffRow, full: bool = False) -> Iterator[str]:
+    """Yield what changed in a row of both plans."""
+    before, after = row.before, row.after
+    if before is None or after is None:
+        return
+    for field, (old, new) in row.fields.items():
+        if field == "scheme":
+            yield " -> ".join(_schemes(row))
+        elif field == "blocks":
+            yield from () if before.scheme and after.scheme else _block_changes(before, after)
+        elif full or field not in REASONS:
+            yield f"{field}: {_value_text(old)} -> {_value_text(new)}"
+
+
+def _block_changes(a: PlanRow, b: PlanRow) -> Iterator[str]:
+    first, second = ({block.name: block for block in row.blocks} for row in (a, b))
+    if first.keys() != second.keys():
+        yield f"blocks: {', '.join(first) or 'none'} -> {', '.join(second) or 'none'}"
+        return
+    for name, block in first.items():
+        if block.scheme != second[name].scheme:
+            yield f"{name}: {block.scheme!r} -> {second[name].scheme!r}"
+
+
+def _value_text(value: object) -> str:
+    if not isinstance(value, tuple):
+        return repr(value)
+    items = cast("tuple[object, ...]", value)
+    if items and all(isinstance(item, int) for item in items):
+        return shape_text(cast("tuple[int, ...]", items))
+    return ", ".join(map(str, items)) or "none"
+
+
+def _group_equal(lines: Mapping[str, object], full: bool) -> list[list[str]]:
+    """Group names that differ only in their numbers and have equal lines."""
+    groups: dict[object, list[str]] = {}
+    for name, text in lines.items():
+        groups.setdefault((name if full else without_numbers(name), text), []).append(name)
+    return list(groups.values())
 
 
 def _code(value: object, name: str) -> str:
@@ -184,8 +253,7 @@ def diff(a: Plan, b: Plan) -> Diff:
         >>> zeros, ones = (plan(net, Recipe([Rule(sel.all(), s)])) for s in (Zeros(), Ones()))
         >>> print(diff(zeros, ones))
         ~ weight
-            scheme: Zeros() -> Ones()
-            rule: 'all() -> Zeros()' -> 'all() -> Ones()'
+            Zeros() -> Ones()
     """
     for value in (a, b):
         if not isinstance(value, Plan):  # pyright: ignore[reportUnnecessaryIsInstance]
