@@ -11,6 +11,8 @@ from torch import nn
 
 import goodinit as gi
 from goodinit.errors import MetaModelError, UnresolvedError
+from goodinit.signal.projection import projection
+from goodinit.trace.run import arguments
 
 from . import families, zoo, zoo_hf
 
@@ -34,6 +36,7 @@ LEFT_OUT = {
     "deepseek_v3",
 }
 FEW = ["plain moe", "plain lstm", "plain resnet_basic"]
+NOISE = 1e-7  # of the largest gradient: what rounding leaves of gradients that are 0
 
 
 def check(name: str) -> None:
@@ -58,6 +61,24 @@ def check(name: str) -> None:
     assert {(g.name, i): g.size for i, g in enumerate(forecast.gradients)} == pytest.approx(
         sizes, rel=1e-5, abs=1e-30
     )
+    by_autograd = sizes_by_autograd(model, inputs)
+    noise = NOISE * max(by_autograd.values())
+    named = {g.name: g.size for g in forecast.gradients if g.name in by_autograd}
+    assert named == pytest.approx({name: by_autograd[name] for name in named}, rel=1e-5, abs=noise)
+    assert named or not by_autograd
+
+
+def sizes_by_autograd(model: nn.Module, inputs: Any) -> dict[str, float]:
+    """Return the norm of each parameter's gradient, by torch alone."""
+    args, kwargs = arguments(inputs)
+    total = projection(model(*args, **kwargs))
+    assert total is not None
+    wanted = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    found = torch.autograd.grad(total, [*wanted.values()], allow_unused=True)
+    return {
+        name: 0.0 if one is None else one.double().norm().item()
+        for name, one in zip(wanted, found, strict=True)
+    }
 
 
 @pytest.mark.parametrize("name", FEW)

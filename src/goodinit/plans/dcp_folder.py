@@ -66,14 +66,18 @@ def load_from_dcp_(state: Mapping[str, Tensor], folder: Path) -> None:
         return
     from torch.distributed.checkpoint import state_dict_loader
     from torch.distributed.checkpoint.api import CheckpointException
+    from torch.distributed.checkpoint.filesystem import FileSystemReader
 
-    load: Any = vars(state_dict_loader)["load"]
-    # Before torch 2.8 processes that have met read together, and there is no word against it.
-    alone = {"no_dist": True} if "no_dist" in signature(load).parameters else {}
+    functions = vars(state_dict_loader)
+    load: Any = functions["load"]
+    # Before torch 2.8 `load` lets processes that have met read together, and those that want
+    # nothing keep the rest waiting. The function of before takes the word against it.
+    if "no_dist" not in signature(load).parameters:
+        load = functions["load_state_dict"]
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # torch says that it is one process
-            load(dict(state), checkpoint_id=folder, **alone)
+            warnings.simplefilter("ignore")  # torch says that it is one process, or deprecated
+            load(dict(state), storage_reader=FileSystemReader(folder), no_dist=True)
     except (Exception, CheckpointException) as error:  # the latter is no Exception
         line = (str(error).strip().splitlines() or [""])[-1]
         raise CheckpointError(
