@@ -48,6 +48,30 @@ SMALL = (
     "hidden_size=1024, intermediate_size=4096, num_hidden_layers=28, num_attention_heads=16, "
     "num_key_value_heads=16, vocab_size=16000"
 )
+TABLES = """
+import resource, time
+import torch, goodinit as gi
+from torch import nn
+torch.set_num_threads(1)
+class Words(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.table, self.head = nn.Embedding(128256, 2048), nn.Linear(2048, 128256, bias=False)
+    def forward(self, ids):
+        return self.head(self.table(ids))
+peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+def forecast(model):
+    ids = torch.arange(16).view(2, 8)
+    gi.forecast(model, ids, gi.plan(model, {"*": gi.Normal(0.02, mean=0.005)}))
+with torch.device("meta"):
+    model, small = Words(), nn.Sequential(nn.Embedding(128, 64), nn.Linear(64, 128, bias=False))
+forecast(small)  # imports, kernels
+before, start = peak(), time.process_time()
+forecast(model)
+print(f"a table and a head of .98 GiB each, drawn by boxes, backward too: "
+      f"{peak() - before:.2f} GiB beyond the {before:.2f} before, "
+      f"{time.process_time() - start:.1f} CPU-s")
+"""
 FAMILIES = "gpt2 llama mistral gemma2 qwen3 phi bert roberta t5 mixtral mamba vit".split()
 DRAWS, SURE = 20, 4.0
 LEVEL = 0.01  # of the Kolmogorov-Smirnov tests of all families together
@@ -60,8 +84,17 @@ LEVEL = 0.01  # of the Kolmogorov-Smirnov tests of all families together
 )
 def test_a_llama_from_its_configuration(sizes: str, exact: bool, backward: bool) -> None:
     pytest.importorskip("transformers")
+    print_what_is_printed_by(CODE.format(sizes=sizes, backward=backward, exact=exact))
+
+
+@pytest.mark.bench
+def test_tables_that_are_drawn_by_boxes() -> None:
+    print_what_is_printed_by(TABLES)
+
+
+def print_what_is_printed_by(code: str) -> None:
     done = subprocess.run(
-        [sys.executable, "-c", CODE.format(sizes=sizes, backward=backward, exact=exact)],
+        [sys.executable, "-c", code],
         capture_output=True,
         check=True,
         text=True,

@@ -79,8 +79,15 @@ def _next(
     return (found.label or found.function, found) if found is not None else (None, None)
 
 
-def nodes_after(graph: Graph, start: int) -> Iterator[int]:
-    """Yield the nodes that an output reaches element by element, in the order of the calls."""
+def nodes_after(graph: Graph, start: int) -> Iterable[int]:
+    """Return the nodes that an output reaches element by element, in the order of the calls."""
+    node = graph.nodes[start]
+    if node.ahead is None:
+        node.ahead = tuple(_nodes_after(graph, start))  # asked four times of each weight
+    return node.ahead
+
+
+def _nodes_after(graph: Graph, start: int) -> Iterator[int]:
     heap, visited = list[int](), set[int]()
     for index in graph.nodes[start].consumers:
         heappush(heap, index)

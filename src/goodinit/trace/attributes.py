@@ -26,12 +26,13 @@ class Attributes:
     """The attributes of modules as they are now, and the containers and objects among them.
 
     Attributes:
-        values: the containers and objects that were found; generators are among them.
+        values: the objects that were found; generators are among them.
     """
 
     def __init__(self, modules: Iterable[nn.Module]) -> None:
         self.values: list[object] = []
         self._kept: list[tuple[Any, Any]] = []
+        self._empty: list[Any] = []  # most of a module's: hooks that nobody registered
         own = [vars(module) for module in modules]
         self._kept += [(attributes, dict(attributes)) for attributes in own]
         found: set[int] = set()
@@ -43,7 +44,11 @@ class Attributes:
                 if type(value) in _PLAIN or id(value) in found or len(found) >= most:
                     continue
                 found.add(id(value))
-                self.values.append(value)
+                if type(value) not in _CONTAINERS:
+                    self.values.append(value)
+                elif not value:
+                    self._empty.append(value)
+                    continue
                 for container in _containers(value):
                     copy = _copy(container)
                     self._kept.append((container, copy))
@@ -55,6 +60,9 @@ class Attributes:
         for container, copy in self._kept:
             if not _is_same(container, copy):
                 _refill(container, copy)
+        for container in self._empty:
+            if container:
+                container.clear()
 
 
 def _containers(value: Any) -> Iterator[Any]:
