@@ -10,6 +10,7 @@ from torch import nn
 
 import goodinit as gi
 from goodinit.errors import CallError, RecipeError, SignalError
+from goodinit.mup.coordinates import MOST_ROWS
 
 # Few samples, so that in narrow models what they have in common is more than chance.
 SMALL = [(Mlp, NUMBERS[:4]), (Gpt, TOKENS[:2, :4]), (Cnn, IMAGES[:2])]
@@ -55,6 +56,7 @@ def test_weights_that_parametrizations_return_are_no_activations() -> None:
     check = gi.coordinate_check(normed, NUMBERS, widths=[16, 32, 64], steps=1, seeds=1)
     assert not [row.key for row in check if "parametrizations" in row.key]
     assert "0:change:width" in {row.key for row in check}
+    assert check._repr_html_().count("<tr>") == 1 + len(check) <= MOST_ROWS + 1
 
 
 def test_misuse() -> None:

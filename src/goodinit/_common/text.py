@@ -153,7 +153,8 @@ def _html_cell(cell: str) -> str:
 
 def folded_html(title: str, content: str) -> str:
     """Return HTML that a click on its title shows."""
-    return f"<details><summary>{escaped(title)}</summary>{content}</details>"
+    margin = ' style="margin:.5em 0"'
+    return f"<details{margin}><summary>{escaped(title)}</summary>{content}</details>"
 
 
 def finding_lines(findings: Sequence[Finding], more: str, *, full: bool = False) -> list[str]:
@@ -193,8 +194,8 @@ def notes_title(notes: Sequence[Finding]) -> str:
 def findings_html(findings: Sequence[Finding]) -> str:
     """Return findings as paragraphs; a click shows those that only inform.
 
-    >>> findings_html([Finding("GI127", "info", "0.weight", "the gain is 2", "")])[:49]
-    '<details><summary>1 note (GI127)</summary><p>info'
+    >>> findings_html([Finding("GI127", "info", "0.weight", "the gain is 2", "")])[:71]
+    '<details style="margin:.5em 0"><summary>1 note (GI127)</summary><p>info'
     """
     severe = [f for f in findings if f.severity != "info"]
     notes = [f for f in findings if f.severity == "info"]

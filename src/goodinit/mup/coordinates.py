@@ -9,11 +9,21 @@ from typing import Any, Literal
 
 from goodinit._common.late import late
 from goodinit._common.result import Result
-from goodinit._common.text import number, table, wrap
+from goodinit._common.text import (
+    count,
+    escaped,
+    folded_html,
+    html_table,
+    number,
+    table,
+    verdict_html,
+    wrap,
+)
 
 SLOPE = 0.05  # of log(size) against log(width): at 16 times the width, 15 % more
 ERRORS = 2.0  # standard errors of a slope that chance may add
 MOST_ROWS = 12  # of a table on a screen
+HEAD = ("module", "what", "over", "slope", "error", "verdict")
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -108,23 +118,37 @@ class CoordinateCheck(Result[Coordinate]):
 
     def to_text(self, *, full: bool = False) -> str:
         """Return the verdict and the slopes, the steepest first."""
-        wrong = [row for row in self.rows if not row.ok]
-        verdict = "all slopes are 0" if self.ok else f"{len(wrong)} of {len(self)} slopes aren't 0"
-        rows = sorted(self.rows, key=lambda row: (row.ok, not row.judged, -abs(row.slope)))
-        shown = rows if full else rows[:MOST_ROWS]
-        cells = [
-            (row.name or "(model)", row.what, row.over, number(row.slope), number(row.error),
-             "" if row.judged and row.ok else "not 0" if row.judged else "not judged")
-            for row in shown
-        ]  # fmt: skip
-        head = ("module", "what", "over", "slope", "error", "verdict")
-        summary = f"{self.recipe}, {self.steps} steps of {self.optimizer}: {verdict} within {SLOPE}"
-        out = [*wrap(summary), "", *table(head, cells, {3, 4})]
-        if len(shown) < len(rows):
-            out += wrap(f"{len(shown)} of {len(rows)} rows: check.to_text(full=True) shows all")
+        cells = self._cells()
+        shown = cells if full else cells[:MOST_ROWS]
+        out = [*wrap(self._verdict()), "", *table(HEAD, shown, {3, 4})]
+        if len(shown) < len(cells):
+            out += wrap(f"{len(shown)} of {len(cells)} rows: check.to_text(full=True) shows all")
         for note in self.notes:
             out += ["", *wrap(f"note: {note}")]
         return "\n".join(out)
+
+    def _verdict(self) -> str:
+        wrong = [row for row in self.rows if not row.ok]
+        verdict = "all slopes are 0" if self.ok else f"{len(wrong)} of {len(self)} slopes aren't 0"
+        steps = count(self.steps, "step")
+        return f"{self.recipe}, {steps} of {self.optimizer}: {verdict} within {SLOPE}"
+
+    def _cells(self) -> list[tuple[str, ...]]:
+        """Return a line for each row, the steepest first."""
+        rows = sorted(self.rows, key=lambda row: (row.ok, not row.judged, -abs(row.slope)))
+        return [
+            (row.name or "(model)", row.what, row.over, number(row.slope), number(row.error),
+             "" if row.judged and row.ok else "not 0" if row.judged else "not judged")
+            for row in rows
+        ]  # fmt: skip
+
+    def _repr_html_(self) -> str:
+        cells = self._cells()
+        every = html_table(HEAD, cells)
+        rest = folded_html(f"All {len(cells)} rows", every) if len(cells) > MOST_ROWS else ""
+        notes = "".join(f"<p>{escaped(note)}</p>" for note in self.notes)
+        verdict = verdict_html(self._verdict(), self.ok)
+        return f"{verdict}{html_table(HEAD, cells[:MOST_ROWS])}{notes}{rest}"
 
     def plot(self) -> Any:
         """Return a matplotlib figure: each row's values against width or depth, with its line.

@@ -11,6 +11,7 @@ from torch import nn
 
 from goodinit._common.files import atomic_write
 from goodinit._common.late import late
+from goodinit._common.text import escaped, html_table
 from goodinit._common.unfit_arguments import answered
 from goodinit.errors import CallError, RecipeError
 from goodinit.recipes.base import Base
@@ -227,6 +228,11 @@ class Recipe:
 
     def __str__(self) -> str:
         return "\n".join([self.name or "recipe", *(f"  {rule.text}" for rule in self.rules)])
+
+    def _repr_html_(self) -> str:
+        rules = [(str(rule.where), str(rule.scheme), rule.why) for rule in self.rules]
+        name = f"<p><b>{escaped(self.name or 'recipe')}</b></p>"
+        return f"{name}{html_table(('where (the last match wins)', 'scheme', 'why'), rules)}"
 
 
 def _as_rules(given: tuple[object, ...]) -> str:
