@@ -179,7 +179,7 @@ class Mine(gi.Normal):
     pass
 
 
-class Far(rule.All):
+class Far(rule.Fact):
     pass
 
 
@@ -193,7 +193,7 @@ class Far(rule.All):
         (gi.Rule("*", ReluGain(gi.HeNormal(), gi.Function(torch.ones))), "rule 2 .*code"),
         (gi.Rule(local(), gi.Ones()), "rule 2 .*define it in a module"),
         (gi.Rule("*", Mine(0.1)), "Mine is a class of your own"),
-        (gi.Rule(Far(), gi.Ones()), "read back as another|selector of your own"),
+        (gi.Rule(Far("all"), gi.Ones()), "read back as another|selector of your own"),
         (gi.Rule("\ud800", gi.Ones()), "surrogate"),
         (gi.Rule("x" * 301, gi.Ones()), "rule 2, where: 301 characters"),
         (gi.Rule(rule.Kind(("nrom",)), gi.Ones()), "Did you mean 'norm'"),

@@ -1,74 +1,7 @@
 """Recipes by name: the initializations of papers and of their code.
 
-==================  ======================================================================
-name                what
-==================  ======================================================================
-standard            goodinit's own default
-torch_default       what PyTorch itself draws
-he, kaiming         Var(w) = 2/fan_in, or the gain of the function that follows
-xavier, glorot      Var(w) = 2/(fan_in + fan_out)
-lecun               Var(w) = 1/fan_in
-orthogonal          Haar-random orthogonal matrices
-
-                    language
-bert                Devlin et al. 2019, as Hugging Face or Google have it; RoBERTa
-deepnorm            Wang et al. 2022, for post-norm layers
-gated_deltanet      Gated DeltaNet, Qwen3-Next
-gpt2                Radford et al. 2019, as Hugging Face or OpenAI have it
-gpt_oss             as Hugging Face has it
-llama               decoders, as Hugging Face or torchtitan have them
-lstm                Keras' defaults
-megatron            N(0, .02^2), ends of branches by depth
-modernbert          Warner et al. 2024
-nanochat            Karpathy's: ends of branches 0, a small head
-neox                GPT-NeoX and Pythia: small init, Wang init
-olmo                OLMo's "mitchell" or "normal"
-rwkv7               RWKV-7: ramps over the channels, outputs 0
-switch              Switch Transformer
-t5                  Raffel et al. 2020
-tfixup              Huang et al. 2020, transformers without norms
-wav2vec2            wav2vec 2.0, HuBERT
-xlstm               Beck et al. 2024
-mamba, mamba2       as state-spaces or Hugging Face have them
-s4d                 S4D-Lin
-
-                    vision
-clip, siglip        images and texts
-convnext            Liu et al. 2022
-deit                DeiT, DeiT III and CaiT
-densenet            Huang et al. 2017
-dinov2              Oquab et al. 2023
-efficientnet        as Google (and timm) or torchvision have it
-fixup               Zhang et al. 2019, residual networks without norms
-beit                BEiT, EVA-02
-mae                 masked autoencoders
-mixer               MLP-Mixer, as Flax or timm have it
-retinanet           detectors whose classes start at a prior
-resnet              He et al. 2015; last gamma 0 as an option
-swin                Liu et al. 2021
-vgg                 VGG and MobileNetV2, as torchvision has them
-vit                 as timm or Flax have it
-
-                    generative, fields, science, control
-alphafold           AlphaFold's linear layers
-dcgan               Radford et al. 2016
-ddpm                diffusion UNets, as Ho et al. or OpenAI have them
-dit                 Peebles & Xie 2023
-e3nn                N(0, 1), divided in the forward
-gat                 graph attention
-instant_ngp         hash tables
-nerf, siren         networks that represent fields
-ppo                 orthogonal, a small policy head
-stylegan2           N(0, 1), divided in the forward
-
-                    beside pretrained weights
-lora                LoRA's A and B, as PEFT has them: default, gaussian, PiSSA, OLoRA, ...
-
-                    laws and learning rates of a smaller model
-mup, completep      by its width; by its width and depth
-==================  ======================================================================
-
-``ALIASES`` has other names that people type.
+``goodinit recipes`` lists them, each with the first line of its docstring; docs/recipes.md compares
+them. ``ALIASES`` has other names that people type.
 """
 
 from __future__ import annotations
@@ -78,47 +11,34 @@ import inspect
 import re
 from collections.abc import Callable, Mapping
 from os import PathLike
+from types import ModuleType
 from typing import cast
 
 from torch import Tensor, nn
 
 from goodinit.errors import RecipeError, UnknownRecipeError, nearest
 from goodinit.recipes.first_guesses import meant_call, meant_file, meant_recipe, meant_scheme
-from goodinit.recipes.library.adapters import ELSEWHERE, lora
-from goodinit.recipes.library.contrastive import clip, siglip
-from goodinit.recipes.library.control import ppo
-from goodinit.recipes.library.convnets import convnext, densenet, efficientnet, resnet, vgg
-from goodinit.recipes.library.decoders import (
-    deepnorm,
-    gpt_oss,
-    llama,
-    megatron,
-    nanochat,
-    neox,
-    olmo,
+from goodinit.recipes.library import (
+    adapters,
+    contrastive,
+    control,
+    convnets,
+    decoders,
+    detectors,
+    encoders,
+    general,
+    generative,
+    implicit,
+    language,
+    mambas,
+    masked_images,
+    mup,
+    recurrent_decoders,
+    science,
+    vision,
+    vision_transformers,
+    without_norms,
 )
-from goodinit.recipes.library.detectors import retinanet
-from goodinit.recipes.library.encoders import bert, modernbert, switch, t5, wav2vec2
-from goodinit.recipes.library.general import (
-    he,
-    lecun,
-    lone_scheme,
-    orthogonal,
-    standard,
-    torch_default,
-    xavier,
-)
-from goodinit.recipes.library.generative import ddpm, dit, stylegan2
-from goodinit.recipes.library.implicit import instant_ngp, nerf, siren
-from goodinit.recipes.library.language import gpt2, lstm
-from goodinit.recipes.library.mambas import gated_deltanet, mamba, mamba2, s4d
-from goodinit.recipes.library.masked_images import beit, mae
-from goodinit.recipes.library.mup import completep, mup
-from goodinit.recipes.library.recurrent_decoders import rwkv7, xlstm
-from goodinit.recipes.library.science import alphafold, e3nn, gat
-from goodinit.recipes.library.vision import dcgan, vit
-from goodinit.recipes.library.vision_transformers import deit, dinov2, mixer, swin
-from goodinit.recipes.library.without_norms import fixup, tfixup
 from goodinit.recipes.recipe import Recipe
 from goodinit.recipes.rule import Rule, sel
 from goodinit.schemes import Keep, Scheme
@@ -135,32 +55,36 @@ RecipeLike = (
 )
 """A recipe, its name, its file, a scheme, or a mapping from module types or globs to schemes."""
 
+_LIBRARY: Mapping[ModuleType, str] = {
+    adapters: "lora",
+    contrastive: "clip siglip",
+    control: "ppo",
+    convnets: "convnext densenet efficientnet resnet vgg",
+    decoders: "deepnorm gpt_oss llama megatron nanochat neox olmo",
+    detectors: "retinanet",
+    encoders: "bert modernbert switch t5 wav2vec2",
+    general: "he lecun orthogonal standard torch_default xavier",
+    generative: "ddpm dit stylegan2",
+    implicit: "instant_ngp nerf siren",
+    language: "gpt2 lstm",
+    mambas: "gated_deltanet mamba mamba2 s4d",
+    masked_images: "beit mae",
+    mup: "completep mup",
+    recurrent_decoders: "rwkv7 xlstm",
+    science: "alphafold e3nn gat",
+    vision: "dcgan vit",
+    vision_transformers: "deit dinov2 mixer swin",
+    without_norms: "fixup tfixup",
+}
+"""The recipes in each file of the library: functions by these names."""
 
-_ALL: tuple[Callable[..., Recipe], ...] = (
-    *(alphafold, beit, bert, clip, completep, convnext, dcgan, ddpm, deepnorm, deit, densenet),
-    *(dinov2, dit, e3nn, efficientnet, fixup, gat, gated_deltanet, gpt2, gpt_oss, he),
-    *(instant_ngp, lecun, llama, lora, lstm, mae, mamba, mamba2, megatron, mixer, modernbert),
-    *(
-        mup,
-        nanochat,
-        neox,
-        nerf,
-        olmo,
-        orthogonal,
-        ppo,
-        resnet,
-        retinanet,
-        rwkv7,
-        s4d,
-        siglip,
-        siren,
-        standard,
-    ),
-    *(stylegan2, swin, switch, t5, tfixup, torch_default, vgg, vit, wav2vec2, xavier, xlstm),
-)
-_RECIPES: Mapping[str, Callable[..., Recipe]] = dict(
-    sorted([*((build.__name__, build) for build in _ALL), ("glorot", xavier), ("kaiming", he)])
-)
+_SECOND_NAMES = {"glorot": "xavier", "kaiming": "he"}  # as well known as the first
+_MADE_BY: Mapping[str, Callable[..., Recipe]] = {
+    name: getattr(module, name) for module, names in _LIBRARY.items() for name in names.split()
+}
+_RECIPES: Mapping[str, Callable[..., Recipe]] = {
+    name: _MADE_BY[_SECOND_NAMES.get(name, name)] for name in sorted({*_MADE_BY, *_SECOND_NAMES})
+}
 
 GENERAL: tuple[str, ...] = (
     *("glorot", "he", "kaiming", "lecun", "orthogonal", "standard", "torch_default", "xavier"),
@@ -238,7 +162,7 @@ ALIASES = dict(sorted((_PLAIN_NAMES | _OTHER_NAMES_WITH_OPTIONS).items()))
 """Other names -> the recipe and its options. Case, "-" and "_" don't count, nor a model's size."""
 
 NO_RECIPES: Mapping[str, str] = {
-    **ELSEWHERE,
+    **adapters.ELSEWHERE,
     "actnorm": "needs a batch, and a recipe has none: gi.calibrate_(net, batch)",
     "admin": "needs a batch, and scales of its own in the forward: 'deepnorm' needs no batch",
     "autoencoder": "could be of any layers: 'standard' fits any",
@@ -396,7 +320,7 @@ def as_recipe(value: object) -> Recipe:
         case str():
             return Recipe.load(value) if value.endswith(".toml") else _with_options(value)
         case Scheme():
-            return lone_scheme(value)
+            return general.lone_scheme(value)
         case Mapping():
             return _from_mapping(cast("Mapping[object, object]", value))
         case _:

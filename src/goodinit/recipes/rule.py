@@ -12,7 +12,7 @@ from __future__ import annotations
 import fnmatch
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from functools import cached_property, lru_cache
 from typing import ClassVar, Literal, cast
@@ -90,10 +90,44 @@ class Selector(ABC):
         return self.inner if isinstance(self, Not) else Not(self)
 
 
+def _is_bias_of(whole: str) -> Callable[[Row], bool]:
+    return lambda row: row.facets.part == "bias" and row.facets.goes_with == whole
+
+
+FACTS: Mapping[str, tuple[Aspect, Callable[[Row], bool]]] = {
+    "all": ("type", lambda _: True),
+    "ends_residual": ("residual", lambda row: row.facets.ends_residual is True),
+    "last_norm": ("residual", lambda row: row.facets.last_norm),
+    "head_bias": ("head", _is_bias_of("head")),
+    "gate_bias": ("head", _is_bias_of("gate")),
+    "adapted": (
+        "adapter",
+        lambda row: row.facets.adapter is not None and row.facets.adapter.role == "base",
+    ),
+}
+"""Functions of ``sel`` that take nothing: what each looks at, and whether it holds of a row."""
+
+
 @dataclass(frozen=True, repr=False)
-class All(Selector):
+class Fact(Selector):
+    """One of ``FACTS``."""
+
+    fact: str
+
+    @property
+    def aspects(self) -> frozenset[Aspect]:
+        return frozenset({FACTS[self.fact][0]})
+
+    @property
+    def word(self) -> str:
+        return self.fact
+
+    @property
+    def values(self) -> tuple[object, ...]:
+        return ()
+
     def matches(self, row: Row, block: Block) -> bool:
-        return True
+        return FACTS[self.fact][1](row)
 
 
 @dataclass(frozen=True, repr=False)
@@ -159,47 +193,6 @@ class BlockNamed(Selector):
 
     def matches(self, row: Row, block: Block) -> bool:
         return glob_matches(self.block, block.name)
-
-
-@dataclass(frozen=True, repr=False)
-class EndsResidual(Selector):
-    _aspects = frozenset({"residual"})
-
-    def matches(self, row: Row, block: Block) -> bool:
-        return row.facets.ends_residual is True
-
-
-@dataclass(frozen=True, repr=False)
-class LastNorm(Selector):
-    _aspects = frozenset({"residual"})
-
-    def matches(self, row: Row, block: Block) -> bool:
-        return row.facets.last_norm
-
-
-@dataclass(frozen=True, repr=False)
-class HeadBias(Selector):
-    _aspects = frozenset({"head"})
-
-    def matches(self, row: Row, block: Block) -> bool:
-        return row.facets.part == "bias" and row.facets.goes_with == "head"
-
-
-@dataclass(frozen=True, repr=False)
-class GateBias(Selector):
-    _aspects = frozenset({"head"})
-
-    def matches(self, row: Row, block: Block) -> bool:
-        return row.facets.part == "bias" and row.facets.goes_with == "gate"
-
-
-@dataclass(frozen=True, repr=False)
-class Adapted(Selector):
-    _aspects = frozenset({"adapter"})
-
-    def matches(self, row: Row, block: Block) -> bool:
-        link = row.facets.adapter
-        return link is not None and link.role == "base"
 
 
 @dataclass(frozen=True, repr=False)
@@ -289,7 +282,7 @@ class sel(metaclass=AnsweringType):  # noqa: N801 - a namespace, read as a word:
     @staticmethod
     def all() -> Selector:
         """Every parameter."""
-        return All()
+        return Fact("all")
 
     @staticmethod
     def name(glob: str) -> Selector:
@@ -337,27 +330,27 @@ class sel(metaclass=AnsweringType):  # noqa: N801 - a namespace, read as a word:
     @answered("gi.sel.ends_residual()")
     def ends_residual() -> Selector:
         """Parameters whose output is added to a residual stream."""
-        return EndsResidual()
+        return Fact("ends_residual")
 
     @staticmethod
     def last_norm() -> Selector:
         """Weights of norms, batch norm included, with which a residual branch ends."""
-        return LastNorm()
+        return Fact("last_norm")
 
     @staticmethod
     def head_bias() -> Selector:
         """Biases of the weights whose output is the model's."""
-        return HeadBias()
+        return Fact("head_bias")
 
     @staticmethod
     def gate_bias() -> Selector:
         """Biases of gates: a sigmoid of the output multiplies a signal."""
-        return GateBias()
+        return Fact("gate_bias")
 
     @staticmethod
     def adapted() -> Selector:
         """Weights beside which a low-rank adapter lies: W in W x + s B A x."""
-        return Adapted()
+        return Fact("adapted")
 
     @staticmethod
     def followed_by(*activations: str) -> Selector:

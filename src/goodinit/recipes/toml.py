@@ -58,7 +58,6 @@ _TOO_LARGE = f"more than {LARGEST} bytes, the most that is read of a recipe"
 _TOP_KEYS = ("goodinit_recipe", "name", "why", "base", "rule")
 _FLAGS = ("optional", "library")
 _RULE_KEYS = ("where", "scheme", "scaled", "why", *_FLAGS)
-_FLAG_WORDS = ("all", "ends_residual", "last_norm", "head_bias", "gate_bias", "adapted")
 _WHERE_KEYS = (
     *("all", "name", "attr", "type", "kind", "part", "block", "ends_residual", "last_norm"),
     *("head_bias", "gate_bias", "adapted", "followed_by"),
@@ -245,7 +244,7 @@ def _read_selector(data: object, place: Place) -> Selector:
 
 def _read_condition(key: str, value: object, place: Place) -> Selector:
     match key:
-        case _ if key in _FLAG_WORDS:
+        case _ if key in rules.FACTS:
             if value is not True:
                 _refuse(place, f"write true or leave it out; not = {{ {key} = true }} negates it")
             return getattr(sel, key)()
@@ -415,7 +414,7 @@ def _condition_data(where: Selector) -> tuple[str, object]:
             return "any", list(map(_where_data, _operands(where, rules.Either)))
         case rules.Both():
             return "every", list(map(_where_data, _operands(where, rules.Both)))
-        case _ if where.word in _FLAG_WORDS:
+        case rules.Fact():
             return where.word, True
         case rules.When():
             raise RecipeError("sel.when holds code, which can't be written to a file")
