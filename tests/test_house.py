@@ -238,12 +238,13 @@ def test_files_that_share_a_name_are_listed() -> None:
     assert {n for n in names if names.count(n) > 1} == SHARED_NAMES.keys()
 
 
-def test_architecture_names_paths_that_exist() -> None:
-    text = (Path(__file__).parents[1] / "ARCHITECTURE.md").read_text()
+@pytest.mark.parametrize(("file", "least"), [("ARCHITECTURE.md", 40), ("DECISIONS.md", 20)])
+def test_architecture_names_paths_that_exist(file: str, least: int) -> None:
+    text = (Path(__file__).parents[1] / file).read_text()
     paths = re.findall(r"`([\w./]+(?:/|\.py|\.md))`", text)
     roots = (SOURCE, SOURCE.parent, Path(__file__).parents[1])
     missing = [path for path in paths if not any((root / path).exists() for root in roots)]
-    assert len(paths) > 40
+    assert len(paths) > least
     assert not missing
 
 

@@ -22,7 +22,9 @@ CATALOGS = DOCS / "_site" / "locale" / "zh_CN" / "LC_MESSAGES"
 PAGES = sorted(DOCS.rglob("*.md"))
 
 # Pages that tools/site_pages.py writes.
-GENERATED = re.compile(r"(recipes/\w+|reference/options|changes|architecture|contributing)\.md")
+GENERATED = re.compile(
+    r"(recipes/\w+|reference/options|changes|architecture|decisions|contributing)\.md"
+)
 LINK = re.compile(r"\]\((?![a-z]+:)([^()\s]*)\)")
 FENCED = re.compile(r"^(```+|:::+).*?^\1", re.MULTILINE | re.DOTALL)
 HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)

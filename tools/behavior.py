@@ -1,13 +1,15 @@
 """Record what goodinit does, and compare two records: for changes that must change nothing.
 
-    python tools/behavior.py record before.json
-    python tools/behavior.py record after.json
+    python tools/behavior.py record before.json [--plans]
+    python tools/behavior.py record after.json [--plans]
     python tools/behavior.py compare before.json after.json            # every byte
     python tools/behavior.py compare before.json after.json --no-prose # numbers and names alone
+    python tools/behavior.py compare before.json after.json --counts   # how often fields differ
 
 A record holds the streams' values, the plans of the tests' models by several recipes, what is
-drawn by them, signals, explanations and the output of the command line. Only the public face is
-called, so that one file serves before and after a change inside.
+drawn by them, signals, explanations and the output of the command line; with --plans the plans
+alone. Only the public face is called, so that this file serves before and after a change inside:
+PYTHONPATH says which checkout's src is recorded.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ import re
 import subprocess
 import sys
 import warnings
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -58,11 +61,14 @@ def main() -> int:
     """Record or compare, as the arguments ask."""
     torch.set_num_threads(1)
     match sys.argv[1:]:
-        case ["record", path]:
-            Path(path).write_text(json.dumps(dict(record()), indent=1), encoding="utf-8")
+        case ["record", path, *options]:
+            found = plans() if "--plans" in options else record()
+            Path(path).write_text(json.dumps(dict(found), indent=1), encoding="utf-8")
             return 0
         case ["compare", before, after, *options]:
             one, other = (json.loads(Path(path).read_text("utf-8")) for path in (before, after))
+            if "--counts" in options:
+                return count(one, other)
             return compare(one, other, prose="--no-prose" not in options)
         case _:
             print(__doc__)
@@ -75,15 +81,27 @@ def record() -> Iterator[tuple[str, Any]]:
         for dtype in (torch.float32, torch.bfloat16, torch.float64):
             values = Stream(7).draw("a.weight", law, (1001, 37), dtype=dtype)
             yield f"stream {law} {dtype}", digest(values)
-    for builders, build in ((zoo.PLAIN, zoo.build), (zoo_hf.HF, zoo_hf.build)):
-        for name in builders:
-            yield from of_model(name, build)
+    for name, build in models():
+        yield from plans_of(name, build)
+        yield from of_model(name, build)
     for command in COMMANDS:
         yield f"cli {command}", run(command)
 
 
-def of_model(name: str, build: Callable[[str], Any]) -> Iterator[tuple[str, Any]]:
-    """Yield a model's plans, its weights as drawn, its signal and what explains it."""
+def plans() -> Iterator[tuple[str, Any]]:
+    """Yield the plans of all models."""
+    for name, build in models():
+        yield from plans_of(name, build)
+
+
+def models() -> Iterator[tuple[str, Callable[[str], Any]]]:
+    """Yield the names of the tests' models, each with what builds it."""
+    for builders, build in ((zoo.PLAIN, zoo.build), (zoo_hf.HF, zoo_hf.build)):
+        yield from ((name, build) for name in builders)
+
+
+def plans_of(name: str, build: Callable[[str], Any]) -> Iterator[tuple[str, Any]]:
+    """Yield a model's plans, as data and as text."""
     for recipe in RECIPES:
         for how in ("inputs", "types"):
             model, inputs = build(name)
@@ -91,6 +109,10 @@ def of_model(name: str, build: Callable[[str], Any]) -> Iterator[tuple[str, Any]
             key = f"plan {name} {recipe} {how}"
             yield key, plan if isinstance(plan, str) else plan.to_dict()
             yield f"text {key}", str(plan)
+
+
+def of_model(name: str, build: Callable[[str], Any]) -> Iterator[tuple[str, Any]]:
+    """Yield a model's weights as drawn, its signal and what explains it."""
     model, inputs = build(name)
     guarded(gi.init_, model, "standard", inputs=inputs, seed=0)
     yield f"weights {name}", {key: digest(value) for key, value in model.state_dict().items()}
@@ -142,6 +164,24 @@ def compare(before: dict[str, Any], after: dict[str, Any], *, prose: bool) -> in
         print(*lines[:6], sep="\n", end="\n" if lines else "")
     print(f"{len(before)} records, {wrong} differences")
     return int(wrong > 0)
+
+
+def count(before: dict[str, Any], after: dict[str, Any]) -> int:
+    """Print how often each kind of record, field and finding differs; return 1 if any does."""
+    counts: Counter[tuple[str, str]] = Counter()
+    for key in before.keys() | after.keys():
+        kind, found = key.split()[0], (before.get(key), after.get(key))
+        for line in differences(*found, "", prose=True):
+            place = re.sub(r"\[\d+\]", "", line.partition(":")[0])
+            counts[kind, place.lstrip(".") or "text"] += 1
+        codes = [Counter(f["code"] for f in one.get("findings", ())) if isinstance(one, dict)
+                 else Counter[str]() for one in found]  # fmt: skip
+        for code in (codes[0] - codes[1]) | (codes[1] - codes[0]):
+            counts[kind, f"{code} {'gone' if codes[0][code] > codes[1][code] else 'new'}"] += 1
+    for (kind, place), number in sorted(counts.items()):
+        print(f"{number:>5}  {kind}: {place}")
+    print(f"{len(before)} records")
+    return int(bool(counts))
 
 
 def differences(one: Any, other: Any, place: str, prose: bool) -> list[str]:

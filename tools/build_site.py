@@ -3,7 +3,7 @@
     .venv/bin/python tools/build_site.py [--out build/site]
 
 1. Stage: copy docs/ below build/site/source, and write the pages that are made from the code
-   (recipes, options of the command line) and from the files beside docs/ (changes, architecture).
+   (recipes, options of the command line) and from the files beside docs/ (changes, ...).
 2. Run Sphinx on that, in English and in Chinese; a warning is an error.
 3. Add llms.txt and a Markdown twin of each page.
 4. Check that each translated page has a translation for each of its paragraphs, and that the

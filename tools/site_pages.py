@@ -24,6 +24,7 @@ BESIDE = {
     "ARCHITECTURE.md": "architecture.md",
     "CHANGELOG.md": "changes.md",
     "CONTRIBUTING.md": "contributing.md",
+    "DECISIONS.md": "decisions.md",
 }
 LINK = re.compile(r"\]\(([^()\s:#]+)(#[^()\s]*)?\)")
 SECTION = re.compile(r"^(Args|Returns|Raises|Example|Examples|Note):$", re.MULTILINE)

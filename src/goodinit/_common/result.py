@@ -69,7 +69,7 @@ class Result(Generic[RowT]):
             return f" Did you mean {' or '.join(map(repr, inside[:2]))}?"
         return f"{nearest(str(name), self._by_name)} This {kind} has {len(self)} rows"
 
-    if not TYPE_CHECKING:  # a checker is to know that there are no other attributes
+    if not TYPE_CHECKING:  # type checkers must not take any name for an attribute
 
         def __getattr__(self, name: str) -> Any:
             """Raise: what people ask results for has a function that does it."""

@@ -245,7 +245,7 @@ def several(names: Iterable[str], most: int = 3) -> str:
 
 
 def without_numbers(text: str) -> str:
-    """Return a text with a star in the place of each number: equal for repeated layers."""
+    """Return a text with a star in place of each number: equal for repeated layers."""
     return re.sub(r"\d+", "*", text)
 
 

@@ -20,10 +20,10 @@ PACKAGES = ("lightning.pytorch", "pytorch_lightning")  # two names of the same l
 def lightning_callback(every: int = 1000, *, inputs: Callable[[Any], Inputs] | None = None) -> Any:
     """Return a Lightning callback that measures at step 0 and every ``every`` steps.
 
-    The numbers of ``signal.scalars()`` go to all loggers of the trainer. Measured is the module's
-    ``forward`` on the batch of that step, under the trainer's precision; if the module defines no
-    ``forward``, that of its only submodule with parameters. Training goes on as without it, a
-    forward and a backward pass later. Warnings and errors found at step 0 go to Python's
+    The numbers of ``signal.scalars()`` go to all loggers of the trainer. The callback measures the
+    module's ``forward`` on the batch of that step, under the trainer's precision; if the module
+    defines no ``forward``, that of its only submodule with parameters. It costs a forward and a
+    backward pass and leaves training unchanged. Warnings and errors found at step 0 go to Python's
     ``logging``.
 
     Args:
@@ -34,7 +34,7 @@ def lightning_callback(every: int = 1000, *, inputs: Callable[[Any], Inputs] | N
 
     Raises:
         ImportError: neither lightning nor pytorch_lightning is installed.
-        SignalError: ``every`` is no positive whole number.
+        SignalError: ``every`` isn't a positive whole number.
 
     Example:
         >>> import lightning  # doctest: +SKIP

@@ -20,7 +20,7 @@ def trainer_callback(trainer: Any, every: int = 500, *, inputs: Inputs | None = 
     """Return a TrainerCallback that measures at step 0 and every ``every`` steps.
 
     The numbers of ``signal.scalars()`` go to all that the trainer reports to (``report_to=``), and
-    to ``trainer.state.log_history``. Each measurement is of the same batch, so that they can be
+    to ``trainer.state.log_history``. Each measurement uses the same batch, so that they can be
     compared. Warnings and errors found at step 0 go to Python's ``logging``.
 
     Args:
@@ -30,7 +30,7 @@ def trainer_callback(trainer: Any, every: int = 500, *, inputs: Inputs | None = 
             of the training set, collated; with labels the loss is the model's own.
 
     Raises:
-        SignalError: ``every`` is no positive whole number.
+        SignalError: ``every`` isn't a positive whole number.
 
     Example:
         >>> trainer.add_callback(trainer_callback(trainer, every=500))  # doctest: +SKIP

@@ -134,8 +134,8 @@ def _before(graph: Graph, multiples: Multiples, index: int) -> Multiple:
 def _before_any(graph: Graph, multiples: Multiples, use: Use, uses: Sequence[Use]) -> Multiple:
     """Return what constants make of an input of a weight that is used several times.
 
-    Of one part of it the uses with no constant count (before the first lay a state of zeros); of
-    several parts, those with one.
+    If all uses are of the same part, those without a constant count (before the first lay a state
+    of zeros); if of several parts, those with one.
     """
     known = [(one, _before(graph, multiples, one.node)) for one in (use, *uses[:USES_ASKED])]
     same = [multiple for one, multiple in known if one.origin.box == use.origin.box]

@@ -13,7 +13,7 @@ TABLES = (nn.Embedding, nn.EmbeddingBag)
 
 
 def multiplies(slot: Slot) -> bool:
-    """Return whether a parameter is tied, and a module that is no table holds it too."""
+    """Return whether a parameter is tied, and a module that isn't a table holds it too."""
     return bool(slot.tied) and any(not isinstance(owner, TABLES) for owner, _ in slot.places)
 
 

@@ -18,12 +18,12 @@ from torch import Tensor, nn
 
 What = Literal["unknown", "zeros", "constant", "pattern", "values"]
 
-FIRST_LOOK = 16  # elements; enough to see that random numbers are no pattern
+FIRST_LOOK = 16  # elements; enough to see that random numbers form no pattern
 PIECE = 2**20  # elements that are compared at once, so that a large tensor is never copied
 LARGEST_PATTERN = 2**22  # elements: the test takes a few copies in float64, of 32 MB each
 SHORTEST_ROW = 4  # elements: three random numbers are an arithmetic row now and then
 
-# Memory that nobody wrote to may hold one value throughout. No author chooses one beyond these.
+# Memory that was never written may hold one value throughout. No author chooses one beyond these.
 SMALLEST, LARGEST = 1e-12, 1e12
 
 ROUNDINGS = 8.0  # of a value that took a few operations to compute, in units of its dtype's epsilon
@@ -97,7 +97,7 @@ def held_by(tensor: Tensor, patterns: bool = True) -> Held:
         return _VALUES
     sample = next(_pieces(tensor))[:RMS_SAMPLE].double()
     rms = sample.square().mean().sqrt().item()
-    return Held("values", rms=rms) if rms > SMALLEST else _VALUES  # memory that nobody wrote to
+    return Held("values", rms=rms) if rms > SMALLEST else _VALUES  # memory that was never written
 
 
 def held_by_bias(bias: Tensor) -> Held:

@@ -9,12 +9,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 from itertools import product
 
+from goodinit.dataflow.functions import ADD_FIRST
 from goodinit.dataflow.graph import Graph
 from goodinit.dataflow.nodes import Node, Use
 from goodinit.dataflow.traversal import reaches
 
 # Products with a sum in the same call, of which the first argument is the other summand.
-_ADDING = frozenset(("addmm", "baddbmm", "addbmm", "addmv"))
 
 OTHER_FANS = "it is used again, and sums over other axes there: its fans are those of one use"
 
@@ -155,4 +155,4 @@ def _adds_or_passes(node: Node, before: int) -> bool:
         return True
     if node.role == "add":
         return True
-    return node.function in _ADDING and bool(node.operands) and node.operands[0].node == before
+    return node.function in ADD_FIRST and bool(node.operands) and node.operands[0].node == before

@@ -275,7 +275,7 @@ def _is_as_described(module: nn.Module, attr: str, tensor: Tensor | None, facets
 
 
 def _layer_children(module: nn.Module) -> dict[str, ChildFacts]:
-    """Of one layer of ``torch/nn/modules/transformer.py``, norm first or last."""
+    """Return the facts of one layer of ``torch/nn/modules/transformer.py``, norm first or last."""
     found: dict[str, ChildFacts] = {
         "linear1.weight": {"part": "in", "ends_residual": False},
         "linear2.weight": {"part": "out", "ends_residual": True},

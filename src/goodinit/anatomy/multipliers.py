@@ -82,7 +82,7 @@ def _scale_of(graph: Graph, attention: Attention) -> HeadScale | None:
 def _from_weights(graph: Graph, attention: Attention) -> Iterable[Node]:
     """Yield the nodes between the projections and an attention's result."""
     stack, visited = [attention.result], set[int]()
-    values = {attention.value.node}  # what the values are multiplied by is no scale of scores
+    values = {attention.value.node}  # what the values are multiplied by isn't a scale of scores
     while stack:
         index = stack.pop()
         node = graph.nodes[index]

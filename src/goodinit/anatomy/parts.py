@@ -80,7 +80,7 @@ def _mark_adapters(graph: Graph, roles: Roles) -> None:
 
 
 def _are_a_pair(graph: Graph, base: int, up: int, down: int) -> bool:
-    """Whether three products are with weights of their own; a graph's neighbors are no weight."""
+    """Whether three products have weights of their own; a graph's neighbors aren't a weight."""
     own, above, below = (
         {use.param for use in graph.nodes[index].weights} for index in (base, up, down)
     )

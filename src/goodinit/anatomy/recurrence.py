@@ -67,7 +67,7 @@ def find_loops(graph: Graph) -> dict[int, Loop]:
     loops: dict[int, Loop] = {}
     for node in graph.nodes if uses else ():
         mask = 0
-        for index in node.inputs if node.role != "choose" else ():  # a sampled token is no state
+        for index in node.inputs if node.role != "choose" else ():  # a sampled token isn't a state
             mask |= depends[index]
         for use in node.weights:
             if mask & bit.get(use.param, 0) and use.param not in loops:
@@ -90,7 +90,7 @@ def _repeated(graph: Graph) -> dict[int, list[int]]:
 
 
 def _earlier(graph: Graph, nodes: Iterable[int], use: Use) -> int | None:
-    """Return the last use before that sums over the same axes: W'(W x) is no recurrence."""
+    """Return the last use before that sums over the same axes: W'(W x) isn't a recurrence."""
     found = None
     for index in nodes:
         if index >= use.node:
@@ -245,7 +245,7 @@ def _beside(graph: Graph, loop: Loop) -> list[int]:
 
 
 def _correct_ends(graph: Graph, roles: Roles, loops: Mapping[int, Loop]) -> None:
-    """Take back the ends that loops made: a state is no stream, and a shared layer counts once."""
+    """Take back the ends that loops made: a state isn't a stream, a shared layer counts once."""
     counted: dict[int, Stream] = {}
     for stream in roles.streams:
         params = [use.param for index in stream.ends for use in graph.nodes[index].weights]

@@ -13,7 +13,7 @@ from itertools import islice
 from math import prod
 
 from goodinit.anatomy.roles import Roles, Stream
-from goodinit.dataflow.functions import CENTERING
+from goodinit.dataflow.functions import ADD_FIRST, CENTERING
 from goodinit.dataflow.graph import Graph
 from goodinit.dataflow.nodes import Node
 from goodinit.dataflow.norms import is_weight_of_norm
@@ -43,7 +43,6 @@ NOT_SEARCHED = "the model has too many sums to look for residual branches behind
 CALLS_TO_SOFTMAX = 12
 
 _INTO_FIRST = frozenset(("index_add", "scatter_add", "scatter_reduce", "index_put"))
-_PLUS_PRODUCT = frozenset(("addmm", "baddbmm", "addbmm", "addmv"))
 _SUMS = frozenset(("sum", "mean", "nansum", "nanmean"))
 
 
@@ -136,7 +135,7 @@ def _inner_sum(graph: Graph, index: int, *factors: int) -> Node | None:
 
 
 def _terms(graph: Graph, node: Node) -> list[Term]:
-    """Return what a node adds up; one term or none where it is no sum."""
+    """Return what a node adds up; one term or none where it isn't a sum."""
     operands = [value.node for value in node.operands]
     if node.function in ("addcmul", "addcdiv") and len(operands) == 3:
         return [(operands[0],), tuple(operands[1:])]
@@ -146,7 +145,7 @@ def _terms(graph: Graph, node: Node) -> list[Term]:
         return [(index,) for index in operands[:2]]
     if node.function in _INTO_FIRST and len(operands) > 2:
         return [(operands[0],), (operands[-1],)]
-    if node.function in _PLUS_PRODUCT and len(operands) == 3 and not node.operands[0].params:
+    if node.function in ADD_FIRST and len(operands) == 3 and not node.operands[0].params:
         return [(operands[0],), (node.index,)]
     return _stacked_terms(graph, node)
 
@@ -320,7 +319,7 @@ def _is_projection(graph: Graph, node: Node, skip: int, made_by: Node) -> bool:
 
 
 def _is_gates_input(graph: Graph, node: Node) -> bool:
-    """Whether only sigmoids take a sum: a gate of two projections is no block's end."""
+    """Whether only sigmoids take a sum: a gate of two projections isn't a block's end."""
     taken = [graph.nodes[index] for index in node.consumers]
     return bool(taken) and all(is_squash(graph, other.index) for other in taken)
 

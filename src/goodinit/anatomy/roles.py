@@ -59,7 +59,7 @@ class Roles:
         parts: node -> its part ("q", "gate", "router", ...).
         packed: node -> part -> range of the output's features, where one weight holds several.
         streams: sums that add branches to a residual stream.
-        unknown: weights of which nobody knows whether they end a residual branch -> why.
+        unknown: weights of which it is unknown whether they end a residual branch -> why.
         doubts: weights whose row isn't certain -> why.
         cells: weights of a recurrence written by hand -> "recurrent", "in", or "weight", which
             takes both the state and the input.

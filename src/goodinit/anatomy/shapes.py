@@ -103,7 +103,7 @@ class Siblings:
 
     Args:
         tensors: the parameters, in registration order.
-        settings: names of those that are no weights, whatever their shapes.
+        settings: names of those that aren't weights, whatever their shapes.
     """
 
     def __init__(self, tensors: Mapping[str, Tensor], settings: Collection[str] = ()) -> None:

@@ -1,7 +1,7 @@
 """Linear attention step by step: a state of outer products, which each query is multiplied with.
 
 Such a loop says ``state = decay * state + k[:, :, None] * v[:, None]``, and then
-``(q[:, :, None] * state).sum(1)``. Of the state's two axes the keys run along the one summed over.
+``(q[:, :, None] * state).sum(1)``. The keys run along that axis of the state which is summed over.
 """
 
 from __future__ import annotations

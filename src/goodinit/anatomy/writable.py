@@ -72,7 +72,7 @@ def check_module(model: object, what: str) -> nn.Module:
 
 
 def check_float(model: nn.Module) -> None:
-    """Raise if all weights of a model are quantized: packed, they are no parameters."""
+    """Raise if all weights of a model are quantized: packed, they aren't parameters."""
     packed = packed_modules(model)
     if packed and next(iter(named_parameters_of(model)), None) is None:
         raise ModelError(

@@ -70,8 +70,8 @@ def apply_(
 ) -> Plan:
     """Draw the planned values, in place. Gradients, hooks and optimizers stay as they are.
 
-    Of a model that is split over processes (DTensors, FSDP 1, ZeRO-3), each draws its part of the
-    whole, and asks no other. Plan the model before it is split.
+    If the model is split over processes (DTensors, FSDP 1, ZeRO-3), each process draws its part of
+    the whole without asking the others. Plan the model before it is split.
 
     Args:
         model: the model that the plan was made for, or one with the same parameters, or a part.
@@ -404,7 +404,7 @@ def _both(
 
 
 def _warn_of_misnamed(plan: Plan) -> None:
-    """Warn of a checkpoint that fits only in part: what was trained is about to be drawn anew."""
+    """Warn of a checkpoint that fits only in part: trained values are about to be redrawn."""
     for finding in plan.findings:
         if finding.code == "GI115" and finding.severity == "error":
             warnings.warn(str(finding), stacklevel=callers_level())

@@ -215,7 +215,7 @@ def _twin(slot: Slot, tensors: list[nn.Parameter]) -> Slot:
         vars(owner)[slot.attr] = torch.empty_like(tensors[-1])
     else:
         lists = cast("nn.ModuleDict", slot.owner.parametrizations)
-        memo = dict(stored)  # deepcopy puts these in the place of the tensors on meta
+        memo = dict(stored)  # deepcopy puts these in place of the tensors on meta
         copied = copy.deepcopy(lists[slot.attr], memo)
         owner._modules["parametrizations"] = nn.ModuleDict({slot.attr: copied})
     return replace(slot, owner=owner, tensors=tuple(tensors))

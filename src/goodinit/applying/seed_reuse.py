@@ -133,7 +133,7 @@ def _forget(memory: weakref.ref[torch.UntypedStorage]) -> None:
 def _are_surely_parts(target: nn.Module | Tensor, others: list[_Memory]) -> bool:
     """Whether tensors with the same draw are parts of one model, from what they are."""
     if not isinstance(target, nn.Module):
-        return bool(others)  # a tensor by itself is no model
+        return bool(others)  # a tensor by itself isn't a model
     return _is_layer(target) and len(others) + 1 >= MANY
 
 

@@ -17,7 +17,7 @@ from goodinit.trace import Inputs, tensors_in
 from goodinit.trace.real_run import real_run
 from goodinit.trace.run import arguments, first_line
 
-SEEDS = (FIRST_SEED, FIRST_SEED + 1)  # the second shows that the first was no luck
+SEEDS = (FIRST_SEED, FIRST_SEED + 1)  # the second shows that the first wasn't luck
 LARGEST_COPY = 2**31  # bytes: half a billion float32 numbers, copied in about a second
 
 CONTROL = ("", FIRST_SEED)  # the key of a copy that was judged as it is

@@ -58,7 +58,7 @@ def _is_zero(value: object) -> bool:
 
 
 def number_of(value: object) -> float | None:
-    """Return a number, also where a tensor that is no parameter holds it."""
+    """Return a number, also where a tensor that isn't a parameter holds it."""
     if isinstance(value, Tensor):
         if value.ndim or value.is_meta or not value.is_floating_point():
             return None

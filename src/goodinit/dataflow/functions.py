@@ -28,6 +28,9 @@ BATCH_NORMS = frozenset(
 )
 CENTERING = BATCH_NORMS | {"instance_norm"}  # they subtract each channel's mean
 
+ADD_FIRST = frozenset(("addmm", "baddbmm", "addbmm", "addmv"))
+"""Products to which they add their first argument."""
+
 _ROLES = {
     "view": "view reshape flatten unflatten transpose permute movedim t T mT H mH squeeze "
     "unsqueeze expand broadcast_to broadcast_tensors chunk split tensor_split split_with_sizes "

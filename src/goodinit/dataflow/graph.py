@@ -164,7 +164,7 @@ class Graph:
         values = tuple(self.value(tensor) for tensor in tensors)
         results = list(tensors_in(call.result)) or (tensors[:1] if call.inplace else [])
         live = any(self.nodes[value.node].live for value in values)
-        live = live and role_of(call.function) != "source"  # zeros_like(x) is no signal
+        live = live and role_of(call.function) != "source"  # zeros_like(x) isn't a signal
         node = self._add_node(
             call.function, call.path, values, results[0] if results else None, live
         )
@@ -341,7 +341,7 @@ class Graph:
     def _carries(self, node: Node, origin: Origin) -> bool:
         """Whether a function's result is its operand's, axis by axis.
 
-        Of a product of activations (scores, a linear attention's state) exp's and cumsum's too.
+        For a product of activations (scores, a linear attention's state) exp and cumsum count too.
         """
         scores = not self.nodes[origin.node].weights
         along = node.role in ("softmax", "norm") and node.function not in _BY_CHANNEL

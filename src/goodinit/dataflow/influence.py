@@ -1,6 +1,6 @@
 """How computed numbers depend on each of the parameters that they are computed from.
 
-All is found by computing them again: at random signs, at their sum, at twice and at no value.
+Everything is found by computing them again: at random signs, at their sum, at twice and at 0.
 Let W be computed from weights of unit second moments. A product with W sums over fan_in of its
 elements, so that E[y^2] = fan_in * E[W^2] * s^(2k) E[x^2] if each of the k weights that are
 multiplied in W is drawn with variance s^2. With s^2 = 1 / (fan_in * E[W^2])^(1/k) it is E[x^2]:
@@ -132,7 +132,8 @@ class _Study:
     def _idle(self, drawn: set[int]) -> dict[int, bool]:
         """Return the weights of terms that a matrix of zeros switches off, beside other terms.
 
-        It is a low-rank addition to a weight, neutral at first. Of each: whether it isn't zero.
+        Such a term is a low-rank addition to a weight, neutral at first. The result says of each
+        weight whether it isn't zero.
         """
         zeros = {n for n in drawn if self._is_zeros(n)}
         if not zeros or len(drawn) == len(zeros):

@@ -164,7 +164,7 @@ class Node:
         operands: what is known about the tensor arguments, in order.
         shape: shape of its (first) result.
         live: whether it depends on the model's inputs.
-        signals: the operands that depend on the inputs and are no weights: activations.
+        signals: the operands that depend on the inputs and aren't weights: activations.
         uses: the parameters that it used.
         weights: those it multiplied by and summed.
         consumers: the nodes that took its result.

@@ -49,7 +49,7 @@ class _Norm:
 def is_weight_of_norm(graph: Graph, use: Use) -> bool:
     """Whether a parameter is a norm's weight, by its use as a factor.
 
-    Of several factors after the signal the first is its weight; the others are scales.
+    The first of several factors after the signal is its weight; the others are scales.
     """
     own = _factors(graph, use.node).keys()
     for index in _products_from(graph, use.node):

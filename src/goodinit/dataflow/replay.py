@@ -35,7 +35,7 @@ class ReplayError(Exception):
 
 @contextmanager
 def replaying() -> Generator[None]:
-    """A context for replays: the process and torch's modes are as before afterwards."""
+    """A context for replays, which restores the process and torch's modes."""
     with (
         process_restored((), ()),
         torch.inference_mode(False),

@@ -2,7 +2,7 @@
 
 Where a weight is used as it is stored, nothing is kept. Where it is computed (a mask, a product of
 two parameters), the calls that compute it are, and those that follow where it met the data in a
-function whose sums aren't known. The tape keeps numbers in the place of tensors. It keeps the
+function whose sums aren't known. The tape keeps numbers in place of tensors. It keeps the
 values of constants (masks, indices), and no value that depends on a parameter or an input.
 """
 

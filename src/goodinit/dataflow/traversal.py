@@ -195,8 +195,8 @@ def is_gate(graph: Graph, index: int) -> bool:
 def outputs_per_input(graph: Graph, nodes: Sequence[int], outputs: float) -> float:
     """Return how many outputs there are for each number of the signal that some calls take.
 
-    Slices of a signal count as parts of it, and a signal that is expanded or repeated as it was
-    before. Of several signals (a bilinear form) it is the mean, as of ``nn.Bilinear``.
+    Slices of a signal count as parts of it, and a signal that is expanded or repeated counts once.
+    For several signals (a bilinear form) it is the mean, as for ``nn.Bilinear``.
     """
     taken: dict[int, list[int]] = {}
     for index in nodes:

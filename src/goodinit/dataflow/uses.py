@@ -172,7 +172,7 @@ class _Reader:
     ) -> None:
         """Note on a contraction that its result is a weight, as in a hypernetwork.
 
-        It is in the place of a layer's weight, or in a matrix of which both axes were features.
+        It is in place of a layer's weight, or in a matrix of which both axes were features.
         """
         if tensor is None or tensor.ndim < 2:
             return

@@ -156,7 +156,7 @@ def rank_candidates(
 ) -> list[Candidate]:
     """Return the recipes and common practice that explain most weights, the best first.
 
-    Of the weights that the best explains, others must explain the share ``near`` to be returned;
+    Others are returned if they explain the share ``near`` of the weights that the best explains;
     the recipe ``standard`` always is. A family's recipe is tried where the model has what that
     family's models have, and comes later where only names are missing.
     """

@@ -223,7 +223,7 @@ def _chains(
 def _by_owner(parameters: list[ParameterValues]) -> dict[int, ParameterValues]:
     """Return the weight of each module that is one layer, by the module's id.
 
-    One with layers inside isn't: a table of its own is no product that its signal passes.
+    One with layers inside isn't: a table of its own isn't a product that its signal passes.
     """
     kinds = ("linear", "conv")
     return {

@@ -1,4 +1,4 @@
-"""Common practice: what people draw by hand, which is no recipe of the library.
+"""Common practice: what people draw by hand, which isn't a recipe of the library.
 
 For example a law by the fans that torch reads off shapes, or one normal law for everything. Each
 is written as a recipe, so that it is tested like the others. It keeps what its authors leave to

@@ -41,8 +41,8 @@ def explain(model: nn.Module, inputs: Inputs | None = None) -> Explanation:
     weights is named.
 
     Args:
-        model: any module with values. Of a large tensor, 131,072 evenly spaced elements are read
-            for its moments, and all elements for its minimum and maximum.
+        model: any module with values. The moments of a large tensor come from 131,072 evenly
+            spaced elements, its minimum and maximum from all.
         inputs: a tensor, a tuple or a dict of keyword arguments, as for ``plan``. They determine
             fans, activations, residual ends and which weights follow one another. The model is
             run on meta, as for a plan.

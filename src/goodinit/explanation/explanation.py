@@ -159,7 +159,7 @@ def _cells(explanation: Explanation, level: int = 0) -> list[tuple[str, ...]]:
     Args:
         explanation: what to show.
         level: 0: rows share a line if their names differ in numbers alone; 1: also those that
-            are no matrices; 2: also matrices of other shapes; 3: also those of other names.
+            aren't matrices; 2: also matrices of other shapes; 3: also those of other names.
     """
     severe = {f.code for f in explanation.findings if f.severity != "info"}
     groups: dict[tuple[object, ...], list[ExplainedRow]] = {}

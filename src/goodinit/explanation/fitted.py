@@ -13,7 +13,7 @@ from goodinit.explanation.recognition import shortest_number
 from goodinit.plans.rows import PlanRow
 
 FEWEST = 2  # parameters that must agree: any law with a free scale fits a single one
-LEAST_POWER = 0.1  # of the option in a law's scale: a smaller one is no power, but rounding
+LEAST_POWER = 0.1  # of the option in a law's scale: a smaller one isn't a power, but rounding
 
 
 @dataclass(frozen=True, slots=True)

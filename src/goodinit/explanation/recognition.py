@@ -232,7 +232,7 @@ def _is_distinguishable(sample: Sample, law: Law, level: float) -> bool:
 def _torch_name(slot: Slot, own: Scheme) -> str:
     name = type(slot.owner).__name__
     uniform = isinstance(own, Uniform)
-    anew = own != torch_default(slot.owner, slot.attr)  # nn.Transformer draws all matrices anew
+    anew = own != torch_default(slot.owner, slot.attr)  # nn.Transformer redraws all matrices
     if anew or (uniform and slot.attr in _PROJECTIONS):
         return "xavier_uniform_" + AS_ONE * (slot.attr == "in_proj_weight")
     if not uniform:

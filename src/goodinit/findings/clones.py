@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-CLONED_VALUES = 16  # so many equal float32 numbers are no chance
+CLONED_VALUES = 16  # so many equal float32 numbers aren't a coincidence
 DRAWN_VALUES = 3  # different ones, at least: identities, one-hot and constant weights have two
 CLONES_OF_A_COPY = 2  # one equal weight is a clone; several in the same two modules are a copy
 
@@ -30,7 +30,7 @@ class Clone(NamedTuple):
 
 
 def could_be_cloned(size: int) -> bool:
-    """GI124: whether a weight has so many values that equal ones are no chance."""
+    """GI124: whether a weight has so many values that equal ones aren't a coincidence."""
     return size >= CLONED_VALUES
 
 

@@ -41,7 +41,7 @@ GI133  info     a std by the fans that torch computes from the shape; the layer 
 GI134  warning  weights whose mean isn't 0
 GI135  warning  activations whose variance map has no stable fixed point, over many layers
 GI136  warning  a plain stack of more layers than its activation allows
-GI137  warning  values that a parameter's dtype can't hold, or that are no weights (an error if
+GI137  warning  values that a parameter's dtype can't hold, or that aren't weights (an error if
                 they become infinite)
 GI138  warning  frozen parameters are drawn (info if a rule names them, or if all are frozen)
 GI139  warning  nothing was measured: no call depends on the inputs

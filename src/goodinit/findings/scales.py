@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 ROUNDINGS = 8.0  # of the dtype: what writing through a parametrization and back may cost
-SMALLEST = 1e-30  # what is no change where all that was written is 0
+SMALLEST = 1e-30  # what isn't a change where all that was written is 0
 GROWN_FACTOR = 3.0  # of a std: new tokens that are longer by more drown the old ones
 WRITTEN_FACTOR = 1.25  # of a std: more than the chance of a few dozen values
 FANS_FACTOR = 1.1  # of a std: more than the chance of a hundred values or more

@@ -21,8 +21,8 @@ import torch
 from torch import Tensor
 
 LEAST_PART = 1e-3
-"""Of a vector's length: what is new in it counts as a direction of its own from here on. Below it
-rounding has its share, and a second moment misses a part of 1e-6."""
+"""The share of a vector's length from which what is new in it counts as a direction of its own. A
+smaller part may be rounding, and a second moment misses 1e-6 of it."""
 
 
 class Conditional:

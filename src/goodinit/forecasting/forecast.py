@@ -54,7 +54,7 @@ def forecast(
             seed and ``gi.measure``; else those of another draw by the same plan.
 
     Returns:
-        The signal; its ``notes`` say how the parameters were had. Remedies are not tried.
+        The signal; its ``notes`` say where the parameters came from. Remedies are not tried.
 
     Raises:
         PlanError: the plan was made for another model.

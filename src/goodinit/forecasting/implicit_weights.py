@@ -26,7 +26,7 @@ from goodinit.trace.calls import Call, tensors_in
 from goodinit.trace.meta import without_devices
 
 LEAST_ELEMENTS = 2**16
-"""Of a matrix: a smaller one is drawn in less time than sampling takes, and has its own values."""
+"""A matrix with fewer is drawn in less time than sampling takes, and has its own values."""
 VECTORS = 8
 """Sampling costs vectors x (rows + columns), drawing rows x columns: it pays while there are this
 many times fewer vectors than rows and than columns."""
@@ -42,7 +42,7 @@ VIEWS = frozenset(
 
 
 class Again(BaseException):
-    """The run has to start anew: something was asked of a matrix that its products don't tell.
+    """The run has to start again: a matrix was asked for what its products don't show.
 
     No model catches it.
 
@@ -199,7 +199,7 @@ class ImplicitWeights(StreamedWeights):
     def _stacked(self, x: object, of: object) -> Tensor | None:
         """Return x [n, t, m] times a stack of matrices [n, m, o], one by one; x may be one for all.
 
-        Of a stack all matrices are sampled, or none: each meets as many vectors.
+        Either all matrices of a stack are sampled or none: each meets as many vectors.
         """
         parameter = self._implicit_of(of)
         if parameter is None or not isinstance(x, Tensor) or self._implicit_of(x) is not None:
@@ -321,7 +321,7 @@ class ImplicitWeights(StreamedWeights):
     # What differs from weights that are drawn.
 
     def about_to_draw(self, parameter: Parameter) -> None:
-        """Start the run anew if products with the parameter were sampled."""
+        """Start the run again if products with the parameter were sampled."""
         name = parameter.name
         if name in self._implicit:
             if any(name == used for used, _ in self._matrices):
@@ -353,7 +353,7 @@ class ImplicitWeights(StreamedWeights):
         return [name for name in super().drawn_names() if name not in used]
 
     def notes(self) -> list[str]:
-        """Return how the parameters were had."""
+        """Return where the parameters came from."""
         used = list(dict.fromkeys(name for name, _ in self._matrices))
         sampled = [f"Implicit (products sampled, never drawn): {listed(used)}."] if used else []
         reasons = sorted(set(self._why.values()))

@@ -1,8 +1,8 @@
-"""`StreamedWeights`: a model runs although no parameter of it is in memory.
+"""`StreamedWeights`: runs a model of which no parameter is in memory.
 
-A parameter gets its value at the call that takes it, and loses it afterwards. Of what autograd
-saves for the backward pass, a parameter, or a view of it, is saved by its name, and gets the same
-value again. What arrives of its gradient is reduced to a norm.
+A parameter gets its value at the call that takes it, and loses it afterwards. Where autograd saves
+a parameter or a view of it for the backward pass, only its name is saved, and the same value is
+drawn again. Its gradient is reduced to a norm.
 """
 
 from __future__ import annotations
@@ -163,7 +163,7 @@ class StreamedWeights(Weights):
         return self._run_call
 
     def _run_call(self, func: Callable[..., Any], call: Call) -> object:
-        """Run a call with values in the place of parameters."""
+        """Run a call with values in place of parameters."""
         args, kwargs = call.args, call.kwargs
         first = args[0] if args else None
         if call.function in PLACES and isinstance(first, Tensor) and self._of(first) is not None:
@@ -235,7 +235,7 @@ class StreamedWeights(Weights):
         return Gradient.of_norms(slot.name, parameter.size, parameter.weight or 0.0)
 
     def notes(self) -> list[str]:
-        """Return how the parameters were had."""
+        """Return where the parameters came from."""
         planned = {p.name for p in self.parameters() if self.values.row(p.name) is not None}
         own = [slot.name for slot in self._found if slot.name not in planned]
         texts = (("Drawn where used", self.drawn_names()), ("Own values", own))
@@ -444,7 +444,7 @@ class StreamedWeights(Weights):
 def _custom_functions(change: Callable[[Tensor], Tensor]) -> Generator[None]:
     """Change the tensors that this thread's custom autograd functions get.
 
-    They are no torch functions, and no mode sees them called.
+    They aren't torch functions, and no mode sees them called.
     """
     function, thread = torch.autograd.Function, get_ident()
     before = vars(function)["apply"]

@@ -38,7 +38,7 @@ FEWEST = 3  # sizes: a line through two has no error
 
 
 class _Values(NamedTuple):
-    """Of one trained model, by module: the mean square, the last size, and how often it ran."""
+    """One trained model: by module, mean squares of output and change, and the last size."""
 
     initial: dict[str, float]
     change: dict[str, float]

@@ -33,7 +33,7 @@ def handles(function: str, tensor: Tensor) -> bool:
     and everything under torch.func, whose rules for random numbers differ, or torch.jit.trace.
 
     Raises:
-        InitTypeError: it is no tensor.
+        InitTypeError: it isn't a tensor.
         InitValueError: it was made in inference mode and can't be written any more.
         LazyParameterError: it has no shape yet.
     """

@@ -2,9 +2,9 @@
 
 Write ``from goodinit.nn import init`` instead of ``from torch.nn import init``. Signatures,
 defaults, return values, warnings, errors, fans and gains are torch's; ``goodinit.init_`` and the
-schemes use the true fans and gains. New are ``delta_orthogonal_``, the gains of gelu, silu and any
-callable, and ``cut`` and ``corrected`` of ``trunc_normal_``. Every function that draws uses its
-``generator``, and takes half precision, float8 and any memory format.
+schemes use the true fans and gains. Torch has no ``delta_orthogonal_``, no gains of gelu, silu and
+other callables, and no ``cut`` and ``corrected`` of ``trunc_normal_``. Every function that draws
+uses its ``generator``, and takes half precision, float8 and any memory format.
 
     >>> import torch
     >>> from goodinit.nn import init
@@ -234,8 +234,8 @@ def kaiming_uniform_(
     ``mode="fan_in"`` keeps the signal's second moment, ``"fan_out"`` the gradient's. The gain is
     ``calculate_gain(nonlinearity, a)``. As in torch the slope ``a`` is ignored with other names
     that torch knows; nonlinearities that torch doesn't know take none. ``a=math.sqrt(5)``, the
-    default of torch's layers, is no slope of anything: it gives U(-1/sqrt(fan_in), 1/sqrt(fan_in)),
-    a third of LeCun's variance. For a weight used as ``x @ w`` pass ``w.T``. For grouped,
+    default of torch's layers, isn't a real slope: it gives U(-1/sqrt(fan_in), 1/sqrt(fan_in)), a
+    third of LeCun's variance. For a weight used as ``x @ w`` pass ``w.T``. For grouped,
     transposed and packed weights the fans are wrong; ``goodinit.HeUniform`` uses the true ones.
 
     Warns, as torch, and does nothing if the tensor has no elements. goodinit's other calls refuse

@@ -59,5 +59,5 @@ def _is_ordinary_norm(row: Row) -> bool:
 
 
 def _has_one_value(row: Row) -> bool:
-    """Whether recipes don't draw it at random, so that a value that was lost is no loss."""
+    """Whether recipes don't draw it at random, so that a lost value does no harm."""
     return not row.raw and (row.facets.part == "bias" or row.facets.kind == "norm")

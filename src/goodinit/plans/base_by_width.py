@@ -17,8 +17,8 @@ from goodinit.schemes.fans import Layout
 def shrunk(anatomy: Anatomy, base: Base) -> Anatomy:
     """Return the anatomy with all hidden sizes as at the base's width.
 
-    Hidden are all sizes but those of the model's inputs and outputs, of tables' rows, kernels and
-    the experts that a router scores.
+    All sizes are hidden but those of the model's inputs and outputs, of tables' rows, of kernels
+    and of the experts that a router scores.
 
     Raises:
         RecipeError: no data flow, which shows what is hidden; a size that isn't in proportion.

@@ -13,7 +13,7 @@ class Growth(NamedTuple):
 
     Attributes:
         role: what muP's table 3 (Yang et al. 2022) calls it. A "vector" grew along one axis; of
-            "unknown" nobody knows which axes are summed over.
+            "unknown" weight it is unclear which axes are summed over.
         inputs: fan_in over the base's.
         outputs: fan_out over the base's; of a vector its size over the base's.
         factor: how much larger the numbers became by which the model itself multiplies it.

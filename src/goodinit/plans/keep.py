@@ -237,7 +237,7 @@ def grow_blocks(blocks: list[PlanBlock], grown: Growth) -> list[PlanBlock]:
     """Return the blocks, split where the checkpoint's values end.
 
     Copies get noise, so that they differ: that of an ``AddNoise`` rule, or the default;
-    with ``DropUnits`` some of their units are drawn anew instead.
+    with ``DropUnits`` some of their units are redrawn instead.
     """
     if grown.copies:
         apart = (AddNoise, DropUnits)

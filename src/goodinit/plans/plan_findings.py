@@ -215,7 +215,7 @@ def _left_alone(rows: tuple[PlanRow, ...]) -> Iterator[Finding]:
 
 
 def _authors_values(rows: tuple[PlanRow, ...]) -> Iterator[Finding]:
-    """Values that classes gave on purpose, which library recipes don't draw anew."""
+    """Values that classes gave on purpose, which library recipes don't redraw."""
     kept = [row for row in rows if row.kept and not row.buffer and row.why.startswith(KEEPS)]
     held = [row for row in kept if not row.unresolved]
     if held:

@@ -1,10 +1,10 @@
-"""Lists of plain data in which what follows a pattern is written once.
+"""Lists of plain data in which a repeated pattern is written once.
 
     {"repeat": 256, "of": [{"name": "expert0", "box": [[0, 1], [0, 64]]}],
                     "next": [{"name": "expert1", "box": [[1, 2], null]}]}
 
 stands for 256 rounds of the items in ``of``. ``next`` has what differs in the second round: whole
-numbers, and whole numbers within texts, go on by equal steps from there; null is no change.
+numbers, and whole numbers within texts, go on by equal steps from there; null isn't a change.
 """
 
 from __future__ import annotations

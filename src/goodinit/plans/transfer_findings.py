@@ -11,6 +11,7 @@ from torch import nn
 from goodinit._common.text import count, several
 from goodinit.anatomy import Anatomy
 from goodinit.anatomy.multipliers import attention_scales, multipliers
+from goodinit.dataflow.functions import ADD_FIRST
 from goodinit.dataflow.graph import Graph
 from goodinit.dataflow.traversal import is_pass, walk_forward
 from goodinit.findings import Finding
@@ -18,7 +19,6 @@ from goodinit.plans.rows import PlanRow
 from goodinit.recipes.base import Base
 
 LEAST_BRANCHES = 2  # behind the only sum of a pre-norm model, too, comes nothing but a norm
-PLUS_PRODUCT = frozenset(("addmm", "baddbmm", "addbmm", "addmv"))  # the sum is the call's own
 NEAR = 1e-3  # of a ratio of numbers that somebody wrote into a model
 
 
@@ -139,7 +139,7 @@ def _post_norm(anatomy: Anatomy) -> Iterator[Finding]:
 
 def _takers_of_the_sum(graph: Graph, index: int) -> set[str]:
     """Return the roles of the calls that take the sum in which a branch is added to its stream."""
-    if graph.nodes[index].function in PLUS_PRODUCT:
+    if graph.nodes[index].function in ADD_FIRST:  # the sum is the call's own
         total = graph.nodes[index]
     else:
         onward = walk_forward(graph, index, is_pass)

@@ -73,7 +73,7 @@ class Neutral(Deferred):
     give it to norms, and leave other scales as their classes made them.
 
     Example:
-        LayerScale, drawn anew:
+        LayerScale, redrawn:
 
         >>> import torch
         >>> from goodinit.plans.plan import plan
@@ -131,7 +131,7 @@ class BesideRows(Deferred):
     N(0, .02^2) (docs/default.md). Other positions get ``otherwise``.
 
     Raises:
-        SchemeError: ``otherwise`` is no scheme, or depends on the row.
+        SchemeError: ``otherwise`` isn't a scheme, or depends on the row.
     """
 
     otherwise: Scheme
@@ -154,7 +154,7 @@ class ReluGain(Deferred):
     their inputs (the slope of the variance map is 1), so matching the second moment is stable.
 
     Raises:
-        SchemeError: ``he`` isn't He's law, or ``otherwise`` is no scheme, or depends on the row.
+        SchemeError: ``he`` isn't He's law, or ``otherwise`` isn't a scheme, or depends on the row.
     """
 
     he: HeNormal | HeUniform
@@ -278,7 +278,7 @@ class FirstLayer(Deferred):
     """One scheme for weights that the model's input goes into first, another for all others.
 
     Raises:
-        SchemeError: ``first`` or ``others`` is no scheme, or depends on the row.
+        SchemeError: ``first`` or ``others`` isn't a scheme, or depends on the row.
     """
 
     first: Scheme
@@ -300,7 +300,7 @@ class FirstLayer(Deferred):
 
 @dataclass(frozen=True)
 class DropUpcycling(Deferred):
-    """Experts made from one feed-forward layer, with a share of their hidden units drawn anew.
+    """Experts made from one feed-forward layer, with a share of their hidden units redrawn.
 
     Nakamura et al. 2025 (2502.19261), r = .5: the same units in the projections to and from them.
     Plain copies, and copies with noise (``AddNoise``), take long to become different experts.

@@ -46,7 +46,7 @@ _SCHEMES: Mapping[str, str] = {
     "xavier_uniform": "gi.XavierUniform()",
     "zeros": "gi.Zeros()",
 }
-# Names of recipes, which are no schemes.
+# Names of recipes, which aren't schemes.
 _OF_RECIPES = {
     "glorot": "gi.XavierUniform()",
     "he": "gi.HeNormal()",
@@ -258,7 +258,7 @@ def meant_call(value: object) -> str:
 
 
 def instead_of_plan(value: object) -> str:
-    """Return what takes a value that is no plan, as a sentence.
+    """Return what takes a value that isn't a plan, as a sentence.
 
     >>> instead_of_plan("he")
     "gi.init_ takes a recipe. Write gi.init_(model, 'he')"
@@ -283,7 +283,7 @@ def _several(value: object) -> str:
 
 
 def meant_file(path: str) -> str:
-    """Return the call that reads a file which is no recipe, by its ending, or "".
+    """Return the call that reads a file which isn't a recipe, by its ending, or "".
 
     >>> meant_file("plan.json")
     "gi.apply_(model, gi.Plan.load('plan.json'))"

@@ -218,7 +218,7 @@ class Recipe:
         """
         return late("goodinit.recipes.toml:load")(path)
 
-    if not TYPE_CHECKING:  # a checker is to know that there are no other attributes
+    if not TYPE_CHECKING:  # type checkers must not take any name for an attribute
 
         def __getattr__(self, name: str) -> object:
             """Raise: what people ask recipes for has a function that does it."""

@@ -152,9 +152,9 @@ def required_text(what: str, value: object) -> str:
 
 
 class AnsweringType(type):
-    """Of a namespace: what it doesn't have is answered by what does it."""
+    """The type of a namespace that answers a missing name with the call that is meant."""
 
-    if not TYPE_CHECKING:  # a checker is to know that there are no other attributes
+    if not TYPE_CHECKING:  # type checkers must not take any name for an attribute
 
         def __getattr__(cls, name: str) -> object:
             """Raise: names the call that is meant."""

@@ -168,7 +168,7 @@ def _is_residual_sum(row: SignalRow, rows: Sequence[SignalRow]) -> bool:
 def _trunk(rows: Sequence[SignalRow]) -> list[SignalRow]:
     """Return the rows on a shortest path from the inputs to the last row.
 
-    Of two operands the earlier is taken: in a residual sum it is the skip.
+    It takes the earlier of two operands, which is the skip of a residual sum.
     """
     fed: list[bool] = []
     for row in rows:

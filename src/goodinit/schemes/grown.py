@@ -153,7 +153,7 @@ class PieceMeans(FromOld):
 
 @dataclass(frozen=True)
 class DropUnits(FromValues):
-    """Copies of one layer, of whose hidden units a share is drawn anew: experts that differ.
+    """Copies of one layer, with a share of their hidden units redrawn: experts that differ.
 
     A unit's new weights are normal, with the mean and std of those that they replace. Which units
     they are depends on the seed and the expert, so that one expert's projections agree.
@@ -187,7 +187,7 @@ class DropUnits(FromValues):
         self._hidden(site)
 
     def redraw_(self, out: Tensor, site: Site, first: int, draw: Draw, units: Draw) -> None:
-        """Draw the units of a block of experts anew; ``units`` is the same for all projections."""
+        """Redraw the units of a block of experts; ``units`` is the same for all projections."""
         axis = self._hidden(site)
         normal = torch.empty(out.shape, dtype=torch.float32, device=out.device)
         draw(normal, Law.normal(0.0, 1.0))

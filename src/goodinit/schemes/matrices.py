@@ -181,7 +181,7 @@ class Orthogonal(_Gained):
 
     Raises:
         SchemeError: a gain that is negative or not finite.
-        FanError: (when used) the tensor is no matrix, such as a bias.
+        FanError: (when used) the tensor isn't a matrix, such as a bias.
 
     Example:
         >>> from goodinit.schemes import Layout, Site
@@ -233,7 +233,7 @@ class DeltaOrthogonal(_AtCenter):
     Raises:
         SchemeError: a gain that is negative or not finite; (when used) a weight without a
             window, or with fewer outputs than inputs (in a group).
-        FanError: (when used) the tensor is no matrix, such as a bias.
+        FanError: (when used) the tensor isn't a matrix, such as a bias.
 
     Example:
         >>> from goodinit.schemes import Layout, Site
@@ -278,7 +278,7 @@ class Identity(_Ones):
 
     Raises:
         SchemeError: a gain that is negative or not finite; (when used) a kernel with a window.
-        FanError: (when used) the tensor is no matrix, such as a bias.
+        FanError: (when used) the tensor isn't a matrix, such as a bias.
 
     Example:
         >>> from goodinit.schemes import Layout, Site
@@ -315,7 +315,7 @@ class Dirac(_Ones):
     Raises:
         SchemeError: groups that aren't a whole number from 1; (when used) a weight without a
             window, groups that aren't the layer's or don't divide the channels.
-        FanError: (when used) the tensor is no matrix, such as a bias.
+        FanError: (when used) the tensor isn't a matrix, such as a bias.
 
     Example:
         >>> from goodinit.schemes import Layout, Site
@@ -366,7 +366,7 @@ class Sparse(_Matrix):
 
     Raises:
         SchemeError: a sparsity outside of [0, 1], a std that is negative or not finite.
-        FanError: (when used) the tensor is no matrix, such as a bias.
+        FanError: (when used) the tensor isn't a matrix, such as a bias.
 
     Example:
         >>> from goodinit.schemes import Layout, Site

@@ -182,7 +182,7 @@ class Scheme(metaclass=_SchemeType):
         powers = zip(FACTS, (depth, layer, width, fan_in, fan_out), strict=True)
         return Scaled(self, tuple((fact, power) for fact, power in powers if power != 0))
 
-    if not TYPE_CHECKING:  # a checker is to know that there are no other attributes
+    if not TYPE_CHECKING:  # type checkers must not take any name for an attribute
 
         def __getattr__(self, name: str) -> object:
             """Raise: a scheme is passed to ``init_``, and draws nothing by itself."""

@@ -71,8 +71,8 @@ class _ByFan(Drawn):
 def share_gain(scheme: Scheme, factors: int) -> Scheme:
     """Return the law of one of several weights that are multiplied, so that all have one gain.
 
-    Each has a fan of its own share. Of a law of variance scale/fan the product has scale^factors
-    times what LeCun's gives: scale once needs scale^(1/factors) for each.
+    Each has its own share of the fan. If each is drawn with variance scale/fan, the product has
+    scale^factors times LeCun's: to have scale once, each needs scale^(1/factors).
 
     >>> share_gain(HeNormal(), 2)
     VarianceScaling(scale=1.41421)
@@ -223,7 +223,7 @@ class HeUniform(_He):
         a: negative slope of leaky_relu, for which the gain is sqrt(2 / (1 + a^2)); 0 gives relu.
         mode: ``"fan_in"`` keeps the signal, ``"fan_out"`` the gradient.
 
-    Two values of ``a`` are no real slopes: ``HeUniform("leaky_relu", a=math.sqrt(5))`` is torch's
+    Two values of ``a`` aren't real slopes: ``HeUniform("leaky_relu", a=math.sqrt(5))`` is torch's
     default law, U(+-1/sqrt(fan_in)), a third of LeCun's variance; ``a=math.sqrt(3)`` gives
     U(+-sqrt(1.5 / fan_in)), half of it. ``VarianceScaling(1/3, "fan_in", "uniform")`` states the
     first directly.

@@ -47,11 +47,12 @@ def calibrate_(
     model goes on with that output. The weight that ends a residual branch gets a share: 1/n where
     its stream adds up n branches. Biases are multiplied along with their weights. Only scales
     change, and a second call changes nothing. A weight that is used several times has one factor,
-    the geometric mean over its uses, found in a few runs more.
+    the geometric mean over its uses, found in a few more runs.
 
-    Left alone, and listed with the reason: what makes the model's output or a router's logits,
-    gates, norms, positions and other scales whose size has a meaning, zeros that are meant, frozen
-    parameters, and weights inside of one function such as an LSTM's. The model runs in its mode.
+    Some parameters are left alone and listed with the reason: what makes the model's output or a
+    router's logits, gates, norms, positions and other scales whose size has a meaning, intended
+    zeros, frozen parameters, and weights inside one function such as an LSTM's. The model's mode
+    isn't changed.
 
     Args:
         model: with weights: calibrate after ``init_``.

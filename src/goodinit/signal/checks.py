@@ -50,7 +50,7 @@ def check_runnable(
     Raises:
         LazyParameterError: a lazy module.
         MetaModelError: a parameter or an input has no memory.
-        ModelError: it is no module.
+        ModelError: it isn't a module.
         SignalError: the batch is empty, an input is nested, or something was made under
             ``torch.inference_mode``.
     """

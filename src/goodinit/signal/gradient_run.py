@@ -16,11 +16,10 @@ from torch import Tensor
 
 from goodinit._common.by_tensor import ByTensor
 from goodinit._common.torch_private import saves_by_hooks
-from goodinit.dataflow.functions import role_of
+from goodinit.dataflow.functions import ADD_FIRST, role_of
 from goodinit.errors import SignalError
 from goodinit.signal.aims import SQUASHED
 from goodinit.signal.rescaling import (
-    ADD_FIRST,
     LOOKED_UP,
     STEADY,
     RescaledRun,

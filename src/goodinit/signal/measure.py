@@ -83,7 +83,7 @@ def measure(
     Raises:
         MetaModelError: the model has no weights.
         CheckpointError: values in ``weights`` that can't be read, or don't fit.
-        SignalError: the model or the loss raised, the loss is no scalar, nothing floating comes
+        SignalError: the model or the loss raised, the loss isn't a scalar, nothing floating comes
             out, or nothing of it depends on a parameter.
 
     Example:

@@ -69,7 +69,7 @@ class Weights:
         return [gradient_of(s.name, g, t) for (s, t), g in zip(pairs, found, strict=True)]
 
     def notes(self) -> list[str]:
-        """Return what is to be said of how the parameters were had."""
+        """Return notes on where the parameters came from."""
         return []
 
 

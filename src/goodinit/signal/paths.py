@@ -105,7 +105,7 @@ def place_of(rows: Sequence[SignalRow], number: int) -> str:
 
 
 def _continued(row: SignalRow, rows: Sequence[SignalRow], found: Sequence[Path]) -> Path | None:
-    """Return the path to what a row takes; None if the row sets the scale anew."""
+    """Return the path to what a row takes; None if the row resets the scale."""
     before = [n for n in row.takes if n >= 0]
     if row.kind in RESETS or not before or _sets_scale(row, rows):
         return None

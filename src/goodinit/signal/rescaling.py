@@ -17,18 +17,16 @@ from torch import Tensor, nn
 
 from goodinit._common.by_tensor import ByTensor
 from goodinit.anatomy.names import Slot
-from goodinit.dataflow.functions import role_of
+from goodinit.dataflow.functions import ADD_FIRST, role_of
 from goodinit.signal.aims import LEFT_ALONE, Aims
 from goodinit.signal.attention_products import ATTENTION, OUT, bound, in_products
-from goodinit.signal.parameters import Weights
+from goodinit.signal.parameters import Weights, norm_of
 from goodinit.trace.calls import Call, NullObserver, map_tensors, tensors_in
 from goodinit.trace.real_run import Change
 
 STEADY = 0.005  # relative: a factor nearer to 1 is 1, so that a second calibration writes nothing
 LOOKED_UP = frozenset(("embedding", "embedding_bag"))
-ADD_FIRST = frozenset(("addmm", "baddbmm", "addbmm", "addmv"))  # their first argument is added
 HIDDEN = -1e3  # a score below it was masked
-SAFE_NORM = 1e-15, 1e15  # squares of norms within stay in float32's range, 1e-38 to 3e38
 
 Function = Callable[..., Any]
 
@@ -39,7 +37,7 @@ class Use:
 
     Attributes:
         second: second moment of its result, before it is brought to its aim.
-        factor: what brings it there, on the weight as it was in this run.
+        factor: what the weight must be multiplied by, as it was in this run, to reach the aim.
     """
 
     second: float
@@ -223,7 +221,7 @@ class RescaledRun(NullObserver):
         for old, _ in belonging:
             known = self._known.get(old)
             if known is not None and known.computed and name in known.params:
-                self.computed[name] = _norm(old)
+                self.computed[name] = norm_of(old)
         beside = any(
             id(new) not in scaled and self._is_added(call, old) for old, new in _pairs(call, given)
         )
@@ -336,17 +334,6 @@ def _pairs(
 
 
 def second_moment(tensor: Tensor) -> float:
-    """Return the mean square, in double precision where float32's range may be left."""
-    return _norm(tensor) ** 2 / tensor.numel()
-
-
-def _norm(tensor: Tensor) -> float:
-    tensor = torch.view_as_real(tensor) if tensor.is_complex() else tensor
-    tensor = tensor.detach()
-    if tensor.dtype not in (torch.float32, torch.float64):
-        tensor = tensor.float()
+    """Return the mean square."""
     with torch.autocast(tensor.device.type, enabled=False):
-        norm = cast("Tensor", torch.linalg.vector_norm(tensor)).item()
-        if not SAFE_NORM[0] < norm < SAFE_NORM[1]:
-            norm = cast("Tensor", torch.linalg.vector_norm(tensor.double())).item()
-    return norm
+        return norm_of(tensor) ** 2 / tensor.numel()

@@ -184,7 +184,7 @@ class Split:
     """An even split of any parameter along an axis; ``Part.split`` makes one.
 
     Raises:
-        StreamError: numbers that are no split.
+        StreamError: numbers that don't describe a split.
     """
 
     axis: int

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from goodinit.applying.write import fill_row_
-from goodinit.dataflow.functions import role_of
+from goodinit.dataflow.functions import ADD_FIRST, role_of
+from goodinit.dataflow.labels import labels_of
 from goodinit.plans.rows import PlanRow
 from goodinit.signal.batch_axis import Keys
 from goodinit.streams import Law, Stream
@@ -20,10 +21,8 @@ from goodinit.trace.calls import Call, NullObserver, map_tensors, observing_hook
 from goodinit.trace.process import RandomNumbers
 
 MULTIPLIES = frozenset(("contract", "attention", "opaque", "other"))
-ADD_FIRST = frozenset(("addmm", "baddbmm", "addbmm", "addmv"))  # their first argument is added
 CONSTANT = 1e-15  # a smaller std is rounding
 LEAST_SQUARE = 1e-300  # instead of 0 in a denominator
-WEIGHT_RIGHT = frozenset(("matmul", "mm", "bmm", "addmm", "baddbmm"))
 
 
 Function = Callable[..., Any]
@@ -276,24 +275,12 @@ def _outputs(call: Call, weight: Tensor, y: Tensor) -> int | None:
         return y.shape[-1 - axes] * places
     if name == "linear" or name.startswith("conv"):
         return shape[0]
-    if name == "einsum" and isinstance(call.args[0], str):
-        return _einsum_outputs(call, weight)
-    order = [id(t) for t in tensors_in((call.args, dict(call.kwargs)))]
-    if name in WEIGHT_RIGHT and order[-1] == id(weight):
-        return weight.numel() // shape[-2]
-    if name in WEIGHT_RIGHT:
-        return weight.numel() // shape[-1]
-    return None
-
-
-def _einsum_outputs(call: Call, weight: Tensor) -> int | None:
-    """Return the product of those of the weight's sizes in an einsum that its result has."""
-    taken, _, made = call.args[0].replace(" ", "").partition("->")
-    for letters, tensor in zip(taken.split(","), tensors_in(call.args[1:]), strict=False):
-        if tensor is weight and "." not in letters and made:
-            sizes = zip(letters, tensor.shape, strict=True)
-            return math.prod(size for letter, size in sizes if letter in made)
-    return None
+    taken = list(tensors_in((call.args, dict(call.kwargs))))
+    labels = labels_of(call, taken)
+    own = next((axes for t, axes in zip(taken, labels, strict=False) if t is weight), None)
+    if own is None:
+        return None
+    return math.prod(size for size, axis in zip(shape, own, strict=True) if axis in labels[-1])
 
 
 def _slope(func: Function, call: Call, u: Tensor) -> Tensor | None:

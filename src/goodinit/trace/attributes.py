@@ -1,4 +1,4 @@
-"""What modules keep on themselves, to be put back after a run: caches, counters, buffers of old."""
+"""What modules store on themselves during a run, restored after it: caches, counters, lists."""
 
 from __future__ import annotations
 

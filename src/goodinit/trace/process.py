@@ -148,7 +148,7 @@ def _generators_restored(values: Iterable[object]) -> Generator[None]:
 
 
 def _restorer(value: object) -> Callable[[], object] | None:
-    """Return a function that restores the state; None if the value is no generator."""
+    """Return a function that restores the state; None if the value isn't a generator."""
     numpy: Any = sys.modules.get("numpy")
     kept: Any = value
     if isinstance(value, torch.Generator):
