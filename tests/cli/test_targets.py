@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from goodinit.cli import model_libraries
-from goodinit.cli.building import build_model, parse_recipe
+from goodinit.cli.building import build_model
 from goodinit.cli.inputs import parse_inputs
 from goodinit.cli.output import CommandError
 from goodinit.cli.targets import find_target, parse_argument
@@ -104,7 +104,7 @@ WRONG = [
     (["demo:mlp", "--input", "a=8x64", "--input", "8"], ["its own name"]),
     (["demo:mlp", "-r", "xaiver"], ["'xavier'"]),
     (["demo:mlp", "-r", "he:mod=fan_in"], ["Did you mean 'mode'?"]),
-    (["demo:mlp", "-r", "he:fan_in"], ["--recipe", "key=value"]),
+    (["demo:mlp", "-r", "he:fan_in"], ["'fan_in' is no option", "'he:mode=fan_out'"]),
     (["demo:mlp", "-r", "nowhere.toml"], ["nowhere.toml"]),
 ]
 
@@ -229,12 +229,6 @@ def test_input_limits_and_names():
 def test_input_nonsense(text):
     with pytest.raises(CommandError, match="--input"):
         parse_inputs([text])
-
-
-def test_recipes_with_options():
-    assert parse_recipe("he:mode=fan_out,distribution=uniform").name == "he"
-    with pytest.raises(CommandError, match="--recipe: '' isn't of the form key=value"):
-        parse_recipe("he:")
 
 
 class TestLibraries:

@@ -25,8 +25,9 @@ from goodinit.cli.output import (
     stdout_to_stderr,
     user_traceback,
 )
-from goodinit.cli.targets import Target, find_target, parse_argument
+from goodinit.cli.targets import Target, find_target
 from goodinit.errors import MetaModelError, SignalError, TraceError, UnresolvedError
+from goodinit.recipes.by_name import as_recipe
 from goodinit.trace import Inputs
 from goodinit.trace.run import first_line
 
@@ -217,20 +218,7 @@ def parse_recipes(text: str) -> dict[str, gi.Recipe]:
     for entry in entries:
         if entries.count(entry) > 1:
             raise CommandError(f"--recipes: {entry!r} is listed twice")
-    return {entry: parse_recipe(entry) for entry in entries}
-
-
-def parse_recipe(text: str) -> gi.Recipe:
-    """Return the recipe of a name, a name with options or a TOML file.
-
-    >>> parse_recipe("he:mode=fan_out").rules[-1].scheme
-    ReluGain(HeNormal(mode='fan_out'), else HeNormal(mode='fan_out'))
-    """
-    if text.endswith(".toml"):
-        return gi.Recipe.load(text)
-    name, colon, rest = text.partition(":")
-    options = dict(parse_argument(pair, "--recipe") for pair in rest.split(",")) if colon else {}
-    return gi.recipe(name, **options)
+    return {entry: as_recipe(entry) for entry in entries}
 
 
 def _build_on_meta(target: Target, seed: int) -> nn.Module:

@@ -38,10 +38,10 @@ def check(
         build_and_plan,
         build_model,
         draw_weights,
-        parse_recipe,
         run_measurement,
     )
     from goodinit.cli.targets import find_target
+    from goodinit.recipes.by_name import as_recipe
     from goodinit.report import curves, terminal
 
     if recipe is not None and file is not None:
@@ -51,7 +51,7 @@ def check(
     found = find_target(target, arg or ())
     plan = read = None
     if recipe is not None:
-        model, plan = build_and_plan(found, parse_recipe(recipe), input_ or (), seed)
+        model, plan = build_and_plan(found, as_recipe(recipe), input_ or (), seed)
         model, plan = draw_weights(found, model, plan, seed)
     else:
         # A file that fills the memory is read tensor by tensor, into a model without any.

@@ -67,9 +67,10 @@ def _load_or_plan(text: str, target: Target | None, specs: list[str]) -> gi.Plan
     if target is None:
         fix = "to compare recipes, pass --target"
         raise CommandError(f"{text!r} is not a plan file (.json); {fix}")
-    from goodinit.cli.building import build_and_plan, parse_recipe
+    from goodinit.cli.building import build_and_plan
+    from goodinit.recipes.by_name import as_recipe
 
-    return build_and_plan(target, parse_recipe(text), specs, 0)[1]
+    return build_and_plan(target, as_recipe(text), specs, 0)[1]
 
 
 def _changed_fields(a: gi.PlanRow, b: gi.PlanRow) -> dict[str, list[object]]:

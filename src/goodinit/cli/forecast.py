@@ -50,14 +50,15 @@ def forecast(
 
     The exit code is 1 if a finding is a warning or an error.
     """
-    from goodinit.cli.building import build_and_plan, parse_recipe
+    from goodinit.cli.building import build_and_plan
     from goodinit.cli.targets import find_target
+    from goodinit.recipes.by_name import as_recipe
     from goodinit.report import curves, terminal
 
     if html is not None:
         check_page_path(html)
     found = find_target(target, arg or ())
-    model, plan = build_and_plan(found, parse_recipe(recipe), input_ or (), seed)
+    model, plan = build_and_plan(found, as_recipe(recipe), input_ or (), seed)
     signals = _signals(found, model, plan, input_ or (), range(seed, seed + seeds), exact)
     comparison = gi.Comparison({recipe: signals}, {recipe: plan})
     if json:

@@ -32,13 +32,14 @@ if TYPE_CHECKING:
 PICKLED = (".bin", ".ckpt", ".pt", ".pth")  # as torch.save writes
 
 
-def check_format(out: Path) -> None:
-    """Refuse a name that torch.load would read, and can't."""
+def check_file(out: Path) -> None:
+    """Refuse a name that torch.load would read, and can't, and a place that can't be written."""
     if out.suffix in PICKLED:
         raise CommandError(
             f"-o {out}: the file is in the safetensors format, which torch.load doesn't read. "
             f"Write -o {out.with_suffix('.safetensors')}"
         )
+    check_writable(out)
 
 
 def init(
@@ -61,18 +62,18 @@ def init(
     The file stores what `goodinit verify` needs.
     """
     from goodinit.cli import weights
-    from goodinit.cli.building import build_and_plan, draw_weights, parse_recipe
+    from goodinit.cli.building import build_and_plan, draw_weights
     from goodinit.cli.shard_file import parse_shard
     from goodinit.cli.targets import find_target
+    from goodinit.recipes.by_name import as_recipe
 
     rank, size = parse_shard(shard) if shard is not None else (0, 1)
-    check_format(out)
-    check_writable(out)
+    check_file(out)
     found = find_target(target, arg or ())
-    chosen = parse_recipe(recipe)
+    chosen = as_recipe(recipe)
     model, plan = build_and_plan(found, chosen, input_ or (), seed)
-    asked = dumps(input_ or [])
-    origin = weights.Origin(chosen.to_toml(), str(seed), plan.digest, found.text, asked)
+    inputs = dumps(input_ or [])
+    origin = weights.Origin(chosen.to_toml(), str(seed), plan.digest, found.text, inputs)
     check_writable(out, sum(row.size * row.dtype.itemsize for row in plan) // size)
     if shard is None:
         model, drawn = draw_weights(found, model, plan, seed)
@@ -99,8 +100,8 @@ def init(
     }
     if json:
         print_json(facts | ({"shard": shard} if shard else {}))
-        return
-    _report(out, facts, shard)
+    else:
+        _report(out, facts, shard)
 
 
 def _report(out: Path, facts: Mapping[str, Any], shard: str | None) -> None:

@@ -30,13 +30,14 @@ def plan(
 
     The exit code is 1 if a finding of the plan is a warning or an error.
     """
-    from goodinit.cli.building import build_and_plan, parse_recipe
+    from goodinit.cli.building import build_and_plan
     from goodinit.cli.targets import find_target
+    from goodinit.recipes.by_name import as_recipe
 
     found = find_target(target, arg or ())
     if out is not None:
         check_writable(out)
-    _, planned = build_and_plan(found, parse_recipe(recipe), input_ or (), seed)
+    _, planned = build_and_plan(found, as_recipe(recipe), input_ or (), seed)
     if out is not None:
         with naming_file_errors(out):
             planned.save(out)

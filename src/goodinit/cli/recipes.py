@@ -36,15 +36,14 @@ def recipes(
 
     Such a file can be used as a recipe: --recipe mine.toml.
     """
-    from goodinit.cli.building import parse_recipe
-    from goodinit.recipes.by_name import maker
+    from goodinit.recipes.by_name import as_recipe, maker
 
     if name is None:
         if toml:
             raise CommandError("--toml takes the name of a recipe: goodinit recipes he --toml")
         _print_list(json=json)
         return
-    recipe = parse_recipe(name)
+    recipe = as_recipe(name)
     build = None if name.endswith(".toml") else maker(name.partition(":")[0])
     doc = inspect.cleandoc(build.__doc__ or "") if build else recipe.why
     parameters = inspect.signature(build).parameters.values() if build else ()

@@ -60,13 +60,14 @@ def shards(
 
     tp cuts ends of residual branches along inputs, other layers along outputs.
     """
-    from goodinit.cli.building import build_and_plan, parse_recipe
+    from goodinit.cli.building import build_and_plan
     from goodinit.cli.targets import find_target
+    from goodinit.recipes.by_name import as_recipe
 
     axes = _parse_mesh(mesh)
     coordinate = _coordinate(axes, rank)
     cuts = [_parse_cut(text, axes) for text in cut or ()]
-    _, plan = build_and_plan(find_target(target, arg or ()), parse_recipe(recipe), input_ or (), 0)
+    _, plan = build_and_plan(find_target(target, arg or ()), as_recipe(recipe), input_ or (), 0)
     for axis, glob, _ in cuts:
         if not any(fnmatchcase(row.name, glob) for row in plan):
             raise CommandError(f"--cut {axis}:{glob} matches no parameter")

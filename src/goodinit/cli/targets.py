@@ -69,7 +69,7 @@ def find_target(text: str, args: Sequence[str] = ()) -> Target:
     return Target(full, make, example)
 
 
-def parse_argument(text: str, option: str = "--arg") -> tuple[str, object]:
+def parse_argument(text: str) -> tuple[str, object]:
     """Return key and value of ``key=value``; the value is a Python literal, true, false or a text.
 
     >>> parse_argument("depth=3"), parse_argument("bias=false"), parse_argument("act=gelu")
@@ -77,7 +77,7 @@ def parse_argument(text: str, option: str = "--arg") -> tuple[str, object]:
     """
     key, sign, value = text.partition("=")
     if not sign or not key:
-        raise CommandError(f"{option}: {text!r} isn't of the form key=value")
+        raise CommandError(f"--arg: {text!r} isn't of the form key=value")
     if value in ("true", "false"):
         return key, value == "true"
     try:

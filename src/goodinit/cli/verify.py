@@ -103,10 +103,10 @@ class DamagedError(CommandError):
 
 
 def _choose_recipe(text: str | None, origin: weights.Origin | None, file: Path) -> gi.Recipe:
-    from goodinit.cli.building import parse_recipe
+    from goodinit.recipes.by_name import as_recipe
 
     if text is not None or origin is None:
-        return parse_recipe(text or "")
+        return as_recipe(text or "")
     try:
         return gi.Recipe.from_toml(origin.recipe, f"the recipe in {file}")
     except RecipeError as error:

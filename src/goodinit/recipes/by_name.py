@@ -344,7 +344,7 @@ def _with_options(text: str) -> Recipe:
             raise RecipeError(f"{text!r}: {pair!r} is no option. Write 'he:mode=fan_out'")
         try:
             options[key.strip()] = cast("object", ast.literal_eval(value.strip()))
-        except (ValueError, SyntaxError):  # a text without quotes, or true and false
+        except (ValueError, SyntaxError, MemoryError, RecursionError):  # a text, true or false
             plain = value.strip()
             options[key.strip()] = {"true": True, "false": False}.get(plain, plain)
     return recipe(name, **options)
