@@ -90,7 +90,7 @@ def layouts(axes: int) -> Iterator[tuple[tuple[int, ...], tuple, tuple]]:
             yield (dp, tp), (first, Shard(dim)), ((1, dim, 1), (0, 0, 1))
             yield (dp, tp), (Replicate(), Shard(dim)), ((1, dim, 1),)
         yield (dp, tp), (Shard(0), Shard(0)), ((0, 0, 1), (1, 0, 1))  # as the user distributes
-        # A factor that is no order: left to right.
+        # A factor that isn't an order: left to right.
         yield (dp, tp), (_StridedShard(0, split_factor=5), Replicate()), ((0, 0, 5),)
     for dim in range(axes):  # replicas, FSDP within them, tensor parallelism first
         first = _StridedShard(0, split_factor=2) if dim == 0 else Shard(0)

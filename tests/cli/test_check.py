@@ -218,7 +218,7 @@ def test_lists_of_recipes(text, names):
         ("he,", CommandError, "a name is missing"),
         ("", CommandError, "a name is missing"),
         ("nope", gi.errors.UnknownRecipeError, "no recipe is called 'nope'"),
-        ("he:mode", gi.errors.RecipeError, "'mode' is no option"),
+        ("he:mode", gi.errors.RecipeError, "'mode' isn't an option"),
     ],
 )
 def test_lists_that_are_none(text, error, message):

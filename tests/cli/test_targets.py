@@ -104,7 +104,7 @@ WRONG = [
     (["demo:mlp", "--input", "a=8x64", "--input", "8"], ["its own name"]),
     (["demo:mlp", "-r", "xaiver"], ["'xavier'"]),
     (["demo:mlp", "-r", "he:mod=fan_in"], ["Did you mean 'mode'?"]),
-    (["demo:mlp", "-r", "he:fan_in"], ["'fan_in' is no option", "'he:mode=fan_out'"]),
+    (["demo:mlp", "-r", "he:fan_in"], ["'fan_in' isn't an option", "'he:mode=fan_out'"]),
     (["demo:mlp", "-r", "nowhere.toml"], ["nowhere.toml"]),
 ]
 

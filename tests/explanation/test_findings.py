@@ -285,7 +285,7 @@ def codes(found: gi.Explanation) -> dict[str, str]:
 
 @pytest.mark.parametrize("tail", ["exponential", "laplace", "student"])
 def test_heavy_tails_are_not_called_clamped(tail: str) -> None:
-    """As in trained weights: each extreme occurs once, and the tail is no normal law's."""
+    """As in trained weights: each extreme occurs once, and the tail isn't a normal law's."""
     torch.manual_seed(0)
     student = torch.distributions.StudentT(3.0)
     laplace = torch.distributions.Laplace(0.0, 1.0)

@@ -304,7 +304,7 @@ def test_buffers_and_other_tensors_on_meta_are_named() -> None:
     with torch.device("meta"):
         model = Holds(WIDTH, WIDTH)
         model.mask = torch.ones(WIDTH)
-    with pytest.raises(gi.errors.SignalError, match=r"on meta of shape \(16,\) that is no param"):
+    with pytest.raises(gi.errors.SignalError, match=r"on meta of shape \(16,\) isn't a param"):
         gi.forecast(model, batch(), gi.plan(model, "standard"))
 
 

@@ -1,4 +1,4 @@
-"""Kind F: a parameter that is no weight, bias or norm holds what its author meant."""
+"""Kind F: a parameter that isn't a weight, bias or norm holds what its author meant."""
 
 import math
 

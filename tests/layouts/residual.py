@@ -328,7 +328,7 @@ def two_inputs_summed_are_no_residual():
 
 @facts("H", X, {f"{i}.{k}.weight": NO if k == "t" else {} for i in range(3) for k in "th"})
 def highway():
-    """The transform gate is no end; whether h is one is a matter of taste."""
+    """The transform gate isn't an end; whether h is one is a matter of taste."""
 
     def step(m, x):
         t = torch.sigmoid(m.t(x))

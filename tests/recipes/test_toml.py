@@ -370,7 +370,7 @@ PLACES = [
         "$",
     ),
     ("a = 1\nb = " + "9" * 5000, "not valid TOML", "a number has too many digits"),
-    ("a = 1\nb = '\ud800'", "half of a surrogate pair, which is no character", "$"),
+    ("a = 1\nb = '\ud800'", "half of a surrogate pair, which isn't a character", "$"),
     ("a = 1\nb = '\0'", "not valid TOML", r"\(at line 2, column 6\)$"),
 ]
 

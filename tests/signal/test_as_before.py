@@ -281,10 +281,10 @@ def test_what_is_wrong_is_said() -> None:
     with pytest.raises(PlanError, match=r"plan='he' is no Plan: gi\.init_ and gi\.plan"):
         gi.theory.independence(net, x, squared, plan="he")
     for redraws in ("8", 2.5):
-        with pytest.raises(SignalError, match=r"redraws=.* is no whole number"):
+        with pytest.raises(SignalError, match=r"redraws=.* isn't a whole number"):
             gi.theory.independence(net, x, squared, redraws=redraws)
     for seeds in ("2", 1.5):
-        with pytest.raises(SignalError, match=r"seeds=.* is no whole number"):
+        with pytest.raises(SignalError, match=r"seeds=.* isn't a whole number"):
             gi.compare(net, x, ["he"], seeds=seeds)
     with pytest.raises(SignalError, match="returns only complex tensors"):
         gi.measure(Spectrum(8, 8), x)

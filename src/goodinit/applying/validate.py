@@ -184,7 +184,7 @@ def device_of(value: str | torch.device) -> torch.device:
     try:
         device = torch.device(value)
     except (RuntimeError, TypeError) as error:
-        message = f"materialize={value!r} is no device: pass 'cpu' or 'cuda'"
+        message = f"materialize={value!r} isn't a device: pass 'cpu' or 'cuda'"
         raise MetaModelError(message) from error
     try:
         torch.empty(0, device=device)

@@ -263,9 +263,9 @@ class StreamedWeights(Weights):
                 return self._part(parameter, tensor)
         if tensor.is_meta:
             raise SignalError(
-                f"a tensor on meta of shape {tuple(tensor.shape)} that is no parameter takes part: "
-                f"build the model inside `with gi.skeleton():`, which leaves it real; a parameter "
-                f"copied as a whole has no values either: {INSTEAD}"
+                f"a tensor on meta of shape {tuple(tensor.shape)} isn't a parameter, and has no "
+                f"values: build the model inside `with gi.skeleton():`, which leaves it real; a "
+                f"parameter copied as a whole has none either: {INSTEAD}"
             )
         return tensor
 

@@ -196,7 +196,7 @@ def tensor_of(name: str, value: object) -> Tensor:
         if isinstance(value, (list, tuple, int, float)):
             return torch.tensor(given, dtype=torch.get_default_dtype(), device="cpu")
         if not hasattr(given, "shape"):
-            raise TypeError(f"a {type(given).__name__} is no array")
+            raise TypeError(f"a {type(given).__name__} isn't an array")
         locked = not getattr(getattr(given, "flags", None), "writeable", True)
         backward = any(step < 0 for step in getattr(given, "strides", None) or ())
         return torch.as_tensor(given.copy() if locked or backward else given, device="cpu")

@@ -120,12 +120,12 @@ def _read_sharded(path: Path) -> Mapping[str, object]:
         raise CheckpointError(f"{path} is not valid JSON: {error}") from error
     table: object = cast("dict[str, object]", index).get("weight_map") if _is_dict(index) else None
     if not _is_dict(table) or not table:
-        raise CheckpointError(f"{path} has no weight_map: it is no index of a sharded checkpoint")
+        raise CheckpointError(f"{path} has no weight_map: it isn't a sharded checkpoint's index")
     places = cast("dict[str, object]", table)
     values: dict[str, object] = {}
     for file in sorted(set(map(str, places.values()))):
         if Path(file).name != file:
-            raise CheckpointError(f"{path}: {file!r} is no file beside the index")
+            raise CheckpointError(f"{path}: {file!r} isn't a file beside the index")
         values |= _read_one(str(path.parent / file))
     missing = [key for key in places if key not in values]
     if missing:

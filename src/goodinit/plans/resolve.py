@@ -469,5 +469,5 @@ def _unused_message(rule: Rule, rows: tuple[Row, ...], how: str) -> str:
         elif isinstance(rule.where, Name) and ".*" in rule.where.glob:
             meant = glob_of(rule.where.glob)
             if any(glob_matches(meant, row.name) for row in rows):
-                fix = f"a glob is no regular expression. Write {{{meant!r}: gi.{rule.scheme!r}}}"
+                fix = f"a glob isn't a regular expression. Write {{{meant!r}: gi.{rule.scheme!r}}}"
     return f"the rule {rule.text} matches nothing: {fix}"

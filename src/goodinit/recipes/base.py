@@ -65,5 +65,5 @@ class Base:
                 f"takes no arguments: base=lambda: Net(width=64)"
             ) from error
         if not isinstance(made, nn.Module):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise RecipeError(f"{self.rule}: base() returned {made!r:.100}, which is no nn.Module")
+            raise RecipeError(f"{self.rule}: base() returned {made!r:.100}, not an nn.Module")
         return made

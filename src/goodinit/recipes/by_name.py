@@ -251,7 +251,7 @@ def maker(name: str) -> Callable[..., Recipe]:
     known = f"no recipe is called {name!r}.{near} Known: {', '.join(_RECIPES)}"
     scheme = meant_scheme(name) if is_text else ""
     if scheme:
-        known = f"{name!r} is no recipe, but a scheme. Write gi.init_(model, {scheme})"
+        known = f"{name!r} isn't a recipe, but a scheme. Write gi.init_(model, {scheme})"
     raise UnknownRecipeError(known)
 
 
@@ -314,7 +314,7 @@ def as_recipe(value: object) -> Recipe:
         case Recipe():
             return value
         case PathLike() | str() if line := meant_file(str(cast("str", value))):
-            raise RecipeError(f"{str(cast('str', value))!r} is no recipe. Write {line}")
+            raise RecipeError(f"{str(cast('str', value))!r} isn't a recipe. Write {line}")
         case PathLike():
             return Recipe.load(cast("PathLike[str]", value))
         case str():
@@ -341,7 +341,7 @@ def _with_options(text: str) -> Recipe:
     for pair in rest.split(","):
         key, sign, value = pair.partition("=")
         if not sign or not key.strip():
-            raise RecipeError(f"{text!r}: {pair!r} is no option. Write 'he:mode=fan_out'")
+            raise RecipeError(f"{text!r}: {pair!r} isn't an option. Write 'he:mode=fan_out'")
         try:
             options[key.strip()] = cast("object", ast.literal_eval(value.strip()))
         except (ValueError, SyntaxError, MemoryError, RecursionError):  # a text, true or false
@@ -355,7 +355,7 @@ def _from_mapping(mapping: Mapping[object, object]) -> Recipe:
         line = "gi.init_(model, {'*.bias': gi.Zeros()})"
         raise RecipeError(f"the mapping is empty: it would change nothing. Write {line}")
     if all(isinstance(value, Tensor) for value in mapping.values()):
-        raise RecipeError("a state dict is no recipe. Write gi.load_(model, state_dict)")
+        raise RecipeError("a state dict isn't a recipe. Write gi.load_(model, state_dict)")
     kept = Rule(sel.all() | sel.part("buffer"), Keep(), "the mapping doesn't name it", True)
     rules = (Rule(cast("str", where), cast("Scheme", of)) for where, of in mapping.items())
     return Recipe((kept, *rules), "mapping")

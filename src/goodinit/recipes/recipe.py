@@ -153,8 +153,8 @@ class Recipe:
     def __call__(self, module: nn.Module) -> None:
         """Raise: ``net.apply`` takes a function, ``recipe.each``."""
         raise RecipeError(
-            f"a recipe is no function of a {type(module).__name__}; gi.init_(model, recipe) takes "
-            f"one. Write model.apply(recipe.each)"
+            f"a recipe isn't a function of a {type(module).__name__}; gi.init_(model, recipe) "
+            f"takes one. Write model.apply(recipe.each)"
         )
 
     @answered("recipe.save('recipe.toml')")

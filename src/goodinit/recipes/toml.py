@@ -124,7 +124,7 @@ def _parse(text: str) -> dict[str, object]:
     try:
         size = len(text.encode("utf-8"))
     except UnicodeEncodeError as error:
-        raise RecipeFileError("half of a surrogate pair, which is no character") from error
+        raise RecipeFileError("half of a surrogate pair, which isn't a character") from error
     if size > LARGEST:
         _refuse((), _TOO_LARGE)
     text = text.removeprefix("\ufeff")

@@ -193,7 +193,7 @@ class Scheme(metaclass=_SchemeType):
     def __call__(self, target: object) -> None:
         """Raise: ``net.apply`` takes a function."""
         line = f"gi.init_(model, gi.{self!r})"
-        raise CallError(f"a scheme is no function of a {type(target).__name__}. Write {line}")
+        raise CallError(f"a scheme isn't a function of a {type(target).__name__}. Write {line}")
 
     def to_dict(self) -> dict[str, object]:
         """Return the scheme as plain data; ``goodinit.schemes.from_dict`` reads it back."""

@@ -122,7 +122,7 @@ def check_count(value: object, name: str, least: int, why: str) -> int:
     try:
         number = operator.index(cast("int", value))
     except TypeError:
-        raise SignalError(f"{name}={value!r} is no whole number: pass an int") from None
+        raise SignalError(f"{name}={value!r} isn't a whole number: pass an int") from None
     if number < least:
         raise SignalError(f"{name}={number}: {why} needs at least {least}")
     return number

@@ -66,7 +66,7 @@ class GuardedObserver:
     """Passes everything on to an observer, and keeps the first exception that it raises.
 
     A model may catch what is raised inside it, and whoever runs the model takes an exception for
-    the model's own. ``check`` raises it again: a bug of the observer is no reason to run the
+    the model's own. ``check`` raises it again: a bug of the observer isn't a reason to run the
     model in another way, or to blame it.
     """
 
