@@ -14,8 +14,6 @@ from goodinit.dataflow.graph import Graph
 from goodinit.dataflow.nodes import Node, Use
 from goodinit.dataflow.traversal import reaches
 
-# Products with a sum in the same call, of which the first argument is the other summand.
-
 OTHER_FANS = "it is used again, and sums over other axes there: its fans are those of one use"
 
 ADDED_TWICE = "the same product is added up more than once, which its fans leave out"
