@@ -27,7 +27,7 @@ SPHINX := build/sphinx
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test check bench accuracy battery compare-training compat compat-extras docs gallery mutants
-.PHONY: sanitize gpu-check bench-peers
+.PHONY: package sanitize gpu-check bench-peers
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -58,6 +58,9 @@ compat: ## the oldest, the newest and other versions of Python and torch; an hou
 
 compat-extras: ## the lowest versions that the extras allow; minutes, a download of a gigabyte
 	@$(PYTHON) tools/compat.py --extras
+
+package: ## the sdist and the wheels, built and checked as an index would; a minute
+	@$(PYTHON) tools/check_package.py
 
 gallery: $(VENV)/test.stamp ## docs/gallery.md, each family's signal; minutes
 	@$(PY) tools/gallery.py
