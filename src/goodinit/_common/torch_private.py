@@ -48,7 +48,7 @@ LOST = {
 def missing(name: str = "") -> tuple[str, ...]:
     """Return those names that this torch doesn't have; of one that is given, itself or none.
 
-    >>> missing()
+    >>> missing("torch:Tensor")
     ()
     >>> missing("torch:_C._renamed")
     ('torch:_C._renamed',)

@@ -101,8 +101,8 @@ def apply_(
         >>> planned = plan(net, {"*": Ones()})
         >>> apply_(net, planned, seed=0, materialize="cpu").seed
         0
-        >>> net(torch.ones(2))
-        tensor([3., 3., 3.], grad_fn=<ViewBackward0>)
+        >>> net(torch.ones(2)).tolist()
+        [3.0, 3.0, 3.0]
     """
     check_module(model, "apply_")
     if not isinstance(plan, Plan):  # pyright: ignore[reportUnnecessaryIsInstance]
