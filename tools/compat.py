@@ -3,6 +3,7 @@
     make compat                                     every pair in PAIRS
     python tools/compat.py --torch 2.4.1 2.15.0     some of them
     python tools/compat.py --here --torch 2.8.0     this Python, with that torch
+    python tools/compat.py --smoke                  the examples in the wheel's docstrings
     make compat-extras                              the lowest versions that the extras allow
 
 Each pair has a virtual environment in build/compat, which is kept: PyPI's torch for Linux takes a
@@ -57,9 +58,10 @@ TESTS = [
     # These ask the compiler, which knows nothing of torch.
     "--deselect=tests/streams/test_native.py::test_contraction_is_noticed",
     "--deselect=tests/streams/test_native.py::test_fast_math_does_not_compile",
-    # All modules and their examples; triton, which that one imports, is in no environment.
-    *("--pyargs", "goodinit", "--ignore-glob=/*/streams/gpu/kernels.py"),
 ]
+# What a wheel must do on each Python: import its modules, open its files, run their examples.
+# Triton, which that one module imports, is in no environment.
+SMOKE = ["--pyargs", "goodinit", "--ignore-glob=/*/streams/gpu/kernels.py"]
 # The command line, the reports and the demo, on the oldest Python and torch.
 # Old versions of these packages meet new ones of what they need, which warn.
 OF_EXTRAS = ["tests/cli", "tests/report", "tests/test_demo.py", "-W", "ignore::DeprecationWarning"]
@@ -94,6 +96,7 @@ def main() -> None:
     parser.add_argument(
         "--extras", action="store_true", help="the lowest versions that the extras allow"
     )
+    parser.add_argument("--smoke", action="store_true", help="the wheel's examples only")
     args = parser.parse_args()
     if args.here and not args.torch:
         parser.error("--here needs --torch")
@@ -101,7 +104,9 @@ def main() -> None:
     pairs = [(own, torch) for torch in args.torch] if args.here else PAIRS
     pairs = [pair for pair in pairs if not args.torch or pair[1] in args.torch]
     pairs, pins, tests = (
-        (PAIRS[:1], lowest_versions(), OF_EXTRAS) if args.extras else (pairs, [], TESTS)
+        (PAIRS[:1], lowest_versions(), OF_EXTRAS)
+        if args.extras
+        else (pairs, [], SMOKE if args.smoke else TESTS)
     )
     wheel = build_wheel()
     outcomes: list[Outcome] = []

@@ -10,7 +10,6 @@ import goodinit as gi
 from goodinit._common.text import count
 from goodinit.cli import options
 from goodinit.cli.output import CommandError, print_json, print_result, wrap_for_terminal
-from goodinit.plans.diff import difference_lines
 
 if TYPE_CHECKING:
     from goodinit.cli.targets import Target
@@ -43,6 +42,7 @@ def diff(
     if they differ.
     """
     from goodinit.cli.targets import find_target
+    from goodinit.plans.diff import difference_lines
 
     model = None if target is None else find_target(target, arg or ())
     first, second = (_load_or_plan(text, model, input_ or []) for text in (a, b))
