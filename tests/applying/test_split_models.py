@@ -533,6 +533,10 @@ def test_rows_that_no_process_draws_are_found(plan: gi.Plan) -> None:
     second = stage(2, 4)
     drawn[1] = gi.apply_(second, plan, seed=7, part=True)
     check_drawn(plan, [torch.tensor([row.name in part for row in plan]) for part in drawn])
+    with pytest.raises(PlanError, match=r"no process has drawn layers.2.norm.weight, .*12 rows"):
+        gi.same_everywhere(plan, 7, drawn=drawn[0])  # there is one process
+    with pytest.raises(PlanError, match=r"drawn is the plan that gi.apply_ returned here, got 'x'"):
+        gi.same_everywhere(plan, 7, drawn="x")
 
 
 def test_a_stage_that_is_planned_alone_is_marked() -> None:

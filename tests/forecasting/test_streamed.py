@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from goodinit._common.memory import kernel_may_write
 from goodinit._common.torch_private import missing, without_function_modes
 from goodinit.anatomy.names import slots
 from goodinit.applying.planned_values import PlannedValues
+from goodinit.errors import SignalError
 from goodinit.forecasting.forecast import rows_by_slot
 from goodinit.forecasting.streamed import StreamedWeights
 from goodinit.signal.measure import measured_with
@@ -206,6 +208,24 @@ def test_little_is_drawn_and_nothing_is_kept() -> None:
     assert len(signal.rows) == 4
     assert max(alive) <= 2  # a weight and a bias
     assert weights.drawn <= 2.1 * sum(row.size for row in plan)
+
+
+def test_a_reentrant_checkpoint_inside_another_is_refused() -> None:
+    class Nested(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Linear(WIDTH, WIDTH)
+
+        def forward(self, x: Tensor) -> Tensor:
+            inner = partial(checkpoint, self.layer, use_reentrant=True)
+            return checkpoint(inner, x, use_reentrant=True)
+
+    with gi.skeleton():
+        net = Nested()
+    plan, x = gi.plan(net, "standard"), batch().requires_grad_()
+    with pytest.raises(SignalError, match=r"backward pass raised: .*use_reentrant=False"):
+        gi.forecast(net, x, plan)
+    assert gi.forecast(net, x, plan, backward=False).ok
 
 
 @pytest.mark.skipif(

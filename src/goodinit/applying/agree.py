@@ -37,7 +37,7 @@ def same_everywhere(
     """Raise unless all processes draw one model; return the seed. Call it in each of them.
 
     One collective of 40 bytes, before the first step of long training. Nothing else in goodinit
-    asks other processes. Without a process group it returns at once.
+    asks other processes. Without a process group there is one process, and nothing to ask.
 
     Args:
         plan: the plan of the whole model.
@@ -61,9 +61,15 @@ def same_everywhere(
         raise PlanError(
             f"same_everywhere takes a Plan, got {plan!r:.200}. Write gi.same_everywhere(plan)"
         )
+    if drawn is not None and not isinstance(drawn, Plan):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise PlanError(f"drawn is the plan that gi.apply_ returned here, got {drawn!r:.200}")
     mine = stream_of(seed).seed
+    names = {row.name for row in drawn or () if not row.kept}
+    here = torch.tensor([row.name in names for row in plan], dtype=torch.uint8, device="cpu")
     distributed = torch.distributed
     if not (distributed.is_available() and distributed.is_initialized()):
+        if drawn is not None:
+            check_drawn(plan, [here])
         return mine
     group = distributed.group.WORLD if group is None else group  # torch 2.4 takes no None
     ranks = distributed.get_process_group_ranks(group)
@@ -75,8 +81,6 @@ def same_everywhere(
     gathered = [cast("list[int]", other.tolist()) for other in _gather(words, ranks, group)]
     check_facts(gathered, ranks)
     if drawn is not None:
-        names = {row.name for row in drawn if not row.kept}
-        here = torch.tensor([row.name in names for row in plan], dtype=torch.uint8, device="cpu")
         check_drawn(plan, _gather(here, ranks, group))
     return gathered[0][SEED] % 2**64
 

@@ -240,7 +240,10 @@ def _gradients(
     except SignalError:
         raise
     except Exception as error:
-        raise backward_error(error, "measure with backward=False leaves it out") from error
+        do = "measure with backward=False leaves it out"
+        if reentrant:  # in a forecast, one within another has no values
+            do = f"checkpoint(..., use_reentrant=False) may work, and {do}"
+        raise backward_error(error, do) from error
 
 
 def _loss_of(
