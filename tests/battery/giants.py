@@ -1,6 +1,6 @@
 """Plans of language models of 405 B to a trillion parameters, each in a process of its own.
 
-    python tests/battery/giants.py llama|moe|trillion|listed
+    python tests/battery/giants.py llama|moe|trillion|listed|modules
 
 Prints JSON: parameters, rows, CPU seconds to plan with inputs, to save and to load, the peak memory
 of the process in GiB, and the size of the file in MB.
@@ -124,7 +124,8 @@ MODELS: dict[str, Callable[[], nn.Module]] = {
     "llama": lambda: Model(16384, 126, 128, 8, lambda _: Gated(16384, 53248)),
     "moe": lambda: mixture(61, 256, Stacked),
     "trillion": lambda: mixture(61, 384, Stacked),
-    "listed": lambda: mixture(18, 256, Listed),  # 15,000 modules
+    "listed": lambda: mixture(18, 256, Listed),  # 15,626 modules
+    "modules": lambda: mixture(61, 256, Listed),  # 671 B
 }
 
 

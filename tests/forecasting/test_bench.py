@@ -20,6 +20,7 @@ CODE = """
 import resource, time, warnings
 import tests.conftest
 import torch, transformers, goodinit as gi
+from goodinit.forecasting.streamed import StreamedWeights
 warnings.simplefilter("ignore")
 torch.set_num_threads(1)
 config = transformers.LlamaConfig(
@@ -31,6 +32,8 @@ built = time.process_time()
 plan = gi.plan(model, "llama", inputs=inputs)
 planned = time.process_time()
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+weights, notes = [], StreamedWeights.notes
+StreamedWeights.notes = lambda self: weights.append(self) or notes(self)
 signal = gi.forecast(model, inputs, plan, backward={backward}, exact={exact})
 done = time.process_time()
 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
@@ -38,7 +41,8 @@ sizes = [p.numel() for p in model.parameters()]
 print(f"{{sum(sizes) / 1e9:.2f}} B parameters, {{len(signal.rows)}} rows, backward={backward}, "
       f"exact={exact}: plan {{planned - built:.1f}} CPU-s, forecast {{done - planned:.1f}} CPU-s, "
       f"peak {{peak:.2f}} GiB, {{before:.2f}} before it; largest parameter "
-      f"{{max(sizes) / 2**28:.2f}} GiB; {{len(signal.findings)}} findings")
+      f"{{max(sizes) / 2**28:.2f}} GiB; {{weights[0].drawn / sum(sizes):.2f}} draws a parameter; "
+      f"{{len(signal.findings)}} findings")
 """
 LARGE = (
     "hidden_size=8192, intermediate_size=28672, num_hidden_layers=80, num_attention_heads=64, "

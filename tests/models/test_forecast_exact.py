@@ -11,6 +11,7 @@ from torch import nn
 
 import goodinit as gi
 from goodinit.errors import MetaModelError, UnresolvedError
+from goodinit.forecasting.streamed import StreamedWeights
 from goodinit.signal.projection import projection
 from goodinit.trace.run import arguments
 
@@ -36,11 +37,15 @@ LEFT_OUT = {
     "deepseek_v3",
 }
 FEW = ["plain moe", "plain lstm", "plain resnet_basic"]
+MOST_DRAWN = 2.1  # times the parameters, each as often as it is used
 NOISE = 1e-7  # of the largest gradient: what rounding leaves of gradients that are 0
 
 
-def check(name: str) -> None:
+def check(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Compare a forecast, on meta if every kept value is known, with what the same plan draws."""
+    used: list[StreamedWeights] = []
+    notes = StreamedWeights.notes
+    monkeypatch.setattr(StreamedWeights, "notes", lambda self: used.append(self) or notes(self))
     model, inputs = MODELS[name]()
     with gi.skeleton():
         skeleton, _ = MODELS[name]()
@@ -51,6 +56,8 @@ def check(name: str) -> None:
     except (MetaModelError, UnresolvedError):  # values that only the constructor computes
         plan = gi.plan(model, "standard", inputs=inputs)
         forecast = gi.forecast(model, inputs, plan, seed=3, exact=True)
+    taken = sum(p.tensor.numel() * max(p.uses, 1) for p in used[0].parameters())
+    assert used[0].drawn <= MOST_DRAWN * taken
     gi.apply_(model, plan, seed=3, materialize="cpu")
     measured = gi.measure(model, inputs)
     assert repr(forecast.rows) == repr(measured.rows)
@@ -82,16 +89,16 @@ def sizes_by_autograd(model: nn.Module, inputs: Any) -> dict[str, float]:
 
 
 @pytest.mark.parametrize("name", FEW)
-def test_a_few_models(name: str) -> None:
-    check(name)
+def test_a_few_models(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    check(name, monkeypatch)
 
 
 @pytest.mark.battery
 @pytest.mark.filterwarnings("ignore")  # the library's own
 @pytest.mark.parametrize("name", [name for name in MODELS if name not in LEFT_OUT])
-def test_every_model(name: str) -> None:
+def test_every_model(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(0)
-    check(name)
+    check(name, monkeypatch)
 
 
 def test_there_are_enough() -> None:
