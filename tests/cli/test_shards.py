@@ -36,6 +36,7 @@ def test_what_an_axis_cuts_and_what_a_matrix_costs(call):
     [
         (["--mesh", "dp"], "as in dp=128,tp=8"),
         (["--mesh", "dp=2,dp=2"], "each axis once"),
+        (["--mesh", "dp=2,pp=2"], "what pp cuts isn't known"),
         (["--mesh", "dp=2", "--rank", "2"], "isn't among the 2"),
         (["--mesh", "dp=2", "--cut", "tp:*=0"], "an axis of the mesh"),
         (["--mesh", "dp=2", "--cut", "dp:*.wait=0"], "matches no parameter"),

@@ -19,8 +19,10 @@ if TYPE_CHECKING:
     from goodinit.streams import Box
     from goodinit.streams.part import Runs
 
-COPIES = ("rep", "replicate", "ddp")
+COPIES = ("rep", "replicate", "ddp", "dp_replicate")
 """Mesh axes of these names hold copies."""
+FIRST = ("dp", "fsdp", "dp_shard")
+"""Mesh axes of these names cut the first axis of everything, as fully_shard does."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,12 @@ def shards(
     axes = _parse_mesh(mesh)
     coordinate = _coordinate(axes, rank)
     cuts = [_parse_cut(text, axes) for text in cut or ()]
+    known = {*COPIES, *FIRST, "tp", *(axis for axis, _, _ in cuts)}
+    if name := next((axis for axis in axes if axis not in known), None):
+        raise CommandError(
+            f"--mesh {mesh}: what {name} cuts isn't known, as it is of {', '.join(FIRST)} (first "
+            f"axes), tp (layers) and rep (nothing): say it, --cut '{name}:*.experts.*=0'"
+        )
     _, plan = build_and_plan(find_target(target, arg or ()), as_recipe(recipe), input_ or (), 0)
     for axis, glob, _ in cuts:
         if not any(fnmatchcase(row.name, glob) for row in plan):
