@@ -277,7 +277,7 @@ def test_a_sharded_checkpoint(tmp_path: Path) -> None:
         gi.load_(Net(), tmp_path / files[0], "he")
     for broken, says in (
         ({"weight_map": places | {"head.scale": files[1]}}, "lists 'head.scale', which isn't in"),
-        ({"weight_map": {"head.weight": "../other.safetensors"}}, "no file beside the index"),
+        ({"weight_map": {"head.weight": "../other.safetensors"}}, "isn.t a file beside the index"),
         ({"weight_map": places | {"more": "gone.safetensors"}}, "gone.safetensors can't be read"),
         ({}, "no weight_map"),
     ):

@@ -263,7 +263,7 @@ def test_bases_that_do_not_fit() -> None:
         (lambda: Mlp(64, 1), "no parameter like"),
         (lambda: Mlp(64, 3), "which this one doesn't have"),
         (lambda width: Mlp(width, 2), "takes no arguments"),
-        (lambda: 3, "no nn.Module"),
+        (lambda: 3, "not an nn.Module"),
         (lambda: nn.Linear(3, 3), "the base model: "),
         (Mlp, "width or a function"),
         ("64", "width or a function"),
