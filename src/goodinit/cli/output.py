@@ -17,7 +17,7 @@ from rich.console import Console, RenderableType
 from rich.text import Text
 
 from goodinit._common.text import terminal_width
-from goodinit.errors import GoodinitError, printable
+from goodinit.errors import GoodinitError, PlanFileError, printable
 from goodinit.report.optional import import_optional
 
 BROKEN_PIPE = 141  # 128 + SIGPIPE, the exit code that a shell reports for other programs
@@ -150,8 +150,11 @@ def naming_file_errors(path: Path) -> Generator[None]:
     """
     try:
         yield
-    except OSError as error:
-        raise CommandError(f"{path}: {error.strerror}; nothing was written") from error
+    except (OSError, PlanFileError) as error:
+        cause = error.__cause__ if isinstance(error, PlanFileError) else error
+        if not isinstance(cause, OSError):
+            raise
+        raise CommandError(f"{path}: {cause.strerror}; nothing was written") from error
 
 
 def check_writable(path: Path, needed: int = 0, option: str = "-o") -> None:
