@@ -177,6 +177,61 @@ def test_zeros_and_equal_units(activation: str, around: bool) -> None:
             assert not any(f.severity == "error" for f in explained(net).findings)
 
 
+class Normed(nn.Module):
+    """Layers with a norm whose weight is 0, with or without a way around each."""
+
+    def __init__(self, around: bool, activation: str) -> None:
+        super().__init__()
+        self.around, self.activation = around, ACTIVATIONS[activation]()
+        self.layers = nn.ModuleList(nn.Linear(16, 16) for _ in range(2))
+        self.norms = nn.ModuleList(nn.LayerNorm(16) for _ in range(2))
+        self.head = nn.Linear(16, 3)
+        for norm in self.norms:
+            nn.init.zeros_(norm.weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        for layer, norm in zip(self.layers, self.norms, strict=True):
+            y = self.activation(norm(layer(x)))
+            x = x + y if self.around else y
+        return self.head(x)
+
+
+@pytest.mark.parametrize(
+    ("around", "activation", "says"),
+    [(True, "gelu", ""), (True, "relu", "error"), (False, "gelu", "warning")],
+)
+def test_norms_that_multiply_by_zero(around: bool, activation: str, says: str) -> None:
+    net, x = Normed(around, activation), torch.randn(8, 16, generator=torch.manual_seed(0))
+    for found in (explained(net, x).findings, measured(net, x).findings):
+        severe = [f.severity for f in found if f.code == "GI122" and f.severity != "info"]
+        assert severe == [says][: bool(says)]
+
+
+class TwiceUsed(nn.Module):
+    """A weight that codes and decodes, and a matrix of scalars that mixes two signals."""
+
+    def __init__(self, alike: bool) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(1 if alike else 4, 8).repeat(4 if alike else 1, 1))
+        self.mix = nn.Parameter(torch.tensor([[0.9, 0.1], [0.1, 0.9]]).repeat(2, 1, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        decoded = nn.functional.linear(x, self.weight).relu() @ self.weight
+        for (a, b), (c, d) in self.mix:
+            x, decoded = a * x + b * decoded, c * x + d * decoded
+        return x + decoded
+
+
+@pytest.mark.parametrize("alike", [False, True])
+def test_equal_units_of_a_weight_that_is_used_twice(alike: bool) -> None:
+    net, x = TwiceUsed(alike), torch.randn(8, 8, generator=torch.manual_seed(0))
+    for found in (explained(net, x).findings, measured(net, x).findings):
+        assert {f.where.partition(":")[2] or f.where for f in found if f.code == "GI123"} <= (
+            {"weight", "linear"} if alike else set()
+        )
+        assert ill(found, "GI123") is alike
+
+
 # GI124: a plan draws no two layers alike.
 
 

@@ -19,10 +19,12 @@ from goodinit.explanation.laws import MOST_COMPARED
 from goodinit.explanation.reading import ParameterValues
 from goodinit.findings import Severity
 from goodinit.findings.clones import ALIKE_FOR_NOW, BLOCKS, NO_GRADIENT, STAY_ALIKE
+from goodinit.plans.authors_value import authors_reason
 
 Group = tuple[str, Severity, str]  # code, severity, why
 
 PASSING = frozenset(("view", "cast", "pool", "activation"))  # equal units stay equal
+KINDS = ("linear", "conv", "recurrent", "embedding")
 MULTIPLYING = frozenset(("contract", "mul"))
 AT_ZERO = "relu passes no gradient at 0, so that it stays zero"
 MAY_BE_MEANT = "no input passes it at first, which may be intended"
@@ -32,17 +34,19 @@ WITHOUT_INPUTS = " (as the end of a residual branch; pass inputs= to find out)"
 def unit_findings(context: Context) -> Iterator[Verdict]:
     """Yield the findings of weights whose units are all alike."""
     weights = [one for one in context.parameters if _is_judged(one)]
-    zero = {one.row.name for one in weights if _is_zero(one)}
+    gains = [one for one in context.parameters if one.whole is not None and _is_gain(one)]
+    zero = {one.row.name for one in (*weights, *gains) if _is_zero(one)}
+    multiplied = _multiplied(context)
     equal = {
         one.row.name
-        for one in weights
-        if one.row.name not in zero and not (one.row.frozen or _is_table(one)) and _rows_equal(one)
+        for one in context.parameters
+        if one.row.name not in zero and _may_be_equal(one, multiplied) and _rows_equal(one)
     }
     if not zero | equal:
         return
     judge = _ByFlow(context) if context.graph is not None else _ByType(context)
     groups: dict[Group, list[ParameterValues]] = {}
-    for one in weights:
+    for one in context.parameters:
         if one.row.name in zero:
             found = judge.of_zeros(one)
         elif one.row.name in equal:
@@ -60,13 +64,32 @@ def unit_findings(context: Context) -> Iterator[Verdict]:
 
 
 def _is_judged(one: ParameterValues) -> bool:
-    kinds = ("linear", "conv", "recurrent", "embedding")
-    return (
-        one.whole is not None
-        and one.matrix
-        and one.row.facets.kind in kinds
-        and not one.row.facets.guessed
-    )
+    return _is_weight(one) and not one.row.facets.guessed
+
+
+def _is_weight(one: ParameterValues) -> bool:
+    return one.whole is not None and one.matrix and one.row.facets.kind in KINDS
+
+
+def _may_be_equal(one: ParameterValues, multiplied: set[str]) -> bool:
+    """Return whether equal units would be a finding, and not a mixing matrix of the author's."""
+    if not _is_weight(one) or one.row.frozen or _is_table(one):
+        return False
+    if one.row.name in multiplied:  # its fans may be in doubt, but not its axes
+        return True
+    return not (one.row.facets.guessed or authors_reason(one.row, trains=True))
+
+
+def _multiplied(context: Context) -> set[str]:
+    """Return the parameters that are the weights of products in the run."""
+    if context.graph is None:
+        return set()
+    used = {use.param for node in context.graph.nodes for use in node.weights if is_plain(use)}
+    return {name for name, number in context.numbers.items() if number in used}
+
+
+def _is_gain(one: ParameterValues) -> bool:
+    return one.row.facets.kind == "norm" and one.row.facets.part != "bias"
 
 
 def _is_table(one: ParameterValues) -> bool:
@@ -84,7 +107,7 @@ class _ByType:
         self._followed = {id(a.weight) for c in context.chains for a in c.links[:-1]}
 
     def of_zeros(self, one: ParameterValues) -> Group | None:
-        if _may_be_zero(one):
+        if _is_gain(one) or _may_be_zero(one):
             return None
         if id(one) in self._followed:
             return "GI122", "warning", BLOCKS
@@ -113,10 +136,12 @@ class _ByFlow:
         if learns and name in self._stuck:
             activation = (one.row.facets.activation or "").partition("(")[0]
             return "GI122", "error", AT_ZERO if activation in ("relu", "relu6") else NO_GRADIENT
-        if learns and self._stays_equal(one):
+        if learns and not _is_gain(one) and self._stays_equal(one):
             return "GI122", "error", STAY_ALIKE
         if name in self._blocking:
             return "GI122", "warning", BLOCKS
+        if _is_gain(one):
+            return None
         return None if _may_be_zero(one) else ("GI122", "info", MAY_BE_MEANT)
 
     def of_equal_units(self, one: ParameterValues) -> Group | None:

@@ -51,7 +51,8 @@ def find_zero_weights(
     outputs = observer.outputs
     used = {name for row in signal.rows for name in row.params}
     zero = {name for name in used if params[name].numel() and is_zero(params[name])}
-    weights = {name for name in zero if params[name].dim() > 1}
+    gains = {row.params[0] for row in signal.rows if row.kind == "norm" and row.params}
+    weights = {name for name in zero if params[name].dim() > 1 or name in gains}
     learning = {name for name in weights if params[name].requires_grad}
     if not weights:
         return
@@ -62,7 +63,7 @@ def find_zero_weights(
     blocking = weights & blocking_weights(steps, outputs, zero)
     same = {
         name
-        for name in learning - stuck
+        for name in learning - stuck - gains
         if all(
             number in observer.zero_layers
             and (
