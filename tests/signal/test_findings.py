@@ -112,6 +112,14 @@ def test_a_bias_that_dominates() -> None:
     assert "GI132" in codes(measured(net, INPUTS))
 
 
+def test_biases_behind_a_dead_layer_are_fixed_as_well() -> None:
+    net = nn.Sequential(*[p for _ in range(2) for p in (nn.Linear(N, N), nn.ReLU())])
+    net.append(nn.Linear(N, 4))
+    gi.init_(net, {"*.weight": gi.HeNormal(), "*.bias": gi.Constant(-30.0)}, seed=0)
+    found = {finding.code: finding.remedy for finding in gi.measure(net, INPUTS).findings}
+    assert found["GI132"] == 'gi.init_(model, {"*.bias": gi.Zeros()})'
+
+
 def test_the_remedies_of_parameters_run() -> None:
     net = drawn(nn.Sequential(nn.Linear(N, N), nn.BatchNorm1d(N), nn.ReLU(), nn.Linear(N, N),
                               nn.Tanh(), nn.Linear(N, 10)))  # fmt: skip

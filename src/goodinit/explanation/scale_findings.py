@@ -12,6 +12,7 @@ from goodinit.explanation.chains import Chain, mean_square_after
 from goodinit.explanation.context import Context, Verdict, verdict
 from goodinit.explanation.reading import ParameterValues
 from goodinit.explanation.recognition import AS_ONE, FANS
+from goodinit.findings import Severity
 from goodinit.findings.biases import GATES, bias_dominates, bias_severity, forgets_half
 from goodinit.findings.depth import chain_severity, gain_is_off, has_depth
 from goodinit.findings.logits import tied_table_is_too_large
@@ -240,6 +241,16 @@ def _forget_gates(context: Context) -> Iterator[Verdict]:
 
 
 def _biases(context: Context) -> Iterator[Verdict]:
+    found = list(_dominating(context))
+    severe = [one for one, severity, _ in found if severity != "info"]
+    for one, severity, cause in found:
+        together = [one] if severity == "info" else severe
+        remedy = context.redraw(together, "draw it smaller", Zeros())
+        yield verdict("GI132", severity, [one], cause, remedy)
+
+
+def _dominating(context: Context) -> Iterator[tuple[ParameterValues, Severity, str]]:
+    """Yield biases beside which their weight is small, how grave it is, and the cause."""
     weights = {id(one.slot.owner): one for one in context.parameters if one.matrix and one.parts}
     for one in context.parameters:
         weight = weights.get(id(one.slot.owner))
@@ -266,8 +277,7 @@ def _biases(context: Context) -> Iterator[Verdict]:
             f"its second moment is {bias:.2g}, and that of its weight's output for a unit signal "
             f"{signal:.2g}: the layer's output is almost only its bias"
         )
-        remedy = context.redraw([one], "draw it smaller", Zeros())
-        yield verdict("GI132", severity, [one], cause, remedy)
+        yield one, severity, cause
 
 
 # Fans.

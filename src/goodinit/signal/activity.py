@@ -11,7 +11,7 @@ from torch import Tensor
 
 from goodinit._common.memory import without_repeats
 from goodinit._common.text import count
-from goodinit.applying.lines import Untried, untried
+from goodinit.applying.lines import Line, Untried, globs, init_line, untried
 from goodinit.dataflow.functions import CENTERING
 from goodinit.findings import Finding
 from goodinit.findings.biases import BIAS_SHARE, GATES, bias_dominates
@@ -25,7 +25,14 @@ from goodinit.findings.units import (
 )
 from goodinit.schemes import HeNormal, LeCunNormal, Ones, Scheme, Zeros
 from goodinit.signal.paths import ROOTS, SIGMOIDS, kinds_that_follow, rows_of_averages
-from goodinit.signal.remedies import draw, draw_whole, redraw, rescaled_lines, setter_before
+from goodinit.signal.remedies import (
+    MOST_IN_A_LINE,
+    draw,
+    draw_whole,
+    redraw,
+    rescaled_lines,
+    setter_before,
+)
 from goodinit.signal.rows import Signal, SignalRow
 
 SHUT_ON_PURPOSE = GATES | {"gate"}  # a product of two signals is a "gate"
@@ -118,11 +125,26 @@ def find_dominating_biases(signal: Signal, params: Mapping[str, Tensor]) -> Iter
             found[0].key,
             f"more than {BIAS_SHARE:.0%} of the second moment comes from the bias{more}: the "
             "output is almost the same for all inputs",
-            # In several layers the biases remain where a signal vanishes.
-            draw({found[0].params[1]: Zeros()}, SMALLER)
-            if len(found) == 1
-            else draw_whole(SMALLER),
+            _without_biases(found, signal, params),
         )
+
+
+def _without_biases(
+    found: Sequence[SignalRow], signal: Signal, params: Mapping[str, Tensor]
+) -> Untried:
+    """Return the remedy that sets biases to 0, behind a dead layer those of all layers."""
+    every = _zero_biases([r for r in signal.rows if r.kind == "contract"], params)
+    if len(found) == 1:
+        remedy = draw({found[0].params[1]: Zeros()}, SMALLER)
+        return untried(SMALLER, [*remedy.lines, *every])
+    # In several layers the biases remain where a signal vanishes: weights are drawn first.
+    return draw_whole(SMALLER, [*_zero_biases(found, params), *every])
+
+
+def _zero_biases(rows: Sequence[SignalRow], params: Mapping[str, Tensor]) -> list[Line]:
+    names = [name for row in rows for name in row.params[1:] if params[name].dim() == 1]
+    zeros = dict.fromkeys(globs(list(dict.fromkeys(names)), params), Zeros())
+    return [init_line(zeros, inputs=False)] if 0 < len(zeros) <= MOST_IN_A_LINE else []
 
 
 def find_norm_around_zero(signal: Signal, params: Mapping[str, Tensor]) -> Iterator[Finding]:
