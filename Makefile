@@ -6,6 +6,8 @@ VENV := .venv
 PY := $(VENV)/bin/python
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
+# Each process that a test starts would compile the package anew, each run of pytest the tests.
+unexport PYTHONDONTWRITEBYTECODE
 # Compiling is left to $(COMPILE), which does it on all cores: a third of pip's time.
 INSTALL := $(PY) -m pip install -qq --no-compile -c constraints.txt
 COMPILE := $(PY) -m compileall -qq -j 0 $(VENV)/lib || true
@@ -36,7 +38,8 @@ demo: $(VENV)/demo.stamp ## a 30-layer network under three initializations; a pl
 	@$(PY) -m goodinit.demos
 
 test: $(VENV)/test.stamp ## the tests, and every example in the docstrings and the docs
-	@$(PY) -m pytest -n auto
+	@$(PY) -m compileall -qq -j 0 src
+	@$(PY) -m pytest -n auto --dist worksteal
 
 check: $(VENV)/test.stamp ## format, lint and types
 	@echo "ruff format --check"; $(VENV)/bin/ruff format --check .

@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -124,9 +125,15 @@ def modules() -> dict[str, Path]:
 MODULES = modules()
 
 
+@cache
+def nodes(source: str) -> list[ast.AST]:
+    """All nodes of a file's tree; several rules look at them."""
+    return list(ast.walk(ast.parse(source)))
+
+
 def imports(module: str, source: str, *, is_package: bool = False) -> Iterator[tuple[str, int]]:
     """(goodinit module, line) of each import of goodinit's own, in functions and for types too."""
-    for node in ast.walk(ast.parse(source)):
+    for node in nodes(source):
         targets: list[str] = []
         if isinstance(node, ast.Import):
             targets = [alias.name for alias in node.names]
@@ -160,10 +167,12 @@ def test_every_room_has_a_floor() -> None:
     assert rooms == FLOOR.keys()
 
 
-@pytest.mark.parametrize("module", MODULES)
-def test_imports_run_one_way(module: str) -> None:
-    path = MODULES[module]
-    assert not uphill(module, path.read_text(), is_package=path.name == "__init__.py")
+def test_imports_run_one_way() -> None:
+    assert not [
+        sentence
+        for module, path in MODULES.items()
+        for sentence in uphill(module, path.read_text(), is_package=path.name == "__init__.py")
+    ]
 
 
 @pytest.mark.parametrize(
@@ -209,7 +218,7 @@ def late_calls(source: str) -> set[str]:
     """What a file asks `late` for; "" where that isn't written out."""
     calls = [
         node
-        for node in ast.walk(ast.parse(source))
+        for node in nodes(source)
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "late"
     ]
     return {call.args[0].value if isinstance(call.args[0], ast.Constant) else "" for call in calls}
@@ -248,21 +257,20 @@ def test_architecture_names_paths_that_exist(file: str, least: int) -> None:
     assert not missing
 
 
-@pytest.mark.parametrize("path", FILES, ids=name)
-def test_no_file_is_long(path: Path) -> None:
-    lines = len(path.read_text().splitlines())
-    assert lines <= LONGEST_FILE, f"{name(path)} has {lines} lines: split it by what it does"
+def test_no_file_is_long() -> None:
+    lines = {name(path): len(path.read_text().splitlines()) for path in FILES}
+    long = {path: count for path, count in lines.items() if count > LONGEST_FILE}
+    assert not long, "split them by what they do"
 
 
-@pytest.mark.parametrize("module", sorted(MODULES.keys() - KERNELS))
-def test_no_function_is_longer_than_a_screen(module: str) -> None:
+def test_no_function_is_longer_than_a_screen() -> None:
     lengths = {
-        node.name: (node.end_lineno or 0) - node.lineno + 1
-        for node in ast.walk(ast.parse(MODULES[module].read_text()))
+        f"{module}:{node.name}": (node.end_lineno or 0) - node.lineno + 1
+        for module in MODULES.keys() - KERNELS
+        for node in nodes(MODULES[module].read_text())
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
     }
-    long = {n: lines for n, lines in lengths.items() if lines > LONGEST_FUNCTION}
-    assert not long, f"{module}: {long}"
+    assert not {n: lines for n, lines in lengths.items() if lines > LONGEST_FUNCTION}
 
 
 # Functions of torch that make a tensor where `torch.set_default_device` says.
@@ -273,14 +281,12 @@ FACTORIES = set(
 HAVE_MODELS = {"cli", "demos"}  # these make a model's inputs, where its user wants them
 
 
-@pytest.mark.parametrize(
-    "module", sorted(m for m in MODULES.keys() - KERNELS if room(m) not in HAVE_MODELS)
-)
-def test_a_new_tensor_names_its_device(module: str) -> None:
+def test_a_new_tensor_names_its_device() -> None:
     """Under another default device, such as meta, goodinit gives the same answers."""
     lines = [
-        node.lineno
-        for node in ast.walk(ast.parse(MODULES[module].read_text()))
+        f"{module}, line {node.lineno}"
+        for module in sorted(m for m in MODULES.keys() - KERNELS if room(m) not in HAVE_MODELS)
+        for node in nodes(MODULES[module].read_text())
         if isinstance(node, ast.Call)
         and isinstance(node.func, ast.Attribute)
         and isinstance(node.func.value, ast.Name)
@@ -309,13 +315,13 @@ print(*(set(sys.modules) - before))
 
 @pytest.fixture(scope="module")
 def starts() -> list[tuple[list[float], list[str]]]:
-    """Three processes: seconds of torch's import, of ours, of our names; the modules of the last.
+    """Two processes: seconds of torch's import, of ours, of our names; the modules of the last.
 
     Processor time, all in one process, so that the machine's speed cancels in a ratio.
     """
     env = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
     found: list[tuple[list[float], list[str]]] = []
-    for _ in range(3):
+    for _ in range(2):
         command = [sys.executable, "-c", STARTS]
         done = subprocess.run(command, capture_output=True, check=True, text=True, env=env)
         seconds, modules = done.stdout.splitlines()

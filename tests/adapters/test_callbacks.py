@@ -2,6 +2,7 @@
 
 import logging
 import warnings
+from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,47 +15,54 @@ import goodinit as gi
 from goodinit.adapters.lightning_callback import inputs_of
 from goodinit.errors import SignalError
 
-lightning = pytest.importorskip("lightning")
 transformers = pytest.importorskip("transformers")
 
 STEPS, EVERY = 5, 2
 
 
-class Lit(lightning.LightningModule):
-    """As many are: no forward, the network is an attribute."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.net = nn.Sequential(nn.Linear(8, 8), nn.Dropout(0.5), nn.ReLU(), nn.Linear(8, 2))
-        gi.init_(self.net, "he", seed=0)
-
-    def training_step(self, batch: list[torch.Tensor]) -> torch.Tensor:
-        return nn.functional.cross_entropy(self.net(batch[0]), batch[1])
-
-    def configure_optimizers(self) -> torch.optim.Optimizer:
-        return torch.optim.SGD(self.parameters(), lr=0.1)
+def lightning() -> Any:
+    """Imported where it is used: collecting the tests takes each process long enough without."""
+    return pytest.importorskip("lightning")
 
 
-class Kept(lightning.pytorch.loggers.logger.DummyLogger):
-    """A logger that keeps what it gets."""
+@cache
+def made() -> SimpleNamespace:
+    class Lit(lightning().LightningModule):
+        """As many are: no forward, the network is an attribute."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.logged: dict[int, dict[str, float]] = {}
+        def __init__(self) -> None:
+            super().__init__()
+            self.net = nn.Sequential(nn.Linear(8, 8), nn.Dropout(0.5), nn.ReLU(), nn.Linear(8, 2))
+            gi.init_(self.net, "he", seed=0)
 
-    def log_metrics(self, metrics: dict[str, float], step: int) -> None:
-        self.logged[step] = metrics
+        def training_step(self, batch: list[torch.Tensor]) -> torch.Tensor:
+            return nn.functional.cross_entropy(self.net(batch[0]), batch[1])
+
+        def configure_optimizers(self) -> torch.optim.Optimizer:
+            return torch.optim.SGD(self.parameters(), lr=0.1)
+
+    class Kept(lightning().pytorch.loggers.logger.DummyLogger):
+        """A logger that keeps what it gets."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.logged: dict[int, dict[str, float]] = {}
+
+        def log_metrics(self, metrics: dict[str, float], step: int) -> None:
+            self.logged[step] = metrics
+
+    return SimpleNamespace(Lit=Lit, Kept=Kept)
 
 
 def fit(model: Any, folder: Path, callbacks: list[Any], **options: Any) -> dict[int, Any]:
     generator = torch.Generator().manual_seed(0)
     x, y = torch.randn(32, 8, generator=generator), torch.arange(32) % 2
     data = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(x, y), batch_size=4)
-    kept = Kept()
+    kept = made().Kept()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Lightning's advice on workers
         torch.manual_seed(0)
-        trainer = lightning.Trainer(
+        trainer = lightning().Trainer(
             accelerator="cpu", max_steps=STEPS, logger=kept, callbacks=callbacks,
             enable_progress_bar=False, enable_model_summary=False, enable_checkpointing=False,
             default_root_dir=folder, log_every_n_steps=100, **options,
@@ -64,7 +72,7 @@ def fit(model: Any, folder: Path, callbacks: list[Any], **options: Any) -> dict[
 
 
 def test_lightning_logs_and_trains_the_same(tmp_path: Path) -> None:
-    measured, plain = Lit(), Lit()
+    measured, plain = made().Lit(), made().Lit()
     plain.load_state_dict(measured.state_dict())
     logged = fit(measured, tmp_path, [gi.adapters.lightning_callback(every=EVERY)])
     assert not fit(plain, tmp_path, [])
@@ -82,7 +90,7 @@ def test_lightning_measures_once_a_step(tmp_path: Path) -> None:
         return batch[0]
 
     callback = gi.adapters.lightning_callback(every=1, inputs=inputs)
-    logged = fit(Lit(), tmp_path, [callback], accumulate_grad_batches=2)
+    logged = fit(made().Lit(), tmp_path, [callback], accumulate_grad_batches=2)
     assert list(logged) == [*range(STEPS)]
     assert len(calls) == STEPS
 
@@ -97,7 +105,7 @@ def test_findings_at_the_start_are_told_and_later_errors_end_no_training(
         count += 1
         return batch[0] if count == 1 else "nothing that a model takes"
 
-    model = Lit()
+    model = made().Lit()
     nn.init.constant_(model.net[0].bias, torch.nan)
     with caplog.at_level(logging.WARNING, "goodinit"):
         logged = fit(model, tmp_path, [gi.adapters.lightning_callback(1, inputs=inputs)])
@@ -110,7 +118,7 @@ def test_findings_at_the_start_are_told_and_later_errors_end_no_training(
 def test_the_first_error_ends_it_before_training(tmp_path: Path) -> None:
     callback = gi.adapters.lightning_callback(1, inputs=lambda batch: "no batch")
     with pytest.raises(SignalError):
-        fit(Lit(), tmp_path, [callback])
+        fit(made().Lit(), tmp_path, [callback])
     with pytest.raises(SignalError, match="every=0"):
         gi.adapters.lightning_callback(0)
 

@@ -78,7 +78,9 @@ SLOW = (
     *("D.canonical_decomposition", "A.tensor_train", "A.low_rank_of_three", "A.blurred_kernel"),
     *("D.bases_of_relations", "D.value_and_output_merged", "D.relu_after_three_factors"),
     *("D.kernel_of_a_fixed_basis", "D.coefficients_of_a_spectrum", "D.tensor_ring"),
-    "D.bank_mixed_by_learned_shares",
+    *("D.bank_mixed_by_learned_shares", "D.two_factors_by_einsum", "D.factorized_kernel"),
+    *("D.scan_of_a_state_space", "B.columns_one_by_one", "B.interpolated_kernel"),
+    "E.flat_experts_by_bmm",
 )
 
 

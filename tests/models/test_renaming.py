@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from functools import cache
 
 import pytest
 import torch
@@ -20,7 +21,10 @@ WORDS = (
     "conv linear attn mlp scale patch cls token layer block x y z running_mean"
 ).split()
 
-NAMES = [*zoo.PLAIN, *(f"hf-{name}" for name in zoo_hf.HF)]
+NAMES = [
+    *zoo.PLAIN,
+    *(pytest.param(f"hf-{name}", marks=zoo_hf.marks(name)) for name in zoo_hf.HF),
+]
 
 
 def fresh_names(rng):
@@ -42,6 +46,11 @@ def fresh_names(rng):
 
 def build(name):
     return zoo_hf.build(name[3:]) if name.startswith("hf-") else zoo.build(name)
+
+
+@cache
+def rows_as_built(name):
+    return read(*build(name)).rows
 
 
 def facets(rows):
@@ -69,8 +78,8 @@ def parameters(model, inputs):
 @settings(max_examples=2, phases=[Phase.explicit, Phase.generate])
 @given(seed=st.integers(0, 2**32 - 1))
 def test_renaming_changes_nothing(name, seed):
+    before = rows_as_built(name)
     model, inputs = build(name)
-    before = read(model, inputs).rows
     rename(model, fresh_names(random.Random(seed)))
     after = read(model, inputs).rows
     assert_alike(before, after)

@@ -148,6 +148,19 @@ HF: dict[str, Recipe] = {
 }  # fmt: skip
 
 
+# One of each kind is left to `make test`: the battery runs these too.
+MORE = {
+    *("gemma", "mistral", "qwen2", "phi", "opt", "bloom", "gpt_neox"),  # gpt2, llama
+    *("roberta", "electra", "bart", "whisper"),  # bert, deberta_v2, t5, wav2vec2
+    *("qwen2_moe", "switch_transformers", "mamba"),  # mixtral, mamba2
+}
+
+
+def marks(name: str) -> list[pytest.MarkDecorator]:
+    """The mark of a model that repeats a kind."""
+    return [pytest.mark.battery] if name in MORE else []
+
+
 def build(name: str, device: str = "cpu") -> Built:
     """Build a model from its tiny configuration, the same one each time."""
     transformers = pytest.importorskip("transformers")  # `make compat` has none

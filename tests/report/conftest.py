@@ -112,12 +112,18 @@ def driver() -> Iterator[Any]:
         driver.quit()
 
 
-@pytest.fixture
-def opened(driver: Any) -> Callable[[Path], Page]:
-    """Open a page and wait until its plots are drawn, if it has some."""
+@pytest.fixture(scope="session")
+def opened(driver: Any, tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], Page]:
+    """Open a page and wait until its plots are drawn, if it has some.
+
+    All pages are opened from one place: there the browser knows the 4 MB of scripts, which take it
+    a second to compile.
+    """
+    shown = tmp_path_factory.mktemp("shown") / "page.html"
 
     def open_(path: Path) -> Page:
-        page = Page(driver, path)
+        shutil.copyfile(path, shown)
+        page = Page(driver, shown)
         if page.script("return document.getElementById('plots') !== null"):
             page.wait_for("return document.querySelectorAll('#plots .scatterlayer .trace').length")
         return page

@@ -16,7 +16,10 @@ from goodinit.trace.calls import Call, tensors_in
 from goodinit.trace.real_run import real_run
 from goodinit.trace.run import arguments
 
-MODELS = [*((zoo, name) for name in zoo.PLAIN), *((zoo_hf, name) for name in zoo_hf.HF)]
+MODELS = [
+    *(pytest.param(zoo, name, id=name) for name in zoo.PLAIN),
+    *(pytest.param(zoo_hf, name, id=f"hf-{name}", marks=zoo_hf.marks(name)) for name in zoo_hf.HF),
+]
 
 
 class Storages:
@@ -67,7 +70,7 @@ def on_the_way(model: nn.Module, inputs: Any) -> list[str]:
     return found
 
 
-@pytest.mark.parametrize(("where", "name"), MODELS, ids=[name for _, name in MODELS])
+@pytest.mark.parametrize(("where", "name"), MODELS)
 def test_every_call_has_a_row(where: Any, name: str) -> None:
     model, inputs = where.build(name)
     torch.manual_seed(0)

@@ -235,10 +235,13 @@ def test_weights_under_parametrizations_are_layers() -> None:
 
 KNOWN = {"seq2seq": ["GI124"]}  # nn.TransformerEncoder copies its layer: it is so
 NO_BACKWARD = {"rwkv"}  # its loop in Python writes over what its gradient needs
-MODELS = [*((zoo, name) for name in zoo.PLAIN), *((zoo_hf, name) for name in zoo_hf.HF)]
+MODELS = [
+    *(pytest.param(zoo, name, id=name) for name in zoo.PLAIN),
+    *(pytest.param(zoo_hf, name, id=f"hf-{name}", marks=zoo_hf.marks(name)) for name in zoo_hf.HF),
+]
 
 
-@pytest.mark.parametrize(("where", "name"), MODELS, ids=[name for _, name in MODELS])
+@pytest.mark.parametrize(("where", "name"), MODELS)
 def test_no_alarm_of_a_healthy_model(where: Any, name: str) -> None:
     model, inputs = where.build(name)
     backward = name not in NO_BACKWARD

@@ -43,7 +43,7 @@ LAWS = {
 }
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16,
           "fp64": torch.float64}  # fmt: skip
-SIZES = [1, 3, 4, 5, 64, 1023, 1024, 1031]
+SIZES = [1, 4, 5, 1023, 1024, 1031]
 
 Box = tuple[tuple[int, int], ...]
 
@@ -94,7 +94,7 @@ FAR = 4 * 2**32  # the first index whose block number has a second word
 CASES = [
     *(whole(law, "fp32", (size,), (0,)) for law in LAWS for size in SIZES),
     *(whole(law, dtype, (1031,), (0,)) for law in LAWS for dtype in DTYPES if dtype != "fp32"),
-    *some_boxes(80),
+    *some_boxes(40),
     whole("normal", "fp32", (16, 12, 3, 3), (0, 2, 3, 1)),  # channels_last
     whole("normal", "bf16", (8, 16, 4, 4), (0, 2, 3, 1)),
     whole("truncated", "fp32", (64, 48), (1, 0)),  # transposed
@@ -104,7 +104,7 @@ CASES = [
     Case("truncated", "bf16", (2**40,), ((FAR - 16, FAR + 16),), (0,), wide=True),
     Case("normal", "fp32", (2**34, 64), ((2**33 - 3, 2**33 + 4), (5, 18)), (1, 0)),
     Case("uniform", "fp64", (2**20, 2**31, 2), ((7, 9), (2**31 - 5, 2**31), (0, 2)), (0, 1, 2)),
-    Case("normal", "fp32", (2**40,), ((2**33, 2**33 + 60_000),), (0,)),
+    Case("normal", "fp32", (2**40,), ((2**33, 2**33 + 20_000),), (0,)),  # many programs
     whole("normal", "fp32", (2, 3, 2, 3, 2, 3, 5), (3, 1, 6, 0, 5, 2, 4)),  # several launches
 ]
 
@@ -127,6 +127,8 @@ def bits(tensor: Tensor) -> Tensor:
 
 def interpret(to: str) -> None:
     """Draw all cases, in a process that has TRITON_INTERPRET set."""
+    Stream(0).draw("w", Law.normal(), (8,))
+    assert "triton" not in sys.modules, "Triton was imported before it is needed"
     from triton.runtime.interpreter import InterpreterBuilder, TensorHandle
 
     from goodinit.streams.gpu import kernels
@@ -350,15 +352,6 @@ def test_plain_memory() -> None:
     assert not kernel_may_write(made)
     with torch.device("cpu"):
         assert kernel_may_write(torch.empty(2))
-
-
-def test_triton_is_not_imported_before_it_is_needed() -> None:
-    code = (
-        "import sys, torch, goodinit.streams as s\n"
-        "s.Stream(0).draw('w', s.Law.normal(), (8,))\n"
-        "assert 'goodinit.streams.gpu.kernels' not in sys.modules"
-    )
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU: make gpu-check does more")
