@@ -13,8 +13,8 @@ os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
 import hypothesis
 import torch
 
-# Two workers with two threads each on two cores would wait for each other most of the time.
-torch.set_num_threads(1 if "PYTEST_XDIST_WORKER" in os.environ else 2)
+# The models are small: on a busy machine a second thread spins ten times as long as it works.
+torch.set_num_threads(1)
 
 # derandomize: the examples follow from the test alone. No deadline, and no check of how long
 # examples take to make: a slow machine is no bug.
