@@ -72,7 +72,7 @@ def check(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     noise = NOISE * max(by_autograd.values())
     named = {g.name: g.size for g in forecast.gradients if g.name in by_autograd}
     assert named == pytest.approx({name: by_autograd[name] for name in named}, rel=1e-5, abs=noise)
-    assert named or not by_autograd
+    assert bool(named) == bool(by_autograd)
 
 
 def sizes_by_autograd(model: nn.Module, inputs: Any) -> dict[str, float]:
