@@ -23,7 +23,11 @@ def test_is_complete_on_meta(family: Family) -> None:
     assert all(row.frozen for row in unresolved_on_meta(family))  # Whisper's sinusoids
 
 
-@pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
+# How many layers another stack has isn't read off a stack's values.
+FOUND = [family for family in FAMILIES if "decoder_layers" not in family.options]
+
+
+@pytest.mark.parametrize("family", FOUND, ids=lambda family: family.name)
 def test_is_found_from_upstreams_values(family: Family) -> None:
     identified(family)
 

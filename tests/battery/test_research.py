@@ -103,5 +103,5 @@ def test_table_of_packages(capsys):
 def test_families_are_drawn_as_their_packages_draw_them():
     assert RESEARCH.is_dir(), "make battery installs the packages"
     rows = lines("tests.battery.research_families")
-    assert len(rows) == 5
+    assert len(rows) == 8
     assert {row["model"]: row["differences"] for row in rows if row["differences"]} == {}

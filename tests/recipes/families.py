@@ -16,10 +16,13 @@ from .reference_models import (
     GAT,
     RWKV7,
     S4D,
+    Detr,
     Equivariant,
     Evoformer,
     FixupResNet,
     HashField,
+    Hyena,
+    RetNet,
     StyleGAN2,
     Translator,
 )
@@ -151,6 +154,54 @@ mae_hf = _transformers(
     decoder_num_hidden_layers=1, decoder_num_attention_heads=2, decoder_intermediate_size=64,
 )  # fmt: skip
 bert_hf = _transformers("BertConfig", "BertForMaskedLM", **ENCODER)
+
+
+def sam_hf() -> nn.Module:
+    import transformers
+
+    encoder = {
+        "hidden_size": 64, "output_channels": 32, "num_hidden_layers": 2, "num_attention_heads": 2,
+        "image_size": 64, "patch_size": 16, "window_size": 2, "global_attn_indexes": [1],
+        "num_pos_feats": 16, "mlp_dim": 128, "initializer_range": 0.02,
+    }  # fmt: skip
+    prompts = {"hidden_size": 32, "image_size": 64, "patch_size": 16, "mask_input_channels": 8}
+    decoder = {
+        "hidden_size": 32, "mlp_dim": 64, "num_hidden_layers": 2, "num_attention_heads": 2,
+        "iou_head_hidden_dim": 32,
+    }  # fmt: skip
+    config = transformers.SamConfig(
+        vision_config=encoder, prompt_encoder_config=prompts, mask_decoder_config=decoder
+    )
+    config.vision_config.scale = 1.0  # theirs is half the width
+    return transformers.SamModel(config)
+
+
+vjepa2_hf = _transformers(
+    "VJEPA2Config", "VJEPA2Model", patch_size=8, crop_size=16, frames_per_clip=2, tubelet_size=2,
+    hidden_size=64, num_attention_heads=2, num_hidden_layers=3, mlp_ratio=2.0, pred_hidden_size=32,
+    pred_num_attention_heads=2, pred_num_hidden_layers=2, pred_num_mask_tokens=2,
+    num_pooler_layers=1,
+)  # fmt: skip
+hiera_hf = _transformers(
+    "HieraConfig", "HieraForImageClassification", embed_dim=32, image_size=[32, 32],
+    depths=[1, 1, 1, 1], num_heads=[1, 2, 4, 8], num_labels=10,
+)  # fmt: skip
+
+
+def _clicks() -> Inputs:
+    return {"pixel_values": torch.zeros(1, 3, 64, 64), "input_points": torch.ones(1, 1, 2, 2)}
+
+
+def _video() -> Inputs:
+    return {"pixel_values_videos": torch.zeros(1, 2, 3, 16, 16)}
+
+
+def _patches() -> Inputs:
+    return {
+        "input_ids": _tokens(), "pixel_values": torch.zeros(2, 16, 192),
+        "pixel_attention_mask": torch.ones(2, 16, dtype=torch.long),
+        "spatial_shapes": torch.tensor([[4, 4], [4, 4]]),
+    }  # fmt: skip
 
 
 class Detector(nn.Module):
@@ -397,6 +448,19 @@ UPSTREAM = (
         "MarianConfig", "MarianMTModel", **SEQ2SEQ, max_position_embeddings=40, pad_token_id=0,
         decoder_start_token_id=0), _seq2seq),
     Family("ernie", "ernie", _transformers("ErnieConfig", "ErnieForMaskedLM", **ENCODER), _masked),
+    Family("sam", "sam", sam_hf, _clicks, {"flavour": "hf"}),
+    Family("hiera", "hiera", hiera_hf, _pixels, {"flavour": "hf"}),
+    Family("vjepa2", "vjepa2", vjepa2_hf, _video, {"flavour": "hf"}),
+    Family("siglip2", "siglip2", _transformers(
+        "Siglip2Config", "Siglip2Model", text_config={**TEXT, "bos_token_id": 1},
+        vision_config={**VISION, "num_patches": 16}), _patches, {"faithful": True}),
+    Family("mimi", "mimi", _transformers(
+        "MimiConfig", "MimiModel", hidden_size=32, num_filters=8, num_residual_layers=1,
+        upsampling_ratios=[4, 2], codebook_size=16, codebook_dim=16, num_quantizers=2,
+        vector_quantization_hidden_dimension=16, num_hidden_layers=1, intermediate_size=64,
+        num_attention_heads=2, num_key_value_heads=2, head_dim=16, upsample_groups=32,
+        audio_channels=2),
+        lambda: torch.zeros(1, 2, 256)),
     Family("biogpt", "biogpt", _transformers("BioGptConfig", "BioGptForCausalLM", **ENCODER),
            _causal),
 )  # fmt: skip
@@ -485,6 +549,27 @@ def olmo() -> nn.Module:
     return net
 
 
+def olmo_core(flavour: str) -> nn.Module:
+    """allenai/OLMo-core src/olmo_core/nn/transformer/init.py, InitMethod."""
+    net, std, width = Decoder(), 0.02, 64**-0.5
+    normalized = flavour == "normalized"
+
+    def draw(p: Tensor, std: float) -> None:
+        init.trunc_normal_(p, mean=0.0, std=std, a=-3 * std, b=3 * std)
+
+    init.normal_(net.tok.weight, std=width if normalized else 1.0)
+    draw(net.output.weight, width)
+    for number, layer in enumerate(net.layers):
+        inner = width if normalized else std
+        end = inner / (2 * (number + 1 if flavour == "llama_depth" else 3)) ** 0.5
+        for linear in (layer.wq, layer.wk, layer.wv, layer.w1):
+            draw(linear.weight, inner)
+        for linear in (layer.wo, layer.w2):
+            draw(linear.weight, end)
+        draw(layer.w3.weight, inner if normalized else end)
+    return net
+
+
 def nanochat() -> nn.Module:
     """karpathy/nanochat nanochat/gpt.py, init_weights."""
     net = Decoder()
@@ -510,8 +595,9 @@ class PostNorm(nn.Module):
         )
         self.fc1, self.fc2 = nn.Linear(width, 2 * width), nn.Linear(2 * width, width)
 
-    def forward(self, x: Tensor) -> Tensor:
-        q, k, v = self.q_proj(x), self.k_proj(x), self.v_proj(x)
+    def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        seen = x if context is None else context
+        q, k, v = self.q_proj(x), self.k_proj(seen), self.v_proj(seen)
         y = self.out_proj(functional.scaled_dot_product_attention(q, k, v))
         x = self.norm1(6**0.25 * x + y)
         return self.norm2(6**0.25 * x + self.fc2(functional.gelu(self.fc1(x))))
@@ -539,6 +625,39 @@ def deepnorm() -> nn.Module:
         if p.dim() == 2 and "embed" not in name:
             small = any(part in name for part in ("v_proj", "out_proj", "fc1", "fc2"))
             init.xavier_normal_(p, gain=24**-0.25 if small else 1.0)
+        elif name.endswith("bias"):
+            init.zeros_(p)
+    return net
+
+
+class DeepTranslator(nn.Module):
+    """An encoder of 3 layers beside a decoder of 2, whose layers look at it first."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed = nn.Embedding(200, 64)
+        self.encoder = nn.ModuleList(PostNorm(64) for _ in range(3))
+        self.decoder = nn.ModuleList(PostNorm(64) for _ in range(2))
+        self.head = nn.Linear(64, 200, bias=False)
+
+    def forward(self, source: Tensor, target: Tensor) -> Tensor:
+        x, y = self.embed(source), self.embed(target)
+        for layer in self.encoder:
+            x = layer(x)
+        for layer in self.decoder:
+            y = layer(y, x)
+        return self.head(y)
+
+
+def deepnorm_both() -> nn.Module:
+    """Wang et al. 2022, figure 2, for N = 3 and M = 2."""
+    net = DeepTranslator()
+    init.normal_(net.embed.weight, std=64**-0.5)
+    for name, p in net.named_parameters():
+        if p.dim() == 2 and "embed" not in name:
+            gain = 0.87 * (3**4 * 2) ** (-1 / 16) if "encoder." in name else 24**-0.25
+            small = any(part in name for part in ("v_proj", "out_proj", "fc1", "fc2"))
+            init.xavier_normal_(p, gain=gain if small else 1.0)
         elif name.endswith("bias"):
             init.zeros_(p)
     return net
@@ -780,6 +899,34 @@ def mae() -> nn.Module:
     return net
 
 
+def sam() -> nn.Module:
+    """facebookresearch/segment-anything: its constructors leave all but positions to torch."""
+    net = sam_hf()
+    for module in net.modules():
+        if isinstance(module, nn.Linear | nn.Conv2d | nn.ConvTranspose2d | nn.Embedding):
+            module.reset_parameters()
+    return net
+
+
+def hiera() -> nn.Module:
+    """facebookresearch/hiera hiera/hiera.py, _init_weights, and what follows it."""
+    net = hiera_hf()
+    net.hiera.embeddings.patch_embeddings.projection.reset_parameters()
+    init.trunc_normal_(net.hiera.embeddings.patch_embeddings.projection.weight, std=0.02)
+    net.classifier.weight.data.mul_(0.001)
+    init.constant_(net.classifier.bias, 0.02 * 0.001)
+    return net
+
+
+def vjepa2() -> nn.Module:
+    """facebookresearch/vjepa2 src/models/vision_transformer.py, _rescale_blocks."""
+    encoder = vjepa2_hf().encoder
+    for number, layer in enumerate(encoder.layer):
+        for linear in (layer.attention.proj, layer.mlp.fc2):
+            linear.weight.data.div_(math.sqrt(2.0 * (number + 1)))
+    return encoder
+
+
 def siren(omega: float = 30.0) -> nn.Module:
     last = nn.Linear(64, 3)
     init.uniform_(last.weight, -math.sqrt(6 / 64) / omega, math.sqrt(6 / 64) / omega)
@@ -842,6 +989,20 @@ TRANSCRIBED = (
     Family("deepnorm", "deepnorm", deepnorm, _tokens, fast=True),
     Family("megatron", "megatron", megatron, _tokens, fast=True),
     Family("olmo", "olmo", olmo, _tokens, fast=True),
+    Family("olmo-core, by depth", "olmo", lambda: olmo_core("llama"), _tokens,
+           {"flavour": "llama"}),
+    Family("olmo-core, by layer", "olmo", lambda: olmo_core("llama_depth"), _tokens,
+           {"flavour": "llama_depth"}),
+    Family("olmo-core, normalized", "olmo", lambda: olmo_core("normalized"), _tokens,
+           {"flavour": "normalized"}),
+    Family("deepnorm of an encoder and a decoder", "deepnorm", deepnorm_both,
+           lambda: (_tokens(), _tokens()), {"decoder_layers": 2}),
+    Family("retnet", "retnet", RetNet, _tokens),
+    Family("hyena", "hyena", Hyena, _tokens),
+    Family("detr", "detr", Detr, _image(32)),
+    Family("sam of facebook", "sam", sam, _clicks),
+    Family("hiera of facebook", "hiera", hiera, _pixels),
+    Family("vjepa2 of facebook", "vjepa2", vjepa2, _video),
     Family("nanochat", "nanochat", nanochat, _tokens, fast=True),
     Family("bert of google", "bert", bert_google, _masked, {"flavour": "google"}),
     Family("mamba of state-spaces", "mamba", mamba, _masked),

@@ -491,3 +491,158 @@ class GAT(nn.Module):
 
     def forward(self, x: Tensor, neighbors: Tensor) -> Tensor:
         return self.conv2(functional.elu(self.conv1(x, neighbors)), neighbors)
+
+
+class Retention(nn.Module):
+    """torchscale/component/multiscale_retention.py, MultiScaleRetention, in parallel."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.q_proj, self.k_proj = (nn.Linear(width, width, bias=False) for _ in range(2))
+        self.v_proj, self.g_proj = (nn.Linear(width, 2 * width, bias=False) for _ in range(2))
+        self.out_proj = nn.Linear(2 * width, width, bias=False)
+        for layer in (self.q_proj, self.k_proj, self.v_proj, self.g_proj):
+            init.xavier_uniform_(layer.weight, gain=2**-2.5)
+        init.xavier_uniform_(self.out_proj.weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        q, k, v = (
+            layer(x).unflatten(-1, (self.heads, -1)).transpose(1, 2)
+            for layer in (self.q_proj, self.k_proj, self.v_proj)
+        )
+        ages = torch.arange(x.shape[1])[:, None] - torch.arange(x.shape[1])
+        decays = 1 - 2 ** (-5.0 - torch.arange(self.heads))
+        mask = torch.where(ages >= 0, decays[:, None, None] ** ages, 0.0)
+        scores = q @ k.mT * k.shape[-1] ** -0.5 * mask
+        y = (scores / scores.sum(-1, keepdim=True).abs().clamp(min=1)) @ v
+        y = functional.rms_norm(y, y.shape[-1:]).transpose(1, 2).flatten(-2)
+        return self.out_proj(functional.silu(self.g_proj(x)) * y)
+
+
+class RetNetLayer(nn.Module):
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.norm1, self.norm2 = nn.RMSNorm(width), nn.RMSNorm(width)
+        self.retention = Retention(width, 4)
+        self.fc1, self.gate = (nn.Linear(width, 2 * width, bias=False) for _ in range(2))
+        self.fc2 = nn.Linear(2 * width, width, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x + self.retention(self.norm1(x))
+        y = self.norm2(x)
+        return x + self.fc2(functional.gelu(self.fc1(y)) * self.gate(y))
+
+
+class RetNet(nn.Module):
+    """torchscale/architecture/retnet.py, RetNetDecoder, of two layers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed_tokens = nn.Embedding(200, 64)
+        self.layers = nn.ModuleList(RetNetLayer(64) for _ in range(2))
+        self.norm, self.output_projection = nn.RMSNorm(64), nn.Linear(64, 200, bias=False)
+        for table in (self.embed_tokens.weight, self.output_projection.weight):
+            init.normal_(table, std=64**-0.5)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        x = 8.0 * self.embed_tokens(tokens)
+        for layer in self.layers:
+            x = layer(x)
+        return self.output_projection(self.norm(x))
+
+
+class Sines(nn.Module):
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.freq = nn.Parameter(torch.full((1, width), 10.0))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.sin(self.freq * x)
+
+
+class HyenaFilter(nn.Module):
+    """HazyResearch/safari src/models/sequence/hyena.py, HyenaFilter: a network makes a filter."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.bias, sines = nn.Parameter(torch.randn(width)), Sines(16)
+        self.implicit_filter = nn.Sequential(
+            nn.Linear(3, 16), sines, nn.Linear(16, 16), sines, nn.Linear(16, width, bias=False)
+        )
+        self.deltas = nn.Buffer(torch.linspace(math.log(0.01) / 1.5, math.log(0.01) / 0.3, width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        length = x.shape[-1]
+        t = torch.linspace(0, 1, length)[:, None]
+        angles = 2 * math.pi * t
+        h = self.implicit_filter(torch.cat([t, angles.cos(), angles.sin()], -1))
+        h = (h * torch.exp(-t * self.deltas.abs())).mT
+        spectrum = torch.fft.rfft(x, n=2 * length) * torch.fft.rfft(h, n=2 * length)
+        y = torch.fft.irfft(spectrum, n=2 * length)[..., :length]
+        return y + x * self.bias[:, None]
+
+
+class HyenaLayer(nn.Module):
+    """Its HyenaOperator of order 2, and the feed-forward layer of GPT-2."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.in_proj, self.out_proj = nn.Linear(width, 3 * width), nn.Linear(width, width)
+        self.short_filter = nn.Conv1d(3 * width, 3 * width, 3, padding=2, groups=3 * width)
+        self.filter_fn = HyenaFilter(width)
+        self.fc1, self.fc2 = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        u = self.short_filter(self.in_proj(self.norm1(x)).mT)[..., : x.shape[1]]
+        first, second, v = u.chunk(3, 1)
+        x = x + self.out_proj((self.filter_fn(v * second) * first).mT)
+        return x + self.fc2(functional.gelu(self.fc1(self.norm2(x))))
+
+
+class Hyena(nn.Module):
+    """src/models/sequence/long_conv_lm.py, ConvLMHeadModel, of two layers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.word_embeddings = nn.Embedding(200, 64)
+        self.layers = nn.ModuleList(HyenaLayer(64) for _ in range(2))
+        self.ln_f = nn.LayerNorm(64)
+        for name, module in self.named_modules():
+            if isinstance(module, nn.Linear | nn.Embedding):
+                out = name.endswith(("out_proj", "fc2"))
+                init.normal_(module.weight, std=0.02 / 2.0 if out else 0.02)
+            if isinstance(module, nn.Linear) and module.bias is not None:
+                init.zeros_(module.bias)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        x = self.word_embeddings(tokens)
+        for layer in self.layers:
+            x = layer(x)
+        return self.ln_f(x) @ self.word_embeddings.weight.mT
+
+
+class Detr(nn.Module):
+    """facebookresearch/detr models/detr.py: a backbone, torch's transformer, heads for boxes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.backbone = nn.Sequential(
+            nn.Conv2d(3, 32, 3, 2, 1, bias=False), nn.BatchNorm2d(32), nn.ReLU(),
+            nn.Conv2d(32, 48, 3, 2, 1, bias=False), nn.BatchNorm2d(48), nn.ReLU(),
+        )  # fmt: skip
+        self.input_proj, self.query_embed = nn.Conv2d(48, 64, 1), nn.Embedding(10, 64)
+        self.transformer = nn.Transformer(64, 4, 2, 2, 128, 0.0, batch_first=True)
+        self.class_embed = nn.Linear(64, 21)
+        self.bbox_embed = nn.ModuleList((nn.Linear(64, 64), nn.Linear(64, 64), nn.Linear(64, 4)))
+        for conv in (self.backbone[0], self.backbone[3]):
+            init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu")
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        x = self.input_proj(self.backbone(images)).flatten(2).mT
+        queries = self.query_embed.weight[None].repeat(len(x), 1, 1)
+        y = self.transformer(x, torch.zeros_like(queries) + queries)
+        first, second, last = self.bbox_embed
+        boxes = last(functional.relu(second(functional.relu(first(y)))))
+        return self.class_embed(y), boxes.sigmoid()

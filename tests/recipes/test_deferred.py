@@ -167,6 +167,7 @@ def test_a_row_says_why() -> None:
         LowRankPart("pissa").on(link("base"))[1]: "W - 2 B A",
         Fixup(HE).on(row(ends_residual=None))[1]: "pass inputs=",
         Fixup(HE).on(row(ends_residual=False))[1]: "in no residual branch",
+        Fixup(HE).on(row(ends_residual=False, branch=(2, 0)))[1]: "in no residual",
         Fixup(HE).on(row(ends_residual=False, branch=(3, 16)))[1]: "3 weights in each of 16",
     }
     assert [text for why, text in whys.items() if text not in why] == []

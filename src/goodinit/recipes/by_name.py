@@ -20,6 +20,7 @@ from goodinit.errors import RecipeError, UnknownRecipeError, nearest
 from goodinit.recipes.first_guesses import meant_call, meant_file, meant_recipe, meant_scheme
 from goodinit.recipes.library import (
     adapters,
+    audio,
     contrastive,
     control,
     convnets,
@@ -57,20 +58,21 @@ RecipeLike = (
 
 _LIBRARY: Mapping[ModuleType, str] = {
     adapters: "lora",
+    audio: "mimi",
     contrastive: "clip siglip",
     control: "ppo",
     convnets: "convnext densenet efficientnet resnet vgg",
     decoders: "deepnorm gpt_oss llama megatron nanochat neox olmo",
-    detectors: "retinanet",
+    detectors: "detr retinanet sam",
     encoders: "bert modernbert switch t5 wav2vec2",
     general: "he lecun orthogonal standard torch_default xavier",
     generative: "ddpm dit stylegan2",
     implicit: "instant_ngp nerf siren",
     language: "gpt2 lstm",
     mambas: "gated_deltanet mamba mamba2 s4d",
-    masked_images: "beit mae",
+    masked_images: "beit hiera mae vjepa2",
     mup: "completep mup",
-    recurrent_decoders: "rwkv7 xlstm",
+    recurrent_decoders: "hyena retnet rwkv7 xlstm",
     science: "alphafold e3nn gat",
     vision: "dcgan vit",
     vision_transformers: "deit dinov2 mixer swin",
@@ -129,7 +131,11 @@ _OTHER_NAMES: Mapping[str, str] = {
     "stylegan2": "progan stylegan stylegan3",
     "switch": "switch_transformer switch_transformers",
     "t5": "mt5 umt5",
-    "torch_default": "alexnet convmixer ddpg dqn pytorch sac shufflenet td3 torch",
+    "siglip": "siglip2",
+    "torch_default": (
+        "alexnet convmixer ddpg dqn encodec flux mmdit pytorch sac sd3 sdxl "
+        "shufflenet snntorch spikingjelly stable_diffusion td3 torch"
+    ),
     "vgg": "mobilenet_v2",
     "wav2vec2": "hubert",
     "xavier": "gcn",
@@ -172,14 +178,25 @@ NO_RECIPES: Mapping[str, str] = {
     "gan": "could be two: 'dcgan' or 'stylegan2'",
     "kan": "needs no recipe: its constructor fits the splines to small noise, and they stand",
     "flax": "draws as 'lecun' does",
+    "gin": "draws as PyTorch's linear layers do: gi.VarianceScaling(1 / 3, distribution='uniform')",
+    "glow": "needs a batch for its norms, and a recipe has none: gi.Normal(.05) for convolutions, "
+    "gi.Orthogonal() for those that mix channels, zeros kept; then gi.calibrate_(net, batch)",
+    "graphsage": "draws as 'gin' does: gi.VarianceScaling(1 / 3, distribution='uniform')",
+    "icnr": "is for one layer: draw weight[::r * r], then copy each row r * r times",
     "keras": "draws as 'xavier:distribution=uniform' does",
     "layerscale": "needs no recipe: scales keep the values that their class gave them",
     "lsuv": "needs a batch, and a recipe has none: start from gi.init_(net, 'orthogonal'), then "
     "gi.calibrate_(net, batch)",
     "mimetic": "draws queries and keys together, which no recipe does: 'vit' has their own laws",
     "mlp": "needs no family's recipe: 'standard' has the gain of each activation",
+    "realnvp": "has no law in its paper: 'torch_default'; zeros that end its couplings are kept",
     "rezero": "needs no recipe: scales keep the zeros that their class gave them",
     "skipinit": "needs no recipe: scales keep the zeros that their class gave them",
+    "rwkv4": "has ramps over heads and channels together, which no scheme has: 'rwkv7' is known",
+    "rwkv5": "has ramps over heads and channels together, which no scheme has: 'rwkv7' is known",
+    "rwkv6": "has ramps over heads and channels together, which no scheme has: 'rwkv7' is known",
+    "snn": "needs firing rates, of a batch, for laws of its own; snnTorch and SpikingJelly leave "
+    "weights to PyTorch: 'torch_default'",
     "tensorflow": "draws as 'xavier:distribution=uniform' does",
     "transformer": "could be many: 'gpt2', 'llama', 'bert', 't5' are families, 'standard' fits any",
     "vae": "could be of any layers: 'standard' fits any",
@@ -258,7 +275,7 @@ def maker(name: str) -> Callable[..., Recipe]:
 def _known(name: str) -> str:
     """Return the known name that a spelling stands for, with a model's size or without, or "".
 
-    >>> _known("GPT-2"), _known("vit_b_16"), _known("rwkv-6")
+    >>> _known("GPT-2"), _known("vit_b_16"), _known("rwkv-8")
     ('gpt2', 'vit', '')
     """
     rest = name.lower()

@@ -53,9 +53,9 @@ class Fixup(Deferred):
             return law, NOT_SEEN
         if row.facets.ends_residual:
             return Zeros(), FIRST_ZERO
-        if row.facets.branch is None:
+        length, branches = row.facets.branch or (0, 0)
+        if not branches:
             return law, "in no residual branch"
-        length, branches = row.facets.branch
         power = 1 / max(2 * length - 2, 1)
         text = f"{length} weights in each of {branches} branches: times {branches}^-{power:g}"
         return law.times(branches**-power), text

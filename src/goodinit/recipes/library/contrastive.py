@@ -105,7 +105,7 @@ def siglip(faithful: bool = False) -> Recipe:
         rules.append(library(packed, TorchFans(XavierUniform()), "packed weights as one matrix"))
         rules.append(library(sel.name("*head.attention.out_proj.weight"), lecun))
     own = (
-        library(WEIGHTS & sel.part("patch", "head"), lecun),
+        library(WEIGHTS & (sel.part("patch", "head") | sel.name("*patch_embedding*")), lecun),
         Rule(sel.attr("logit_scale"), Constant(scale), "the temperature", optional=True),
         Rule(sel.attr("logit_bias"), Constant(bias), "most pairs don't match", optional=True),
     )

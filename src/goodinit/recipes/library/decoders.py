@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Literal
 
+from goodinit.errors import RecipeError
 from goodinit.recipes.library.general import REST, WEIGHTS, choice, library
 from goodinit.recipes.recipe import Recipe
 from goodinit.recipes.rule import Rule, Selector, sel
@@ -12,6 +13,7 @@ from goodinit.schemes import Normal, TruncatedNormal, VarianceScaling, XavierNor
 
 ENDS: Selector = WEIGHTS & sel.ends_residual()
 TABLES: Selector = sel.kind("embedding", "position", "token")
+_OLMO_CORE = ("normal", "llama", "llama_depth", "normalized")
 _ADD_UP = "ends a residual branch: 2 depth of them add up"
 
 
@@ -83,31 +85,40 @@ def gpt_oss(std: float = 0.02) -> Recipe:
     return Recipe((*llama(std=std).rules, *own), "gpt_oss")
 
 
-def deepnorm() -> Recipe:
+def deepnorm(decoder_layers: int = 0) -> Recipe:
     """DeepNorm: Xavier, smaller with depth for the values, feed-forward layers and outputs.
 
     =============================================  ==================================
     query and key projections                      N(0, 2/(fan_in + fan_out))
-    value, feed-forward and output projections     that times (8 L)^-1/2, its variance
+    value, feed-forward and output projections     that times gain^2
     tables                                         N(0, 1/width)
     =============================================  ==================================
 
-    Wang et al. 2022 (2203.00555), figure 2, for encoders or decoders of L layers; their gain is
-    (8 L)^-1/4. It belongs to post-norm layers whose stream is multiplied by (2 L)^1/4 before
-    each addition, which is a matter of ``forward``. Models of an encoder and a decoder have
-    other gains there, which this recipe hasn't.
+    Wang et al. 2022 (2203.00555), figure 2: in an encoder or a decoder of L layers the gain is
+    (8 L)^-1/4. Beside each other, in a model of an encoder of N layers and a decoder of M, it is
+    .87 (N^4 M)^-1/16 and (12 M)^-1/4. It belongs to post-norm layers whose stream is multiplied
+    before each addition, by (2 L)^1/4, or .81 (N^4 M)^1/16 and (3 M)^1/4, which is a matter of
+    ``forward``. microsoft/torchscale's encoder has 1.15 in the place of .87.
+
+    Args:
+        decoder_layers: M of a model with both; weights whose names have "decoder." are its own.
 
     Example:
         >>> deepnorm().rules[-1].scheme
         XavierNormal(gain=0.594604).scaled(depth=-0.25)
     """
-    smaller = XavierNormal(8**-0.25).scaled(depth=-0.25)
-    rules = (
+    if decoder_layers < 0:
+        raise RecipeError(f"recipe('deepnorm', decoder_layers={decoder_layers!r}): 0 or more")
+    branches = (WEIGHTS & sel.part("v", "in", "gate")) | ENDS
+    gain = 0.87 * decoder_layers ** (-1 / 16) if decoder_layers else 8**-0.25
+    rules = [
         library(sel.kind("embedding"), Normal(1.0).scaled(fan_out=-0.5), "a row has length 1"),
         library(WEIGHTS, XavierNormal()),
-        library(WEIGHTS & sel.part("v", "in", "gate"), smaller, "a residual branch: (8 L)^-1/4"),
-        library(ENDS, smaller, "a residual branch: (8 L)^-1/4"),
-    )
+        library(branches, XavierNormal(gain).scaled(depth=-0.25), "a residual branch"),
+    ]
+    if decoder_layers:
+        decoders = XavierNormal(12**-0.25).scaled(depth=-0.25)
+        rules.append(library(branches & sel.name("*decoder.*"), decoders, "(12 M)^-1/4"))
     return Recipe((*REST, *rules), "deepnorm")
 
 
@@ -158,39 +169,65 @@ def megatron(std: float = 0.02) -> Recipe:
     return Recipe((*REST, *rules), "megatron")
 
 
-def olmo(flavour: Literal["mitchell", "normal"] = "mitchell", std: float = 0.02) -> Recipe:
+def olmo(
+    flavour: Literal["mitchell", "normal", "llama", "llama_depth", "normalized"] = "mitchell",
+    std: float = 0.02,
+) -> Recipe:
     """OLMo's "mitchell": N(0, 1/fan_in), less at the ends of branches with each layer.
 
-    ==========================  ==============================  ====================
-    what                        "mitchell", cut at 3 sigma      "normal"
-    ==========================  ==============================  ====================
-    token embedding             N(0, 1/width)                   N(0, std^2)
-    weights, head               N(0, 1/fan_in)                  N(0, std^2)
-    ends of residual branches   N(0, 1/(2 fan_in (l + 1)))      N(0, std^2)
-    ==========================  ==============================  ====================
+    =============  =============  ==============  ==============  ==========================
+    flavour        embedding      q, k, v, gate   up projection   ends of residual branches
+    =============  =============  ==============  ==============  ==========================
+    "mitchell"     N(0, 1/width)  N(0, 1/fan_in)  N(0, 1/fan_in)  N(0, 1/(2 fan_in (l + 1)))
+    "normal"       N(0, std^2)    N(0, std^2)     N(0, std^2)     N(0, std^2)
+    "llama"        N(0, 1)        N(0, std^2)     as the ends     N(0, std^2/(2 L))
+    "llama_depth"  N(0, 1)        N(0, std^2)     as the ends     N(0, std^2/(2 (l + 1)))
+    "normalized"   N(0, 1/width)  N(0, 1/width)   N(0, 1/width)   N(0, 1/(2 L width))
+    =============  =============  ==============  ==============  ==========================
 
-    l is the layer from 0; the std is that before the cut, which leaves .987 of it. Groeneveld
-    et al. 2024 (2402.00838); allenai/OLMo olmo/model.py, ``reset_parameters``. OLMo 2 was
-    trained with "normal", cut at 3 sigma (2501.00656, section 3.2). Biases 0, norms 1.
+    Cut at 3 sigma, but for embeddings of the last three; the std is that before the cut, which
+    leaves .987 of it. l is the layer from 0 of L. The head is N(0, 1/width), in "normal"
+    N(0, std^2). Experts and their router are as the ends in "llama" and "llama_depth".
+    Groeneveld et al. 2024 (2402.00838); allenai/OLMo olmo/model.py, ``reset_parameters``. OLMo 2
+    was trained with "normal" (2501.00656, section 3.2). The last three: allenai/OLMo-core
+    src/olmo_core/nn/transformer/init.py. Biases 0, norms 1.
 
     Args:
-        flavour: "mitchell" or "normal".
-        std: of "normal".
+        flavour: a row of the table.
+        std: of the flavours that have one.
 
     Example:
         >>> olmo().rules[-1].scheme
         TruncatedNormal(std=0.707107, cut=3).scaled(layer=-0.5, fan_in=-0.5)
     """
-    choice("olmo", "flavour", flavour, ("mitchell", "normal"))
-    everything = WEIGHTS | TABLES | sel.kind("router")
+    choice("olmo", "flavour", flavour, ("mitchell", *_OLMO_CORE))
+    everything, routers = WEIGHTS | TABLES | sel.kind("router"), sel.kind("router")
     if flavour == "normal":
         return Recipe((*REST, library(everything, TruncatedNormal(std, cut=3.0))), "olmo")
     whole, half = TruncatedNormal(1.0, cut=3.0), TruncatedNormal(math.sqrt(0.5), cut=3.0)
-    rules = (
-        library(WEIGHTS | sel.kind("router"), whole.scaled(fan_in=-0.5)),
-        library(TABLES & sel.part("table", "head"), whole.scaled(fan_out=-0.5)),
-        library(ENDS, half.scaled(layer=-0.5, fan_in=-0.5), "smaller with each layer"),
-    )
+    heads = WEIGHTS & sel.part("head") & ~sel.kind("embedding")
+    if flavour == "mitchell":
+        rules = (
+            library(WEIGHTS | routers, whole.scaled(fan_in=-0.5)),
+            library(TABLES & sel.part("table", "head"), whole.scaled(fan_out=-0.5)),
+            library(ENDS, half.scaled(layer=-0.5, fan_in=-0.5), "smaller with each layer"),
+        )
+    elif flavour == "normalized":
+        rules = (
+            library(WEIGHTS | routers, whole.scaled(fan_in=-0.5)),
+            library(TABLES, Normal(1.0).scaled(fan_out=-0.5)),
+            library(ENDS, half.scaled(depth=-0.5, fan_out=-0.5), "its fan_out is the width"),
+        )
+    else:
+        powers = {"depth": -0.5} if flavour == "llama" else {"layer": -0.5}
+        ends = TruncatedNormal(std * math.sqrt(0.5), cut=3.0).scaled(**powers)
+        up = sel.kind("linear") & sel.part("in")
+        rules = (
+            library(WEIGHTS, TruncatedNormal(std, cut=3.0)),
+            library(TABLES, Normal(1.0)),
+            library(up | ENDS | routers, ends, "smaller by depth"),
+            library(heads, whole.scaled(fan_in=-0.5)),
+        )
     return Recipe((*REST, *rules), "olmo")
 
 

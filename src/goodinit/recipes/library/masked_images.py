@@ -9,8 +9,8 @@ from goodinit.recipes.library.convnets import layer_scale_rule
 from goodinit.recipes.library.decoders import ENDS
 from goodinit.recipes.library.general import REST, WEIGHTS, choice, library
 from goodinit.recipes.recipe import Recipe
-from goodinit.recipes.rule import Selector, sel
-from goodinit.schemes import Normal, TorchDefault, XavierUniform, Zeros
+from goodinit.recipes.rule import Rule, Selector, sel
+from goodinit.schemes import Constant, Normal, TorchDefault, XavierUniform, Zeros
 
 PLACES: Selector = sel.kind("position", "token")
 
@@ -83,3 +83,67 @@ def mae(flavour: Literal["facebook", "hf"] = "facebook") -> Recipe:
         library(sel.kind("token"), Normal(0.02) if facebook else Zeros()),
     )
     return Recipe((*REST, *rules), "mae")
+
+
+def vjepa2(flavour: Literal["facebook", "hf"] = "facebook") -> Recipe:
+    """V-JEPA 2: N(0, .02^2), ends of branches smaller with each layer; mask tokens 0.
+
+    Assran et al. 2025 (2506.09985); facebookresearch/vjepa2 src/models/vision_transformer.py and
+    predictor.py, ``_init_weights`` and ``_rescale_blocks``: ends of residual branches are
+    N(0, .02^2/(2 (l + 1))), l the layer from 0. Patches are N(0, .02^2) too. Biases 0, norms 1.
+    A predictor behind the encoder goes on counting: initialize it by itself.
+
+    Args:
+        flavour: "facebook", or "hf", transformers modeling_vjepa2.py: without the layer.
+
+    Example:
+        >>> vjepa2().rules[-1].scheme
+        Normal(std=0.0141421).scaled(layer=-0.5)
+    """
+    choice("vjepa2", "flavour", flavour, ("facebook", "hf"))
+    rules = [
+        library(WEIGHTS | PLACES, Normal(0.02)),
+        Rule(sel.attr("mask_tokens"), Zeros(), "stand for what is masked", optional=True),
+    ]
+    if flavour == "facebook":
+        by_layer = Normal(0.02 / math.sqrt(2)).scaled(layer=-0.5)
+        rules.append(library(ENDS, by_layer, "ends a residual branch: smaller with each layer"))
+    return Recipe((*REST, *rules), "vjepa2")
+
+
+def hiera(flavour: Literal["facebook", "hf"] = "facebook", head_scale: float = 1e-3) -> Recipe:
+    """Hiera: N(0, .02^2), biases of linear layers and norms .02.
+
+    ==========================================  ====================  ====================
+    what                                        "facebook"            "hf"
+    ==========================================  ====================  ====================
+    weights, positions                          N(0, .02^2)           N(0, .02^2)
+    biases of linear layers, of norms           .02                   .02
+    biases of patches                           torch's own           .02
+    head: weight, bias                          head_scale times it   N(0, .02^2), .02
+    ==========================================  ====================  ====================
+
+    Ryali et al. 2023 (2306.00989); facebookresearch/hiera hiera/hiera.py, ``_init_weights``: one
+    number, .02, for the std and for biases.
+
+    Args:
+        flavour: "facebook", or "hf", transformers modeling_hiera.py.
+        head_scale: factor on the classifier of "facebook".
+
+    Example:
+        >>> hiera().rules[-1].scheme
+        Constant(value=2e-05)
+    """
+    choice("hiera", "flavour", flavour, ("facebook", "hf"))
+    biases = sel.part("bias")
+    rules = [
+        library(WEIGHTS | PLACES, Normal(0.02)),
+        library(biases, Constant(0.02), "as in their code"),
+    ]
+    if flavour == "facebook":
+        rules += [
+            library(sel.kind("conv") & biases, TorchDefault(), "left to PyTorch"),
+            library(WEIGHTS & sel.part("head"), Normal(0.02).times(head_scale), "small at first"),
+            library(sel.head_bias(), Constant(0.02 * head_scale), "small at first"),
+        ]
+    return Recipe((*REST, *rules), "hiera")

@@ -1,15 +1,25 @@
-"""Recipes for language models whose layers are recurrent: RWKV-7 and xLSTM."""
+"""Recipes for language models without attention: RWKV-7, xLSTM, RetNet and Hyena."""
 
 from __future__ import annotations
 
 import math
 
 from goodinit.recipes.by_place import LayerRamp
-from goodinit.recipes.library.decoders import ENDS
+from goodinit.recipes.library.decoders import ENDS, TABLES
 from goodinit.recipes.library.general import REST, WEIGHTS, library
 from goodinit.recipes.recipe import Recipe
 from goodinit.recipes.rule import Rule, Selector, sel
-from goodinit.schemes import Constant, Normal, Orthogonal, Ramp, Scheme, Uniform, Zeros
+from goodinit.schemes import (
+    Constant,
+    Normal,
+    Orthogonal,
+    Ramp,
+    Scheme,
+    TorchDefault,
+    Uniform,
+    XavierUniform,
+    Zeros,
+)
 
 IN_AND_FORGET: Selector = sel.name("*igate*.weight") | sel.name("*fgate*.weight")
 
@@ -124,3 +134,65 @@ def xlstm(faithful: bool = False) -> Recipe:
         Rule(sel.name("*fgate*.bias"), Ramp(3.0, 6.0), "remembers at first", optional=True),
     )
     return Recipe((*REST, *rules, *own_rules), "xlstm")
+
+
+def retnet() -> Recipe:
+    """RetNet: retention Xavier uniform, small before the product; feed-forward torch's own.
+
+    ==========================================  ====================================
+    q, k, v and gate of the retention (name)    Xavier uniform, times 2^-2.5
+    its output (by name)                        Xavier uniform
+    feed-forward weights                        U(+-1/sqrt(fan_in)), torch's own
+    embedding, head                             N(0, 1/width)
+    ==========================================  ====================================
+
+    Sun et al. 2023 (2307.08621); microsoft/torchscale torchscale/component/
+    multiscale_retention.py, ``reset_parameters``, and architecture/retnet.py. Retention has no
+    softmax to be known by: its weights are found by their names there. The embedding is
+    multiplied by sqrt(width) in the forward.
+
+    Example:
+        >>> retnet().rules[-2].scheme
+        XavierUniform(gain=0.176777)
+    """
+    rules = (
+        library(WEIGHTS, TorchDefault(), "PyTorch's own"),
+        library(sel.kind("embedding"), Normal(1.0).scaled(fan_out=-0.5)),
+        library(WEIGHTS & sel.part("head"), Normal(1.0).scaled(fan_in=-0.5)),
+        library(sel.name("*retention.[qkvg]_proj.weight"), XavierUniform(2**-2.5)),
+        library(sel.name("*retention.out_proj.weight"), XavierUniform()),
+    )
+    return Recipe((*REST, *rules), "retnet")
+
+
+def hyena(std: float = 0.02, omega: float = 10.0) -> Recipe:
+    """Hyena: as GPT-2, also in the network that makes the filters; short filters torch's own.
+
+    ==========================================  ====================================
+    weights, tables                             N(0, std^2)
+    ends of residual branches                   N(0, std^2/(2 L)), L the layers
+    short convolutions: weight and bias         torch's own
+    filter_fn.bias (by name)                    N(0, 1)
+    freq (by name), in sin(freq x)              omega
+    ==========================================  ====================================
+
+    Poli et al. 2023 (2302.10866); HazyResearch/safari src/models/sequence/long_conv_lm.py,
+    ``_init_weights``, and hyena.py.
+
+    Args:
+        std: ``initializer_range``.
+        omega: ``w``, the frequency of the filters' activations; one that holds a value keeps it.
+
+    Example:
+        >>> hyena().rules[-2].text
+        "name('*filter_fn.bias') -> Normal(std=1)"
+    """
+    ends = Normal(std / math.sqrt(2)).scaled(depth=-0.5)
+    rules = (
+        library(WEIGHTS | TABLES, Normal(std)),
+        library(sel.kind("conv"), TorchDefault(), "PyTorch's own"),
+        library(ENDS, ends, "ends a residual branch: 2 depth of them add up"),
+        Rule(sel.name("*filter_fn.bias"), Normal(1.0), "the skip connection", optional=True),
+        library(sel.attr("freq"), Constant(omega), "of sin(freq x)"),
+    )
+    return Recipe((*REST, *rules), "hyena")
