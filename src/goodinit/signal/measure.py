@@ -87,6 +87,7 @@ def measure(
             out, or nothing of it depends on a parameter.
 
     Example:
+        >>> import torch
         >>> import goodinit as gi
         >>> net = nn.Sequential(*[nn.Linear(256, 256, bias=False), nn.ReLU()] * 1)
         >>> plan = gi.init_(net, "he", seed=0)
