@@ -172,11 +172,14 @@ def test_a_model_with_weights_is_forecast_by_its_own_or_by_a_plan() -> None:
     before = {name: value.clone() for name, value in model.state_dict().items()}
     own = gi.forecast(model, batch())
     assert own.rows == gi.measure(model, batch()).rows
-    assert own.notes[-1] == "Own values: *.weight (2), *.bias (2)."
+    assert own.notes[-1] == "Own values: {0-1}.weight x2, {0-1}.bias x2."
     plan = gi.plan(model, {"*.weight": gi.Normal(0.1)})
     forecast = gi.forecast(model, batch(), plan, exact=True)
     assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
-    assert forecast.notes[-2:] == ("Drawn where used: *.weight (2).", "Own values: *.bias (2).")
+    assert forecast.notes[-2:] == (
+        "Drawn where used: {0-1}.weight x2.",
+        "Own values: {0-1}.bias x2.",
+    )
     gi.apply_(model, plan, seed=0)
     assert forecast.rows == gi.measure(model, batch()).rows
 

@@ -145,7 +145,7 @@ def test_what_is_left_alone_is_listed_with_the_reason() -> None:
         "frozen.weight": "frozen",
         "norm.weight": "a norm's",
         "cell.weight_hh_l0": "it makes the gates of a cell",
-        "head.weight": "its output is the model's",
+        "head.weight": "it makes the model's output",
         "unused.weight": "no call that was observed multiplies by it",
         "conv.bias": "scaled along with conv.weight",
         "head.bias": "a bias whose weight is left alone",

@@ -10,13 +10,13 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
+from goodinit._common.text import grouped_names
 from goodinit._common.torch_private import storage_key, transforms, without_function_modes
 from goodinit.anatomy.names import Slot
 from goodinit.applying.planned_values import PlannedValues
 from goodinit.forecasting.boxes import product_by_boxes
 from goodinit.forecasting.call_arguments import arguments_by_name
 from goodinit.forecasting.conditional import Conditional
-from goodinit.forecasting.folded_names import folded, listed
 from goodinit.forecasting.parameter import Parameter
 from goodinit.forecasting.sampled_products import Matrix, Place, factors, place_of, times, why_drawn
 from goodinit.forecasting.streamed import StreamedWeights
@@ -97,7 +97,7 @@ class ImplicitWeights(StreamedWeights):
             return
         if tensor.shape[-2] * tensor.shape[-1] < LEAST_ELEMENTS:
             return
-        why = drawn.get("*") or drawn.get(folded(slot), "")
+        why = drawn.get("*") or drawn.get(_folded(slot), "")
         if self.slots[slot].how != "plain":
             why = "it is computed from other tensors"
         why = why or why_drawn(row, tensor)
@@ -293,7 +293,7 @@ class ImplicitWeights(StreamedWeights):
         before = 0 if matrix is None or self._backward else matrix.vectors
         if (before + vectors) * VECTORS > min(row.shape[-2:]) and not self._backward:
             if any(name == parameter.name for name, _ in self._matrices):
-                raise Again(folded(parameter.name), MANY)
+                raise Again(_folded(parameter.name), MANY)
             self._why[parameter.name] = MANY
             return None
         if matrix is None:
@@ -325,7 +325,7 @@ class ImplicitWeights(StreamedWeights):
         name = parameter.name
         if name in self._implicit:
             if any(name == used for used, _ in self._matrices):
-                raise Again(folded(name), f"{self._function} takes its values")
+                raise Again(_folded(name), f"{self._function} takes its values")
             self._implicit.discard(name)
             self._why.setdefault(name, f"{self._function} takes its values")
 
@@ -355,13 +355,24 @@ class ImplicitWeights(StreamedWeights):
     def notes(self) -> list[str]:
         """Return where the parameters came from."""
         used = list(dict.fromkeys(name for name, _ in self._matrices))
-        sampled = [f"Implicit (products sampled, never drawn): {listed(used)}."] if used else []
-        reasons = sorted(set(self._why.values()))
-        large = [
-            f"Drawn although large: {listed(n for n, w in self._why.items() if w == why)}: {why}."
-            for why in reasons
+        groups = [("Implicit (products sampled, never drawn)", used, "")]
+        for why in sorted(set(self._why.values())):
+            large = [name for name, own in self._why.items() if own == why]
+            groups.append(("Drawn although large", large, f": {why}"))
+        return super().notes() + [
+            f"{text}: {grouped_names(names, len(names))}{why}."
+            for text, names, why in groups
+            if names
         ]
-        return [*super().notes(), *sampled, *large]
+
+
+def _folded(name: str) -> str:
+    """Return a dotted name without the numbers of layers.
+
+    >>> _folded("layers.0.fc1.weight")
+    'layers.*.fc1.weight'
+    """
+    return ".".join("*" if part.isdigit() else part for part in name.split("."))
 
 
 def _as_numbers(values: Sequence[object]) -> list[object] | None:

@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 
 from goodinit._common.memory import return_free_memory
+from goodinit._common.text import grouped_names
 from goodinit._common.torch_private import (
     freed,
     run_backward,
@@ -28,7 +29,6 @@ from goodinit.anatomy.names import Slot
 from goodinit.applying.planned_values import PlannedValues
 from goodinit.errors import SignalError
 from goodinit.forecasting.boxes import LARGE, Overview, looked_up
-from goodinit.forecasting.folded_names import listed
 from goodinit.forecasting.parameter import INSTEAD, Parameter
 from goodinit.signal.parameters import Weights, gradient_of, gradients_by_backward, norm_of
 from goodinit.signal.rows import Gradient
@@ -239,7 +239,7 @@ class StreamedWeights(Weights):
         planned = {p.name for p in self.parameters() if self.values.row(p.name) is not None}
         own = [slot.name for slot in self._found if slot.name not in planned]
         texts = (("Drawn where used", self.drawn_names()), ("Own values", own))
-        return [f"{text}: {listed(names)}." for text, names in texts if names]
+        return [f"{text}: {grouped_names(names, len(names))}." for text, names in texts if names]
 
     def drawn_names(self) -> list[str]:
         """Return the parameters that were drawn by the plan."""

@@ -51,7 +51,7 @@ def find_in_transfer(
         yield Finding("GI151", "warning", several(unknown), cause, fix)
     if isinstance(base.of, int):
         cause = (
-            f"of the base its width is known, {base.of}: all hidden sizes are taken to grow in "
+            f"only the base's width is known, {base.of}: all hidden sizes are taken to grow in "
             f"proportion, and the number of heads with them"
             + (f"; the model has {layers:g} times the base's layers" if layers != 1 else "")
         )

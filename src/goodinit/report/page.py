@@ -46,8 +46,7 @@ SUMMARY = (
 )
 LEGEND = (
     "The line connects {}. {} A cross is a value that is 0 (bottom) or not finite (top). Calls "
-    "that only reshape or cast are omitted. Of each code there is a section in goodinit's "
-    "docs/findings.md."
+    "that only reshape or cast are omitted. goodinit's docs/findings.md has a section on each code."
 )
 SEEDS = "Thin lines are single seeds, the thick line is their median."
 ONE_SEED = (

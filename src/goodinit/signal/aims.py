@@ -18,12 +18,12 @@ SQUASHED = frozenset(("sigmoid", "hardsigmoid", "expit", "logsigmoid"))
 LEFT_ALONE: Mapping[str, str] = {
     "norm": "a norm's",
     "position": "positions: their size is relative to what they are added to",
-    "token": "a token: its size is relative to what it stands beside",
+    "token": "a token: its size is relative to the rows beside it",
     "scale": "a scale that its author chose",
     "router": "it makes the logits of a router",
     "adapter": "an adapter: what it adds is relative to the weight beside it",
     "ssm": "a state space model's own: its size has a meaning",
-    "other": "it isn't known what it does",
+    "other": "its role isn't known",
 }
 
 
@@ -91,7 +91,7 @@ def _reason(row: Row, slot: Slot, beside: bool) -> str:
     if facets.layout is None:
         return LEFT_ALONE["other"]
     if facets.part == "head":
-        return "its output is the model's: the scale of logits is the loss's affair"
+        return "it makes the model's output, whose scale is up to the loss"
     if facets.part == "router":
         return LEFT_ALONE["router"]
     if facets.part == "gate" and facets.activation in SQUASHED:

@@ -82,7 +82,7 @@ def calibrate_(
         >>> found["0.weight"].before < 0.5, round(gi.measure(net, x)["0"].forward.second, 2)
         (True, 1.0)
         >>> found["2.weight"].why
-        "its output is the model's: the scale of logits is the loss's affair"
+        "it makes the model's output, whose scale is up to the loss"
     """
     _check_choice("method", method, METHODS)
     _check_choice("criterion", criterion, CRITERIA)
