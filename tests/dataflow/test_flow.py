@@ -255,7 +255,6 @@ def test_cross_attention():
         (lambda x: torch.maximum(x, torch.zeros_like(x)), "relu"),
         (lambda x: x.reshape(-1).sigmoid().view(2, 5, 16), "sigmoid"),
         (lambda x: x + 2, None),
-        (lambda x: functional.softmax(x, -1), None),
     ],
 )
 def test_the_activation_that_follows(function, name):
@@ -263,6 +262,14 @@ def test_the_activation_that_follows(function, name):
     found = told(lambda m, x: function(x @ m.a) @ m.b, a=(8, 16), b=(16, 8), doubted=shifted)
     assert found["a"].facets.activation == name
     assert found["b"].facets.activation is None
+
+
+def test_a_softmax_is_no_activation():
+    """What it makes of a signal is doubted."""
+    found = told(
+        lambda m, x: functional.softmax(x @ m.a, -1) @ m.b, a=(8, 16), b=(16, 8), doubted=("b",)
+    )
+    assert [found[name].facets.activation for name in "ab"] == [None, None]
 
 
 def test_gates():

@@ -16,6 +16,7 @@ from torch import Tensor
 from goodinit.anatomy.bilinear import is_summed_with_another, with_second_sum
 from goodinit.anatomy.factors import is_caught, is_meant, with_factor
 from goodinit.anatomy.joined import crossed, joined
+from goodinit.anatomy.made_signals import MadeSignals
 from goodinit.anatomy.multiples import Multiples
 from goodinit.anatomy.next_activation import activation_after
 from goodinit.anatomy.roles import Roles
@@ -57,6 +58,7 @@ class Answers:
         self._roles = roles
         self._kept = kept
         self._multiples = Multiples(graph, self._is_kept, self._present_square)
+        self._made = MadeSignals(graph, self._is_kept)
         self._tape = graph.recorder.tape
         self._known: dict[object, dict[int, Influence] | str] = {}
         self._responses: dict[int, Computed] = {}
@@ -103,7 +105,7 @@ class Answers:
             return replace(use, doubt=use.doubt or MIXED)
         if any(one.role == "lookup" for one in uses):
             return use  # a tied table, with a scale of its own
-        return with_factor(self._graph, self._roles, self._multiples, use, contractions)
+        return with_factor(self._graph, self._roles, self._multiples, self._made, use, contractions)
 
     def _is_kept(self, use: Use) -> bool:
         """Whether a weight isn't drawn."""
@@ -305,7 +307,7 @@ def _is_followed(tape: Tape, use: Use) -> bool:
     if use.doubt or first.role != "mul":
         return True
     for entry in tape.entries[(use.met or 0) + 1 :]:
-        if entry.live and outputs.intersection(entry.inputs):
+        if entry.live and not entry.aside and outputs.intersection(entry.inputs):
             alike = entry.role == "add" and _adds_another(tape, use, entry, outputs)
             if alike or entry.role not in ("view", "cast", "add"):
                 return True

@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 from math import isclose
 
+from goodinit.anatomy.made_signals import Made, MadeSignals
 from goodinit.anatomy.multiples import Multiple, Multiples
 from goodinit.anatomy.roles import Roles
 from goodinit.dataflow.graph import Graph
 from goodinit.dataflow.nodes import Node, Use
-from goodinit.dataflow.traversal import root
+from goodinit.dataflow.traversal import number_after, root
 from goodinit.schemes import second_moment
 from goodinit.schemes.gains import NONLINEARITIES
 
@@ -22,6 +23,9 @@ NEARLY_ONE = 0.02
 
 # What a constant behind an activation makes of its second moment is meant if it is as near to 1.
 MEANT = (0.5, 2.0)
+
+# Of a fan that is measured: the rest depends on the example.
+DIGITS = 3
 
 # Parts whose products have a factor by design: scores of attention and of experts.
 _SCORES = frozenset(("q", "k", "router"))
@@ -39,7 +43,12 @@ USES_ASKED = 4
 
 
 def with_factor(
-    graph: Graph, roles: Roles, multiples: Multiples, use: Use, uses: Sequence[Use]
+    graph: Graph,
+    roles: Roles,
+    multiples: Multiples,
+    made_signals: MadeSignals,
+    use: Use,
+    uses: Sequence[Use],
 ) -> Use:
     """Return a use whose product, or whose input, is multiplied by a constant.
 
@@ -50,6 +59,7 @@ def with_factor(
         graph: of the run.
         roles: of its weights.
         multiples: follows the signals of the run.
+        made_signals: says what their inputs are made by.
         use: of a weight.
         uses: all contractions with it.
     """
@@ -57,7 +67,12 @@ def with_factor(
         return use
     if doubt := _summed_by_scores(graph, multiples, use.node):
         return replace(use, doubt=use.doubt or doubt)
-    before = _before_any(graph, multiples, use, uses)
+    made = None if use.doubt else made_signals.before(use.node)
+    if made is not None and _is_mixing(multiples, use.node):
+        made = None  # heads mixed by a weight are still shares
+    if made is not None and not is_caught(multiples, use.node):
+        use = _of_made(use, made)
+    before = Multiple() if made is not None else _before_any(graph, multiples, use, uses)
     # What follows a product whose sums no call shows is a part of its fans.
     after = Multiple() if use.met is not None else _after(graph, multiples, use.node)
     for one in (after, before):
@@ -70,6 +85,25 @@ def with_factor(
         return use
     one = before if _is_one(after) else after
     return replace(use, doubt=use.doubt or f"{_text(one, one is after)}, which isn't in its fans")
+
+
+def _of_made(use: Use, made: Made) -> Use:
+    """Return a use with the second moment of an input that functions make."""
+    if use.operand is not None and not use.measured:
+        return use  # a normalized weight: whatever is drawn, its scale is the norm's
+    fan_in = float(f"{use.fan_in * made.square:.{DIGITS}g}")
+    if made.known and fan_in >= 1:  # less is a share of other rows, whose number is the example's
+        return replace(use, fan_in=fan_in, measured=True)
+    says = made.error or (
+        f"has a second moment of about {made.square:.2g}, which isn't in its fans"
+    )
+    return replace(use, doubt=f"its input is made by {made.function}, and {says}")
+
+
+def _is_mixing(multiples: Multiples, index: int) -> bool:
+    """Whether a product is contracted with another signal: it holds scores."""
+    taken = multiples.after(index)[1]
+    return any(node.role == "contract" and len(node.signals) > 1 for node in taken)
 
 
 def _text(one: Multiple, after: bool) -> str:
@@ -125,8 +159,9 @@ def _before(graph: Graph, multiples: Multiples, index: int) -> Multiple:
     if not graph.nodes[index].signals:
         return Multiple()
     found, node = multiples.before(index)
-    if any(use.role == "lookup" for use in node.uses):
-        return Multiple()  # a table's fans have it
+    if any(use.role == "lookup" for use in node.uses):  # a table's fans have a number
+        number = number_after(graph, node.index)
+        found = found.times(1 / number) if number else found
     activation = (node.label or node.function) if node.role == "activation" else ""
     return Multiple() if found.square and is_meant(found.square, activation) else found
 

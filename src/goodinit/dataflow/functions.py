@@ -45,7 +45,8 @@ _ROLES = {
     "pointwise": "neg masked_fill clamp clip clamp_min clamp_max where abs round floor ceil "
     "fill maximum minimum lerp fake_quantize_per_tensor_affine",
     "bend": "exp expm1 log log1p log2 sqrt rsqrt reciprocal pow square cos tan rpow exp2 "
-    "rdiv logit atan asinh erfinv cosh sinh float_power",
+    "rdiv logit atan asinh erfinv cosh sinh float_power "
+    "one_hot",
     "add": "add sub rsub __radd__ addcmul addcdiv",
     "mul": "mul div rmul logical_and",
     "contract": "linear matmul rmatmul mm bmm mv addmm baddbmm addbmm addmv einsum tensordot "
@@ -71,8 +72,8 @@ _ROLES = {
     "choose": "topk argmax argmin argsort sort multinomial msort kthvalue",
     "source": "source arange zeros ones full empty tensor zeros_like ones_like full_like "
     "empty_like rand randn randint randperm rand_like randn_like linspace eye new_zeros "
-    "new_ones new_empty new_full new_tensor bernoulli tril_indices triu_indices scalar_tensor "
-    "one_hot meshgrid unseen",
+    "new new_ones new_empty new_full new_tensor bernoulli tril_indices triu_indices scalar_tensor "
+    "meshgrid unseen",
 }
 _OF = {name: role for role, names in _ROLES.items() for name in names.split()}
 _OF.update(dict.fromkeys(ACTIVATIONS, "activation"))

@@ -228,12 +228,18 @@ class _Study:
         zero = self.at({number: torch.zeros_like(self.values[number])})
         size, finite = _square(zero), bool(zero.isfinite().all())
         zero = zero if size else None
-        p = self._signs(number) if number in self.fixed else self.values[number]
-        a = self.at({number: p}) if number in self.fixed else self._at_start()
+        if number in self.fixed:
+            self.start = None
+            p = self._signs(number)
+            a = self.at({number: p})
+        else:
+            p, a = self.values[number], self._at_start()
         q = self._signs(number).mul_(ODD)
         b = self.at({number: q})
-        whole = self.at({number: q.add_(p)})
-        del p, q
+        q.add_(p)
+        del p
+        whole = self.at({number: q})
+        del q
         effect, other = _square(a, (-1, zero)), _square(b, (-1, zero))
         error = _square(whole, (-1, a), (-1, b), (1, zero))
         del whole

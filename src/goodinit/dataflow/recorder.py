@@ -14,6 +14,12 @@ from goodinit.trace import Call
 # What follows a product is kept until one of these: what comes out isn't linear in it.
 _ENDS = frozenset("activation bend norm softmax attention choose opaque".split())
 
+# Calls that make signals of signals; norms end what is asked of these.
+_OF_SIGNALS = frozenset(
+    "view cast pointwise activation bend add mul contract softmax pool reduce join choose other "
+    "pick".split()
+)
+
 
 _Made = tuple[Node, Call, Sequence[Tensor]]
 """A call that makes a tensor, or writes to it, with its tensor arguments."""
@@ -24,10 +30,15 @@ class Recorder:
 
     Attributes:
         tape: what was kept.
+        signals: node of a call that makes a signal of signals -> its entry on the tape.
+        taken: node of a product with a weight -> number of its input on the tape.
     """
 
     def __init__(self) -> None:
         self.tape = Tape()
+        self.signals: dict[int, int] = {}
+        self.taken: dict[int, int] = {}
+        self._buffers = set[int]()
         self._leaves = ByTensor[Source]()
         self._blank = ByTensor[list[_Made]]()
 
@@ -48,7 +59,9 @@ class Recorder:
         """
         value = held if held is not None and not held.is_meta else recorded
         kept = held is not None and not held.requires_grad
-        param = param if isinstance(held, nn.Parameter) else None  # a buffer is a constant
+        if not isinstance(held, nn.Parameter) and param is not None:
+            self._buffers.add(param)
+            param = None  # a buffer is a constant
         self._leaves[tensor] = Source(
             tuple(tensor.shape),
             tensor.dtype,
@@ -84,8 +97,9 @@ class Recorder:
             self._blank[results[0]] = [(node, call, tensors)]
             return
         if not (weights or products):
-            if node.live and results[0].is_complex():
-                self._keep(node, call, tensors, alive, results, live=True)
+            if node.live:
+                aside = not results[0].is_complex()
+                self._keep_signal(node, call, tensors, alive, results, aside)
             return
         if not node.live or any(value.params for value in made):
             self._keep(node, call, tensors, alive, results)
@@ -94,9 +108,34 @@ class Recorder:
             self._mark(made)
             for use in node.uses:
                 use.met = len(self.tape.entries) - 1
+            self._note_signal(node)
         elif not weights and node.role not in _ENDS and _only_products(node.role, values, alive):
             self._keep(node, call, tensors, alive, results, live=True)
             self._mark(made)
+            self._note_signal(node)
+        else:
+            self._keep_signal(node, call, tensors, alive, results)
+
+    def _keep_signal(
+        self,
+        node: Node,
+        call: Call,
+        tensors: Sequence[Tensor],
+        alive: Sequence[bool],
+        results: Sequence[Tensor],
+        aside: bool = True,
+    ) -> None:
+        """Keep a call that makes a signal of signals; of a product with a weight, its input."""
+        if any(use.param not in self._buffers for use in node.weights):
+            signal = next((t for t, lives in zip(tensors, alive, strict=True) if lives), None)
+            if signal is not None:
+                self.taken[node.index] = self.number(signal, live=True)
+        elif node.role in _OF_SIGNALS or node.function == "normalize":
+            self._keep(node, call, tensors, alive, results, live=True, aside=aside)
+            self._note_signal(node)
+
+    def _note_signal(self, node: Node) -> None:
+        self.signals[node.index] = len(self.tape.entries) - 1
 
     def number(self, tensor: Tensor, live: bool) -> int:
         """Return the number of a tensor on the tape; it gets one if it has none."""
@@ -123,10 +162,11 @@ class Recorder:
         results: Sequence[Tensor],
         live: bool = False,
         meets: bool = False,
+        aside: bool = False,
     ) -> None:
         for tensor, lives in zip(tensors, alive, strict=True):
             self.number(tensor, lives)
-        self.tape.add(call, node.role, tensors, results, live=live, meets=meets)
+        self.tape.add(call, node.role, tensors, results, live=live, meets=meets, aside=aside)
 
     @staticmethod
     def _mark(made: Sequence[Value]) -> None:

@@ -7,6 +7,8 @@ until another activation multiplies it or a function bends.
 
 from __future__ import annotations
 
+from itertools import islice
+
 import torch
 
 from goodinit.dataflow.replay import Computed, ReplayError, replaying
@@ -40,7 +42,8 @@ def _region(tape: Tape, first: int) -> tuple[set[int], list[int]]:
     """Return the entries that follow a product, and the numbers of their last results."""
     weights = params_of(tape, first)
     region, made, after, summed = set[int](), set[int](), set[int](), set[int]()
-    for index in range(first, min(first + FOLLOWED, len(tape.entries))):
+    following = (n for n in range(first, len(tape.entries)) if not tape.entries[n].aside)
+    for index in islice(following, FOLLOWED):
         entry = tape.entries[index]
         if not entry.live:
             continue

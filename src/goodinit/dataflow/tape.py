@@ -64,6 +64,7 @@ class Entry:
         writes: whether its first argument was written to.
         live: whether its results are activations.
         meets: whether a parameter meets an activation in it.
+        aside: whether it only says what a signal is made of.
     """
 
     function: Callable[..., Any]
@@ -76,6 +77,7 @@ class Entry:
     writes: bool = False
     live: bool = False
     meets: bool = False
+    aside: bool = False
 
 
 @dataclass(slots=True)
@@ -123,6 +125,7 @@ class Tape:
         *,
         live: bool,
         meets: bool,
+        aside: bool,
     ) -> None:
         """Record a call, all of whose arguments have numbers."""
         inputs = [cast("int", self.number(tensor)) for tensor in tensors]
@@ -141,7 +144,7 @@ class Tape:
         assert call.func is not None
         entry = Entry(
             call.func, call.function, role, args, kwargs, tuple(inputs), tuple(outputs),
-            call.inplace, live, meets,
+            call.inplace, live, meets, aside,
         )  # fmt: skip
         self.entries.append(entry)
 

@@ -1,0 +1,239 @@
+"""Inputs of a weight that functions make of a signal: Fourier features, softmax, splines.
+
+What a function that no recipe has a gain for makes of the second moment is measured: the calls
+between the last signal and the weight run again on normal numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass
+from heapq import heappop, heappush
+from math import isfinite, prod
+
+import torch
+from torch import Tensor
+
+from goodinit.dataflow.graph import Graph
+from goodinit.dataflow.nodes import Node, Unlisted, Use, Value
+from goodinit.dataflow.replay import Computed, ReplayError, replaying
+from goodinit.dataflow.tape import Entry, Tape
+from goodinit.dataflow.traversal import root
+from goodinit.dataflow.unlisted import measured_square
+
+# Calls between a signal and the weight that takes what is made of it: the recursion of a basis of
+# splines has 16 for each degree.
+CALLS_FOLLOWED = 128
+
+# A larger input isn't computed again: a plan should take no longer for it than for a layer.
+LARGEST_INPUT = 2**24
+
+# Second moments as near to 1 are left alone: most activations change it by more.
+NEARLY_ONE = 1.25
+
+# What is the same for signals of both sizes, each drawn anew, is known; with float32's error.
+SIZES = (1.0, 2.0)
+EQUAL = 1e-3
+
+# Sines and cosines of any phase, with the error of a few hundred of them.
+WAVES, NEARLY_WAVES = 0.5, 0.03
+
+_BENDS = frozenset(
+    "clamp clip clamp_min clamp_max abs round floor ceil where maximum minimum cdist one_hot "
+    "normalize norm vector_norm linalg_vector_norm linalg_norm logsumexp".split()
+)
+# Activations that are used for other things if they have arguments of their own.
+_CUT = ("hardtanh(", "threshold(")
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """What is made of a signal.
+
+    Attributes:
+        function: the last that no recipe has a gain for.
+        square: its second moment if the signal has one of 1.
+        known: whether it is the same for any signal.
+        error: why it can't be measured; "" if it can.
+    """
+
+    function: str
+    square: float = 1.0
+    known: bool = False
+    error: str = ""
+
+
+class MadeSignals:
+    """Measures the inputs of weights.
+
+    Args:
+        graph: the data flow, with its tape.
+        is_kept: returns whether a parameter isn't drawn.
+    """
+
+    def __init__(self, graph: Graph, is_kept: Callable[[Use], bool]) -> None:
+        self._graph = graph
+        self._recorder = graph.recorder
+        self._is_kept = is_kept
+        self._known: dict[int, Made | None] = {}
+
+    def before(self, product: int) -> Made | None:
+        """Return what the input of a product is made by; None of a plain signal."""
+        number = self._recorder.taken.get(product)
+        if number is None or len(self._graph.nodes[product].signals) > 1:
+            return None
+        if number not in self._known:
+            self._known[number] = self._before(product, number)
+        return self._known[number]
+
+    def _before(self, product: int, number: int) -> Made | None:
+        start = self._graph.nodes[product].signals[0].node
+        region = self._region(start)
+        nodes = [self._graph.nodes[index] for index in region]
+        bends = [node for node in nodes if self._is_bend(node)]
+        if not bends or self._is_activation(nodes):
+            return None
+        name = [node.function for node in bends if node.role != "mul" or node is bends[0]][-1]
+        try:
+            computed = self._computed(region, number)
+            once, twice = _measured(computed)
+        except ReplayError as error:
+            return Made(name, error=str(error))
+        if once is None or twice is None or 1 / NEARLY_ONE <= once <= NEARLY_ONE:
+            return None
+        if all(abs(square / WAVES - 1) <= NEARLY_WAVES for square in (once, twice)):
+            return Made(name, WAVES, known=True)
+        ids = not any(s.live and s.value is None for s in computed.sources.values())
+        by_chance = any(map(self._is_picked, nodes)) or (
+            ids and not any(n.function == "one_hot" for n in nodes)
+        )
+        return Made(name, once, known=abs(twice - once) <= EQUAL * once and not by_chance)
+
+    # The calls between.
+
+    def _region(self, start: int) -> list[int]:
+        """Return the calls that make one signal of another; of a join, of several."""
+        region, first = self._to_one(start)
+        node = self._graph.nodes[first]
+        if node.role == "join" and self._is_passed(node):
+            region.add(first)
+            for value in node.signals:
+                region |= self._to_one(value.node)[0]
+        return sorted(region)
+
+    def _to_one(self, start: int) -> tuple[set[int], int]:
+        """Return the calls back to the last signal that all is made of, and its call."""
+        heap, passed, region, first = [-start], list[int](), set[int](), start
+        while heap and len(passed) < CALLS_FOLLOWED:
+            node = self._graph.nodes[-heappop(heap)]
+            if not heap:
+                first, region = node.index, set(passed)
+            if not self._is_passed(node):
+                break
+            passed.append(node.index)
+            for index in {value.node for value in node.signals}:
+                if -index not in heap:
+                    heappush(heap, -index)
+        return region, first
+
+    def _is_passed(self, node: Node) -> bool:
+        if node.index not in self._recorder.signals or not node.signals:
+            return False
+        if node.role == "contract" and len(node.signals) > 1:
+            return False  # a sum of products with scores, a signal of its own
+        if node.function == "autograd_grad":
+            return False  # the calls that led to it aren't run again
+        return all(use.role == "add" or self._is_kept(use) for use in node.uses)
+
+    def _is_bend(self, node: Node) -> bool:
+        if node.role == "pointwise" and node.square is not None:
+            return False  # a mask
+        by_itself = node.role == "mul" and len(node.signals) > 1 and not self._is_gated(node)
+        label = node.label.startswith(_CUT) or node.function == "sin"
+        bends = node.role in ("bend", "softmax") or node.function in _BENDS
+        bends = bends or by_itself or label or self._is_counted(node) or self._is_picked(node)
+        return bends or self._is_unlisted(node)
+
+    def _is_unlisted(self, node: Node) -> bool:
+        """Whether a function that no list describes bends each number, as ``sign`` does."""
+        if not isinstance(node.linear, Unlisted) or not self._is_elementwise(node):
+            return False
+        made = self._entry(node).outputs[0]
+        return _is_float(self._recorder.tape, made) and measured_square(node.linear) is None
+
+    def _is_counted(self, node: Node) -> bool:
+        """Whether what was compared or counted becomes a number: ``(x > 1).float()``."""
+        tape, before = self._recorder.tape, self._graph.nodes[node.signals[0].node]
+        if node.role != "cast" or before.role == "source":
+            return False
+        entry = self._entry(node)
+        (given, *_), (made, *_) = entry.inputs, entry.outputs
+        return _is_float(tape, made) and not _is_float(tape, given)
+
+    def _entry(self, node: Node) -> Entry:
+        return self._recorder.tape.entries[self._recorder.signals[node.index]]
+
+    def _is_gated(self, node: Node) -> bool:
+        """Whether a factor is an activation for this product alone: recipes know gates."""
+        factors = (self._graph.nodes[root(self._graph, v.node)] for v in node.signals)
+        return any(one.role == "activation" and len(one.consumers) == 1 for one in factors)
+
+    def _is_picked(self, node: Node) -> bool:
+        """Whether rows of a constant are picked: ``eye[ids]``."""
+        first = node.operands[0].node if node.role == "pick" and node.operands else None
+        return first is not None and not self._graph.nodes[first].live
+
+    def _is_elementwise(self, node: Node) -> bool:
+        shapes = [self._graph.nodes[value.node].shape for value in node.operands]
+        return node.shape == max(shapes, key=prod)
+
+    def _is_activation(self, nodes: Collection[Node]) -> bool:
+        """Whether an activation is written by hand, or squared: recipes have a gain for it."""
+        if any(node.role in ("softmax", "contract", "pick") for node in nodes):
+            return False
+        wider = any(prod(node.shape) > max(map(self._size, node.signals)) for node in nodes)
+        listed = any(n.role == "activation" and not n.label.startswith(_CUT) for n in nodes)
+        return listed and not wider
+
+    def _size(self, value: Value) -> int:
+        return prod(self._graph.nodes[value.node].shape)
+
+    # Numbers.
+
+    def _computed(self, region: Iterable[int], number: int) -> Computed:
+        tape = self._recorder.tape
+        also = frozenset(self._recorder.signals[index] for index in region)
+        computed = Computed(tape, tape.entries_for(number, max(also) + 1, also), [number])
+        if prod(computed.shape(number)) > LARGEST_INPUT:
+            raise ReplayError(f"it has more than {LARGEST_INPUT} numbers")
+        return computed
+
+
+def _measured(computed: Computed) -> list[float | None]:
+    """Return the second moment of what signals of each size become."""
+    random = torch.Generator().manual_seed(1)
+    with replaying(), torch.no_grad():
+        return [_square(computed(_values(computed, size, random))) for size in SIZES]
+
+
+def _values(computed: Computed, size: float, random: torch.Generator) -> dict[int, Tensor]:
+    """Return values of what is taken: constants, parameters, and signals of a size."""
+    values = dict[int, Tensor]()
+    for number, source in computed.sources.items():
+        if source.value is not None:
+            values[number] = source.value.detach().cpu()
+        elif source.live and source.dtype.is_floating_point:
+            drawn = torch.randn(source.shape, generator=random, device="cpu")
+            values[number] = size * drawn
+        else:
+            raise ReplayError("it is made with constants that have no values on meta")
+    return values
+
+
+def _is_float(tape: Tape, number: int) -> bool:
+    return tape.dtypes[number].is_floating_point
+
+
+def _square(row: Tensor) -> float | None:
+    found = float(row.double().square().mean()) if row.numel() else 0.0
+    return found if found and isfinite(found) else None
