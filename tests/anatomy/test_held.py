@@ -67,3 +67,15 @@ def test_a_root_mean_square_is_known_where_it_is_small() -> None:
     assert held_by(0.06 * signs, patterns=False).rms == float("inf")
     assert held_by(2e-12 * signs, patterns=False).rms == pytest.approx(2e-12)
     assert held_by(1e-12 * signs, patterns=False).rms == float("inf")
+
+
+@pytest.mark.parametrize(
+    ("real", "imaginary", "what"),
+    [
+        (torch.full((6,), -0.5), torch.tensor([0.3, -1.2, 0.8, 2.1, -0.4, 0.9]), "pattern"),
+        (torch.tensor([0.3, -1.2, 0.8, 2.1, -0.4, 0.9]), torch.arange(6.0), "pattern"),
+        (torch.zeros(6), torch.tensor([0.3, -1.2, 0.8, 2.1, -0.4, 0.9]), "unknown"),
+    ],
+)
+def test_complex_numbers_are_a_pattern_by_their_parts(real, imaginary, what):
+    assert held_by(torch.complex(real, imaginary)).what == what

@@ -409,6 +409,7 @@ def test_plain_models_run_nothing_again(name, monkeypatch):
 
     monkeypatch.setattr("goodinit.anatomy.computed.Computed", refuse)
     monkeypatch.setattr("goodinit.dataflow.response.Computed", refuse)
+    monkeypatch.setattr("goodinit.anatomy.made_signals.Computed", refuse)
     model, inputs = zoo.build(name)
     graph = read(model, inputs).graph
     assert isinstance(graph, Graph)

@@ -433,6 +433,7 @@ def test_a_scale_behind_a_norm_that_has_its_weight_is_no_norm():
         x = functional.layer_norm(x, (8,), m.w, m.b)
         return (x * m.mix + x.roll(1, 1) * (1 - m.mix)) @ m.o
 
+    torch.manual_seed(0)  # now and then they make a mix of size 1, which nobody doubts
     found = told(run, w=(8,), b=(8,), mix=(8,), o=(8, 8), doubted=("o",))
     assert found["mix"].facets.kind == "scale"
     assert (found["w"].facets.kind, found["b"].facets.kind) == ("norm", "norm")

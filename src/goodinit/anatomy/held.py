@@ -72,7 +72,8 @@ def held_by(tensor: Tensor, patterns: bool = True) -> Held:
 
     These are patterns: two values only (a mask, signs, an identity, a permutation); integers (a
     kernel of Sobel's); values that all come twice or more often (columns in pairs); rows or columns
-    that are arithmetic, geometric or logarithmic, as those of ``log(arange(1, n + 1))``.
+    that are arithmetic, geometric or logarithmic, as those of ``log(arange(1, n + 1))``. Complex
+    numbers are one if their real or imaginary parts are, or hold one value other than 0.
 
     Example:
         >>> held_by(torch.full((3, 4), 1e-5)), held_by(torch.eye(5)).what
@@ -84,6 +85,11 @@ def held_by(tensor: Tensor, patterns: bool = True) -> Held:
     """
     if not _is_readable(tensor):
         value = recorded(tensor)
+        if type(tensor) in _PLAIN and tensor.is_complex() and not tensor.is_meta:
+            parts = torch.view_as_real(tensor.detach().resolve_conj()).unbind(-1)
+            return (
+                _PATTERN if any(held_by(part, patterns).is_special for part in parts) else _UNKNOWN
+            )
         return _UNKNOWN if value is None else held_by(value, patterns)
     look = _first_elements(tensor)
     start = look[0]
