@@ -16,8 +16,9 @@ from torch import Tensor
 
 from goodinit.dataflow.graph import Graph
 from goodinit.dataflow.nodes import Node, Unlisted, Use, Value
+from goodinit.dataflow.norms import has_mean_square_of_one
 from goodinit.dataflow.replay import Computed, ReplayError, replaying
-from goodinit.dataflow.tape import Entry, Tape
+from goodinit.dataflow.tape import Entry, Ref, Tape, replaced
 from goodinit.dataflow.traversal import root
 from goodinit.dataflow.unlisted import measured_square
 
@@ -26,7 +27,7 @@ from goodinit.dataflow.unlisted import measured_square
 CALLS_FOLLOWED = 128
 
 # A larger input isn't computed again: a plan should take no longer for it than for a layer.
-LARGEST_INPUT = 2**24
+LARGEST_INPUT = 2**22
 
 # Second moments as near to 1 are left alone: most activations change it by more.
 NEARLY_ONE = 1.25
@@ -76,6 +77,7 @@ class MadeSignals:
         self._recorder = graph.recorder
         self._is_kept = is_kept
         self._known: dict[int, Made | None] = {}
+        self._squares: dict[object, list[float | None]] = {}
 
     def before(self, product: int) -> Made | None:
         """Return what the input of a product is made by; None of a plain signal."""
@@ -96,7 +98,7 @@ class MadeSignals:
         name = [node.function for node in bends if node.role != "mul" or node is bends[0]][-1]
         try:
             computed = self._computed(region, number)
-            once, twice = _measured(computed)
+            once, twice = self._measured(computed, nodes)
         except ReplayError as error:
             return Made(name, error=str(error))
         if once is None or twice is None or 1 / NEARLY_ONE <= once <= NEARLY_ONE:
@@ -143,6 +145,8 @@ class MadeSignals:
             return False  # a sum of products with scores, a signal of its own
         if node.function == "autograd_grad":
             return False  # the calls that led to it aren't run again
+        if has_mean_square_of_one(self._graph, node):
+            return False
         return all(use.role == "add" or self._is_kept(use) for use in node.uses)
 
     def _is_bend(self, node: Node) -> bool:
@@ -208,12 +212,23 @@ class MadeSignals:
             raise ReplayError(f"it has more than {LARGEST_INPUT} numbers")
         return computed
 
+    def _measured(self, computed: Computed, nodes: Iterable[Node]) -> list[float | None]:
+        """Return the second moment of what signals of each size become; once for equal layers."""
+        key = tuple(
+            (n.function, n.shape, n.number, n.square, n.label, repr(_without_numbers(entry)))
+            for n, entry in ((n, self._entry(n)) for n in nodes)
+        )
+        if key not in self._squares:
+            random = torch.Generator().manual_seed(1)
+            with replaying(), torch.no_grad():
+                self._squares[key] = [
+                    _square(computed(_values(computed, size, random))) for size in SIZES
+                ]
+        return self._squares[key]
 
-def _measured(computed: Computed) -> list[float | None]:
-    """Return the second moment of what signals of each size become."""
-    random = torch.Generator().manual_seed(1)
-    with replaying(), torch.no_grad():
-        return [_square(computed(_values(computed, size, random))) for size in SIZES]
+
+def _without_numbers(entry: Entry) -> object:
+    return replaced((entry.args, entry.kwargs), lambda item: "" if isinstance(item, Ref) else item)
 
 
 def _values(computed: Computed, size: float, random: torch.Generator) -> dict[int, Tensor]:

@@ -64,7 +64,10 @@ def makes_unit_length(graph: Graph, use: Use) -> bool:
 
     Which value of the weight changes nothing then depends on the width, and on what follows.
     """
-    products = list(_products_from(graph, use.node))
+    return _are_of_unit_length(graph, _products_from(graph, use.node))
+
+
+def _are_of_unit_length(graph: Graph, products: Iterable[int]) -> bool:
     factors = {at for index in products for at in _factors(graph, index)}
     nodes = [graph.nodes[index] for index in factors]
     scaled = any(_is_product(node) and node.number is not None for node in nodes)
@@ -75,6 +78,14 @@ def is_normalized(graph: Graph, index: int) -> bool:
     """Whether a signal was divided by its own norm, by a call or by hand, and not scaled since."""
     norm = _norm_in(graph, index, index + 1)
     return norm is not None and not _scales(graph, index, norm.signal)
+
+
+def has_mean_square_of_one(graph: Graph, node: Node) -> bool:
+    """Whether a product completes a norm by hand, and not one to a length of 1."""
+    if not _is_product(node) or _are_of_unit_length(graph, [node.index]):
+        return False
+    of_weight = any(is_weight_of_norm(graph, use) for use in node.uses if use.role == "mul")
+    return of_weight or is_normalized(graph, node.index)
 
 
 def _scales(graph: Graph, index: int, signal: int) -> list[Use]:
