@@ -2,7 +2,7 @@
 
 A line that begins with ``>>> `` is a call; what follows is its answer. The line that fixes it is
 part of the message, so that a wrong name in it is seen here. After a change on purpose, run this
-file: it writes the answers anew. Numbers of what is measured are shown as "#".
+file: it writes the answers again. Numbers of what is measured are shown as "#".
 """
 
 import contextlib

@@ -262,7 +262,7 @@ def test_buffers_parametrizations_dtypes_and_prefixes() -> None:
 @pytest.mark.parametrize(
     ("given", "error", "says"),
     [
-        ({}, CheckpointError, "hold something"),
+        ({}, CheckpointError, "with values in it"),
         ({"x": torch.ones(1)}, RecipeError, "no parameter of this model"),
         ({"weight": torch.ones(3, 4, 1)}, RecipeError, "can't have grown from that shape"),
         ({"weight": torch.ones(3, 4, device="meta")}, CheckpointError, "on meta"),

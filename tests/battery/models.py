@@ -1,6 +1,6 @@
 """Small models of research packages, as their authors draw them.
 
-No weight is downloaded. Each is built anew by a call, so that two seeds can be compared.
+No weight is downloaded. Each call builds it again, so that two seeds can be compared.
 """
 
 from __future__ import annotations

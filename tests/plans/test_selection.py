@@ -47,8 +47,8 @@ def test_packed_parts_one_by_one_and_more_layers_than_there_are() -> None:
     [
         ({"0.weight": torch.ones(4, 9)}, "larger along each axis"),
         ({"0.weight": torch.ones(9)}, "larger along each axis"),
-        ({"fc.weight": torch.ones(9, 9)}, "no name of the model's"),
-        ({}, "hold something"),
+        ({"fc.weight": torch.ones(9, 9)}, "no key of the checkpoint"),
+        ({}, "with values in it"),
     ],
 )
 def test_refused(checkpoint: dict[str, torch.Tensor], text: str) -> None:

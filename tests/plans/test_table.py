@@ -164,7 +164,7 @@ def test_a_large_plan_fits_a_screen() -> None:
     text = str(plan)
     assert len(text.splitlines()) <= 32
     assert "16 parameters kept as they are: keeps the value 0.0001" in text
-    assert "45 buffers set to 0 or 1: statistics start anew" in text
+    assert "45 buffers set to 0 or 1: statistics start again" in text
     assert "stages.{0-14}.{0-2:2}.weight x30" in text
     assert "8..576 in" in text
     full = plan.to_text(full=True)

@@ -63,7 +63,7 @@ def test_values_of_a_class_are_named_by_a_rule_if_it_draws_them(kind: str) -> No
     x = torch.randn(2, 8)
     (remedy,) = remedies(gi.plan(Scaled(), "he", inputs=x), "GI119")
     words, _, line = remedy.partition(": ")
-    assert words == "none; to draw them anew, name them in rules of your own"
+    assert words == "none; to draw them again, name them in rules of your own"
     assert bool(line) is (kind == "scale")
     if line:
         plan = gi.plan(Scaled(), eval(line, {"gi": gi}), inputs=x)

@@ -261,8 +261,8 @@ PLACES = [
     ("goodinit_recipe = 1\nname = '''x\n\n\ny", "not valid TOML", r"\(at end of document\)$"),
     ("goodinit_recipe = 1\ngoodinit_recipe = 1", "not valid TOML", r"\(at end of document\)$"),
     ("a = 1\na = 1\n", "not valid TOML", r"\(at line 2, column 6\)$"),
-    (START + 'scheme = "Ones"', "rule 1", "the rule doesn't say where"),
-    (START + 'where = "*"', "rule 1", "the rule doesn't say scheme"),
+    (START + 'scheme = "Ones"', "rule 1", "where is missing"),
+    (START + 'where = "*"', "rule 1", "scheme is missing"),
     (START + ONES + "std = 1", "rule 1, std", "unknown"),
     (START + "wher = '*'\nscheme = 'Ones'", "rule 1, wher", "unknown.*Did you mean 'where'"),
     (START + "where = '*'\nshceme = 'Ones'", "rule 1, shceme", "unknown.*Did you mean 'scheme'"),
@@ -337,7 +337,7 @@ PLACES = [
     (START + f"where.any = {['a'] * MOST_CONDITIONS}\nscheme = 'Ones'", "rule 1, where", "several"),
     (START + ONES + ("[[rule]]\n" + ONES) * MOST_RULES, "rule", f"at most {MOST_RULES} are read"),
     # rules and items are counted from 1
-    (START + ONES + "[[rule]]\nscheme = 'Ones'", "rule 2", "the rule doesn't say where"),
+    (START + ONES + "[[rule]]\nscheme = 'Ones'", "rule 2", "where is missing"),
     (
         START + "scheme = 'Ones'\n[rule.where]\nkind = ['norm', 'conv', 'x']",
         "rule 1, where.kind, item 3",

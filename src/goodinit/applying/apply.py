@@ -306,7 +306,7 @@ def _opened(checkpoint: object) -> Checkpoint:
         is_module = isinstance(checkpoint, nn.Module)
         fix = ". Write gi.load_(model, checkpoint.state_dict())" if is_module else ""
         raise CheckpointError(
-            f"load_ takes a state dict or the path of a checkpoint that hold something, "
+            f"load_ takes a state dict or the path of a checkpoint with values in it, "
             f"got {checkpoint!r:.200}{fix}"
         )
     return values

@@ -391,7 +391,7 @@ class StreamedWeights(Weights):
             if parameter is not None:
                 raise SignalError(
                     f"{call.path or 'the model'} writes to {parameter.name} while it runs "
-                    f"({call.function}), and a forecast draws it anew at each use: {INSTEAD}"
+                    f"({call.function}), and a forecast draws it again at each use: {INSTEAD}"
                 )
         if func is torch.autograd.grad or call.function == "backward":
             by = call.args[1:2] or call.kwargs.get("inputs", ())

@@ -202,7 +202,7 @@ def tensor_of(name: str, value: object) -> Tensor:
         return torch.as_tensor(given.copy() if locked or backward else given, device="cpu")
     except Exception as error:
         raise CheckpointError(
-            f"{name} is {type(given).__name__} in the checkpoint, and no tensor: convert it, or "
+            f"{name} is {type(given).__name__} in the checkpoint, not a tensor: convert it, or "
             f"take it out; draw={name!r} draws the parameter instead"
         ) from error
 

@@ -223,7 +223,7 @@ def _authors_values(rows: tuple[PlanRow, ...]) -> Iterator[Finding]:
         cause = keeps_authors_values([what_is_kept(row.kind, row.frozen) for row in held])
         scales = all(row.kind == "scale" for row in held)
         fix = offer(
-            "none; to draw them anew, name them in rules of your own",
+            "none; to draw them again, name them in rules of your own",
             {SCALES: Rule(sel.kind("scale"), Neutral())} if scales else {},
         )
         yield Finding("GI119", "info", names, cause, fix)
@@ -266,7 +266,7 @@ def _frozen_are_drawn(
     by_name = {rule.text for rule in recipe.rules if rule.where.aspects & {"name", "attr"}}
     asked = all(rule in by_name for row in drawn for rule in row.rule.split("\n"))
     whole = all(row.frozen for row in rows if not row.buffer)
-    cause = f"{count(len(drawn), 'frozen parameter')} drawn anew, which training won't change"
+    cause = f"{count(len(drawn), 'frozen parameter')} drawn again, which training won't change"
     fix = "gi.init_(..., keep=[n for n, p in model.named_parameters() if not p.requires_grad])"
     severity: Severity = "info" if asked or whole else "warning"
     names = several((row.name for row in drawn), 1)

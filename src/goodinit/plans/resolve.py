@@ -324,7 +324,7 @@ def _choose(row: Row, slot: Slot, rule: Rule | None, held: str, own: str) -> tup
         return Keep(), f"{row.dtype} isn't floating, so nothing is drawn"
     if row.buffer:
         if row.facets.kind == "norm" and slot.attr in RUNNING:
-            return RUNNING[slot.attr], "statistics start anew"
+            return RUNNING[slot.attr], "statistics start again"
         return Keep(), "the module's own buffer"
     raise UncoveredError(
         f"no rule of the recipe covers {row.name}, a {row.facets.kind} {row.facets.part} of "

@@ -53,7 +53,7 @@ def select_weights(
     values = open_checkpoint(checkpoint, loads=True)
     if values is None or not values.values:
         raise CheckpointError(
-            f"select_weights takes a state dict or the path of a checkpoint that hold something, "
+            f"select_weights takes a state dict or the path of a checkpoint with values in it, "
             f"got {checkpoint!r:.200}"
         )
     if layers not in ("first", "even"):
@@ -68,7 +68,7 @@ def select_weights(
             if there in values.values:
                 selected[name] = _selected(row, tensor_of(there, values.values[there]))
     if not selected:
-        raise CheckpointError("the checkpoint has no name of the model's: rename its keys")
+        raise CheckpointError("no key of the checkpoint is a name in the model: rename its keys")
     return selected
 
 

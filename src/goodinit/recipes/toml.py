@@ -194,7 +194,7 @@ def _read_rule(data: object, place: Place) -> Rule:
     _check_keys(table, (*_RULE_KEYS, *fields), place)
     for key in ("where", "scheme"):
         if key not in table:
-            _refuse(place, f"the rule doesn't say {key}")
+            _refuse(place, f"{key} is missing")
     if _count_conditions(table["where"]) > MOST_CONDITIONS:
         many = f"more than {MOST_CONDITIONS} conditions: make several rules of it"
         _refuse((*place, "where"), many)

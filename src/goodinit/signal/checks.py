@@ -57,7 +57,7 @@ def check_runnable(
     found = slots(check_module(model, "measuring"))
     check_float(model)
     if loss is not None and not callable(loss):
-        raise SignalError(f"loss is a function, got a {type(loss).__name__}.{LOSS_TAKES}")
+        raise SignalError(f"loss is a function, got {type(loss).__name__}.{LOSS_TAKES}")
     if transforms():
         raise SignalError(
             "measuring needs values, which are hidden inside of torch.func.vmap, torch.func.grad "
