@@ -232,6 +232,43 @@ def test_equal_units_of_a_weight_that_is_used_twice(alike: bool) -> None:
         assert ill(found, "GI123") is alike
 
 
+class Pooled(nn.Module):
+    """Attends with a query of ones, and weighs positions alike: neither has hidden units."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.query, self.shares = nn.Parameter(torch.ones(1, 8)), nn.Parameter(torch.ones(5) / 5)
+        self.keys, self.head = nn.Linear(8, 8), nn.Linear(8, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        scores = (self.query @ self.keys(x).transpose(1, 2)).softmax(-1)
+        return self.head((scores @ x)[:, 0] + torch.einsum("btd,t->bd", x, self.shares))
+
+
+def test_parameters_of_one_number_without_units() -> None:
+    torch.manual_seed(0)
+    net, x = Pooled(), torch.randn(8, 5, 8)
+    for found in (explained(net, x).findings, measured(net, x).findings):
+        assert "GI123" not in {finding.code for finding in found}
+
+
+class Inward(nn.Module):
+    """A product whose weight has its inputs first, in no layer of torch's; all units equal."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight, self.head = nn.Parameter(torch.randn(8, 1).repeat(1, 6)), nn.Linear(6, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(torch.einsum("bi,io->bo", x, self.weight).tanh())
+
+
+def test_the_line_for_a_parameter_in_no_layer_has_the_inputs() -> None:
+    torch.manual_seed(0)
+    (remedy,) = {f.remedy for f in gi.measure(Inward(), X[:, :8]).findings if f.code == "GI123"}
+    assert remedy == 'gi.init_(model, {"weight": gi.LeCunNormal()}, inputs=inputs, seed=0)'
+
+
 # GI124: a plan draws no two layers alike.
 
 

@@ -242,9 +242,9 @@ def _rows_equal(one: ParameterValues) -> bool:
 
 def _has_units(one: ParameterValues) -> bool:
     layout = one.row.facets.layout
-    if layout is None or not layout.outputs:
+    if layout is None:
         return True
-    return one.row.shape[layout.outputs[0]] > 1
+    return bool(layout.outputs) and one.row.shape[layout.outputs[0]] > 1
 
 
 def _columns_equal(one: ParameterValues | None) -> bool:

@@ -65,6 +65,20 @@ def units_move_as_one(x: Tensor, features: int) -> bool:
     return _are_equal(x, features, centered=True)
 
 
+@torch.no_grad()
+def units_move_apart(x: Tensor, features: int) -> bool:
+    """Return whether units differ by more than a number each, and by more than rounding.
+
+    >>> x = torch.tensor([[0.0, 5.0], [1.0, 6.0]])
+    >>> units_move_apart(x, 1), units_move_apart(2 * torch.eye(2), 1)
+    (False, True)
+    """
+    units = x.detach().movedim(features, 0).flatten(1).float()
+    limit = ROUNDINGS * torch.finfo(x.dtype).eps * units.abs().amax().item()
+    units = units - units[:, :1]
+    return (units - units[:1]).abs().amax().item() > LEAST_MOVE * limit
+
+
 def _are_equal(x: Tensor, features: int, centered: bool) -> bool:
     count = x.shape[features]
     if count < 2 or not x.is_floating_point():

@@ -23,6 +23,7 @@ from goodinit.signal.equality import (
     holds_one_number,
     is_the_same_for_all,
     units_are_equal,
+    units_move_apart,
     units_move_as_one,
 )
 from goodinit.signal.first_loss import FirstLoss, cross_entropy_of
@@ -232,7 +233,9 @@ class MomentsObserver(NullObserver):
                 self.equal_units.add(number)
             elif row.width > 1 and all(map(holds_one_number, weights)):
                 if any(bool(w.flatten()[0]) for w in weights):
-                    self.equal_units.add(number)
+                    # Where they do, the units are those of another factor.
+                    if not units_move_apart(result, features):
+                        self.equal_units.add(number)
                 elif bool((result == result.narrow(features, 0, 1)).all()):
                     self.zero_layers.add(number)
 

@@ -37,7 +37,9 @@ def draw(schemes: Mapping[str, Scheme], words: str) -> Untried:
     >>> draw({"0.bias": Zeros()}, "draw it smaller").lines[0].text
     'gi.init_(model, {"0.bias": gi.Zeros()})'
     """
-    return untried(words, [init_line(schemes, inputs=False), *library_lines()])
+    own = init_line(schemes, inputs=False)
+    # Only the data flow shows the fans of a parameter that is in no layer of torch's.
+    return untried(words, [own, *([init_line(schemes)] if own.drawn else []), *library_lines()])
 
 
 def draw_whole(words: str, others: Sequence[Line] = ()) -> Untried:
