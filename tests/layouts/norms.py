@@ -170,3 +170,18 @@ def norm_of_each_head():
         return m.b((m.w * x * rms(x)).flatten(-2))
 
     return Net(f, a=nn.Linear(24, 24), b=nn.Linear(24, 24), w=trained(3, 8))
+
+
+@norm()
+def norm_before_rotary_positions():
+    """q-norm in LLaMA's layout: pairs of numbers are rotated, which sums two of them."""
+    angles = torch.arange(6)[:, None, None] * 10.0 ** -torch.arange(4.0).repeat(2)
+
+    def f(m, x):
+        x = m.a(x).unflatten(-1, (3, 8))
+        x = m.w * (x * rms(x))
+        first, second = x.chunk(2, -1)
+        x = x * angles.cos() + torch.cat([-second, first], -1) * angles.sin()
+        return m.b(x.flatten(-2))
+
+    return Net(f, a=nn.Linear(24, 24), b=nn.Linear(24, 24), w=trained(8))

@@ -25,6 +25,7 @@ from goodinit.dataflow.functions import role_of
 from goodinit.dataflow.graph import Graph
 from goodinit.dataflow.influence import Influence, influences
 from goodinit.dataflow.nodes import Node, Use
+from goodinit.dataflow.norms import is_weight_of_norm
 from goodinit.dataflow.replay import Computed, ReplayError, replaying
 from goodinit.dataflow.response import params_of, response_of
 from goodinit.dataflow.tape import Entry, Ref, Tape, replaced
@@ -42,6 +43,10 @@ MIXED = "shares made of the data multiply it: how much of the sum is left isn't 
 
 # A network that generates weights from a learned code has fewer calls.
 CALLS_OF_A_GENERATOR = 30
+
+# Positions rotate what comes out of a norm in pairs of numbers, by cos and sin: their squares sum
+# to 1. A weight that sums two numbers or more has a fan of 2 or more.
+ROTATED = 1.5
 
 
 class Answers:
@@ -170,7 +175,8 @@ class Answers:
             if isinstance(one, str):
                 return replace(use, doubt=one), ""
             if one.kind == "weight":
-                return self._summed(use, one, uses, shape), ""
+                rotated = one.fan(1.0) < ROTATED and is_weight_of_norm(self._graph, use)
+                return (use if rotated else self._summed(use, one, uses, shape)), ""
             if one.kind == "special" and use.role == "feed":
                 return use, f"{self._graph.nodes[use.node].function}(p)"
             known = one.kind == "scale"
