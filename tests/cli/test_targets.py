@@ -364,3 +364,8 @@ class TestLibraries:
         with pytest.raises(ImportError):
             model_libraries.with_torchvision_operators(wants)
         assert calls == ["other", "wants", "wants", "wants"]
+
+
+def test_a_library_by_another_name() -> None:
+    with pytest.raises(CommandError, match=r"no module 'demos';.* Did you mean 'demo:mlp'\?"):
+        find_target("demos:mlp", [])

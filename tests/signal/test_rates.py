@@ -24,6 +24,7 @@ TRUE = {
     "seq2seq, as built": {"GI124"},
     # LayerScale of 1e-5 keeps the class token deaf at first (Touvron et al., 2021).
     "cait_xxs24_224, as built": {"GI104", "GI108"},
+    "cait_xxs24_224, standard": {"GI104"},
     "deit3_medium_patch16_224, as built": {"GI108"},
     # Its talking heads add the default bias of a convolution to shares of 1/196.
     "efficientformerv2_s2, as built": {"GI132"},

@@ -107,7 +107,7 @@ def _find_factory(
         case "":
             raise CommandError(f"{text!r} names no model.{_target_hint(text)} {_TARGET_FORMS}")
         case _:
-            factory = _get_attribute(_import_module(kind), name)
+            factory = _get_attribute(_import_module(kind, name), name)
             return _checked_factory(text, factory, given), _lightning_example
 
 
@@ -129,8 +129,11 @@ def _target_hint(text: str) -> str:
     return f" Did you mean {' or '.join(map(repr, found))}?" if found else ""
 
 
-def _import_module(name: str) -> ModuleType:
-    """Import a module; the current folder is searched first. Its own errors show its traceback."""
+def _import_module(name: str, factory: str) -> ModuleType:
+    """Import a module; the current folder is searched first. Its own errors show its traceback.
+
+    ``factory`` is what it should have, for the error: it may be a model of a library.
+    """
     if name.endswith(".py"):
         raise CommandError(f"{name} is a file: name the module, as in '{Path(name).stem}:factory'")
     if not all(part.isidentifier() for part in name.split(".")):
@@ -144,17 +147,18 @@ def _import_module(name: str) -> ModuleType:
     except ModuleNotFoundError as error:
         if error.name is None or not f"{name}.".startswith(f"{error.name}."):
             raise _import_failure(name, error) from error
-        raise CommandError(_missing_module(name, error.name)) from error
+        raise CommandError(_missing_module(name, error.name, factory)) from error
     except (Exception, SystemExit) as error:
         raise _import_failure(name, error) from error
 
 
-def _missing_module(name: str, missing: str) -> str:
+def _missing_module(name: str, missing: str, factory: str) -> str:
     parent = missing.rpartition(".")[0]
     known = _modules_in(parent)
     where = f" in {parent}" if parent else f"; the current folder, {Path.cwd()}, is searched first"
     asked = f" (needed for {name!r})" if name != missing else ""
-    return f"there is no module {missing!r}{asked}{where}.{nearest(missing, known)}"
+    near = nearest(missing, known) or _target_hint(factory)
+    return f"there is no module {missing!r}{asked}{where}.{near}"
 
 
 def _modules_in(parent: str) -> list[str]:
