@@ -93,6 +93,16 @@ def _rwkv() -> nn.Module:
     return _with_layers(reference_models.RWKV7(), "blocks", *blocks)
 
 
+def _retnet() -> nn.Module:
+    layers = (reference_models.RetNetLayer(64) for _ in range(6))
+    return _with_layers(reference_models.RetNet(), "layers", *layers)
+
+
+def _hyena() -> nn.Module:
+    layers = (reference_models.HyenaLayer(64) for _ in range(6))
+    return _with_layers(reference_models.Hyena(), "layers", *layers)
+
+
 def _fixup() -> nn.Module:
     sizes = [(32, 32, 1)] * 5 + [(32, 64, 2)] + [(64, 64, 1)] * 4
     blocks = (reference_models.FixupBlock(*size, len(sizes), 2) for size in sizes)
@@ -152,6 +162,8 @@ SHOWN = (
     Shown("deepnorm", "a post-norm transformer of 3 layers", families.DeepDecoder, _words),
     Shown("deit", VIT, _vit, _images),
     Shown("densenet", "three convolutions with batch norm", models.cnn, _demo(models.cnn)),
+    Shown("detr", "a backbone, and a transformer that looks for boxes", reference_models.Detr,
+          _images),
     Shown("dinov2", VIT, _vit, _images),
     Shown("dit", "a DiT of 8 blocks", _dit,
           lambda: (_noise(4, 4, 8, 8), torch.arange(4.0), torch.arange(4))),
@@ -163,6 +175,7 @@ SHOWN = (
           lambda: (_noise(20, 30), torch.ones(20, 20, dtype=torch.bool))),
     Shown("gpt2", GPT, _gpt, lambda: _words(300)),
     Shown("gpt_oss", "a mixture of experts", models.moe, _demo(models.moe)),
+    Shown("hyena", "a Hyena of 6 layers", _hyena, _words),
     Shown("instant_ngp", "hashed features and a small network", reference_models.HashField,
           lambda: torch.arange(128).view(64, 2)),
     Shown("llama", DECODER, _decoder, _words),
@@ -175,6 +188,7 @@ SHOWN = (
     Shown("olmo", DECODER, _decoder, _words),
     Shown("ppo", "an actor and a critic", families.Agent, lambda: _noise(32, 17)),
     Shown("resnet", RESNET, _resnet, _images),
+    Shown("retnet", "a RetNet of 6 layers", _retnet, _words),
     Shown("rwkv7", "an RWKV-7 of 6 layers", _rwkv, _words),
     Shown("s4d", "one S4D layer", reference_models.S4D, lambda: _noise(4, 64, 16)),
     Shown("siglip", VIT, _vit, _images),
@@ -195,7 +209,7 @@ HEAD = """# Gallery
 Each family's recipe and PyTorch's default on one model, at initialization: the second moment of
 each step of the residual stream (of each layer, where there is none), and that of the gradient. The
 models are small ones with the family's structure, from the tests; the numbers are
-`docs/img/gallery/numbers.csv`, one line per point. `make gallery` draws it anew in a few minutes.
+`docs/img/gallery/numbers.csv`, one line per point. `make gallery` draws it again in a few minutes.
 
 *Last* is the second moment of the last layer's output; *gradient* is the gradient's squared norm at
 the first layer over that at the last. Where a recipe starts the end of each branch at 0, the stream
