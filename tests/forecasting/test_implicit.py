@@ -154,9 +154,10 @@ def p_values(name: str, draws: int) -> list[float]:
 @pytest.mark.accuracy
 @pytest.mark.usefixtures("small")
 def test_sampled_products_have_the_law_of_drawn_ones() -> None:
-    found = {name: p_values(name, 400) for name in NETS}
-    for name, values in found.items():
-        print(f"{name:15s} " + "  ".join(f"{p:.3f}" for p in values))
+    found: dict[str, list[float]] = {}
+    for name in NETS:
+        found[name] = p_values(name, 400)
+        print(f"{name:15s} " + "  ".join(f"{p:.3f}" for p in found[name]), flush=True)
     assert min(p for values in found.values() for p in values) > LEVEL / (4 * len(NETS))
 
 
