@@ -133,6 +133,19 @@ def test_queries_keys_and_values(form, packed):
     assert [name for name, one in found.items() if one.ends_residual] == ["d"]
 
 
+def test_an_operand_may_be_a_sum_of_products():
+    """DeBERTa's queries are of contents and of positions."""
+
+    def run(m, x):
+        h, places = norm(x), norm(x.flip(1))
+        q, k, v = heads(h @ m.a + places @ m.e), heads(h @ m.b), heads(h @ m.c)
+        return (x + merged(FORMS["softmax"](q, k, v)) @ m.d) @ m.o
+
+    rows = read(Net(run, **dict.fromkeys("abcde", (8, 8)), o=(8, 3)), X).rows
+    parts = {row.name: row.facets.part for row in rows}
+    assert [parts[name] for name in "aebcd"] == ["q", "q", "k", "v", "out"]
+
+
 @pytest.mark.parametrize("form", FORMS)
 def test_without_a_projection_values_end_the_branch(form):
     def run(m, x):

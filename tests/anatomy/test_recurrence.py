@@ -362,6 +362,15 @@ def gru(m, x):
     return h
 
 
+def gru_from_ones(m, x):
+    h, one = zeros(x), torch.ones(1)
+    for t in range(x.shape[1]):
+        (a, b, c), (d, e, f) = m.U(x[:, t]).chunk(3, -1), m.W(h).chunk(3, -1)
+        r, z = torch.sigmoid(a + d), torch.sigmoid(b + e)
+        h = (one - z) * torch.tanh(c + r * f) + z * h
+    return h
+
+
 def gru_apart(m, x):
     h, u = zeros(x), m.U(x)
     for t in range(x.shape[1]):
@@ -393,6 +402,7 @@ GATES = {
     "joined": (lstm_joined, {"W": 4 * D}, {"W": ["forget", "in", "out", "cell"]}, ["W.bias"]),
     "apart": (lstm_apart, dict.fromkeys("FIOG", D), {"F": [""], "G": [""]}, ["F.bias"]),
     "gru": (gru, {"U": 3 * D, "W": 3 * D}, {"U": GRU, "W": GRU}, []),
+    "gru from ones": (gru_from_ones, {"U": 3 * D, "W": 3 * D}, {"U": GRU, "W": GRU}, []),
     "gru apart": (gru_apart, {"U": 3 * D, "R": D, "Z": D, "N": D}, {"U": GRU, "N": [""]}, []),
     "lerp": (gru_by_lerp, {"U": 2 * D, "W": 2 * D, "V": D, "N": D}, {"W": GRU[:2]}, []),
 }

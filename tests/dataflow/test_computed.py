@@ -208,6 +208,14 @@ def test_what_a_guess_decides_is_marked(name):
     assert cause in row.why
 
 
+def test_a_factor_that_hardly_starts_elsewhere_is_one():
+    """Of 1e-4 + g the constant is a ten-thousandth: a product of zeros but for it."""
+    net = Net(lambda m, x: fn.linear(x, m.w * (1e-4 + m.g)), w=(32, 48), g=(32, 1))
+    rows = {row.name: row.facets for row in read(net, X).rows}
+    assert (rows["g"].kind, rows["w"].kind) == ("scale", "linear")
+    assert rows["g"].neutral == pytest.approx(1 - 1e-4)
+
+
 def test_twice_half_a_weight_has_half_of_its_fan():
     """Its two uses count alike: .5^2 of 48 inputs each."""
     function, parts, _ = DOUBTED["used twice"]

@@ -52,6 +52,7 @@ def fans_of(row):
     ("function", "shape", "fans"),
     [
         (lambda m, x: x @ m.w, (8, 12), (8, 12)),
+        (lambda m, x: x[..., :1] @ m.w, (1, 1), (1, 1)),
         (lambda m, x: functional.linear(x, m.w), (12, 8), (8, 12)),
         (lambda m, x: x @ m.w.t(), (12, 8), (8, 12)),
         (lambda m, x: x @ m.w.T, (12, 8), (8, 12)),
@@ -625,3 +626,14 @@ def test_an_exported_convolution_and_batch_norm(decomposed):
     assert [found[name].facets.kind for name in found] == ["conv", "conv", "norm", "norm"]
     assert [row.facets.guessed for row in found.values()] == [False] * 4
     assert fans_of(found["0.weight"]) == [(36, 54)]
+
+
+@pytest.mark.parametrize(("largest", "kept"), [(80, True), (79, False)])
+def test_the_largest_signal_is_measured(
+    largest: int, kept: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("goodinit.dataflow.unlisted.LARGEST_SIGNAL", largest)
+    graph = read(Net(lambda m, x: x.cumsum(1) @ m.w, w=(8, 12)), torch.randn(2, 5, 8)).graph
+    assert graph is not None
+    (linear,) = (node.linear for node in graph.nodes if node.function == "cumsum")
+    assert (linear is not None) == kept

@@ -164,6 +164,12 @@ def test_refused(f: object, says: str) -> None:
         gain(f)
 
 
+@pytest.mark.parametrize("name", ["relu", "tanh"])  # torch's relu has `inplace`, tanh has nothing
+def test_a_number_is_refused_by_functions_without_one(name: str) -> None:
+    with pytest.raises(SchemeError, match=f"'{name}' takes no param here"):
+        gain(name, 0.2)
+
+
 def test_parameters_are_refused_where_they_make_no_sense() -> None:
     with pytest.raises(SchemeError, match="TypeError"):
         gain("relu", slope=0.1)
