@@ -235,6 +235,32 @@ def shares_of_positions_by_a_softmax():
     return mixing(lambda m, x: 12**0.5 * (torch.softmax(m.logits, -1) @ x), logits=full(0, 12, 12))
 
 
+# Rows that are added up by index, as messages of a graph's edges.
+
+
+def edges():
+    return {"of": torch.randint(0, 12, (48,)), "to": torch.arange(48) % 12}
+
+
+@gain("D", STEPS, undecidable=True)
+def messages_added():
+    def add(m, y):
+        return torch.zeros_like(y).index_add(1, m.to_, y[:, m.of])
+
+    known = edges()
+    return around(after=add, inputs=24, of=known["of"], to_=known["to"])
+
+
+@gain("D", STEPS, undecidable=True)
+def messages_added_before():
+    def add(m, x):
+        to = m.to_[:, None].expand(16, 48, 24)
+        return x.new_zeros(16, 12, 24).scatter_add(1, to, x[:, m.of])
+
+    known = edges()
+    return around(add, inputs=24, of=known["of"], to_=known["to"])
+
+
 # Biases that a class set.
 
 

@@ -208,12 +208,16 @@ class Multiples:
             return None if square is None else made[0].varied(square)
         if linear is not None and linear.joins:
             return _joined(node, linear, made, axes)
+        if linear is not None and node.role == "join":  # rows added to zeros
+            return made[0].varied(linear.factors[0] ** 2)
         if linear is not None:
             return self._summed(node, linear, made)
         return self._scaled(node, made[0]) if len(set(signals)) == 1 else None
 
     def _scaled(self, node: Node, one: Multiple) -> Multiple | None:
         """Return one signal multiplied, number by number, by constants, or summed over an axis."""
+        if node.role == "pick" and node.signals[0] is node.operands[0] and not node.uses:
+            return replace(one, moved=(*one.moved, node.index))
         if node.role in ("view", "cast"):
             moves = node.role == "view" and node.function not in _IN_PLACE
             same = node.function == "getitem" and prod(node.shape) == prod(self._shape(node))

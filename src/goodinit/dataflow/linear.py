@@ -24,10 +24,12 @@ _PADS = frozenset(("pad", "constant_pad_nd"))
 _WRITES = frozenset(
     "setitem scatter index_copy index_put slice_scatter select_scatter diagonal_scatter".split()
 )
+# They add rows of a signal to those of another tensor.
+_ADDS = frozenset(("index_add", "scatter_add"))
 _ZEROS = frozenset("zeros zeros_like new_zeros".split())
 
 # Those that `linear_in` describes; it tries those by the role "other" too.
-FOLLOWED = _SUMS | _JOINS | _PADS | _WRITES | MEASURED
+FOLLOWED = _SUMS | _JOINS | _PADS | _WRITES | _ADDS | MEASURED
 
 
 def linear_in(
@@ -57,6 +59,10 @@ def linear_in(
         return Linear((share,), added * (1 - share), _axes(node, tensors[:1]))
     if name in _JOINS or (name in _WRITES and len(node.signals) == 1 and not makers[0].live):
         return _join(name, node, tensors, makers)
+    if name in _ADDS:
+        zeros = len(node.signals) == 1 and makers[0].function in _ZEROS
+        live = [t for t, maker in zip(tensors, makers, strict=True) if maker.live]
+        return Linear(((live[0].numel() / math.prod(node.shape)) ** 0.5,)) if zeros else None
     return unlisted(node, call, tensors, makers, held)
 
 
