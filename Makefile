@@ -56,7 +56,7 @@ bench accuracy battery: $(VENV)/test.stamp
 compare-training: $(RESEARCH)/made.stamp ## small networks trained from several initializations; nine minutes of each of two cores
 	@PYTHONPATH=$(RESEARCH) $(PY) -m tools.training
 
-compat: ## the oldest, the newest and other versions of Python and torch; an hour, 5 GB of downloads
+compat: ## the oldest, the newest and other versions of Python and torch; 35 minutes, 5 GB of downloads
 	@$(PYTHON) tools/compat.py
 
 compat-extras: ## the lowest versions that the extras allow; minutes, a download of a gigabyte
