@@ -206,6 +206,12 @@ def jacobian(m, x):
 
 
 @between
+def numbers_of_a_vmap(m, x):
+    rows = torch.vmap(lambda row, number: row * number)(x, torch.arange(len(x)) / 100)
+    return rows.reshape(x.shape)
+
+
+@between
 def without_gradient(m, x):
     with torch.no_grad():
         scale = x.norm()

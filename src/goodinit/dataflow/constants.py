@@ -20,8 +20,16 @@ def mean_square(tensor: Tensor | None, shift: float = 0.0) -> float | None:
     if tensor is None or tensor.is_meta or not 0 < tensor.numel() <= MOST or tensor.is_complex():
         return None
     with without_function_modes():
-        found = float(tensor.detach().double().add(shift).square().mean())
-    return found if found < torch.inf else None  # scores are hidden by -inf
+        found = _number_in(tensor.detach().double().add(shift).square().mean())
+    return found if found is not None and found < torch.inf else None  # scores are hidden by -inf
+
+
+def _number_in(tensor: Tensor) -> float | None:
+    """Return the number that a tensor holds; None inside of vmap, where it has one for each row."""
+    try:
+        return float(tensor)
+    except RuntimeError:
+        return None
 
 
 def constant_square(call: Call, tensors: Sequence[Tensor], values: Sequence[Value]) -> float | None:
@@ -63,7 +71,7 @@ def number_of(value: object) -> float | None:
         if value.ndim or value.is_meta or not value.is_floating_point():
             return None
         with without_function_modes():
-            return float(value)
+            return _number_in(value)
     return value if isinstance(value, (int, float)) else None
 
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from goodinit._common.by_tensor import ByTensor
+from goodinit._common.torch_private import transforms
 from goodinit.dataflow.nodes import Node, Value
 from goodinit.dataflow.tape import Source, Tape
 from goodinit.trace import Call
@@ -149,7 +150,8 @@ class Recorder:
             for node, call, tensors in blank:
                 self._keep(node, call, tensors, [True] * len(tensors), [tensor])
             return self.number(tensor, live)
-        value = None if tensor.is_meta or live else tensor.detach()
+        # A tensor of a vmap can't be read once that has ended.
+        value = None if tensor.is_meta or live or transforms() else tensor.detach()
         known = Source(tuple(tensor.shape), tensor.dtype, live=live, value=value)
         return self.tape.add_source(tensor, known)
 

@@ -22,7 +22,7 @@ def authors_reason(row: Row, trains: bool) -> str:
     gives targets is initialized like any other.
     """
     held = row.held
-    if row.buffer or not row.dtype.is_floating_point:
+    if row.buffer or not (row.dtype.is_floating_point or row.dtype.is_complex):
         return ""
     if row.frozen and trains and not (held.what == "unknown" and _has_one_value(row)):
         return f"{KEEPS}its values: frozen"
