@@ -213,11 +213,16 @@ class MadeSignals:
         return computed
 
     def _measured(self, computed: Computed, nodes: Iterable[Node]) -> list[float | None]:
-        """Return the second moment of what signals of each size become; once for equal layers."""
-        key = tuple(
+        """Return the second moment of what signals of each size become; once for equal layers.
+
+        Layers are equal if their calls and constants are.
+        """
+        calls = (
             (n.function, n.shape, n.number, n.square, n.label, repr(_without_numbers(entry)))
             for n, entry in ((n, self._entry(n)) for n in nodes)
         )
+        constants = (s.value for s in computed.sources.values() if s.value is not None)
+        key = (*calls, *map(_sums, constants))
         if key not in self._squares:
             random = torch.Generator().manual_seed(1)
             with replaying(), torch.no_grad():
@@ -243,6 +248,13 @@ def _values(computed: Computed, size: float, random: torch.Generator) -> dict[in
         else:
             raise ReplayError("it is made with constants that have no values on meta")
     return values
+
+
+def _sums(constant: Tensor) -> tuple[float, float]:
+    """Return two numbers in which two constants of one shape differ."""
+    numbers = constant.detach()
+    numbers = (torch.view_as_real(numbers) if numbers.is_complex() else numbers).double()
+    return numbers.sum().item(), numbers.square().sum().item()
 
 
 def _is_float(tape: Tape, number: int) -> bool:
