@@ -321,7 +321,7 @@ VALUE = Held("constant", 0.5)
         (row(raw=False, held=VALUE), True, ""),
         (row(raw=True, held=VALUE, buffer=True), True, ""),
         (row(raw=True, held=VALUE, dtype=torch.int64), True, ""),
-        (row(raw=True, held=VALUE, dtype=torch.cfloat), True, ""),
+        (row(raw=True, held=VALUE, dtype=torch.cfloat), True, "the value 0.5"),
         (row(frozen=True), True, "its values: frozen"),
         (row(frozen=True), False, ""),
         (row(frozen=True, part="bias"), True, ""),  # no value is known, and none is lost

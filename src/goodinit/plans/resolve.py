@@ -354,10 +354,10 @@ def _numbers_for(
             scheme = scheme.resolve(facts)
         if f.factors > 1 and (law := share_gain(scheme, f.factors)) is not scheme:
             scheme, why = law, why or f"{f.factors} weights share its gain"
-        matcher.check(scheme, site, row.dtype)
-        _refuse_equal_units(row, scheme)
         if row.dtype.is_complex:
             complex_parts(scheme)
+        matcher.check(scheme, site, row.dtype)
+        _refuse_equal_units(row, scheme)
     except DtypeError as error:
         raise DtypeError(f"{row.name} is {row.dtype}: {error}. {_leave(row.name)}") from error
     except SchemeError as error:

@@ -109,16 +109,20 @@ def deepnorm(decoder_layers: int = 0) -> Recipe:
     """
     if decoder_layers < 0:
         raise RecipeError(f"recipe('deepnorm', decoder_layers={decoder_layers!r}): 0 or more")
-    branches = (WEIGHTS & sel.part("v", "in", "gate")) | ENDS
+    inside = WEIGHTS & sel.part("v", "in", "gate")
     gain = 0.87 * decoder_layers ** (-1 / 16) if decoder_layers else 8**-0.25
     rules = [
         library(sel.kind("embedding"), Normal(1.0).scaled(fan_out=-0.5), "a row has length 1"),
         library(WEIGHTS, XavierNormal()),
-        library(branches, XavierNormal(gain).scaled(depth=-0.25), "a residual branch"),
+        *(
+            library(where, XavierNormal(gain).scaled(depth=-0.25), "a residual branch")
+            for where in (inside, ENDS)
+        ),
     ]
     if decoder_layers:
         decoders = XavierNormal(12**-0.25).scaled(depth=-0.25)
-        rules.append(library(branches & sel.name("*decoder.*"), decoders, "(12 M)^-1/4"))
+        where = (inside | ENDS) & sel.name("*decoder.*")
+        rules.append(library(where, decoders, "(12 M)^-1/4"))
     return Recipe((*REST, *rules), "deepnorm")
 
 
