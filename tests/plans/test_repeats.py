@@ -87,6 +87,13 @@ def repeat(times: object = 3, **more: object) -> dict[str, object]:
     return {"repeat": times, "of": [{"n": 1}], "next": [{"n": 2}]} | more
 
 
+def test_a_longer_pattern_that_does_not_repeat_hides_no_shorter_one() -> None:
+    one, other = {"one": 1}, {"other": 1}
+    items = [*[one] * 3, *[other] * 4, one, *[other, one, one] * 8]
+    assert fold(items)[0] == {"repeat": 3, "of": [one], "next": [None]}
+    assert unfold(fold(items), "rows") == items
+
+
 @pytest.mark.parametrize(
     ("item", "says"),
     [

@@ -83,9 +83,10 @@ def _fold_once(units: list[_Unit], longest: int, forms: dict[tuple[str, ...], in
         same = places[units[at].form]
         after = bisect_right(same, at)
         periods = [place - at for place in same[after : after + CANDIDATES]]
-        tried = [(_rounds(units, at, p) * p, p) for p in periods if p <= longest]
+        rounds = [(_rounds(units, at, p), p) for p in periods if p <= longest]
+        tried = [(n * p, p) for n, p in rounds if n >= LEAST_ROUNDS]
         most, period = max(tried, key=lambda one: (one[0], -one[1]), default=(0, 1))
-        one = _folded(units, at, period, most // period) if most >= LEAST_ROUNDS * period else None
+        one = _folded(units, at, period, most // period) if most else None
         folded.append(units[at] if one is None else _unit_of(one, forms))
         at += 1 if one is None else most
     return folded
