@@ -192,7 +192,7 @@ def run_tests(environment: Path, python: str, torch: str, tests: list[str]) -> O
     copy.mkdir(parents=True)
     for folder in ("tests", "docs"):
         shutil.copytree(ROOT / folder, copy / folder)
-    for file in ("pyproject.toml", "README.md", "ARCHITECTURE.md"):
+    for file in ("pyproject.toml", "README.md", "ARCHITECTURE.md", "DECISIONS.md"):
         shutil.copy(ROOT / file, copy)
     start = time.monotonic()
     command = [executable_in(environment), "-m", "pytest", "-q", "-n", "auto", "--tb=short"]
