@@ -1,6 +1,6 @@
 """Random and hostile files of recipes and plans: each is read, or refused with its place.
 
-1,500 of each, and 5,000 in the battery: valid files with bytes, words and lines changed; files of
+650 of each, and 5,850 in the battery: valid files with bytes, words and lines changed; files of
 the right shape with wrong things in them. While one is read, nothing is imported, compiled, run or
 opened. What is read must be of use: a recipe can be planned with, a plan shown and saved.
 ``test_costly.py`` has the files that are made to cost much.
@@ -33,8 +33,8 @@ from goodinit.recipes.deferred import ReluGain
 
 BATTERY = pytest.mark.battery
 # Examples of each sort, by seeds, which draw cheaply.
-CHANGED = pytest.mark.parametrize("examples", [1000, pytest.param(3500, marks=BATTERY)])
-WRONG = pytest.mark.parametrize("examples", [500, pytest.param(1500, marks=BATTERY)])
+CHANGED = pytest.mark.parametrize("examples", [400, pytest.param(4100, marks=BATTERY)])
+WRONG = pytest.mark.parametrize("examples", [250, pytest.param(1750, marks=BATTERY)])
 IDS = ["recipes", "plans"]
 SECONDS = 0.5  # of the processor, for a file of some kilobytes; a hundredth is usual
 
