@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import collections
+import gc
 import random
+import weakref
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+import goodinit as gi
 from goodinit.anatomy import read
 from goodinit.errors import TraceError
 from goodinit.trace import attributes
@@ -346,3 +351,55 @@ def test_what_each_of_many_modules_holds_is_restored(monkeypatch):
         layer.register_forward_hook(lambda module, args, out: module.cache.append(out))
     read(model, torch.randn(2, 3))
     assert [layer.cache for layer in model] == [[], [], []]
+
+
+class Held:
+    """Something of one run, as an activation or an open checkpoint."""
+
+
+HELD: list[weakref.ref[Held]] = []  # not a model's: what a run adds to that is taken back
+
+
+class Failing(nn.Linear):
+    """Fails on meta, or everywhere, and notes what its runs hold."""
+
+    def __init__(self, ask: bool) -> None:
+        super().__init__(4, 4)
+        self.ask = ask
+
+    def forward(self, x: Tensor) -> Tensor:
+        held = Held()
+        HELD.append(weakref.ref(held))
+        y = super().forward(x)
+        if self.ask:
+            return y if y.sum().item() < 1e9 else x
+        raise RuntimeError("half way")
+
+
+@pytest.mark.parametrize("ask", [True, False])
+@pytest.mark.parametrize(
+    "verb",
+    [
+        lambda model, x: gi.plan(model, "he", inputs=x),
+        gi.measure,
+        gi.calibrate_,
+        gi.explain,
+        lambda model, x: gi.forecast(model, x, gi.plan(model, "he")),
+    ],
+    ids=["plan", "measure", "calibrate_", "explain", "forecast"],
+)
+def test_a_failed_run_is_freed_at_once(verb: Callable[..., Any], ask: bool) -> None:
+    """Not when the collector comes: until then torch before 2.13 keeps a checkpoint's hooks."""
+    HELD.clear()
+    raised = False
+    gc.disable()
+    try:
+        verb(Failing(ask), torch.ones(2, 4))
+    except gi.GoodinitError:
+        raised = True
+    finally:
+        alive = [held() is not None for held in HELD]
+        gc.enable()
+    assert raised is not ask
+    assert len(alive) >= 2
+    assert not any(alive)

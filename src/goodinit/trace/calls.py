@@ -109,6 +109,8 @@ class GuardedObserver:
             if ours and self._error is None:
                 self._error = error
             raise
+        finally:
+            models.clear()  # an error holds this frame
 
     def _pass_on(self, method: Callable[..., None], *args: object) -> None:
         if self._error is not None:

@@ -45,6 +45,19 @@ class Trace:
     output: object
 
 
+@dataclass(frozen=True, slots=True)
+class _Failure:
+    """What a model raised, without its frames: these hold activations and open checkpoints.
+
+    Attributes:
+        reason: the type and the first line of the error.
+        lacks_values: whether it asked for values that aren't there on meta, by torch's message.
+    """
+
+    reason: str
+    lacks_values: bool
+
+
 def trace(
     model: nn.Module,
     inputs: Inputs,
@@ -73,34 +86,29 @@ def trace(
         TraceError: the model raises also by itself, and not because values are missing.
     """
     args, kwargs = arguments(inputs)
-    observer, output, error = _attempt(model, args, kwargs, make_observer, names, real=False)
-    if error is None:
+    observer, output, failure = _attempt(model, args, kwargs, make_observer, names, real=False)
+    if failure is None:
         return Trace("meta", "", output), observer
-    reason = first_line(error)
+    reason = failure.reason
     if meta_only:
         return Trace("not run", reason, None), make_observer()
     if not any(p.is_meta for p in parameters_of(model)):
-        observer, output, error = _attempt(model, args, kwargs, make_observer, names, real=True)
-        if error is None:
+        observer, output, failure = _attempt(model, args, kwargs, make_observer, names, real=True)
+        if failure is None:
             return Trace("real", reason, output), observer
-        reason = first_line(error)
-    elif _lacks_values(error):
+        reason = failure.reason
+    elif failure.lacks_values:
         return Trace("not run", reason, None), make_observer()
-    alone = _error_alone(model, args, kwargs)
-    if alone is None:
-        return Trace("not run", OURS + reason, None), make_observer()
-    hint = hint_for_inputs(inputs, str(alone))
-    raise TraceError(
-        f"the model raised on these inputs: {first_line(alone)}. Check that model(inputs) runs, or "
-        f"leave inputs out: then goodinit uses module types and shapes"
-        f"{hint and '.'}{hint}"
-    ) from alone
+    _check_alone(model, inputs)
+    return Trace("not run", OURS + reason, None), make_observer()
 
 
-def _error_alone(
-    model: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]
-) -> Exception | None:
-    """Return what a model raises that nobody follows; on meta if it has no weights."""
+def _check_alone(model: nn.Module, inputs: Inputs) -> None:
+    """Run a model that nobody follows; on meta if it has no weights.
+
+    Raises:
+        TraceError: the model raises.
+    """
     meta = any(p.is_meta for p in parameters_of(model))
 
     def copy(tensor: Tensor) -> Tensor:
@@ -112,24 +120,24 @@ def _error_alone(
             owned.update({k: None if b is None else copy(b) for k, b in owned.items()})
         return model(*args, **kwargs)
 
+    args, kwargs = arguments(inputs)
     args, kwargs = map_tensors((args, dict(kwargs)), copy)
     try:
         with real_run(model, grad=torch.is_grad_enabled()) as run:
             run(NullObserver(), {}, call)
     except Exception as error:
-        return error
-    return None
+        hint = hint_for_inputs(inputs, str(error))
+        raise TraceError(
+            f"the model raised on these inputs: {first_line(error)}. Check that model(inputs) "
+            f"runs, or leave inputs out: then goodinit uses module types and shapes"
+            f"{hint and '.'}{hint}"
+        ) from error
 
 
 def first_line(error: BaseException) -> str:
     """Return the type and the first line of an error."""
     lines = str(error).strip().splitlines()
     return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
-
-
-def _lacks_values(error: Exception) -> bool:
-    """Whether a model on meta failed because it asked for values, by torch's message."""
-    return isinstance(error, NotImplementedError) or "meta tensor" in str(error).lower()
 
 
 def _attempt(
@@ -139,16 +147,16 @@ def _attempt(
     make_observer: Callable[[], ObserverT],
     names: Mapping[int, str],
     real: bool,
-) -> tuple[ObserverT, object, Exception | None]:
+) -> tuple[ObserverT, object, _Failure | None]:
     """Run a model once; return its observer, and what the model returned or raised."""
-    observer, output, raised, differentiates = _one_attempt(
+    observer, output, failure, differentiates = _one_attempt(
         model, args, kwargs, make_observer, names, real, grad=False
     )
-    if raised is not None and differentiates:  # it takes a gradient in its forward
-        observer, output, raised, _ = _one_attempt(
+    if failure is not None and differentiates:  # it takes a gradient in its forward
+        observer, output, failure, _ = _one_attempt(
             model, args, kwargs, make_observer, names, real, grad=True
         )
-    return observer, output, raised
+    return observer, output, failure
 
 
 def _one_attempt(
@@ -159,21 +167,22 @@ def _one_attempt(
     names: Mapping[int, str],
     real: bool,
     grad: bool,
-) -> tuple[ObserverT, object, Exception | None, bool]:
+) -> tuple[ObserverT, object, _Failure | None, bool]:
     """As ``_attempt``, with or without gradients, and whether the model took one."""
     observer = make_observer()
     guard = GuardedObserver(observer)
     home = next((p.device for p in parameters_of(model) if not p.is_meta), torch.device("cpu"))
-    output, raised = None, None
+    output, failure = None, None
     with state_restored(model) as numbers, torch.set_grad_enabled(grad):
         tracer = MetaTracer(guard, tensors_in((args, dict(kwargs))), home, real, numbers)
         try:
             with module_stack(tracer.path, guard, names), tracer:
                 output = model(*args, **kwargs)
         except Exception as error:
-            raised = error
+            missing = isinstance(error, NotImplementedError) or "meta tensor" in str(error).lower()
+            failure = _Failure(first_line(error), missing)
     guard.check()
-    return observer, output, raised, tracer.differentiates
+    return observer, output, failure, tracer.differentiates
 
 
 def arguments(inputs: Inputs) -> tuple[tuple[Any, ...], Mapping[str, Any]]:
