@@ -614,6 +614,24 @@ def test_biases_of_stacked_experts_are_no_embedding() -> None:
     assert rows["table"].facets.kind == "embedding"
 
 
+def mixed_angles(m, x):
+    """Angles of three axes in one tensor: the first one's are written over by the others'."""
+    angles = x @ m.f[:, None]
+    first = angles[0]
+    first[..., torch.tensor([1])] = angles[1][..., torch.tensor([1])]
+    return (x @ m.w) * angles[0].cos() + angles[1]
+
+
+def test_what_is_written_into_a_row_of_a_whole_is_followed():
+    rows = told(mixed_angles, w=(8, 2), f=(2, 8, 2))
+    assert [fans_of(rows[name]) for name in ("w", "f")] == [[(8, 2)], [(8, 2)] * 2]
+
+
+def test_a_weight_without_elements_is_joined_to_another():
+    rows = told(lambda m, x: x @ torch.cat([m.w, m.none]), w=(8, 6), none=(0, 6))
+    assert fans_of(rows["w"]) == [(8, 6)]
+
+
 @pytest.mark.filterwarnings("ignore:.*LeafSpec:FutureWarning")  # torch's own, when it decomposes
 @pytest.mark.parametrize("decomposed", [False, True])
 def test_an_exported_convolution_and_batch_norm(decomposed):

@@ -127,7 +127,7 @@ class Graph:
             if held is not None:
                 self.held[number] = held.detach()
             shape = tuple(stand_in.shape)
-            if prod(shape) >= prod(self.shapes.get(number, ())):  # weight_norm stores two
+            if prod(shape) >= prod(self.shapes.get(number, (0,))):  # weight_norm stores two
                 self.shapes[number] = shape
             origins = (_whole(number, shape),)
             self.sources.setdefault(number, []).append(node.index)
@@ -302,7 +302,11 @@ class Graph:
         else:
             origins = self._carried(node, call, result, tensors, values)
         if base is not None and call.inplace:
-            base.node, base.origins = node.index, origins
+            base.node = node.index
+            if all(len(origin.axes) == len(base.layout[0]) for origin in origins):
+                base.origins = origins
+            else:  # it wrote into a row: axes of that row are none of the whole's
+                base.origins = tuple(replace(o, made=call.function) for o in base.origins)
         self._bind(result, Value(node.index, origins), base=base is None)
 
     def _carried(
