@@ -23,6 +23,7 @@ from goodinit.findings import (
     depth,
     likeness,
     logits,
+    one_hot,
     scales,
     units,
 )
@@ -61,6 +62,8 @@ EDGES: list[tuple[Callable[..., bool], tuple[Any, ...], tuple[Any, ...]]] = [
     (units.units_are_dead, (1.0, 100, 31), (1.0, 100, 32)),
     (units.values_are_saturated, (0.49,), (0.51,)),
     (units.inputs_are_large, (99.0,), (101.0,)),
+    # GI142
+    (one_hot.attention_is_saturated, (0.49,), (0.51,)),
     # GI110: 2 ln K + 1
     (logits.loss_is_far_above_a_guess, (2 * math.log(50) + 0.99, 50),
      (2 * math.log(50) + 1.01, 50)),
@@ -133,6 +136,7 @@ AT: list[tuple[Callable[..., bool], tuple[Any, ...], bool]] = [
     (likeness.became_alike, (0.999,), False),
     (units.units_are_dead, (0.75, 100, 32), False),
     (units.values_are_saturated, (0.5,), False),
+    (one_hot.attention_is_saturated, (0.5,), False),
     (units.inputs_are_large, (100.0,), False),
     (logits.loss_is_far_above_a_guess, (2.0 * LN_50 + 1.0, 50), False),
     (logits.tied_table_is_too_large, (1.0, 16), False),

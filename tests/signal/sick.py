@@ -253,3 +253,34 @@ def gi135() -> Iterator[Ill]:
             width, layers, activation, gi.VarianceScaling(gain**2, "fan_in", "normal"), seed
         )
         yield f"{activation.__name__}, {layers} x {width}", net, noise(16, width, seed=seed), None
+
+
+@sick
+def gi142() -> Iterator[Ill]:
+    for width, fused, seed in product((64, 256), (True, False), SEEDS):
+        # Scores of N(0, 1) weights have a std of about the width; a softmax of 16 needs 13.
+        net = Attention(width, fused)
+        gi.init_(net, {"*.weight": gi.Normal(1.0), "*.bias": gi.Zeros()}, seed=seed)
+        name = "fused" if fused else "by hand"
+        yield f"{name}, N(0, 1), {width} wide", net, noise(4, 16, width, seed=seed), None
+        net = nn.TransformerEncoderLayer(width, 4, batch_first=True, norm_first=True)
+        gi.init_(net, {"self_attn.in_proj_weight": gi.Normal(1.0)}, seed=seed)
+        yield f"of torch, N(0, 1), {width} wide", net, noise(4, 16, width, seed=seed), None
+
+
+class Attention(nn.Module):
+    """Causal attention in a residual branch, by torch's fused call or by hand."""
+
+    def __init__(self, width: int, fused: bool) -> None:
+        super().__init__()
+        self.qkv, self.out, self.fused = nn.Linear(width, 3 * width), nn.Linear(width, width), fused
+
+    def forward(self, x: Tensor) -> Tensor:
+        q, k, v = self.qkv(x).unflatten(-1, (3, 4, -1)).permute(2, 0, 3, 1, 4)
+        if self.fused:
+            y = F.scaled_dot_product_attention(q, k, v, is_causal=True)
+        else:
+            scores = q @ k.mT * q.shape[-1] ** -0.5
+            hidden = torch.ones(scores.shape[-2:], dtype=torch.bool).triu(1)
+            y = F.dropout(scores.masked_fill(hidden, -1e9).softmax(-1), 0.1, self.training) @ v
+        return x + self.out(y.transpose(1, 2).flatten(-2))

@@ -47,6 +47,7 @@ GI138  warning  frozen parameters are drawn (info if a rule names them, or if al
 GI139  warning  nothing was measured: no call depends on the inputs
 GI140  warning  the model looks like one process's part of a larger one
 GI141  info     a family's recipe has rules for layers that the model doesn't have
+GI142  warning  attention that looks at one position alone
 GI150  warning  one prior for the biases of several heads
 GI151  warning  what muP asks for and no draw can do (info where it isn't known)
 ====== ======== ====================================================================

@@ -64,7 +64,7 @@ def find_idle_units(
         if not rows:
             continue
         more = f"; in {count(len(rows) - 1, 'later call')} as well" if len(rows) > 1 else ""
-        found = (setter_before(signal, row) for row in rows)
+        found = (setter_before(signal, row.takes) for row in rows)
         layers = {layer.key: layer for layer in found if layer is not None}
         given = any(-1 in layer.takes for layer in layers.values())
         yield Finding(
@@ -94,7 +94,7 @@ def _is_gate(row: SignalRow, following: set[str]) -> bool:
 
 
 def _too_idle(row: SignalRow) -> bool:
-    if row.forward.idle is None:
+    if row.forward.idle is None or row.kind in ("softmax", "attention"):
         return False
     if row.function in SATURATED_BEYOND:
         return values_are_saturated(row.forward.idle)

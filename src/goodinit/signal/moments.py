@@ -45,7 +45,8 @@ class Moments:
         error: standard error of log(second) due to the finite batch; None for one sample.
         bad: how many values are NaN or infinite.
         idle: share of units that are dead (relu and its like) or of values that are saturated
-            (tanh, sigmoid); None for other functions.
+            (tanh, sigmoid), or of rows that are one-hot (softmax, attention); None for other
+            functions.
         rank: effective rank, (sum of lambda)^2 / sum of lambda^2 over the eigenvalues of the
             features' second moments, over samples and positions; None unless asked for.
     """

@@ -18,6 +18,7 @@ from goodinit._common.torch_private import without_function_modes
 from goodinit.anatomy.names import Slot
 from goodinit.dataflow.functions import role_of
 from goodinit.findings.units import SATURATED_BEYOND
+from goodinit.signal.attention_weights import sureness_of
 from goodinit.signal.batch_axis import CHANNELS, Keys, floating
 from goodinit.signal.equality import (
     holds_one_number,
@@ -34,6 +35,7 @@ from goodinit.trace.calls import Call, NullObserver, observing_hook, tensors_in
 CAN_DIE = frozenset(("relu", "relu6", "threshold", "hardshrink", "softshrink", "hardtanh"))
 MIXING = frozenset(("contract", "attention", "opaque"))  # their results have the channels last
 HAVE_UNITS = frozenset(("contract", "opaque"))
+CHOOSING = frozenset(("softmax", "attention"))
 UNSET = frozenset(("empty_like", "new_empty", "new_empty_strided"))  # memory without values
 
 
@@ -65,6 +67,7 @@ class MomentsObserver(NullObserver):
         equal_units: numbers of the layers whose units do the same for every input.
         zero_layers: numbers of those whose weights are 0, and whose units return one number.
         equal_gradients: those of both whose units have the same gradients, too.
+        scores: by the number of a softmax or an attention, the std of the scores of a row.
         bad_inputs: how many numbers of the inputs are NaN or infinite.
         entropies: the cross-entropies of the loss.
         input_cosine: mean cosine of two samples of the first floating input.
@@ -88,6 +91,7 @@ class MomentsObserver(NullObserver):
         self.equal_units: set[int] = set()
         self.zero_layers: set[int] = set()
         self.equal_gradients: set[int] = set()
+        self.scores: dict[int, float] = {}
         self.bad_inputs = 0
         self.entropies: list[FirstLoss] = []
         self.input_cosine: float | None = None
@@ -197,6 +201,11 @@ class MomentsObserver(NullObserver):
         samples, features = self._samples(key, result), self._features(call, result)
         axes = Axes(samples, None if features == samples else features)
         idle = _idle(call.function, result, axes)
+        if role_of(call.function) in CHOOSING:
+            with without_function_modes():
+                sure = sureness_of(call)
+            if sure is not None:
+                idle, self.scores[len(self.rows)] = sure.share, sure.std
         row = SignalRow(
             key,
             call.path,

@@ -131,9 +131,9 @@ def words_of_depth(rows: Sequence[SignalRow], layers: int) -> str:
     )
 
 
-def setter_before(signal: Signal, row: SignalRow) -> SignalRow | None:
-    """Return the nearest layer or norm with parameters before a row."""
-    return _nearest(signal, row.takes, ("contract", "norm"))
+def setter_before(signal: Signal, takes: Sequence[int]) -> SignalRow | None:
+    """Return the nearest layer or norm with parameters among rows and those before them."""
+    return _nearest(signal, takes, ("contract", "norm"))
 
 
 def _nearest(

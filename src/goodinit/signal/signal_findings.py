@@ -18,6 +18,7 @@ from goodinit.signal.activity import (
     find_idle_units,
     find_norm_around_zero,
 )
+from goodinit.signal.attention_findings import find_saturated_attention
 from goodinit.signal.backward import find_explosion_in_time, find_lost_gradient
 from goodinit.signal.first_loss import FirstLoss
 from goodinit.signal.observer import MomentsObserver
@@ -75,6 +76,7 @@ def find_in_signal(
         *find_unstable_variance(signal, paths),
         *find_alike_outputs(signal, params, observer),
         *find_idle_units(signal, params, observer.input_second),
+        *find_saturated_attention(signal, params, observer),
         *find_dominating_biases(signal, params),
         *find_lost_gradient(signal, params, observer.outputs),
         *find_explosion_in_time(signal, params),
