@@ -42,10 +42,13 @@ STEPS = 0.3 * torch.arange(8.0)[:, None]
         (torch.tensor(0.3).expand(3, 4), "constant"),
         (torch.tensor(0.3), "constant"),
         (torch.tensor([0.3] * 20 + [0.4]), "pattern"),  # two values, the other one at the end
-        (torch.tensor([0.3] * 20 + [0.4, 0.5]), "values"),
+        (torch.tensor([0.31] * 20 + [0.41, 1 / 7]), "values"),
         (BASE, "values"),
-        (torch.tensor([0.3, 0.7]), "values"),
-        (torch.tensor([1.0, 2.0]), "values"),
+        (torch.tensor([0.3, 0.7]), "pattern"),  # decimals of a few digits
+        (torch.tensor([[1.0, 0.0], [0.125, 0.25]], dtype=torch.float64), "pattern"),
+        (torch.tensor([0.3, 1 / 7]), "values"),
+        (torch.tensor([0.3, 0.7142]), "values"),
+        (torch.tensor([0.3, 0.7]).half(), "values"),  # a half has few digits
         (torch.empty(0), "unknown"),
         (torch.empty(3, device="meta"), "unknown"),
         (torch.ones(3, dtype=torch.int64), "unknown"),
@@ -72,9 +75,9 @@ def test_a_root_mean_square_is_known_where_it_is_small() -> None:
 @pytest.mark.parametrize(
     ("real", "imaginary", "what"),
     [
-        (torch.full((6,), -0.5), torch.tensor([0.3, -1.2, 0.8, 2.1, -0.4, 0.9]), "pattern"),
-        (torch.tensor([0.3, -1.2, 0.8, 2.1, -0.4, 0.9]), torch.arange(6.0), "pattern"),
-        (torch.zeros(6), torch.tensor([0.3, -1.2, 0.8, 2.1, -0.4, 0.9]), "unknown"),
+        (torch.full((6,), -0.5), BASE[:6], "pattern"),
+        (BASE[:6], torch.arange(6.0), "pattern"),
+        (torch.zeros(6), BASE[:6], "unknown"),
     ],
 )
 def test_complex_numbers_are_a_pattern_by_their_parts(real, imaginary, what):

@@ -21,6 +21,7 @@ from . import (
     norms,
     ordinary,
     python,
+    recent,
     recurrent,
     researchers,
     researchers_flow,
@@ -46,7 +47,7 @@ FILES = (
         norms,
         python,
     ),
-    *(factors, forms, ordinary, recurrent, researchers, researchers_flow),
+    *(factors, forms, ordinary, recent, recurrent, researchers, researchers_flow),
     *(residual, slices, smooth, unknown),
 )
 FEWEST = {

@@ -114,7 +114,7 @@ def test_what_is_left_for_want_of_knowledge_is_a_finding():
     class Scaled(nn.Module):
         def __init__(self):
             super().__init__()
-            self.mystery = nn.Parameter(torch.tensor([0.3, -1.2, 0.7]))
+            self.mystery = nn.Parameter(torch.tensor([1 / 3, -1 / 7, 2 / 3]))
 
     assert [f.code for f in gi.plan(Scaled(), "standard").findings] == ["GI117"]
     assert not gi.plan(nn.Linear(2, 2), {"bias": gi.Ones()}).findings

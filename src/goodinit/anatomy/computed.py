@@ -29,7 +29,7 @@ from goodinit.dataflow.norms import is_weight_of_norm
 from goodinit.dataflow.replay import Computed, ReplayError, replaying
 from goodinit.dataflow.response import params_of, response_of
 from goodinit.dataflow.tape import Entry, Ref, Tape, replaced
-from goodinit.dataflow.traversal import is_squash, outputs_per_input, root, walk_forward
+from goodinit.dataflow.traversal import is_share, is_squash, outputs_per_input, root, walk_forward
 
 # What these do to a parameter is linear in it.
 _LINEAR = frozenset("pick view cast join add mul contract".split())
@@ -95,14 +95,17 @@ class Answers:
                 found.append(changed)
             else:
                 found.append(use)
-        place = next((n for n, use in enumerate(uses) if use is asked), None)
-        if place is not None and found[place].role == "contract":
+        sums = [n for n, use in enumerate(found) if use.role == "contract"]
+        place = next((n for n in sums if asked in (None, uses[n])), None)
+        if place is not None:
             found[place] = self._with_calls_around(found[place], found)
         return found, ""
 
     def _with_calls_around(self, use: Use, uses: list[Use]) -> Use:
         """Return a weight's use with the sums and factors that follow it."""
         contractions = [one for one in uses if one.role == "contract"]
+        if use.met is not None:
+            return use if self._is_kept(use) else self._with_calls_before(use)
         use = joined(self._graph, use, contractions)
         use = self._generating(crossed(self._graph, use, contractions))
         use = with_second_sum(self._graph, self._roles, use)
@@ -111,6 +114,21 @@ class Answers:
         if any(one.role == "lookup" for one in uses):
             return use  # a tied table, with a scale of its own
         return with_factor(self._graph, self._roles, self._multiples, self._made, use, contractions)
+
+    def _with_calls_before(self, use: Use) -> Use:
+        """Return a use with what is made of its input; what follows its product was measured."""
+        at = use.node
+        while not self._graph.nodes[at].signals:  # where a factor is broadcast over a weight
+            before = [v.node for v in self._graph.nodes[at].operands if v.params]
+            if not before:
+                return use
+            at = before[0]
+        taken = self._graph.recorder.taken.get(at)
+        if taken is None or self._tape.dtypes[taken].is_complex:
+            return use  # a Fourier transform is a part of what was measured
+        one = replace(use, node=at)
+        found = with_factor(self._graph, self._roles, self._multiples, self._made, one, [one])
+        return replace(found, node=use.node)
 
     def _is_kept(self, use: Use) -> bool:
         """Whether a weight isn't drawn."""
@@ -218,12 +236,13 @@ class Answers:
 
         What all outputs depend on is what all inputs act on: fan_in * outputs = fan_out * inputs.
         """
-        per_input = self._outputs_per_input(self._responses[use.met or 0], uses)
+        computed = self._responses[use.met or 0]
+        per_input = self._outputs_per_input(computed, uses)
         axes = range(len(shape))
         return replace(
             use, role="contract", fan_in=one.fan(1.0), fan_out=one.fan(per_input), measured=True,
             inputs=tuple(axes[1:]) or (0,), outputs=tuple(axes[:1] if axes[1:] else ()),
-            factors=max(one.degree, 1), doubt=one.doubt,
+            factors=max(one.degree, 1), doubt=one.doubt or _shares_in(self._tape, computed),
         )  # fmt: skip
 
     def _outputs_per_input(self, computed: Computed, uses: Sequence[Use]) -> float:
@@ -299,6 +318,17 @@ def _is_mixed(graph: Graph, use: Use) -> bool:
     """Whether a weight is multiplied, in one call, by a signal and by shares between 0 and 1."""
     signals = graph.nodes[use.node].signals
     return len(signals) > 1 and any(is_squash(graph, value.node) for value in signals)
+
+
+def _shares_in(tape: Tape, computed: Computed) -> str:
+    """Return what to say of products with shares between 0 and 1 that are made of the data."""
+    for number, source in computed.sources.items():
+        at = tape.makers.get(number) if source.live and source.value is None else None
+        while at is not None and tape.entries[at].role in ("view", "cast"):
+            at = tape.makers.get(tape.entries[at].inputs[0])
+        if at is not None and is_share(tape.entries[at].name):
+            return MIXED
+    return ""
 
 
 def _are_slices(uses: Sequence[Use]) -> bool:

@@ -30,6 +30,9 @@ ROUNDINGS = 8.0  # of a value that took a few operations to compute, in units of
 MOST_EXPONENT = 700.0  # exp overflows beyond it
 UNEVEN = 0.1  # of a step: the steps of random rows differ by more than the steps themselves
 RMS_SAMPLE = 4096  # elements: their root mean square is known to 1 %
+SHORT = (
+    3  # significant digits of a decimal that is written: of random values in float32, 1 of 10,000
+)
 FEWEST_BYTES = 8  # of elements that agree: two in float32, four in a half, hardly do by chance
 SMALL = 0.05  # a first look at larger elements than this shows that a weight isn't nearly zero
 
@@ -71,9 +74,10 @@ def held_by(tensor: Tensor, patterns: bool = True) -> Held:
     """Return what a tensor holds; of one on meta, what was recorded of it.
 
     These are patterns: two values only (a mask, signs, an identity, a permutation); integers (a
-    kernel of Sobel's); values that all come twice or more often (columns in pairs); rows or columns
-    that are arithmetic, geometric or logarithmic, as those of ``log(arange(1, n + 1))``. Complex
-    numbers are one if their real or imaginary parts are, or hold one value other than 0.
+    kernel of Sobel's); decimals of up to three digits; values that all come twice or more often
+    (columns in pairs); rows or columns that are arithmetic, geometric or logarithmic, as those of
+    ``log(arange(1, n + 1))``. Complex numbers are one if their real or imaginary parts are, or
+    hold one value other than 0.
 
     Example:
         >>> held_by(torch.full((3, 4), 1e-5)), held_by(torch.eye(5)).what
@@ -193,6 +197,9 @@ def _is_constant(tensor: Tensor, value: float) -> bool:
 def _may_be_pattern(look: list[float], tensor: Tensor) -> bool:
     """Whether the first elements allow a pattern, which random numbers hardly do."""
     few = set(look)
+    epsilon = torch.finfo(tensor.dtype).eps
+    if tensor.element_size() > 2 and all(_is_short(value, epsilon) for value in look):
+        return len(look) > 1
     if 2 * len(few) <= len(look) or 0.0 in few or all(value.is_integer() for value in few):
         return len(look) > 2
     row = look if tensor.shape[-1] >= FIRST_LOOK else _first_row(tensor)
@@ -225,6 +232,8 @@ def _is_pattern(tensor: Tensor) -> bool:
     if tensor.element_size() > 2 and x.numel() > 2 and _comes_twice(x):
         return True
     epsilon = torch.finfo(tensor.dtype).eps
+    if tensor.element_size() > 2 and x.numel() > 1 and _are_short(x, epsilon):
+        return True
     return _in_a_row(x, epsilon) or _in_a_row(x.transpose(0, -1), epsilon)
 
 
@@ -241,6 +250,17 @@ def _comes_twice(x: Tensor) -> bool:
     """Whether each value but 0 comes more than once, which random numbers of 24 bits don't."""
     values, counts = cast("tuple[Tensor, Tensor]", x[x != 0].unique(return_counts=True))
     return bool((counts > 1).all()) and _is_sane(values.abs().min().item())
+
+
+def _is_short(value: float, epsilon: float) -> bool:
+    """Whether a value is a decimal of a few digits, as far as a dtype holds it."""
+    return abs(float(f"{value:.{SHORT}g}") - value) <= epsilon * abs(value)
+
+
+def _are_short(x: Tensor, epsilon: float) -> bool:
+    size = x.abs().clamp(SMALLEST)
+    unit = 10 ** (size.log10().floor() - (SHORT - 1))
+    return bool(((size - (size / unit).round() * unit).abs() <= epsilon * size).all())
 
 
 def _in_a_row(x: Tensor, epsilon: float) -> bool:

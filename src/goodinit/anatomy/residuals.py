@@ -206,6 +206,8 @@ def _skipping(
             continue
         inside, cost = between(graph, start, _tips(node, rest))
         search.left -= cost
+        if _leaves_a_branch(search, start, inside):
+            return None
         terms = [term for term in rest if not inside.isdisjoint(_tips(node, [term]))]
         branch = _Branch(inside, _copies(graph, inside) if terms else set())
         ends = list(dict.fromkeys(i for t in terms for i in _last(search, branch, node, t)))
@@ -218,6 +220,15 @@ def _skipping(
         search.found[node.index] = Stream(node.index, ends, len(terms), origin, frozenset(inside))
         return search.found[node.index]
     return None
+
+
+def _leaves_a_branch(search: _Search, start: int, inside: set[int]) -> bool:
+    """Whether a skip starts within a branch and ends behind its sum: values of an earlier layer."""
+    for index in inside & search.found.keys():
+        branch = search.found[index].inside
+        if start in branch and start not in _copies(search.graph, set(branch)):
+            return True
+    return False
 
 
 def _is_signal(graph: Graph, node: Node, term: Term) -> bool:

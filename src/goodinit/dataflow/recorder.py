@@ -103,14 +103,20 @@ class Recorder:
                 self._keep_signal(node, call, tensors, alive, results, aside)
             return
         if not node.live or any(value.params for value in made):
+            self._take(node, tensors, alive)
             self._keep(node, call, tensors, alive, results)
         elif _sums_unseen(node):
+            self._take(node, tensors, alive)
             self._keep(node, call, tensors, alive, results, live=True, meets=True)
             self._mark(made)
             for use in node.uses:
                 use.met = len(self.tape.entries) - 1
             self._note_signal(node)
-        elif not weights and node.role not in _ENDS and _only_products(node.role, values, alive):
+        elif (
+            not any(v.params and _is_number(t) for v, t in zip(values, tensors, strict=True))
+            and node.role not in _ENDS
+            and _only_products(node.role, values, alive)
+        ):
             self._keep(node, call, tensors, alive, results, live=True)
             self._mark(made)
             self._note_signal(node)
@@ -128,12 +134,15 @@ class Recorder:
     ) -> None:
         """Keep a call that makes a signal of signals; of a product with a weight, its input."""
         if any(use.param not in self._buffers for use in node.weights):
-            signal = next((t for t, lives in zip(tensors, alive, strict=True) if lives), None)
-            if signal is not None:
-                self.taken[node.index] = self.number(signal, live=True)
+            self._take(node, tensors, alive)
         elif node.role in _OF_SIGNALS or node.function == "normalize":
             self._keep(node, call, tensors, alive, results, live=True, aside=aside)
             self._note_signal(node)
+
+    def _take(self, node: Node, tensors: Sequence[Tensor], alive: Sequence[bool]) -> None:
+        signal = next((t for t, lives in zip(tensors, alive, strict=True) if lives), None)
+        if signal is not None:
+            self.taken[node.index] = self.number(signal, live=True)
 
     def _note_signal(self, node: Node) -> None:
         self.signals[node.index] = len(self.tape.entries) - 1
@@ -174,6 +183,10 @@ class Recorder:
     def _mark(made: Sequence[Value]) -> None:
         for value in made:
             value.product = True
+
+
+def _is_number(tensor: Tensor) -> bool:
+    return tensor.is_floating_point() or tensor.is_complex()
 
 
 def _only_products(role: str, values: Sequence[Value], alive: Sequence[bool]) -> bool:

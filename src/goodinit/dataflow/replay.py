@@ -166,5 +166,6 @@ def _run(
 
 
 def _row(tensor: Tensor) -> Tensor:
+    tensor = tensor.to_dense()
     row = torch.view_as_real(tensor.resolve_conj()) if tensor.is_complex() else tensor
     return row.reshape(-1).to(torch.float64 if row.dtype == torch.float64 else torch.float32)

@@ -67,7 +67,12 @@ def _skipped(graph: Graph, node: Node) -> int | None:
 
 def is_squash(graph: Graph, index: int) -> bool:
     """Whether a signal is a share between 0 and 1, or 1 minus such a share."""
-    return graph.nodes[root(graph, index)].function in _SHARES
+    return is_share(graph.nodes[root(graph, index)].function)
+
+
+def is_share(function: str) -> bool:
+    """Whether what a function gives are shares between 0 and 1."""
+    return function in _SHARES
 
 
 def is_slice(graph: Graph, node: Node) -> bool:

@@ -51,6 +51,7 @@ def measured_square(call: Unlisted) -> float | None:
         return None
     if not isinstance(once, Tensor) or not isinstance(twice, Tensor) or not once.numel():
         return None
+    once, twice = once.to_dense(), twice.to_dense()
     if not (once.is_floating_point() or once.is_complex()):  # a comparison, a count
         return None
     square = float(once.abs().double().square().mean()) / size
