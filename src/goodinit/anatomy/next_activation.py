@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from heapq import heappop, heappush
 
 from goodinit.dataflow.graph import Graph
@@ -28,7 +28,7 @@ CHEAP_GELU = (1.5, 2.0)
 
 
 def activation_after(
-    graph: Graph, start: int, adapted: Container[int] = (), beside: Iterable[int] = ()
+    graph: Graph, start: int, adapted: Collection[int] = (), beside: Iterable[int] = ()
 ) -> str | None:
     """Return the name of the activation that a node's output goes through next.
 
@@ -57,12 +57,15 @@ def _is_square(node: Node) -> bool:
 
 
 def _next(
-    graph: Graph, start: int, adapted: Container[int], beside: Iterable[int] = ()
+    graph: Graph, start: int, adapted: Collection[int], beside: Iterable[int] = ()
 ) -> tuple[str | None, Node | None]:
     """Return the name of the activation that follows, and its node where it is one call."""
     own = {start, *beside}  # computed element by element from this output alone
+    reach = max(last_consumer(graph, index) for index in own)
     found: Node | None = None
     for index in nodes_after(graph, start):
+        if index > reach and not adapted:
+            break
         node = graph.nodes[index]
         before = {value.node for value in node.signals}
         if not before or not (before <= own or index in adapted):
@@ -76,18 +79,18 @@ def _next(
         elif not (is_pass(node) or node.role in ("bend", "add", "mul")):
             continue
         own.add(index)
+        reach = max(reach, last_consumer(graph, index))
     return (found.label or found.function, found) if found is not None else (None, None)
 
 
-def nodes_after(graph: Graph, start: int) -> Iterable[int]:
-    """Return the nodes that an output reaches element by element, in the order of the calls."""
-    node = graph.nodes[start]
-    if node.ahead is None:
-        node.ahead = tuple(_nodes_after(graph, start))  # asked four times of each weight
-    return node.ahead
+def last_consumer(graph: Graph, index: int) -> int:
+    """Return the last call that takes a result: those after it are made of others as well."""
+    consumers = graph.nodes[index].consumers  # in the order of the calls
+    return consumers[-1] if consumers else -1
 
 
-def _nodes_after(graph: Graph, start: int) -> Iterator[int]:
+def nodes_after(graph: Graph, start: int) -> Iterator[int]:
+    """Yield the nodes that an output reaches element by element, in the order of the calls."""
     heap, visited = list[int](), set[int]()
     for index in graph.nodes[start].consumers:
         heappush(heap, index)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from goodinit.anatomy.next_activation import nodes_after
+from goodinit.anatomy.next_activation import last_consumer, nodes_after
 from goodinit.anatomy.roles import Roles
 from goodinit.dataflow.graph import Graph
 from goodinit.dataflow.nodes import Node
@@ -61,29 +61,41 @@ def _is_taken_up(graph: Graph, roles: Roles, start: int) -> bool:
     if start in roles.ends:
         return True
     own, bent = {start}, set[int]()
+    reach = last_consumer(graph, start)
     for index in nodes_after(graph, start):
+        if index > reach:
+            break
         node = graph.nodes[index]
         before = {value.node for value in node.signals}
         if before.isdisjoint(own):
-            if before and before <= bent:  # 1 + erf(x), for x * (1 + erf(x))
-                bent.add(index)
-            continue
-        if node.role == "norm" or is_normalized(graph, index):
+            if not before or not before <= bent:
+                continue
+            bent.add(index)  # 1 + erf(x), for x * (1 + erf(x))
+        elif (
+            node.role == "norm"
+            or is_normalized(graph, index)
+            or (node.role in ("add", "mul") and not before <= own | bent)
+        ):
             return True
-        if node.role in ("add", "mul") and not before <= own | bent:
-            return True
-        if node.role in ("activation", "bend") or before & bent:
+        elif node.role in ("activation", "bend") or before & bent:
             bent.add(index)
         elif is_pass(node):
             own.add(index)
+        reach = max(reach, last_consumer(graph, index))
     return False
 
 
 def _computed_from(graph: Graph, start: int, own: set[int]) -> Iterator[tuple[Node, set[int]]]:
     """Yield what is computed from ``own`` alone, element by element, and what it is made of."""
+    reach = last_consumer(graph, start)
     for index in nodes_after(graph, start):
+        if index > reach:
+            break
         node = graph.nodes[index]
         before = {value.node for value in node.signals}
+        if not before or not before <= own:
+            continue
         elementwise = is_pass(node) or node.role in ("activation", "bend", "add", "mul")
-        if before and before <= own and (elementwise or node.weights):
-            yield node, before
+        if elementwise or node.weights:
+            yield node, before  # which is in ``own`` now, where nothing resets its scale
+            reach = max(reach, last_consumer(graph, index))

@@ -10,32 +10,39 @@ of which parameter it is, or which part of which projection's output.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from math import prod
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrize import ParametrizationList
 
 from goodinit._common.by_tensor import ByTensor
-from goodinit._common.torch_private import storage_key
-from goodinit.dataflow import geometry
+from goodinit._common.torch_private import storage_key, without_function_modes
 from goodinit.dataflow.activations import activation_call
 from goodinit.dataflow.constants import constant_square, number_among, number_of
-from goodinit.dataflow.functions import BATCH_NORMS, role_of
+from goodinit.dataflow.functions import role_of
 from goodinit.dataflow.labels import labels_of
 from goodinit.dataflow.linear import FOLLOWED, linear_in
 from goodinit.dataflow.nodes import Node, Origin, Span, Value
+from goodinit.dataflow.origins import (
+    BY_CHANNEL,
+    Base,
+    is_made,
+    layout_of,
+    moved_by,
+    output_of,
+    still_weight,
+    tally_of_source,
+    through_view,
+    union,
+    whole_of,
+)
 from goodinit.dataflow.recorder import Recorder
 from goodinit.dataflow.uses import uses_of
-from goodinit.trace import Call, tensors_in
-
-Ranges = tuple[geometry.Range, ...]
+from goodinit.trace import Call, tensors_in, tensors_of
 
 _CARRYING = ("view", "cast", "pointwise", "activation", "join", "add", "mul")
-
-_BY_CHANNEL = BATCH_NORMS | {"instance_norm", "group_norm", "native_group_norm"}
 
 _COMPARISONS = frozenset(
     "eq ne lt le gt ge isin isnan isinf logical_and logical_or logical_not bitwise_and "
@@ -46,22 +53,6 @@ _COMPARISONS = frozenset(
 # A tensor put together from more parameters or projections (a long concatenation) counts as made
 # of the first few alone, so that each later call costs the same. Uses of the others are not seen.
 ORIGINS_KEPT = 8
-
-# Views and copies by their role that don't hold the same numbers.
-_CHANGING = frozenset(
-    "tril triu fold nan_to_num bool int long real imag pad constant_pad_nd".split()
-)
-
-# Only whether a parameter went through a nonlinear function, and through exp, is ever asked: a loop
-# that applies one again and again need not be written down in full.
-FUNCTIONS_KEPT = 6
-
-
-@dataclass(slots=True)
-class _Base:
-    node: int
-    layout: tuple[tuple[int, ...], tuple[int, ...], int]
-    origins: tuple[Origin, ...]
 
 
 class Graph:
@@ -108,7 +99,7 @@ class Graph:
         self._open: list[Span] = []
         self._running: list[nn.Module] = []
         self._values = ByTensor[Value]()
-        self._bases: dict[int, _Base] = {}
+        self._bases: dict[int, Base] = {}
 
     # The observer's four methods.
 
@@ -116,7 +107,7 @@ class Graph:
         """Begin a trail: of a parameter, an input, a constant."""
         number, live = self._params.get(id(original)), id(original) in self._inputs
         node = self._add_node("source", "", (), stand_in, live)
-        node.tally = _tally_of_source(stand_in, live)
+        node.tally = tally_of_source(stand_in, live)
         origins: tuple[Origin, ...] = ()
         if number is not None or self._is_known(original):
             self.recorder.source(stand_in, number, original, self._recorded.get(id(original)))
@@ -129,7 +120,7 @@ class Graph:
             shape = tuple(stand_in.shape)
             if prod(shape) >= prod(self.shapes.get(number, (0,))):  # weight_norm stores two
                 self.shapes[number] = shape
-            origins = (_whole(number, shape),)
+            origins = (whole_of(number, shape),)
             self.sources.setdefault(number, []).append(node.index)
             if not isinstance(original, nn.Parameter):
                 self.buffers.add(number)
@@ -137,8 +128,7 @@ class Graph:
 
     def enter(self, path: str, module: nn.Module, args: tuple[Any, ...]) -> None:
         """Open a span at the first tensor that goes in."""
-        first = next((self.value(t).node for t in tensors_in(args) if self._is_known(t)), -1)
-        span = Span(path, len(self.nodes), first)
+        span = Span(path, len(self.nodes), next(iter(self._known_nodes(args)), -1))
         self._open.append(span)
         self._running.append(module)
         self.spans.append(span)
@@ -148,7 +138,7 @@ class Graph:
         span = self._open.pop()
         self._running.pop()
         span.stop = len(self.nodes)
-        span.gives = tuple({self.value(t).node for t in tensors_in(result) if self._is_known(t)})
+        span.gives = tuple({*self._known_nodes(result)})
         if isinstance(module, ParametrizationList) and isinstance(result, Tensor):
             originals = (*module.parameters(recurse=False), *module.buffers(recurse=False))
             for number in {self._params[id(t)] for t in originals if id(t) in self._params}:
@@ -156,7 +146,7 @@ class Graph:
 
     def call(self, call: Call) -> None:
         """Add a node, read its uses of parameters, and follow the origins through it."""
-        tensors = list(tensors_in((call.args, dict(call.kwargs))))
+        tensors = tensors_of(call.args, call.kwargs)
         for owner in self._running[-1:]:
             for number, attribute in self._hooked.get(id(owner), ()):
                 if any(vars(owner).get(attribute) is tensor for tensor in tensors):
@@ -165,9 +155,7 @@ class Graph:
         results = list(tensors_in(call.result)) or (tensors[:1] if call.inplace else [])
         live = any(self.nodes[value.node].live for value in values)
         live = live and role_of(call.function) != "source"  # zeros_like(x) isn't a signal
-        node = self._add_node(
-            call.function, call.path, values, results[0] if results else None, live
-        )
+        node = self._add_node(call.function, call.path, values, next(iter(results), None), live)
         if call.function == "getitem" and len(tensors) > 1:
             node.role = "pick"  # by a tensor of indices, not by numbers and slices
         elif call.function in ("max", "min") and len(tensors) > 1:
@@ -243,7 +231,7 @@ class Graph:
         value = self.value(tensor)
         others = tuple(origin for origin in value.origins if origin.param != number)
         self.shapes[number] = tuple(tensor.shape)
-        whole = _whole(number, self.shapes[number])
+        whole = whole_of(number, self.shapes[number])
         self._bind(tensor, Value(value.node, (whole, *others)))
         self.recorder.restart(tensor, number)
 
@@ -258,6 +246,10 @@ class Graph:
 
     def _is_known(self, tensor: Tensor) -> bool:
         return self._values.get(tensor) is not None
+
+    def _known_nodes(self, value: object) -> list[int]:
+        with without_function_modes():  # the tracer need not see these questions
+            return [self.value(t).node for t in tensors_in(value) if self._is_known(t)]
 
     def _add_node(
         self,
@@ -277,10 +269,10 @@ class Graph:
             self.nodes[index].consumers.append(node.index)
         return node
 
-    def _bind(self, tensor: Tensor, value: Value, base: bool = True) -> Value:
+    def _bind(self, tensor: Tensor, value: Value) -> Value:
+        """Note what is known about a tensor that has memory of its own."""
         self._values[tensor] = value
-        if base:
-            self._bases[storage_key(tensor)] = _Base(value.node, _layout(tensor), value.origins)
+        self._bases[storage_key(tensor)] = Base(value.node, layout_of(tensor), value.origins)
         return value
 
     # Following origins.
@@ -294,9 +286,9 @@ class Graph:
         values: tuple[Value, ...],
         memory: set[int],
     ) -> None:
-        base = self._bases.get(storage_key(result)) if storage_key(result) in memory else None
+        base = self._bases.get(key) if (key := storage_key(result)) in memory else None
         if base is not None and not call.inplace:
-            origins = _through_view(base, result)
+            origins = through_view(base, result)
             if any(tensor.is_complex() != result.is_complex() for tensor in tensors[:1]):
                 origins = tuple(replace(o, made=o.made or call.function) for o in origins)
         else:
@@ -307,7 +299,9 @@ class Graph:
                 base.origins = origins
             else:  # it wrote into a row: axes of that row are none of the whole's
                 base.origins = tuple(replace(o, made=call.function) for o in base.origins)
-        self._bind(result, Value(node.index, origins), base=base is None)
+        self._values[result] = Value(node.index, origins)
+        if base is None:
+            self._bases[key] = Base(node.index, layout_of(result), origins)
 
     def _carried(
         self,
@@ -322,21 +316,22 @@ class Graph:
         if node.role == "source":
             return ()  # zeros_like(w) holds nothing of w
         if node.role == "contract" and node.live:
-            return (_output_of(node, shape),)
+            return (output_of(node, shape),)
         found: dict[tuple[int | None, int], tuple[int, Origin]] = {}
         for tensor, value in zip(tensors, values, strict=True):
             for origin in value.origins:
                 ends = not self._carries(node, origin) if origin.param is None else node.live
-                if ends and not _still_weight(node, call, tensor, origin):
+                if ends and not still_weight(node, call, tensor, origin):
                     continue
-                moved = _moved(origin, tuple(tensor.shape), shape, call, node)
-                if not origin.made and _is_made(node, call, tensors, values, result):
+                moved = moved_by(origin, tuple(tensor.shape), shape, call, node)
+                if not origin.made and is_made(node, call, tensors, values, result):
                     moved = replace(moved, made=call.function)
                 key = (origin.param, origin.node)
-                size, before = found.get(key, (0, moved))
-                larger = moved if tensor.numel() > size else before
-                box = _union(moved.box, before.box)
-                found[key] = max(size, tensor.numel()), replace(larger, box=box)
+                size, before = found.get(key, (0, None))
+                if before is not None:
+                    larger = moved if tensor.numel() > size else before
+                    moved = replace(larger, box=union(moved.box, before.box))
+                found[key] = max(size, tensor.numel()), moved
         made = [origin for _, origin in found.values()]
         params = [origin for origin in made if origin.param is not None]
         outputs = self._unmixed(node, shape, [o for o in made if o.param is None])
@@ -348,7 +343,7 @@ class Graph:
         For a product of activations (scores, a linear attention's state) exp and cumsum count too.
         """
         scores = not self.nodes[origin.node].weights
-        along = node.role in ("softmax", "norm") and node.function not in _BY_CHANNEL
+        along = node.role in ("softmax", "norm") and node.function not in BY_CHANNEL
         kept = node.role == "bend" or node.function == "cumsum"
         return node.role in _CARRYING or along or (scores and kept)
 
@@ -359,142 +354,5 @@ class Graph:
             return weighted
         sums = node.role == "add" and len({value.node for value in node.signals}) > 1
         if node.live and (len(found) > 1 or sums):
-            return [_output_of(node, shape)]
+            return [output_of(node, shape)]
         return found
-
-
-def _output_of(node: Node, shape: tuple[int, ...]) -> Origin:
-    axes = tuple((axis,) if size > 1 else () for axis, size in enumerate(shape))
-    return Origin(None, node.index, axes, tuple((0, size) for size in shape))
-
-
-def _whole(number: int, shape: tuple[int, ...]) -> Origin:
-    axes = tuple((axis,) for axis in range(len(shape)))
-    return Origin(number, -1, axes, tuple((0, size) for size in shape))
-
-
-def _is_made(
-    node: Node, call: Call, tensors: list[Tensor], values: tuple[Value, ...], result: Tensor
-) -> bool:
-    """Whether a result of its own memory holds other numbers than its operands do."""
-    if node.number == (1 if node.role == "mul" else 0):
-        return False
-    if call.inplace:
-        return True
-    if node.role == "pick":
-        return not node.live  # the experts of each token are matrices as they were
-    if node.role == "join":
-        sizes = sum(tensor.numel() for tensor in tensors)
-        return sizes != result.numel() or not all(value.params for value in values)
-    changing = node.function in _CHANGING or "dropout" in node.function
-    if node.role not in ("view", "cast") or changing:
-        return True
-    return result.numel() != tensors[0].numel() or not result.is_floating_point()
-
-
-def _layout(tensor: Tensor) -> tuple[tuple[int, ...], tuple[int, ...], int]:
-    return tuple(tensor.shape), tensor.stride(), int(tensor.storage_offset())
-
-
-def _through_view(base: _Base, view: Tensor) -> tuple[Origin, ...]:
-    if not base.origins:
-        return ()
-    dims, ranges = geometry.view_dims(base.layout, _layout(view))
-    return tuple(_composed(origin, base.layout[0], dims, ranges) for origin in base.origins)
-
-
-def _composed(
-    origin: Origin, shape: tuple[int, ...], dims: geometry.Dims, ranges: tuple[tuple[int, int], ...]
-) -> Origin:
-    axes = tuple(
-        tuple(sorted({axis for dim in over for axis in origin.axes[dim]})) for over in dims
-    )
-    box = list(origin.box)
-    for dim, (start, stop) in enumerate(ranges):
-        over = origin.axes[dim]
-        if len(over) == 1 and (start, stop) != (0, shape[dim]):
-            low, high = box[over[0]]
-            if high - low == shape[dim]:
-                box[over[0]] = (low + start, low + stop)
-    return replace(origin, axes=axes, box=tuple(box))
-
-
-def _union(a: Ranges, b: Ranges) -> Ranges:
-    if len(a) != len(b):
-        return max(a, b, key=len)
-    return tuple((min(p[0], q[0]), max(p[1], q[1])) for p, q in zip(a, b, strict=True))
-
-
-def _tally_of_source(tensor: Tensor, live: bool) -> str:
-    if tensor.is_floating_point() or tensor.is_complex() or tensor.dtype is torch.bool:
-        return ""
-    if live:
-        return "ids"
-    if tensor.is_meta:
-        return "unknown"
-    return "count" if tensor.numel() > 1 and bool((tensor != tensor.flatten()[0]).any()) else ""
-
-
-def _still_weight(node: Node, call: Call, tensor: Tensor, origin: Origin) -> bool:
-    """Whether a parameter is still a weight after it met an activation.
-
-    It is where a matrix is modulated or picked from: by a factor that is broadcast over one of
-    its own axes (a style on a kernel), or by indices (the experts of each token).
-    """
-    if origin.param is None or node.role not in ("mul", "pick", "cast", "view"):
-        return False
-    if origin.breadth() < 2:
-        return False
-    if node.role == "pick":  # the experts of each token; rows of a table are activations
-        return len(origin.box) > 2 or origin.is_flat_stack()
-    if node.role == "mul":
-        other = [t for t in tensors_in(call.args) if t is not tensor]
-        return bool(other) and any(
-            over and dim < other[0].ndim and other[0].shape[-1 - dim] == 1
-            for dim, over in enumerate(reversed(origin.axes))
-        )
-    return True
-
-
-def _moved(
-    origin: Origin, old: tuple[int, ...], new: tuple[int, ...], call: Call, node: Node
-) -> Origin:
-    """Return an origin after a function that made new memory."""
-    lost = ((),) * len(new)
-    if node.role == "pick":
-        return replace(origin, axes=_picked(origin.axes, old, new))
-    if node.role in ("view", "cast") and old != new:
-        return replace(origin, axes=geometry.regroup(old, origin.axes, new) or lost)
-    if node.role == "contract":  # of parameters: a merged low-rank pair
-        matrix = call.function in ("matmul", "mm") and len(old) == len(new) == 2
-        first = bool(call.args) and tuple(getattr(call.args[0], "shape", ())) == old
-        rows, columns = (origin.axes[0], ()) if first else ((), origin.axes[-1])
-        return replace(origin, axes=(rows, columns) if matrix else lost)
-    fits = len(new) >= len(old) and all(
-        a in (1, b) for a, b in zip(reversed(old), reversed(new), strict=False)
-    )
-    if call.function in _BY_CHANNEL and len(old) == 1:  # along axis 1, which isn't the last
-        fits = False
-    if node.role in ("reduce", "join") and len(new) == len(old):
-        fits = True
-    axes = geometry.align(origin.axes, len(new)) if fits else lost
-    if origin.param is None:
-        return replace(origin, axes=axes)
-    shift, bent = origin.shift, origin.bent
-    if call.function == "rsub":
-        bent = (*bent, "rsub")
-    elif node.role == "add":
-        shift += node.number or 0.0
-    elif node.role in ("activation", "bend"):
-        bent = (*bent, call.function)
-    return replace(origin, axes=axes, shift=shift, bent=bent[:FUNCTIONS_KEPT])
-
-
-def _picked(axes: geometry.Dims, old: tuple[int, ...], new: tuple[int, ...]) -> geometry.Dims:
-    """Return axes after rows were picked by a tensor of indices along the first axis."""
-    kept = len(old) - 1
-    if kept and new[-kept:] == old[1:]:
-        return ((),) * (len(new) - kept) + axes[1:]
-    if len(new) == len(old):
-        return axes
-    return ((),) * len(new)

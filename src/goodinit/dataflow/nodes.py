@@ -182,7 +182,6 @@ class Node:
             a sum that multiplies its second operand.
         labels: of a product of activations, a label for each axis of each operand and, last, of
             the result; equal labels are one axis.
-        ahead: the nodes that its result reaches element by element, once that was asked.
     """
 
     index: int
@@ -205,7 +204,6 @@ class Node:
     labels: tuple[tuple[int, ...], ...] = ()
     generates: tuple[float, float, str, int] | None = None
     stacked: set[int] = field(default_factory=set[int])
-    ahead: tuple[int, ...] | None = None
 
 
 @dataclass(slots=True)

@@ -181,11 +181,11 @@ class Tape:
 
 def replaced(value: Any, change: Callable[[Any], Any]) -> Any:
     """Return a nest of tuples, lists and mappings with everything in it changed."""
-    if isinstance(value, Mapping):
-        items = cast("Mapping[Any, Any]", value).items()
-        return {key: replaced(item, change) for key, item in items}
     if type(value) in (tuple, list):
-        return type(value)(replaced(item, change) for item in value)
+        return type(value)([replaced(item, change) for item in value])
     if isinstance(value, tuple):  # a torch.Size, a named tuple
-        return tuple(replaced(item, change) for item in cast("tuple[Any, ...]", value))
-    return change(value)
+        return tuple([replaced(item, change) for item in cast("tuple[Any, ...]", value)])
+    if isinstance(value, Tensor) or not isinstance(value, Mapping):
+        return change(value)
+    items = cast("Mapping[Any, Any]", value).items()
+    return {key: replaced(item, change) for key, item in items}

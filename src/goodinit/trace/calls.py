@@ -6,10 +6,11 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, cast
 
+import torch
 from torch import Tensor, nn
 
 
@@ -199,6 +200,12 @@ def name_of(function: Callable[..., object]) -> tuple[str, bool]:
     return _SAME.get(bare, bare), inplace
 
 
+# What most arguments are that hold no tensor: looked up, as a test for a mapping takes longer.
+_ATOMS = frozenset(
+    (int, float, bool, str, bytes, type(None), slice, type(...), torch.dtype, torch.device)
+)
+
+
 def tensors_in(value: object, depth: int = 0) -> Iterator[Tensor]:
     """Yield the tensors in a nest of tuples, lists, mappings and dataclasses, in order.
 
@@ -208,13 +215,15 @@ def tensors_in(value: object, depth: int = 0) -> Iterator[Tensor]:
     """
     if isinstance(value, Tensor):
         yield value
-    elif isinstance(value, (str, bytes, int, float, type(None))) or depth > NESTING:
+    elif type(value) in _ATOMS or depth > NESTING:
+        return
+    elif isinstance(value, (tuple, list)):
+        for item in value:  # pyright: ignore[reportUnknownVariableType]
+            yield from tensors_in(item, depth + 1)  # pyright: ignore[reportUnknownArgumentType]
+    elif isinstance(value, (str, bytes, int, float)):
         return
     elif isinstance(value, Mapping):
         for item in value.values():  # pyright: ignore[reportUnknownVariableType]
-            yield from tensors_in(item, depth + 1)  # pyright: ignore[reportUnknownArgumentType]
-    elif isinstance(value, (tuple, list)):
-        for item in value:  # pyright: ignore[reportUnknownVariableType]
             yield from tensors_in(item, depth + 1)  # pyright: ignore[reportUnknownArgumentType]
     elif dataclasses.is_dataclass(value) and not isinstance(value, type):
         for item in dataclasses.fields(value):
@@ -225,10 +234,36 @@ def map_tensors(value: Any, change: Callable[[Tensor], Tensor], depth: int = 0) 
     """Return a nest of tuples, lists and mappings with its tensors changed."""
     if isinstance(value, Tensor):
         return change(value)
-    if depth <= NESTING:
+    if type(value) not in _ATOMS and depth <= NESTING:
+        if type(value) in (tuple, list):
+            return type(value)([map_tensors(item, change, depth + 1) for item in value])
         if isinstance(value, Mapping):
             items = cast("Mapping[Any, Any]", value).items()
             return {key: map_tensors(item, change, depth + 1) for key, item in items}
-        if type(value) in (tuple, list):
-            return type(value)(map_tensors(item, change, depth + 1) for item in value)
     return value
+
+
+def tensors_of(args: Iterable[object], kwargs: Mapping[str, object]) -> list[Tensor]:
+    """Return the tensors among a call's arguments, as ``tensors_in((args, kwargs))`` yields them.
+
+    >>> import torch
+    >>> [t.item() for t in tensors_of((torch.tensor(1), 2), {"a": [torch.tensor(3)]})]
+    [1, 3]
+    """
+    found: list[Tensor] = []
+    for value in (*args, *kwargs.values()):
+        if isinstance(value, Tensor):
+            found.append(value)
+        elif type(value) not in _ATOMS:
+            found += tensors_in(value, 2)
+    return found
+
+
+def map_arguments(
+    args: tuple[Any, ...], kwargs: Mapping[str, Any], change: Callable[[Tensor], Tensor]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Return a call's arguments with their tensors changed, as ``map_tensors`` of both does."""
+    changed: list[Any] = [
+        change(v) if isinstance(v, Tensor) else map_tensors(v, change, 2) for v in args
+    ]
+    return (*changed,), {key: map_tensors(v, change, 2) for key, v in kwargs.items()}

@@ -18,7 +18,7 @@ from torch.overrides import TorchFunctionMode
 
 from goodinit._common.by_tensor import ByTensor
 from goodinit._common.torch_private import without_function_modes
-from goodinit.trace.calls import Call, Observer, map_tensors, name_of, tensors_in
+from goodinit.trace.calls import Call, Observer, map_arguments, name_of, tensors_in, tensors_of
 from goodinit.trace.known_results import KnownResults
 from goodinit.trace.process import RandomNumbers
 from goodinit.trace.tensor_types import dtype_of, type_text
@@ -98,6 +98,9 @@ class MetaTracer(TorchFunctionMode):
         return twin
 
     def _remember(self, value: object) -> None:
+        if isinstance(value, Tensor):
+            self._made[value] = True
+            return
         for tensor in tensors_in(value):
             self._made[tensor] = True
 
@@ -135,9 +138,10 @@ class MetaTracer(TorchFunctionMode):
         if name in ("device", "get_device") or name in _PLACE:
             return self._claimed_place(name)
         first = args[0] if args else None
-        args, kwargs = map_tensors((args, kwargs), self.stand_in)
+        args, kwargs = map_arguments(args, kwargs, self.stand_in)
         given, given_kwargs, called = args, kwargs, func
-        if not self._real and any(t.is_meta for t in tensors_in((args, kwargs))):
+        places = {t.is_meta for t in tensors_of(args, kwargs) if not self._real}
+        if True in places:
             if inplace and args and isinstance(args[0], Tensor) and not args[0].is_meta:
                 twin = self._replace(args[0], _on_meta(args[0]))
                 self._observer.source(args[0], twin)
@@ -145,13 +149,14 @@ class MetaTracer(TorchFunctionMode):
             if name in ("getitem", "setitem", "masked_select") and len(args) > 1:
                 args = (args[0], _with_positions(args[1]), *args[2:])
                 func = Tensor.__getitem__ if name == "masked_select" else func
-            args, kwargs = map_tensors((args, kwargs), self._to_meta)
+                places.add(False)  # positions of a mask
+            if False in places:
+                args, kwargs = map_arguments(args, kwargs, self._to_meta)
         if name in _MOVES:
             args, kwargs = without_devices(args, kwargs)
             if name in ("cuda", "cpu", "xpu"):
                 func, args, kwargs = Tensor.to, args[:1], {}
-        result = None if torch.is_grad_enabled() else _quick_result(name, args, kwargs)
-        key = None
+        key, result = None, None if torch.is_grad_enabled() else _quick_result(name, args, kwargs)
         if result is None and not inplace and not self._real:
             key, result = self._known.result(name, func, args, kwargs)
         if name in ("nonzero", "where", "argwhere") and len(args) == 1 and args[0].is_meta:
@@ -161,8 +166,8 @@ class MetaTracer(TorchFunctionMode):
         if result is None:
             result = self._numbers.drawn_apart(name, func, args, kwargs)
             if key is not None:
-                self._known.note(key, result, [*tensors_in((args, kwargs))])
-        if name in _MOVES and isinstance(first, nn.Parameter) and result is args[0]:
+                self._known.note(key, result, tensors_of(args, kwargs))
+        if name in _MOVES and isinstance(first, nn.Parameter) and args and result is args[0]:
             return first  # module.to(device) would put another one in its place
         self._remember(result)
         call = Call(self.path[-1], name, inplace, given, given_kwargs, result, called)
