@@ -46,11 +46,22 @@ autosummary_filename_map = {  # beside plan, diff, ...: two names on any disk
     f"goodinit.{name}": f"goodinit.{name}-class"
     for name in ("Diff", "Plan", "Recipe", "theory.Independence")
 }
-autodoc_default_options = {"members": True, "member-order": "bysource", "show-inheritance": True}
+autodoc_default_options = {
+    "members": True,
+    "member-order": "bysource",
+    "exclude-members": "example_call, no_factor, torch_order",  # for error messages
+}
 autodoc_typehints = "signature"
 autodoc_typehints_format = "short"
 autodoc_preserve_defaults = True
 autodoc_type_aliases = {name: f"goodinit.{name}" for name in ("KeepLike", "RecipeLike")}
+nitpicky = True  # a reference that leads nowhere is a warning, and so an error
+nitpick_ignore_regex = [
+    # Types in signatures that have no page: of inner modules, or known to type checkers alone.
+    ("py:class", r"goodinit\.\w+\.\w+\.\w+"),
+    ("py:class", r"Box|BoxDraw|Draw|Law|Site|Tensor"),
+    ("py:class", r"torch\._C\.Generator"),
+]
 napoleon_numpy_docstring = False
 napoleon_use_rtype = False
 
@@ -148,8 +159,26 @@ def escape(
             )
 
 
+def with_aliases(
+    _app: Sphinx, _what: str, _name: str, _value: object, _options: object, *shown: str | None
+) -> tuple[str | None, ...]:
+    """Write a type alias by its name: in a union, autodoc shows the object that stands for it."""
+    return tuple(text and re.sub(r"TypeAliasForwardRef\('(.*?)'\)", r"\1", text) for text in shown)
+
+
+def with_public_bases(
+    _app: Sphinx, _name: str, value: type, _options: object, bases: list[type]
+) -> None:
+    """Show the base that has a page, in place of those derived from it."""
+    bases[:] = [
+        base for base in value.__mro__[1:] if getattr(goodinit, base.__name__, None) is base
+    ][:1]
+
+
 def setup(app: Sphinx) -> None:
     """Register what this file adds."""
     app.connect("autodoc-process-docstring", escape, priority=400)  # before napoleon's
+    app.connect("autodoc-process-signature", with_aliases)
+    app.connect("autodoc-process-bases", with_public_bases)
     app.connect("html-page-context", add_links)
     app.connect("doctree-read", add_keywords)

@@ -133,6 +133,12 @@ def test_it_is_as_the_table_says(table: str) -> None:
     assert list(TABLES[table]()) == (FOLDER / f"{table}.txt").read_text().splitlines()
 
 
+def test_help_and_editors_see_what_a_scheme_takes() -> None:
+    for scheme in (value for value in vars(gi.schemes).values() if isinstance(value, type)):
+        shown = [*inspect.signature(scheme).parameters]
+        assert shown == [*inspect.signature(scheme.__init__).parameters][1:], scheme
+
+
 if __name__ == "__main__":
     for table, lines in TABLES.items():
         (FOLDER / f"{table}.txt").write_text("".join(f"{line}\n" for line in lines()))

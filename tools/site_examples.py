@@ -16,7 +16,7 @@ from types import ModuleType
 
 import goodinit as gi
 
-ROOMS = ("nn.init", "schemes", "recipes", "theory", "mup", "adapters", "testing", "errors")
+ROOMS = ("schemes", "recipes", "theory", "mup", "adapters", "testing", "errors", "nn.init")
 
 
 def with_imports(lines: list[str], value: object) -> list[str]:

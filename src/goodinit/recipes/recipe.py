@@ -104,7 +104,7 @@ class Recipe:
 
     @property
     def each(self) -> Callable[[nn.Module], None]:
-        """A function for ``net.apply``: initializes a module's own parameters by its type.
+        """A function for ``net.apply`` that initializes a module's own parameters by its type.
 
         The function sees one module at a time, so it can only follow rules that depend on a
         module's type: ``sel.all``, ``type``, ``kind``, ``part``, ``block`` and ``attr``. It sees

@@ -45,6 +45,11 @@ class Selector(ABC):
     """Decides whether a rule applies to one block of one parameter.
 
     Combine selectors with ``&``, ``|`` and ``~``; ``sel`` makes them.
+
+    Example:
+        >>> from goodinit import sel
+        >>> sel.kind("linear") & ~sel.name("head.*")
+        kind('linear') & ~name('head.*')
     """
 
     _aspects: ClassVar[frozenset[Aspect]] = frozenset({"type"})
@@ -60,12 +65,12 @@ class Selector(ABC):
 
     @property
     def reaches_buffers(self) -> bool:
-        """Whether the selector names buffers explicitly: ``sel.part("buffer")``."""
+        """Whether the selector names buffers explicitly, as ``sel.part("buffer")`` does."""
         return False
 
     @property
     def word(self) -> str:
-        """The function of ``sel`` that makes it: "ends_residual"."""
+        """The function of ``sel`` that makes it, such as "ends_residual"."""
         name = type(self).__name__.removesuffix("Named")  # a Block is anatomy's
         return re.sub("(?<=[a-z])(?=[A-Z])", "_", name).lower()
 

@@ -30,6 +30,11 @@ class Layout:
         stride: product of the strides over all window axes.
         transposed: whether the convolution is transposed.
         lookup: whether rows are looked up rather than summed (an embedding): fan_in is 1.
+
+    Example:
+        >>> conv = Layout(outputs=(0,), inputs=(1,), window=(2, 3))
+        >>> conv.fans((16, 3, 5, 5))  # 3 * 25 and 16 * 25
+        (75, 400)
     """
 
     outputs: tuple[int, ...] = ()
@@ -103,6 +108,11 @@ class Site:
         layout: its axes; None if they are neither inputs nor outputs (a bias, a scale).
         fan_in: None if there is no sum over inputs.
         fan_out: likewise.
+
+    Example:
+        >>> site = Site.of((10, 20), Layout(outputs=(0,), inputs=(1,)))
+        >>> site.fan_in, site.fan_out
+        (20, 10)
     """
 
     shape: tuple[int, ...]
@@ -112,11 +122,7 @@ class Site:
 
     @classmethod
     def of(cls, shape: tuple[int, ...], layout: Layout | None) -> Site:
-        """Return the site of a tensor of this shape and layout.
-
-        >>> Site.of((10, 20), Layout(outputs=(0,), inputs=(1,))).fan_in
-        20
-        """
+        """Return the site of a tensor of this shape and layout."""
         if layout is None:
             return cls(shape)
         return cls(shape, layout, *layout.fans(shape))

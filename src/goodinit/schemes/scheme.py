@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import math
 import sys
 from abc import ABCMeta, abstractmethod
@@ -69,6 +70,12 @@ class _SchemeType(ABCMeta):
                 order = order if len(args) > 1 and cls.torch_order else ""
                 hint = f". Write {fix}" if fix else ""
                 raise CallError(f"{cls.__name__}: {wrong}{order}{hint}") from error
+
+        @property
+        def __signature__(cls) -> inspect.Signature:
+            """What help, editors and the site show: the arguments of ``__init__``."""
+            _self, *taken = inspect.signature(cls.__init__).parameters.values()
+            return inspect.Signature(taken)
 
 
 def _correct(

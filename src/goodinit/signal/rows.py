@@ -63,7 +63,7 @@ class SignalRow:
 
     @property
     def error(self) -> float:
-        """Standard error of log(second): a finite batch and finite width together."""
+        """The standard error of log(second), from a finite batch and finite width together."""
         return math.hypot(self.forward.error or 0.0, self.spread)
 
 
@@ -124,7 +124,7 @@ class Signal(Result[SignalRow]):
 
     @property
     def layers(self) -> list[SignalRow]:
-        """The rows that multiply by a parameter: their number is the depth."""
+        """The rows that multiply by a parameter, as many as the model is deep."""
         return [row for row in self.rows if row.kind == "contract" and row.params]
 
     @property

@@ -75,7 +75,7 @@ class Stream:
         check_seed(self.seed)
 
     def key(self, name: str, purpose: str = "") -> Key:
-        """Return the key of a parameter's stream, as :func:`make_key` does.
+        """Return the key of a parameter's stream, as ``make_key`` does.
 
         >>> Stream(7).key("fc.weight") == make_key(7, "fc.weight")
         True
