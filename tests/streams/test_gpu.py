@@ -331,10 +331,12 @@ def test_only_tensors_on_a_gpu_are_taken() -> None:
     for device in ("cpu", "meta"):
         out = torch.ones(8, device=device)
         assert not fill.fill_box(out, KEY, LAWS["normal"], (8,), ((0, 8),))
+        assert not fill.fill_whole(out, KEY, LAWS["normal"])
         assert out._version == 0
     with FakeTensorMode():
         fake = torch.empty(8, device="cuda")
     assert not fill.fill_box(fake, KEY, LAWS["normal"], (8,), ((0, 8),))
+    assert not fill.fill_whole(fake, KEY, LAWS["normal"])
 
 
 def test_plain_memory() -> None:

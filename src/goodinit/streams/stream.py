@@ -154,9 +154,12 @@ class Stream:
                 "call this under torch.no_grad()"
             )
         key = key_bytes(self.seed, name, purpose)
-        if shape is None and box is None and native.may_fill_whole(out):
-            native.write_whole(out, key, law)
-            return out
+        if shape is None and box is None:
+            if native.may_fill_whole(out):
+                native.write_whole(out, key, law)
+                return out
+            if gpu.fill_whole(out, key, law):
+                return out
         _check_target(name, out)
         full, box = _check_box(name, out.shape if shape is None else shape, box)
         sizes = tuple(stop - start for start, stop in box)

@@ -4,6 +4,6 @@
 it, or if the kernel draws other bits, values are drawn on the CPU and copied.
 """
 
-from goodinit.streams.gpu.fill import fill_box
+from goodinit.streams.gpu.fill import fill_box, fill_whole
 
-__all__ = ["fill_box"]
+__all__ = ["fill_box", "fill_whole"]

@@ -17,7 +17,7 @@ from goodinit._common.memory import bump_version, kernel_may_write
 from goodinit.streams.native import library
 from goodinit.streams.spec import Law, key_from_bytes, philox, values
 
-__all__ = ["fill_box"]
+__all__ = ["fill_box", "fill_whole"]
 
 LEAST_CAPABILITY = (8, 0)
 """Triton no longer supports older GPUs."""
@@ -45,12 +45,25 @@ def fill_box(
     launch = _load_kernel()
     if launch is None:
         return False
-    with torch.cuda.device(out.device):
-        if not _is_trusted(launch, out.device, law.kind, out.dtype):
-            return False
-        bump_version(out)
-        launch(out, key, law, shape, box)
+    if out.device.index != torch.cuda.current_device():
+        with torch.cuda.device(out.device):
+            return fill_box(out, key, law, shape, box)
+    if not _is_trusted(launch, out.device, law.kind, out.dtype):
+        return False
+    bump_version(out)
+    launch(out, key, law, shape, box)
     return True
+
+
+def fill_whole(out: Tensor, key: bytes, law: Law) -> bool:
+    """Write all values of a tensor, as ``fill_box`` does, if it is contiguous.
+
+    So the checks of a box, which take a quarter as long as the launch, are not needed.
+    """
+    plain = out.is_cuda and out.dtype in library.TYPES and out.layout is torch.strided
+    if not (plain and out.is_contiguous()):
+        return False
+    return fill_box(out, key, law, out.shape, [(0, size) for size in out.shape])
 
 
 @cache

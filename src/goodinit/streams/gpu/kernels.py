@@ -239,7 +239,7 @@ def launch_arguments(
     for at in product(*(range(size) for size, _, _ in far)):
         index = first + sum(i * step for i, (_, step, _) in zip(at, far, strict=True))
         start = sum(i * stride for i, (_, _, stride) in zip(at, far, strict=True))
-        place = out.as_strided((1,), (1,), out.storage_offset() + start)
+        place = out.as_strided((1,), (1,), out.storage_offset() + start) if start else out
         where = (index, run, stride, blocks, lanes, *axes)
         yield place, (*struct.unpack("=4i", key), *numbers, *where), constants, -(-lanes // tile)
 
