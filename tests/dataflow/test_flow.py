@@ -627,6 +627,13 @@ def test_what_is_written_into_a_row_of_a_whole_is_followed():
     assert [fans_of(rows[name]) for name in ("w", "f")] == [[(8, 2)], [(8, 2)] * 2]
 
 
+def test_a_bound_of_each_sample_is_no_relu():
+    def clamped(m, x):
+        return (x @ m.w).clamp(min=x.amax(-1, keepdim=True)) @ m.v
+
+    assert told(clamped, w=(8, 6), v=(6, 4))["w"].facets.activation is None
+
+
 def test_a_weight_without_elements_is_joined_to_another():
     rows = told(lambda m, x: x @ torch.cat([m.w, m.none]), w=(8, 6), none=(0, 6))
     assert fans_of(rows["w"]) == [(8, 6)]

@@ -1,17 +1,19 @@
 """Reference models of the families that have a recipe, with the values that upstream draws.
 
-``UPSTREAM`` are built by the constructors of installed packages. ``TRANSCRIBED`` are small models
+``UPSTREAM`` are built by the constructors of installed packages, ``NAMED`` too, for names that
+people type. ``TRANSCRIBED`` are small models
 here, with the law of the code that is named, written by module and name as it is there.
 """
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional, init
 
+from .family import Family, Inputs
+from .named_models import NAMED
 from .reference_models import (
     GAT,
     RWKV7,
@@ -26,29 +28,6 @@ from .reference_models import (
     StyleGAN2,
     Translator,
 )
-
-Inputs = Tensor | tuple[Tensor, ...] | dict[str, object]
-
-
-@dataclass(frozen=True)
-class Family:
-    """One reference model.
-
-    Attributes:
-        name: of the model.
-        recipe: name of the recipe.
-        build: the model as upstream makes it, its values drawn by torch's generator.
-        inputs: an example.
-        options: of the recipe.
-        fast: whether `make test` compares it; the battery compares all.
-    """
-
-    name: str
-    recipe: str
-    build: Callable[[], nn.Module]
-    inputs: Callable[[], Inputs]
-    options: dict[str, object] = field(default_factory=dict)
-    fast: bool = False
 
 
 def _tokens() -> Tensor:
@@ -498,7 +477,7 @@ class Decoder(nn.Module):
 
 
 def torchtitan() -> nn.Module:
-    """torchtitan/models/llama3/model/model.py, init_weights of each module."""
+    """torchtitan/models/llama3/__init__.py, _build_llama3_layers."""
     net = Decoder()
     init.normal_(net.tok.weight)
     for number, layer in enumerate(net.layers):
@@ -509,6 +488,13 @@ def torchtitan() -> nn.Module:
             init.trunc_normal_(linear.weight, mean=0.0, std=std)
     std = 64**-0.5
     init.trunc_normal_(net.output.weight, mean=0.0, std=std, a=-3 * std, b=3 * std)
+    return net
+
+
+def torchtitan_tied() -> nn.Module:
+    """The same with enable_weight_tying: the table has the head's law."""
+    net = torchtitan()
+    net.tok.weight = net.output.weight
     return net
 
 
@@ -559,7 +545,10 @@ def olmo_core(flavour: str) -> nn.Module:
 
     init.normal_(net.tok.weight, std=width if normalized else 1.0)
     draw(net.output.weight, width)
-    for number, layer in enumerate(net.layers):
+    for linear in net.layers.modules() if flavour == "fan_in" else ():
+        if isinstance(linear, nn.Linear):
+            draw(linear.weight, linear.in_features**-0.5)
+    for number, layer in enumerate(net.layers if flavour != "fan_in" else ()):
         inner = width if normalized else std
         end = inner / (2 * (number + 1 if flavour == "llama_depth" else 3)) ** 0.5
         for linear in (layer.wq, layer.wk, layer.wv, layer.w1):
@@ -573,12 +562,14 @@ def olmo_core(flavour: str) -> nn.Module:
 def nanochat() -> nn.Module:
     """karpathy/nanochat nanochat/gpt.py, init_weights."""
     net = Decoder()
-    init.normal_(net.tok.weight, std=1.0)
+    init.normal_(net.tok.weight, std=0.8)
     init.normal_(net.output.weight, std=0.001)
     bound = 3**0.5 * 64**-0.5
     for layer in net.layers:
-        for linear in (layer.wq, layer.wk, layer.wv, layer.w1, layer.w3):
+        for linear in (layer.wq, layer.wk, layer.wv):
             init.uniform_(linear.weight, -bound, bound)
+        for linear in (layer.w1, layer.w3):
+            init.uniform_(linear.weight, -bound * 0.4, bound * 0.4)
         init.zeros_(layer.wo.weight)
         init.zeros_(layer.w2.weight)
     return net
@@ -995,6 +986,10 @@ TRANSCRIBED = (
            {"flavour": "llama_depth"}),
     Family("olmo-core, normalized", "olmo", lambda: olmo_core("normalized"), _tokens,
            {"flavour": "normalized"}),
+    Family("olmo-core, by fan_in", "olmo", lambda: olmo_core("fan_in"), _tokens,
+           {"flavour": "fan_in"}),
+    Family("llama of torchtitan, tied", "llama", torchtitan_tied, _tokens,
+           {"flavour": "torchtitan"}),
     Family("deepnorm of an encoder and a decoder", "deepnorm", deepnorm_both,
            lambda: (_tokens(), _tokens()), {"decoder_layers": 2}),
     Family("retnet", "retnet", RetNet, _tokens),
@@ -1034,4 +1029,4 @@ TRANSCRIBED = (
     Family("instant-ngp", "instant_ngp", HashField,
            lambda: torch.ones(8, 2, dtype=torch.long), fast=True),
 )  # fmt: skip
-FAMILIES = UPSTREAM + TRANSCRIBED
+FAMILIES = UPSTREAM + NAMED + TRANSCRIBED

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 import goodinit as gi
 
-from .families import TRANSCRIBED, UPSTREAM
+from .families import FAMILIES
 
 # The truncation of a normal law at 2 sigma takes this much of its standard deviation away:
 # sqrt(1 - 4 phi(2) / (2 Phi(2) - 1)); jax.nn.initializers.variance_scaling has the same digits.
@@ -444,7 +444,7 @@ def planned_and_drawn(headline: Headline):
 def test_every_recipe_has_headlines() -> None:
     assert len(HEADLINES) >= 40
     recipes = {gi.recipe(name).name for name in gi.recipes.names()}  # kaiming is called he
-    compared = {gi.recipe(family.recipe).name for family in (*UPSTREAM, *TRANSCRIBED)}
+    compared = {gi.recipe(family.recipe).name for family in FAMILIES}
     recipes -= {"lora"}  # in test_lora.py
     assert recipes - compared <= {headline.recipe for headline in HEADLINES} <= recipes
 

@@ -220,7 +220,8 @@ class Graph:
         if node.function in ("clamp", "clip", "clamp_min"):
             bounds = [*call.args[1:], *call.kwargs.values()]
             low = call.kwargs.get("min", call.args[1] if len(call.args) > 1 else None)
-            return low == 0 and sum(bound is not None for bound in bounds) == 1
+            one = sum(bound is not None for bound in bounds) == 1
+            return one and not isinstance(low, Tensor) and low == 0
         zeros = ("zeros", "zeros_like", "new_zeros")
         return node.function == "maximum" and any(
             self.nodes[index].function in zeros for index in node.inputs

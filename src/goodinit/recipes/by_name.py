@@ -1,7 +1,7 @@
 """Recipes by name: the initializations of papers and of their code.
 
 ``goodinit recipes`` lists them, each with the first line of its docstring; docs/recipes.md compares
-them. ``ALIASES`` has other names that people type.
+them. other_names.py has other names that people type.
 """
 
 from __future__ import annotations
@@ -40,6 +40,7 @@ from goodinit.recipes.library import (
     vision_transformers,
     without_norms,
 )
+from goodinit.recipes.other_names import ALIASES, NO_RECIPES
 from goodinit.recipes.recipe import Recipe
 from goodinit.recipes.rule import Rule, sel
 from goodinit.schemes import Keep, Scheme
@@ -69,7 +70,7 @@ _LIBRARY: Mapping[ModuleType, str] = {
     generative: "ddpm dit stylegan2",
     implicit: "instant_ngp nerf siren",
     language: "gpt2 lstm",
-    mambas: "gated_deltanet mamba mamba2 s4d",
+    mambas: "gated_deltanet hybrid mamba mamba2 s4d",
     masked_images: "beit hiera mae vjepa2",
     mup: "completep mup",
     recurrent_decoders: "hyena retnet rwkv7 xlstm",
@@ -96,113 +97,6 @@ GENERAL: tuple[str, ...] = (
 _OF_A_BASE = ("completep", "mup")  # of another recipe, as a second model's width has it
 FAMILIES: tuple[str, ...] = tuple(name for name in _RECIPES if name not in (*GENERAL, *_OF_A_BASE))
 """Those for a family of models."""
-
-_NORMAL, _UNIFORM = {"distribution": "normal"}, {"distribution": "uniform"}
-_OTHER_NAMES: Mapping[str, str] = {
-    "alphafold": "evoformer openfold",
-    "bert": (
-        "albert bart biogpt deberta deberta_v2 distilbert electra ernie esm marian "
-        "mbart mpnet opt pegasus roberta segformer whisper xglm xlm_roberta"
-    ),
-    "beit": "eva02",
-    "convnext": "convnext_v2",
-    "ddpm": "unet",
-    "deepnorm": "deepnet",
-    "deit": "cait deit3",
-    "e3nn": "ntk",
-    "efficientnet": "mnasnet mobilenet_v3",
-    "gated_deltanet": "qwen3_next",
-    "gpt2": "gpt3 gpt_bigcode nanogpt",
-    "he": "msra",
-    "instant_ngp": "ngp",
-    "llama": (
-        "bloom codegen cohere cohere2 deepseek deepseek_v2 deepseek_v3 falcon gemma gemma2 gemma3 "
-        "glm glm4 gpt_j gpt_neo granite llama2 llama3 mistral mixtral mpt olmo2 "
-        "olmo3 olmoe persimmon phi phi3 qwen qwen2 qwen3 smollm3 stablelm"
-    ),
-    "lstm": "gru rnn",
-    "mae": "vit_mae",
-    "mixer": "mlp_mixer",
-    "nanochat": "modded_nanogpt",
-    "neox": "gpt_neox pythia small_init wang_init",
-    "ppo": "cleanrl",
-    "resnet": "resnet101 resnet152 resnet18 resnet34 resnet50 resnext wide_resnet",
-    "rwkv7": "rwkv",
-    "stylegan2": "progan stylegan stylegan3",
-    "switch": "switch_transformer switch_transformers",
-    "t5": "mt5 umt5",
-    "siglip": "siglip2",
-    "torch_default": (
-        "alexnet convmixer ddpg dqn encodec flux mmdit pytorch sac sd3 sdxl "
-        "shufflenet snntorch spikingjelly stable_diffusion td3 torch"
-    ),
-    "vgg": "mobilenet_v2",
-    "wav2vec2": "hubert",
-    "xavier": "gcn",
-    "xlstm": "mlstm",
-}
-_OTHER_NAMES_WITH_OPTIONS: Mapping[str, tuple[str, Mapping[str, object]]] = {
-    "dinov3": ("dinov2", {"flavour": "hf", "layer_scale": 1.0}),
-    "glorot_normal": ("xavier", _NORMAL),
-    "glorot_uniform": ("xavier", _UNIFORM),
-    "he_normal": ("he", _NORMAL),
-    "he_uniform": ("he", _UNIFORM),
-    "kaiming_normal": ("he", _NORMAL),
-    "kaiming_uniform": ("he", _UNIFORM),
-    "lecun_normal": ("lecun", _NORMAL),
-    "lecun_uniform": ("lecun", _UNIFORM),
-    "nemotron": ("llama", {"std": 0.0134}),
-    "olora": ("lora", {"init": "olora"}),
-    "pissa": ("lora", {"init": "pissa"}),
-    "starcoder2": ("llama", {"std": 0.018}),
-    "swin_v2": ("swin", {"v2": True}),
-    "torchtitan": ("llama", {"flavour": "torchtitan"}),
-    "xavier_normal": ("xavier", _NORMAL),
-    "xavier_uniform": ("xavier", _UNIFORM),
-    "zero_init_residual": ("resnet", {"zero_last_gamma": True}),
-}
-_PLAIN_NAMES: Mapping[str, tuple[str, Mapping[str, object]]] = {
-    other: (name, {}) for name, others in _OTHER_NAMES.items() for other in others.split()
-}
-ALIASES = dict(sorted((_PLAIN_NAMES | _OTHER_NAMES_WITH_OPTIONS).items()))
-"""Other names -> the recipe and its options. Case, "-" and "_" don't count, nor a model's size."""
-
-NO_RECIPES: Mapping[str, str] = {
-    **adapters.ELSEWHERE,
-    "actnorm": "needs a batch, and a recipe has none: gi.calibrate_(net, batch)",
-    "admin": "needs a batch, and scales of its own in the forward: 'deepnorm' needs no batch",
-    "autoencoder": "could be of any layers: 'standard' fits any",
-    "cnn": "could be many: 'resnet', 'efficientnet' and 'convnext' are families, 'he' fits any",
-    "default": "could be two: 'standard' is goodinit's, 'torch_default' PyTorch's",
-    "diffusion": "could be two: 'ddpm' for UNets, 'dit' for transformers",
-    "gan": "could be two: 'dcgan' or 'stylegan2'",
-    "kan": "needs no recipe: its constructor fits the splines to small noise, and they stand",
-    "flax": "draws as 'lecun' does",
-    "gin": "draws as PyTorch's linear layers do: gi.VarianceScaling(1 / 3, distribution='uniform')",
-    "glow": "needs a batch for its norms, and a recipe has none: gi.Normal(.05) for convolutions, "
-    "gi.Orthogonal() for those that mix channels, zeros kept; then gi.calibrate_(net, batch)",
-    "graphsage": "draws as 'gin' does: gi.VarianceScaling(1 / 3, distribution='uniform')",
-    "icnr": "is for one layer: draw weight[::r * r], then copy each row r * r times",
-    "keras": "draws as 'xavier:distribution=uniform' does",
-    "layerscale": "needs no recipe: scales keep the values that their class gave them",
-    "lsuv": "needs a batch, and a recipe has none: start from gi.init_(net, 'orthogonal'), then "
-    "gi.calibrate_(net, batch)",
-    "mimetic": "draws queries and keys together, which no recipe does: 'vit' has their own laws",
-    "mlp": "needs no family's recipe: 'standard' has the gain of each activation",
-    "realnvp": "has no law in its paper: 'torch_default'; zeros that end its couplings are kept",
-    "rezero": "needs no recipe: scales keep the zeros that their class gave them",
-    "skipinit": "needs no recipe: scales keep the zeros that their class gave them",
-    "rwkv4": "has ramps over heads and channels together, which no scheme has: 'rwkv7' is known",
-    "rwkv5": "has ramps over heads and channels together, which no scheme has: 'rwkv7' is known",
-    "rwkv6": "has ramps over heads and channels together, which no scheme has: 'rwkv7' is known",
-    "snn": "needs firing rates, of a batch, for laws of its own; snnTorch and SpikingJelly leave "
-    "weights to PyTorch: 'torch_default'",
-    "tensorflow": "draws as 'xavier:distribution=uniform' does",
-    "transformer": "could be many: 'gpt2', 'llama', 'bert', 't5' are families, 'standard' fits any",
-    "vae": "could be of any layers: 'standard' fits any",
-}
-"""Names that people type, and what to call instead."""
-
 
 # The size of a model behind its name: "-base-uncased", "_b_16", "-7b", "_tiny_patch16_224".
 _SIZE = re.compile(
@@ -289,7 +183,7 @@ def _known(name: str) -> str:
 
 def _letters(name: str) -> str:
     # A last underscore is torch.nn.init's: those names are schemes.
-    return re.sub(r"[-_ ](?!$)", "", name)
+    return re.sub(r"[-_ .](?!$)", "", name)
 
 
 _SPELLINGS = {_letters(name): name for name in (*_RECIPES, *ALIASES, *NO_RECIPES)}

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from goodinit.anatomy.rows import Row
 from goodinit.errors import SchemeError
 from goodinit.recipes.deferred import DEFERRED, Deferred, TorchFans
-from goodinit.schemes import Normal, Ramp, Scheme, Uniform, Zeros
+from goodinit.schemes import Normal, Orthogonal, Ramp, Scheme, Uniform, Zeros
 from goodinit.schemes.fields import check_choice, check_flag, set_float
 
 FIRST_ZERO = "the last weight of a residual branch: each block is the identity at first"
@@ -157,6 +157,33 @@ class XavierOverHeads(Deferred):
 
 
 @dataclass(frozen=True, repr=False)
+class TallOrthogonal(Deferred):
+    """Orthogonal, times gain, and times sqrt(rows/columns) where there are more rows.
+
+    Then each row has length gain, in a head of more classes than channels too. RWKV's heads
+    (BlinkDL/RWKV-LM, ``generate_init_weight``).
+
+    Raises:
+        SchemeError: a gain that isn't finite; (when planned) a parameter that isn't a matrix.
+
+    Example:
+        >>> TallOrthogonal(0.5)
+        TallOrthogonal(gain=0.5)
+    """
+
+    gain: float = 1.0
+
+    def __post_init__(self) -> None:
+        set_float(self, "gain")
+
+    def on(self, row: Row) -> tuple[Scheme, str]:
+        if len(row.shape) != 2:
+            raise SchemeError(f"{row.name}: {self!r} is for a matrix")
+        rows, columns = row.shape
+        return Orthogonal(self.gain * max(rows / columns, 1.0) ** 0.5), ""
+
+
+@dataclass(frozen=True, repr=False)
 class UnitRows(Deferred):
     """Variance 1/n, n the last axis: rows of length 1, whatever the parameter is.
 
@@ -190,6 +217,7 @@ NAMED: Mapping[str, type[Scheme]] = {
     "EvenSteps": EvenSteps,
     "Fixup": Fixup,
     "LayerRamp": LayerRamp,
+    "TallOrthogonal": TallOrthogonal,
     "UnitRows": UnitRows,
     "XavierOverHeads": XavierOverHeads,
 }

@@ -45,6 +45,7 @@ MADE_OF: Mapping[str, tuple[Selector, ...]] = {
     "gpt2": _DECODER,
     "gpt_oss": (*_DECODER, sel.attr("sinks")),
     "hiera": (sel.kind("conv"), ATTENTION, BRANCHES, NORMS),
+    "hybrid": (TABLES, SCALARS, BRANCHES),
     "hyena": (*_DECODER, sel.name("*filter_fn*")),
     "instant_ngp": (TABLES,),
     "llama": _DECODER,

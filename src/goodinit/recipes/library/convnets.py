@@ -27,7 +27,8 @@ def resnet(zero_last_gamma: bool = False, fans: Fans = "torch") -> Recipe:
     """ResNet: convolutions N(0, 2/fan_out), batch norm 1 and 0, the classifier torch's own.
 
     He et al. 2015 (1512.03385 and 1502.01852, equation 14); torchvision/models/resnet.py,
-    timm/models/resnet.py.
+    timm/models/resnet.py. Convolutions with a bias (squeeze and excitation) keep torch's law for
+    it.
 
     Args:
         zero_last_gamma: whether the last norm of each residual branch starts at 0, so that each
@@ -43,7 +44,11 @@ def resnet(zero_last_gamma: bool = False, fans: Fans = "torch") -> Recipe:
     choice("resnet", "fans", fans, ("torch", "exact"))
     law = HeNormal(mode="fan_out")
     scheme: Scheme = TorchFans(law) if fans == "torch" else law
-    rules = (library(CONVS, scheme), library(sel.kind("linear"), TorchDefault(), "PyTorch's own"))
+    rules = (
+        library(CONVS, scheme),
+        library(sel.kind("conv") & sel.part("bias"), TorchDefault(), "PyTorch's own"),
+        library(sel.kind("linear"), TorchDefault(), "PyTorch's own"),
+    )
     last: tuple[Rule, ...] = ()
     if zero_last_gamma:
         last = (library(sel.last_norm(), Zeros(), "each block is the identity at first"),)
@@ -51,9 +56,9 @@ def resnet(zero_last_gamma: bool = False, fans: Fans = "torch") -> Recipe:
 
 
 def vgg(fans: Fans = "torch") -> Recipe:
-    """VGG and MobileNetV2: convolutions N(0, 2/fan_out), the classifier N(0, .01^2).
+    """VGG, MobileNetV2 and RegNet: convolutions N(0, 2/fan_out), the classifier N(0, .01^2).
 
-    torchvision/models/vgg.py and mobilenetv2.py; Simonyan & Zisserman 2015 (1409.1556)
+    torchvision/models/vgg.py, mobilenetv2.py and regnet.py; Simonyan & Zisserman 2015 (1409.1556)
     drew N(0, .01^2) throughout, and trained shallow networks first. Biases 0, batch norm 1 and 0.
 
     Args:

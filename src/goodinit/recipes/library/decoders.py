@@ -9,11 +9,21 @@ from goodinit.errors import RecipeError
 from goodinit.recipes.library.general import REST, WEIGHTS, choice, library
 from goodinit.recipes.recipe import Recipe
 from goodinit.recipes.rule import Rule, Selector, sel
-from goodinit.schemes import Normal, TruncatedNormal, VarianceScaling, XavierNormal, Zeros
+from goodinit.schemes import (
+    Constant,
+    Normal,
+    Ramp,
+    TruncatedNormal,
+    Uniform,
+    VarianceScaling,
+    XavierNormal,
+    Zeros,
+)
 
 ENDS: Selector = WEIGHTS & sel.ends_residual()
 TABLES: Selector = sel.kind("embedding", "position", "token")
-_OLMO_CORE = ("normal", "llama", "llama_depth", "normalized")
+_TIED: Selector = sel.kind("embedding") & sel.part("head")
+_OLMO_CORE = ("normal", "llama", "llama_depth", "normalized", "fan_in")
 _ADD_UP = "ends a residual branch: 2 depth of them add up"
 
 
@@ -32,9 +42,11 @@ def llama(flavour: Literal["hf", "torchtitan"] = "hf", std: float = 0.02) -> Rec
     norms; biases             1; 0                 1; 0
     ========================  ===================  ============================================
 
-    Touvron et al. 2023 don't say. transformers' base ``_init_weights`` (modeling_utils.py) has
-    no scaling by depth. torchtitan/models/llama3/model/model.py, ``init_weights``: its
-    ``trunc_normal_`` cuts at +-2, which for these std is nowhere.
+    A tied table has the embedding's law in "hf", the head's in "torchtitan". Touvron et al. 2023
+    don't say; DeepSeek-V3 was trained with std .006 (2412.19437, section 4.2). transformers' base
+    ``_init_weights`` (modeling_utils.py) has no scaling by depth.
+    torchtitan/models/llama3/__init__.py, ``_build_llama3_layers``: its ``trunc_normal_`` cuts at
+    +-2, which for these std is nowhere.
 
     Args:
         flavour: "hf" or "torchtitan".
@@ -57,11 +69,8 @@ def llama(flavour: Literal["hf", "torchtitan"] = "hf", std: float = 0.02) -> Rec
         library(ENDS, by_layer, "ends a residual branch: smaller with each layer"),
         library(sel.part("head"), TruncatedNormal(1.0, cut=3.0).scaled(fan_in=-0.5)),
     )
-    return Recipe((*REST, *rules, _tied(Normal(1.0))), "llama")
-
-
-def _tied(scheme: Normal) -> Rule:
-    return library(sel.kind("embedding") & sel.part("head"), scheme, "tied: the embedding's law")
+    tied = TruncatedNormal(1.0, cut=3.0).scaled(fan_out=-0.5)
+    return Recipe((*REST, *rules, library(_TIED, tied, "tied: the head's law")), "llama")
 
 
 def gpt_oss(std: float = 0.02) -> Recipe:
@@ -174,7 +183,9 @@ def megatron(std: float = 0.02) -> Recipe:
 
 
 def olmo(
-    flavour: Literal["mitchell", "normal", "llama", "llama_depth", "normalized"] = "mitchell",
+    flavour: Literal[
+        "mitchell", "normal", "llama", "llama_depth", "normalized", "fan_in"
+    ] = "mitchell",
     std: float = 0.02,
 ) -> Recipe:
     """OLMo's "mitchell": N(0, 1/fan_in), less at the ends of branches with each layer.
@@ -187,13 +198,14 @@ def olmo(
     "llama"        N(0, 1)        N(0, std^2)     as the ends     N(0, std^2/(2 L))
     "llama_depth"  N(0, 1)        N(0, std^2)     as the ends     N(0, std^2/(2 (l + 1)))
     "normalized"   N(0, 1/width)  N(0, 1/width)   N(0, 1/width)   N(0, 1/(2 L width))
+    "fan_in"       N(0, 1)        N(0, 1/fan_in)  N(0, 1/fan_in)  N(0, 1/fan_in)
     =============  =============  ==============  ==============  ==========================
 
-    Cut at 3 sigma, but for embeddings of the last three; the std is that before the cut, which
+    Cut at 3 sigma, but for embeddings of the last four; the std is that before the cut, which
     leaves .987 of it. l is the layer from 0 of L. The head is N(0, 1/width), in "normal"
     N(0, std^2). Experts and their router are as the ends in "llama" and "llama_depth".
     Groeneveld et al. 2024 (2402.00838); allenai/OLMo olmo/model.py, ``reset_parameters``. OLMo 2
-    was trained with "normal" (2501.00656, section 3.2). The last three: allenai/OLMo-core
+    was trained with "normal" (2501.00656, section 3.2). The last four: allenai/OLMo-core
     src/olmo_core/nn/transformer/init.py. Biases 0, norms 1.
 
     Args:
@@ -205,9 +217,13 @@ def olmo(
         TruncatedNormal(std=0.707107, cut=3).scaled(layer=-0.5, fan_in=-0.5)
     """
     choice("olmo", "flavour", flavour, ("mitchell", *_OLMO_CORE))
+    return Recipe((*REST, *_olmo(flavour, std)), "olmo")
+
+
+def _olmo(flavour: str, std: float) -> tuple[Rule, ...]:
     everything, routers = WEIGHTS | TABLES | sel.kind("router"), sel.kind("router")
     if flavour == "normal":
-        return Recipe((*REST, library(everything, TruncatedNormal(std, cut=3.0))), "olmo")
+        return (library(everything, TruncatedNormal(std, cut=3.0)),)
     whole, half = TruncatedNormal(1.0, cut=3.0), TruncatedNormal(math.sqrt(0.5), cut=3.0)
     heads = WEIGHTS & sel.part("head") & ~sel.kind("embedding")
     if flavour == "mitchell":
@@ -215,6 +231,11 @@ def olmo(
             library(WEIGHTS | routers, whole.scaled(fan_in=-0.5)),
             library(TABLES & sel.part("table", "head"), whole.scaled(fan_out=-0.5)),
             library(ENDS, half.scaled(layer=-0.5, fan_in=-0.5), "smaller with each layer"),
+        )
+    elif flavour == "fan_in":
+        rules = (
+            library(WEIGHTS | routers, whole.scaled(fan_in=-0.5)),
+            library(TABLES, Normal(1.0)),
         )
     elif flavour == "normalized":
         rules = (
@@ -232,34 +253,51 @@ def olmo(
             library(up | ENDS | routers, ends, "smaller by depth"),
             library(heads, whole.scaled(fan_in=-0.5)),
         )
-    return Recipe((*REST, *rules), "olmo")
+    return rules
 
 
-def nanochat() -> Recipe:
-    """Nanochat and modded-nanogpt: every residual branch starts at 0, the head near it.
+def nanochat(embedding_std: float = 0.8, fc_scale: float = 0.4) -> Recipe:
+    """Nanochat: every residual branch starts at 0, the head near it.
 
-    =================================  =====================================
-    token embedding                    N(0, 1)
-    q, k, v and feed-forward inputs    U(+-sqrt(3/width)), N(0, 1/width)'s variance
-    value embeddings (by name)         U(+-sqrt(3/width))
-    ends of residual branches          0
-    head                               N(0, .001^2)
-    =================================  =====================================
+    =====================================  ================================================
+    token embedding                        N(0, .8^2)
+    q, k, v                                U(+-sqrt(3/width)), N(0, 1/width)'s variance
+    feed-forward inputs                    .4 times that
+    value embeddings (by name)             U(+-sqrt(3/width))
+    gates: ve_gate, smear_gate (by name)   U(0, .02)
+    ends of residual branches              0
+    head                                   N(0, .001^2)
+    resid_lambdas, x0_lambdas (by name)    1.15 to 1.05, .2 to .05 over the layers
+    smear_lambda, backout_lambda (name)    0, .2
+    =====================================  ================================================
 
     karpathy/nanochat nanochat/gpt.py, ``init_weights``. The first cross-entropy is ln V to
-    three digits. Its gates and per-layer scalars are values of its class, which stand.
+    three digits. From January to March 2026 the embedding was N(0, 1) and feed-forward inputs
+    were as q: ``nanochat(1.0, 1.0)``. transformers' NanoChat is ``recipe("llama")`` with the
+    output of the attention divided by sqrt(2 L).
+
+    Args:
+        embedding_std: of the token embedding.
+        fc_scale: factor on feed-forward inputs.
 
     Example:
-        >>> nanochat().rules[-1].text
+        >>> nanochat().rules[-7].text
         "part('head') & ~kind('embedding') -> Normal(std=0.001)"
     """
     uniform = VarianceScaling(1.0, "fan_in", "uniform")
     by_width = VarianceScaling(1.0, "fan_out", "uniform")
     rules = (
         library(WEIGHTS, uniform),
-        library(sel.kind("embedding"), Normal(1.0)),
+        library(WEIGHTS & sel.part("in", "gate"), uniform.times(fc_scale), "smaller than q, k, v"),
+        library(sel.kind("embedding"), Normal(embedding_std)),
         library(sel.kind("embedding") & sel.name("*value_embed*"), by_width),
         library(ENDS, Zeros(), "each block is the identity at first"),
         library(sel.part("head") & ~sel.kind("embedding"), Normal(0.001)),
+        Rule(sel.name("*ve_gate.weight"), Uniform(0.0, 0.02), "slightly open", optional=True),
+        Rule(sel.name("*smear_gate.weight"), Uniform(0.0, 0.02), "slightly open", optional=True),
+        Rule(sel.attr("resid_lambdas"), Ramp(1.15, 1.05), "weaker with the layer", optional=True),
+        Rule(sel.attr("x0_lambdas"), Ramp(0.2, 0.05), "the embedding's share", optional=True),
+        Rule(sel.attr("smear_lambda"), Zeros(), "no smear at first", optional=True),
+        Rule(sel.attr("backout_lambda"), Constant(0.2), optional=True),
     )
     return Recipe((*REST, *rules), "nanochat")

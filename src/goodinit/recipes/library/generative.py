@@ -8,7 +8,7 @@ from goodinit.recipes.library.decoders import ENDS
 from goodinit.recipes.library.general import REST, WEIGHTS, library
 from goodinit.recipes.recipe import Recipe
 from goodinit.recipes.rule import Rule, sel
-from goodinit.schemes import Normal, Ones, VarianceScaling, XavierUniform, Zeros
+from goodinit.schemes import Keep, Normal, Ones, VarianceScaling, XavierUniform, Zeros
 
 
 def dit(faithful: bool = False) -> Recipe:
@@ -72,8 +72,10 @@ def stylegan2(lr_multiplier: float = 0.01) -> Recipe:
     ==========================================  ===================================
     weights, the constant input                 N(0, 1)
     weights of the mapping network (by name)    N(0, 1/lr_multiplier^2)
+    its embedding of classes (by name)          N(0, 1)
     biases of the styles (by name: affine)      1
     other biases; strength of the noise         0
+    StyleGAN3's input.affine: weight, bias      0; its constructor's 1, 0, 0, 0
     ==========================================  ===================================
 
     Karras et al. 2020 (1912.04958) and 2018 (1710.10196, section 4.1, equalized learning rate);
@@ -84,15 +86,18 @@ def stylegan2(lr_multiplier: float = 0.01) -> Recipe:
         lr_multiplier: of the mapping network.
 
     Example:
-        >>> stylegan2().rules[-4].scheme
+        >>> stylegan2().rules[-6].scheme
         Normal(std=100)
     """
-    mapping = WEIGHTS & sel.name("*mapping.*")
+    mapping = WEIGHTS & sel.name("*mapping.*") & ~sel.name("*mapping.embed.*")
+    turned = sel.name("*input.affine.*")
     rules = (
         library(WEIGHTS, Normal(1.0), "divided in the forward"),
         library(mapping, Normal(1 / lr_multiplier), "learns slower"),
         Rule(sel.attr("const"), Normal(1.0), "the constant input", optional=True),
         Rule(sel.name("*affine.bias"), Ones(), "styles start at 1", optional=True),
         Rule(sel.attr("noise_strength"), Zeros(), "no noise at first", optional=True),
+        Rule(turned & sel.attr("weight"), Zeros(), "no turn, no shift at first", optional=True),
+        Rule(turned & sel.attr("bias"), Keep(), "no turn, no shift at first", optional=True),
     )
     return Recipe((*REST, *rules), "stylegan2")

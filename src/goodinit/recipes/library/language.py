@@ -10,8 +10,8 @@ from goodinit.recipes.rule import sel
 from goodinit.schemes import Normal, XavierUniform
 
 
-def gpt2(flavour: Literal["hf", "openai"] = "hf") -> Recipe:
-    """Weights and tables N(0, .02^2), residual ends N(0, (.02/sqrt(2 depth))^2), biases 0.
+def gpt2(flavour: Literal["hf", "openai"] = "hf", std: float = 0.02) -> Recipe:
+    """Weights and tables N(0, std^2), residual ends N(0, std^2/(2 depth)), biases 0; std .02.
 
     Radford et al. 2019, section 2.3; ``_init_weights`` in transformers' modeling_gpt2.py and in
     karpathy/nanoGPT.
@@ -19,6 +19,7 @@ def gpt2(flavour: Literal["hf", "openai"] = "hf") -> Recipe:
     Args:
         flavour: "hf" as above. "openai" is the released code, openai/gpt-2 src/model.py: no
             scaling of residual ends, and positions N(0, .01^2).
+        std: ``initializer_range`` of transformers' config.
 
     Example:
         >>> gpt2().rules[-1].scheme
@@ -27,11 +28,11 @@ def gpt2(flavour: Literal["hf", "openai"] = "hf") -> Recipe:
     choice("gpt2", "flavour", flavour, ("hf", "openai"))
     tables = sel.kind("embedding", "token", "router")
     rules = (
-        library(WEIGHTS | tables, Normal(0.02)),
-        library(sel.kind("position"), Normal(0.01 if flavour == "openai" else 0.02)),
+        library(WEIGHTS | tables, Normal(std)),
+        library(sel.kind("position"), Normal(0.01 if flavour == "openai" else std)),
     )
     if flavour == "hf":
-        ends = Normal(0.02 / 2**0.5).scaled(depth=-0.5)
+        ends = Normal(std / 2**0.5).scaled(depth=-0.5)
         why = "ends a residual branch: 2 depth of them add up"
         rules = (*rules, library(WEIGHTS & sel.ends_residual(), ends, why))
     return Recipe((*REST, *rules), "gpt2")

@@ -8,7 +8,7 @@ from typing import Literal
 from goodinit.errors import RecipeError
 from goodinit.recipes.by_place import EvenSteps
 from goodinit.recipes.library.decoders import ENDS, llama
-from goodinit.recipes.library.general import REST, WEIGHTS, choice, library
+from goodinit.recipes.library.general import ADAPTERS, REST, WEIGHTS, choice, library
 from goodinit.recipes.recipe import Recipe
 from goodinit.recipes.rule import Rule, Selector, sel
 from goodinit.schemes import (
@@ -22,14 +22,16 @@ from goodinit.schemes import (
     TorchDefault,
     Uniform,
     VarianceScaling,
+    Zeros,
 )
 
 Flavour = Literal["state-spaces", "hf"]
 _FLAVOURS = ("state-spaces", "hf")
 _SSM: Selector = sel.kind("ssm")
+_STEPS = "steps log-uniform from .001 to .1"
 
 
-def mamba(flavour: Flavour = "state-spaces", std: float = 0.02) -> Recipe:
+def mamba(flavour: Flavour = "state-spaces", std: float = 0.02, by_depth: bool = True) -> Recipe:
     """Mamba: S4D-Real's decay rates, log-uniform steps, torch's own law for weights.
 
     ============================  ==============================================
@@ -48,9 +50,10 @@ def mamba(flavour: Flavour = "state-spaces", std: float = 0.02) -> Recipe:
 
     Args:
         flavour: "state-spaces", or "hf", transformers modeling_mamba.py: in_proj and x_proj
-            N(0, std^2), the convolution's bias 0; its config's std is .1, and it divides by
-            sqrt(L) only where ``rescale_prenorm_residual`` says so.
+            N(0, std^2), the convolution's bias 0; its config's std is .1.
         std: of the embedding; of the input projections too for "hf".
+        by_depth: whether ends of residual branches are divided by sqrt(L); with False it is
+            transformers' default, ``rescale_prenorm_residual=False``.
 
     Example:
         >>> print(mamba().rules[-3].text)
@@ -59,10 +62,10 @@ def mamba(flavour: Flavour = "state-spaces", std: float = 0.02) -> Recipe:
     choice("mamba", "flavour", flavour, _FLAVOURS)
     step = sel.name("*dt_proj.weight")
     rules = (library(step, VarianceScaling(1 / 3, "fan_in", "uniform"), "U(+-1/sqrt(dt_rank))"),)
-    return Recipe((*REST, *_common(flavour, std), *rules, *_own(LogRange())), "mamba")
+    return Recipe((*REST, *_common(flavour, std, by_depth), *rules, *_own(LogRange())), "mamba")
 
 
-def mamba2(flavour: Flavour = "state-spaces", std: float = 0.02) -> Recipe:
+def mamba2(flavour: Flavour = "state-spaces", std: float = 0.02, by_depth: bool = True) -> Recipe:
     """Mamba-2: as ``mamba``, with one decay rate per head from U(1, 16).
 
     Dao & Gu 2024 (2405.21060); state-spaces/mamba mamba_ssm/modules/mamba2.py.
@@ -71,6 +74,7 @@ def mamba2(flavour: Flavour = "state-spaces", std: float = 0.02) -> Recipe:
         flavour: "state-spaces", or "hf", transformers modeling_mamba2.py: rates 1, 2, ... head by
             head, which isn't the paper's law; weights as in ``mamba("hf")``.
         std: of the embedding; of the input projection and the head too for "hf".
+        by_depth: as in ``mamba``.
 
     Example:
         >>> print(mamba2().rules[-3].text)
@@ -78,34 +82,87 @@ def mamba2(flavour: Flavour = "state-spaces", std: float = 0.02) -> Recipe:
     """
     choice("mamba2", "flavour", flavour, _FLAVOURS)
     rates = LogUniform() if flavour == "state-spaces" else LogRange()
-    return Recipe((*REST, *_common(flavour, std), *_own(rates)), "mamba2")
+    return Recipe((*REST, *_common(flavour, std, by_depth), *_own(rates)), "mamba2")
 
 
-def gated_deltanet(std: float = 0.02) -> Recipe:
-    """Gated DeltaNet and Qwen3-Next: decoders as ``llama``, with decay rates from U(.01, 16).
+def gated_deltanet(flavour: Literal["qwen", "kimi"] = "qwen", std: float = 0.02) -> Recipe:
+    """Gated DeltaNet, Qwen3-Next and Kimi Linear: decoders as ``llama``, with decay rates.
 
-    ======================================  ==============================
-    A_log                                   log U(.01, 16), one per head
-    dt_bias                                 1
-    weights, tables, router, experts        N(0, std^2)
-    norms; biases                           1, or 0 where it counts from 1; 0
-    ======================================  ==============================
+    ======================================  ======================  ======================
+    what                                    "qwen"                  "kimi"
+    ======================================  ======================  ======================
+    A_log                                   log U(.01, 16), a head  log U(1, 16), a head
+    dt_bias                                 1                       steps .001 to .1
+    weights, tables, router, experts        N(0, std^2)             N(0, std^2)
+    norms, or those that count from 1       1, or 0                 1, or 0
+    ======================================  ======================  ======================
 
-    Yang et al. 2024 (2412.06464); transformers modeling_qwen3_next.py, ``_init_weights``. The
-    published code has U(0, 16), whose log may be minus infinity, and draws dt_bias as ``mamba2``.
+    Yang et al. 2024 (2412.06464); transformers modeling_qwen3_next.py, modeling_qwen3_5.py and
+    modeling_kimi_linear.py, ``_init_weights``. Steps are log-uniform, as in ``mamba2``. The
+    published code of Gated DeltaNet has U(0, 16), whose log may be minus infinity, and such steps.
 
     Args:
+        flavour: "qwen", or "kimi".
         std: ``initializer_range`` of transformers' config.
 
     Example:
         >>> [rule.text for rule in gated_deltanet().rules[-2:]]
         ["attr('A_log') -> LogUniform(low=0.01)", "attr('dt_bias') -> Ones()"]
     """
+    choice("gated_deltanet", "flavour", flavour, ("qwen", "kimi"))
+    qwen = flavour == "qwen"
+    steps, why = (Ones(), "softplus(1) at first") if qwen else (StepBias(), _STEPS)
     own = (
-        Rule(sel.attr("A_log"), LogUniform(0.01, 16.0), "decay rates", optional=True),
-        Rule(sel.attr("dt_bias"), Ones(), "steps start at softplus(1)", optional=True),
+        Rule(sel.attr("A_log"), LogUniform(0.01 if qwen else 1.0), "decay rates", optional=True),
+        Rule(sel.attr("dt_bias"), steps, why, optional=True),
     )
     return Recipe((*llama(std=std).rules, *own), "gated_deltanet")
+
+
+def hybrid(
+    flavour: Literal["bamba", "zamba2", "nemotron_h"] = "bamba", std: float = 0.02
+) -> Recipe:
+    """Bamba, Falcon-H1, Granite 4 and Jamba: attention beside state spaces, as ``llama``.
+
+    ==================================  ==============  ==================  ====================
+    what                                "bamba"         "zamba2"            "nemotron_h"
+    ==================================  ==============  ==================  ====================
+    A_log                               log 1, log 2,   as "bamba"          as "bamba"
+                                        ... in a row
+    dt_bias                             1               steps .001 to .1    steps .001 to .1
+    D                                   1               1                   1
+    out_proj of state spaces (by name)  N(0, std^2)     N(0, std^2)         torch's / sqrt(L)
+    other weights, tables, experts      N(0, std^2)     N(0, std^2)         N(0, std^2)
+    ==================================  ==============  ==================  ====================
+
+    The row is that of the heads, of the states in Jamba. Steps are log-uniform, as in ``mamba2``,
+    which has the laws of that paper. transformers modeling_bamba.py, modeling_falcon_h1.py,
+    modeling_granitemoehybrid.py, modeling_jamba.py, modeling_zamba2.py and modeling_nemotron_h.py,
+    ``_init_weights``. Biases, dt_proj's too, 0.
+
+    Args:
+        flavour: "bamba" and those beside it, or "zamba2", or "nemotron_h".
+        std: ``initializer_range`` of transformers' config.
+
+    Example:
+        >>> [rule.text for rule in hybrid().rules[-2:]]
+        ["attr('D') -> Ones()", "attr('dt_bias') -> Ones()"]
+    """
+    choice("hybrid", "flavour", flavour, ("bamba", "zamba2", "nemotron_h"))
+    rules = [*llama(std=std).rules]
+    if flavour == "zamba2":
+        rules.append(library(ADAPTERS, Normal(std), "trained with the rest"))
+    if flavour == "nemotron_h":
+        torchs = VarianceScaling(1 / 3, "fan_in", "uniform").scaled(depth=-0.5)
+        rules.append(library(ENDS & sel.name("*out_proj.weight"), torchs, "smaller with depth"))
+    steps, why = (Ones(), "softplus(1) at first") if flavour == "bamba" else (StepBias(), _STEPS)
+    own = (
+        Rule(sel.attr("A_log"), LogRange(), "decay rates", optional=True),
+        Rule(sel.name("*dt_proj.bias"), Zeros(), "softplus(0) at first", optional=True),
+        Rule(sel.attr("D"), Ones(), "the skip connection", optional=True),
+        Rule(sel.attr("dt_bias"), steps, why, optional=True),
+    )
+    return Recipe((*rules, *own), "hybrid")
 
 
 def s4d(low: float = 1e-3, high: float = 0.1) -> Recipe:
@@ -145,7 +202,7 @@ def s4d(low: float = 1e-3, high: float = 0.1) -> Recipe:
     return Recipe((*REST, weights, *rules), "s4d")
 
 
-def _common(flavour: Flavour, std: float) -> tuple[Rule, ...]:
+def _common(flavour: Flavour, std: float, by_depth: bool) -> tuple[Rule, ...]:
     torchs = VarianceScaling(1 / 3, "fan_in", "uniform")
     convs = sel.kind("conv")
     if flavour == "state-spaces":
@@ -155,7 +212,8 @@ def _common(flavour: Flavour, std: float) -> tuple[Rule, ...]:
             library(WEIGHTS, Normal(std)),
             library(convs & ~sel.part("bias"), torchs, "PyTorch's own"),
         )
-    ends = library(ENDS, torchs.scaled(depth=-0.5), "ends a residual branch: depth of them add up")
+    why = "ends a residual branch: depth of them add up"
+    ends = library(ENDS, torchs.scaled(depth=-0.5) if by_depth else torchs, why if by_depth else "")
     return (*rules, library(sel.kind("embedding"), Normal(std)), ends)
 
 
@@ -166,5 +224,5 @@ def _own(rates: Scheme) -> tuple[Rule, ...]:
         Rule(_SSM & ~sel.part("bias"), rates, "decay rates", optional=True),
         Rule(sel.attr("A_log"), rates, "decay rates", optional=True),
         Rule(sel.attr("D"), Ones(), "the skip connection", optional=True),
-        Rule(bias, StepBias(), "steps log-uniform from .001 to .1", optional=True),
+        Rule(bias, StepBias(), _STEPS, optional=True),
     )

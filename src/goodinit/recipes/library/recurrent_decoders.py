@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from goodinit.recipes.by_place import LayerRamp
+from goodinit.recipes.by_place import LayerRamp, TallOrthogonal
 from goodinit.recipes.library.decoders import ENDS, TABLES
 from goodinit.recipes.library.general import REST, WEIGHTS, library
 from goodinit.recipes.recipe import Recipe
@@ -29,7 +29,8 @@ def rwkv7(head_size: int = 64) -> Recipe:
 
     ==========================================  ==============================================
     embedding                                   U(+-1e-4)
-    head                                        orthogonal, times .5 sqrt(vocabulary/width)
+    head                                        orthogonal, times .5 sqrt(vocabulary/width); .5
+                                                where the vocabulary is smaller
     ends of residual branches                   0
     keys of the time mixing                     orthogonal, times .1
     other matrices                              orthogonal
@@ -55,7 +56,7 @@ def rwkv7(head_size: int = 64) -> Recipe:
         library(WEIGHTS, Orthogonal()),
         library(WEIGHTS & sel.name("*att.key.weight"), Orthogonal(0.1)),
         library(sel.kind("embedding"), Uniform(-1e-4, 1e-4)),
-        library(sel.part("head"), Orthogonal(0.5).scaled(fan_in=-0.5, fan_out=0.5)),
+        library(sel.part("head"), TallOrthogonal(0.5)),
         library(ENDS, Zeros(), "each block is the identity at first"),
         library(WEIGHTS & sel.name("*att.value.weight"), Orthogonal(), "mixed with layer 0's"),
         _own("[wavg]1", Zeros()),
@@ -136,12 +137,12 @@ def xlstm(faithful: bool = False) -> Recipe:
     return Recipe((*REST, *rules, *own_rules), "xlstm")
 
 
-def retnet() -> Recipe:
+def retnet(output_gain: float = 1.0) -> Recipe:
     """RetNet: retention Xavier uniform, small before the product; feed-forward torch's own.
 
     ==========================================  ====================================
     q, k, v and gate of the retention (name)    Xavier uniform, times 2^-2.5
-    its output (by name)                        Xavier uniform
+    its output (by name)                        Xavier uniform, times output_gain
     feed-forward weights                        U(+-1/sqrt(fan_in)), torch's own
     embedding, head                             N(0, 1/width)
     ==========================================  ====================================
@@ -150,6 +151,9 @@ def retnet() -> Recipe:
     multiscale_retention.py, ``reset_parameters``, and architecture/retnet.py. Retention has no
     softmax to be known by: its weights are found by their names there. The embedding is
     multiplied by sqrt(width) in the forward.
+
+    Args:
+        output_gain: 1 in torchscale 0.3.0; .5 in its repository since November 2023.
 
     Example:
         >>> retnet().rules[-2].scheme
@@ -160,7 +164,7 @@ def retnet() -> Recipe:
         library(sel.kind("embedding"), Normal(1.0).scaled(fan_out=-0.5)),
         library(WEIGHTS & sel.part("head"), Normal(1.0).scaled(fan_in=-0.5)),
         library(sel.name("*retention.[qkvg]_proj.weight"), XavierUniform(2**-2.5)),
-        library(sel.name("*retention.out_proj.weight"), XavierUniform()),
+        library(sel.name("*retention.out_proj.weight"), XavierUniform(output_gain)),
     )
     return Recipe((*REST, *rules), "retnet")
 

@@ -30,6 +30,8 @@ def alphafold() -> Recipe:
     weights before a relu                       N(0, 2/fan_in), cut at 2 sigma
     gates (before a sigmoid that multiplies)    0, bias 1: sigmoid .731
     ends of residual branches                   0
+    last weights of heads (by name: aux_heads)  0
+    queries, keys, values of points (name: ipa) N(0, 1/fan_in), cut at 2 sigma
     other weights                               N(0, 1/fan_in), cut at 2 sigma
     head_weights (by name), of the points       softplus of it is 1
     ==========================================  =============================================
@@ -51,7 +53,13 @@ def alphafold() -> Recipe:
             WEIGHTS & sel.followed_by("relu"), VarianceScaling(2.0, "fan_in", "truncated"), "He"
         ),
         library(WEIGHTS & sel.part("q", "k", "v"), XavierUniform()),
+        library(WEIGHTS & sel.part("q", "k", "v") & sel.name("*ipa.*"), lecun),
         library(ENDS, Zeros(), "each block is the identity at first"),
+        library(
+            WEIGHTS & sel.name("*aux_heads.*") & ~sel.followed_by("relu"),
+            Zeros(),
+            "predicts evenly",
+        ),
         library(WEIGHTS & gates, Zeros(), "a gate by its bias alone at first"),
         library(sel.gate_bias(), Ones(), "open at first: sigmoid(1) is .731"),
         Rule(sel.attr("head_weights"), Constant(SOFTPLUS_INVERSE_OF_1), optional=True),

@@ -1,0 +1,171 @@
+"""Other names that people type: of recipes, and of what is none, with what to call instead.
+
+A model family goes by the recipe that draws what the code draws which the family is known by:
+transformers' for language models, the authors', timm's or torchvision's for images.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from goodinit.recipes.library import adapters
+
+_NORMAL, _UNIFORM = {"distribution": "normal"}, {"distribution": "uniform"}
+_PLAIN: Mapping[str, str] = {
+    "alphafold": "alphafold2 evoformer openfold",
+    "beit": "eva02",
+    "bert": (
+        "albert bart bert_generation big_bird biogpt camembert canine convbert data2vec_text "
+        "deberta deberta_v2 deberta_v3 distilbert electra ernie esm esm2 eurobert fnet gte "
+        "ibert jina_embeddings_v3 layoutlm longformer marian mbart megatron_bert mobilebert mpnet "
+        "nomic nomic_bert nystromformer opt pegasus rembert roberta roformer segformer splinter "
+        "squeezebert trocr whisper xglm xlm_r xlm_roberta yoso"
+    ),
+    "convnext": "convnext_v2 dinov3_convnext",
+    "ddpm": "unet",
+    "deepnorm": "deepnet",
+    "deit": "cait deit3",
+    "e3nn": "ntk",
+    "efficientnet": "efficientnet_v2 fbnet mnasnet mobilenet_v3 mobilenet_v4 tinynet",
+    "gated_deltanet": "qwen3.5 qwen3_next",
+    "gpt2": "gpt3 gpt_bigcode mingpt nanogpt santacoder starcoder",
+    "he": "msra",
+    "hybrid": "bamba falcon_h1 granite4 granitemoehybrid jamba",
+    "instant_ngp": "ngp",
+    "llama": (
+        "apertus arcee aya bitnet bloom codegen codellama cohere cohere2 command_r ctrl "
+        "cwm deepseek deepseek_r1 deepseek_v2 deepseek_v3 deepseek_v3.1 deepseek_v3.2 devstral "
+        "diffllama dots1 ernie4.5 exaone exaone4 falcon falcon2 falcon3 flex_olmo "
+        "gemma gemma2 gemma3 gemma3n gemma4 glm glm4 glm4.5 glm4.6 glm4_moe gpt_j "
+        "gpt_neo granite granitemoe helium hunyuan hunyuan_moe internlm3 kimi_k2 lfm2 llama2 "
+        "llama3 llama3.1 llama3.2 llama3.3 llama4 mimo_v2_flash minimax_m2 ministral ministral3 "
+        "mistral mixtral moshi mpt olmo2 olmo3 olmoe openai_gpt persimmon phi phi1.5 phi2 phi3 "
+        "phi3.5 phi4 phimoe pixtral qwen qwen1.5 qwen2 qwen2.5 qwen2_moe qwen3 qwen3_moe qwq "
+        "seed_oss smollm smollm2 smollm3 solar_open stablelm tinyllama vaultgemma vicuna yi"
+    ),
+    "lora": "qlora rslora",
+    "lstm": "gru rnn",
+    "mae": "vit_mae",
+    "mixer": "mlp_mixer",
+    "modernbert": "ettin modernbert_decoder",
+    "neox": "gpt_neox pythia small_init wang_init",
+    "ppo": "a2c cleanrl trpo",
+    "resnet": (
+        "hrnet resnest resnet101 resnet152 resnet18 resnet34 resnet50 resnext seresnet wide_resnet"
+    ),
+    "rwkv7": "rwkv",
+    "siglip": "siglip2",
+    "stylegan2": "progan stylegan stylegan3",
+    "switch": "switch_transformer switch_transformers",
+    "t5": "flan_t5 mt5 umt5",
+    "torch_default": (
+        "alexnet convmixer ddpg dqn encodec flux mmdit pytorch sac sd3 sd3.5 sdxl shufflenet "
+        "snntorch spikingjelly stable_diffusion td3 torch"
+    ),
+    "vgg": "mobilenet_v2 regnet",
+    "vjepa2": "ijepa vjepa",
+    "wav2vec2": "hubert",
+    "xavier": "gcn",
+    "xlstm": "mlstm",
+}
+"""Recipe -> other names of it."""
+
+_WITH_OPTIONS: Mapping[str, tuple[str, Mapping[str, object]]] = {
+    "dinov3": ("dinov2", {"flavour": "hf", "layer_scale": 1.0}),
+    "falcon_mamba": ("mamba", {"flavour": "hf", "std": 0.1, "by_depth": False}),
+    "glorot_normal": ("xavier", _NORMAL),
+    "glorot_uniform": ("xavier", _UNIFORM),
+    "he_normal": ("he", _NORMAL),
+    "he_uniform": ("he", _UNIFORM),
+    "jetmoe": ("llama", {"std": 0.01}),
+    "kaiming_normal": ("he", _NORMAL),
+    "kaiming_uniform": ("he", _UNIFORM),
+    "kimi_linear": ("gated_deltanet", {"flavour": "kimi"}),
+    "lecun_normal": ("lecun", _NORMAL),
+    "lecun_uniform": ("lecun", _UNIFORM),
+    "minicpm3": ("llama", {"std": 0.1}),
+    "nemotron": ("llama", {"std": 0.0134}),
+    "nemotron_h": ("hybrid", {"flavour": "nemotron_h"}),
+    "olora": ("lora", {"init": "olora"}),
+    "pissa": ("lora", {"init": "pissa"}),
+    "starcoder2": ("llama", {"std": 0.018}),
+    "swin_v2": ("swin", {"v2": True}),
+    "torchtitan": ("llama", {"flavour": "torchtitan"}),
+    "xavier_normal": ("xavier", _NORMAL),
+    "xavier_uniform": ("xavier", _UNIFORM),
+    "zamba2": ("hybrid", {"flavour": "zamba2"}),
+    "zero_init_residual": ("resnet", {"zero_last_gamma": True}),
+}
+_FOUND: Mapping[str, tuple[str, Mapping[str, object]]] = {
+    **{other: (name, {}) for name, others in _PLAIN.items() for other in others.split()},
+    **_WITH_OPTIONS,
+}
+ALIASES = dict(sorted(_FOUND.items()))
+"""Other names -> the recipe and its options. Case, "-" and "_" don't count, nor a model's size."""
+
+_FEW: Mapping[str, str] = {
+    **adapters.ELSEWHERE,
+    "actnorm": "needs a batch, and a recipe has none: gi.calibrate_(net, batch)",
+    "admin": "needs a batch, and scales of its own in the forward: 'deepnorm' needs no batch",
+    "cnn": "could be many: 'resnet', 'efficientnet' and 'convnext' are families, 'he' fits any",
+    "controlnet": "is a copy of a UNet: 'torch_default'; zeros of its convolutions are kept",
+    "default": "could be two: 'standard' is goodinit's, 'torch_default' PyTorch's",
+    "diffusion": "could be two: 'ddpm' for UNets, 'dit' for transformers",
+    "dora": "draws A and B as 'lora' does; its lengths are set by peft's constructor",
+    "flax": "draws as 'lecun' does",
+    "gan": "could be two: 'dcgan' or 'stylegan2'",
+    "gin": "draws as PyTorch's linear layers do: gi.VarianceScaling(1 / 3, distribution='uniform')",
+    "glow": "needs a batch for its norms, and a recipe has none: gi.Normal(.05) for convolutions, "
+    "gi.Orthogonal() for those that mix channels, zeros kept; then gi.calibrate_(net, batch)",
+    "gpt": "could be two: 'gpt2', or 'openai_gpt', the first, without scaling by depth",
+    "graphsage": "draws as 'gin' does: gi.VarianceScaling(1 / 3, distribution='uniform')",
+    "icnr": "is for one layer: draw weight[::r * r], then copy each row r * r times",
+    "kan": "needs no recipe: its constructor fits the splines to small noise, and they stand",
+    "mamba3": "has laws of its own, which 'mamba2' lacks: keep its constructor's values",
+    "mimetic": "draws queries and keys together, which no recipe does: 'vit' has their own laws",
+    "mlp": "needs no family's recipe: 'standard' has the gain of each activation",
+    "mobilenet": "could be three: 'mobilenet_v2', 'mobilenet_v3' or 'mobilenet_v4'",
+    "modded_nanogpt": "changes with each record: q, k, v and feed-forward inputs have been half of "
+    "'nanochat', which began from it, and the head N(0, .005^2)",
+    "pinn": "is an MLP of tanh or sine: 'xavier', or 'siren'",
+    "realnvp": "has no law in its paper: 'torch_default'; zeros that end its couplings are kept",
+    "snn": "needs firing rates, of a batch, for laws of its own; snnTorch and SpikingJelly leave "
+    "weights to PyTorch: 'torch_default'",
+    "titans": "has no published code; titans-pytorch leaves weights to PyTorch: 'torch_default'",
+    "transformer": "could be many: 'gpt2', 'llama', 'bert', 't5' are families, 'standard' fits any",
+}
+_MANY: Mapping[str, str] = {
+    "could be of any layers: 'standard' fits any": (
+        "autoencoder crosscoder hopfield sae transcoder vae"
+    ),
+    "draws as 'xavier:distribution=uniform' does": "keras tensorflow",
+    "has ramps over heads and channels together, which no scheme has: 'rwkv7' is known": (
+        "rwkv4 rwkv5 rwkv6"
+    ),
+    "has laws of its own, which no recipe has yet: keep what its constructor draws": (
+        "afmoe bit blip clap coatnet conformer cvt deepseek_v4 dla dreamer dreamerv3 "
+        "efficientvit flaubert funnel ghostnet gmlp graphormer griffin levit luke maxvit "
+        "mobilevit muzero nfnet perceiver poolformer pvt recurrent_gemma repvgg res2net resmlp "
+        "resnetv2 s4 s5 speecht5 tabnet twins videomae vits wavlm xlm xlnet youtu zaya"
+    ),
+    "isn't one network: 'standard' fits any, 'torch_default' is PyTorch's": (
+        "alphazero neural_ode hypernetwork moe reward_model seq2seq"
+    ),
+    "leaves its convolutions to PyTorch: 'torch_default'; the biases of its classes and boxes, "
+    "which its constructor sets, are kept; on meta write gi.PriorBias for those of the classes": (
+        "yolo yolo11 yolov10 yolov12 yolov3 yolov5 yolov8 yolov9 yolox"
+    ),
+    "needs a batch, and a recipe has none: start from gi.init_(net, 'orthogonal'), then "
+    "gi.calibrate_(net, batch)": "lsuv",
+    "needs no recipe: peft's constructor draws it, and its values stand": (
+        "adalora ia3 loha lokr vera"
+    ),
+    "needs no recipe: scales keep the values that their class gave them": "layerscale",
+    "needs no recipe: scales keep the zeros that their class gave them": "rezero skipinit",
+}
+NO_RECIPES: Mapping[str, str] = dict(
+    sorted(
+        {**_FEW, **{name: why for why, names in _MANY.items() for name in names.split()}}.items()
+    )
+)
+"""Names that people type, and what to call instead."""
