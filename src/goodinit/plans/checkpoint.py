@@ -35,7 +35,7 @@ class Checkpoint:
     values: Mapping[str, object]
     loads: bool = False
     folder: Path | None = None
-    keys: Mapping[int, str] = field(default_factory=dict[int, str], repr=False)
+    keys: Mapping[int, str] = field(default_factory=dict[int, str])
     code: str = "checkpoint"
 
     @property

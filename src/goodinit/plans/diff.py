@@ -25,8 +25,10 @@ from goodinit.plans.rows import PlanRow
 REASONS = ("rule", "why", "shadowed")
 """Fields that explain a row: shown in full texts only, since a change of the values is shown."""
 
+SHAPES = ("shape", "grown_from")
 
-@dataclass(frozen=True, repr=False)
+
+@dataclass(frozen=True)
 class DiffRow:
     """A parameter or buffer that differs.
 
@@ -146,10 +148,11 @@ class Diff(Result[DiffRow]):
             name, fields = grouped_name([row.name for row in rows]), rows[0].fields
             pairs = {"scheme": _schemes(rows[0])}
             pairs |= {
-                field: (_value_text(old), _value_text(new))
+                field: (_value_text(field, old), _value_text(field, new))
                 for field, (old, new) in fields.items()
                 if field not in (*REASONS, "scheme", "blocks")
             }
+            pairs |= {what: (old, new) for what, old, new in _block_changes(rows[0])}
             for field, (old, new) in pairs.items():
                 if old != new:
                     body.append((name, rows[0].change, field, old, new))
@@ -189,33 +192,34 @@ def _schemes(row: DiffRow) -> tuple[str, str]:
 
 def _changes(row: DiffRow, full: bool = False) -> Iterator[str]:
     """Yield what changed in a row of both plans."""
-    before, after = row.before, row.after
-    if before is None or after is None:
-        return
     for field, (old, new) in row.fields.items():
         if field == "scheme":
             yield " -> ".join(_schemes(row))
         elif field == "blocks":
-            yield from () if before.scheme and after.scheme else _block_changes(before, after)
+            yield from (f"{what}: {old} -> {new}" for what, old, new in _block_changes(row))
         elif full or field not in REASONS:
-            yield f"{field}: {_value_text(old)} -> {_value_text(new)}"
+            yield f"{field}: {_value_text(field, old)} -> {_value_text(field, new)}"
 
 
-def _block_changes(a: PlanRow, b: PlanRow) -> Iterator[str]:
-    first, second = ({block.name: block for block in row.blocks} for row in (a, b))
+def _block_changes(row: DiffRow) -> Iterator[tuple[str, str, str]]:
+    """Yield what changed in the blocks of a row whose blocks differ in one of the plans."""
+    a, b = row.before, row.after
+    if a is None or b is None or (a.scheme and b.scheme):
+        return
+    first, second = ({block.name: block for block in one.blocks} for one in (a, b))
     if first.keys() != second.keys():
-        yield f"blocks: {', '.join(first) or 'none'} -> {', '.join(second) or 'none'}"
+        yield "blocks", ", ".join(first) or "none", ", ".join(second) or "none"
         return
     for name, block in first.items():
         if block.scheme != second[name].scheme:
-            yield f"{name}: {block.scheme!r} -> {second[name].scheme!r}"
+            yield name, repr(block.scheme), repr(second[name].scheme)
 
 
-def _value_text(value: object) -> str:
+def _value_text(field: str, value: object) -> str:
     if not isinstance(value, tuple):
         return repr(value)
     items = cast("tuple[object, ...]", value)
-    if items and all(isinstance(item, int) for item in items):
+    if field in SHAPES and (items or field == "shape"):
         return shape_text(cast("tuple[int, ...]", items))
     return ", ".join(map(str, items)) or "none"
 

@@ -56,7 +56,7 @@ class Rates:
     eps: float | None
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True)
 class PlanRow:
     """What is planned for one parameter or buffer.
 
