@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from functools import partial
 
 import pytest
 import torch
-from torch import nn
+from tests.mup.networks import IMAGES, NUMBERS, TOKENS, Cnn, Gpt, Mlp
+from torch import Tensor, nn
 
+from goodinit.anatomy import read
 from goodinit.anatomy.rows import Block, Facets, Row
 from goodinit.errors import RecipeError
+from goodinit.plans import base_by_width
 from goodinit.plans.base_by_width import _hidden_axes, _shrunk_row, _width
 from goodinit.recipes.base import Base
 from goodinit.schemes import Layout
@@ -53,7 +57,8 @@ def test_which_axes_grow(one: Row, axes: set[int]) -> None:
     assert _hidden_axes(one, 64) == axes
     small = shrunk(one)
     assert small.shape == tuple(n // 4 if a in axes else n for a, n in enumerate(one.shape))
-    assert small.facets.width == 16
+    assert small.facets.width is None
+    assert shrunk(replace(one, facets=replace(one.facets, width=64))).facets.width == 16
 
 
 def test_what_is_no_whole_number_is_refused() -> None:
@@ -96,6 +101,41 @@ def test_blocks_shrink_along_the_axes_that_do() -> None:
         ((0, 16), (0, 16)), ((16, 32), (0, 16)), ((32, 48), (0, 16)),
     ]  # fmt: skip
     assert [(b.fan_in, b.fan_out) for b in small] == [(16.0, 16.0), (8.0, 4.0), (None, None)]
+
+
+def test_a_block_on_the_models_input_keeps_its_fan_in() -> None:
+    block = Block("gate", ((0, 64), (0, 8)), 8.0, 64.0)
+    (small,) = shrunk(row(128, 8, blocks=(block,), takes_input=True)).facets.blocks
+    assert (small.box, small.fan_in, small.fan_out) == (((0, 16), (0, 8)), 8.0, 16.0)
+
+
+class Gated(nn.Module):
+    """Two projections of the input in one matrix, a depthwise kernel, and a scale."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.both, self.mix = nn.Linear(8, 2 * width), nn.Conv1d(width, width, 3, groups=width)
+        self.scale, self.head = nn.Parameter(torch.ones(1, 1, width)), nn.Linear(width, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        gate, value = self.both(x).chunk(2, -1)
+        y = self.mix((gate.sigmoid() * value).mT).mT
+        return self.head(y.relu() * self.scale)
+
+
+@pytest.mark.parametrize(
+    ("make", "inputs"),
+    [
+        (Mlp, NUMBERS), (Gpt, TOKENS), (Cnn, IMAGES), (partial(Gpt, tied=True, heads=4), TOKENS),
+        (Gated, NUMBERS[None]),
+    ],
+    ids=["mlp", "gpt", "cnn", "tied", "gated"],
+)  # fmt: skip
+def test_the_rows_are_those_of_the_smaller_model(make, inputs: Tensor) -> None:
+    made = base_by_width.shrunk(read(make(64), inputs), BASE).rows
+    for row, own in zip(made, read(make(16), inputs).rows, strict=True):
+        assert row.facets == own.facets, row.name
+        assert (row.shape, row.sites()) == (own.shape, own.sites()), row.name
 
 
 @dataclass

@@ -43,7 +43,9 @@ def _width(anatomy: Anatomy) -> int:
         if facets.width:
             return facets.width
         if facets.layout is not None and facets.part != "head" and not facets.layout.lookup:
-            sizes[prod(row.shape[axis] for axis in facets.layout.outputs)] += 1
+            axes = facets.layout.outputs
+            boxes = [block.box for block, _ in row.sites()]  # of a packed matrix, each part's size
+            sizes.update({prod(box[axis][1] - box[axis][0] for axis in axes) for box in boxes})
     if not sizes:
         raise RecipeError("no weight has a hidden size: pass base=lambda: Net(width=64)")
     return sizes.most_common(1)[0][0]
@@ -70,7 +72,8 @@ def _shrunk_row(row: Row, share: Fraction, width: int, base: Base) -> Row:
     beside = facets.beside
     if beside is not None and isclose(beside * width, 1.0):  # of a tied table, 1/width
         beside /= float(share)
-    sizes = {"width": base.of, "depth": depth, "beside": beside}
+    stream = base.of if facets.width else None  # as in the base model, where it is unknown too
+    sizes = {"width": stream, "depth": depth, "beside": beside}
     small = replace(facets, layout=layout, blocks=blocks, **sizes)
     return replace(row, shape=shape, facets=small)
 
