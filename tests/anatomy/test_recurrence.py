@@ -435,3 +435,43 @@ def test_forget_gates_start_open_once():
     assert not model.W.bias.any()
     for gate in model.W.weight.view(4, D, D):
         assert torch.allclose(gate @ gate.T, torch.eye(D), atol=1e-5)
+
+
+def added_whole(m, y):
+    return functional.linear(y, m.W.weight, m.b).chunk(4, -1)
+
+
+def added_to_weights_of_their_own(m, y):
+    pairs = zip((m.F, m.I, m.G, m.O), m.b.chunk(4), strict=True)
+    return [functional.linear(y, layer.weight, part) for layer, part in pairs]
+
+
+def added_in_part(m, y):
+    return *functional.linear(y, m.W.weight, m.b[D : 3 * D]).chunk(2, -1), m.G(y), m.O(y)
+
+
+FIGO = ["forget", "in", "cell", "out"]
+RAW_BIASES = [
+    (added_whole, {"W": 4 * D}, FIGO),
+    (added_to_weights_of_their_own, dict.fromkeys("FIGO", D), FIGO),
+    (added_in_part, {"W": 2 * D, "G": D, "O": D}, ["rest0", "forget", "in", "rest3"]),
+]
+
+
+@pytest.mark.parametrize(("add", "widths", "names"), RAW_BIASES)
+def test_a_raw_bias_has_the_names_of_its_gates(add, widths, names):
+    def run(m, x):
+        h = c = zeros(x)
+        for now in x.unbind(1):
+            f, i, g, o = add(m, torch.cat([now, h], -1))
+            c = f.sigmoid() * c + i.sigmoid() * g.tanh()
+            h = o.sigmoid() * c.tanh()
+        return h
+
+    model = Cell(run, bias=False, inputs=dict.fromkeys(widths, 2 * D), **widths)
+    model.b = nn.Parameter(torch.zeros(4 * D))
+    row = {row.name: row for row in read(model, torch.randn(3, 2, D)).rows}["b"]
+    assert row.facets.part == "bias"
+    assert [(b.name, b.box) for b in row.facets.blocks] == [
+        (name, ((n * D, (n + 1) * D),)) for n, name in enumerate(names)
+    ]

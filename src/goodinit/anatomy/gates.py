@@ -218,8 +218,8 @@ def _makers(graph: Graph, place: Place) -> Iterator[tuple[bool, int, Range]]:
         node = graph.nodes[index]
         for use in node.uses:
             if use.role == "add":
-                low = use.origin.box[-1][0] if use.origin.box and stop else 0
-                yield True, use.param, (low + start, low + stop)
+                low, high = use.origin.box[-1] if use.origin.box else (0, 0)
+                yield True, use.param, (low + start, low + stop) if stop else (low, high)
         if node.weights:
             yield False, index, (start, stop)
         elif node.role in ("add", "mul"):

@@ -1,0 +1,64 @@
+"""Tied tables: which of them multiply as well, and by what number besides."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import goodinit as gi
+from goodinit.anatomy import read
+from goodinit.anatomy.heads import head_factors, multiplies
+from goodinit.anatomy.names import slots
+
+
+class Tied(nn.Module):
+    """A table, and another module of the same weight."""
+
+    def __init__(self, other: nn.Module, run: Callable[..., Tensor]) -> None:
+        super().__init__()
+        self.table, self.other, self.run = nn.Embedding(9, 16), other, run
+        other.weight = self.table.weight
+
+    def forward(self, ids: Tensor) -> Tensor:
+        return self.run(self, self.table(ids))
+
+
+def linear() -> nn.Module:
+    return nn.Linear(16, 9, bias=False)
+
+
+@pytest.mark.parametrize(
+    ("other", "expected"), [(linear(), True), (nn.Embedding(9, 16), False)], ids=["head", "table"]
+)
+def test_a_table_multiplies_where_another_module_has_it(other: nn.Module, expected: bool) -> None:
+    """GI112 is of logits: two tables of one weight have none."""
+    net = Tied(other, lambda m, x: x)
+    assert [multiplies(slot) for slot in slots(net)] == [expected]
+    assert not multiplies(next(iter(slots(nn.Linear(3, 3)))))
+    plan = gi.plan(net, {"*": gi.Normal(9.0)})
+    assert ("GI112" in [finding.code for finding in plan.findings]) is expected
+
+
+@pytest.mark.parametrize(
+    ("run", "factors"),
+    [
+        (lambda m, x: m.other(x), {"table.weight": 1.0}),
+        (lambda m, x: m.other(x * 0.25), {"table.weight": 0.25}),
+        (lambda m, x: m.other(x) / 4, {"table.weight": 0.25}),
+        (lambda m, x: m.other(x * 0.5) * 3, {"table.weight": 1.5}),
+        (lambda m, x: m.other(x * x.mean()) + 2, {"table.weight": 1.0}),
+        (lambda m, x: x, {}),
+    ],
+)
+def test_the_numbers_around_a_tied_head(run, factors: dict[str, float]) -> None:
+    net, ids = Tied(linear(), run), torch.tensor([[1, 2, 3]])
+    assert head_factors(read(net, ids)) == factors
+    assert head_factors(read(net)) == {}
+
+
+def test_a_head_of_its_own_has_no_factor() -> None:
+    net = nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 3))
+    assert head_factors(read(net, torch.ones(2, 4))) == {}
