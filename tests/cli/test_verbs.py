@@ -124,12 +124,6 @@ class TestDiff:
         assert "only in B" in sides
         assert "only in A" in call("diff", "b.json", "a.json").out
 
-    def test_names_of_tied_weights_are_a_list(self, call):
-        from goodinit.plans.diff import _value_text
-
-        assert _value_text(("head.weight", "decoder.weight")) == "head.weight, decoder.weight"
-        assert [_value_text((3, 4)), _value_text(())] == ["3x4", "none"]
-
     def test_json(self, call):
         done = call("diff", "he", "xavier", "-t", "demo:mlp", "--json")
         data = json.loads(done.out)
