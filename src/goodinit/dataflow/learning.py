@@ -91,12 +91,14 @@ class _State:
             return enough and self._open(step)
         if step.role == "mul":
             return all(given) and self._open(step)
+        if step.role == "norm" and self.zero.intersection(step.factors):
+            return False  # whatever it subtracts or divides by
         if step.constant:
             return True
         if step.factors and (step.role in LOOKUPS or _starts_at_zero(step)):
             return self._open(step)
         if step.role == "norm":
-            return any(given) and not self.zero.intersection(step.factors)
+            return any(given)
         known = step.role in ("add", "join") or step.role in PASSING
         if known or step.function in KEEP_ZERO or _is_copy(step):
             return any(given)

@@ -6,14 +6,21 @@ import math
 from collections.abc import Iterator
 
 from goodinit.anatomy.heads import TABLES, multiplies
-from goodinit.applying.lines import globs, init_line, untried
+from goodinit.applying.lines import Line, globs, init_line, untried
 from goodinit.errors import GoodinitError
 from goodinit.explanation.chains import Chain, mean_square_after
 from goodinit.explanation.context import Context, Verdict, verdict
 from goodinit.explanation.reading import ParameterValues
 from goodinit.explanation.recognition import AS_ONE, FANS
 from goodinit.findings import Severity
-from goodinit.findings.biases import GATES, bias_dominates, bias_severity, forgets_half
+from goodinit.findings.biases import (
+    GATES,
+    bias_dominates,
+    bias_severity,
+    forget_severity,
+    forgets_half,
+    kept_share,
+)
 from goodinit.findings.depth import chain_severity, gain_is_off, has_depth
 from goodinit.findings.logits import tied_table_is_too_large
 from goodinit.findings.scales import (
@@ -206,16 +213,23 @@ def _off_center(context: Context) -> Iterator[Verdict]:
 
 # Biases.
 
-_FORGET = (
-    "gi.Recipe([gi.Rule(gi.sel.all() | gi.sel.part('buffer'), gi.Keep()), "
-    "gi.Rule(gi.sel.part('bias') & gi.sel.block('forget') & gi.sel.attr('bias_ih*'), gi.Ones())])"
+_KEEP = "gi.Rule(gi.sel.all() | gi.sel.part('buffer'), gi.Keep())"
+_FORGET = "gi.Rule(gi.sel.part('bias') & gi.sel.block('forget'), gi.Zeros())"
+_REMEMBER = (
+    "gi.Rule(gi.sel.part('bias') & gi.sel.block('forget') & gi.sel.attr('bias_ih*'), gi.Ones())"
 )
-_FORGET_RECIPE = Recipe(
-    [
-        Rule(sel.all() | sel.part("buffer"), Keep()),
-        Rule(sel.part("bias") & sel.block("forget") & sel.attr("bias_ih*"), Ones()),
+_KEEP_RULE = Rule(sel.all() | sel.part("buffer"), Keep())
+_FORGET_RULE = Rule(sel.part("bias") & sel.block("forget"), Zeros())
+_REMEMBER_RULE = Rule(sel.part("bias") & sel.block("forget") & sel.attr("bias_ih*"), Ones())
+
+
+def _remembering_lines(inputs: bool) -> list[Line]:
+    """Return the lines that start one of a layer's two biases at 1, and the other at 0 as well."""
+    one, both = [_KEEP_RULE, _REMEMBER_RULE], [_KEEP_RULE, _FORGET_RULE, _REMEMBER_RULE]
+    return [
+        init_line(Recipe(one), f"gi.Recipe([{_KEEP}, {_REMEMBER}])", inputs=inputs),
+        init_line(Recipe(both), f"gi.Recipe([{_KEEP}, {_FORGET}, {_REMEMBER}])", inputs=inputs),
     ]
-)
 
 
 def _forget_gates(context: Context) -> Iterator[Verdict]:
@@ -231,13 +245,15 @@ def _forget_gates(context: Context) -> Iterator[Verdict]:
     ]
     low = [(one, total) for one, total in sums if forgets_half(total)]
     if low:
+        least = min(total for _, total in low)
+        forgotten = 1 - kept_share(least)
         cause = (
-            f"the forget gates' biases add up to {low[0][1]:.2g}: about half of the cell is "
+            f"the forget gates' biases add up to {least:.2g}: about {forgotten:.0%} of the cell is "
             f"forgotten at each step; 1 remembers (Jozefowicz et al. 2015)"
         )
-        line = init_line(_FORGET_RECIPE, _FORGET, inputs=context.inputs)
-        remedy = untried("start the forget gates' biases at 1", [line])
-        yield verdict("GI128", "info", [one for one, _ in low], cause, remedy)
+        remedy = untried("start the forget gates' biases at 1", _remembering_lines(context.inputs))
+        severity = forget_severity(least)
+        yield verdict("GI128", severity, [one for one, _ in low], cause, remedy)
 
 
 def _biases(context: Context) -> Iterator[Verdict]:
@@ -246,6 +262,8 @@ def _biases(context: Context) -> Iterator[Verdict]:
     for one, severity, cause in found:
         together = [one] if severity == "info" else severe
         remedy = context.redraw(together, "draw it smaller", Zeros())
+        every = context.redraw([one for one, _, _ in found], "draw it smaller", Zeros())
+        remedy = untried(remedy, [*remedy.lines, *every.lines[:1]])
         yield verdict("GI132", severity, [one], cause, remedy)
 
 

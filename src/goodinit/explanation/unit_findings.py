@@ -36,13 +36,14 @@ def unit_findings(context: Context) -> Iterator[Verdict]:
     weights = [one for one in context.parameters if _is_judged(one)]
     gains = [one for one in context.parameters if one.whole is not None and _is_gain(one)]
     zero = {one.row.name for one in (*weights, *gains) if _is_zero(one)}
+    others = {one.row.name for one in context.parameters if _is_other_zero(one)} - zero
     multiplied = _multiplied(context)
     equal = {
         one.row.name
         for one in context.parameters
-        if one.row.name not in zero and _may_be_equal(one, multiplied) and _rows_equal(one)
+        if one.row.name not in zero and _may_be_equal(one, multiplied) and rows_are_equal(one)
     }
-    if not zero | equal:
+    if not zero | equal | others:
         return
     judge = _ByFlow(context) if context.graph is not None else _ByType(context)
     groups: dict[Group, list[ParameterValues]] = {}
@@ -51,6 +52,9 @@ def unit_findings(context: Context) -> Iterator[Verdict]:
             found = judge.of_zeros(one)
         elif one.row.name in equal:
             found = judge.of_equal_units(one)
+        elif one.row.name in others:  # adapters, for one: only what never moves is a finding
+            stuck = (judge.of_zeros(one) or ("", "info", ""))[2] in (AT_ZERO, NO_GRADIENT)
+            found = ("GI122", "error", NO_GRADIENT) if stuck else None
         else:
             continue
         if found is not None and found[1] == "info" and _is_table(one):
@@ -61,6 +65,10 @@ def unit_findings(context: Context) -> Iterator[Verdict]:
         what = "all zero" if code == "GI122" else "the same weights for every unit"
         remedy = context.redraw(rows, "draw different values for each unit", again=True)
         yield verdict(code, severity, rows, f"{what}: {why}", remedy)
+
+
+def _is_other_zero(one: ParameterValues) -> bool:
+    return one.whole is not None and one.matrix and not _is_judged(one) and _is_zero(one)
 
 
 def _is_judged(one: ParameterValues) -> bool:
@@ -159,7 +167,7 @@ class _ByFlow:
         ]
         others = [params - {number} for params in used if number in params]
         return bool(others) and all(
-            any((held := self._by_number.get(n)) and not _rows_equal(held) for n in params)
+            any((held := self._by_number.get(n)) and not rows_are_equal(held) for n in params)
             for params in others
         )
 
@@ -230,11 +238,12 @@ def _unfolded(one: ParameterValues) -> Tensor | None:
         return None
 
 
-def _rows_equal(one: ParameterValues) -> bool:
+def rows_are_equal(one: ParameterValues) -> bool:
     """Return whether all units, of two or more, have the same weights."""
     layout, units = one.row.facets.layout, _unfolded(one)
     if one.constant or units is None or layout is None:
         return one.constant and _has_units(one)
+    units = units.flatten(0, len(layout.outputs) - 1)
     if units.shape[0] < 2:
         return False
     return torch.equal(units[0], units[1]) and bool((units == units[:1]).all())

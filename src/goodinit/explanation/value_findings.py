@@ -14,10 +14,19 @@ from goodinit.applying.lines import Line, quoted, untried
 from goodinit.explanation.context import Context, Verdict, verdict
 from goodinit.explanation.outliers import outlier_counts, without_outliers
 from goodinit.explanation.reading import ParameterValues
-from goodinit.explanation.unit_findings import unit_findings
+from goodinit.explanation.unit_findings import rows_are_equal, unit_findings
 from goodinit.findings import Finding
 from goodinit.findings.broken import garbage_severity, is_garbage, values_were_clamped
-from goodinit.findings.clones import CLONES, COPIES, Clone, could_be_cloned, find_copies, is_drawn
+from goodinit.findings.clones import (
+    CLONES,
+    COPIES,
+    STACKED,
+    Clone,
+    could_be_cloned,
+    find_copies,
+    is_drawn,
+    is_stack,
+)
 from goodinit.findings.scales import write_was_lost
 from goodinit.schemes import Normal
 from goodinit.trace import Inputs
@@ -105,6 +114,11 @@ def _clones(context: Context) -> Iterator[Verdict]:
         if drawn and sample.finite:
             key = (one.row.shape, one.row.dtype, sample.low, sample.high, sample.second)
             groups.setdefault(key, []).append(one)
+    stacks = [one for one in context.parameters if _is_stack_of_one(one)]
+    if stacks:
+        several = f"its matrices are equal, bit for bit: {STACKED}"
+        remedy = context.redraw(stacks, APART, again=True)
+        yield verdict("GI124", "warning", stacks, several, remedy)
     found = {
         Clone(group[0].row.name, one.row.name): one
         for group in groups.values()
@@ -120,6 +134,17 @@ def _clones(context: Context) -> Iterator[Verdict]:
             first, second = clones[0]
             cause = f"bit for bit another layer's weights ({second} is {first}): {what}"
             yield verdict("GI124", severity, rows, cause, context.redraw(rows, APART, again=True))
+
+
+def _is_stack_of_one(one: ParameterValues) -> bool:
+    """Return whether it is a stack of matrices, as of experts, and all of them are equal."""
+    f = one.row.facets
+    if one.whole is None or one.row.frozen or f.kind == "conv" or f.guessed or f.layout is None:
+        return False
+    if f.layout.lookup or not is_stack(one.row.shape) or not could_be_cloned(one.whole.sample.size):
+        return False
+    values = one.whole.values
+    return bool((values == values[:1]).all()) and _is_drawn(one)
 
 
 def _is_drawn(parameter: ParameterValues) -> bool:
@@ -248,6 +273,8 @@ def _cut(parameter: ParameterValues, level: float) -> str | None:
     """Return how values were cut, if they lie in heaps at the end of their range."""
     assert parameter.whole is not None
     sample = parameter.whole.sample
+    if rows_are_equal(parameter):  # its ends are as frequent as its units are many
+        return None
     core = without_outliers(parameter.whole, level)
     if core is not None:
         ends = ", ".join(f"{end:g}" for end in outlier_counts(parameter.whole, core))

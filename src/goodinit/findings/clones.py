@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
 CLONED_VALUES = 16  # so many equal float32 numbers aren't a coincidence
 DRAWN_VALUES = 3  # different ones, at least: identities, one-hot and constant weights have two
+MATRIX = 2  # axes
 CLONES_OF_A_COPY = 2  # one equal weight is a clone; several in the same two modules are a copy
 
 CLONES = "clones, or one seed for several layers; they start as one function"
@@ -14,6 +16,9 @@ ALIKE_FOR_NOW = "its units start equal, and only later layers can make them diff
 STAY_ALIKE = "so is the next weight, and no gradient ever makes its units different"
 NO_GRADIENT = "no gradient ever reaches it, for what it takes or leads to stays zero as well"
 BLOCKS = "no input passes it before the first step"
+STACKED = "they start as one function"
+SAME_GRADIENTS = "so are their gradients: no step tells them apart"
+ROUNDING = 1e-5  # of a norm: the same gradients, summed in another order
 COPIES = "a copy of a whole module, such as a target network, which may be meant"
 
 
@@ -41,6 +46,22 @@ def is_drawn(different: int) -> bool:
         different: how many different values it has.
     """
     return different >= DRAWN_VALUES
+
+
+def gradients_are_the_same(first: float, second: float) -> bool:
+    """GI124: whether the gradients of equal weights are equal as well, by their norms.
+
+    A gradient of 0 says nothing: what is behind may start at 0.
+
+    >>> gradients_are_the_same(2.0, 2.000001), gradients_are_the_same(0.0, 0.0)
+    (True, False)
+    """
+    return 0 < first < math.inf and math.isclose(first, second, rel_tol=ROUNDING)
+
+
+def is_stack(shape: Sequence[int]) -> bool:
+    """GI124: whether a weight is a stack of matrices, such as those of experts."""
+    return len(shape) > MATRIX and shape[0] > 1
 
 
 def find_copies(clones: Sequence[Clone]) -> list[Clone]:

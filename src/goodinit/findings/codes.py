@@ -48,6 +48,8 @@ GI139  warning  nothing was measured: no call depends on the inputs
 GI140  warning  the model looks like one process's part of a larger one
 GI141  info     a family's recipe has rules for layers that the model doesn't have
 GI142  warning  attention that looks at one position alone
+GI143  warning  a loss that squashes logits itself gets them squashed already
+GI144  warning  a norm leaves nothing of its input
 GI150  warning  one prior for the biases of several heads
 GI151  warning  what muP asks for and no draw can do (info where it isn't known)
 ====== ======== ====================================================================

@@ -40,6 +40,16 @@ def signal_is_lost_or_explodes(layers: int, change: float, variance: float) -> b
     return has_depth(layers) and abs(change) > bound
 
 
+def output_is_enormous(second: float, taken: float) -> bool:
+    """GI103: whether an output explodes, over however few layers.
+
+    Args:
+        second: moment of the output.
+        taken: that of the inputs, which may be large themselves.
+    """
+    return second > MEASURED_FACTOR_OF_ERROR * max(1.0, taken)
+
+
 def signal_severity(change: float) -> Severity:
     """GI102, GI103: how grave a change of the log of the second moment is."""
     return "error" if abs(change) > math.log(MEASURED_FACTOR_OF_ERROR) else "warning"

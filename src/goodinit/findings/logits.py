@@ -1,4 +1,4 @@
-"""First logits that are too large: GI110 and GI112."""
+"""First logits that are too large, or too small to say anything: GI110, GI112 and GI143."""
 
 from __future__ import annotations
 
@@ -18,6 +18,15 @@ def blind_guess(classes: int) -> float:
     6.908
     """
     return math.log(max(2, classes))
+
+
+def least_loss_of_probabilities(classes: int) -> float:
+    """GI143: return what a cross-entropy can't fall below whose logits are between 0 and 1.
+
+    >>> round(least_loss_of_probabilities(10), 3)
+    1.461
+    """
+    return math.log(1 + (max(2, classes) - 1) / math.e)
 
 
 def loss_is_far_above_a_guess(loss: float, classes: int) -> bool:

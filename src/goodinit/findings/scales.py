@@ -1,4 +1,4 @@
-"""Scales and centers that don't fit: GI111, GI116, GI118, GI130, GI133 and GI134."""
+"""Scales and centers that don't fit: GI111, GI116, GI118, GI130, GI133, GI134 and GI144."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ CENTER_IN_ERRORS = 6.0  # standard errors of a mean: one of 500 million by chanc
 # Of normal values with std = 2 |mean|, 31 % have the other sign. RepVGG means its N(.1, .1^2),
 # where it is 16 %; the snippet ``normal_(m.weight, 0, .02)`` on all modules makes it 50 %.
 STDS_PER_MEAN = 2.0
+LEFT_SHARE = 1e-6  # of the second moment that a norm returns otherwise: rounding, no signal
+ARRIVING = 1e-3  # second moment: a hundred times the epsilon of norms, which halves no signal
 
 
 def norm_lies_around_zero(mean: float, std: float) -> bool:
@@ -24,6 +26,18 @@ def norm_lies_around_zero(mean: float, std: float) -> bool:
         std: likewise, over all values (no correction).
     """
     return std > STDS_PER_MEAN * abs(mean)
+
+
+def norm_leaves_nothing(taken: float, left: float, scale: float, offset: float) -> bool:
+    """GI144: whether a norm returns nothing but its bias, though a signal arrives.
+
+    Args:
+        taken: second moment of what it takes.
+        left: that of what it returns, without its bias's.
+        scale: mean square of its weight, which is what it returns otherwise.
+        offset: that of its bias.
+    """
+    return taken > ARRIVING and abs(left) < LEFT_SHARE * (scale + offset)
 
 
 def around_zero(mean: float, std: float) -> str:

@@ -9,6 +9,7 @@ NUMBERS_OF_A_UNIT = 32  # that it must have had the chance to be alive for: 2^-3
 ERRORS_OF_A_COIN = 5.0  # deep down samples are alike, and half of the units are off for all of them
 # Where an activation counts as saturated: its slope is a twenty-fifth of its maximum and less.
 SATURATED_BEYOND = {"tanh": (-0.99, 0.99), "sigmoid": (0.01, 0.99), "hardsigmoid": (0.0, 1.0)}
+ONE_SIDED = 0.1  # of saturated probabilities: a prior of rare things has all on one side
 LARGE_INPUTS = 100.0  # second moment: ten times the standard deviation that layers are made for
 
 
@@ -22,6 +23,15 @@ def units_are_dead(share: float, units: int, numbers: int) -> bool:
     """
     chance = ERRORS_OF_A_COIN * 0.5 / math.sqrt(units)
     return share > IDLE_SHARE + chance and numbers >= NUMBERS_OF_A_UNIT
+
+
+def is_sure_both_ways(mean: float) -> bool:
+    """GI107: whether saturated probabilities lie on both sides, which no prior makes.
+
+    Args:
+        mean: of all of them.
+    """
+    return ONE_SIDED < mean < 1 - ONE_SIDED
 
 
 def values_are_saturated(share: float) -> bool:

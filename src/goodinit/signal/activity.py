@@ -4,34 +4,32 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from typing import cast
 
 import torch
 from torch import Tensor
 
-from goodinit._common.memory import without_repeats
 from goodinit._common.text import count
-from goodinit.applying.lines import Line, Untried, globs, init_line, untried
+from goodinit.applying.lines import Untried, untried
 from goodinit.dataflow.functions import CENTERING
 from goodinit.findings import Finding
 from goodinit.findings.biases import BIAS_SHARE, GATES, bias_dominates
-from goodinit.findings.clones import CLONES, COPIES, Clone, could_be_cloned, find_copies, is_drawn
 from goodinit.findings.scales import around_zero, norm_lies_around_zero
 from goodinit.findings.units import (
     SATURATED_BEYOND,
     inputs_are_large,
+    is_sure_both_ways,
     units_are_dead,
     values_are_saturated,
 )
 from goodinit.schemes import HeNormal, LeCunNormal, Ones, Scheme, Zeros
 from goodinit.signal.paths import ROOTS, SIGMOIDS, kinds_that_follow, rows_of_averages
 from goodinit.signal.remedies import (
-    MOST_IN_A_LINE,
     draw,
     draw_whole,
     redraw,
     rescaled_lines,
     setter_before,
+    zero_biases,
 )
 from goodinit.signal.rows import Signal, SignalRow
 
@@ -39,8 +37,8 @@ SHUT_ON_PURPOSE = GATES | {"gate"}  # a product of two signals is a "gate"
 ALIVE = "use smaller biases and weights around 0 before it, or a norm"
 UNSATURATED = "use smaller weights before it, or a norm"
 SMALLER = "draw the biases smaller, or the weights before them larger"
+MINOR_SHARE = 0.5  # of a sum's second moment: the other part says more about the input
 MULTIPLIED = 2.0  # two second moments that differ by less are one: rounding, an epsilon
-LEARNT_AS_ONE = frozenset(("contract", "pick", "opaque", "attention"))  # whose weights are layers'
 
 
 def find_idle_units(
@@ -90,7 +88,9 @@ def _smaller(
 
 def _is_gate(row: SignalRow, following: set[str]) -> bool:
     """Return whether a sigmoid is a gate or a probability, which may be saturated at the start."""
-    return row.function in SIGMOIDS and ("gate" in following or "contract" not in following)
+    if row.function not in SIGMOIDS or ("contract" in following and "gate" not in following):
+        return False
+    return "gate" in following or not is_sure_both_ways(row.forward.mean)
 
 
 def _too_idle(row: SignalRow) -> bool:
@@ -115,7 +115,7 @@ def find_dominating_biases(signal: Signal, params: Mapping[str, Tensor]) -> Iter
         if not taken or "contract" not in following or SHUT_ON_PURPOSE & following:
             continue
         subtracted = CENTERING & following or ("layer_norm" in following and is_level(bias))
-        if is_bias(bias, row) and not subtracted:
+        if is_bias(bias, row) and not subtracted and not _is_small_part(signal.rows, number):
             found.append(row)
     if found:
         more = f" (and in {count(len(found) - 1, 'more layer')})" if len(found) > 1 else ""
@@ -129,22 +129,31 @@ def find_dominating_biases(signal: Signal, params: Mapping[str, Tensor]) -> Iter
         )
 
 
+def _is_small_part(rows: Sequence[SignalRow], number: int) -> bool:
+    """Return whether a layer's result is but added to a signal that is larger, as a shift is."""
+    same = {number}
+    for later in range(number + 1, len(rows)):
+        row = rows[later]
+        if same.isdisjoint(row.takes):
+            continue
+        if row.kind == "add" and not same.issuperset(row.takes):
+            return rows[number].forward.second < MINOR_SHARE * row.forward.second
+        if row.kind not in ("view", "cast"):
+            return False
+        same.add(later)
+    return False
+
+
 def _without_biases(
     found: Sequence[SignalRow], signal: Signal, params: Mapping[str, Tensor]
 ) -> Untried:
     """Return the remedy that sets biases to 0, behind a dead layer those of all layers."""
-    every = _zero_biases([r for r in signal.rows if r.kind == "contract"], params)
+    every = zero_biases(signal.rows, params)
     if len(found) == 1:
         remedy = draw({found[0].params[1]: Zeros()}, SMALLER)
         return untried(SMALLER, [*remedy.lines, *every])
     # In several layers the biases remain where a signal vanishes: weights are drawn first.
-    return draw_whole(SMALLER, [*_zero_biases(found, params), *every])
-
-
-def _zero_biases(rows: Sequence[SignalRow], params: Mapping[str, Tensor]) -> list[Line]:
-    names = [name for row in rows for name in row.params[1:] if params[name].dim() == 1]
-    zeros = dict.fromkeys(globs(list(dict.fromkeys(names)), params), Zeros())
-    return [init_line(zeros, inputs=False)] if 0 < len(zeros) <= MOST_IN_A_LINE else []
+    return draw_whole(SMALLER, [*zero_biases(found, params), *every])
 
 
 def find_norm_around_zero(signal: Signal, params: Mapping[str, Tensor]) -> Iterator[Finding]:
@@ -182,46 +191,6 @@ def _is_norm_weight(row: SignalRow, rows: Sequence[SignalRow], weight: Tensor) -
     # It multiplies by the weight itself, not by 1 + weight.
     factor, expected = row.forward.second / (before.forward.second or 1), weight.square().mean()
     return 1 / MULTIPLIED < factor / (expected.item() or 1.0) < MULTIPLIED
-
-
-def find_clones(signal: Signal, params: Mapping[str, Tensor]) -> Iterator[Finding]:
-    """Yield layers that start as one function: clones, or one seed for several."""
-    used = {name for row in signal.rows if row.kind in LEARNT_AS_ONE for name in row.params}
-    learnt = {g.name: None for g in signal.gradients if g.ratio is not None and g.name in used}
-    groups: dict[tuple[str, str, float], list[str]] = {}
-    for name in learnt:
-        tensor = params[name].detach()
-        if tensor.dim() > 1 and could_be_cloned(tensor.numel()):
-            values = _real(without_repeats(tensor)).float()
-            size = cast("Tensor", torch.linalg.vector_norm(values)).item()
-            key = (str(tensor.shape), str(tensor.dtype), size)
-            groups.setdefault(key, []).append(name)
-    found = [
-        Clone(names[0], name)
-        for names in groups.values()
-        for name in names[1:]
-        if torch.equal(params[names[0]], params[name]) and _is_drawn(params[name])
-    ]
-    copies = find_copies(found)
-    for pairs, what in (([c for c in found if c not in copies], CLONES), (copies, COPIES)):
-        if pairs:
-            more = f", and {count(len(pairs) - 1, 'more such pair')}" if len(pairs) > 1 else ""
-            yield Finding(
-                "GI124",
-                "info" if pairs is copies else "warning",
-                pairs[0].second,
-                f"bit for bit the values of {pairs[0].first}{more}: {what}",
-                draw_whole("build the layers one by one, so that each has values of its own"),
-            )
-
-
-def _is_drawn(tensor: Tensor) -> bool:
-    values = cast("Tensor", torch.unique(_real(tensor.detach()).float()))
-    return is_drawn(values.numel())
-
-
-def _real(tensor: Tensor) -> Tensor:
-    return torch.view_as_real(tensor) if tensor.is_complex() else tensor
 
 
 def is_level(tensor: Tensor) -> bool:

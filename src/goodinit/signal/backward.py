@@ -18,7 +18,7 @@ from goodinit.findings.depth import (
     gradient_severity,
 )
 from goodinit.signal.paths import SIGMOIDS, last_outputs
-from goodinit.signal.remedies import AROUND, draw_whole, rescaled_lines, words_of_depth
+from goodinit.signal.remedies import AROUND, draw_whole, rescaled_lines, unit_scales, words_of_depth
 from goodinit.signal.rows import Signal, SignalRow
 
 TIED = 0.999  # the terms of a sum get the same gradient: equal but for rounding
@@ -88,7 +88,9 @@ def _remedy(
     between = rows[path.end : path.start + 1]
     each = math.exp(path.change / max(1, path.layers - 1))
     words = words_of_depth(between, path.layers)
-    return draw_whole(words, rescaled_lines(between, params, each))
+    return draw_whole(
+        words, [*unit_scales(between, params), *rescaled_lines(between, params, each)]
+    )
 
 
 def find_explosion_in_time(signal: Signal, params: Mapping[str, Tensor]) -> Iterator[Finding]:

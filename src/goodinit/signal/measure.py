@@ -28,12 +28,13 @@ from goodinit.signal.checks import (
     check_scalar,
     unwrapped,
 )
+from goodinit.signal.loss_findings import worst_first_loss
 from goodinit.signal.observer import MomentsObserver
 from goodinit.signal.parameters import ParameterTensors, Weights, nodes_of
 from goodinit.signal.paths import paths_to_rows
 from goodinit.signal.projection import projection
 from goodinit.signal.rows import Gradient, Signal
-from goodinit.signal.signal_findings import find_in_signal, worst_first_loss
+from goodinit.signal.signal_findings import find_in_signal
 from goodinit.trace.calls import tensors_in
 from goodinit.trace.input_hints import hint_for_inputs
 from goodinit.trace.real_run import real_run, tensors_restored

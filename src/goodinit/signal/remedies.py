@@ -27,7 +27,7 @@ from goodinit.signal.rows import Signal, SignalRow
 from goodinit.trace import Inputs
 
 AROUND = "put residual connections around the layers; replace sigmoids by tanh or relu"
-LEAST_STD, LARGEST_STD = 1e-9, 1e6  # of a law that somebody would paste; streams draw more
+LEAST_STD, LARGEST_STD = 1e-6, 1e3  # of a law that somebody would paste; streams draw more
 MOST_IN_A_LINE = 8  # parameters: a longer line is no longer read
 
 
@@ -93,6 +93,32 @@ def rescaled_lines(
         return []
     matrices = all(len(shape) == 2 for shape in shapes)  # a kernel's scale isn't that of a matrix
     return [init_line(normal), *([init_line(orthogonal)] if matrices else [])]
+
+
+def zero_biases(rows: Sequence[SignalRow], params: Mapping[str, Tensor]) -> list[Line]:
+    """Return the line that sets the biases of layers to 0; none if there are none, or too many."""
+    layers = [row for row in rows if row.kind == "contract"]
+    names = [name for row in layers for name in row.params[1:] if params[name].dim() == 1]
+    return _constant_line(names, params, Zeros())
+
+
+def unit_scales(rows: Sequence[SignalRow], params: Mapping[str, Tensor]) -> list[Line]:
+    """Return the line that sets to 1 what multiplies the signal number by number."""
+    names = [
+        name
+        for row in rows
+        if row.kind == "mul" and len(set(row.takes)) == 1
+        for name in row.params
+        if params[name].numel() == max(params[name].shape, default=1)
+    ]
+    return _constant_line(names, params, Ones())
+
+
+def _constant_line(
+    names: Sequence[str], params: Mapping[str, Tensor], scheme: Scheme
+) -> list[Line]:
+    laws = dict.fromkeys(globs(list(dict.fromkeys(names)), params), scheme)
+    return [init_line(laws, inputs=False)] if 0 < len(laws) <= MOST_IN_A_LINE else []
 
 
 def words_of_depth(rows: Sequence[SignalRow], layers: int) -> str:

@@ -3,30 +3,34 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 
 from torch import Tensor
 
 from goodinit._common.memory import without_repeats
 from goodinit._common.text import several
 from goodinit.findings import Finding
-from goodinit.findings.logits import loss_is_above_a_guess, loss_is_far_above_a_guess
 from goodinit.schemes import LeCunNormal
 from goodinit.signal.activity import (
-    find_clones,
     find_dominating_biases,
     find_idle_units,
     find_norm_around_zero,
 )
 from goodinit.signal.attention_findings import find_saturated_attention
 from goodinit.signal.backward import find_explosion_in_time, find_lost_gradient
-from goodinit.signal.first_loss import FirstLoss
+from goodinit.signal.clone_findings import find_clones
+from goodinit.signal.emptied_norms import find_emptied_norms
+from goodinit.signal.loss_findings import find_large_first_loss, find_squashed_logits
 from goodinit.signal.observer import MomentsObserver
 from goodinit.signal.paths import Path
-from goodinit.signal.remedies import draw_head_smaller, freeze, redraw
+from goodinit.signal.remedies import freeze, redraw
 from goodinit.signal.rows import Signal
 from goodinit.signal.similarity import find_alike_outputs, find_constant_outputs
-from goodinit.signal.size_over_depth import find_lost_signal, find_unstable_variance
+from goodinit.signal.size_over_depth import (
+    find_enormous_output,
+    find_lost_signal,
+    find_unstable_variance,
+)
 from goodinit.signal.symmetry import find_equal_units, find_zero_weights
 
 NOTHING = Finding(
@@ -60,27 +64,38 @@ def find_in_signal(
             for f in find_lost_signal(signal, params, paths, observer.outputs)
             if f.code == "GI103"
         ]
+        taken = observer.input_second
+        grown = grown or find_enormous_output(signal, params, observer.outputs, taken)
         return [*broken, *grown]
+    constant = [
+        *find_emptied_norms(signal, params),
+        *find_constant_outputs(signal, params, observer),
+    ]
     found = [
         *find_norm_around_zero(signal, params),
         *find_clones(signal, params),
         *find_equal_units(signal, params, observer),
         *find_zero_weights(signal, params, observer),
-        *find_constant_outputs(signal, params, observer),
+        *constant,
+        *find_squashed_logits(signal),
         *_without_gradient(signal, observer),
     ]
     if unset:
         return found
+    lost = list(find_lost_signal(signal, params, paths, observer.outputs))
+    if all(finding.code != "GI103" for finding in lost):
+        taken = observer.input_second
+        lost += find_enormous_output(signal, params, observer.outputs, taken)
     return [
-        *find_lost_signal(signal, params, paths, observer.outputs),
+        *lost,
         *find_unstable_variance(signal, paths),
-        *find_alike_outputs(signal, params, observer),
+        *(() if constant else find_alike_outputs(signal, params, observer)),
         *find_idle_units(signal, params, observer.input_second),
         *find_saturated_attention(signal, params, observer),
         *find_dominating_biases(signal, params),
         *find_lost_gradient(signal, params, observer.outputs),
         *find_explosion_in_time(signal, params),
-        *_first_loss(signal, params),
+        *find_large_first_loss(signal, params),
         *found,
     ]
 
@@ -153,26 +168,4 @@ def _without_gradient(signal: Signal, observer: MomentsObserver) -> Iterator[Fin
             several(names),
             "no gradient arrives: no output (or not the loss) depends on it",
             freeze(names),
-        )
-
-
-def worst_first_loss(entropies: Sequence[FirstLoss]) -> FirstLoss | None:
-    """Return the cross-entropy that is furthest above a blind guess."""
-    return max(entropies, key=lambda one: one.value / one.blind, default=None)
-
-
-def _first_loss(signal: Signal, params: Mapping[str, Tensor]) -> Iterator[Finding]:
-    found = signal.first_loss
-    if found is None:
-        return
-    far = loss_is_far_above_a_guess(found.value, found.classes)
-    sure = found.error is not None
-    if far or (sure and loss_is_above_a_guess(found.value, found.classes, found.error or 0.0)):
-        yield Finding(
-            "GI110",
-            "warning" if far else "info",
-            "loss",
-            f"the first cross-entropy is {found.value:.3g}; a blind guess among {found.classes} "
-            f"classes has {found.blind:.3g}: the logits are {'too ' if far else ''}large",
-            draw_head_smaller(signal, params, found.row, found.classes),
         )

@@ -19,10 +19,17 @@ from goodinit.signal.paths import (
     paths_to_rows,
     rows_of_averages,
 )
-from goodinit.signal.remedies import AROUND, draw_whole, words_of_depth
+from goodinit.signal.remedies import (
+    AROUND,
+    draw_whole,
+    unit_scales,
+    words_of_depth,
+    zero_biases,
+)
 from goodinit.signal.rows import Signal, SignalRow
 
 ROUNDING = 1e-6  # of a cosine, or of a relative difference, in float32
+COLLAPSED = "look for attention without a residual connection, or draw its values larger"
 # Kinds of calls that may make one value of many, where no weight of zeros does.
 FLATTENING = frozenset(("activation", "pointwise", "bend", "softmax", "norm", "cast", "other"))
 
@@ -36,8 +43,8 @@ def find_alike_outputs(
         for number in _lasts(signal, params, observer.outputs)
         if not _is_prior(signal.rows[number], params)
     ]
-    yield from _alike_samples(signal, observer, lasts)
-    yield from _alike_positions(signal, lasts)
+    yield from _alike_samples(signal, params, observer, lasts)
+    yield from _alike_positions(signal, params, lasts)
 
 
 def find_constant_outputs(
@@ -46,16 +53,24 @@ def find_constant_outputs(
     """Yield an output that is the same for all samples, though what it is made of isn't."""
     for number in last_outputs(signal.rows, observer.unchanging):
         lost = _where_samples_meet(signal.rows, number, params)
-        if lost is not None:
+        if lost is not None and lost.kind != "norm":  # that is GI144's
             yield Finding(
                 "GI104",
                 "warning",
                 lost.key,
                 "an output is the same for all samples, bit for bit: what still differs before "
                 f"this call is one value behind it ({lost.forward.mean:.3g} on average)",
-                f"draw the layer before it so that its values lie where {lost.function} isn't flat",
+                _unflattened(lost, signal, params),
             )
             return
+
+
+def _unflattened(lost: SignalRow, signal: Signal, params: Mapping[str, Tensor]) -> str:
+    """Return the remedy for a call that makes one value of all samples."""
+    if lost.kind == "softmax":
+        return "give softmax more than one value to choose from, or use a sigmoid"
+    words = f"draw the layer before it so that its values lie where {lost.function} isn't flat"
+    return draw_whole(words, zero_biases(signal.rows, params))
 
 
 def _where_samples_meet(
@@ -91,7 +106,7 @@ def _differs(row: SignalRow) -> bool:
 
 
 def _alike_samples(
-    signal: Signal, observer: MomentsObserver, lasts: Sequence[int]
+    signal: Signal, params: Mapping[str, Tensor], observer: MomentsObserver, lasts: Sequence[int]
 ) -> Iterator[Finding]:
     of_inputs = 1.0 if observer.empty_inputs else observer.input_cosine
     for number in lasts if of_inputs is None or were_different(of_inputs) else ():
@@ -110,13 +125,16 @@ def _alike_samples(
                 draw_whole(
                     AROUND
                     if any(row.function in SIGMOIDS for row in signal.rows)
-                    else words_of_depth(signal.rows, len(signal.layers))
+                    else words_of_depth(signal.rows, len(signal.layers)),
+                    [*zero_biases(signal.rows, params), *unit_scales(signal.rows, params)],
                 ),
             )
             return
 
 
-def _alike_positions(signal: Signal, lasts: Sequence[int]) -> Iterator[Finding]:
+def _alike_positions(
+    signal: Signal, params: Mapping[str, Tensor], lasts: Sequence[int]
+) -> Iterator[Finding]:
     first = next((r for r in signal.rows if r.forward.across_positions is not None), None)
     began = None if first is None else first.forward.across_positions
     if first is None or began is None or not were_different(began):
@@ -132,7 +150,7 @@ def _alike_positions(signal: Signal, lasts: Sequence[int]) -> Iterator[Finding]:
                 last.key,
                 f"positions become alike: two of a sample have the cosine {cosine:.6f}; at "
                 f"{first.key} it is {began:.2f}",
-                "look for attention without a residual connection, or draw its values larger",
+                draw_whole(COLLAPSED, unit_scales(signal.rows, params)),
             )
             return
 

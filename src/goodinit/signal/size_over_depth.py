@@ -14,13 +14,16 @@ from goodinit.findings.depth import (
     is_drowned,
     is_most_of_the_change,
     no_gain_helps,
+    output_is_enormous,
     signal_is_lost_or_explodes,
     signal_severity,
     variance_map_is_unstable,
 )
-from goodinit.signal.paths import Path, is_layer, place_of
-from goodinit.signal.remedies import draw_whole, rescaled_lines, words_of_depth
+from goodinit.signal.paths import Path, is_layer, last_outputs, place_of
+from goodinit.signal.remedies import draw_whole, rescaled_lines, unit_scales, words_of_depth
 from goodinit.signal.rows import Signal, SignalRow
+
+SMALLER = 1e4  # of a second moment: a hundredth of the std
 
 
 def find_lost_signal(
@@ -65,13 +68,49 @@ def find_lost_signal(
         )
 
 
+def find_enormous_output(
+    signal: Signal, params: Mapping[str, Tensor], outputs: set[int], taken: float
+) -> Iterator[Finding]:
+    """Yield an output that a few calls have made enormous, such as exp of a large number.
+
+    ``taken`` is the second moment of the inputs.
+    """
+    rows = signal.rows
+    for number in last_outputs(rows, outputs):
+        second = rows[number].forward.second
+        if not output_is_enormous(second, taken):
+            continue
+        worst = max(range(number + 1), key=lambda n: _growth(rows, n))
+        yield Finding(
+            "GI103",
+            "error",
+            f"inputs to {rows[number].key}",
+            f"the signal explodes: the second moment of an output is {second:.3g}, that of the "
+            f"inputs {taken:.3g}; most of it is made at {rows[worst].key}",
+            draw_whole(
+                f"draw the layers before {rows[worst].key} smaller, or bound what it takes",
+                rescaled_lines(rows[: worst + 1], params, SMALLER),
+            ),
+        )
+        return
+
+
+def _growth(rows: Sequence[SignalRow], number: int) -> float:
+    """Return what a call multiplies the second moment by."""
+    row = rows[number]
+    taken = max((rows[n].forward.second for n in row.takes if n >= 0), default=0.0)
+    return row.forward.second / taken if taken else 0.0
+
+
 def _remedy(
     between: Sequence[SignalRow], params: Mapping[str, Tensor], path: Path, each: float
 ) -> Untried:
     words = words_of_depth(between, path.layers)
     if no_gain_helps(path.slope):
         return untried(words, [])
-    return draw_whole(words, rescaled_lines(between, params, each))
+    return draw_whole(
+        words, [*unit_scales(between, params), *rescaled_lines(between, params, each)]
+    )
 
 
 def _own_change(row: SignalRow, rows: Sequence[SignalRow], path: Path) -> float:
