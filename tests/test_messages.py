@@ -6,6 +6,7 @@ file: it writes the answers again. Numbers of what is measured are shown as "#".
 """
 
 import contextlib
+import functools
 import io
 import math
 import re
@@ -25,6 +26,7 @@ from goodinit.streams import spec
 FILE = Path(__file__).parent / "contract" / "messages.txt"
 # Names for the calls, besides those below.
 NAMES = {**vars(base), **vars(deferred), **vars(by_place), "Law": spec.Law, "math": math}
+NAMES |= {"functools": functools}
 NUMBER = re.compile(r"(?<![\w#])-?\d[\d,]*(?:\.\d+)?(?:e[-+]?\d+)?%?")
 
 SITE = Site.of((3, 4), Layout(outputs=(0,), inputs=(1,)))

@@ -18,6 +18,7 @@ from goodinit.explanation.statistics import read_sample
 from goodinit.findings import (
     biases,
     broken,
+    casts,
     chance,
     clones,
     depth,
@@ -87,12 +88,17 @@ EDGES: list[tuple[Callable[..., bool], tuple[Any, ...], tuple[Any, ...]]] = [
     (scales.grew_on_another_scale, (1.0, 2.9), (1.0, 3.1)),
     (scales.grew_on_another_scale, (1.0, 1 / 2.9), (1.0, 1 / 3.1)),
     (scales.grew_on_another_scale, (0.0, 1.0), (1e-9, 1.0)),
+    (scales.grew_on_another_scale, (1.0, 0.0), (1.0, 1e-9)),
     (scales.write_was_lost, (1.24, 1.0), (1.26, 1.0)),
     (scales.write_was_lost, (1.0, 1.24), (1.0, 1.26)),
+    (scales.write_was_lost, (0.02, 0.02), (0.02, 1.0)),
     (scales.fans_are_torchs_alone, (1.09, 1.0), (1.11, 1.0)),
+    (scales.fans_are_torchs_alone, (0.02, 0.02), (0.02, 1.0)),
     (scales.fans_are_torchs_alone, (1.0, 0.0), (1.0, 0.5)),
     (scales.values_are_off_center, (0.24, 1.0, 10**6), (0.26, 1.0, 10**6)),
     (scales.values_are_off_center, (-0.59, 1.0, 100), (-0.61, 1.0, 100)),
+    (scales.values_are_off_center, (5.9, 1.0, 1), (6.1, 1.0, 1)),
+    (scales.values_are_off_center, (5.9, 1.0, 0), (6.1, 1.0, 0)),
     # GI121, GI131
     (broken.is_huge, (0.99e8,), (1.01e8,)),
     (broken.is_garbage, (1.0, 0.009, False), (1.0, 0.011, False)),
@@ -139,6 +145,7 @@ AT: list[tuple[Callable[..., bool], tuple[Any, ...], bool]] = [
     (one_hot.attention_is_saturated, (0.5,), False),
     (units.inputs_are_large, (100.0,), False),
     (logits.loss_is_far_above_a_guess, (2.0 * LN_50 + 1.0, 50), False),
+    (logits.loss_is_above_a_guess, (LN_50 + 1.0 + 4.0 * 0.25, 50, 0.25), False),
     (logits.tied_table_is_too_large, (1.0, 16), False),
     (logits.tied_table_is_too_large, (0.5, 1024), True),
     (scales.norm_lies_around_zero, (1.0, 2.0), False),
@@ -172,6 +179,7 @@ def test_severities_at_their_thresholds() -> None:
     assert depth.chain_severity(1e-3) is None
     assert depth.chain_severity(1e-6) == "info"
     assert broken.garbage_severity(1e8) == "warning"
+    assert casts.what_a_cast_lost(0, 0.5) is None
 
 
 def test_a_guess_is_among_two_classes_or_more() -> None:
@@ -213,6 +221,9 @@ def test_a_copy_of_a_module_has_two_equal_weights_or_more() -> None:
     mixed = [clones.Clone(f"net.0.{n}.weight", f"net.last.{n}.weight") for n in "ab"]
     assert clones.find_copies(mixed) == []
     assert clones.find_copies([clones.Clone(*pair[::-1]) for pair in mixed]) == []
+    # What differs is the module that holds the weights, or a second step, or the depth.
+    for first, second in (("a.q.w", "a.k.w"), ("a.on.b.w", "a.off.c.w"), ("on.b.w", "off.a.b.w")):
+        assert clones.find_copies([clones.Clone(first, second)] * 2) == []
 
 
 @pytest.mark.parametrize(("far", "found"), [(7.8, False), (8.2, True)])

@@ -91,6 +91,7 @@ def _roots(clone: Clone) -> tuple[str, str] | None:
     if len(first) != len(second):
         return None
     differ = [at for at, (a, b) in enumerate(zip(first, second, strict=True)) if a != b]
-    if len(differ) != 1 or differ[0] >= len(first) - 2:
+    if len(differ) != 1:
         return None
-    return first[differ[0]], second[differ[0]]
+    (step,) = differ
+    return (first[step], second[step]) if step < len(first) - 2 else None

@@ -158,7 +158,7 @@ def maker(name: str) -> Callable[..., Recipe]:
     near = nearest(name, (*_RECIPES, *ALIASES)) if is_text else ""
     before, bracket, options = name.rstrip(")").partition("(") if is_text else ("", "", "")
     if bracket and _known(before) in _RECIPES:
-        near = f" Did you mean {f'{before}:{options}'!r}?"
+        near = f" Did you mean {f'{before}:{options}'.rstrip(':')!r}?"
     known = f"no recipe is called {name!r}.{near} Known: {', '.join(_RECIPES)}"
     scheme = meant_scheme(name) if is_text else ""
     if scheme:

@@ -243,7 +243,7 @@ def _as_rules(given: tuple[object, ...]) -> str:
         pairs = list(cast("Mapping[object, object]", first).items())
     elif of_pairs == list(given):
         pairs = of_pairs
-    elif len(given) == 2:
+    elif len(given) == 2 and isinstance(given[1], Scheme):
         pairs = [(first, given[1])]
     elif isinstance(first, list):
         return "gi.recipe('he').override(*rules)"

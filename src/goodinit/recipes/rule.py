@@ -77,10 +77,9 @@ class Selector(ABC):
     @property
     def values(self) -> tuple[object, ...]:
         """What that function takes."""
-        given: list[object] = [getattr(self, field.name) for field in fields(self)]
-        if given and isinstance(given[0], tuple):
-            return cast("tuple[object, ...]", given[0])
-        return tuple(given)
+        (field,) = fields(self)
+        given: object = getattr(self, field.name)
+        return cast("tuple[object, ...]", given) if isinstance(given, tuple) else (given,)
 
     def __repr__(self) -> str:
         return f"{self.word}({', '.join(map(repr, self.values))})"

@@ -111,6 +111,7 @@ def meant_text(function: str, value: object) -> str:
     line = meant_place(value)
     if line.startswith("'"):
         line = f"gi.sel.{function}({line})"
+    line = line.replace("gi.sel.name(", f"gi.sel.{function}(")
     return f". Write {line}" if line else ""
 
 
@@ -159,9 +160,8 @@ class AnsweringType(type):
         def __getattr__(cls, name: str) -> object:
             """Raise: names the call that is meant."""
             line = _SELECTORS.get(name)
-            hint = (
-                f". Write {line}" if line else nearest(name, [n for n in vars(cls) if n[0] != "_"])
-            )
+            near = nearest(name, [n for n in vars(cls) if n[0] != "_"])
+            hint = f". Write {line}" if line else f".{near}" if near else ""
             raise AttributeError(f"gi.sel has no attribute {name!r}{hint}")
 
         def __call__(cls, *args: object) -> object:

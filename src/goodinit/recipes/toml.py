@@ -404,10 +404,11 @@ def _condition_data(where: Selector) -> tuple[str, object]:
     match where:
         case rules.Type():
             return "type", _one_or_list(tuple(map(type_name, where.classes)))
-        case rules.Kind() | rules.Part() | rules.FollowedBy():
+        case (
+            rules.Kind() | rules.Part() | rules.FollowedBy()
+            | rules.Name() | rules.Attr() | rules.BlockNamed()
+        ):  # fmt: skip
             return where.word, _one_or_list(where.values)
-        case rules.Name() | rules.Attr() | rules.BlockNamed():
-            return where.word, where.values[0]
         case rules.Not():
             return "not", _where_data(where.inner)
         case rules.Either():

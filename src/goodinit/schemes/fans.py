@@ -76,11 +76,16 @@ class Layout:
             return _whole(inputs / self.groups / self.stride), _whole(outputs)
         return _whole(inputs), _whole(outputs / self.groups / self.stride)
 
+    @property
+    def split(self) -> int:
+        """The axis along which the groups of a convolution follow one another."""
+        return self.inputs[0] if self.transposed else self.outputs[0]
+
     def unfold(self, weight: Tensor) -> Tensor:
         """Return a view of shape [batch..., groups, outputs..., inputs..., window...].
 
         The groups of a convolution follow one another along its outputs, those of a transposed one
-        along its inputs. Splitting an axis is a view for any strides.
+        along its inputs: along ``split``. Splitting an axis is a view for any strides.
 
         Example:
             >>> import torch
@@ -88,8 +93,7 @@ class Layout:
             >>> conv.unfold(torch.empty(8, 2, 3)).shape
             torch.Size([4, 2, 2, 3])
         """
-        split = self.inputs[0] if self.transposed else self.outputs[0]
-        shape = weight.shape
+        split, shape = self.split, weight.shape
         view = weight.view(*shape[:split], self.groups, -1, *shape[split + 1 :])
 
         def moved(axes: tuple[int, ...]) -> list[int]:

@@ -206,8 +206,9 @@ def expected_squares(nonlinearity: Nonlinearity, variance: float) -> tuple[float
     def integrand(z: Tensor) -> Tensor:
         return evaluate(scaled, z, scaled).detach().mul(_root_density(z)).square()[None]
 
-    forward = ten_digits(_expectations(integrand, scaled)[0])
-    return forward, ten_digits(_backward(scaled, scaled)[0] / variance)
+    (forward,) = _expectations(integrand, scaled)
+    (backward,) = _backward(scaled, scaled)
+    return ten_digits(forward), ten_digits(backward / variance)
 
 
 def calculate_gain(nonlinearity: Nonlinearity, param: float | None = None) -> float:
@@ -364,7 +365,8 @@ def _backward(f: Callable[[Tensor], Tensor], name: object) -> tuple[float]:
     def integrand(z: Tensor) -> Tensor:
         return derivative(f, z, name).mul(_root_density(z)).square()[None]
 
-    return (ten_digits(_expectations(integrand, name)[0]),)
+    (second,) = _expectations(integrand, name)
+    return (ten_digits(second),)
 
 
 def _expectations(

@@ -78,15 +78,16 @@ def haar_box_(out: Tensor, gauss: Tensor, rows: slice, columns: slice, gain: flo
         out.copy_(haar(gauss).mul_(gain)[rows, columns])
         return
     with one_thread():
-        vectors, factors, signs = _reflections_(gauss.unsqueeze(0))
-        panels = list(_panels(vectors[0], factors[0]))
-        block = torch.empty_like(vectors[0, :, :COLUMNS])  # its strides, too
-        for _, start, stop in _tasks(vectors.shape, 1):
+        vectors, factors, signs = _reflections_(gauss)
+        panels = list(_panels(vectors, factors))
+        block = torch.empty_like(vectors[:, :COLUMNS])  # its strides, too
+        for start in range(0, vectors.shape[1], COLUMNS):
+            stop = min(start + COLUMNS, vectors.shape[1])
             first, last = max(start, columns.start), min(stop, columns.stop)
             if first < last:
                 some = block[:, : stop - start]
                 _columns_(some, panels, start)
-                some.mul_(signs[0, :, start:stop]).mul_(gain)
+                some.mul_(signs[:, start:stop]).mul_(gain)
                 here = out[:, first - columns.start : last - columns.start]
                 here.copy_(some[rows, first - start : last - start])
 

@@ -55,11 +55,10 @@ class _Matrix(Scheme):
                 f"bias or a scale; say which axis is which with a Layout if it is a weight"
             )
         groups = self._groups(layout)
-        split = layout.inputs[0] if layout.transposed else layout.outputs[0]
-        if math.prod(site.shape) == 0 or site.shape[split] % groups:
+        if math.prod(site.shape) == 0 or site.shape[layout.split] % groups:
             raise SchemeError(
                 f"{self!r} can't be made of shape {site.shape} with {groups} groups: the sizes "
-                f"must be positive, and axis {split} a multiple of the groups"
+                f"must be positive, and axis {layout.split} a multiple of the groups"
             )
         batch, rows, columns, taps = (
             math.prod(site.shape[axis] for axis in axes)
@@ -76,8 +75,7 @@ class _Matrix(Scheme):
     def fill_part_(self, out: Tensor, draw: BoxDraw, site: Site, box: Box) -> None:
         layout, _ = self._fit(site)
         needed, _ = self.reach(site, box)
-        split = layout.inputs[0] if layout.transposed else layout.outputs[0]
-        axes = [n for n in self._apart(layout) if n != split or layout.groups == 1]
+        axes = [n for n in self._apart(layout) if n != layout.split or layout.groups == 1]
         axis = max(axes, key=lambda n: box[n][1] - box[n][0], default=None)
         start, stop = (0, 0) if axis is None else box[axis]
         size = math.prod(last - first for first, last in needed)
@@ -93,8 +91,7 @@ class _Matrix(Scheme):
     def reach(self, site: Site, box: Box) -> tuple[Box, Site]:
         """The matrices that the box touches, of the stacked ones and of the groups."""
         layout, _ = self._fit(site)
-        apart = self._apart(layout)
-        split = layout.inputs[0] if layout.transposed else layout.outputs[0]
+        apart, split = self._apart(layout), layout.split
         needed = [box[n] if n in apart else (0, size) for n, size in enumerate(site.shape)]
         groups = 1
         if layout.groups > 1:
@@ -129,9 +126,7 @@ class _AtCenter(_Gained):
     @torch.no_grad()
     def fill_(self, out: Tensor, draw: Draw, site: Site) -> None:
         layout, size = self._fit(site)
-        view = layout.unfold(out)
-        if size.taps > 1:
-            view.zero_()
+        view = layout.unfold(out).zero_()
         center = center_tap(view, len(layout.window))
         center.copy_(self._matrices(out, draw, layout, size).reshape(center.shape))
 
@@ -464,8 +459,7 @@ def _row_minus_column(
 
     It is 0 on the diagonal at the center tap, and nowhere else.
     """
-    split = layout.inputs[0] if layout.transposed else layout.outputs[0]
-    sizes = [n // layout.groups if axis == split else n for axis, n in enumerate(shape)]
+    sizes = [n // layout.groups if axis == layout.split else n for axis, n in enumerate(shape)]
     steps = dict.fromkeys(range(len(shape)), 0)
     for axes, sign in ((layout.outputs, 1), (layout.inputs, -1)):
         step = sign

@@ -9,7 +9,7 @@ import math
 import operator
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise, product
+from itertools import accumulate, pairwise, product
 from typing import Any, cast
 
 from goodinit.errors import StreamError
@@ -173,8 +173,6 @@ class Part:
                 yield box, (slice(at, at + size),)
                 at += size
             return
-        if not math.prod(self.local_shape):
-            return
         for runs in product(*(_placed(axis) for axis in self.box)):
             yield tuple(run for run, _ in runs), tuple(where for _, where in runs)
 
@@ -230,13 +228,13 @@ def _runs(axis: object) -> Runs:
 
 
 def _placed(runs: Runs) -> list[tuple[tuple[int, int], slice]]:
-    """Return each run with its place along the tensor's own axis."""
-    placed: list[tuple[tuple[int, int], slice]] = []
-    at = 0
-    for start, stop in runs:
-        placed.append(((start, stop), slice(at, at + stop - start)))
-        at += stop - start
-    return placed
+    """Return each run that isn't empty with its place along the tensor's own axis."""
+    ends = accumulate(stop - start for start, stop in runs)
+    return [
+        ((start, stop), slice(end - (stop - start), end))
+        for (start, stop), end in zip(runs, ends, strict=True)
+        if start < stop
+    ]
 
 
 def _flat_boxes(shape: tuple[int, ...], start: int, stop: int) -> Iterator[Box]:

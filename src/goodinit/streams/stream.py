@@ -271,11 +271,12 @@ def _fill_box(out: Tensor, key: bytes, law: Law, shape: tuple[int, ...], box: Bo
         return
     if gpu.fill_box(out, key, law, shape, box):
         return
-    compiling = torch.compiler.is_compiling()  # a graph would break at the clock
-    start = 0.0 if compiling else time.perf_counter()
+    if not out.is_cpu or torch.compiler.is_compiling():  # a graph would break at the clock
+        _fill_box_by_torch(out, key_from_bytes(key), law, shape, box)
+        return
+    start = time.perf_counter()
     _fill_box_by_torch(out, key_from_bytes(key), law, shape, box)
-    if out.is_cpu and not compiling:
-        native.note_plain_drawing(time.perf_counter() - start)
+    native.note_plain_drawing(time.perf_counter() - start)
 
 
 @torch.no_grad()
