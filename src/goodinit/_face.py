@@ -29,6 +29,7 @@ from goodinit.recipes.explained_call import explained as _explained
 from goodinit.recipes.recipe import Recipe
 from goodinit.recipes.rule import Rule, sel
 from goodinit.schemes import (
+    ICNR,
     AddNoise,
     Constant,
     DeltaOrthogonal,
@@ -96,6 +97,7 @@ skeleton = _explained(_skeleton.skeleton)
 
 # Without `nn`: `from goodinit import *` must not hide torch's.
 __all__ = [
+    "ICNR",
     "AddNoise",
     "Calibration",
     "CalibrationRow",

@@ -29,7 +29,7 @@ LAWS = [
     gi.Function(lambda site: torch.arange(site.shape[-1]) / 7),
 ]  # fmt: skip
 BY_FANS = [gi.XavierUniform(), gi.HeNormal(), gi.LeCunUniform()]
-MATRICES = [gi.Orthogonal(1.5), gi.Sparse(0.3, std=0.1)]
+MATRICES = [gi.Orthogonal(1.5), gi.Sparse(0.3, std=0.1), gi.ICNR(gi.Normal(0.1), copies=1)]
 DTYPES = [torch.float32, torch.bfloat16, torch.float16, torch.float64, torch.float8_e4m3fn]
 
 

@@ -11,7 +11,7 @@ import goodinit as gi
 
 NAMES = """
 AddNoise Calibration CalibrationRow Comparison Constant CoordinateCheck DeltaOrthogonal Diff Dirac
-DropUpcycling Explanation Finding Function GoodinitError HeNormal HeUniform Identification
+DropUpcycling Explanation Finding Function GoodinitError HeNormal HeUniform ICNR Identification
 Identity Inputs Keep KeepLike LeCunNormal LeCunUniform LikeRows LogRange LogUniform Neutral Normal
 Ones Orthogonal Part PieceMeans Plan PlanRow PriorBias Ramp Recipe RecipeLike Rule Scheme Signal
 SignalRow Sparse StepBias Stream TorchDefault TruncatedNormal Uniform VarianceScaling XavierNormal

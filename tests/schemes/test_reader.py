@@ -45,6 +45,7 @@ plain = st.one_of(
     st.builds(s.Identity, positive),
     st.builds(s.Dirac, st.integers(1, 9), positive),
     st.builds(s.Sparse, st.floats(0, 1), positive),
+    st.builds(s.ICNR, st.builds(s.HeNormal), st.integers(1, 9)),
 )
 powers = st.fixed_dictionaries({}, optional=dict.fromkeys(("depth", "layer", "fan_in"), numbers))
 schemes = st.one_of(plain, st.builds(lambda scheme, p: scheme.scaled(**p), plain, powers))

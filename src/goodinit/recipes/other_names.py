@@ -119,7 +119,8 @@ _FEW: Mapping[str, str] = {
     "gi.Orthogonal() for those that mix channels, zeros kept; then gi.calibrate_(net, batch)",
     "gpt": "could be two: 'gpt2', or 'openai_gpt', the first, without scaling by depth",
     "graphsage": "draws as 'gin' does: gi.VarianceScaling(1 / 3, distribution='uniform')",
-    "icnr": "is for one layer: draw weight[::r * r], then copy each row r * r times",
+    "icnr": "is a scheme for the convolution in front of a pixel shuffle: "
+    "gi.Rule('up.weight', gi.ICNR(gi.HeNormal(), copies=4))",
     "kan": "needs no recipe: its constructor fits the splines to small noise, and they stand",
     "mamba3": "has laws of its own, which 'mamba2' lacks: keep its constructor's values",
     "mimetic": "draws queries and keys together, which no recipe does: 'vit' has their own laws",

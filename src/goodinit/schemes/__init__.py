@@ -15,6 +15,7 @@ from goodinit.schemes.ramps import Ramp
 from goodinit.schemes.reader import from_dict
 from goodinit.schemes.scheme import Draw, Scaled, Scheme
 from goodinit.schemes.state_space import LogRange, LogUniform, StepBias
+from goodinit.schemes.sub_pixels import ICNR
 from goodinit.schemes.values import (
     AddNoise,
     Constant,
@@ -43,11 +44,11 @@ from goodinit.schemes.variance import (
 )
 
 __all__ = [
-    "AddNoise", "Constant", "DeltaOrthogonal", "Dirac", "Draw", "Drawn", "Function", "GlorotNormal",
-    "GlorotUniform", "HeNormal", "HeUniform", "Identity", "KaimingNormal", "KaimingUniform", "Keep",
-    "Layout", "LeCunNormal", "LeCunUniform", "LikeRows", "LogRange", "LogUniform", "Normal", "Ones",
-    "Orthogonal", "PieceMeans", "PriorBias", "Ramp", "Scaled", "Scheme", "Site", "Sparse",
-    "StepBias", "TorchDefault", "TruncatedNormal", "Uniform", "VarianceScaling", "XavierNormal",
-    "XavierUniform", "Zeros", "derivative_second_moment", "from_dict", "gain", "second_moment",
-    "slope", "truncated_moments",
+    "AddNoise", "Constant", "DeltaOrthogonal", "Dirac", "Draw", "Drawn", "Function",
+    "GlorotNormal", "GlorotUniform", "HeNormal", "HeUniform", "ICNR", "Identity", "KaimingNormal",
+    "KaimingUniform", "Keep", "Layout", "LeCunNormal", "LeCunUniform", "LikeRows", "LogRange",
+    "LogUniform", "Normal", "Ones", "Orthogonal", "PieceMeans", "PriorBias", "Ramp", "Scaled",
+    "Scheme", "Site", "Sparse", "StepBias", "TorchDefault", "TruncatedNormal", "Uniform",
+    "VarianceScaling", "XavierNormal", "XavierUniform", "Zeros", "derivative_second_moment",
+    "from_dict", "gain", "second_moment", "slope", "truncated_moments",
 ]  # fmt: skip

@@ -7,7 +7,17 @@ from collections.abc import Mapping
 from typing import NoReturn, cast
 
 from goodinit.errors import SchemeError, nearest
-from goodinit.schemes import grown, low_rank, matrices, priors, ramps, state_space, values, variance
+from goodinit.schemes import (
+    grown,
+    low_rank,
+    matrices,
+    priors,
+    ramps,
+    state_space,
+    sub_pixels,
+    values,
+    variance,
+)
 from goodinit.schemes.fields import as_float, short_repr
 from goodinit.schemes.scheme import FACTS, Scaled, Scheme
 
@@ -19,6 +29,7 @@ _ALL: tuple[type[Scheme], ...] = (
     priors.PriorBias,
     ramps.Ramp,
     *(state_space.LogRange, state_space.LogUniform, state_space.StepBias),
+    sub_pixels.ICNR,
     *(values.AddNoise, values.Constant, values.Keep, values.Normal, values.Ones),
     *(values.TorchDefault, values.TruncatedNormal, values.Uniform, values.Zeros),
     *(variance.HeNormal, variance.HeUniform, variance.LeCunNormal, variance.LeCunUniform),
@@ -31,6 +42,7 @@ _SECOND_NAMES: Mapping[str, type[Scheme]] = {
     "KaimingUniform": variance.KaimingUniform,
 }
 _NAMED = {kind.__name__: kind for kind in _ALL} | _SECOND_NAMES
+_WITH_A_LAW = ("ICNR",)  # a field is a scheme
 SCHEMES: Mapping[str, type[Scheme]] = {name: _NAMED[name] for name in sorted(_NAMED)}
 
 
@@ -80,7 +92,7 @@ def _read_scheme(data: object, more: Mapping[str, type[Scheme]]) -> Scheme:
     known = {field.name: field for field in dataclasses.fields(kind)}
     needed = [name for name, field in known.items() if field.default is dataclasses.MISSING]
     arguments = _check_fields(kind.__name__, given, [*known, "scaled"], needed)
-    if kind.__name__ in more:
+    if kind.__name__ in (*more, *_WITH_A_LAW):
         arguments = {name: _read_inner(name, value) for name, value in arguments.items()}
     scheme = kind(**arguments)
     return Scaled(scheme, powers) if scaled else scheme
