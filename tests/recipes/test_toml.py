@@ -401,6 +401,8 @@ def test_a_key_as_long_as_may_be_is_read() -> None:
         (b"a = 1\n\nb = '\xff'", r"not UTF-8 text .*at line 3\)"),
         ("a = 1".encode("utf-16"), r"not UTF-8 text .*at line 1\)"),
         (b"\0", r"not valid TOML: .*\(at line 1, column 1\)"),
+        (b"\n\xff", r"not UTF-8 text .*at line 2\)"),
+        (b"#" * LARGEST, "not a recipe"),
         (b"#" * (LARGEST + 1), f"more than {LARGEST} bytes"),
     ],
 )

@@ -290,7 +290,7 @@ def test_times(fill) -> None:
                 scheme.times(factor)
 
 
-@pytest.mark.parametrize("shape", [(1100, 700), (700, 1100), (600, 40)])
+@pytest.mark.parametrize("shape", [(1100, 700), (700, 1100), (600, 512), (600, 40)])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_a_box_of_a_random_orthogonal_matrix_has_its_bits(shape, dtype) -> None:
     gauss = torch.randn(shape, generator=torch.Generator().manual_seed(0))

@@ -87,6 +87,12 @@ def test_a_mean_target() -> None:
 def test_counts_are_frequencies() -> None:
     assert gi.PriorBias([900, 90, 10]) == gi.PriorBias((0.9, 0.09, 0.01))
     assert gi.PriorBias(torch.tensor([3, 1])).p == (0.75, 0.25)
+    rounded = (0.334, 0.333, 0.3335)  # frequencies as they are written down, and stay
+    assert gi.PriorBias(rounded).p == rounded
+    assert gi.PriorBias([0.5, 0.501]).p == (0.5, 0.501)
+    with pytest.raises(SchemeError, match=r"add up to 1, and these to 1\.0011"):
+        gi.PriorBias([0.5, 0.5011])
+    assert gi.PriorBias([1, 1]).p == (0.5, 0.5)
 
 
 @pytest.mark.parametrize(

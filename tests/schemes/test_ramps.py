@@ -20,6 +20,9 @@ def test_a_ramp_is_even_between_its_ends() -> None:
     assert torch.equal(values(gi.Ramp(3.0, 6.0), 4), torch.tensor([3.0, 4.0, 5.0, 6.0]))
     assert torch.equal(values(gi.Ramp(1.0, 0.0, ends=False), 2, 4)[1], 1 - torch.arange(4) / 4)
     assert values(gi.Ramp(3.0, 6.0), 1).item() == 3.0
+    assert values(gi.Ramp(3.0, 6.0), 2).tolist() == [3.0, 6.0]
+    assert values(gi.Ramp(3.0, 6.0, ends=False), 1).tolist() == [3.0]
+    assert values(gi.Ramp(3.0, 6.0, ends=False), 2).tolist() == [3.0, 4.5]
 
 
 def test_a_ramp_bends_and_has_waves() -> None:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import math
+
+import numpy as np
 import pytest
 import torch
+from scipy import stats
 
-from goodinit.schemes.request import Request, fill_request_, float32_law
-from goodinit.streams import Stream
+from goodinit.schemes.request import Request, fill_request_, float32_law, quantile_above
+from goodinit.streams import Law, Stream
 
 
 @pytest.mark.parametrize(("high", "single"), [(0.0097, False), (0.0099, True)])
@@ -24,3 +28,23 @@ def test_a_narrow_interval_left_of_0_is_the_mirror_image() -> None:
     right, left = drawn(0.1, 0.101), drawn(-0.101, -0.1)
     assert torch.equal(right, -left)
     assert right.unique().numel() == 99
+    # Values grow with the stream's words, from the middle on.
+    words = Stream(0).draw("w", Law.uniform(0.0, 1.0), (99,)).argsort()
+    assert torch.equal(right.argsort(), words)
+    assert torch.equal(drawn(-0.001, 0.001).argsort(), words)
+    assert torch.equal(drawn(-0.0011, 0.001).argsort(), words.flip(0))
+
+
+@pytest.mark.parametrize(
+    ("low", "high"), [(3.0, 3.001), (6.0, math.inf), (30.0, 31.0), (0.0, 1e-3)]
+)
+def test_far_and_narrow_quantiles_against_scipy(low: float, high: float) -> None:
+    """z - low of a share p of what lies between low and high, to float64's digits."""
+    chance = torch.linspace(0.01, 0.99, 9, dtype=torch.float64)
+    upper, lower = stats.norm.logsf(low), stats.norm.logsf(high)
+    tail = upper + np.log1p(-chance.numpy() * -np.expm1(lower - upper))
+    found = low + quantile_above(chance, low, high).numpy()
+    np.testing.assert_allclose(stats.norm.logsf(found), tail, rtol=1e-12)
+    ends = quantile_above(torch.tensor([0.0, 1.0], dtype=torch.float64), low, high)
+    assert (ends >= 0).all()
+    assert (ends <= high - low).all()

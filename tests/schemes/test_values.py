@@ -17,6 +17,7 @@ from torch import nn
 import goodinit.schemes as s
 from goodinit.errors import FanError, SchemeError
 from goodinit.schemes import Layout, Site
+from goodinit.streams import Law, Stream
 
 LINEAR = Layout((0,), (1,))
 SITE = Site.of((20, 30), LINEAR)
@@ -188,6 +189,16 @@ def test_fixed_values(scheme: s.Scheme, fill) -> None:
     assert std == 0
     assert torch.equal(values, torch.full((3, 4), mean))
     torch.testing.assert_close(fill(scheme.times(2), (3, 4)), 2 * values)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_noise_is_a_share_of_the_standard_deviation(dtype: torch.dtype, fill) -> None:
+    values = torch.tensor([[-1.0, 3.0], [3.0, 7.0]]).to(dtype)  # of mean 3 and std sqrt(8)
+    noise = Stream(0).draw("weight", Law.normal(0.0, 0.01 * 2.828427125), (2, 2))
+    noisy = fill(s.AddNoise(0.01), (2, 2), out=values.clone(), dtype=dtype)
+    assert torch.equal(noisy, (values + noise).to(dtype))
+    for constant in (torch.full((3,), 0.1), torch.empty(0)):
+        assert torch.equal(fill(s.AddNoise(0.5), tuple(constant.shape), out=constant), constant)
 
 
 def test_keep_writes_nothing(fill) -> None:

@@ -359,6 +359,14 @@ def test_a_second_of_plain_drawing_is_warned_of_once(monkeypatch: pytest.MonkeyP
         warnings.simplefilter("error")
         Stream(3).draw("w", LAWS["normal"], (30,))
     monkeypatch.setattr(library, "_drawn", {"seconds": 0.0})
+    monkeypatch.setattr(library, "NOTICED", 1.0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        library.note_plain_drawing(0.5)
+        library.note_plain_drawing(0.5)
+    with pytest.warns(RuntimeWarning, match=r"for 1\.5 s"):
+        library.note_plain_drawing(0.5)
+    monkeypatch.setattr(library, "_drawn", {"seconds": 0.0})
     monkeypatch.setenv("GOODINIT_KERNELS", "plain")
     with warnings.catch_warnings():
         warnings.simplefilter("error")
