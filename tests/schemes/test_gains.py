@@ -117,7 +117,7 @@ def test_callables(f: object) -> None:
     assert 1 < gain(f) < 2
     assert derivative_second_moment(f) > 0
     for scale in (1e3, 1e-3):  # the noise of float32 is a share of the values
-        assert gain(lambda z: f(z) * scale) == pytest.approx(gain(f) / scale, rel=1e-6)
+        assert gain(lambda z, scale=scale: f(z) * scale) == pytest.approx(gain(f) / scale, rel=1e-6)
 
 
 def test_gains_are_the_same_in_any_surroundings() -> None:

@@ -325,17 +325,17 @@ def dumps(recipe: Recipe) -> str:
     """
     top: dict[str, object] = {"goodinit_recipe": VERSION}
     top |= {key: value for key in ("name", "why") if (value := getattr(recipe, key)) != ""}
-    at = f"recipe {recipe.name!r:.100}"
+    at, fix = f"recipe {recipe.name!r:.100}", ""
     try:
         if recipe.base is not None:
             top["base"] = _base_data(recipe.base)
         text = _table_lines(top)
+        fix = ". Write the recipe without the rule, and add it in Python: recipe.override(rule)"
         for number, rule in enumerate(recipe.rules, 1):
             at = f"rule {number} of recipe {recipe.name!r:.100}, {rule.text:.200}"
             text += f"\n[[rule]]\n{_table_lines(_rule_data(rule))}"
     except (RecipeError, SchemeError) as error:
-        fix = "Write the recipe without the rule, and add it in Python: recipe.override(rule)"
-        raise RecipeError(f"{at}: {error}. {fix if recipe.rules else ''}") from error
+        raise RecipeError(f"{at}: {error}{fix}") from error
     except RecursionError as error:
         raise RecipeError(f"{at}: too deeply nested to be written down") from error
     try:
