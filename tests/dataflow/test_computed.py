@@ -15,6 +15,7 @@ from torch.nn import functional as fn
 
 import goodinit as gi
 from goodinit.anatomy import read
+from goodinit.dataflow import replay
 from goodinit.dataflow.graph import Graph
 
 X = torch.randn(16, 48)
@@ -480,3 +481,19 @@ def test_noise_that_is_drawn_in_place_is_drawn_again() -> None:
     net = Jitter().to("meta")
     kinds = {read(net, torch.ones(4, 8)).rows[0].facets.kind for _ in range(4)}
     assert kinds == {"norm"}
+
+
+@pytest.mark.parametrize(
+    ("function", "products"),
+    [
+        (lambda m, x: fn.linear(x, m.w + m.u @ m.v), 7),
+        (lambda m, x: fn.linear(x, m.w * m.mask + (m.u @ m.v) @ m.t), 17),
+    ],
+)
+def test_products_that_are_known_are_not_computed_again(function, products, monkeypatch):
+    """They take nearly all of the time of a large weight: at 0, and where no factor changes."""
+    run, names = replay._run, []
+    monkeypatch.setattr(replay, "_run", lambda e, *rest: (names.append(e.name), run(e, *rest))[1])
+    sizes = {"w": (24, 24), "u": (24, 24), "v": (24, 24), "t": (24, 24)}
+    row_of(function, X[:, :24], "u", **sizes, mask=torch.eye(24))
+    assert names.count("matmul") == products

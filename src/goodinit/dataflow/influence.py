@@ -97,6 +97,7 @@ class _Study:
         self.fixed = {n for n in self.params if self._is_constant(n)}
         for number in self.fixed:
             self.values[number] = self._present(number)
+        self.kept: dict[int, dict[int, Tensor]] = {}
         self.together: dict[frozenset[int], dict[int, Influence]] = {}
         self.start: Tensor | None = None
         self.shifted = False
@@ -109,8 +110,7 @@ class _Study:
         for number, one in found.items():
             present = self._present(number) if one.kind in ("special", "scale") else None
             if present is not None and (one.kind == "special" or bool(present.any())):
-                self.values[number] = present  # a scale of zeros says nothing of the fan
-                self.start = None
+                self._set(number, present)  # a scale of zeros says nothing of the fan
         weights = [n for n, one in found.items() if one.kind == "weight" and not one.doubt]
         drawn = {n for n in weights if n not in self.fixed}
         if idle := self._idle(drawn):
@@ -138,19 +138,19 @@ class _Study:
         zeros = {n for n in drawn if self._is_zeros(n)}
         if not zeros or len(drawn) == len(zeros):
             return {}
-        off = {n: torch.zeros_like(self.values[n]) for n in zeros}
+        off = dict.fromkeys(zeros, 0)
         size = EQUAL**2 * _square(self._at_start())
         self.start = None
         whole = self.at(off)
         others = sorted(drawn - zeros)
-        effects = (self.at({**off, n: torch.zeros_like(self.values[n])}) for n in others)
+        effects = (self.at({**off, n: 0}) for n in others)
         idle = {
             n for n, made in zip(others, effects, strict=True) if _square(made, (-1, whole)) <= size
         }
         if len(idle) == len(others):
             return {}  # nothing else is there
         for number in zeros:
-            self.values[number] = off[number]
+            self._set(number, torch.zeros_like(self.values[number]))
         return dict.fromkeys(zeros, False) | dict.fromkeys(idle, True)
 
     def _is_zeros(self, number: int) -> bool:
@@ -202,20 +202,26 @@ class _Study:
         one = bool((source.value == first).all())
         return one and (source.value.numel() == 1 or bool((first != 0).all()))
 
-    def at(self, changes: Mapping[int, Tensor]) -> Tensor:
+    def _set(self, number: int, value: Tensor) -> None:
+        """Change a value of the start: what was computed with it is of no use any more."""
+        self.values[number], self.start = value, None
+        self.kept.clear()
+
+    def at(self, changes: Mapping[int, Tensor | int]) -> Tensor:
+        """Return the numbers at changed values; 0 and 2 stand for multiples of the start's."""
         with torch.no_grad():
-            return self.computed({**self.values, **changes})
+            return self.computed(self.values, changes, self.kept)
 
     def _at_start(self) -> Tensor:
         """Return the numbers at the values of the start: the same for each parameter."""
         if self.start is None:
             start = self.at({})
-            if len(self.params) == 1:
+            if len(self.params) == 1 or self.kept:  # the second time costs little then
                 return start
             self.start = start
         return self.start
 
-    def _change(self, changes: Mapping[int, Tensor], zero: Tensor | None) -> Tensor:
+    def _change(self, changes: Mapping[int, Tensor | int], zero: Tensor | None) -> Tensor:
         """Return the numbers less those at no value, which None says are 0."""
         made = self.at(changes)
         return made if zero is None else made.sub_(zero)
@@ -225,31 +231,31 @@ class _Study:
     def _alone(self, number: int) -> Influence:
         """Return what a parameter is, all others given."""
         # All are of the parameter's size, or larger: none is kept longer than it is asked for.
-        zero = self.at({number: torch.zeros_like(self.values[number])})
+        zero = self.at({number: 0})
         size, finite = _square(zero), bool(zero.isfinite().all())
         zero = zero if size else None
         if number in self.fixed:
             self.start = None
-            p = self._signs(number)
-            a = self.at({number: p})
-        else:
-            p, a = self.values[number], self._at_start()
+        p = self._signs(number) if number in self.fixed else self.values[number]
         q = self._signs(number).mul_(ODD)
         b = self.at({number: q})
+        a = self.at({number: p}) if number in self.fixed else self._at_start()
+        effect, other = _square(a, (-1, zero)), _square(b, (-1, zero))
+        sole = _difference_in_size(a, b, zero) <= EQUAL**2 * effect
+        shifted = zero is not None and bool(((zero != 0) & (a != zero)).any())
+        b.add_(a)
+        if zero is not None:
+            b.sub_(zero)
+        del zero, a
         q.add_(p)
         del p
-        whole = self.at({number: q})
-        del q
-        effect, other = _square(a, (-1, zero)), _square(b, (-1, zero))
-        error = _square(whole, (-1, a), (-1, b), (1, zero))
-        del whole
+        error = _square(self.at({number: q}), (-1, b))
+        del q, b
         additive = finite and error <= EQUAL**2 * (effect + other)
         if additive and self.data and self.live and self._acts_without_data(number, effect):
             return Influence("offset")
-        sole = _difference_in_size(a, b, zero) <= EQUAL**2 * effect
-        if zero is not None and len(self.params) == 1 and not self.data:
-            self.shifted = bool(((zero != 0) & (a != zero)).any())
-        del zero, a, b
+        if len(self.params) == 1 and not self.data:
+            self.shifted = shifted
         if not additive:
             return self._bent(number)
         if not size:
@@ -261,9 +267,8 @@ class _Study:
         return Influence("weight")
 
     def _acts_without_data(self, number: int, effect: float) -> bool:
-        none = {live: torch.zeros_like(self.values[live]) for live in self.live}
-        zero = torch.zeros_like(self.values[number])
-        without = self.at(none).sub_(self.at({**none, number: zero}))
+        none = dict.fromkeys(self.live, 0)
+        without = self.at(none).sub_(self.at({**none, number: 0}))
         return _square(without) > EQUAL**2 * effect
 
     def _scales(self, number: int, vanishes: bool) -> bool:
@@ -280,6 +285,7 @@ class _Study:
 
     def _bent(self, number: int) -> Influence:
         """Return what a parameter is in which the numbers aren't additive."""
+        self.start = None  # as much memory as a weight; the next parameter computes it again
         g = self._normal(number)
         once, twice = self.at({number: g}), self.at({number: 2 * g})
         if not bool(once.isfinite().all() & twice.isfinite().all()):
@@ -299,14 +305,15 @@ class _Study:
         scale = self.fan**-0.5
         h = self._normal(number).mul_(scale)
         g.mul_(scale)
-        zero = self.at({number: torch.zeros_like(g)})
+        zero = self.at({number: 0})
         a, b = self.at({number: g}).sub_(zero), self.at({number: h}).sub_(zero)
         g.add_(h)
         del h
-        rest = self.at({number: g}).sub_(zero).sub_(a).sub_(b)
-        whole = _square(a) + _square(b)
-        if _square(zero) <= NEARLY_ADDITIVE**2 * whole and _square(rest) <= NEARLY_ADDITIVE * whole:
-            second = self._second(a) / scale**2
+        size, whole, second = _square(zero), _square(a) + _square(b), self._second(a) / scale**2
+        b.add_(a).add_(zero)
+        del a, zero
+        rest = _square(self.at({number: g}), (-1, b))
+        if size <= NEARLY_ADDITIVE**2 * whole and rest <= NEARLY_ADDITIVE * whole:
             return Influence("weight", second, 1, exact=False, doubt="they aren't additive in it")
         return Influence("special")
 
@@ -319,30 +326,31 @@ class _Study:
         return self.together[drawn]
 
     def _study_together(self, drawn: frozenset[int]) -> dict[int, Influence]:
-        signs = {n: self.values[n] if n not in self.fixed else self._signs(n) for n in drawn}
+        signs = {n: self._signs(n) for n in drawn if n in self.fixed}  # others have them
+        doubled = {n: 2 * signs[n] if n in signs else 2 for n in drawn}
         zero, start, self.start = None, self.start, None  # what is at hand is written to
         if drawn <= self.vanishing and len(drawn) <= HIGHEST_DEGREE:  # a product of all
             degree = len(drawn)
-            once = self.at(signs) if start is None or drawn & self.fixed else start
+            once = whole = self.at(signs) if start is None or signs else start
         else:
             del start
-            zero = self.at({n: torch.zeros_like(self.values[n]) for n in drawn})
-            once = self.at(signs).sub_(zero)
-            degree = _degree(once, self.at(_doubled(signs)).sub_(zero))
+            zero = self.at(dict.fromkeys(drawn, 0))
+            zero = zero if bool(zero.any()) else None
+            once, whole = self._change(signs, zero), self._change(doubled, zero)
+            degree = _degree(once, whole)
         if degree is not None:
+            del whole
             second, exact = self._second_of(drawn, zero, once, degree)
             return {n: Influence("weight", second, degree, exact) for n in drawn}
-        del once, zero
-        found: dict[int, Influence] = {}
-        doubled = _doubled(signs)
-        for number in drawn:
-            none = {number: torch.zeros_like(signs[number])}
-            own = self.at(signs).sub_(self.at({**signs, **none}))
-            twice = self.at(doubled).sub_(self.at({**doubled, **none}))
+        del once
+
+        def in_its_term(number: int) -> Influence:
+            twice = self._change({**doubled, number: 0}, zero).neg_().add_(whole)
+            own = self.at(signs).sub_(self.at({**signs, number: 0}))
             doubt = "it stands in one of several terms that are added up"
-            power = _degree(own, twice)
-            found[number] = Influence("weight", self._second(own), power or 1, False, doubt)
-        return found
+            return Influence("weight", self._second(own), _degree(own, twice) or 1, False, doubt)
+
+        return {number: in_its_term(number) for number in drawn}
 
     def _second_of(
         self, drawn: frozenset[int], zero: Tensor | None, once: Tensor, degree: int
@@ -424,10 +432,6 @@ def second_moment(
         return []
 
 
-def _doubled(values: Mapping[int, Tensor]) -> dict[int, Tensor]:
-    return {number: 2 * value for number, value in values.items()}
-
-
 def _degree(once: Tensor, twice: Tensor) -> int | None:
     size = _square(twice)
     for degree in range(1, HIGHEST_DEGREE + 1):
@@ -443,7 +447,7 @@ def _distance(a: Tensor, b: Tensor, times: float) -> float:
 
 
 # Sums are in float64, by parts: a copy of a whole row would take twice its memory.
-PART = 2**20
+PART = 2**18
 
 
 def _square(row: Tensor, *terms: tuple[float, Tensor | None]) -> float:

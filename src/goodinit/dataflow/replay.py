@@ -7,7 +7,7 @@ are float32 on the CPU, random numbers are the replay's own, and what may be wri
 from __future__ import annotations
 
 import math
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Collection, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -24,6 +24,11 @@ from goodinit.trace.process import RandomNumbers, process_restored
 # over the calls: a plan should not take minutes, nor more memory than the model's largest weight.
 LARGEST = 2**26
 LARGEST_SUM = 2**28
+
+# Products of two matrices take nearly all of the time. Results of so many are kept, each of which
+# takes as much memory as a weight.
+_PRODUCTS = frozenset(("matmul", "mm", "bmm"))
+PRODUCTS_KEPT = 2
 
 _SEED = 20140
 _HALVES = frozenset((torch.float16, torch.bfloat16, torch.float8_e4m3fn, torch.float8_e5m2))
@@ -82,11 +87,24 @@ class Computed:
         for number, index in last.items():
             if number not in self.targets:
                 self._done[index].append(number)
+        self._products = {} if self._writes else self._products_to_keep()
 
     def _source(self, number: int) -> Source:
         tape = self._tape
         given = Source(tape.shapes[number], tape.dtypes[number], live=True)
         return tape.sources.get(number, given)
+
+    def _products_to_keep(self) -> dict[int, frozenset[int]]:
+        """Return, by entry, what products are computed from that don't depend on all parameters."""
+        params = {number for number, source in self.sources.items() if source.param is not None}
+        behind = {number: frozenset((number,)) for number in self.sources}
+        found: dict[int, frozenset[int]] = {}
+        for index, entry in enumerate(self.entries):
+            before = frozenset[int]().union(*(behind[number] for number in entry.inputs))
+            behind |= dict.fromkeys(entry.outputs, before)
+            if entry.name in _PRODUCTS and not params <= before:
+                found[index] = before
+        return dict(list(found.items())[:PRODUCTS_KEPT])
 
     def shape(self, number: int) -> tuple[int, ...]:
         """Return the shape of a tensor."""
@@ -104,36 +122,61 @@ class Computed:
         if max(sizes, default=0) > LARGEST or self.elements > LARGEST_SUM:
             raise ReplayError(f"it takes more than {LARGEST} numbers")
 
-    def __call__(self, values: Mapping[int, Tensor]) -> Tensor:
-        """Return the tensors' elements, real and in one row, for values of all sources."""
+    def __call__(
+        self,
+        values: Mapping[int, Tensor],
+        changes: Mapping[int, Tensor | int] | None = None,
+        kept: dict[int, dict[int, Tensor]] | None = None,
+    ) -> Tensor:
+        """Return the tensors' elements, real and in one row.
+
+        Args:
+            values: of all sources.
+            changes: other values of some, or numbers that those in ``values`` are multiplied by.
+            kept: results of products at ``values``; filled, and empty once ``values`` are others.
+        """
         made: dict[int, Tensor] = {}
         numbers = RandomNumbers(torch.Generator().manual_seed(_SEED))
+        changes = changes or {}
 
         def value(item: Any) -> Any:
             if isinstance(item, Ref):
                 if item.number not in made:
-                    given = values[item.number]
+                    given = _changed(values[item.number], changes.get(item.number))
                     made[item.number] = given.clone() if self._writes else given
                 return made[item.number]
             if isinstance(item, torch.dtype) and item in _HALVES:
                 return torch.float32
             return torch.device("cpu") if isinstance(item, torch.device) else item
 
-        for entry, done in zip(self.entries, self._done, strict=True):
-            args, kwargs = replaced((entry.args, entry.kwargs), value)
-            made |= self._results(entry, args, kwargs, numbers)
-            del args, kwargs
+        for index, (entry, done) in enumerate(zip(self.entries, self._done, strict=True)):
+            found = kept.get(index) if kept and self._rests(index, changes) else None
+            if found is None:
+                args, kwargs = replaced((entry.args, entry.kwargs), value)
+                found = self._results(entry, args, kwargs, numbers)
+                del args, kwargs
+                if kept is not None and self._rests(index, changes):
+                    kept[index] = found
+            made |= found
             for number in done:  # no later call takes it
                 made.pop(number, None)
         rows = [_row(value(Ref(number))) for number in self.targets]
         row = rows[0] if len(rows) == 1 else torch.cat(rows)
-        given = {storage_key(value) for value in values.values()}
-        return row.clone() if storage_key(row) in given else row  # callers write to it
+        held = [*values.values(), *(v for v in changes.values() if isinstance(v, Tensor))]
+        held += [tensor for results in (kept or {}).values() for tensor in results.values()]
+        return row.clone() if storage_key(row) in map(storage_key, held) else row  # it's written to
+
+    def _rests(self, index: int, changes: Collection[int]) -> bool:
+        """Whether an entry is a product of tensors that changes don't reach."""
+        return index in self._products and self._products[index].isdisjoint(changes)
 
     def _results(
         self, entry: Entry, args: tuple[Any, ...], kwargs: dict[str, Any], numbers: RandomNumbers
     ) -> dict[int, Tensor]:
         """Run a call, and return its results by their numbers."""
+        if entry.name in _PRODUCTS and _is_product_with_zeros(args):
+            shape, dtype = self._tape.shapes[entry.outputs[0]], torch.result_type(*args)
+            return {entry.outputs[0]: torch.zeros(shape, dtype=dtype, device="cpu")}
         results = _run(entry, args, kwargs, numbers)
         if entry.writes and not results:
             results = [args[0]]
@@ -145,6 +188,24 @@ class Computed:
                 raise ReplayError(f"{entry.name} gives another shape when it runs again")
             found[number] = result.float() if result.dtype in _HALVES else result
         return found
+
+
+def _changed(value: Tensor, change: Tensor | int | None) -> Tensor:
+    if isinstance(change, Tensor) or change is None:
+        return value if change is None else change
+    return value * change if change else torch.zeros_like(value)  # also of what isn't finite
+
+
+def _is_product_with_zeros(args: Sequence[Any]) -> bool:
+    """Whether one of two factors is 0 and the other finite; asked many times for large ones."""
+    if len(args) != 2 or not all(isinstance(arg, Tensor) for arg in args):
+        return False
+    if any(arg.requires_grad for arg in args):
+        return False
+    a, b = args
+    if not a.any():
+        return bool(b.isfinite().all())
+    return not b.any() and bool(a.isfinite().all())
 
 
 def _run(
