@@ -301,6 +301,7 @@ TOLD = [
     ),
     ("gi.init_('he', model)", "Pass the model first"),
     ("gi.compare(3, x, 'he')", "compare takes a torch.nn.Module"),
+    ("gi.compare(model, ['he', 'xavier'], x)", r"Write gi.compare\(model, inputs, recipes\)"),
     ("gi.measure(x, model)", "Pass the model first"),
     ("gi.apply_(model, 'he')", "gi.init_ takes a recipe"),
     ("gi.init_(list(model.parameters()), 'he')", "Pass the module that has these parameters"),

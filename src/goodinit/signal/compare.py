@@ -29,6 +29,7 @@ from goodinit.schemes import Scheme
 from goodinit.signal.checks import Loss, check_count
 from goodinit.signal.measure import measured, with_tried_remedies
 from goodinit.signal.rows import Signal
+from goodinit.trace.calls import tensors_in
 from goodinit.trace.run import Inputs
 
 AS_IT_IS = "as it is"  # the label of the weights that the model has
@@ -183,6 +184,10 @@ def compare(
     """
     check_module(model, "compare")
     seeds = check_count(seeds, "seeds", 1, "a comparison")
+    if any(True for _ in tensors_in(recipes)):
+        raise SignalError(
+            "compare takes the inputs before the recipes. Write gi.compare(model, inputs, recipes)"
+        )
     by_name = _labeled(recipes)
     if not by_name:
         raise SignalError("a comparison needs at least one recipe")
