@@ -98,9 +98,11 @@ EQUIVALENT = {
         "a start is below the skip, and the skip below the branch or through a weight of its own",
     ("anatomy/attention.py", "yield Attention(query, key, rest[- 0], node.index)"):
         "a product of two has one operand beside the scores",
-    ("schemes/fans.py", "split = self.inputs[0] if self.transposed else self.outputs[ -1]"):
+    ("schemes/fans.py", "return self.inputs[0] if self.transposed else self.outputs[ -1]"):
         "only convolutions have groups, and one axis of outputs; elsewhere an axis of 1 moves",
-    ("schemes/haar.py", "step = 1 if len(starts) >= 1 else -(-count // threads) or 1"):
+    ("schemes/fans.py", "return self.inputs[ -1] if self.transposed else self.outputs[0]"):
+        "a transposed convolution has one axis of inputs",
+    ("schemes/haar.py", "step = 1 if len(starts) >= 1 else -(-count // threads)"):
         "how much a task holds: time, not values",
     ("schemes/haar.py", "if some.shape[ 0]:"): "a product with no columns writes nothing",
     (
@@ -119,9 +121,7 @@ EQUIVALENT = {
         ('edges = torch.arange(-each * end, each * end + 0, dtype=torch.float64, device="cpu") '
          "/ each"),
     ): "the last panel has nothing that counts",
-    ("schemes/haar.py", "step = 1 if len(starts) > 1 else -(+count // threads) or 1"):
-        "how much a task holds: time, not values",
-    ("schemes/haar.py", "if threads == 2 or len(tasks) == 1:"): "threads change no value",
+    ("schemes/haar.py", "if threads == 1 or len(tasks) == 1:"): "threads change no value",
     ("schemes/matrices.py", "step = max(1, STRIP * rows)"): "how much at a time: no value",
     ("schemes/matrices.py", "start, stop = ( -1, 0) if axis is None else box[axis]"):
         "they are read only where there is an axis",

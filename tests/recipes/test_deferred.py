@@ -119,7 +119,10 @@ BECOMES: list[tuple[Deferred, Row, Scheme]] = [
     (LayerRamp(1.0, 0.0), row(layer=1, depth=4), gi.Ramp(1.0, 0.0, 0.75)),
     (LayerRamp(1.0, 0.0, "behind"), row(layer=1, depth=5), gi.Ramp(1.0, 0.0, 0.25)),
     (EvenSteps(0.5), row(3, 5), gi.Ramp(0.0, 2.0)),
+    (EvenSteps(0.5), row(2, 3, 5, layout=None), gi.Ramp(0.0, 2.0)),
     (UnitRows(), row(3, 16), gi.Normal(0.25)),
+    (UnitRows(), row(2, 3, 16, layout=None), gi.Normal(0.25)),
+    (UnitRows(), row(16, layout=None), gi.Normal(0.25)),
     (UnitRows("uniform"), row(3, 12), gi.Uniform(-0.5, 0.5)),
     (XavierOverHeads(), row(1, 2, 4), gi.Uniform(-1.0, 1.0)),
 ]  # fmt: skip

@@ -205,6 +205,11 @@ def test_what_cannot_be_written_is_named(given: gi.Rule, says: str) -> None:
         recipe.to_toml()
 
 
+def test_as_many_rules_and_as_long_names_as_are_read() -> None:
+    many = gi.Recipe([gi.Rule("x" * 300, gi.Ones())] + [gi.Rule("*", gi.Ones())] * (MOST_RULES - 1))
+    assert len(gi.Recipe.from_toml(many.to_toml()).rules) == MOST_RULES
+
+
 @pytest.mark.parametrize(
     ("recipe", "says"),
     [

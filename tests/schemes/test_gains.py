@@ -157,6 +157,9 @@ def test_a_gain_of_a_callable_is_not_cached() -> None:
         (nn.Dropout(), "element by element"),
         (lambda z: 1 / z, "infinite"),
         (lambda z: (z * z / 3).exp(), "infinite"),
+        (lambda z: (z * z.relu() / 3).exp(), "infinite"),  # to the right alone, and to the left
+        (lambda z: (z * -(-z).relu() / 3).exp(), "infinite"),
+        (lambda z: torch.where(z.abs() > 1, z / (z - z), z), "at z = -"),
         (lambda z: 0 * z, "is 0"),
         (lambda z: z.nonsense(), "AttributeError"),
     ],

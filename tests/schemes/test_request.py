@@ -20,6 +20,23 @@ def test_an_interval_of_2_to_the_24_words_is_drawn_in_float32(high: float, singl
     assert (law is not None) is single
 
 
+@pytest.mark.parametrize(
+    ("request_", "law"),
+    [
+        (Request("normal", 0.0, 1e-40), Law.normal()),
+        (Request("normal", 1.0, 1e-9), Law.normal()),
+        (Request("uniform", 3.0, 1e-30), Law.uniform(-1.0, 1.0)),
+        (Request("truncated", 0.0, 1e60, -2.0, 1.0), Law.truncated(0.0, 1.0, -2.0, 1.0)),
+    ],
+)
+def test_numbers_beyond_float32_are_standard_ones_times_the_scale(
+    request_: Request, law: Law
+) -> None:
+    drawn = fill_request_(torch.empty(3, 5, dtype=torch.float64), request_, Stream(0), "w")
+    standard = Stream(0).draw("w", law, (15,), dtype=torch.float64).view(3, 5)
+    assert torch.equal(drawn, standard * request_.scale + request_.loc)
+
+
 def test_a_narrow_interval_left_of_0_is_the_mirror_image() -> None:
     def drawn(low: float, high: float) -> torch.Tensor:
         request = Request("truncated", 0.0, 1.0, low, high, low, high)

@@ -423,7 +423,7 @@ def evaluate(f: Callable[[Tensor], Tensor], z: Tensor, name: object) -> Tensor:
 def _refuse_infinite(values: Tensor, z: Tensor, name: str) -> None:
     finite = values.detach().isfinite()
     if not finite.all():
-        at = (~finite).nonzero()[0, 0]
+        at = (~finite).nonzero()[0]
         raise SchemeError(
             f"{name} is {values[at].item()} at z = {z[at].item():.6g}: "
             f"its second moment on N(0, 1) does not exist"

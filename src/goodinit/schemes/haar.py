@@ -97,7 +97,7 @@ def _tasks(shape: torch.Size, threads: int) -> Iterator[tuple[slice, int, int]]:
     count, _, columns = shape
     starts = range(0, columns, COLUMNS)[::-1]
     # A task takes many small matrices; how many doesn't change the bits.
-    step = 1 if len(starts) > 1 else -(-count // threads) or 1
+    step = 1 if len(starts) > 1 else -(-count // threads)
     for start in starts:
         for one in range(0, count, step):
             yield slice(one, one + step), start, min(start + COLUMNS, columns)

@@ -466,7 +466,7 @@ def _row_minus_column(
         for axis in reversed(axes):
             steps[axis] = step
             step *= sizes[axis]
-    beyond = 2 * math.prod(sizes)  # more than any difference: an element off the center tap
+    beyond = math.prod(sizes)  # more than any difference: an element off the center tap
     total = torch.zeros((), dtype=torch.int64, device=device)
     for axis, (start, stop) in enumerate(box):
         index = torch.arange(start, stop, device=device)
