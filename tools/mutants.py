@@ -131,6 +131,10 @@ EQUIVALENT = {
     ("schemes/quadrature.py", "slope = 2.0"): "it is overwritten",
     ("schemes/quadrature.py", "if high < 0:"): "both ways hold where the interval ends at 0",
     ("streams/spec.py", "FARTHEST_CUT = 8.0"): "no word lies beyond 7 either",
+    (
+        "streams/native/library.py",
+        "fill(REQUEST.pack(address, 1, key, coded, kind, instructions, 0, 1, COUNT, 1, 1))",
+    ): "no thread is the calling one, as one is",
     ("streams/native/library.py", "kind, lo, width = KINDS[law.kind], 1, 0"):
         "the kernel reads it of truncated laws only",
     ("streams/native/library.py", "kind, lo, width = KINDS[law.kind], 0, 1"):

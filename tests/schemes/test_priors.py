@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 import goodinit as gi
 from goodinit.errors import CallError, RecipeError, SchemeError, UnusedRuleError
+from goodinit.schemes import Site
 
 SHARES = (0.7, 0.2, 0.1)
 
@@ -89,6 +90,9 @@ def test_counts_are_frequencies() -> None:
     assert gi.PriorBias(torch.tensor([3, 1])).p == (0.75, 0.25)
     rounded = (0.334, 0.333, 0.3335)  # frequencies as they are written down, and stay
     assert gi.PriorBias(rounded).p == rounded
+    bias = torch.empty(3, dtype=torch.float64)
+    gi.PriorBias(rounded).fill_(bias, None, Site((3,)))  # type: ignore[arg-type]
+    assert bias.exp().tolist() == pytest.approx([p / sum(rounded) for p in rounded], rel=1e-12)
     assert gi.PriorBias([0.5, 0.501]).p == (0.5, 0.501)
     with pytest.raises(SchemeError, match=r"add up to 1, and these to 1\.0011"):
         gi.PriorBias([0.5, 0.5011])
