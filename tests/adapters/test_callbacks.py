@@ -1,11 +1,11 @@
 """The callbacks measure at step 0 and every n steps, and training goes on as without them."""
 
-import logging
 import warnings
 from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest import TestCase
 
 import pytest
 import torch
@@ -96,7 +96,7 @@ def test_lightning_measures_once_a_step(tmp_path: Path) -> None:
 
 
 def test_findings_at_the_start_are_told_and_later_errors_end_no_training(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+    tmp_path: Path,
 ) -> None:
     count = 0
 
@@ -107,10 +107,10 @@ def test_findings_at_the_start_are_told_and_later_errors_end_no_training(
 
     model = made().Lit()
     nn.init.constant_(model.net[0].bias, torch.nan)
-    with caplog.at_level(logging.WARNING, "goodinit"):
+    with TestCase().assertLogs("goodinit", "WARNING") as logs:
         logged = fit(model, tmp_path, [gi.adapters.lightning_callback(1, inputs=inputs)])
     assert list(logged) == [0]
-    messages = [record.getMessage() for record in caplog.records if record.name == "goodinit"]
+    messages = [record.getMessage() for record in logs.records]
     assert messages[0].startswith("step 0: error: ")
     assert sum("isn't measured" in message for message in messages) == STEPS - 1
 
