@@ -491,21 +491,21 @@ def not_to_experts(x, share, best, m):
 
 
 @pytest.mark.parametrize(
-    ("dispatch", "kind"),
+    ("dispatch", "kind", "doubted"),
     [
-        (by_index, "router"),
-        (by_mixture, "router"),
-        (by_mask, "router"),
-        (in_order_of_experts, "router"),
-        (not_to_experts, "linear"),
+        (by_index, "router", ("w",)),
+        (by_mixture, "router", ("w",)),
+        (by_mask, "router", ()),
+        (in_order_of_experts, "router", ()),
+        (not_to_experts, "linear", ("w",)),
     ],
 )
-def test_scores_choose_experts_or_are_features(dispatch, kind):
+def test_scores_choose_experts_or_are_features(dispatch, kind, doubted):
     def run(m, x):
         x = x[0, :4]
         return dispatch(x, *(x @ m.r).topk(2, -1), m)
 
-    assert told(run, r=(8, 3), w=(3, 8, 8))["r"].facets.kind == kind
+    assert told(run, doubted=doubted, r=(8, 3), w=(3, 8, 8))["r"].facets.kind == kind
 
 
 def test_weights_made_of_weights():

@@ -96,3 +96,102 @@ def mixture_of_kernels_by_broadcast():
         return fn.conv2d(x.view(1, 64, 12, 12), kernels, padding=1, groups=4)
 
     return Net(product, route=nn.Linear(20, 4), w=raw(4, 16, 16, 3, 3))
+
+
+# Sums over the edges of a graph that is one of the inputs.
+
+
+def nodes_and_edges():
+    return torch.randn(20, 24), torch.randint(0, 20, (2, 80))
+
+
+@gain("A", nodes_and_edges, undecidable=True)
+def nodes_and_their_neighbors():
+    """GIN."""
+
+    def product(m, x, e):
+        neighbors = torch.zeros_like(x).scatter_add(0, e[1][:, None].expand(-1, 24), x[e[0]])
+        return m.f((1 + m.eps) * x + neighbors)
+
+    return Net(product, f=nn.Linear(24, 32), eps=nn.Parameter(torch.zeros(1)))
+
+
+@gain("A", nodes_and_edges, undecidable=True)
+def differences_along_edges():
+    return Net(
+        lambda m, x, e: m.f(torch.cat([x[e[1]], x[e[0]] - x[e[1]]], -1)), f=nn.Linear(48, 32)
+    )
+
+
+@gain("A", nodes_and_edges, undecidable=True)
+def normalized_messages():
+    def product(m, x, e):
+        degree = torch.zeros(20).index_add(0, e[1], torch.ones(80)).clamp(min=1)
+        share = (degree.rsqrt()[e[0]] * degree.rsqrt()[e[1]])[:, None]
+        return torch.zeros(20, 32).index_add(0, e[1], m.f(x)[e[0]] * share)
+
+    return Net(product, f=nn.Linear(24, 32))
+
+
+@gain("A", [(20, 24), (20, 20)], undecidable=True)
+def adjacency_among_the_inputs():
+    return Net(lambda m, x, a: a @ m.f(x), f=nn.Linear(24, 32))
+
+
+@gain("A", [(20, 24), (20, 20)], undecidable=True)
+def adjacency_before():
+    return Net(lambda m, x, a: m.f(a @ x), f=nn.Linear(24, 32))
+
+
+def mask():
+    return (torch.rand(8, 12) < 0.7).float()
+
+
+@gain("A", [STEPS, mask], of=lambda y: y * 8.4**0.5)
+def mean_of_what_a_mask_leaves():
+    def mean(m, x, kept):
+        return (m.f(x) * kept[..., None]).sum(1) / kept.sum(1, keepdim=True)
+
+    return Net(mean, f=nn.Linear(48, 32))
+
+
+# Modulations, gradients, constants, sums of two weights.
+
+
+@gain("A", [X, (64, 16)], undecidable=True)
+def modulation_by_one_plus():
+    def product(m, x, c):
+        gain, shift = m.g(c).chunk(2, -1)
+        return m.f(x) * (1 + gain) + shift
+
+    return Net(product, f=nn.Linear(48, 32), g=nn.Linear(16, 64))
+
+
+@facts("A", [X, (64, 16)], {"g.weight": {"guessed": False}})
+def modulation_of_zeros():
+    net = modulation_by_one_plus()
+    nn.init.zeros_(net.g.weight)
+    return net
+
+
+@gain("C", X, undecidable=True)
+def gradient_of_an_energy():
+    def forward(m, x):
+        with torch.enable_grad():
+            z = x.detach().requires_grad_()
+            return torch.autograd.grad(m.f(z).square().sum() / 2, z, create_graph=True)[0]
+
+    return Net(forward, f=nn.Linear(48, 96))
+
+
+@gain("A", X, undecidable=True)
+def projection_by_a_constant():
+    return Net(lambda m, x: m.f(x @ torch.eye(48, 192)), f=nn.Linear(192, 32))
+
+
+@gain("A", (4, 16, 12, 12), undecidable=True)
+def rows_and_columns_of_a_kernel():
+    def product(m, x):
+        return fn.conv2d(x, m.a, padding=(1, 0)) + fn.conv2d(x, m.b, padding=(0, 1))
+
+    return Net(product, a=raw(16, 16, 3, 1), b=raw(16, 16, 1, 3))

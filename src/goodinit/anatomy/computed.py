@@ -15,7 +15,7 @@ from torch import Tensor
 
 from goodinit.anatomy.bilinear import is_summed_with_another, with_second_sum
 from goodinit.anatomy.factors import is_caught, is_meant, with_factor
-from goodinit.anatomy.joined import crossed, joined
+from goodinit.anatomy.joined import beside, crossed, joined
 from goodinit.anatomy.made_signals import MadeSignals
 from goodinit.anatomy.multiples import Multiples
 from goodinit.anatomy.next_activation import activation_after
@@ -109,6 +109,8 @@ class Answers:
         use = joined(self._graph, use, contractions)
         use = self._generating(crossed(self._graph, use, contractions))
         use = with_second_sum(self._graph, self._roles, use)
+        if doubt := beside(self._graph, use):
+            use = replace(use, doubt=use.doubt or doubt)
         if _is_mixed(self._graph, use):
             return replace(use, doubt=use.doubt or MIXED)
         if any(one.role == "lookup" for one in uses):

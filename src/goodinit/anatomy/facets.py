@@ -11,6 +11,8 @@ from math import prod
 from goodinit.anatomy.added_biases import goes_with
 from goodinit.anatomy.branches import find_branches
 from goodinit.anatomy.computed import Answers, deciding
+from goodinit.anatomy.gradients import DOUBT as GRADIENT
+from goodinit.anatomy.gradients import behind_gradients
 from goodinit.anatomy.next_activation import activation_after, is_squared_after
 from goodinit.anatomy.parts import find_roles
 from goodinit.anatomy.positions import beside_tokens
@@ -78,6 +80,7 @@ def facets_from(
             by_param[use.param].append(use)
     deltas, answers = _ssm_biases(graph, by_param), Answers(graph, roles, kept)
     branches = find_branches(graph, roles.streams)
+    gradients = behind_gradients(graph, returned)
     found: list[Facets] = []
     for number, before in enumerate(from_types):
         uses = by_param.get(number, [])
@@ -89,7 +92,8 @@ def facets_from(
             facets = _certain(before, **_SPECIAL, evidence=special)
         else:
             facets = _facets_of_uses(graph, roles, uses, before, shape)
-        if doubt := _doubt(graph, uses, facets):
+        doubt = GRADIENT if number in gradients and not facets.guessed else ""
+        if doubt := doubt or _doubt(graph, uses, facets):
             facets = replace(facets, guessed=True, doubt=doubt)
         if number in deltas:
             facets = replace(facets, kind="ssm")

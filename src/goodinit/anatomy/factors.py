@@ -6,12 +6,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 from math import isclose
 
+from goodinit.anatomy.joined import is_zero
 from goodinit.anatomy.made_signals import Made, MadeSignals
 from goodinit.anatomy.multiples import Multiple, Multiples
 from goodinit.anatomy.roles import Roles
+from goodinit.anatomy.scores import summed_by_scores
 from goodinit.dataflow.graph import Graph
 from goodinit.dataflow.nodes import Node, Use
-from goodinit.dataflow.traversal import number_after, root
+from goodinit.dataflow.traversal import number_after
 from goodinit.schemes import second_moment
 from goodinit.schemes.gains import NONLINEARITIES
 
@@ -36,7 +38,7 @@ STEEP = 4.0
 _SQUASH = frozenset("sigmoid hardsigmoid expit tanh sin erf softplus softsign hardtanh".split())
 _OWN = frozenset("bend softmax".split())
 
-SCORES = "its product is summed with scores that add up to no known number"
+MODULATES = "a constant is added to its product, and both multiply another signal, which grows"
 
 # A weight used more often is shared by layers or time steps: later inputs are as the first.
 USES_ASKED = 4
@@ -65,7 +67,8 @@ def with_factor(
     """
     if use.node in roles.ends or roles.parts.get(use.node) in _SCORES:
         return use
-    if doubt := _summed_by_scores(graph, multiples, use.node):
+    doubt = summed_by_scores(graph, multiples, use.node) or _modulates(graph, multiples, use)
+    if doubt:
         return replace(use, doubt=use.doubt or doubt)
     made = None if use.doubt else made_signals.before(use.node)
     if made is not None and _is_mixing(multiples, use.node):
@@ -85,6 +88,20 @@ def with_factor(
         return use
     one = before if _is_one(after) else after
     return replace(use, doubt=use.doubt or f"{_text(one, one is after)}, which isn't in its fans")
+
+
+def _modulates(graph: Graph, multiples: Multiples, use: Use) -> str:
+    """Return what to say of a product of which 1 + g is made, a factor of another signal, or "".
+
+    A weight of zeros is kept: its factor is 1.
+    """
+    factors = (
+        n for n in multiples.after(use.node)[1] if n.role == "mul" or n.function == "addcmul"
+    )
+    forms = (one for node in factors for one in multiples.taken_as(use.node, node))
+    if not any(one.added and not _is_one(one) for one in forms):
+        return ""
+    return "" if is_zero(graph, use) else MODULATES
 
 
 def _of_made(use: Use, made: Made) -> Use:
@@ -177,22 +194,6 @@ def _before_any(graph: Graph, multiples: Multiples, use: Use, uses: Sequence[Use
     others = [multiple for one, multiple in known if one.origin.box != use.origin.box]
     first = next((multiple for multiple in same if _is_one(multiple)), same[0])
     return next((m for m in (first, *others) if not _is_one(m)), first)
-
-
-def _summed_by_scores(graph: Graph, multiples: Multiples, index: int) -> str:
-    """Return what to say of a product that is summed with products of activations, as they are.
-
-    After a softmax, divided by their sum, or before a norm, they are shares.
-    """
-    taken = multiples.after(index)[1]
-    if [(n.role, len(n.signals), len(n.weights)) for n in taken] != [("contract", 2, 0)]:
-        return ""
-    (mixing,) = taken
-    roots = [graph.nodes[root(graph, value.node)] for value in mixing.signals]
-    scores = [n for n in roots if n.role == "contract" and not n.weights]
-    after = multiples.after(mixing.index)[1]
-    divided = any(n.role == "norm" or (n.function == "div" and len(n.signals) > 1) for n in after)
-    return SCORES if scores and not divided else ""
 
 
 def is_meant(square: float, activation: str) -> bool:

@@ -18,6 +18,8 @@ OTHER_FANS = "it is used again, and sums over other axes there: its fans are tho
 
 ADDED_TWICE = "the same product is added up more than once, which its fans leave out"
 
+BESIDE = "the product of another weight with the same input is added to its own"
+
 # How many calls are followed from a product to a sum, for each of the slices.
 CALLS_A_SLICE = 8
 
@@ -78,6 +80,25 @@ def crossed(graph: Graph, use: Use, uses: Sequence[Use]) -> Use:
                     use, fan_in=fan_in, fan_out=fan_out, measured=True, doubt=use.doubt or doubt
                 )
     return use
+
+
+def beside(graph: Graph, use: Use) -> str:
+    """Return what to say of two weights of one input whose products are added, or "".
+
+    One that is computed, or zero at first, is an addition to the other.
+    """
+    for mine, other in _pairs(graph, use):
+        both = (use, *graph.nodes[other].weights)
+        weights = {one.param for one in both}
+        if len(weights) == len(both) > 1 and _input(graph, mine) == _input(graph, other):
+            return "" if any(one.origin.made or is_zero(graph, one) for one in both) else BESIDE
+    return ""
+
+
+def is_zero(graph: Graph, use: Use) -> bool:
+    """Whether a weight holds zeros, which stay where something else carries the signal."""
+    held = graph.held.get(use.param)
+    return held is not None and not held.is_meta and not held.any()
 
 
 def _is_added_twice(graph: Graph, use: Use, again: Sequence[Use]) -> bool:

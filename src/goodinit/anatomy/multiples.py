@@ -94,7 +94,7 @@ class Multiples:
         self._is_kept = is_kept
         self._square_of = square_of
         self._inputs: dict[int, tuple[Multiple, Node]] = {}  # what was returned, by product
-        self._results: dict[int, tuple[Multiple, list[Node]]] = {}
+        self._results: dict[int, tuple[Multiple, list[Node], dict[int, Multiple]]] = {}
         self._measured: dict[int, float | None] = {}
 
     def before(self, product: int) -> tuple[Multiple, Node]:
@@ -140,9 +140,15 @@ class Multiples:
         """Return what is made of a product at last, and the calls that take that."""
         if product not in self._results:
             self._results[product] = self._after(product)
-        return self._results[product]
+        return self._results[product][:2]
 
-    def _after(self, product: int) -> tuple[Multiple, list[Node]]:
+    def taken_as(self, product: int, node: Node) -> list[Multiple]:
+        """Return what the operands are that a call takes, as multiples of a product."""
+        self.after(product)
+        forms = self._results[product][2]
+        return [forms[value.node] for value in node.signals if value.node in forms]
+
+    def _after(self, product: int) -> tuple[Multiple, list[Node], dict[int, Multiple]]:
         nodes = self._graph.nodes
         found, taken = {product: Multiple()}, list[Node]()
         heap, seen = sorted(nodes[product].consumers), set(nodes[product].consumers)
@@ -155,7 +161,7 @@ class Multiples:
                 taken.append(node)
                 continue
             if len(found) > CALLS_FOLLOWED:
-                return Multiple(), taken
+                return Multiple(), taken, {}
             found[node.index] = made
             for index in node.consumers:
                 if index not in seen:
@@ -163,7 +169,7 @@ class Multiples:
                     heappush(heap, index)
         ends = {index for node in taken for index in node.inputs if index in found}
         ends |= {n for n in found if all(nodes[c].role == "source" for c in nodes[n].consumers)}
-        return (found[ends.pop()] if len(ends) == 1 else Multiple()), taken
+        return (found[ends.pop()] if len(ends) == 1 else Multiple()), taken, found
 
     def _for_products_alone(self, node: Node, chain: Collection[int]) -> bool:
         """Whether only weights take a result, reshaped, or what is on the way to one."""

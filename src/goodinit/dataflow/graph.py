@@ -23,7 +23,7 @@ from goodinit.dataflow.activations import activation_call
 from goodinit.dataflow.constants import constant_square, number_among, number_of
 from goodinit.dataflow.functions import role_of
 from goodinit.dataflow.labels import labels_of
-from goodinit.dataflow.linear import FOLLOWED, linear_in
+from goodinit.dataflow.linear import is_followed, linear_in, numbers_among
 from goodinit.dataflow.nodes import Node, Origin, Span, Value
 from goodinit.dataflow.origins import (
     BY_CHANNEL,
@@ -38,7 +38,7 @@ from goodinit.dataflow.origins import (
     union,
     whole_of,
 )
-from goodinit.dataflow.recorder import Recorder
+from goodinit.dataflow.recorder import Recorder, is_number
 from goodinit.dataflow.uses import uses_of
 from goodinit.trace import Call, tensors_in, tensors_of
 
@@ -173,9 +173,11 @@ class Graph:
             node.label = activation_call(call.function, call.args[1:], call.kwargs)
         elif node.role == "contract":
             node.number = number_of(call.kwargs.get("alpha"))
+        if node.role in ("pick", "join") and len(node.signals) > 1:
+            node.signals = numbers_among(node, tensors)
         if len(node.signals) == 1 and node.number is None:
             node.square = constant_square(call, tensors, values)
-        if node.signals and (node.role == "other" or node.function in FOLLOWED):
+        if node.signals and is_followed(node):
             makers = [self.nodes[v.node] for v in values]
             node.linear = linear_in(node, call, tensors, makers, self._held)
         node.tally = self._tally(node)
@@ -190,10 +192,8 @@ class Graph:
         for result in results:
             self._follow(node, call, result, tensors, values, memory)
         made = [self._values[result] for result in results]
-        alive = [
-            self.nodes[v.node].live and not v.params and t.dtype.is_floating_point | t.is_complex()
-            for t, v in zip(tensors, values, strict=True)
-        ]
+        pairs = zip(tensors, values, strict=True)
+        alive = [self.nodes[v.node].live and not v.params and is_number(t) for t, v in pairs]
         self.recorder.call(node, call, tensors, values, results, made, alive)
 
     # Looking things up.

@@ -10,8 +10,9 @@ from torch import Tensor
 
 from goodinit._common.torch_private import without_function_modes
 from goodinit.dataflow.constants import mean_square, number_of
-from goodinit.dataflow.nodes import Linear, Node
-from goodinit.dataflow.unlisted import MEASURED, Unlisted, unlisted
+from goodinit.dataflow.nodes import Linear, Node, Value
+from goodinit.dataflow.recorder import is_number
+from goodinit.dataflow.unlisted import MEASURED, Unlisted, is_by_constants, unlisted
 from goodinit.trace import Call
 
 # A larger constant that is added isn't looked at: each layer may do so with a mask of scores.
@@ -28,8 +29,21 @@ _WRITES = frozenset(
 _ADDS = frozenset(("index_add", "scatter_add"))
 _ZEROS = frozenset("zeros zeros_like new_zeros".split())
 
-# Those that `linear_in` describes; it tries those by the role "other" too.
-FOLLOWED = _SUMS | _JOINS | _PADS | _WRITES | _ADDS | MEASURED
+_FOLLOWED = _SUMS | _JOINS | _PADS | _WRITES | _ADDS | MEASURED
+
+
+def is_followed(node: Node) -> bool:
+    """Whether `linear_in` describes a call, which it tries for those by the role "other" too."""
+    if node.role == "contract":
+        return is_by_constants(node)
+    return node.role == "other" or node.function in _FOLLOWED
+
+
+def numbers_among(node: Node, tensors: Sequence[Tensor]) -> tuple[Value, ...]:
+    """Return the signals of a call that are numbers; indices only if there is nothing else."""
+    signals = {id(value) for value in node.signals}
+    pairs = zip(node.operands, tensors, strict=True)
+    return tuple(v for v, t in pairs if id(v) in signals and is_number(t)) or node.signals
 
 
 def linear_in(
@@ -61,9 +75,15 @@ def linear_in(
         return _join(name, node, tensors, makers)
     if name in _ADDS:
         zeros = len(node.signals) == 1 and makers[0].function in _ZEROS
-        live = [t for t, maker in zip(tensors, makers, strict=True) if maker.live]
+        live = _signals(tensors, makers)
         return Linear(((live[0].numel() / math.prod(node.shape)) ** 0.5,)) if zeros else None
     return unlisted(node, call, tensors, makers, held)
+
+
+def _signals(tensors: Sequence[Tensor], makers: Sequence[Node]) -> list[Tensor]:
+    """Return the signals among tensors; indices only if there is nothing else."""
+    live = [t for t, maker in zip(tensors, makers, strict=True) if maker.live]
+    return list(filter(is_number, live)) or live
 
 
 def _given(call: Call, position: int, name: str, default: object) -> object:
@@ -134,7 +154,7 @@ def _join(
     name: str, node: Node, tensors: Sequence[Tensor], makers: Sequence[Node]
 ) -> Linear | None:
     """Signals beside constants, or written over some of them."""
-    live = [t for t, maker in zip(tensors, makers, strict=True) if maker.live]
+    live = _signals(tensors, makers)
     size = max(math.prod(node.shape), 1)
     shares = tuple(t.numel() / size for t in live)
     left = max(1 - sum(shares), 0.0)

@@ -113,7 +113,7 @@ class Recorder:
                 use.met = len(self.tape.entries) - 1
             self._note_signal(node)
         elif (
-            not any(v.params and _is_number(t) for v, t in zip(values, tensors, strict=True))
+            not any(v.params and is_number(t) for v, t in zip(values, tensors, strict=True))
             and node.role not in _ENDS
             and _only_products(node.role, values, alive)
         ):
@@ -185,7 +185,8 @@ class Recorder:
             value.product = True
 
 
-def _is_number(tensor: Tensor) -> bool:
+def is_number(tensor: Tensor) -> bool:
+    """Whether a tensor holds numbers, not indices or a mask."""
     return tensor.is_floating_point() or tensor.is_complex()
 
 

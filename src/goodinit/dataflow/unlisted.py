@@ -80,6 +80,12 @@ def _on_random_numbers(
     return numbers.drawn_apart(call.name, call.function, args, kwargs), squares[0]
 
 
+def is_by_constants(node: Node) -> bool:
+    """Whether a call sums products of one signal with constants that no module keeps."""
+    alone = node.role == "contract" and len(node.signals) == 1 < len(node.operands)
+    return alone and not any(value.params for value in node.operands)
+
+
 def unlisted(
     node: Node,
     call: Call,
@@ -91,7 +97,8 @@ def unlisted(
 
     The arguments are those of ``linear_in``.
     """
-    if node.role != "other" and node.function not in MEASURED:
+    listed = node.role != "other" and node.function not in MEASURED
+    if listed and not is_by_constants(node):
         return None
     if call.inplace or call.func is None or len(node.signals) != 1:
         return None
