@@ -101,6 +101,7 @@ SEQ2SEQ = {
     "encoder_attention_heads": 4, "decoder_attention_heads": 4, "encoder_ffn_dim": 128,
     "decoder_ffn_dim": 128,
 }  # fmt: skip
+PAD = {"pad_token_id": 0, "decoder_start_token_id": 0}
 ENCODER = {**SMALL, "max_position_embeddings": 40}
 T5 = {
     "vocab_size": 200, "d_model": 64, "d_ff": 160, "num_layers": 2, "num_heads": 4, "d_kv": 24,
@@ -201,6 +202,13 @@ def detector() -> nn.Module:
     made = {"weights": None, "trainable_layers": 5, "norm_layer": nn.BatchNorm2d}
     backbone = resnet_fpn_backbone(backbone_name="resnet18", **made)
     return Detector(backbone, RetinaNetHead(256, 3, 20))
+
+
+def dense_detector() -> nn.Module:
+    """The same with the head of torchvision's FCOS."""
+    from torchvision.models.detection.fcos import FCOSHead
+
+    return Detector(detector().backbone, FCOSHead(256, 1, 20))
 
 
 UPSTREAM = (
@@ -440,6 +448,29 @@ UPSTREAM = (
         num_attention_heads=2, num_key_value_heads=2, head_dim=16, upsample_groups=32,
         audio_channels=2),
         lambda: torch.zeros(1, 2, 256)),
+    Family("longt5", "longt5", _transformers(
+        "LongT5Config", "LongT5ForConditionalGeneration", **T5, num_decoder_layers=2,
+        local_radius=4), _seq2seq, {"head_dim": 24}),
+    Family("m2m100", "m2m100", _transformers(
+        "M2M100Config", "M2M100ForConditionalGeneration", **SEQ2SEQ, **PAD,
+        max_position_embeddings=40), _seq2seq),
+    Family("blenderbot", "blenderbot", _transformers(
+        "BlenderbotConfig", "BlenderbotForConditionalGeneration", **SEQ2SEQ, **PAD,
+        max_position_embeddings=40), _seq2seq),
+    Family("fcos", "fcos", dense_detector, _image(64)),
+    Family("regnet_y", "regnet", _torchvision("regnet_y_400mf"), _image(64)),
+    Family("efficientnet_v2", "efficientnet_v2", _torchvision("efficientnet_v2_s"), _image(64),
+           {"flavour": "torchvision"}),
+    Family("mobilenetv4 of timm", "mobilenet_v4", _timm("mobilenetv4_conv_small_050"),
+           _image(64)),
+    Family("resnest of timm", "resnest", _timm("resnest14d"), _image(64),
+           {"zero_last_gamma": True}),
+    Family("seresnext of timm", "seresnet", _timm("seresnext26d_32x4d"), _image(64),
+           {"zero_last_gamma": True}),
+    Family("hrnet of timm", "hrnet", _timm("hrnet_w18_small"), _image(64)),
+    Family("dinov3 convnext", "dinov3_convnext", _transformers(
+        "DINOv3ConvNextConfig", "DINOv3ConvNextModel", hidden_sizes=[16, 32, 32, 64],
+        depths=[1, 1, 1, 1]), _image(64)),
     Family("biogpt", "biogpt", _transformers("BioGptConfig", "BioGptForCausalLM", **ENCODER),
            _causal),
 )  # fmt: skip

@@ -15,11 +15,12 @@ _PLAIN: Mapping[str, str] = {
     "alphafold": "alphafold2 evoformer openfold",
     "beit": "eva02",
     "bert": (
-        "albert bart bert_generation big_bird biogpt camembert canine convbert data2vec_text "
-        "deberta deberta_v2 deberta_v3 distilbert electra ernie esm esm2 eurobert fnet gte "
-        "ibert jina_embeddings_v3 layoutlm longformer marian mbart megatron_bert mobilebert mpnet "
-        "nomic nomic_bert nystromformer opt pegasus rembert roberta roformer segformer splinter "
-        "squeezebert trocr whisper xglm xlm_r xlm_roberta yoso"
+        "albert bart bert_generation big_bird biogpt blenderbot camembert canine convbert "
+        "data2vec_text deberta deberta_v2 deberta_v3 distilbert electra ernie esm esm2 eurobert "
+        "fnet gte ibert jina_embeddings_v3 layoutlm longformer m2m100 marian mbart "
+        "megatron_bert mobilebert mpnet nllb nomic nomic_bert nystromformer opt pegasus plbart "
+        "prophetnet rembert roberta roformer segformer splinter squeezebert trocr whisper xglm "
+        "xlm_r xlm_roberta yoso"
     ),
     "convnext": "convnext_v2 dinov3_convnext",
     "ddpm": "unet",
@@ -27,25 +28,28 @@ _PLAIN: Mapping[str, str] = {
     "deit": "cait deit3",
     "e3nn": "ntk",
     "efficientnet": "efficientnet_v2 fbnet mnasnet mobilenet_v3 mobilenet_v4 tinynet",
+    "gat": "gatv2",
     "gated_deltanet": "qwen3.5 qwen3_next",
     "gpt2": "gpt3 gpt_bigcode mingpt nanogpt santacoder starcoder",
     "he": "msra",
     "hybrid": "bamba falcon_h1 granite4 granitemoehybrid jamba",
     "instant_ngp": "ngp",
     "llama": (
-        "apertus arcee aya bitnet bloom codegen codellama cohere cohere2 command_r ctrl "
-        "cwm deepseek deepseek_r1 deepseek_v2 deepseek_v3 deepseek_v3.1 deepseek_v3.2 devstral "
-        "diffllama dots1 ernie4.5 exaone exaone4 falcon falcon2 falcon3 flex_olmo "
-        "gemma gemma2 gemma3 gemma3n gemma4 glm glm4 glm4.5 glm4.6 glm4_moe gpt_j "
-        "gpt_neo granite granitemoe helium hunyuan hunyuan_moe internlm3 kimi_k2 lfm2 llama2 "
-        "llama3 llama3.1 llama3.2 llama3.3 llama4 mimo_v2_flash minimax_m2 ministral ministral3 "
-        "mistral mixtral moshi mpt olmo2 olmo3 olmoe openai_gpt persimmon phi phi1.5 phi2 phi3 "
-        "phi3.5 phi4 phimoe pixtral qwen qwen1.5 qwen2 qwen2.5 qwen2_moe qwen3 qwen3_moe qwq "
-        "seed_oss smollm smollm2 smollm3 solar_open stablelm tinyllama vaultgemma vicuna yi"
+        "apertus arcee aya baichuan bitnet bloom codegen codellama cohere cohere2 command_r "
+        "ctrl cwm deepseek deepseek_r1 deepseek_v2 deepseek_v3 deepseek_v3.1 deepseek_v3.2 "
+        "devstral diffllama dots1 ernie4.5 exaone exaone4 falcon falcon2 falcon3 flex_olmo "
+        "gemma gemma2 gemma3 gemma3n gemma4 glm glm4 glm4.5 glm4.6 glm4_moe gpt1 gpt_j gpt_neo "
+        "granite granitemoe helium hunyuan hunyuan_moe internlm internlm2 internlm3 kimi_k2 "
+        "lfm2 llama2 llama3 llama3.1 llama3.2 llama3.3 llama4 mimo_v2_flash minimax_m2 "
+        "ministral ministral3 mistral mixtral moshi mpt olmo2 olmo3 olmoe openai_gpt persimmon "
+        "phi phi1.5 phi2 phi3 phi3.5 phi4 phimoe pixtral qwen qwen1.5 qwen2 qwen2.5 qwen2_moe "
+        "qwen3 qwen3_moe qwq seed_oss smollm smollm2 smollm3 solar solar_open stablelm "
+        "tinyllama vaultgemma vicuna yi"
     ),
     "lora": "qlora rslora",
     "lstm": "gru rnn",
     "mae": "vit_mae",
+    "megatron": "megatron_lm",
     "mixer": "mlp_mixer",
     "modernbert": "ettin modernbert_decoder",
     "neox": "gpt_neox pythia small_init wang_init",
@@ -53,16 +57,17 @@ _PLAIN: Mapping[str, str] = {
     "resnet": (
         "hrnet resnest resnet101 resnet152 resnet18 resnet34 resnet50 resnext seresnet wide_resnet"
     ),
+    "retinanet": "fcos",
     "rwkv7": "rwkv",
     "siglip": "siglip2",
     "stylegan2": "progan stylegan stylegan3",
     "switch": "switch_transformer switch_transformers",
-    "t5": "flan_t5 mt5 umt5",
+    "t5": "byt5 flan_t5 longt5 mt5 ul2 umt5",
     "torch_default": (
-        "alexnet convmixer ddpg dqn encodec flux mmdit pytorch sac sd3 sd3.5 sdxl shufflenet "
-        "snntorch spikingjelly stable_diffusion td3 torch"
+        "alexnet convmixer ddpg dqn encodec flux flux1 flux2 mmdit pytorch sac sd sd1.5 sd2 sd3 "
+        "sd3.5 sdxl shufflenet snntorch spikingjelly stable_diffusion td3 torch"
     ),
-    "vgg": "mobilenet_v2 regnet",
+    "vgg": "mobilenet_v2",
     "vjepa2": "ijepa vjepa",
     "wav2vec2": "hubert",
     "xavier": "gcn",
@@ -83,11 +88,13 @@ _WITH_OPTIONS: Mapping[str, tuple[str, Mapping[str, object]]] = {
     "kimi_linear": ("gated_deltanet", {"flavour": "kimi"}),
     "lecun_normal": ("lecun", _NORMAL),
     "lecun_uniform": ("lecun", _UNIFORM),
+    "minicpm": ("llama", {"std": 0.1}),
     "minicpm3": ("llama", {"std": 0.1}),
     "nemotron": ("llama", {"std": 0.0134}),
     "nemotron_h": ("hybrid", {"flavour": "nemotron_h"}),
     "olora": ("lora", {"init": "olora"}),
     "pissa": ("lora", {"init": "pissa"}),
+    "regnet": ("resnet", {"head_std": 0.01}),
     "starcoder2": ("llama", {"std": 0.018}),
     "swin_v2": ("swin", {"v2": True}),
     "torchtitan": ("llama", {"flavour": "torchtitan"}),
@@ -130,6 +137,7 @@ _FEW: Mapping[str, str] = {
     "'nanochat', which began from it, and the head N(0, .005^2)",
     "pinn": "is an MLP of tanh or sine: 'xavier', or 'siren'",
     "realnvp": "has no law in its paper: 'torch_default'; zeros that end its couplings are kept",
+    "selu": "is an activation: the weights in front of it are 'lecun'",
     "snn": "needs firing rates, of a batch, for laws of its own; snnTorch and SpikingJelly leave "
     "weights to PyTorch: 'torch_default'",
     "titans": "has no published code; titans-pytorch leaves weights to PyTorch: 'torch_default'",
@@ -144,17 +152,31 @@ _MANY: Mapping[str, str] = {
         "rwkv4 rwkv5 rwkv6"
     ),
     "has laws of its own, which no recipe has yet: keep what its constructor draws": (
-        "afmoe bit blip clap coatnet conformer cvt deepseek_v4 dla dreamer dreamerv3 "
-        "efficientvit flaubert funnel ghostnet gmlp graphormer griffin levit luke maxvit "
-        "mobilevit muzero nfnet perceiver poolformer pvt recurrent_gemma repvgg res2net resmlp "
-        "resnetv2 s4 s5 speecht5 tabnet twins videomae vits wavlm xlm xlnet youtu zaya"
+        "afmoe alphafold3 bit blip boltz centernet clap coatnet conditional_detr conformer cvt "
+        "d_fine dab_detr deeplab_v3 deepseek_v4 deformable_detr depth_anything dimenet "
+        "dino_detr dla dpt dreamer dreamerv3 efficientdet efficientvit egnn esmfold faster_rcnn "
+        "fcn flaubert funnel ghostnet gmlp googlenet graphormer griffin grounding_dino "
+        "inception inception_v3 levit luke mace mask2former mask_rcnn maskformer maxvit "
+        "mobilevit muzero nequip nfnet oneformer owlvit perceiver poolformer pvt "
+        "recurrent_gemma repvgg res2net resmlp resnetv2 rt_detr s4 s5 sam2 schnet speecht5 "
+        "squeezenet ssd tabnet twins upernet videomae vits wavlm xception xlm xlnet youtu zaya"
+    ),
+    "is an encoder and a language model, which have recipes of their own: "
+    "gi.init_(model.language_model, 'llama')": (
+        "florence2 idefics idefics2 idefics3 internvl llava paligemma qwen2.5_vl qwen2_vl "
+        "qwen3_vl smolvlm"
+    ),
+    "is left to PyTorch by diffusers: 'torch_default'; its authors' own code may draw it as "
+    "'dit' does": (
+        "cogvideox hunyuan_video ltx ltx_video lumina lumina2 pixart qwen_image sana wan wan2.1 "
+        "z_image"
     ),
     "isn't one network: 'standard' fits any, 'torch_default' is PyTorch's": (
-        "alphazero neural_ode hypernetwork moe reward_model seq2seq"
+        "alphazero hypernetwork moe neural_ode reward_model seq2seq"
     ),
     "leaves its convolutions to PyTorch: 'torch_default'; the biases of its classes and boxes, "
     "which its constructor sets, are kept; on meta write gi.PriorBias for those of the classes": (
-        "yolo yolo11 yolov10 yolov12 yolov3 yolov5 yolov8 yolov9 yolox"
+        "yolo yolo11 yolov10 yolov12 yolov5 yolov8 yolov9 yolox"
     ),
     "needs a batch, and a recipe has none: start from gi.init_(net, 'orthogonal'), then "
     "gi.calibrate_(net, batch)": "lsuv",
