@@ -126,6 +126,9 @@ NORMS: dict[str, Callable[[Net, Tensor], Tensor]] = {
     "std": lambda m, x: m.w * centered(x) / (x.std(-1, keepdim=True) + 1e-6),
     "torch.std": lambda m, x: centered(x) / torch.std(x, -1, keepdim=True) * m.w + m.b,
     "var": lambda m, x: centered(x) / (x.var(-1, keepdim=True) + 1e-6).sqrt() * m.w + m.b,
+    "a mean without its axis": lambda m, x: (
+        m.w * (x - x.mean(-1)[..., None]) * rms(x - x.mean(-1).unsqueeze(-1).to(x.dtype))
+    ),
     "var_mean": by_var_mean,
     "std_mean": by_std_mean,
     "two moments": by_two_moments,

@@ -284,3 +284,11 @@ def test_a_part_of_a_part_is_where_it_was(width: int, cut: int) -> None:
     boxes = {block.name: block.box[1] for block in row.facets.blocks}
     rest = {"rest0": (0, cut)} if cut else {}
     assert boxes == rest | {"gate": (cut, cut + half), "in": (cut + half, width)}
+
+
+def test_the_first_look_into_a_table_is_its_evidence() -> None:
+    def run(m: Any, x: torch.Tensor) -> torch.Tensor:
+        return fn.embedding(x, m.w) + m.w[x.flip(0)]
+
+    (row,) = read(Net(run, w=(12, 8)), IDS).rows
+    assert row.facets.evidence == "embedding(i, W)"

@@ -326,3 +326,28 @@ def test_torchs_biases_stay_as_wide() -> None:
     plan = gi.plan(Mlp(1024), recipe, inputs=NUMBERS)
     assert plan["up.0.bias"].std == pytest.approx(64**-0.5 / math.sqrt(3))
     assert plan["up.0.weight"].std == pytest.approx(1024**-0.5 / math.sqrt(3))
+
+
+class Experts(nn.Module):
+    """As many matrices in one tensor as there are experts."""
+
+    def __init__(self, width: int, experts: int) -> None:
+        super().__init__()
+        self.enter, self.leave = nn.Linear(8, width), nn.Linear(width, 4)
+        self.w = nn.Parameter(torch.randn(experts, width, width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.enter(x).relu()
+        return self.leave(torch.bmm(x.expand(len(self.w), *x.shape), self.w).relu().mean(0))
+
+
+def test_an_expert_takes_the_law_of_its_own_in_a_base_with_fewer() -> None:
+    law = gi.Recipe([
+        gi.Rule("*", gi.Normal(0.5)), gi.Rule(gi.sel.block("expert1"), gi.Normal(1.5)),
+    ])  # fmt: skip
+    recipe = gi.recipe("mup", base=lambda: Experts(16, 2), law=law)
+    row = gi.plan(Experts(64, 4), recipe, inputs=NUMBERS)["w"]
+    assert [block.name for block in row.blocks] == [f"expert{n}" for n in range(4)]
+    stds = [std for _, _, std in row.moments()]
+    assert stds == pytest.approx([0.25, 0.75, 0.25, 0.25])  # 4 times the inputs: half of the law
+    assert row.rates == Rates(0.25, 1.0, 0.25)

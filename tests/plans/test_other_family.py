@@ -11,7 +11,7 @@ from torch import nn
 import goodinit as gi
 from goodinit.anatomy import read
 from goodinit.demos import models
-from goodinit.plans.other_family import find_other_family
+from goodinit.plans.other_family import find_other_family, possible_families
 from goodinit.recipes.by_name import FAMILIES as FAMILY_RECIPES
 from goodinit.recipes.by_name import GENERAL
 from goodinit.recipes.made_of import MADE_OF, MADE_WITHOUT
@@ -43,6 +43,8 @@ def test_every_recipe_on_every_kind_of_model(kind: str) -> None:
         if name != "lora"  # an error instead: nothing would be drawn
     }
     assert [name for name, texts in found.items() if not texts] == OWN[kind].split()
+    whole = {name for name, has_all in possible_families(anatomy).items() if has_all}
+    assert whole >= {*OWN[kind].split(), "lora"}
     for (text,) in filter(None, found.values()):
         (names,) = re.findall(r"these: ([\w, ]+?)(?: and \d+ more)?;", text)
         assert set(names.split(", ")) <= set(OWN[kind].split())
@@ -66,6 +68,19 @@ def test_what_a_plan_says(recipe: str, kind: str, nothing: str) -> None:
     text = finding(model, recipe, model.example_input_array)
     assert nothing in text
     assert "'standard'" in text
+
+
+def test_what_a_model_may_be_of() -> None:
+    """True of a family of which it has all, False where names alone differ."""
+    model = models.mlp()
+    found = possible_families(read(model, model.example_input_array, ""))
+    assert (found["nerf"], found["ppo"]) == (True, False)
+    assert found.keys().isdisjoint({"e3nn", "bert", "resnet", "fixup"})
+    blind = possible_families(read(model))
+    assert (blind["nerf"], blind["ppo"], blind["e3nn"], blind["fixup"]) == (True, False, True, True)
+    assert blind.keys().isdisjoint({"bert", "resnet"})
+    part = nn.TransformerEncoderLayer(8, 2)  # the tables before it are elsewhere
+    assert possible_families(read(part))["bert"] is True
 
 
 def test_without_inputs_only_what_is_known_is_said() -> None:

@@ -6,6 +6,7 @@ After a change on purpose, run this file, which writes texts.txt, and read the d
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -103,8 +104,9 @@ AFTER = gi.Plan((
 
 
 def html(result: gi.Plan | gi.Diff) -> str:
-    whole = result._repr_html_().replace("</tr>", "</tr>\n")
-    return whole.replace("</li>", "</li>\n").replace(' style="text-align:left"', "")
+    """The page without attributes, which are those of all tables; a line for each row."""
+    bare = re.sub(r"<(\w+)[^>]*>", r"<\1>", result._repr_html_())
+    return bare.replace("</tr>", "</tr>\n").replace("</li>", "</li>\n")
 
 
 def texts() -> Iterator[tuple[str, str]]:

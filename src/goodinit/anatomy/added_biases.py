@@ -35,11 +35,9 @@ def _opens(graph: Graph, index: int) -> bool:
 
     if activation_after(graph, index) != "sigmoid":
         return False
-    for squash in walk_forward(graph, index, follow):
-        if squash.function == "sigmoid":
-            onward = walk_forward(graph, squash.index, is_pass)
-            return any(node.role == "mul" and len(set(node.inputs)) > 1 for node in onward)
-    return False
+    squashes = (n for n in walk_forward(graph, index, follow) if n.function == "sigmoid")
+    onward = (n for squash in squashes for n in walk_forward(graph, squash.index, is_pass))
+    return any(node.role == "mul" and len(set(node.inputs)) > 1 for node in onward)
 
 
 def _weight_before(graph: Graph, node: Node) -> int:

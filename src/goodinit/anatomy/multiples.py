@@ -8,7 +8,7 @@ from heapq import heappop, heappush
 from math import prod
 
 from goodinit.dataflow.graph import Graph
-from goodinit.dataflow.nodes import Linear, Node, Unlisted, Use
+from goodinit.dataflow.nodes import Linear, Node, Unlisted, Use, Value
 from goodinit.dataflow.norms import is_weight_of_norm
 from goodinit.dataflow.unlisted import COMPLEX, measured_square
 
@@ -250,12 +250,23 @@ class Multiples:
         if len(factors) != len(made):
             return None
         found = made[0].times(factors[0])
-        inputs = [value.node for value in node.signals]
-        for number, (one, factor) in enumerate(zip(made[1:], factors[1:], strict=True), start=1):
-            same = inputs[number] == inputs[0]
-            apart = same and self._graph.nodes[inputs[0]].function in _CUTS
+        first, *others = map(self._started, node.signals)
+        for value, one, factor in zip(others, made[1:], factors[1:], strict=True):
+            apart = value.node == first.node and self._is_cut(value.node) and value is not first
+            one_place = one.moved == found.moved and not apart and value is not first
+            if one_place and any(map(self._is_cut, one.moved)):
+                found = found.varied(None)  # of two parts, or of one: nobody knows
             found = found.plus(one.times(factor), apart)
         return replace(found, added=found.added + linear.added)
+
+    def _started(self, value: Value) -> Value:
+        """Return a value, or of 0 + x, with which ``sum`` starts, x."""
+        node = self._graph.nodes[value.node]
+        starts = node.role == "add" and node.number == 0 and len(node.signals) == 1
+        return node.signals[0] if starts else value
+
+    def _is_cut(self, index: int) -> bool:
+        return self._graph.nodes[index].function in _CUTS
 
     def _times_constant(self, node: Node, one: Multiple) -> Multiple | None:
         if node.number is not None:

@@ -106,10 +106,9 @@ def unlisted(
     others = [t for t, maker in zip(tensors, makers, strict=True) if not maker.live]
     known = {id(t): held(t) if t.is_meta else t.detach() for t in others}
     signal = live[0]
-    complex_ = signal.is_complex() or node.function == "view_as_complex"
     if len(live) > 1 or signal.numel() > LARGEST_SIGNAL or None in map(known.get, map(id, others)):
         return None
-    if not (signal.is_floating_point() or complex_) or (node.function in COMPLEX and not complex_):
+    if not (signal.is_floating_point() or signal.is_complex()):
         return None
 
     def stand_in(item: Any) -> Any:

@@ -228,6 +228,7 @@ def _grown(row: PlanRow, base: PlanRow, found: _Comparison, known: Row) -> PlanR
     factor = 1.0 if table and row.part != "head" else found.contract.get(row.name, 1.0)
     factor = found.lookup.get(row.name, 1.0) if table and row.part == "head" else factor
     smaller = base.parts()
+    by_name = {other.name: other for other in smaller}
     blocks: list[PlanBlock] = []
     rates: list[Rates] = []
     texts: dict[str, None] = {}
@@ -236,7 +237,7 @@ def _grown(row: PlanRow, base: PlanRow, found: _Comparison, known: Row) -> PlanR
             other = smaller[number]
             growth = growth_of(row, block, base, other, factor)
         else:  # some rows are a checkpoint's, or the base has fewer experts
-            other = smaller[0]
+            other = by_name.get(block.name, smaller[0])
             growth = growth_of(row, _whole(row), base, _whole(base), factor)
         growth = growth._replace(branch=1 / found.layers if ends else 1.0)
         scheme, doubt = _scaled(row, block, base, other, growth, known.facets.neutral)
