@@ -105,7 +105,7 @@ AFTER = gi.Plan((
 
 def html(result: gi.Plan | gi.Diff) -> str:
     """The page without attributes, which are those of all tables; a line for each row."""
-    bare = re.sub(r"<(\w+)[^>]*>", r"<\1>", result._repr_html_())
+    bare = re.sub(r"<(\w+)[^>]*>", r"<\1>", result._repr_html_()).replace("<wbr>", "")
     return bare.replace("</tr>", "</tr>\n").replace("</li>", "</li>\n")
 
 
