@@ -78,6 +78,8 @@ NEAREST = {
     "dataflow": ("anatomy", "layouts"),
     "anatomy": ("plans/test_authors_value.py", "layouts"),
     "plans": ("mup", "applying/test_checkpoint_forms.py", "applying/test_loaded.py"),
+    "schemes": ("nn", "applying/test_shards.py", "applying/test_grown_rows.py"),
+    "streams": ("applying/test_shards.py", "applying/test_split_models.py"),
     "recipes": ("test_first_guesses.py",),
 }
 # Thousands of random files, and whole models drawn, renamed and drawn again: minutes more.

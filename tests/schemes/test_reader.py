@@ -83,7 +83,7 @@ fields += ["distribution", "nonlinearity", "a", "groups", "sparsity", "share", "
 
 
 @given(st.sampled_from([*SCHEMES, "Function"]), st.dictionaries(st.sampled_from(fields), hostile))
-@settings(deadline=None, max_examples=400)
+@settings(deadline=None, max_examples=150)
 def test_hostile_fields_read_or_raise_scheme_error(name: str, data: dict[str, object]) -> None:
     try:
         scheme = s.from_dict({**data, "scheme": name})
