@@ -106,6 +106,24 @@ EQUIVALENT = {
         "a transposed convolution has one axis of inputs",
     ("schemes/haar.py", "step = 1 if len(starts) >= 1 else -(-count // threads)"):
         "how much a task holds: time, not values",
+    (
+        "schemes/matrices.py",
+        "axis = max(axes, key=lambda n: box[n][1] - box[n][0], default=None)",
+    ): "which axis is halved: no value",
+    ("schemes/matrices.py", "tied = chosen.sum(0, dtype=torch.int32) >= count"):
+        "the stable sort, which ties alone need, gives the same mask",
+    ("schemes/request.py", "t = target * hazard(torch.zeros_like(width))"):
+        "Newton's method gets there from farther out as well",
+    (
+        "schemes/quadrature.py",
+        "steps = [start + half * (2 * panel + 1 - node) for panel in range(64) for node in nodes]",
+    ): "Gauss's nodes and weights are symmetric",
+    ("schemes/quadrature.py", "nearest = max(low, 1.0)"): "ten digits don't depend on the point",
+    (
+        "schemes/gains.py",
+        ("if (integrands(edges[[0, - 2]]).abs() > NEGLIGIBLE * totals.abs()[:, None]).any():"),
+    ): "a quarter before the end the density is as good as 0, too",
+    ("streams/spec.py", "term, total, k = x, 1, 0"): "of 2 ** 128: no word is rounded otherwise",
     ("schemes/haar.py", "if some.shape[ 0]:"): "a product with no columns writes nothing",
     (
         "schemes/gains.py",

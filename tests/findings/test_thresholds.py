@@ -82,6 +82,20 @@ EDGES: list[tuple[Callable[..., bool], tuple[Any, ...], tuple[Any, ...]]] = [
     # GI132, GI128
     (biases.bias_dominates, (0.89, 1.0), (0.91, 1.0)),
     (biases.forgets_half, (0.51,), (0.49,)),
+    # GI103 of one output, GI124 by gradients and of stacks, GI144, GI107 of probabilities
+    (depth.output_is_enormous, (0.99e12, 0.5), (1.01e12, 0.5)),
+    (depth.output_is_enormous, (2.99e12, 3.0), (3.01e12, 3.0)),
+    (clones.gradients_are_the_same, (2.0, 2.0 + 2.1e-5), (2.0, 2.0 + 1.9e-5)),
+    (clones.gradients_are_the_same, (0.0, 0.0), (1e-30, 1e-30)),
+    (clones.gradients_are_the_same, (math.inf, math.inf), (1.0, 1.0)),
+    (clones.gradients_are_the_same, (-1.0, -1.0), (0.5, 0.5)),
+    (clones.is_stack, ((1, 3, 3),), ((2, 3, 3),)),
+    (clones.is_stack, ((3, 3),), ((3, 3, 3, 3),)),
+    (scales.norm_leaves_nothing, (0.99e-3, 0.0, 1.0, 1.0), (1.01e-3, 0.0, 1.0, 1.0)),
+    (scales.norm_leaves_nothing, (1.0, 5.1e-6, 2.0, 3.0), (1.0, 4.9e-6, 2.0, 3.0)),
+    (scales.norm_leaves_nothing, (1.0, -5.1e-6, 2.0, 3.0), (1.0, -4.9e-6, 2.0, 3.0)),
+    (units.is_sure_both_ways, (0.09,), (0.11,)),
+    (units.is_sure_both_ways, (0.91,), (0.89,)),
     # GI116, GI118, GI130, GI133, GI134
     (scales.write_was_changed, (7.9e-7, 1.0, 1e-7), (8.1e-7, 1.0, 1e-7)),
     (scales.write_was_changed, (7e-37, 0.0, 1e-7), (9e-37, 0.0, 1e-7)),
@@ -151,6 +165,11 @@ AT: list[tuple[Callable[..., bool], tuple[Any, ...], bool]] = [
     (scales.norm_lies_around_zero, (1.0, 2.0), False),
     (biases.bias_dominates, (0.9, 1.0), False),
     (biases.forgets_half, (0.5,), False),
+    (depth.output_is_enormous, (1e12, 1.0), False),
+    (scales.norm_leaves_nothing, (1e-3, 0.0, 1.0, 1.0), False),
+    (scales.norm_leaves_nothing, (1.0, 1e-6, 1.0, 0.0), False),
+    (units.is_sure_both_ways, (0.1,), False),
+    (units.is_sure_both_ways, (0.9,), False),
     (scales.write_was_changed, (8 * 2.0**-23, 1.0, 2.0**-23), False),
     (scales.grew_on_another_scale, (1.0, 3.0), True),
     (scales.grew_on_another_scale, (3.0, 1.0), True),
@@ -188,6 +207,33 @@ def test_a_guess_is_among_two_classes_or_more() -> None:
         math.log(2),
         math.log(3),
     ]
+
+
+def test_logits_between_0_and_1_leave_a_loss() -> None:
+    """Of the true class at 1 and all others at 0; a single logit has two classes."""
+    for classes, others in ((1, 1), (2, 1), (3, 2)):
+        logits_ = torch.tensor([1.0, *[0.0] * others], dtype=torch.float64)
+        least = -logits_.log_softmax(0)[0].item()
+        assert logits.least_loss_of_probabilities(classes) == pytest.approx(least, rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("bias", "severity"), [(0.0, "info"), (-4.59, "info"), (-4.60, "warning"), (-1e4, "warning")]
+)
+def test_forget_gates(bias: float, severity: str) -> None:
+    assert biases.kept_share(bias) == pytest.approx(torch.tensor(bias).double().sigmoid().item())
+    assert biases.forget_severity(bias) == severity
+
+
+@pytest.mark.parametrize(("drawn", "activation", "head", "severity"), [
+    (True, None, False, "warning"), (False, "relu", False, "warning"), (True, "", False, "warning"),
+    (False, None, False, "info"), (False, "", False, "info"), (True, "relu", True, "info"),
+    (True, "sigmoid", False, "info"), (True, "softplus", False, "info"),
+])  # fmt: skip
+def test_biases_that_are_meant(
+    drawn: bool, activation: str | None, head: bool, severity: str
+) -> None:
+    assert biases.bias_severity(drawn=drawn, activation=activation, head=head) == severity
 
 
 def test_chance_is_hanin_and_nica_s() -> None:

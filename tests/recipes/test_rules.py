@@ -79,6 +79,8 @@ def test_last_rule_wins_and_the_lost_are_shown() -> None:
     assert row.scheme == gi.Zeros()
     assert row.shadowed == ("name('*') -> Ones()",)
     assert ">Zeros()</td>" in recipe._repr_html_()
+    assert "<b>recipe</b>" in gi.Recipe(recipe.rules)._repr_html_()
+    assert "<b>mine</b>" in gi.Recipe(recipe.rules, "mine")._repr_html_()
     assert gi.plan(nn.Linear(2, 3), recipe.override(gi.Rule("bias", gi.Ones())))["bias"].mean == 1
 
 

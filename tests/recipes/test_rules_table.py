@@ -53,7 +53,7 @@ def variants(name: str) -> Iterator[dict[str, object]]:
         elif isinstance(parameter.default, bool):
             yield {option: True}
         elif isinstance(parameter.default, int | float):
-            least = 1 if isinstance(parameter.default, int) else 0.5
+            least = 3 if isinstance(parameter.default, int) else 0.5
             yield {option: type(parameter.default)(parameter.default / 2) or least}
 
 

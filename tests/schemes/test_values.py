@@ -336,7 +336,12 @@ def test_numbers_of_many_types() -> None:
 
 def test_fans_that_aren_t_there() -> None:
     for scheme in DRAWN[3:]:
-        for site in (Site((64,)), Site((0, 3), LINEAR, 0, 0), Site((1,), None, math.nan, math.nan)):
+        for site in (
+            Site((64,)),
+            Site((0, 3), LINEAR, 0, 0),
+            Site((1,), None, math.nan, math.nan),
+            Site((1,), None, math.inf, math.inf),
+        ):
             with pytest.raises(FanError) as caught:
                 scheme.check(site)
             assert type(scheme).__name__ in str(caught.value)

@@ -43,7 +43,7 @@ def kept_share(bias: float) -> float:
     >>> round(kept_share(0.0), 3), round(kept_share(-10.0), 6)
     (0.5, 4.5e-05)
     """
-    return 1 / (1 + math.exp(-bias)) if bias > -700 else 0.0
+    return (1 + math.tanh(bias / 2)) / 2
 
 
 def forget_severity(bias: float) -> Severity:

@@ -272,8 +272,9 @@ def _several(value: object) -> str:
     if not given:
         return ""
     if all(isinstance(one, str) for one in given):
+        *others, last = given
         many = f"gi.compare(model, inputs, {list(given)!r})"
-        return many if len(given) > 1 else f"gi.init_(model, {given[0]!r})"
+        return many if others else f"gi.init_(model, {last!r})"
     if isinstance(given[0], Mapping):
         return "gi.init_(model, gi.Recipe([gi.Rule(where, scheme), ...]))"
     if isinstance(given[0], tuple):

@@ -42,8 +42,8 @@ def haar(gauss: Tensor) -> Tensor:
         vectors, factors, signs = _reflections_(gauss)
         out = torch.empty_like(vectors)
         large = vectors.shape[-1] > COLUMNS
-        matrices = range(len(vectors) if large else 0)
-        panels = [list(_panels(vectors[n], factors[n])) for n in matrices]
+        each = zip(vectors, factors, strict=True) if large else ()
+        panels = [list(_panels(v, of)) for v, of in each]
 
         @torch.no_grad()  # is a thread's, not the process's
         def work(task: tuple[slice, int, int]) -> None:
@@ -124,7 +124,7 @@ class _Panel(NamedTuple):
 def _panels(vectors: Tensor, factors: Tensor) -> Iterator[_Panel]:
     for first in range(0, vectors.shape[-1], PANEL):
         v = vectors[first:, first : first + PANEL]
-        inverse = (v.mT @ v).triu_(1)
+        inverse = (v.mT @ v).triu_()
         inverse.diagonal().copy_(1 / factors[first : first + PANEL])
         yield _Panel(first, v, inverse)
 
