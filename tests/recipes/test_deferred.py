@@ -93,6 +93,7 @@ BECOMES: list[tuple[Deferred, Row, Scheme]] = [
     (STACK, stack("relu", 10, 8, 8193), HE),
     (STACK, stack("relu", 10, dtype=torch.cfloat), HE),
     (STACK, stack("relu", 10, layout=None), HE),
+    (STACK, stack("relu", 10, layout=Layout(inputs=(1,))), HE),
     (STACK, stack("relu", 10, blocks=blocks("q", "k")), HE),
     # torch's fans: no stride, no groups.
     (TorchFans(OUT), row(8, 2, 3, layout=GROUPED), gi.Normal(math.sqrt(2 / 24))),

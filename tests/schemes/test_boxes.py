@@ -10,6 +10,7 @@ from torch import Tensor
 
 import goodinit.schemes as s
 from goodinit.schemes import Layout, Site, matrices
+from goodinit.schemes.haar_parts import fill_matrix_part_
 from goodinit.streams import Box, Law, Stream
 
 LAYOUTS = {
@@ -98,6 +99,14 @@ def test_large_temporaries_are_drawn_in_halves(monkeypatch: pytest.MonkeyPatch) 
     sizes.clear()
     s.Orthogonal().fill_part_(torch.empty(shape), watch, Site.of(shape, layout), _all(shape))
     assert sizes == [48] * 5
+
+
+def test_a_part_of_a_1x1_convolution_needs_no_second_matrix() -> None:
+    for shape, one in (((12, 8, 1), True), ((12, 8, 2), False)):
+        site = Site.of(shape, Layout((0,), (1,), (2,)))
+        out = torch.empty(shape)
+        draw.shape = shape  # type: ignore[attr-defined]
+        assert fill_matrix_part_(out, draw, site, _all(shape), _all(shape), 1.0) is one
 
 
 def _all(shape: tuple[int, ...]) -> Box:
