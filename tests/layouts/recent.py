@@ -6,7 +6,9 @@ import torch
 from torch import nn
 from torch.nn import functional as fn
 
-from .layout import NOT_TRUE, Net, facts, gain, keeps, raw
+import goodinit as gi
+
+from .layout import NOT_TRUE, Net, facts, gain, graded, holds, keeps, raw
 
 X = (64, 48)
 STEPS = (8, 12, 48)
@@ -195,3 +197,83 @@ def rows_and_columns_of_a_kernel():
         return fn.conv2d(x, m.a, padding=(1, 0)) + fn.conv2d(x, m.b, padding=(0, 1))
 
     return Net(product, a=raw(16, 16, 3, 1), b=raw(16, 16, 1, 3))
+
+
+# Parts, ends and zeros of recent blocks.
+
+
+@facts("I", STEPS, {"q.weight": {"part": "q"}, "k.weight": {"part": "k"}, "v.weight": {"part": "v"},
+                    "o.weight": YES, "b.weight": NO})  # fmt: skip
+def delta_rule_by_a_triangular_system():
+    def forward(m, x):
+        q, k, v = fn.silu(m.q(x)), fn.normalize(fn.silu(m.k(x)), dim=-1), m.v(x)
+        rate = m.b(x).sigmoid()
+        lower = torch.eye(12) + torch.tril((k * rate) @ k.mT, -1)
+        u = torch.linalg.solve_triangular(lower, v * rate, upper=False)
+        return x + m.o(torch.tril(q @ k.mT) @ u)
+
+    layers = {name: nn.Linear(48, 48) for name in "qkvo"}
+    return Net(forward, b=nn.Linear(48, 1), **layers)
+
+
+@facts("I", STEPS, {"q.weight": {"part": "q"}, "k.weight": {"part": "k"}, "o.weight": YES})
+def delta_rule_step_by_step():
+    def forward(m, x):
+        q, k = (fn.normalize(fn.silu(layer(x)), dim=-1) for layer in (m.q, m.k))
+        v, rate, state, found = m.v(x), m.b(x).sigmoid(), x.new_zeros(8, 48, 48), []
+        for t in range(4):
+            known = (state * k[:, t, :, None]).sum(-2)
+            new = (v[:, t] - known) * rate[:, t]
+            state = state + k[:, t, :, None] * new[:, None]
+            found.append((state * q[:, t, :, None]).sum(-2))
+        return x[:, :4] + m.o(torch.stack(found, 1) * fn.silu(m.g(x[:, :4])))
+
+    layers = {name: nn.Linear(48, 48) for name in "qkvgo"}
+    return Net(forward, b=nn.Linear(48, 1), **layers)
+
+
+@facts("H", X, {"decoder.weight": NO})
+def sparse_autoencoder():
+    """Its bias is subtracted and added again: that is no stream."""
+
+    def forward(m, x):
+        features = fn.relu(m.encoder(x - m.b))
+        best, where = features.topk(8, -1)
+        return m.decoder(torch.zeros_like(features).scatter(-1, where, best)) + m.b
+
+    layers = {"encoder": nn.Linear(48, 96), "decoder": nn.Linear(96, 48, bias=False)}
+    return Net(forward, b=nn.Parameter(torch.zeros(48)), **layers)
+
+
+@keeps("O", STEPS, "down", "base", blind=False)
+def decay_of_low_rank():
+    """RWKV's: a matrix of zeros before a narrow one that holds values."""
+
+    def forward(m, x):
+        decay = torch.exp(-torch.exp(m.base + torch.tanh(x @ m.down) @ m.up))
+        return m.o(m.v(x) * decay)
+
+    return Net(
+        forward,
+        base=nn.Parameter(torch.full((48,), -5.0)),
+        down=nn.Parameter(torch.zeros(48, 8)),
+        up=raw(8, 48),
+        v=nn.Linear(48, 48),
+        o=nn.Linear(48, 48),
+    )
+
+
+def is_drawn(layout):
+    module = layout.make()
+    gi.init_(module, "standard", inputs=layout.draw(), seed=0)
+    return graded(bool(module.down.any()), True, "kept")
+
+
+@holds("O", X, is_drawn)
+def narrow_placeholder():
+    """Behind a relu, no gradient reaches zeros: they are drawn."""
+    return Net(
+        lambda m, x: x + fn.relu(x @ m.down) @ m.up,
+        down=nn.Parameter(torch.zeros(48, 8)),
+        up=raw(8, 48),
+    )

@@ -25,6 +25,8 @@ ZERO_AT_ZERO = frozenset(
     "rrelu glu tanhshrink hardshrink softshrink sin erf expm1 log1p sqrt square atan asinh "
     "sinh".split()
 )
+# Among these, those with f'(0) = 0: nothing before them learns.
+_FLAT = frozenset("relu relu6 prelu hardshrink softshrink tanhshrink square".split())
 _SAMPLING = frozenset(("grid_sample", "deform_conv2d"))  # the signal, then where it is read
 _SAME = frozenset(("view", "cast", "pointwise", "pool", "reduce", "pick", "choose", "norm"))
 
@@ -40,7 +42,7 @@ def is_carried(graph: Graph, param: int, zero: Collection[int], outputs: Collect
     waiting = [index for source in walk.states for index in graph.nodes[source].consumers]
     heapify(waiting)  # in the order of the calls: a call's operands are known before it
     visited: set[int] = set()
-    carried = False
+    carried, factored = False, False
     while waiting:
         index = heappop(waiting)
         if index in visited:
@@ -50,13 +52,15 @@ def is_carried(graph: Graph, param: int, zero: Collection[int], outputs: Collect
         if node.role == "source":
             continue  # zeros_like(p): its shape alone
         verdict = walk.verdict(node)
+        if verdict == "lost" and not factored and walk.is_low_rank(node, param):
+            verdict, factored = "zero", True
         if verdict == "lost":
             return False
         if verdict == "carried":
             carried = True
             continue
         walk.states[index] = verdict
-        carried = carried or (node.live and index in outputs)
+        carried = carried or (node.live and index in outputs and not factored)
         for consumer in node.consumers:
             heappush(waiting, consumer)
     return carried
@@ -110,6 +114,19 @@ class _Walk:
         live = any(self._graph.nodes[index].live for index in others)
         live = live or self._is_modulated(node, others)
         return "zero" if zero else "carried" if live else "constant"
+
+    def is_low_rank(self, node: Node, param: int) -> bool:
+        """Whether a call takes what a narrow weight made, and gives more features again.
+
+        What it gives is then to be added to a signal, or to make a constant that multiplies one.
+        """
+        nodes = self._graph.nodes
+        flat = any(nodes[index].function in _FLAT for index in self.states)
+        taken = [use for n in self.states for use in nodes[n].weights if use.param == param]
+        if flat or len(taken) != 1 or len(node.weights) != 1 or node.weights[0].param in self._zero:
+            return False
+        rank = taken[0].fan_out
+        return rank == node.weights[0].fan_in < min(taken[0].fan_in, node.weights[0].fan_out)
 
     def _is_modulated(self, node: Node, others: list[int]) -> bool:
         """Whether a product is that of a constant and of a matrix: a weight in its own right."""

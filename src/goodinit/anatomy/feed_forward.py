@@ -7,7 +7,9 @@ from collections.abc import Iterable
 from goodinit.anatomy.roles import Range, Roles, features_of
 from goodinit.dataflow.graph import Graph
 from goodinit.dataflow.nodes import Node, Value
-from goodinit.dataflow.traversal import is_pass, root, share_input, signals_of, walk_back
+from goodinit.dataflow.traversal import is_pass, is_squash, root, share_input, signals_of, walk_back
+
+_OF_ATTENTION = frozenset("qkv")
 
 
 def mark_feed_forward(graph: Graph, roles: Roles) -> None:
@@ -30,7 +32,7 @@ def mark_feed_forward(graph: Graph, roles: Roles) -> None:
 
 def _weight_behind_activation(graph: Graph, roles: Roles, index: int) -> int | None:
     """Return the one weight that a signal is an elementwise, nonlinear function of."""
-    sums, bent = {stream.node for stream in roles.streams}, False
+    sums, bent, beside = {stream.node for stream in roles.streams}, False, False
 
     def follow(node: Node) -> Iterable[int]:
         elementwise = node.role in ("activation", "bend", "add", "mul") or is_pass(node)
@@ -41,28 +43,32 @@ def _weight_behind_activation(graph: Graph, roles: Roles, index: int) -> int | N
     found: list[int] = []
     for node in walk_back(graph, [index], follow):
         bent = bent or node.role == "activation"
+        beside = beside or (node.role in ("contract", "reduce") and not node.weights)
         if node.weights:
             found.append(node.index)
         elif node.index in sums:
             return None
     found = [index for index in found if roles.parts.get(index) != "gate"]
-    return found[0] if bent and len(found) == 1 else None
+    return found[0] if bent and len(found) == 1 and not beside else None
 
 
 def _mark_gate(graph: Graph, roles: Roles, node: Node) -> None:
     """Mark gate and value where an activation of one projection multiplies another's output."""
     pair = node.signals
-    if len(pair) != 2:
-        return
+    if len(pair) != 2 or any(graph.nodes[index].function == "sum" for index in node.consumers):
+        return  # numbers that are summed are no gates
     for gate, value in (pair, pair[::-1]):
         squash = graph.nodes[root(graph, gate.node)]
         if squash.role != "activation" or squash.function == "glu" or not squash.operands:
             continue
         left, right = _weight_of(graph, squash.operands[0]), _weight_of(graph, value)
-        if left is None:
+        if left is None or roles.parts.get(left[0]) in _OF_ATTENTION:
             continue
+        squashed = graph.nodes[root(graph, value.node)].role == "activation"
+        if squashed and is_squash(graph, value.node) > is_squash(graph, gate.node):
+            continue  # the other one is the gate
         if right is None or left[0] != right[0]:
-            if right is not None and share_input(graph, left[0], right[0]):
+            if right is not None and not squashed and share_input(graph, left[0], right[0]):
                 roles.parts.setdefault(right[0], "in")
             elif squash.function not in ("sigmoid", "hardsigmoid"):
                 continue

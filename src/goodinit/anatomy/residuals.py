@@ -192,7 +192,7 @@ def _skipping(
     """
     graph, floor = search.graph, search.floors[node.index]
     chain = list(skip_chain(graph, skip))
-    if _is_score(graph, node, chain[-1]):
+    if _is_score(graph, node, chain[-1]) or _is_bias(graph, node, skip):
         return None
     made_by = graph.nodes[chain[-1]]
     if projected:
@@ -312,6 +312,12 @@ def _copies(graph: Graph, inside: set[int]) -> set[int]:
         if same and not node.weights and not found.isdisjoint(node.inputs):
             found.add(index)
     return found
+
+
+def _is_bias(graph: Graph, node: Node, skip: int) -> bool:
+    """Whether a term is one vector of parameters, added to each row: it is no stream."""
+    first = graph.nodes[skip]
+    return not first.live and max(first.shape, default=1) == prod(first.shape) < prod(node.shape)
 
 
 def _is_score(graph: Graph, node: Node, source: int) -> bool:
