@@ -184,6 +184,30 @@ def test_a_model_with_weights_is_forecast_by_its_own_or_by_a_plan() -> None:
     assert forecast.rows == gi.measure(model, batch()).rows
 
 
+class Attends(nn.Module):
+    """Attention by torch's module, and by learned queries in the fused call."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.attention = nn.MultiheadAttention(WIDTH, 2, batch_first=True)
+        self.latents = nn.Parameter(torch.randn(4, WIDTH))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.attention(x, x, x, need_weights=False)[0]
+        return torch.nn.functional.scaled_dot_product_attention(self.latents, x, x)
+
+
+def test_how_sure_attention_is_comes_from_the_plans_values() -> None:
+    x = batch(8, 5, WIDTH)
+    forecast, measured = both(Attends, x, {"*": gi.Normal(2.0)})
+    assert forecast.rows == measured.rows
+    shares = [row.forward.idle for row in forecast.rows]
+    assert any(share is not None and share > 0 for share in shares)
+    model = Attends()  # whose own values say nothing of the plan's
+    plan = gi.plan(model, {"*": gi.Normal(2.0)})
+    assert gi.forecast(model, x, plan, seed=3, exact=True).rows == measured.rows
+
+
 def test_a_prefix_changes_the_values_and_not_the_rows_names() -> None:
     model = nn.Linear(WIDTH, 4)
     plan = gi.plan(model, "lecun", prefix="body")

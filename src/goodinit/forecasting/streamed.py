@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from threading import get_ident
 from typing import Any, NamedTuple, cast
@@ -27,9 +28,11 @@ from goodinit._common.torch_private import (
 )
 from goodinit.anatomy.names import Slot
 from goodinit.applying.planned_values import PlannedValues
+from goodinit.dataflow.functions import role_of
 from goodinit.errors import SignalError
 from goodinit.forecasting.boxes import LARGE, Overview, looked_up
 from goodinit.forecasting.parameter import INSTEAD, Parameter
+from goodinit.signal.attention_weights import CHOOSING, Sureness, sureness_of
 from goodinit.signal.parameters import Weights, gradient_of, gradients_by_backward, norm_of
 from goodinit.signal.rows import Gradient
 from goodinit.trace.around import modules_hidden
@@ -116,6 +119,7 @@ class StreamedWeights(Weights):
         self._contents: dict[str, Tensor] = {}
         self._observer: Observer = NullObserver()
         self._backward = False
+        self._sureness: Sureness | None = None
         self._since_returned = 0
         for slot in self._found:
             for number, tensor in enumerate(slot.tensors):
@@ -183,9 +187,16 @@ class StreamedWeights(Weights):
             return value
 
         args, kwargs = map_tensors((args, dict(kwargs)), value_of)
+        if not self._backward and role_of(call.function) in CHOOSING:
+            with without_function_modes():  # now, while its weights have values
+                self._sureness = sureness_of(replace(call, args=args, kwargs=kwargs))
         result = func(*args, **kwargs)
         # What changes nothing, as weight.to(its dtype), gives the parameter, and no value of it.
         return originals.get(id(result), result) if len(originals) == 1 else result
+
+    def sureness(self, call: Call) -> Sureness | None:  # noqa: ARG002
+        """Return how sure the attention was of the call that ran last."""
+        return self._sureness
 
     def contents(self, name: str) -> Tensor:
         """Return what the findings look at: a small parameter, or a row of a large one, repeated.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import torch
@@ -134,6 +134,7 @@ class Matcher:
                 self._by_facets.append(number)
         self._known: dict[object, list[int]] = {}
         self._fit: set[tuple[Scheme, Site, torch.dtype]] = set()
+        self.planned: dict[object, PlanRow] = {}  # by what _alike returns
 
     def match(self, row: Row, block: Block) -> list[int]:
         """Return the numbers of the rules that match, in order; the last one wins."""
@@ -194,6 +195,9 @@ def resolve_row(
         check_writable(slot)
         if not row.buffer:
             _check_dtype(row.name, row.dtype)
+    key = row.name if held or grown is not None else _alike(row, slot, rules, matched, owns)
+    if key in matcher.planned:
+        return replace(matcher.planned[key], name=row.name)
     blocks: list[PlanBlock] = []
     whys: list[str] = []
     for (block, site), (scheme, why), rule in zip(sites, chosen, rules, strict=True):
@@ -217,11 +221,32 @@ def resolve_row(
     lost = {matcher.rules[n].text: None for numbers in matched for n in numbers[:-1]}
     texts = {rule.text: None for rule in rules if rule is not None and not held}
     planned = _plan_row(row, slot, blocks, tuple(lost), list(texts), whys)
+    matcher.planned[key] = planned
     if grown is None:
         return planned
     kept = 0 if grown.copies else grown.shape[0]  # the checkpoint's rows stay
     zero_rows = tuple(number for number in planned.zero_rows if number >= kept)
     return replace(planned, zero_rows=zero_rows, grown_from=grown.shape)
+
+
+def _alike(
+    row: Row,
+    slot: Slot,
+    rules: Sequence[Rule | None],
+    matched: Sequence[Sequence[int]],
+    owns: Sequence[str],
+) -> object:
+    """Return what equal layers have in common, whose rows differ by their names alone.
+
+    The name where something else of the slot counts: hooks, aliases, values that a module has.
+    """
+    if slot.how != "plain" or row.buffer or row.tied or row.stored or 0 in row.shape:
+        return row.name
+    if any(rule is None or isinstance(rule.scheme, TorchDefault) for rule in rules):
+        return row.name
+    lost = slot.tensor.is_meta and recorded(slot.tensor) is None
+    own = (row.shape, row.dtype, row.owner, row.facets, row.frozen, lost)
+    return (*own, tuple(owns), tuple(map(tuple, matched)))
 
 
 def _check_dtype(name: str, dtype: torch.dtype) -> None:

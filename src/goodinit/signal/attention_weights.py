@@ -15,6 +15,7 @@ from goodinit.signal.attention_products import ATTENTION, bound
 from goodinit.signal.moments import GOLDEN
 from goodinit.trace.calls import Call
 
+CHOOSING = frozenset(("softmax", "attention"))  # roles of calls that may be asked
 FUSED = "scaled_dot_product_attention"
 FUSED_TAKES = ("query", "key", "value", "attn_mask", "dropout_p", "is_causal")
 ROWS = 4096  # that are looked at: a share is compared with a half, two percent is enough
@@ -110,8 +111,6 @@ def _of_module(given: Mapping[str, Any]) -> Tensor | None:
         weights = given["q_proj_weight"], given["k_proj_weight"]
     else:
         weights = given["in_proj_weight"].chunk(3)[:2]
-    if weights[0].is_meta:  # a forecast has no values of it in memory
-        return None
     bias = given.get("in_proj_bias")
     biases = (None, None) if bias is None else bias.chunk(3)[:2]
     at, samples = _evenly(len(query), query), min(query.shape[1], SAMPLES)

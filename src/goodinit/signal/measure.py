@@ -158,7 +158,7 @@ def measured_with(
         fewer = shapes_with_fewer(model, inputs, batch, paths)
     params = ParameterTensors(weights)
     given = list(tensors_in(arguments(inputs)))
-    observer = MomentsObserver(found, given, batch, fewer, rank, params)
+    observer = MomentsObserver(found, given, batch, fewer, rank, params, weights.sureness)
     ran = _run(model, inputs, loss, backward, observer, paths, weights)
     notes = (*_notes(batch, fewer, observer, ran.reentrant), *ran.unset, *weights.notes())
     to_rows = paths_to_rows(observer.rows)

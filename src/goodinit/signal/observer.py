@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -18,7 +18,7 @@ from goodinit._common.torch_private import without_function_modes
 from goodinit.anatomy.names import Slot
 from goodinit.dataflow.functions import role_of
 from goodinit.findings.units import SATURATED_BEYOND
-from goodinit.signal.attention_weights import sureness_of
+from goodinit.signal.attention_weights import CHOOSING, Sureness, sureness_of
 from goodinit.signal.batch_axis import CHANNELS, Keys, floating
 from goodinit.signal.equality import (
     holds_one_number,
@@ -35,7 +35,6 @@ from goodinit.trace.calls import Call, NullObserver, observing_hook, tensors_in
 CAN_DIE = frozenset(("relu", "relu6", "threshold", "hardshrink", "softshrink", "hardtanh"))
 MIXING = frozenset(("contract", "attention", "opaque"))  # their results have the channels last
 HAVE_UNITS = frozenset(("contract", "opaque"))
-CHOOSING = frozenset(("softmax", "attention"))
 UNSET = frozenset(("empty_like", "new_empty", "new_empty_strided"))  # memory without values
 
 
@@ -82,6 +81,7 @@ class MomentsObserver(NullObserver):
         fewer: Mapping[str, tuple[int, ...]],
         rank: bool = False,
         params: Mapping[str, Tensor] | None = None,
+        sureness: Callable[[Call], Sureness | None] = sureness_of,
     ) -> None:
         self.rows: list[SignalRow] = []
         self.unseen: list[str] = []
@@ -107,6 +107,7 @@ class MomentsObserver(NullObserver):
         self._params: dict[int, str] = {}
         self._matrices: set[str] = set()
         self._weights = params or {}
+        self._sureness = sureness
         for slot in found:
             for tensor in slot.tensors:
                 if slot.buffer:
@@ -203,7 +204,7 @@ class MomentsObserver(NullObserver):
         idle = _idle(call.function, result, axes)
         if role_of(call.function) in CHOOSING:
             with without_function_modes():
-                sure = sureness_of(call)
+                sure = self._sureness(call)
             if sure is not None:
                 idle, self.scores[len(self.rows)] = sure.share, sure.std
         row = SignalRow(

@@ -14,8 +14,9 @@ from torch import Tensor
 from goodinit.anatomy.logical_values import logical_value
 from goodinit.anatomy.names import Slot
 from goodinit.errors import SignalError
+from goodinit.signal.attention_weights import Sureness, sureness_of
 from goodinit.signal.rows import Gradient
-from goodinit.trace.calls import Observer
+from goodinit.trace.calls import Call, Observer
 from goodinit.trace.real_run import Change, gradients_restored
 
 # Squares of numbers of such a norm may have left float32, whose range is 1e-38 to 3e38.
@@ -40,6 +41,10 @@ class Weights:
     def value(self, tensor: Tensor) -> Tensor:
         """Return what a call gets for a tensor: a parameter's value, or the tensor itself."""
         return tensor
+
+    def sureness(self, call: Call) -> Sureness | None:
+        """Return how sure the attention is of a call that just returned."""
+        return sureness_of(call)
 
     @contextmanager
     def around(self, observer: Observer) -> Generator[None]:  # noqa: ARG002
@@ -132,6 +137,10 @@ def nodes_of(total: Tensor) -> Iterator[Any]:
             nodes += [before for before, _ in node.next_functions]
 
 
+# A sum of the squares of more numbers loses digits in float32: of 40 million, the fifth.
+PIECE = 2**14
+
+
 def norm_of(tensor: Tensor) -> float:
     """Return the norm of a tensor, of which the squares may leave float32."""
     tensor = tensor.detach()
@@ -140,10 +149,18 @@ def norm_of(tensor: Tensor) -> float:
         tensor = coo.coalesce().values()
     if not tensor.is_complex() and tensor.dtype != torch.float64:
         tensor = tensor.float()
-    norm = cast("Tensor", torch.linalg.vector_norm(tensor)).item()
+    norm = _norm(tensor)
     if LEAST_SURE_NORM < norm < LARGEST_SURE_NORM or not tensor.numel():
         return norm
     largest = tensor.abs().amax().item()
     if not 0 < largest < math.inf:
         return largest
-    return largest * cast("Tensor", torch.linalg.vector_norm(tensor / largest)).item()
+    return largest * _norm(tensor / largest)
+
+
+def _norm(tensor: Tensor) -> float:
+    flat = tensor.flatten()  # a copy where it isn't contiguous
+    whole = flat.numel() - flat.numel() % PIECE
+    parts = flat[:whole].view(-1, PIECE), flat[None, whole:]
+    norms = torch.cat([cast("Tensor", torch.linalg.vector_norm(part, dim=1)) for part in parts])
+    return cast("Tensor", torch.linalg.vector_norm(norms.double())).item()
