@@ -104,6 +104,19 @@ def test_a_softmax_that_weighs_no_signal_may_be_sure() -> None:
     assert "GI142" not in codes(drawn(net, 9.0))
 
 
+def test_a_router_that_is_sure_of_one_expert() -> None:
+    def run(s: Calls, x: Tensor) -> Tensor:
+        share, expert = s.router(x).softmax(-1).topk(1, -1)
+        return share * (expert == 0) * s.first(x) + share * (expert > 0) * s.second(x)
+
+    net = Calls(run, router=nn.Linear(N, 4), **layers("first", "second"))
+    assert "GI142" not in codes(drawn(net, N**-0.5))
+    nn.init.constant_(drawn(net, N**-0.5).router.bias[:1], 50.0)
+    (found,) = (f for f in gi.measure(net, TOKENS).findings if f.code == "GI142")
+    exec(found.remedy, {"gi": gi, "model": net, "inputs": TOKENS})
+    assert "GI142" not in codes(net)
+
+
 def test_the_share_is_that_of_all_rows() -> None:
     net = drawn(Attention(N, fused=True), 1.0)
     signal = measured(net, TOKENS)

@@ -19,6 +19,8 @@ WORDS = (
     "draw the weights of queries and keys smaller, divide their products by the square root of "
     "the head's width, or put norms on both"
 )
+ROUTER = "draw the router's weights smaller, and its bias 0"
+ROUTING = frozenset(("topk",))
 KEEPING = frozenset(("view", "cast", "mul"))
 
 
@@ -40,14 +42,15 @@ def find_saturated_attention(
         "GI142",
         "warning",
         row.key,
-        f"{row.forward.idle:.0%} of the rows have more than {CHOSEN_WEIGHT:.0%} of their weight "
-        f"on one position{more}: the scores (std {std:.3g}; 1 is healthy) get next to no gradient",
+        f"a softmax is nearly one-hot: {row.forward.idle:.0%} of its rows have more than "
+        f"{CHOSEN_WEIGHT:.0%} of their weight on one position{more}, and the scores "
+        f"(std {std:.3g}; 1 is healthy) get next to no gradient",
         _remedy(signal, params, found, std),
     )
 
 
 def _weighs(rows: Sequence[SignalRow], number: int) -> bool:
-    """Return whether a softmax's result is multiplied with a signal, as attention's is."""
+    """Return whether a softmax weighs a signal, as attention does, or routes it to the largest."""
     same = {number}  # rows that are its result, moved, scaled or with dropout
     for later in range(number, len(rows)):
         row = rows[later]
@@ -56,7 +59,7 @@ def _weighs(rows: Sequence[SignalRow], number: int) -> bool:
         if same.isdisjoint(row.takes):
             continue
         alone = same.issuperset(row.takes)
-        if row.kind == "contract" and not alone:
+        if row.function in ROUTING or (row.kind == "contract" and not alone):
             return True
         if row.kind in KEEPING and alone and not row.params:
             same.add(later)
@@ -71,23 +74,29 @@ def _remedy(
     for number in found:
         layers |= {row.key: row for row in _makers(signal, signal.rows[number])}
     made = list(layers.values())
-    remedy = redraw(made, params, LeCunNormal(), WORDS)
-    own, *others = remedy.lines
+    first = _product(signal, signal.rows[found[0]])
+    words = ROUTER if first is not None and first.kind == "contract" and first.params else WORDS
+    own, *others = redraw(made, params, LeCunNormal(), words).lines
     # The scores are a product of two: each takes half of what there is too much, in logs.
-    return untried(WORDS, [own, *rescaled_lines(made, params, std), *others])
+    return untried(words, [own, *rescaled_lines(made, params, std), *others])
+
+
+def _product(signal: Signal, row: SignalRow) -> SignalRow | None:
+    """Return the call whose products are the scores: attention itself, or one before a softmax."""
+    while row.kind not in ("attention", "contract"):
+        before = [n for n in row.takes if n >= 0]
+        if not before:
+            return None
+        row = signal.rows[before[0]]
+    return row
 
 
 def _makers(signal: Signal, row: SignalRow) -> list[SignalRow]:
     """Return the layers, or norms, whose results are multiplied into scores."""
-    if row.params:  # torch's module, whose projections are in the call
-        return [row]
-    product = row
-    while row.kind != "attention" and product.kind != "contract":
-        before = [n for n in product.takes if n >= 0]
-        if not before:
-            return []
-        product = signal.rows[before[0]]
-    if product.params:
+    product = _product(signal, row)
+    if product is None:
+        return []
+    if product.params:  # a router, or torch's module, whose projections are in the call
         return [product]
     taken = (setter_before(signal, (n,)) for n in product.takes[:2])
     return [layer for layer in taken if layer is not None]

@@ -58,14 +58,14 @@ def find_squashed_logits(signal: Signal) -> Iterator[Finding]:
         least = least_loss_of_probabilities(classes if name == "cross_entropy" else 2)
         does = "softmax" if name == "cross_entropy" else "sigmoid"
         cause = (
-            f"{name} takes logits and does the {does} itself, and gets numbers from 0 to 1 from "
-            f"{made.key}: it can't fall below {least:.3g}, and learns slowly"
+            f"the logits are squashed twice: {name} does the {does} itself, and gets numbers from "
+            f"0 to 1 from {made.key}; it can't fall below {least:.3g}, and learns slowly"
         )
         remedy = f"leave {made.function} out of what the loss takes"
         if name == "nll_loss":
             cause = (
-                f"nll_loss takes log-probabilities, and gets probabilities from {made.key}: it "
-                "can't fall below -1, and is no cross-entropy"
+                "the loss gets no logarithms: nll_loss takes those of probabilities, and gets "
+                f"probabilities from {made.key}; it can't fall below -1, and is no cross-entropy"
             )
             remedy = "use log_softmax, or cross_entropy without a softmax before it"
         yield Finding("GI143", "warning", row.key, cause, remedy)
