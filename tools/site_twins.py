@@ -17,6 +17,8 @@ FENCE = re.compile(
     r"^(`{3,}|:{3,})\{([\w-]+)\}[ ]?([^\n]*)\n(.*?)^\1$\n?", re.MULTILINE | re.DOTALL
 )
 OPTION = re.compile(r"^:[\w-]+:.*\n?", re.MULTILINE)
+IMAGE = re.compile(r"(!\[[^\]]*\]\()[^):]*?([^/)]+\))")
+FOR_TESTS = re.compile(r"(?<=^```python) no-run$|^<BLANKLINE>$", re.MULTILINE)
 HEADING = re.compile(r"^# (.+)$", re.MULTILINE)
 ABOUT = (
     "Weight initialization for PyTorch: every weight and bias of any nn.Module in one line, a plan "
@@ -51,7 +53,8 @@ def twin(source: Path, name: str) -> str | None:
     if name.startswith("zh/"):
         return None
     if (source / f"{name}.md").exists():
-        return plain((source / f"{name}.md").read_text())
+        images = rf"\1{'../' * name.count('/')}_images/\2"  # where Sphinx puts them
+        return IMAGE.sub(images, plain((source / f"{name}.md").read_text()))
     if (source / f"{name}.ipynb").exists():
         return notebook((source / f"{name}.ipynb").read_text())
     if name.startswith("reference/api/"):
@@ -78,7 +81,7 @@ def plain(text: str) -> str:
         title = f"[{argument}]({link[1]}.md): " if link else argument and f"{argument}: "
         return f"{title}{plain(body.strip() + chr(10))}\n"
 
-    return re.sub(r"\n{3,}", "\n\n", FENCE.sub(simpler, text))
+    return re.sub(r"\n{3,}", "\n\n", FENCE.sub(simpler, FOR_TESTS.sub("", text)))
 
 
 def stub(name: str) -> str:

@@ -83,6 +83,19 @@ def test_keep_takes_a_file(checkpoint) -> None:
     assert torch.equal(new.body.weight, old.body.weight)
 
 
+@pytest.mark.parametrize(
+    ("wrap", "fix"),
+    [
+        (lambda state: {"state_dict": state}, r"pass checkpoint\['state_dict'\]$"),
+        (lambda state: {f"module.{k}": v for k, v in state.items()}, r"strip_prefix='module.'\)"),
+    ],
+)
+def test_a_new_head_of_a_checkpoint_of_other_names_says_how_to_pass_it(wrap, fix) -> None:
+    net = Net()
+    with pytest.raises(RecipeError, match=fix):
+        gi.load_(net, wrap(Net(classes=5).state_dict()), draw="head.*", seed=0)
+
+
 def test_new_rows_of_an_embedding_are_drawn_beside_the_old(checkpoint) -> None:
     torch.manual_seed(0)
     old, new = Net(tokens=50), Net(tokens=4050)

@@ -45,6 +45,7 @@ from goodinit.applying.validate import (
 from goodinit.applying.write import write_
 from goodinit.errors import CheckpointError, PlanError, RecipeError
 from goodinit.plans.checkpoint import Checkpoint, copy_values_, find_values, open_checkpoint
+from goodinit.plans.checkpoint_names import misnamed
 from goodinit.plans.defaults import torch_default
 from goodinit.plans.keep import KeepLike
 from goodinit.plans.plan import Plan, collector_paused, plan_and_slots
@@ -261,7 +262,7 @@ def load_(
     """
     check_module(model, "load_")
     reshard_(model)
-    values = _opened(checkpoint).stripped(strip_prefix).without(draw)
+    values = _without(_opened(checkpoint).stripped(strip_prefix), draw, model)
     if isinstance(recipe, Plan):
         if inputs is not None or prefix:
             raise RecipeError("inputs and prefix are for gi.plan, and load_ was given a plan")
@@ -271,6 +272,17 @@ def load_(
     copied = find_values(found, values, prefix, grown_only=False)
     _warn_of_misnamed(planned)
     return _apply(model, planned, _by_name(found), seed, materialize, copied, checkpoint=values)
+
+
+def _without(values: Checkpoint, draw: str | Iterable[str], model: nn.Module) -> Checkpoint:
+    """Return the checkpoint without what is drawn; raise what its names lack, if none fits."""
+    try:
+        return values.without(draw)
+    except CheckpointError:
+        shapes = {name: tuple(value.shape) for name, value in model.named_parameters()}
+        if shapes.keys().isdisjoint(values.values):
+            misnamed(values, values.values, shapes)
+        raise
 
 
 def _check_whole(part: bool, parts: PartsLike | None) -> None:

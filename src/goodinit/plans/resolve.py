@@ -469,7 +469,10 @@ def _unused_message(rule: Rule, rows: tuple[Row, ...], how: str) -> str:
             f"`& sel.part('buffer')`"
         )
     elif "adapter" in rule.where.aspects or "kind('adapter')" in rule.text:
-        fix = "the model has no low-rank adapter, W x + s B A x"
+        fix = (
+            "the model has no low-rank adapter, W x + s B A x; if it multiplies the factors first, "
+            "name them: {'*lora_A': gi.HeUniform(a=5**0.5), '*lora_B': gi.Zeros()}"
+        )
         if how == "module types":
             fix = "adapters are found in the data flow; pass inputs="
     elif how == "module types" and "residual" in rule.where.aspects:

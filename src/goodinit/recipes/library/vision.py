@@ -23,7 +23,7 @@ def dcgan() -> Recipe:
     convs = sel.kind("conv") & ~sel.part("bias")
     norms = sel.kind("norm")
     rules = (
-        library(sel.all(), TorchDefault(), "not touched by DCGAN"),
+        library(sel.all(), TorchDefault(), "torch's own, which DCGAN's code leaves"),
         library(convs, Normal(0.02)),
         library(norms & sel.part("weight"), Normal(0.02, mean=1.0)),
         library(norms & sel.part("bias"), Zeros()),
