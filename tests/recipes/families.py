@@ -204,6 +204,13 @@ def detector() -> nn.Module:
     return Detector(backbone, RetinaNetHead(256, 3, 20))
 
 
+def regnet() -> nn.Module:
+    """torchvision computes its widths with tensors, which meta has no values for."""
+    device = torch.get_default_device()
+    with torch.device("cpu"):
+        return _torchvision("regnet_y_400mf")().to(device)
+
+
 def dense_detector() -> nn.Module:
     """The same with the head of torchvision's FCOS."""
     from torchvision.models.detection.fcos import FCOSHead
@@ -458,7 +465,15 @@ UPSTREAM = (
         "BlenderbotConfig", "BlenderbotForConditionalGeneration", **SEQ2SEQ, **PAD,
         max_position_embeddings=40), _seq2seq),
     Family("fcos", "fcos", dense_detector, _image(64)),
-    Family("regnet_y", "regnet", _torchvision("regnet_y_400mf"), _image(64)),
+    Family("regnet_y", "regnet", regnet, _image(64)),
+    Family("beit with positions", "beit", _transformers(
+        "BeitConfig", "BeitForImageClassification", **PATCHES,
+        use_absolute_position_embeddings=True), _pixels, {"flavour": "hf"}),
+    Family("modernbert, untied", "modernbert", _transformers(
+        "ModernBertConfig", "ModernBertForMaskedLM", **SMALL, **MARKS, mlp_bias=True,
+        attention_bias=True, tie_word_embeddings=False), _masked),
+    Family("mamba2 with biases", "mamba2", _transformers(
+        "Mamba2Config", "Mamba2ForCausalLM", **SSM, **HEADS, use_bias=True), _masked, HF_SSM),
     Family("efficientnet_v2", "efficientnet_v2", _torchvision("efficientnet_v2_s"), _image(64),
            {"flavour": "torchvision"}),
     Family("mobilenetv4 of timm", "mobilenet_v4", _timm("mobilenetv4_conv_small_050"),

@@ -63,7 +63,6 @@ DECODERS: dict[str, tuple[str, dict[str, object]]] = {
     "hunyuan_moe": ("hunyuan_v1_moe", {}),
     "internlm3": ("internlm3", {}),
     "jamba": ("jamba", {}),
-    "jetmoe": ("jetmoe", {}),
     "kimi_linear": ("kimi_linear", {}),
     "lfm2": ("lfm2_moe", HALF),
     "llama4": ("llama4_text", {}),

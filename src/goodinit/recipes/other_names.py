@@ -77,7 +77,7 @@ _PLAIN: Mapping[str, str] = {
 
 _WITH_OPTIONS: Mapping[str, tuple[str, Mapping[str, object]]] = {
     "dinov3": ("dinov2", {"flavour": "hf", "layer_scale": 1.0}),
-    "falcon_mamba": ("mamba", {"flavour": "hf", "std": 0.1, "by_depth": False}),
+    "falcon_mamba": ("mamba", {"flavour": "hf", "by_depth": False, "std": 0.1}),
     "glorot_normal": ("xavier", _NORMAL),
     "glorot_uniform": ("xavier", _UNIFORM),
     "he_normal": ("he", _NORMAL),
@@ -94,7 +94,7 @@ _WITH_OPTIONS: Mapping[str, tuple[str, Mapping[str, object]]] = {
     "nemotron_h": ("hybrid", {"flavour": "nemotron_h"}),
     "olora": ("lora", {"init": "olora"}),
     "pissa": ("lora", {"init": "pissa"}),
-    "regnet": ("resnet", {"head_std": 0.01}),
+    "regnet": ("resnet", {"small_head": True}),
     "starcoder2": ("llama", {"std": 0.018}),
     "swin_v2": ("swin", {"v2": True}),
     "torchtitan": ("llama", {"flavour": "torchtitan"}),

@@ -23,13 +23,13 @@ LINEAR: Selector = sel.kind("linear") & ~sel.part("bias")
 Fans = Literal["torch", "exact"]
 
 
-def resnet(zero_last_gamma: bool = False, fans: Fans = "torch", head_std: float = 0.0) -> Recipe:
+def resnet(zero_last_gamma: bool = False, fans: Fans = "torch", small_head: bool = False) -> Recipe:
     """ResNet: convolutions N(0, 2/fan_out), batch norm 1 and 0, the classifier torch's own.
 
     He et al. 2015 (1512.03385 and 1502.01852, equation 14); torchvision/models/resnet.py,
     timm/models/resnet.py. Convolutions with a bias (squeeze and excitation) keep torch's law for
-    it. RegNet (Radosavovic et al. 2020; torchvision/models/regnet.py) is ``head_std=0.01``; timm's
-    divides fan_out by the groups.
+    it. RegNet (Radosavovic et al. 2020; torchvision/models/regnet.py) is ``small_head=True``;
+    timm's divides fan_out by the groups.
 
     Args:
         zero_last_gamma: whether the last norm of each residual branch starts at 0, so that each
@@ -37,7 +37,7 @@ def resnet(zero_last_gamma: bool = False, fans: Fans = "torch", head_std: float 
             default, torchvision with ``zero_init_residual=True``. Needs ``inputs``.
         fans: "torch", as published: the stride of a convolution doesn't count, nor do its groups.
             "exact" counts both, so that the gradient's second moment holds.
-        head_std: the classifier is N(0, head_std^2) and its bias 0; with 0 both are torch's own.
+        small_head: whether the classifier is N(0, .01^2) and its bias 0; otherwise torch's own.
 
     Example:
         >>> resnet(zero_last_gamma=True).rules[-1].text
@@ -49,8 +49,8 @@ def resnet(zero_last_gamma: bool = False, fans: Fans = "torch", head_std: float 
     rules = (
         library(CONVS, scheme),
         library(sel.kind("conv") & sel.part("bias"), TorchDefault(), "PyTorch's own"),
-        library(LINEAR, Normal(head_std))
-        if head_std
+        library(LINEAR, Normal(0.01))
+        if small_head
         else library(sel.kind("linear"), TorchDefault(), "PyTorch's own"),
     )
     last: tuple[Rule, ...] = ()

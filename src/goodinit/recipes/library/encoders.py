@@ -46,7 +46,7 @@ def modernbert(std: float = 0.02, cut: float = 2.0) -> Recipe:
     ==========================================  ==================================
     weights, token embedding                    N(0, std^2)
     ends of residual branches                   N(0, std^2/(2 L)), L layers
-    dense layer of the head (by name)           the same
+    dense layer and decoder of the head (name)  the same
     classifier                                  N(0, 1/width)
     ==========================================  ==================================
 
@@ -59,7 +59,7 @@ def modernbert(std: float = 0.02, cut: float = 2.0) -> Recipe:
         cut: ``initializer_cutoff_factor``, in std.
 
     Example:
-        >>> modernbert().rules[-3].scheme
+        >>> modernbert().rules[-4].scheme
         TruncatedNormal(std=0.0141421).scaled(depth=-0.5)
     """
     ends = TruncatedNormal(std / 2**0.5, cut=cut).scaled(depth=-0.5)
@@ -69,6 +69,7 @@ def modernbert(std: float = 0.02, cut: float = 2.0) -> Recipe:
         library(ENDS, ends, "ends a residual branch: 2 depth of them add up"),
         library(WEIGHTS & sel.name("*head.dense*"), ends, "as the ends"),
         library(classifier, TruncatedNormal(1.0, cut=cut).scaled(fan_in=-0.5)),
+        library(classifier & sel.name("*decoder.weight"), ends, "as the ends"),
     )
     return Recipe((*REST, *rules), "modernbert")
 
@@ -168,7 +169,8 @@ def wav2vec2(std: float = 0.02, faithful: bool = False) -> Recipe:
     Args:
         std: ``initializer_range`` of transformers' config.
         faithful: whether as in transformers modeling_wav2vec2.py, where the law of that
-            convolution is lost under weight norm: it is torch's own.
+            convolution is lost under weight norm: it is torch's own. Its HuBERT draws the
+            projection N(0, std^2).
 
     Example:
         >>> wav2vec2().rules[-2].scheme

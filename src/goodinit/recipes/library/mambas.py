@@ -220,7 +220,9 @@ def _common(flavour: Flavour, std: float, by_depth: bool) -> tuple[Rule, ...]:
 def _own(rates: Scheme) -> tuple[Rule, ...]:
     """Return rules for what only such models have; they draw it whatever it holds."""
     bias = sel.attr("dt_bias") | sel.name("*dt_proj.bias") | (_SSM & sel.part("bias"))
+    bias = bias & ~sel.name("*in_proj.bias")  # a part of it is added to the steps
     return (
+        library(sel.name("*in_proj.bias"), Zeros(), "no offset at first"),
         Rule(_SSM & ~sel.part("bias"), rates, "decay rates", optional=True),
         Rule(sel.attr("A_log"), rates, "decay rates", optional=True),
         Rule(sel.attr("D"), Ones(), "the skip connection", optional=True),

@@ -25,7 +25,8 @@ def beit(
     ===========================  =============================  ====================
     what                         "microsoft"                    "hf"
     ===========================  =============================  ====================
-    linear, tokens, positions    N(0, .02^2)                    N(0, .02^2); tokens 0
+    linear                       N(0, .02^2)                    N(0, .02^2)
+    tokens, positions            N(0, .02^2)                    0
     ends of residual branches    N(0, .02^2/(2 (l + 1)))        N(0, .02^2)
     relative positions (name)    0                              0
     patches                      torch's own                    N(0, .02^2)
@@ -51,7 +52,7 @@ def beit(
     end = layer_scale_rule(layer_scale)
     rules = [library(WEIGHTS | PLACES, Normal(0.02))]
     if flavour == "hf":
-        rules.append(library(sel.kind("token"), Zeros(), "as in their code"))
+        rules.append(library(PLACES, Zeros(), "as in their code"))
         return Recipe((*REST, *rules, tables, end), "beit")
     by_layer = Normal(0.02 / math.sqrt(2)).scaled(layer=-0.5)
     rules += [
