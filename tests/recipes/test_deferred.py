@@ -9,7 +9,14 @@ from torch import nn
 import goodinit as gi
 from goodinit.anatomy.rows import Adapter, Block, Facets, Row
 from goodinit.errors import SchemeError
-from goodinit.recipes.by_place import EvenSteps, Fixup, LayerRamp, UnitRows, XavierOverHeads
+from goodinit.recipes.by_place import (
+    EvenSteps,
+    Fixup,
+    LayerRamp,
+    TallOrthogonal,
+    UnitRows,
+    XavierOverHeads,
+)
 from goodinit.recipes.deferred import (
     BesideRows,
     BranchNorm,
@@ -117,6 +124,7 @@ BECOMES: list[tuple[Deferred, Row, Scheme]] = [
     (Fixup(OUT, exact=True), row(ends_residual=True, branch=(2, 16)), gi.Zeros()),
     (Fixup(HE, exact=True), row(ends_residual=False, branch=(2, 16)), HE.times(0.25)),
     (Fixup(HE, exact=True), row(ends_residual=False, branch=(3, 16)), HE.times(0.5)),
+    (Fixup(HE, exact=True), row(ends_residual=False, branch=(1, 16)), HE.times(1 / 16)),
     (LayerRamp(1.0, 0.0), row(layer=1, depth=4), gi.Ramp(1.0, 0.0, 0.75)),
     (LayerRamp(1.0, 0.0, "behind"), row(layer=1, depth=5), gi.Ramp(1.0, 0.0, 0.25)),
     (EvenSteps(0.5), row(3, 5), gi.Ramp(0.0, 2.0)),
@@ -126,6 +134,8 @@ BECOMES: list[tuple[Deferred, Row, Scheme]] = [
     (UnitRows(), row(16, layout=None), gi.Normal(0.25)),
     (UnitRows("uniform"), row(3, 12), gi.Uniform(-0.5, 0.5)),
     (XavierOverHeads(), row(1, 2, 4), gi.Uniform(-1.0, 1.0)),
+    (TallOrthogonal(0.5), row(16, 4), gi.Orthogonal(1.0)),
+    (TallOrthogonal(0.5), row(4, 16), gi.Orthogonal(0.5)),
 ]  # fmt: skip
 
 
@@ -188,6 +198,7 @@ def test_a_row_says_why() -> None:
         (EvenSteps(1.0), Row("w", (), torch.float32, nn.Linear, Facets()), "a number has none"),
         (UnitRows(), Row("w", (), torch.float32, nn.Linear, Facets()), "a number has none"),
         (XavierOverHeads(), row(4), "two axes"),
+        (TallOrthogonal(), row(2, 3, 4), "is for a matrix"),
     ],
 )
 def test_what_a_row_does_not_show(scheme: Deferred, on: Row, says: str) -> None:

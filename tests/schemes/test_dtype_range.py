@@ -7,7 +7,7 @@ import torch
 
 import goodinit.schemes as s
 from goodinit.errors import SchemeError
-from goodinit.schemes import Scheme, Site
+from goodinit.schemes import Layout, Scheme, Site
 from goodinit.schemes.dtype_range import check_range, share_of_zeros
 
 SITE = Site((4,))
@@ -50,6 +50,12 @@ def test_half_precision(scheme: Scheme, fits: bool) -> None:
     else:
         with pytest.raises(SchemeError, match="float16"):
             check_range(scheme, SITE, HALF)
+
+
+def test_a_law_of_no_width_is_in_range() -> None:
+    matrix = Site.of((4, 4), Layout((0,), (1,)))
+    for scheme in (s.XavierUniform(0.0), s.Normal(0.0), s.TruncatedNormal(0.0)):
+        check_range(scheme, matrix, HALF)
 
 
 def test_shares_of_zeros() -> None:

@@ -264,6 +264,36 @@ def test_without_a_library_the_bits_are_the_same(monkeypatch: pytest.MonkeyPatch
     assert all(torch.equal(bits(a), bits(b)) for a, b in zip(drawn, again, strict=True))
 
 
+@pytest.mark.parametrize(
+    ("shape", "box", "strides", "expected"),
+    [
+        ((5, 2), ((0, 5), (0, 2)), (6, 3), (0, ((10, 1, 3),))),
+        ((5, 2), ((0, 5), (0, 2)), (9, 3), (0, ((5, 2, 9), (2, 1, 3)))),  # a gap between rows
+        ((5, 3), ((1, 5), (0, 2)), (2, 1), (3, ((4, 3, 2), (2, 1, 1)))),  # a gap in the order
+        ((5, 2), ((1, 2), (0, 2)), (7, 1), (2, ((2, 1, 1),))),
+        ((5, 2), ((0, 5), (1, 2)), (1, 9), (1, ((5, 2, 1), (1, 1, 1)))),
+        ((2, 3, 4), ((0, 2), (0, 3), (0, 4)), (1, 8, 2), (0, ((2, 12, 1), (12, 1, 2)))),
+        ((), (), (), (0, ((1, 1, 1),))),
+    ],
+)
+def test_axes_that_one_step_joins_are_one(shape, box, strides, expected) -> None:
+    assert fill.box_axes(shape, box, strides) == expected
+
+
+def test_long_strided_runs_are_cut_into_pieces() -> None:
+    short, run = ((70, 1, 70), (64, 70, 1)), ((70, 1, 70), (65, 70, 2))
+    assert list(fill.in_cache_order(((3, 9, 9), (65, 1, 1)))) == [(0, 0, ((3, 9, 9), (65, 1, 1)))]
+    assert list(fill.in_cache_order(((65, 1, 2),))) == [(0, 0, ((65, 1, 2),))]
+    assert list(fill.in_cache_order(short)) == [(0, 0, short)]
+    assert list(fill.in_cache_order(run)) == [
+        (0, 0, ((8, 560, 16), (70, 1, 70), (8, 70, 2))),
+        (64 * 70, 64 * 2, ((70, 1, 70), (1, 70, 2))),
+    ]
+    assert list(fill.in_cache_order(((5, 9, 1), (7, 99, 50), (16 * 5, 1, 4)))) == [
+        (0, 0, ((7, 99, 50), (10, 8, 32), (5, 9, 1), (8, 1, 4)))
+    ]
+
+
 # The library's own flags.
 
 

@@ -144,6 +144,14 @@ def test_fill_a_box() -> None:
     assert torch.equal(shard, whole[5:7])
 
 
+@pytest.mark.parametrize("box", [((1, 2), (1, 3)), ((0, 3), (1, 3)), ((1, 2), (0, 4))])
+def test_a_box_in_the_middle(monkeypatch: pytest.MonkeyPatch, box: Box) -> None:
+    """Its ends add up to the axis, as those of a whole axis do."""
+    without_kernels(monkeypatch)
+    expected = oracle(0, "w", LAWS[0], (3, 4))[slices(box)]
+    assert torch.equal(Stream(0).draw("w", LAWS[0], (3, 4), box=box), expected)
+
+
 def test_a_small_box_of_a_huge_tensor() -> None:
     rows = 1 << 58
     box = ((rows - 3, rows - 1), (1, 6))
