@@ -28,7 +28,6 @@ _PLAIN: Mapping[str, str] = {
     "deit": "cait deit3",
     "e3nn": "ntk",
     "efficientnet": "efficientnet_v2 fbnet mnasnet mobilenet_v3 mobilenet_v4 tinynet",
-    "gat": "gatv2",
     "gated_deltanet": "qwen3.5 qwen3_next",
     "gpt2": "gpt3 gpt_bigcode mingpt nanogpt santacoder starcoder",
     "he": "msra",
@@ -121,6 +120,8 @@ _FEW: Mapping[str, str] = {
     "dora": "draws A and B as 'lora' does; its lengths are set by peft's constructor",
     "flax": "draws as 'lecun' does",
     "gan": "could be two: 'dcgan' or 'stylegan2'",
+    "gatv2": "draws as 'gat' does, but for biases of its linear layers, which PyTorch Geometric "
+    "draws by PyTorch's law",
     "gin": "draws as PyTorch's linear layers do: gi.VarianceScaling(1 / 3, distribution='uniform')",
     "glow": "needs a batch for its norms, and a recipe has none: gi.Normal(.05) for convolutions, "
     "gi.Orthogonal() for those that mix channels, zeros kept; then gi.calibrate_(net, batch)",
