@@ -14,7 +14,8 @@ ROOMS = ("streams", "schemes", "dataflow", "anatomy", "plans", "recipes", "findi
 # Filled while a model is read; nobody outside of `anatomy` and `dataflow` keeps one.
 CHANGED = {
     *("dataflow.nodes.Node", "dataflow.nodes.Span", "dataflow.nodes.Use", "dataflow.nodes.Value"),
-    *("dataflow.tape.Tape", "anatomy.names.Slot", "anatomy.recurrence.Loop"),
+    *("dataflow.origins.Base", "dataflow.tape.Tape"),
+    *("anatomy.names.Slot", "anatomy.recurrence.Loop"),
     *("anatomy.roles.Roles", "anatomy.roles.Stream", "anatomy.zeros.Parameter"),
 }
 

@@ -85,8 +85,7 @@ def _next(
 
 def last_consumer(graph: Graph, index: int) -> int:
     """Return the last call that takes a result: those after it are made of others as well."""
-    consumers = graph.nodes[index].consumers  # in the order of the calls
-    return consumers[-1] if consumers else -1
+    return max(graph.nodes[index].consumers, default=index)
 
 
 def nodes_after(graph: Graph, start: int) -> Iterator[int]:

@@ -94,7 +94,7 @@ def _composed(
     box = list(origin.box)
     for dim, (start, stop) in enumerate(ranges):
         over = origin.axes[dim]
-        if len(over) == 1 and (start, stop) != (0, shape[dim]):
+        if len(over) == 1:
             low, high = box[over[0]]
             if high - low == shape[dim]:
                 box[over[0]] = (low + start, low + stop)
