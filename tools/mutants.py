@@ -179,6 +179,10 @@ EQUIVALENT = {
         ("path = {n.index for n in walk_back(graph, _signals(graph, again), _elementwise, "
          "first - 2)}"),
     ): "what comes before the first use isn't on a path from it",
+    (
+        "dataflow/influence.py",
+        "effect, other = _square(a, (-1, zero)), _square(b, (- 2, zero))",
+    ): "a scale that rounding is compared with",
     ("schemes/values.py", "values = values if self.factor == 0 else values * self.factor"):
         "times 1",
 }  # fmt: skip
