@@ -142,7 +142,7 @@ EQUIVALENT = {
          "/ each"),
     ): "the last panel has nothing that counts",
     ("schemes/haar.py", "if threads == 1 or len(tasks) == 1:"): "threads change no value",
-    ("schemes/matrices.py", "step = max(1, STRIP * rows)"): "how much at a time: no value",
+    ("schemes/matrices.py", "step = max(1, STRIP // rows)"): "how much at a time: no value",
     ("schemes/matrices.py", "start, stop = ( -1, 0) if axis is None else box[axis]"):
         "they are read only where there is an axis",
     ("schemes/matrices.py", "STRIP = 1 << 22"): "how much at a time: no value",
