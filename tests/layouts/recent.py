@@ -277,3 +277,17 @@ def narrow_placeholder():
         down=nn.Parameter(torch.zeros(48, 8)),
         up=raw(8, 48),
     )
+
+
+@gain("A", [X, X], undecidable=True)
+def products_of_two_towers():
+    return Net(lambda m, x, y: (m.a(x) * m.b(y)).sum(-1), a=nn.Linear(48, 32), b=nn.Linear(48, 32))
+
+
+@facts("I", STEPS, {"q.weight": {"guessed": False}, "k.weight": {"guessed": False}})
+def one_query_by_multiply_and_sum():
+    def forward(m, x):
+        share = ((m.q(x[:, :1]) * m.k(x)).sum(-1) / 7).softmax(-1)
+        return m.o((share[..., None] * m.v(x)).sum(1))
+
+    return Net(forward, **{name: nn.Linear(48, 48) for name in "qkvo"})

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import islice
 from math import prod
 
 from goodinit.anatomy.roles import Roles
 from goodinit.dataflow.graph import Graph
 from goodinit.dataflow.nodes import Node, Use, Value
-from goodinit.dataflow.traversal import outputs_per_input, root, walk_forward
+from goodinit.dataflow.traversal import is_pass, is_share, outputs_per_input, root, walk_forward
+
+# Masks, biases, a cast, the maximum subtracted.
+CALLS_TO_SHARES = 12
 
 PERHAPS = "its product is multiplied by another activation and summed, which its fans leave out"
 DOUBT = "its product is summed once more, with another activation: its fans count both sums"
@@ -57,6 +61,9 @@ def _second_sums(graph: Graph, node: Node) -> Iterator[tuple[Node, float, bool]]
         if mine is None or other is None:
             continue
         before = root(graph, other.node)
+        if after.role == "mul" and graph.nodes[before].weights and before not in own:
+            sums = _sums_after(graph, node, after)  # of two towers
+            yield from ((one, size, False) for one, size in sums if not _are_scores(graph, one))
         if before not in own and graph.nodes[before].role not in ("source", "activation"):
             continue  # queries and keys; the state of a scan
         if after.role == "contract" and after.labels:
@@ -68,6 +75,13 @@ def _second_sums(graph: Graph, node: Node) -> Iterator[tuple[Node, float, bool]]
         elif after.role == "mul":
             for sum_, size in _sums_after(graph, node, after):
                 yield sum_, size, before in own
+
+
+def _are_scores(graph: Graph, node: Node) -> bool:
+    """Whether shares are made of a sum: attention's scores."""
+    onward = walk_forward(graph, node.index, lambda n: is_pass(n) or n.role == "add")
+    first = islice(onward, CALLS_TO_SHARES)
+    return any(other.function == "exp" or is_share(other.function) for other in first)
 
 
 def _pair(node: Node, after: Node) -> tuple[Value | None, Value | None]:

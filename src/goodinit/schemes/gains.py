@@ -309,6 +309,7 @@ def _moments(
     return compute(functools.partial(nonlinearity, **params), nonlinearity)
 
 
+@functools.lru_cache(maxsize=512)
 def known_name(name: str) -> str:
     """Return the name as it is listed: that of ``nn.LeakyReLU`` is "leaky_relu".
 
