@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import torch
 from torch import nn
 
-from goodinit._common.text import several
 from goodinit.anatomy.held import recorded
 from goodinit.anatomy.names import Slot, type_of, walk
 from goodinit.anatomy.rows import Block, Row
@@ -34,11 +32,11 @@ from goodinit.plans.authors_value import authors_reason, gates_reason
 from goodinit.plans.defaults import torch_default
 from goodinit.plans.keep import Growth, KeptRows, grow_blocks
 from goodinit.plans.rows import PlanBlock, PlanRow, common
+from goodinit.plans.unused_rules import unused_message
 from goodinit.recipes.deferred import Deferred
 from goodinit.recipes.reasons import NO_LAW
 from goodinit.recipes.recipe import Recipe
-from goodinit.recipes.rule import Name, Rule, Selector, glob_matches
-from goodinit.recipes.selector_guesses import glob_of
+from goodinit.recipes.rule import Rule, Selector
 from goodinit.schemes import (
     Keep,
     Normal,
@@ -99,7 +97,7 @@ def resolve(
     )
     for number, rule in enumerate(recipe.rules):
         if not rule.optional and number not in matcher.wins:
-            raise UnusedRuleError(_unused_message(rule, rows, how))
+            raise UnusedRuleError(unused_message(rule, rows, how))
     check_separate(planned, slots)
     return planned, matcher.wins
 
@@ -431,71 +429,3 @@ def torch_laws(model: nn.Module) -> Default:
     tops = [m for _, m in walk(model) if isinstance(m, nn.Transformer)]
     inside = {id(m): (top,) for top in tops for _, m in walk(top)}
     return lambda slot: torch_default(slot.owner, slot.attr, inside.get(id(slot.owner), ()))
-
-
-def _meant_key(glob: str, rows: tuple[Row, ...]) -> str:
-    """Return the key of a mapping that a module's path, an attribute or a class stands for."""
-    names = [r.name for r in rows if not r.buffer]
-    weights = [r.name for r in rows if not r.buffer and r.facets.part != "bias"]
-    own = [name for name in weights if name.rpartition(".")[0] == glob]
-    if own:
-        return repr(own[0])
-    if any(name.startswith(f"{glob}.") for name in weights):
-        return repr(f"{glob}.*weight")
-    for attr in (glob, glob.removesuffix("s")):
-        if any(name.endswith(f".{attr}") for name in names):
-            return repr(f"*.{attr}")
-    owners = {r.owner.__name__ for r in rows}
-    kind, _, attr = glob.partition(".")
-    if kind in owners and hasattr(nn, kind):
-        return f"gi.sel.type(nn.{kind}) & gi.sel.attr({attr!r})" if attr else f"nn.{kind}"
-    several = [part.strip() for part in re.split("[|,;]", glob)]
-    if len(several) > 1 and all(
-        any(glob_matches(part, name) for name in names) for part in several
-    ):
-        return " | ".join(f"gi.sel.name({part!r})" for part in several)
-    return ""
-
-
-def _unused_message(rule: Rule, rows: tuple[Row, ...], how: str) -> str:
-    buffers = [
-        row.name
-        for row in rows
-        if row.buffer and any(rule.where.matches(row, block) for block, _ in row.sites())
-    ]
-    if buffers:
-        fix = (
-            f"it matches only the buffer {buffers[0]}; rules apply to buffers only if they say "
-            f"`& sel.part('buffer')`"
-        )
-    elif "adapter" in rule.where.aspects or "kind('adapter')" in rule.text:
-        fix = (
-            "the model has no low-rank adapter, W x + s B A x; if it multiplies the factors first, "
-            "name them: {'*lora_A': gi.HeUniform(a=5**0.5), '*lora_B': gi.Zeros()}"
-        )
-        if how == "module types":
-            fix = "adapters are found in the data flow; pass inputs="
-    elif how == "module types" and "residual" in rule.where.aspects:
-        fix = "without inputs= it isn't known which weights end a residual branch; pass them"
-    elif how == "module types" and "activation" in rule.where.aspects:
-        fix = "without inputs= it isn't known which function follows a weight; pass them"
-    elif how == "module types" and "head" in rule.where.aspects:
-        fix = "without inputs= it isn't known which layers are heads; pass them"
-    elif "head" in rule.where.aspects:
-        fix = "no bias is added to what the model returns; a head without one needs bias=True"
-    else:
-        names = several(row.name for row in rows)
-        fix = f"the model has {names}; correct the rule, or make it optional=True"
-        if isinstance(rule.where, Name) and (meant := _meant_key(rule.where.glob, rows)):
-            fix = f"names are dotted paths to parameters. Write {{{meant}: gi.{rule.scheme!r}}}"
-        elif rule.text.startswith("type("):
-            kinds = sorted(
-                {f"nn.{r.owner.__name__}" for r in rows if hasattr(nn, r.owner.__name__)}
-            )
-            of = f"none of its modules is of that type; it has {several(kinds)}"
-            fix = f"{of}. Write {{{kinds[0]}: gi.{rule.scheme!r}}}" if kinds else fix
-        elif isinstance(rule.where, Name) and ".*" in rule.where.glob:
-            meant = glob_of(rule.where.glob)
-            if any(glob_matches(meant, row.name) for row in rows):
-                fix = f"a glob isn't a regular expression. Write {{{meant!r}: gi.{rule.scheme!r}}}"
-    return f"the rule {rule.text} matches nothing: {fix}"
