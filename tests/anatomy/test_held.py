@@ -44,7 +44,7 @@ STEPS = 0.3 * torch.arange(8.0)[:, None]
         (torch.tensor([0.3] * 20 + [0.4]), "pattern"),  # two values, the other one at the end
         (torch.tensor([0.31] * 20 + [0.41, 1 / 7]), "values"),
         (BASE, "values"),
-        (torch.cat([BASE[:3], torch.zeros(1)]).half(), "values"),  # a half has three digits
+        (torch.cat([BASE[:3], torch.zeros(1)]).bfloat16(), "values"),  # it has three digits
         (torch.tensor([0.3, 0.25, 0.0, 0.125]), "pattern"),
         (torch.tensor([0.3, 0.7]), "pattern"),  # decimals of a few digits
         (torch.tensor([[1.0, 0.0], [0.125, 0.25]], dtype=torch.float64), "pattern"),
