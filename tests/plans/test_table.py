@@ -1,6 +1,7 @@
 """Plans as people see them."""
 
 import json
+import re
 from itertools import pairwise
 from pathlib import Path
 
@@ -61,6 +62,11 @@ def test_the_table_of_a_gpt() -> None:
     assert plan["h.3.proj.weight"].std == pytest.approx(0.02 / 24**0.5)
 
 
+def bare(result: gi.Plan | gi.Diff) -> str:
+    """The page without the attributes of all tables, and where long names may be broken."""
+    return re.sub(r"<(\w+)[^>]*>", r"<\1>", result._repr_html_()).replace("<wbr>", "")
+
+
 def test_html_has_the_same_and_escapes() -> None:
     class Odd(nn.Module):
         def __init__(self) -> None:
@@ -70,7 +76,7 @@ def test_html_has_the_same_and_escapes() -> None:
     html = gi.plan(Odd(), "standard")._repr_html_()
     assert "&lt;b&gt;" in html
     assert "<b></td>" not in html
-    assert "h.{0-11}.proj.weight x12" in planned()._repr_html_()
+    assert "h.{0-11}.proj.weight x12" in bare(planned())
 
 
 def test_ranges_and_marks() -> None:
@@ -119,7 +125,7 @@ def test_a_diff_has_a_row_for_each_name_that_differs() -> None:
     data = json.loads(json.dumps(found.to_dict()))["rows"]
     assert data[0] == {"name": "c.weight", "change": "added", "fields": {}}
     assert data[3]["fields"]["scheme"][0]["scheme"] == "HeNormal"
-    assert 'b.weight</td><td style="text-align:left">removed</td>' in found._repr_html_()
+    assert "<td>b.weight</td><td>removed</td>" in bare(found)
     with pytest.raises(UnknownRowError, match=r"Did you mean 'a\.weight'"):
         found["a.weigth"]
 
