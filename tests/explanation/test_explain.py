@@ -192,7 +192,7 @@ def test_plain_data_and_html() -> None:
 def test_html_is_escaped() -> None:
     holder = nn.Module()
     holder.add_module("<b>", nn.Linear(3, 3))
-    page = gi.explain(holder)._repr_html_()
+    page = gi.explain(holder)._repr_html_().replace("<wbr>", "")  # where a line may break
     assert "<b>.weight" not in page
     assert "&lt;b&gt;.weight" in page
 
