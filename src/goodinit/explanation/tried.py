@@ -71,7 +71,7 @@ def library_recipes() -> tuple[Tried, ...]:
     """Return each recipe with each of its flavours, once, the plainest first.
 
     >>> [one.call for one in library_recipes() if one.name == "resnet"][:2]
-    ['"resnet"', 'gi.recipe("resnet", fans="exact")']
+    ['"resnet"', 'gi.recipe("resnet", small_head=True)']
     """
     found: dict[Callable[..., Recipe], str] = {}
     for name in (*_FIRST, *names()):

@@ -72,8 +72,8 @@ def fill_box(
 def _is_plain(out: Tensor) -> bool:
     """Return whether it is memory of the CPU that a kernel, of which there is one, may write."""
     return (
-        out.is_cpu
-        and kernel_may_write(out)
+        kernel_may_write(out)
+        and out.is_cpu
         and library.load().fill is not None
         and (out.untyped_storage().resizable() or is_writable(out))  # torch's own memory is
     )
