@@ -7,6 +7,7 @@ PY := $(VENV)/bin/python
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 # Each process that a test starts would compile the package anew, each run of pytest the tests.
+# Plain assertions: each worker would rewrite all tests in a fresh clone, a tenth of its time.
 unexport PYTHONDONTWRITEBYTECODE
 # Compiling is left to $(COMPILE), which does it on all cores: a third of pip's time.
 INSTALL := $(PY) -m pip install -qq --no-compile -c constraints.txt
@@ -38,8 +39,10 @@ demo: $(VENV)/demo.stamp ## a 30-layer network under three initializations; a pl
 	@$(PY) -m goodinit.demos
 
 test: $(VENV)/test.stamp ## the tests, and every example in the docstrings and the docs
-	@$(PY) -m compileall -qq -j 0 src
-	@$(PY) -m pytest -n auto --dist worksteal
+	@$(PY) -m compileall -qq -j 0 src tests tools
+	@$(PY) -m pytest -n auto --dist worksteal --assert=plain || { \
+		echo "What failed, once more with what each assertion compared:"; \
+		$(PY) -m pytest --last-failed --last-failed-no-failures none; exit 1; }
 
 check: $(VENV)/test.stamp ## format, lint and types
 	@echo "ruff format --check"; $(VENV)/bin/ruff format --check .
