@@ -30,9 +30,9 @@ ROUNDINGS = 8.0  # of a value that took a few operations to compute, in units of
 MOST_EXPONENT = 700.0  # exp overflows beyond it
 UNEVEN = 0.1  # of a step: the steps of random rows differ by more than the steps themselves
 RMS_SAMPLE = 4096  # elements: their root mean square is known to 1 %
-SHORT = (
-    3  # significant digits of a decimal that is written: of random values in float32, 1 of 10,000
-)
+# Significant digits of a decimal that somebody wrote. Of random values in float32, 1 of 10,000 has
+# as few.
+SHORT = 3
 FEWEST_BYTES = 8  # of elements that agree: two in float32, four in a half, hardly do by chance
 SMALL = 0.05  # a first look at larger elements than this shows that a weight isn't nearly zero
 

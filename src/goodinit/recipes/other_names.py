@@ -107,7 +107,7 @@ _FOUND: Mapping[str, tuple[str, Mapping[str, object]]] = {
     **_WITH_OPTIONS,
 }
 ALIASES = dict(sorted(_FOUND.items()))
-"""Other names -> the recipe and its options. Case, "-" and "_" don't count, nor a model's size."""
+"""Other names -> the recipe and its options. Case, "-", "_" and "." don't count, nor a size."""
 
 _FEW: Mapping[str, str] = {
     **adapters.ELSEWHERE,

@@ -59,14 +59,8 @@ def find_in_signal(
         return [NOTHING]
     broken = list(_not_finite(signal, params, observer))
     if broken:  # an explosion before it may be the cause
-        grown = [
-            f
-            for f in find_lost_signal(signal, params, paths, observer.outputs)
-            if f.code == "GI103"
-        ]
-        taken = observer.input_second
-        grown = grown or find_enormous_output(signal, params, observer.outputs, taken)
-        return [*broken, *grown]
+        lost = _lost_signal(signal, params, paths, observer)
+        return [*broken, *(finding for finding in lost if finding.code == "GI103")]
     constant = [
         *find_emptied_norms(signal, params),
         *find_constant_outputs(signal, params, observer),
@@ -82,12 +76,8 @@ def find_in_signal(
     ]
     if unset:
         return found
-    lost = list(find_lost_signal(signal, params, paths, observer.outputs))
-    if all(finding.code != "GI103" for finding in lost):
-        taken = observer.input_second
-        lost += find_enormous_output(signal, params, observer.outputs, taken)
     return [
-        *lost,
+        *_lost_signal(signal, params, paths, observer),
         *find_unstable_variance(signal, paths),
         *(() if constant else find_alike_outputs(signal, params, observer)),
         *find_idle_units(signal, params, observer.input_second),
@@ -98,6 +88,18 @@ def find_in_signal(
         *find_large_first_loss(signal, params),
         *found,
     ]
+
+
+def _lost_signal(
+    signal: Signal, params: Mapping[str, Tensor], paths: list[Path], observer: MomentsObserver
+) -> Iterator[Finding]:
+    """Yield what becomes of the signal over depth, or that an output is enormous without it."""
+    exploded = False
+    for finding in find_lost_signal(signal, params, paths, observer.outputs):
+        exploded = exploded or finding.code == "GI103"
+        yield finding
+    if not exploded:
+        yield from find_enormous_output(signal, params, observer.outputs, observer.input_second)
 
 
 def _not_finite(
