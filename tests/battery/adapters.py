@@ -11,18 +11,18 @@ import torch
 import goodinit as gi
 
 
-def llama():
+def llama(width=32):
     from transformers import LlamaConfig, LlamaForCausalLM
 
-    config = LlamaConfig(hidden_size=32, intermediate_size=48, num_hidden_layers=2, vocab_size=90,
-                         num_attention_heads=4, num_key_value_heads=4)  # fmt: skip
+    config = LlamaConfig(hidden_size=width, intermediate_size=48, num_hidden_layers=2,
+                         vocab_size=90, num_attention_heads=4, num_key_value_heads=4)  # fmt: skip
     return LlamaForCausalLM(config)
 
 
-def bert():
+def bert(width=32):
     from transformers import BertConfig, BertModel
 
-    return BertModel(BertConfig(hidden_size=32, intermediate_size=48, num_hidden_layers=2,
+    return BertModel(BertConfig(hidden_size=width, intermediate_size=48, num_hidden_layers=2,
                                 num_attention_heads=4, vocab_size=90))  # fmt: skip
 
 

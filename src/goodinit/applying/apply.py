@@ -23,6 +23,7 @@ from goodinit.anatomy.writable import check_module, check_unsharded, check_writa
 from goodinit.applying.cast_findings import find_casts
 from goodinit.applying.loaded import check_copies, check_planned, copy_checkpoint_
 from goodinit.applying.low_rank import check_low_rank, write_low_rank_
+from goodinit.applying.low_rank_batch import factors_from_batch
 from goodinit.applying.materialize import materialize_
 from goodinit.applying.one_tensor import init_tensor_
 from goodinit.applying.seed_reuse import note_draws
@@ -63,6 +64,7 @@ def apply_(
     model: nn.Module,
     plan: Plan,
     *,
+    inputs: Inputs | None = None,
     seed: int | None = None,
     materialize: str | torch.device | None = None,
     part: bool = False,
@@ -77,6 +79,7 @@ def apply_(
     Args:
         model: the model that the plan was made for, or one with the same parameters, or a part.
         plan: what to draw.
+        inputs: a batch, for a plan with values that are computed from one: LoRA's EVA and CorDA.
         seed: a non-negative integer; equal seeds give identical values. If None, a seed is drawn
             from torch's default CPU generator, so ``torch.manual_seed`` applies.
         materialize: a device such as "cpu" on which parameters and buffers on meta get memory.
@@ -111,7 +114,9 @@ def apply_(
     reshard_(model)
     with collector_paused():
         plan, found, held = _match(model, plan, seed, part, parts)
-    applied = _apply(model, plan, found, seed, materialize, held=held, progress=progress)
+    applied = _apply(
+        model, plan, found, seed, materialize, held=held, inputs=inputs, progress=progress
+    )
     _note(model, applied, found, seed, held)
     return applied
 
@@ -169,7 +174,7 @@ def init_(
             to schemes.
         inputs: a tensor, a tuple of positional arguments or a dict of keyword arguments. If given,
             the model is run once, to see activations, fans and residual ends; lazy modules get
-            their shapes. If None, module types decide.
+            their shapes. If None, module types decide. Values count for LoRA's EVA and CorDA alone.
         seed: a non-negative integer; equal seeds give identical values. If None, a seed is drawn
             from torch's default CPU generator, so ``torch.manual_seed`` applies.
         keep: names, globs, a state dict or the path of a checkpoint: what is loaded already and
@@ -207,7 +212,7 @@ def init_(
     copied = {name: values for name, values in copied.items() if planned[name].grown_from}
     _warn_of_misnamed(planned)
     by_name = _by_name(found)
-    applied = _apply(target, planned, by_name, seed, materialize, copied)
+    applied = _apply(target, planned, by_name, seed, materialize, copied, inputs=inputs)
     _note(target, applied, by_name, seed)
     return applied
 
@@ -350,6 +355,7 @@ def _apply(
     materialize: str | torch.device | None,
     copied: Mapping[str, list[Tensor | None]] | None = None,
     held: Mapping[str, Part] | None = None,
+    inputs: Inputs | None = None,
     progress: Callable[[PlanRow], object] | None = None,
     checkpoint: Checkpoint | None = None,
 ) -> Plan:
@@ -370,6 +376,7 @@ def _apply(
         writes = (unchecked and not row.kept) or (copied and row.name in copied)
         if writes and row.name not in shards:
             check_writable(found[row.name])
+    computed = factors_from_batch(module, plan.rows, found, inputs)
     stream = stream_of(seed)
     if device is not None:
         values = {n: [recorded(t) for t in slot.tensors] for n, slot in found.items()}
@@ -383,7 +390,7 @@ def _apply(
     with progress_line("drawing", sum(not row.kept for row in plan)) as step:
         alone = tuple(row for row in plan if not isinstance(row.scheme, LowRank))
         written, findings = write_(alone, found, stream, _both(step, progress), shards)
-        write_low_rank_(plan.rows, found, stream, _both(step, progress))
+        write_low_rank_(plan.rows, found, stream, _both(step, progress), computed)
     by_name = {row.name: row for row in written}
     rows = (by_name.get(row.name, row) for row in plan)
     rows = tuple(replace(r, unresolved=False) if r.name in (copied or ()) else r for r in rows)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterator, Mapping
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -14,11 +15,24 @@ from goodinit.applying.write import assign_
 from goodinit.errors import PlanError
 from goodinit.plans.rows import PlanRow
 from goodinit.schemes import Draw
-from goodinit.schemes.low_rank import LowRank, draw_orthogonal, factors
+from goodinit.schemes.low_rank import (
+    FROM_BATCH,
+    ROLES,
+    WRITES,
+    LowRank,
+    draw_orthogonal,
+    factors,
+    loftq,
+)
 from goodinit.streams import Law, Stream
 
+Factors = Mapping[str, tuple[Tensor, Tensor]]
+"""Name of A -> A and B that were computed from a batch."""
 
-class _Pair(NamedTuple):
+
+class Pair(NamedTuple):
+    """An adapter: its scheme, and the rows of A, B and W."""
+
     scheme: LowRank
     down: PlanRow
     up: PlanRow
@@ -34,13 +48,13 @@ def check_low_rank(
         PlanError: one of them is kept or in another part of the model, in shards, or shaped
             otherwise; or the adapter adds something already, which would be lost.
     """
-    for pair in _pairs(rows):
+    for pair in pairs(rows):
         for row in (pair.down, pair.up, pair.base):
             if row.name in split or is_shard(found[row.name]):
                 raise PlanError(f"{row.name} is in shards: {pair.scheme.method} needs all of W")
-        out, into = _matrix(pair.base, found).shape
-        rank, from_in = _matrix(pair.down, found).shape
-        to_out, same = _matrix(pair.up, found).shape
+        out, into = matrix(pair.base, found).shape
+        rank, from_in = matrix(pair.down, found).shape
+        to_out, same = matrix(pair.up, found).shape
         if (out, into, rank) != (to_out, from_in, same) or rank > min(out, into):
             raise PlanError(
                 f"{pair.down.name} and {pair.up.name} of rank {rank} don't fit {pair.base.name} "
@@ -51,7 +65,7 @@ def check_low_rank(
         _check_zero(pair, found)
 
 
-def _check_zero(pair: _Pair, found: Mapping[str, Slot]) -> None:
+def _check_zero(pair: Pair, found: Mapping[str, Slot]) -> None:
     """Refuse an adapter that adds something: taken from W as well, it would be lost."""
     if pair.scheme.method == "orthogonal":
         return
@@ -70,34 +84,44 @@ def write_low_rank_(
     found: Mapping[str, Slot],
     stream: Stream,
     progress: Callable[[PlanRow], object],
+    computed: Factors,
 ) -> None:
     """Write A, B and W - s B A of each adapter that a plan has; all have been checked."""
-    for pair in _pairs(rows):
-        weight, rank = _matrix(pair.base, found), _matrix(pair.down, found).shape[0]
-        if pair.scheme.method == "orthogonal":
+    for pair in pairs(rows):
+        scheme, quantized = pair.scheme, None
+        weight, rank = matrix(pair.base, found), matrix(pair.down, found).shape[0]
+        if scheme.method in FROM_BATCH:
+            down, up = computed[pair.down.name]
+        elif scheme.method == "orthogonal":
             shape = (weight.shape[0], weight.shape[1])
             down, up = draw_orthogonal(shape, rank, _stream_of(pair, stream))
+        elif scheme.method == "loftq":
+            stored = partial(_stored, pair.base)
+            down, up, quantized = loftq(weight.float(), rank, scheme.factor, scheme.steps, stored)
         else:
-            down, up = factors(pair.scheme.method, weight.float(), rank, pair.scheme.factor)
+            down, up = factors(scheme.method, weight.float(), rank, scheme.factor)
         _write(pair.down, found, down)
-        _write(pair.up, found, up)
         progress(pair.down)
-        progress(pair.up)
-        if pair.scheme.method != "orthogonal":
-            # As they are stored: what rounding took from A and B stays in W.
-            down, up = _matrix(pair.down, found).float(), _matrix(pair.up, found).float()
-            _write(pair.base, found, weight.float() - pair.scheme.factor * up @ down)
+        if "out" in WRITES[scheme.method]:
+            _write(pair.up, found, up)
+            progress(pair.up)
+        if "base" in WRITES[scheme.method]:
+            if quantized is None:
+                # As they are stored: what rounding took from A and B stays in W.
+                down, up = matrix(pair.down, found).float(), matrix(pair.up, found).float()
+                quantized = weight.float() - scheme.factor * up @ down
+            _write(pair.base, found, quantized)
             progress(pair.base)
 
 
-def _stream_of(pair: _Pair, stream: Stream) -> Draw:
+def _stream_of(pair: Pair, stream: Stream) -> Draw:
     def draw(out: Tensor, law: Law, purpose: str = "") -> None:
         stream.fill_(out, pair.down.name, law, purpose=purpose)
 
     return draw
 
 
-def _pairs(rows: tuple[PlanRow, ...]) -> Iterator[_Pair]:
+def pairs(rows: tuple[PlanRow, ...]) -> Iterator[Pair]:
     """Yield each adapter once.
 
     Raises:
@@ -110,8 +134,8 @@ def _pairs(rows: tuple[PlanRow, ...]) -> Iterator[_Pair]:
         if not isinstance(scheme, LowRank) or scheme.triple in seen:
             continue
         seen.add(scheme.triple)
-        needed = scheme.triple if scheme.method != "orthogonal" else scheme.triple[1:]
-        for name in needed:
+        roles = zip(ROLES, scheme.triple, strict=True)
+        for name in (name for role, name in roles if role in WRITES[scheme.method]):
             other = planned[name].scheme if name in planned else None
             if not isinstance(other, LowRank) or other.triple != scheme.triple:
                 raise PlanError(
@@ -123,23 +147,23 @@ def _pairs(rows: tuple[PlanRow, ...]) -> Iterator[_Pair]:
         base, down, up = (planned.get(name) for name in scheme.triple)
         if base is None or down is None or up is None:
             raise PlanError(f"{row.name}: the plan has no {scheme.base}: plan the whole model")
-        yield _Pair(scheme, down, up, base)
+        yield Pair(scheme, down, up, base)
 
 
-def _matrix(row: PlanRow, found: Mapping[str, Slot]) -> Tensor:
+def matrix(row: PlanRow, found: Mapping[str, Slot]) -> Tensor:
     """Return a weight as [out, in]; it may be a view."""
-    value = found[row.name].read().detach()
-    return value.T if _is_transposed(row) else value
+    return _stored(row, found[row.name].read().detach())
 
 
 def _write(row: PlanRow, found: Mapping[str, Slot], value: Tensor) -> None:
     slot = found[row.name]
-    value = value.T if _is_transposed(row) else value
+    value = _stored(row, value)
     if slot.how == "plain":
         slot.tensor.copy_(value)
     else:
         assign_(slot, value.to(slot.read().dtype))
 
 
-def _is_transposed(row: PlanRow) -> bool:
-    return row.layout is not None and row.layout.outputs == (1,)
+def _stored(row: PlanRow, value: Tensor) -> Tensor:
+    """Turn what is stored into [out, in], or back."""
+    return value.T if row.layout is not None and row.layout.outputs == (1,) else value

@@ -33,7 +33,7 @@ from goodinit.schemes import (
     Zeros,
 )
 from goodinit.schemes.fans import torch_fans
-from goodinit.schemes.fields import check_flag, refuse
+from goodinit.schemes.fields import check_count, check_flag, refuse
 from goodinit.schemes.grown import DropUnits
 from goodinit.schemes.low_rank import METHODS, LowRank
 from goodinit.schemes.operating_point import operating_point, split_label
@@ -334,20 +334,22 @@ class DropUpcycling(Deferred):
         )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class LowRankPart(Deferred):
-    """A low-rank adapter's A, B or base weight, computed together: "pissa", "olora", "orthogonal".
+    """A low-rank adapter's A, B or base weight, computed together: "pissa", "eva", "loftq", ...
 
     Raises:
-        SchemeError: a method that isn't known; (when planned) a parameter of no such adapter, or
-            of one that is multiplied by what isn't a known number.
+        SchemeError: a method that isn't known, or fewer steps than one; (when planned) a parameter
+            of no such adapter, or of one that is multiplied by what isn't a known number.
     """
 
     method: str
+    steps: int = 1
 
     def __post_init__(self) -> None:
         if self.method not in METHODS:
             refuse(self, "method", self.method, f"method is one of {', '.join(METHODS)}")
+        check_count(self, "steps")
 
     def on(self, row: Row) -> tuple[Scheme, str]:
         link = row.facets.adapter
@@ -362,9 +364,13 @@ class LowRankPart(Deferred):
                 f"isn't known, or {link.base} has two adapters: gi.recipe('lora') needs neither"
             )
         names = {"base": link.base, "down": link.down, "up": link.up}
-        scheme = LowRank(self.method, link.role, **names, factor=link.factor)
+        scheme = LowRank(self.method, link.role, **names, factor=link.factor, steps=self.steps)
+        if self.method == "eva":
+            return scheme, f"{link.base}'s inputs vary most in these directions, on a batch"
         if link.role != "base":
             return scheme, f"computed together with {link.up if link.role == 'in' else link.down}"
+        if self.method == "loftq":
+            return scheme, f"W in 4 bits (NF4); {link.factor:g} B A is the best that its rank adds"
         part = f"W - {link.factor:g} B A: what the adapter adds is taken out"
         return scheme, f"{part}, so that outputs stay as they are"
 

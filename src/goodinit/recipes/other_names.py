@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from goodinit.recipes.library import adapters
-
 _NORMAL, _UNIFORM = {"distribution": "normal"}, {"distribution": "uniform"}
 _PLAIN: Mapping[str, str] = {
     "alphafold": "alphafold2 evoformer openfold",
@@ -91,6 +89,9 @@ _WITH_OPTIONS: Mapping[str, tuple[str, Mapping[str, object]]] = {
     "minicpm3": ("llama", {"std": 0.1}),
     "nemotron": ("llama", {"std": 0.0134}),
     "nemotron_h": ("hybrid", {"flavour": "nemotron_h"}),
+    "corda": ("lora", {"init": "corda"}),
+    "eva": ("lora", {"init": "eva"}),
+    "loftq": ("lora", {"init": "loftq"}),
     "olora": ("lora", {"init": "olora"}),
     "pissa": ("lora", {"init": "pissa"}),
     "regnet": ("resnet", {"small_head": True}),
@@ -110,7 +111,6 @@ ALIASES = dict(sorted(_FOUND.items()))
 """Other names -> the recipe and its options. Case, "-", "_" and "." don't count, nor a size."""
 
 _FEW: Mapping[str, str] = {
-    **adapters.ELSEWHERE,
     "actnorm": "needs a batch, and a recipe has none: gi.calibrate_(net, batch)",
     "admin": "needs a batch, and scales of its own in the forward: 'deepnorm' needs no batch",
     "cnn": "could be many: 'resnet', 'efficientnet' and 'convnext' are families, 'he' fits any",
