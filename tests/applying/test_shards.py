@@ -29,7 +29,8 @@ LAWS = [
     gi.Function(lambda site: torch.arange(site.shape[-1]) / 7),
 ]  # fmt: skip
 BY_FANS = [gi.XavierUniform(), gi.HeNormal(), gi.LeCunUniform()]
-MATRICES = [gi.Orthogonal(1.5), gi.Sparse(0.3, std=0.1), gi.ICNR(gi.Normal(0.1), copies=1)]
+MATRICES = [gi.Orthogonal(1.5), gi.Sparse(0.3, std=0.1)]
+SUB_PIXELS = gi.ICNR(gi.Normal(0.1), copies=1)  # refuses stacked experts: no axis of outputs
 DTYPES = [torch.float32, torch.bfloat16, torch.float16, torch.float64, torch.float8_e4m3fn]
 
 
@@ -58,13 +59,14 @@ def rows() -> list:
     linear = [nn.Linear(7, 13), nn.MultiheadAttention(6, 2), nn.LSTM(5, 3)]
     convolutions = [nn.Conv1d(6, 9, 3, groups=3), nn.ConvTranspose2d(6, 4, (3, 2), groups=2)]
     matrices = [row for module in linear for row in weights(module)]
-    matrices += weights(Experts(), torch.randn(2, 6))
+    experts = weights(Experts(), torch.randn(2, 6))
     kernels = [row for module in convolutions for row in weights(module)]
     table, wide = weights(nn.Embedding(11, 6, padding_idx=3)), weights(nn.Conv2d(4, 8, 3))
     common = [*LAWS, *BY_FANS, *MATRICES]
     return (
-        [under(row, scheme) for row in matrices for scheme in (*common, gi.Identity(0.7))]
+        [under(row, scheme) for row in matrices + experts for scheme in (*common, gi.Identity(0.7))]
         + [under(row, scheme) for row in kernels for scheme in (*common, gi.Dirac(gain=0.7))]
+        + [under(row, SUB_PIXELS) for row in matrices + kernels]
         + [under(row, scheme) for row in table for scheme in (*LAWS, *BY_FANS)]
         + [under(row, gi.DeltaOrthogonal()) for row in wide]
     )
