@@ -145,3 +145,77 @@ def test_a_share_of_each_experts_units_is_drawn_anew() -> None:
         gi.load_(model, dense, {"*": gi.DropUpcycling()}, seed=0)
     with pytest.raises(SchemeError, match="a stack of copies of one layer"):
         gi.init_(model, {"*": gi.DropUpcycling()}, inputs=torch.ones(3, 8), seed=0)
+
+
+class FeedForward(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.gate, self.up = (nn.Linear(8, 20, bias=False) for _ in range(2))
+        self.down = nn.Linear(20, 8, bias=False)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.down(nn.functional.silu(self.gate(x)) * self.up(x))
+
+
+def _plain() -> nn.Module:
+    layers = nn.Linear(8, 20, bias=False), nn.ReLU(), nn.Linear(20, 8, bias=False)
+    return nn.Sequential(*layers)
+
+
+class Routed(nn.Module):
+    """Experts in a list, each with its own tokens."""
+
+    def __init__(self, make=FeedForward) -> None:
+        super().__init__()
+        self.router = nn.Linear(8, 4, bias=False)
+        self.experts = nn.ModuleList(make() for _ in range(4))
+        for expert in self.experts:  # what a checkpoint's layer was loaded into
+            expert.load_state_dict(self.experts[0].state_dict())
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        weights, chosen = self.router(x).softmax(-1).topk(2)
+        y = torch.zeros_like(x)
+        for number, expert in enumerate(self.experts):
+            token, rank = torch.where(chosen == number)
+            y.index_add_(0, token, expert(x[token]) * weights[token, rank, None])
+        return x + y
+
+
+@pytest.mark.parametrize("make", [FeedForward, _plain])
+def test_units_of_experts_in_a_list(make) -> None:
+    torch.manual_seed(0)
+    model = Routed(make)
+    old = {name: w.detach().clone() for name, w in model.experts[0].named_parameters()}
+    x = torch.randn(16, 8)
+    plan = gi.init_(model, {"experts.*": gi.DropUpcycling(share=0.25)}, inputs=x, seed=0)
+    dropped = []
+    for expert in model.experts:
+        changed = {name: w != old[name] for name, w in expert.named_parameters()}
+        *to_hidden, from_hidden = changed.values()
+        units = to_hidden[0].all(1)
+        assert units.sum() == 5
+        assert all(torch.equal(w, units[:, None].expand(20, 8)) for w in to_hidden)
+        assert torch.equal(from_hidden, units.expand(8, 20))
+        dropped.append(units)
+    assert len({tuple(units.tolist()) for units in dropped}) == 4
+    assert plan["router.weight"].kept
+    assert gi.Plan.from_dict(json.loads(json.dumps(plan.to_dict()))).rows == plan.rows
+
+
+class Crossed(nn.Module):
+    """Experts whose projections are in two lists."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.ups = nn.ModuleList(nn.Linear(8, 20, bias=False) for _ in range(2))
+        self.downs = nn.ModuleList(nn.Linear(20, 8, bias=False) for _ in range(2))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        both = zip(self.ups, self.downs, strict=True)
+        return x + sum(down(torch.relu(up(x))) for up, down in both)
+
+
+def test_experts_that_are_no_modules_are_refused() -> None:
+    model = nn.Sequential(Crossed())
+    with pytest.raises(SchemeError, match="no module has its expert's weights alone"):
+        gi.plan(model, {"*": gi.DropUpcycling()}, inputs=torch.ones(3, 8))

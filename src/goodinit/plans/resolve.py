@@ -30,6 +30,7 @@ from goodinit.errors import (
 )
 from goodinit.plans.authors_value import authors_reason, gates_reason
 from goodinit.plans.defaults import torch_default
+from goodinit.plans.experts import with_experts
 from goodinit.plans.keep import Growth, KeptRows, grow_blocks
 from goodinit.plans.rows import PlanBlock, PlanRow, common
 from goodinit.plans.unused_rules import unused_message
@@ -99,7 +100,7 @@ def resolve(
         if not rule.optional and number not in matcher.wins:
             raise UnusedRuleError(unused_message(rule, rows, how))
     check_separate(planned, slots)
-    return planned, matcher.wins
+    return with_experts(planned), matcher.wins
 
 
 def check_separate(rows: tuple[PlanRow, ...], slots: list[Slot]) -> None:
@@ -274,7 +275,8 @@ def _grown(
 def _check_grown(row: Row, blocks: list[PlanBlock], grown: Growth | None) -> None:
     """Refuse a scheme for new rows where a checkpoint brings no old ones."""
     for block in blocks:
-        if isinstance(block.scheme, DropUnits) and not (grown is not None and grown.copies):
+        stacked = isinstance(block.scheme, DropUnits) and len(row.shape) > 2
+        if stacked and not (grown is not None and grown.copies):
             raise SchemeError(
                 f"{row.name}: {block.scheme!r} is for a stack of copies of one layer, and a "
                 f"checkpoint brings none: gi.load_(model, checkpoint, {{{row.name!r}: ...}})"

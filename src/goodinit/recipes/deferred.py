@@ -304,13 +304,15 @@ class DropUpcycling(Deferred):
 
     Nakamura et al. 2025 (2502.19261), r = .5: the same units in the projections to and from them.
     Plain copies, and copies with noise (``AddNoise``), take long to become different experts.
+    ``load_`` makes copies of a layer for a stack of experts; experts in a list hold theirs already,
+    and ``init_`` draws units of each again.
 
     Args:
         share: of the hidden units of each expert.
 
     Raises:
-        SchemeError: a share that isn't between 0 and 1; (when planned) a parameter that isn't a
-            stack of copies, or of which it isn't known where the hidden units are.
+        SchemeError: a share that isn't between 0 and 1; (when planned) a parameter of which it
+            isn't known where the hidden units are, or to which expert it belongs.
 
     Example:
         >>> DropUpcycling(share=0.25)

@@ -162,16 +162,18 @@ class DropUnits(FromValues):
         share: of the hidden units.
         axis: "outputs" where the hidden units are a weight's outputs, "inputs" where they are its
             inputs.
+        expert: the module whose weight it is; "" for a stack of all experts' weights.
 
     Raises:
-        SchemeError: a share that isn't between 0 and 1, or another axis; (when planned) a
-            parameter that isn't a stack of copies.
+        SchemeError: a share that isn't between 0 and 1, another axis, or an expert that is no
+            name; (when planned) a parameter that isn't a stack of copies, or an expert's matrix.
     """
 
     no_factor = "{} follows from what is copied: no factor fits"
 
     share: float = 0.5
     axis: str = "outputs"
+    expert: str = ""
 
     def __post_init__(self) -> None:
         fields.set_float(self, "share", least=0.0)
@@ -179,6 +181,8 @@ class DropUnits(FromValues):
             fields.refuse(self, "share", self.share, "share is from 0 to 1")
         if self.axis not in ("outputs", "inputs"):
             fields.refuse(self, "axis", self.axis, "axis is 'outputs' or 'inputs'")
+        if not isinstance(self.expert, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+            fields.refuse(self, "expert", self.expert, "expert is a module's name")
 
     def fill_(self, out: Tensor, draw: Draw, site: Site) -> None:
         raise SchemeError(f"{self!r} is for copies of a checkpoint's layer: gi.load_")
@@ -192,9 +196,12 @@ class DropUnits(FromValues):
         normal = torch.empty(out.shape, dtype=torch.float32, device=out.device)
         draw(normal, Law.normal(0.0, 1.0))
         count = out.shape[axis]
+        if self.expert:
+            out, normal, axis = out[None], normal[None], axis + 1
         for number in range(out.shape[0]):
             chance = torch.empty(count, device="cpu")
-            units(chance, Law.uniform(0.0, 1.0), f"units of expert {first + number} of {count}")
+            expert = self.expert or first + number
+            units(chance, Law.uniform(0.0, 1.0), f"units of expert {expert} of {count}")
             chosen = chance.argsort()[: int(self.share * count)].to(out.device)
             if not len(chosen):
                 continue
@@ -204,12 +211,14 @@ class DropUnits(FromValues):
             out[number].index_copy_(axis - 1, chosen, new.to(out.dtype))
 
     def _hidden(self, site: Site) -> int:
-        """Return the axis of the hidden units; the first axis stacks the experts."""
-        layout = site.layout
+        """Return the axis of the hidden units; the first axis of three stacks the experts."""
+        layout, stack = site.layout, len(site.shape) - 2
         axes = () if layout is None else (layout.outputs, layout.inputs)[self.axis == "inputs"]
-        found = [axis for axis in axes if axis > 0]
-        if len(site.shape) != 3 or len(found) != 1:
-            raise SchemeError(f"{self!r} needs a stack of matrices, [experts, out, in]")
+        found = [axis for axis in axes if axis >= stack]
+        if stack not in (0, 1) or len(found) != 1:
+            raise SchemeError(
+                f"{self!r} needs a matrix, or a stack of matrices, [experts, out, in]"
+            )
         return found[0]
 
 

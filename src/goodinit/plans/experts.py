@@ -1,0 +1,58 @@
+"""Which matrices form an expert, where each expert is a module: they drop the same hidden units."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from goodinit.errors import SchemeError
+from goodinit.plans.rows import PlanRow
+from goodinit.schemes.grown import DropUnits
+
+
+def with_experts(rows: tuple[PlanRow, ...]) -> tuple[PlanRow, ...]:
+    """Return the rows, where ``DropUnits`` of a matrix has the module that is its expert.
+
+    It is the smallest one that has a projection to hidden units and one from them.
+
+    Raises:
+        SchemeError: a module that has several of these, or none.
+    """
+    axes = {
+        row.name: row.scheme.axis
+        for row in rows
+        if isinstance(row.scheme, DropUnits) and len(row.shape) == 2
+    }
+    if not axes:
+        return rows
+    inside: dict[str, dict[str, str]] = {}
+    for name, axis in axes.items():
+        for module in _modules_around(name):
+            inside.setdefault(module, {})[name] = axis
+    experts = {
+        name: next((m for m in _modules_around(name) if len({*inside[m].values()}) > 1), "")
+        for name in axes
+    }
+    for name, expert in experts.items():
+        if [*inside.get(expert, {}).values()].count("inputs") != 1:
+            raise SchemeError(
+                f"{name}: no module has its expert's weights alone, with one projection from the "
+                f"hidden units: stack the experts, or give each a module, such as experts.0"
+            )
+    return tuple(_of_expert(row, experts.get(row.name, "")) for row in rows)
+
+
+def _of_expert(row: PlanRow, expert: str) -> PlanRow:
+    if not expert or not isinstance(row.scheme, DropUnits):
+        return row
+    return replace(row, scheme=replace(row.scheme, expert=expert))
+
+
+def _modules_around(name: str) -> Iterator[str]:
+    """Yield the modules that a parameter is in, the smallest first.
+
+    >>> list(_modules_around("experts.0.up.weight"))
+    ['experts.0.up', 'experts.0', 'experts']
+    """
+    while name := name.rpartition(".")[0]:
+        yield name
