@@ -31,7 +31,6 @@ from goodinit.dataflow.traversal import (
 )
 from goodinit.schemes.fans import Layout
 
-_CONV = ("conv1d", "conv2d", "conv3d", "deform_conv2d")
 _UNNAMED = ("weight", "bias", "table")
 
 _SPECIAL: Mapping[str, object] = {"kind": "other", "part": "weight", "layout": None, "blocks": ()}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from torch import nn
@@ -85,17 +85,21 @@ class Judge:
 
     def plan(self, made: Recipe, parameters: Sequence[ParameterValues]) -> dict[str, PlanRow]:
         """Return the rows of a recipe's plan, without those that it can't be planned on."""
+        rows = zip(parameters, self._rows(made, parameters), strict=True)
+        return {one.row.name: planned for one, planned in rows if planned is not None}
+
+    def _rows(
+        self, made: Recipe, parameters: Iterable[ParameterValues]
+    ) -> Iterator[PlanRow | None]:
+        """Yield what a recipe plans for each parameter; None where it can't be planned."""
         matcher = Matcher(made)
         numbers = [self._numbers.setdefault(rule, len(self._numbers)) for rule in made.rules]
-        rows: dict[str, PlanRow] = {}
         for one in parameters:
             matched = [matcher.match(one.row, block) for block in self._blocks[id(one)]]
             key = (id(one), *(tuple(numbers[n] for n in found) for found in matched))
             if key not in self._planned:
                 self._planned[key] = self._resolved(one, matcher)
-            if (planned := self._planned[key]) is not None:
-                rows[one.row.name] = planned
-        return rows
+            yield self._planned[key]
 
     def _resolved(self, one: ParameterValues, matcher: Matcher) -> PlanRow | None:
         own = "frozen" if one.row.frozen and self._trains else ""
@@ -111,25 +115,33 @@ class Judge:
             self._fits[key] = fit(part, scheme, self.level)
         return self._fits[key]
 
-    def judge(
-        self,
-        made: Recipe,
-        call: str,
-        parameters: Sequence[ParameterValues] | None = None,
-        fits: Sequence[FittedOption] = (),
-    ) -> Candidate:
-        """Return how much of these parameters a recipe explains, by default of all."""
-        parameters = self.parameters if parameters is None else parameters
-        rows = self.plan(made, parameters)
+    def _fits_of(self, one: ParameterValues, planned: PlanRow) -> list[Fit]:
+        """Return how a row fits each block of which it says something."""
+        boxes = {block.box: block.scheme for block in planned.parts()}
+        every = [self._fit(part, boxes[part.block.box]) for part in one.parts]
+        return [f for f in every if f.says]
+
+    def weights_explained(
+        self, made: Recipe, weights: Sequence[ParameterValues], least: float
+    ) -> int:
+        """Return how many of these weights a recipe explains, or a number below ``least``."""
+        explained, left = 0, len(weights)
+        for one, planned in zip(weights, self._rows(made, weights), strict=True):
+            predicted = [] if planned is None else self._fits_of(one, planned)
+            explained += bool(predicted) and all(f.holds for f in predicted)
+            left -= 1
+            if explained + left < least:  # which is where most recipes end, after some weights
+                break
+        return explained
+
+    def judge(self, made: Recipe, call: str, fits: Sequence[FittedOption] = ()) -> Candidate:
+        """Return how much of the parameters a recipe explains."""
+        rows = self.plan(made, self.parameters)
         holds: dict[str, bool] = {}
         matrices, score = 0, -sum(one.penalty for one in fits)
-        for one in parameters:
+        for one in self.parameters:
             planned = rows.get(one.row.name)
-            if planned is None:
-                continue
-            boxes = {block.box: block.scheme for block in planned.parts()}
-            every = [self._fit(part, boxes[part.block.box]) for part in one.parts]
-            predicted = [f for f in every if f.says]
+            predicted = [] if planned is None else self._fits_of(one, planned)
             if predicted:
                 holds[one.row.name] = all(f.holds for f in predicted)
                 if holds[one.row.name]:
@@ -137,8 +149,13 @@ class Judge:
                     score += sum(f.score for f in predicted)
         return Candidate(made, call, rows, holds, matrices, score, len(fits))
 
-    def fit(self, tried: Tried) -> Candidate | None:
-        """Return a recipe with the numbers that fit the values; None if its own do, or none."""
+    def fit(
+        self, tried: Tried, weights: Sequence[ParameterValues], least: float
+    ) -> Candidate | None:
+        """Return a recipe with the numbers that fit the values.
+
+        None if its own do, or none, or if it explains fewer than ``least`` of the weights.
+        """
         options = numeric_options(tried)
         once = self.plan(tried.recipe, self.parameters) if options else {}
         fitted, fits = tried, list[FittedOption]()
@@ -148,7 +165,9 @@ class Judge:
             if found is not None and found.value not in (0.0, default):
                 fitted = with_option(fitted, option, found.value)
                 fits.append(found)
-        return self.judge(fitted.recipe, fitted.call, fits=fits) if fits else None
+        if not fits or self.weights_explained(fitted.recipe, weights, least) < least:
+            return None
+        return self.judge(fitted.recipe, fitted.call, fits)
 
 
 def rank_candidates(
@@ -171,19 +190,20 @@ def rank_candidates(
     practice = list(common_practice(parameters))
     every = [*((one.recipe, one.call) for one in tried), *((made, "") for made in practice)]
     # Weights decide first, and most rows are biases and norms: these are read for the best alone.
-    weights = [one for one in parameters if one.matrix] or parameters
-    first = [judge.judge(made, call, weights) for made, call in every]
-    least = near * max(one.matrices for one in first)
+    weights = [one for one in parameters if one.matrix]
+    counts: list[int] = []
+    for made, _ in every:
+        counts.append(judge.weights_explained(made, weights, near * max(counts, default=0)))
+    least = near * max(counts)
     found = [
-        judge.judge(one.recipe, one.call)
-        for one in first
-        if one.matrices >= least or one.call == STANDARD
+        judge.judge(made, call)
+        for (made, call), count in zip(every, counts, strict=True)
+        if count >= least or call == STANDARD
     ]
     found = [replace(one, fits=families.get(one.recipe.name, True)) for one in found]
     found.sort(key=lambda candidate: candidate.rank, reverse=True)
     if found[0].explained < len(parameters):
-        fitted = filter(None, map(judge.fit, tried))
-        more = (one for one in fitted if one.matrices >= least)
+        more = filter(None, (judge.fit(one, weights, least) for one in tried))
         found += [replace(one, fits=families.get(one.recipe.name, True)) for one in more]
         found.sort(key=lambda candidate: candidate.rank, reverse=True)
     return found

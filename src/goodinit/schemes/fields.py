@@ -33,7 +33,7 @@ def refuse(of: object, field: str, value: object, fix: str) -> NoReturn:
 
 def as_float(of: object, field: str, value: object, least: float = -math.inf) -> float:
     """Return the value as a finite float that is at least ``least``, or refuse it."""
-    if isinstance(value, bool) or not isinstance(value, Real):
+    if type(value) is not float and (isinstance(value, bool) or not isinstance(value, Real)):
         fix = f"{field} must be a number, not {type(value).__name__}"
         if field == "gain" and (isinstance(value, str) or callable(value)):
             name = of if isinstance(of, str) else type(of).__name__

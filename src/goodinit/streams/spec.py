@@ -375,7 +375,7 @@ class Law:
 
 def _as_float(field: str, value: object) -> float:
     """Return the number as a float; raise StreamError if it is none, or NaN."""
-    if isinstance(value, bool) or not isinstance(value, Real):
+    if type(value) is not float and (isinstance(value, bool) or not isinstance(value, Real)):
         raise StreamError(f"{field} is {value!r}, not a number: pass a float")
     try:
         number = float(value)
