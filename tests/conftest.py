@@ -4,38 +4,54 @@ import gc
 import importlib.util
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 # Before transformers is imported: models are built from their configurations, never downloaded.
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TRANSFORMERS_OFFLINE"] = "1"
 os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
 
-import hypothesis
-import torch
+import pytest
 
-# The models are small: on a busy machine a second thread spins ten times as long as it works.
-torch.set_num_threads(1)
+if TYPE_CHECKING:
+    import torch
 
-# derandomize: the examples follow from the test alone. No deadline, and no check of how long
-# examples take to make: a slow machine is no bug.
-hypothesis.settings.register_profile(
-    "goodinit",
-    derandomize=True,
-    deadline=None,
-    database=None,
-    print_blob=True,
-    suppress_health_check=[hypothesis.HealthCheck.too_slow],
-)
-hypothesis.settings.load_profile("goodinit")
+TORCHVISION = pytest.StashKey["torch.library.Library | None"]()
 
 
-def declare_torchvision_operators() -> torch.library.Library | None:
+def pytest_configure(config: pytest.Config) -> None:
+    """Set up a process that runs tests; the one that hands them out to others needs no torch."""
+    if config.getoption("numprocesses", None) and "PYTEST_XDIST_WORKER" not in os.environ:
+        return
+    import hypothesis
+    import torch
+
+    # The models are small: on a busy machine a second thread spins ten times as long as it works.
+    torch.set_num_threads(1)
+    # derandomize: the examples follow from the test alone. No deadline, and no check of how long
+    # examples take to make: a slow machine is no bug.
+    hypothesis.settings.register_profile(
+        "goodinit",
+        derandomize=True,
+        deadline=None,
+        database=None,
+        print_blob=True,
+        suppress_health_check=[hypothesis.HealthCheck.too_slow],
+    )
+    hypothesis.settings.load_profile("goodinit")
+    # Kept: the declarations go when the library object does.
+    config.stash[TORCHVISION] = declare_torchvision_operators()
+
+
+def declare_torchvision_operators() -> "torch.library.Library | None":
     """Declare what `import torchvision` asks for where its compiled operators don't load.
 
     timm and parts of transformers import torchvision. Its Python part registers rules for two
     operators of its compiled part, and fails where that part was built for another torch.
     The models in the tests call neither.
     """
+    import torch
+
     spec = importlib.util.find_spec("torchvision")
     if spec is None or spec.origin is None:
         return None
@@ -59,7 +75,3 @@ def pytest_collection_finish() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(10_000, 20, 20)
-
-
-# Kept: the declarations go when the library object does.
-TORCHVISION = declare_torchvision_operators()

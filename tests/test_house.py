@@ -315,18 +315,38 @@ print(*(set(sys.modules) - before))
 
 @pytest.fixture(scope="module")
 def starts() -> list[tuple[list[float], list[str]]]:
-    """Two processes: seconds of torch's import, of ours, of our names; the modules of the last.
+    """Processes: seconds of torch's import, of ours, of our names; the modules of the last.
+
+    One is enough, unless it is too slow: the first may write bytecode, and others may be busy.
 
     Processor time, all in one process, so that the machine's speed cancels in a ratio.
     """
     env = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
     found: list[tuple[list[float], list[str]]] = []
-    for _ in range(2):
+    for _ in range(3):
         command = [sys.executable, "-c", STARTS]
         done = subprocess.run(command, capture_output=True, check=True, text=True, env=env)
         seconds, modules = done.stdout.splitlines()
         found.append(([float(each) for each in seconds.split()], modules.split()))
+        if not too_long(found):
+            break
     return found
+
+
+def too_long(starts: list[tuple[list[float], list[str]]]) -> list[str]:
+    """What takes too long, by the least of each process, since noise only adds."""
+    torch_alone, ours, names = (
+        min(column) for column in zip(*(seconds for seconds, _ in starts), strict=True)
+    )
+    # The names themselves take a third of torch's time, half of it a garbage collection that
+    # torch's objects bring about. One heavy import (transformers, triton, sympy,
+    # torch.distributed.tensor) would take more than half of it.
+    limits = [("goodinit", ours, 0.15 * torch_alone), ("its names", names, 0.5 * torch_alone)]
+    return [
+        f"torch {torch_alone:.2f} s, {what} {seconds:.2f} s more"
+        for what, seconds, limit in limits
+        if seconds >= limit
+    ]
 
 
 def test_using_a_name_brings_torch_and_nothing_else(starts) -> None:
@@ -335,15 +355,7 @@ def test_using_a_name_brings_torch_and_nothing_else(starts) -> None:
 
 
 def test_import_costs_little(starts) -> None:
-    # The names themselves take a third of torch's time, half of it a garbage collection that
-    # torch's objects bring about. One heavy import (transformers, triton, sympy,
-    # torch.distributed.tensor) would take more than half of it.
-    # The least of each, since noise only adds; the first process may write bytecode.
-    torch_alone, ours, names = (
-        min(column) for column in zip(*(seconds for seconds, _ in starts), strict=True)
-    )
-    assert ours < 0.15 * torch_alone, f"torch {torch_alone:.2f} s, goodinit {ours:.2f} s more"
-    assert names < 0.5 * torch_alone, f"torch {torch_alone:.2f} s, its names {names:.2f} s more"
+    assert not too_long(starts)
 
 
 IMPORTS = """
@@ -359,9 +371,14 @@ print(*names)
 """
 
 
-def test_each_module_can_be_imported_and_each_room_first() -> None:
+# That imports run one way, without circles, all but says that a program may begin with any room.
+@pytest.mark.parametrize(
+    "rooms",
+    [["nn"], pytest.param(sorted(FLOOR.keys() - {"", "__main__"}), marks=pytest.mark.battery)],
+    ids=["one room", "each room"],
+)
+def test_each_module_can_be_imported_and_each_room_first(rooms: list[str]) -> None:
     """A tool walks through all modules; a program may begin with any room."""
-    rooms = sorted(FLOOR.keys() - {"", "__main__"})
     command = [sys.executable, "-W", "error", "-c", IMPORTS, *rooms]
     done = subprocess.run(command, capture_output=True, check=True, text=True)
     assert set(done.stdout.split()) == MODULES.keys() - {"goodinit"}

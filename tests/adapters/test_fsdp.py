@@ -1,6 +1,7 @@
 """FSDP's param_init_fn: shards of the model that gi.init_ makes."""
 
 import gc
+import multiprocessing
 import os
 import socket
 import weakref
@@ -205,7 +206,11 @@ def test_one_process() -> None:
 
 
 def test_two_processes(tmp_path: Path) -> None:
-    torch.multiprocessing.spawn(two_processes, (tmp_path, free_port()), nprocs=2)
+    """Both are forked from a third, which imports torch once for both."""
+    multiprocessing.get_context("forkserver").set_forkserver_preload([__name__])
+    torch.multiprocessing.start_processes(
+        two_processes, (tmp_path, free_port()), nprocs=2, start_method="forkserver"
+    )
 
 
 def test_only_what_is_on_meta_is_drawn() -> None:

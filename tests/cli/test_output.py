@@ -214,7 +214,7 @@ def test_the_progress_line_leaves_stdout_alone(call, monkeypatch):
 def test_a_pipe_that_closes_early_is_no_error(folder):
     # More than a pipe holds, so that the writer sees it close (buffered: Python's raw files take
     # what was written before for all).
-    command = f"({' '.join(PYTHON)} plan demo:mlp --arg depth=200 --json; echo $? >&2) | head -1"
+    command = f"({' '.join(PYTHON)} plan demo:mlp --arg depth=80 --json; echo $? >&2) | head -1"
     env = {key: value for key, value in os.environ.items() if key != "PYTHONUNBUFFERED"}
     done = subprocess.run(
         ["bash", "-c", command], capture_output=True, text=True, timeout=120, check=False, env=env

@@ -31,10 +31,15 @@ LONGEST = 0.6
 )
 def test_answers_at_once(argv: list[str], code: int) -> None:
     run = [sys.executable, "-c", CODE, *argv]
-    ends = [subprocess.run(run, capture_output=True, text=True, check=True) for _ in range(2)]
-    facts = [done.stderr.splitlines()[-1].split() for done in ends]
-    assert {(found, torch) for found, _, torch in facts} == {(str(code), "False")}
-    assert min(float(seconds) for _, seconds, _ in facts) < LONGEST
+    least = LONGEST
+    for _ in range(3):  # noise only adds, and the first process may write bytecode
+        done = subprocess.run(run, capture_output=True, text=True, check=True)
+        found, seconds, torch = done.stderr.splitlines()[-1].split()
+        assert (found, torch) == (str(code), "False")
+        least = min(least, float(seconds))
+        if least < LONGEST:
+            break
+    assert least < LONGEST
 
 
 VERBS = ["plan", "init", "verify", "diff", "recipes", "explain", "check", "forecast", "compare"]

@@ -43,7 +43,9 @@ def test_it_is_a_function() -> None:
     assert isinstance(gi.explain, FunctionType)
 
 
-@pytest.mark.parametrize("name", ["convnet", "gpt"])  # all models: test_rates
+@pytest.mark.parametrize(  # all models: test_rates
+    "name", ["convnet", pytest.param("gpt", marks=pytest.mark.battery)]
+)
 def test_each_recipe_is_found_from_its_values(name: str) -> None:
     """It, or one that would draw the same here; what is named holds for every row."""
     model, inputs = zoo.build(name)
@@ -127,7 +129,13 @@ def test_the_same_again() -> None:
     assert gi.explain(model, inputs) == gi.explain(model, inputs)
 
 
-@pytest.mark.parametrize("name", [*PLAIN, "seq2seq", "moe"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[pytest.mark.battery] * (name in ("lstm", "seq2seq")))
+        for name in (*PLAIN, "seq2seq", "moe")
+    ],
+)
 def test_text_fits_the_terminal(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     found = with_a_constant_weight(name)
     monkeypatch.setattr("sys.stdout.isatty", lambda: True)

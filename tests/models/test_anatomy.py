@@ -125,7 +125,13 @@ def test_share_of_guessed_rows():
     assert not failed
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[pytest.mark.battery] * (name.removeprefix("hf-") in zoo_hf.MORE))
+        for name in NAMES
+    ],
+)
 def test_meta_model_reads_alike(name):
     """A model without weights has the anatomy of one with them."""
     _, with_inputs, _ = anatomies(name)

@@ -202,12 +202,14 @@ def test_ten_thousand_parameters_are_planned_in_no_time(monkeypatch: pytest.Monk
     monkeypatch.setattr(module, "read", lambda *_: anatomy)
     rules = [gi.Rule(f"{n}.*", gi.Zeros()) for n in range(20)]
     recipe = gi.recipe("standard").override(*rules)
-    times = []
+    least = 1.0  # .5 s is the promise; a busy machine is no bug
     for _ in range(2):
         start = time.process_time()
         gi.plan(net, recipe)
-        times.append(time.process_time() - start)
-    assert min(times) < 1.0  # .5 s is the promise; a busy machine is no bug
+        least = min(least, time.process_time() - start)
+        if least < 1.0:
+            break
+    assert least < 1.0
 
 
 @pytest.mark.parametrize("power", [-1.0, 2.0])

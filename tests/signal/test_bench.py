@@ -74,7 +74,9 @@ def peak(case: str, way: str) -> float:
     Not of getrusage, which counts what the process was before it became this program.
     """
     code = (
-        "from tests.conftest import TORCHVISION; from tests.signal import test_bench as b; "
+        "import torch; from tests import conftest; torch.set_num_threads(1); "
+        "kept = conftest.declare_torchvision_operators(); "
+        "from tests.signal import test_bench as b; "
         f"case = b.CASES[{case!r}](); b.WAYS[{way!r}](*case); b.WAYS[{way!r}](*case); "
         "print(open('/proc/self/status').read().split('VmHWM:')[1].split()[0])"
     )

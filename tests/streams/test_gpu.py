@@ -92,8 +92,8 @@ def some_boxes(count: int) -> Iterator[Case]:
 
 FAR = 4 * 2**32  # the first index whose block number has a second word
 CASES = [
-    *(whole(law, "fp32", (size,), (0,)) for law in LAWS for size in SIZES),
-    *(whole(law, dtype, (1031,), (0,)) for law in LAWS for dtype in DTYPES if dtype != "fp32"),
+    *(whole("normal", "fp32", (size,), (0,)) for size in SIZES),
+    *(whole(law, dtype, (1031,), (0,)) for law in LAWS for dtype in DTYPES),
     *some_boxes(40),
     whole("normal", "fp32", (16, 12, 3, 3), (0, 2, 3, 1)),  # channels_last
     whole("normal", "bf16", (8, 16, 4, 4), (0, 2, 3, 1)),
@@ -174,7 +174,7 @@ def test_the_bits_of_the_specification(law: str, interpreted: list[Tensor]) -> N
             view.copy_(specified(case))
             assert torch.equal(bits(memory), bits(wanted)), case
             found += 1
-    assert found >= len(DTYPES) + len(SIZES) - 1
+    assert found >= len(DTYPES)
 
 
 # The compiled code.

@@ -300,11 +300,9 @@ def test_long_strided_runs_are_cut_into_pieces() -> None:
 @pytest.mark.skipif(not shutil.which("c++"), reason="needs a C++ compiler")
 def test_contraction_is_noticed(tmp_path: Path) -> None:
     """A library whose compiler fuses products and sums draws other values, and isn't used."""
-    good, bad = tmp_path / "good.so", tmp_path / "bad.so"
-    build.compile_library(good, ["-O1"])  # which takes less time
-    fused = ["-O1", "-fexpensive-optimizations", "-ffp-contract=fast", "-mfma"]
+    bad = tmp_path / "bad.so"
+    fused = ["-O1", "-fexpensive-optimizations", "-ffp-contract=fast", "-mfma"]  # -O1 is quick
     build.compile_library(bad, fused)
-    assert library.open_library(good).fill is not None
     opened = library.open_library(bad)
     assert opened.fill is None
     assert opened.refused

@@ -192,9 +192,13 @@ def test_twice_is_the_same() -> None:
     assert case.run(0) == case.run(0)
 
 
+# A kind each: convolutions, transposed ones, experts, calls without layers, a loop in Python.
+KINDS = {"resnet_basic", "unet", "gpt", "seq2seq", "moe", "lstm", "lora", "rwkv", "mamba2"}
 MODELS = [
-    *(pytest.param(zoo, name, id=name) for name in zoo.PLAIN),
-    *(pytest.param(zoo_hf, name, id=f"hf-{name}", marks=zoo_hf.marks(name)) for name in zoo_hf.HF),
+    pytest.param(where, name, id=f"{prefix}{name}", marks=[pytest.mark.battery] * more)
+    for where, prefix, names in ((zoo, "", zoo.PLAIN), (zoo_hf, "hf-", zoo_hf.HF))
+    for name in names
+    for more in [name not in KINDS]
 ]
 ONE_CALL = {"seq2seq": 8, "lstm": 1}  # MultiheadAttention and LSTM show no layers
 
