@@ -109,6 +109,21 @@ def test_the_bits_of_the_specification(law: Law, dtype: torch.dtype, instruction
 
 
 @needs_library
+@pytest.mark.parametrize("law", LAWS.values(), ids=LAWS)
+def test_runs_of_any_start_and_length(law: Law, instructions: int) -> None:
+    """From 1024 values on, batches of 256 skip the tile, which draws the beginning and the rest."""
+    most = slowly(law, (4000,), ((0, 4000),))
+    for start in (0, 1, 2, 3, 4, 6, 253):
+        for size in (1023, 1024, 1025, 1027, 1028, 1279, 1280, 1281, 2047, 2303, 3700):
+            dtype = DTYPES[(start + size) % len(DTYPES)]
+            out = torch.full((size + 2,), 3.0, dtype=dtype)
+            box = ((start, start + size),)
+            assert fill.fill_box(out[1:-1], KEY, law, (4000,), box)
+            assert torch.equal(bits(out[1:-1]), bits(most[slice(*box[0])].to(dtype))), (start, size)
+            assert out[0] == 3.0 == out[-1], "wrote beside its memory"
+
+
+@needs_library
 @settings(max_examples=150)
 @given(st.data())
 def test_any_box_and_any_strides(data: st.DataObject) -> None:
@@ -145,9 +160,10 @@ def test_any_box_and_any_strides(data: st.DataObject) -> None:
         lambda: torch.empty(40, 30, 20).transpose(0, 2),
         lambda: torch.empty(200, 400)[:, ::3],
         lambda: torch.empty(3, 70_000)[:, 5:-5],
+        lambda: torch.empty(5, 1400)[:, :1300],
         lambda: torch.empty(()),
     ],
-    ids=["channels_last", "transposed", "turned", "every third", "cut", "scalar"],
+    ids=["channels_last", "transposed", "turned", "every third", "cut", "long rows", "scalar"],
 )
 def test_layouts_of_memory(make: Callable[[], Tensor], instructions: int) -> None:
     out = make()
@@ -177,6 +193,17 @@ def test_blocks_beyond_32_bits(instructions: int) -> None:
     ours, torchs = torch.empty(3, 9), torch.empty(3, 9)
     assert fill.fill_box(ours, KEY, law, shape, box)
     _fill_box_by_torch(torchs, key_from_bytes(KEY), law, shape, box)
+    assert torch.equal(ours, torchs)
+
+
+@needs_library
+def test_a_run_across_32_bits(instructions: int) -> None:
+    """The number of a block exceeds 32 bits in the middle of a run."""
+    box = ((2**34 - 1100, 2**34 + 1100),)
+    law = LAWS["normal"]
+    ours, torchs = torch.empty(2200), torch.empty(2200)
+    assert fill.fill_box(ours, KEY, law, (2**36,), box)
+    _fill_box_by_torch(torchs, key_from_bytes(KEY), law, (2**36,), box)
     assert torch.equal(ours, torchs)
 
 

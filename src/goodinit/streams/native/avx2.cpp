@@ -12,6 +12,13 @@ struct V {
     static constexpr int WIDTH = 8, UNROLL = 8;
 
     static I load(const uint32_t *p) { return _mm256_loadu_si256(reinterpret_cast<const I *>(p)); }
+    static I load(const uint64_t *p) { return load(reinterpret_cast<const uint32_t *>(p)); }
+    static void save(uint32_t *p, I x) { _mm256_storeu_si256(reinterpret_cast<I *>(p), x); }
+    // Of 64-bit lanes: `multiply` takes their low halves, `high` their high ones.
+    static I wide(uint64_t x) { return _mm256_set1_epi64x(int64_t(x)); }
+    static I add_wide(I a, I b) { return _mm256_add_epi64(a, b); }
+    static I multiply(I a, uint32_t by) { return _mm256_mul_epu32(a, wide(by)); }
+    static I high(I x) { return _mm256_srli_epi64(x, 32); }
     static void pin(F &x) { asm volatile("" : "+x"(x)); }
     static F set(float x) { return _mm256_set1_ps(x); }
     static I whole(int x) { return _mm256_set1_epi32(x); }
@@ -37,9 +44,7 @@ struct V {
         return from_bits(_mm256_or_si256(digits, whole(0x3F800000)));
     }
     static I squeeze(I u, uint32_t width, uint32_t lo) {
-        I by = _mm256_set1_epi64x(width);
-        I even = _mm256_srli_epi64(_mm256_mul_epu32(u, by), 32);
-        I odds = _mm256_mul_epu32(_mm256_srli_epi64(u, 32), by);
+        I even = high(multiply(u, width)), odds = multiply(high(u), width);
         return _mm256_add_epi32(_mm256_blend_epi32(even, odds, 0xAA), whole(int(lo)));
     }
 
@@ -69,50 +74,53 @@ namespace {
 
 // Four blocks a vector, a word of each in the low half of a 64-bit lane. What lies in the high
 // halves doesn't matter: the product doesn't read them.
-constexpr int VECTORS = 2; // in flight: four words each, in 16 registers
-static_assert(BLOCKS % (4 * VECTORS) == 0, "none is written behind a tile");
+struct Philox {
+    static constexpr int LANES = 4, K = 4; // vectors in flight: a round's chain is long
+    Rounds rounds;
+    V::I same, low, third;
 
-void philox(const Key &key, const uint64_t *blocks, int count, uint32_t *words) {
-    constexpr int K = VECTORS;
-    const __m256i a = _mm256_set1_epi64x(A), b = _mm256_set1_epi64x(B);
-    // The first product of c2 is the same for all blocks.
-    const uint64_t product = uint64_t(key.high0) * B;
-    const __m256i same = _mm256_set1_epi64x(int64_t(product >> 32 ^ key.key0));
-    const __m256i low = _mm256_set1_epi64x(int64_t(product));
-    const __m256i third = _mm256_set1_epi64x(key.high1 ^ key.key1);
-    for (int at = 0; at < count; at += 4 * K) {
-        __m256i c0[K], c1[K], c2[K], c3[K];
+    explicit Philox(const Key &key) : rounds(key) {
+        // The first product of c2 is the same for all blocks.
+        const uint64_t product = uint64_t(key.high0) * B;
+        same = V::wide(product >> 32 ^ key.key0);
+        low = V::wide(product);
+        third = V::wide(key.high1 ^ key.key1);
+    }
+
+    // The words of blocks, given the first products of their c0, and their c1.
+    INLINE void words(const V::I (&products)[K], const V::I (&second)[K], V::I (&u)[2 * K]) {
+        V::I c0[K], c1[K], c2[K], c3[K];
         EACH {
-            __m256i c = _mm256_loadu_si256(reinterpret_cast<const __m256i *>(blocks + at + 4 * i));
-            __m256i p = _mm256_mul_epu32(c, a);
-            c0[i] = _mm256_xor_si256(_mm256_srli_epi64(c, 32), same);
+            c0[i] = _mm256_xor_si256(second[i], same);
             c1[i] = low;
-            c2[i] = _mm256_xor_si256(_mm256_srli_epi64(p, 32), third);
-            c3[i] = p;
+            c2[i] = _mm256_xor_si256(V::high(products[i]), third);
+            c3[i] = products[i];
         }
-        uint32_t k0 = key.key0, k1 = key.key1;
+        rounds.stay_in_memory();
+#pragma GCC unroll 9
         for (int round = 1; round < 10; round++) {
-            const __m256i r0 = _mm256_set1_epi64x(k0 += WEYL0), r1 = _mm256_set1_epi64x(k1 += WEYL1);
+            const V::I k0 = V::whole(rounds.keys[round][0]), k1 = V::whole(rounds.keys[round][1]);
             EACH {
-                __m256i p = _mm256_mul_epu32(c0[i], a), q = _mm256_mul_epu32(c2[i], b);
-                c0[i] = _mm256_xor_si256(_mm256_srli_epi64(q, 32), _mm256_xor_si256(c1[i], r0));
-                c2[i] = _mm256_xor_si256(_mm256_srli_epi64(p, 32), _mm256_xor_si256(c3[i], r1));
+                V::I p = V::multiply(c0[i], A), q = V::multiply(c2[i], B);
+                c0[i] = _mm256_xor_si256(V::high(q), _mm256_xor_si256(c1[i], k0));
+                c2[i] = _mm256_xor_si256(V::high(p), _mm256_xor_si256(c3[i], k1));
                 c1[i] = q;
                 c3[i] = p;
             }
         }
         EACH {
-            __m256i p = _mm256_blend_epi32(c0[i], _mm256_slli_epi64(c1[i], 32), 0xAA);
-            __m256i q = _mm256_blend_epi32(c2[i], _mm256_slli_epi64(c3[i], 32), 0xAA);
-            __m256i even = _mm256_unpacklo_epi64(p, q), odd = _mm256_unpackhi_epi64(p, q);
-            __m256i *to = reinterpret_cast<__m256i *>(words + 4 * (at + 4 * i));
-            _mm256_storeu_si256(to, _mm256_permute2x128_si256(even, odd, 0x20));
-            _mm256_storeu_si256(to + 1, _mm256_permute2x128_si256(even, odd, 0x31));
+            V::I p = _mm256_blend_epi32(c0[i], _mm256_slli_epi64(c1[i], 32), 0xAA);
+            V::I q = _mm256_blend_epi32(c2[i], _mm256_slli_epi64(c3[i], 32), 0xAA);
+            V::I even = _mm256_unpacklo_epi64(p, q), odd = _mm256_unpackhi_epi64(p, q);
+            u[2 * i] = _mm256_permute2x128_si256(even, odd, 0x20);
+            u[2 * i + 1] = _mm256_permute2x128_si256(even, odd, 0x31);
         }
     }
-}
+};
 
 } // namespace
 
-const Kernels avx2_kernels = KERNELS("AVX2");
+#include "draw.h"
+
+const Kernels avx2_kernels = {"AVX2", philox, TABLE(transform), TABLE(draw)};
 #endif

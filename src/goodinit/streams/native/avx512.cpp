@@ -12,6 +12,13 @@ struct V {
     static constexpr int WIDTH = 16, UNROLL = 8;
 
     static I load(const uint32_t *p) { return _mm512_loadu_si512(p); }
+    static I load(const uint64_t *p) { return _mm512_loadu_si512(p); }
+    static void save(uint32_t *p, I x) { _mm512_storeu_si512(p, x); }
+    // Of 64-bit lanes: `multiply` takes their low halves, `high` their high ones.
+    static I wide(uint64_t x) { return _mm512_set1_epi64(int64_t(x)); }
+    static I add_wide(I a, I b) { return _mm512_add_epi64(a, b); }
+    static I multiply(I a, uint32_t by) { return _mm512_mul_epu32(a, wide(by)); }
+    static I high(I x) { return _mm512_srli_epi64(x, 32); }
     static void pin(F &x) { asm volatile("" : "+v"(x)); }
     static F set(float x) { return _mm512_set1_ps(x); }
     static I whole(int x) { return _mm512_set1_epi32(x); }
@@ -34,9 +41,7 @@ struct V {
         return from_bits(_mm512_ternarylogic_epi32(bits(x), whole(0x7FFFFF), whole(0x3F800000), 0xEA));
     }
     static I squeeze(I u, uint32_t width, uint32_t lo) {
-        I by = _mm512_set1_epi64(width);
-        I even = _mm512_srli_epi64(_mm512_mul_epu32(u, by), 32);
-        I odds = _mm512_mul_epu32(_mm512_srli_epi64(u, 32), by);
+        I even = high(multiply(u, width)), odds = multiply(high(u), width);
         return _mm512_add_epi32(_mm512_mask_blend_epi32(0xAAAA, even, odds), whole(int(lo)));
     }
 
@@ -69,47 +74,50 @@ namespace {
 // product takes the low word; its high half is combined with the high word, and the halves swapped.
 // Two different instructions swap them, so that they share two ports. The last round needs no swap:
 // what interleaves the words does it.
-constexpr int VECTORS = 8; // in flight: a round's chain is longer than the processor is wide
-static_assert(BLOCKS % (8 * VECTORS) == 0, "none is written behind a tile");
+struct Philox {
+    static constexpr int LANES = 8, K = 8; // vectors in flight: a round's chain is long
+    Rounds rounds;
+    V::I same, third;
 
-void philox(const Key &key, const uint64_t *blocks, int count, uint32_t *words) {
-    constexpr int K = VECTORS;
-    const __m512i a = _mm512_set1_epi64(A), b = _mm512_set1_epi64(B);
-    const __m512i first = _mm512_setr_epi32(1, 0, 17, 16, 3, 2, 19, 18, 5, 4, 21, 20, 7, 6, 23, 22);
-    const __m512i second = _mm512_add_epi32(first, _mm512_set1_epi32(8));
-    // The first product of c2 is the same for all blocks.
-    const uint64_t product = uint64_t(key.high0) * B;
-    const __m512i same = _mm512_set1_epi64(int64_t(product << 32 | (product >> 32 ^ key.key0)));
-    const __m512i third = _mm512_set1_epi32(int(key.high1 ^ key.key1));
-    for (int at = 0; at < count; at += 8 * K) {
-        __m512i s[K], t[K]; // (c0, c1) and (c2, c3)
+    explicit Philox(const Key &key) : rounds(key) {
+        // The first product of c2 is the same for all blocks.
+        const uint64_t product = uint64_t(key.high0) * B;
+        same = V::wide(product << 32 | (product >> 32 ^ key.key0));
+        third = V::whole(int(key.high1 ^ key.key1));
+    }
+
+    // The words of blocks, given the first products of their c0, and their c1.
+    INLINE void words(const V::I (&products)[K], const V::I (&second)[K], V::I (&u)[2 * K]) {
+        V::I s[K], t[K]; // (c0, c1) and (c2, c3)
         EACH {
-            __m512i c = _mm512_loadu_si512(blocks + at + 8 * i), p = _mm512_mul_epu32(c, a);
-            s[i] = _mm512_xor_si512(_mm512_srli_epi64(c, 32), same);
-            t[i] = _mm512_shuffle_epi32(_mm512_mask_xor_epi32(p, 0xAAAA, p, third), _MM_PERM_CDAB);
+            V::I p = _mm512_mask_xor_epi32(products[i], 0xAAAA, products[i], third);
+            s[i] = _mm512_xor_si512(second[i], same);
+            t[i] = _mm512_shuffle_epi32(p, _MM_PERM_CDAB);
         }
-        uint32_t k0 = key.key0, k1 = key.key1;
+        rounds.stay_in_memory();
 #pragma GCC unroll 9
         for (int round = 1; round < 10; round++) {
-            const __m512i r0 = _mm512_set1_epi32(int(k0 += WEYL0));
-            const __m512i r1 = _mm512_set1_epi32(int(k1 += WEYL1));
+            const V::I k0 = V::whole(rounds.keys[round][0]), k1 = V::whole(rounds.keys[round][1]);
             EACH {
-                __m512i p = _mm512_mul_epu32(s[i], a), q = _mm512_mul_epu32(t[i], b);
-                q = _mm512_mask_ternarylogic_epi32(q, 0xAAAA, s[i], r0, 0x96);
-                p = _mm512_mask_ternarylogic_epi32(p, 0xAAAA, t[i], r1, 0x96);
+                V::I p = V::multiply(s[i], A), q = V::multiply(t[i], B);
+                q = _mm512_mask_ternarylogic_epi32(q, 0xAAAA, s[i], k0, 0x96);
+                p = _mm512_mask_ternarylogic_epi32(p, 0xAAAA, t[i], k1, 0x96);
                 s[i] = round < 9 ? _mm512_ror_epi64(q, 32) : q;
                 t[i] = round < 9 ? _mm512_shuffle_epi32(p, _MM_PERM_CDAB) : p;
             }
         }
+        const V::I four = _mm512_setr_epi32(1, 0, 17, 16, 3, 2, 19, 18, 5, 4, 21, 20, 7, 6, 23, 22);
+        const V::I others = _mm512_add_epi32(four, V::whole(8));
         EACH {
-            uint32_t *to = words + 4 * (at + 8 * i);
-            _mm512_storeu_si512(to, _mm512_permutex2var_epi32(s[i], first, t[i]));
-            _mm512_storeu_si512(to + 16, _mm512_permutex2var_epi32(s[i], second, t[i]));
+            u[2 * i] = _mm512_permutex2var_epi32(s[i], four, t[i]);
+            u[2 * i + 1] = _mm512_permutex2var_epi32(s[i], others, t[i]);
         }
     }
-}
+};
 
 } // namespace
 
-const Kernels avx512_kernels = KERNELS("AVX-512");
+#include "draw.h"
+
+const Kernels avx512_kernels = {"AVX-512", philox, TABLE(transform), TABLE(draw)};
 #endif

@@ -42,6 +42,7 @@ struct Job {
     Law law;
     const Kernels *kernels;
     Transform transform;
+    Draw draw; // may be null
     int item; // bytes of an element
     int64_t first; // row-major index of the first element
     const Axis *axes;
@@ -133,6 +134,18 @@ class Tile {
     Run run[WORDS];
 };
 
+// Write whole batches of a long run without a tile, and return how many elements. Runs that fit
+// into a tile are drawn there, several at once.
+int64_t draw(const Job &job, int64_t index, int64_t offset, int64_t count) {
+    constexpr int64_t PERIOD = int64_t(1) << 32; // of the low word of a block's number
+    const int64_t block = index >> 2, room = PERIOD - block % PERIOD;
+    const int64_t blocks = (count / 4 < room ? count / 4 : room) / BATCH * BATCH;
+    if (!job.draw || index % 4 || blocks < BLOCKS)
+        return 0;
+    job.draw(job.key, job.law, uint64_t(block), blocks, job.out + offset * job.item);
+    return 4 * blocks;
+}
+
 // Draw the elements begin, ..., end - 1 of the walk over the axes, the last one innermost.
 void walk(const Job &job, int64_t begin, int64_t end) {
     Tile tile(job);
@@ -147,9 +160,12 @@ void walk(const Job &job, int64_t begin, int64_t end) {
     }
     for (int64_t left = end - begin; left;) {
         int64_t count = run.size - at[inner] < left ? run.size - at[inner] : left;
-        int n = tile.take(index, offset, count);
-        if (n < count)
-            tile.write(run.stride);
+        int64_t n = run.stride == 1 ? draw(job, index, offset, count) : 0;
+        if (!n) {
+            n = tile.take(index, offset, count);
+            if (n < count)
+                tile.write(run.stride);
+        }
         left -= n;
         at[inner] += n;
         index += n;
@@ -243,6 +259,7 @@ int goodinit_fill(const void *request) {
     job.key = given.key;
     job.law = given.law;
     job.transform = job.kernels->transform[given.law.kind][given.type];
+    job.draw = job.kernels->draw[given.law.kind][given.type];
     job.out = reinterpret_cast<char *>(given.out);
     job.item = items[given.type];
     job.first = given.first;

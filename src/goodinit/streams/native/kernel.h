@@ -12,6 +12,22 @@ namespace {
 
 constexpr uint32_t A = 0xD2511F53, B = 0xCD9E8D57, WEYL0 = 0x9E3779B9, WEYL1 = 0xBB67AE85;
 
+#define INLINE inline __attribute__((always_inline))
+
+// The key of each round. From memory it is copied into the lanes of a vector for free; from a
+// register, where compilers would hold it, the copy takes a port that the rounds need.
+struct Rounds {
+    int32_t keys[10][2];
+
+    explicit Rounds(const Key &key) {
+        for (uint32_t round = 0; round < 10; round++) {
+            keys[round][0] = int32_t(key.key0 + round * WEYL0);
+            keys[round][1] = int32_t(key.key1 + round * WEYL1);
+        }
+    }
+    void stay_in_memory() { asm volatile("" : "+m"(keys)); }
+};
+
 // Each of these loops has a constant, small number of steps, which the compiler unrolls: K
 // independent vectors hide the latency of the long polynomial. Compilers would compute one vector
 // after the other, in a single register, and lose a third of the speed on processors that look
@@ -19,7 +35,7 @@ constexpr uint32_t A = 0xD2511F53, B = 0xCD9E8D57, WEYL0 = 0x9E3779B9, WEYL1 = 0
 #define EACH for (int i = 0; i < K; i++)
 
 // 2^31 z of spec.standard_normal.
-template <int K> inline __attribute__((always_inline)) void normal(const V::I (&u)[K], V::F (&z)[K]) {
+template <int K> INLINE void normal(const V::I (&u)[K], V::F (&z)[K]) {
     V::F x[K], m[K], t[K];
     EACH {
         x[i] = V::to_float(V::odd(u[i]));
@@ -39,9 +55,7 @@ template <int K> inline __attribute__((always_inline)) void normal(const V::I (&
 }
 
 template <uint32_t kind, int K>
-inline __attribute__((always_inline)) void sample(const Law &law, const uint32_t *words, V::F (&z)[K]) {
-    V::I u[K];
-    EACH u[i] = V::load(words + i * V::WIDTH);
+INLINE void sample(const Law &law, V::I (&u)[K], V::F (&z)[K]) {
     if (kind == UNIFORM) {
         EACH z[i] = V::to_float(V::odd(u[i]));
     } else {
@@ -60,36 +74,31 @@ inline __attribute__((always_inline)) void sample(const Law &law, const uint32_t
 template <uint32_t kind, uint32_t type, class T>
 void transform(const Law &given, const uint32_t *words, int count, void *to) {
     constexpr int K = V::UNROLL, W = V::WIDTH;
+    static_assert(4 * K * W <= PADDING, "the last step may read that many bytes");
     const Law law = given; // so that no store to `to` can change it
     T *out = static_cast<T *>(to);
-    for (; count >= K * W; count -= K * W, words += K * W, out += K * W) {
+    for (; count > 0; count -= K * W, words += K * W, out += K * W) {
+        V::I u[K];
         V::F z[K];
-        sample<kind, K>(law, words, z);
-        EACH V::template store<type>(out + i * W, z[i]);
-    }
-    for (; count > 0; count -= W, words += W, out += W) {
-        V::F z[1];
-        sample<kind, 1>(law, words, z);
-        if (count >= W) {
-            V::template store<type>(out, z[0]);
+        EACH u[i] = V::load(words + i * W);
+        sample<kind, K>(law, u, z);
+        if (count >= K * W) {
+            EACH V::template store<type>(out + i * W, z[i]);
         } else {
-            T rest[W];
-            V::template store<type>(rest, z[0]);
+            T rest[K * W];
+            EACH V::template store<type>(rest + i * W, z[i]);
             for (int i = 0; i < count; i++)
                 out[i] = rest[i];
         }
     }
 }
 
-#define KERNELS_OF(kind)                                                                           \
+#define ROW(kernel, kind)                                                                          \
     {                                                                                              \
-        transform<kind, FLOAT32, float>, transform<kind, BFLOAT16, uint16_t>,                      \
-            transform<kind, FLOAT16, uint16_t>, transform<kind, FLOAT64, double>                   \
+        kernel<kind, FLOAT32, float>, kernel<kind, BFLOAT16, uint16_t>,                            \
+            kernel<kind, FLOAT16, uint16_t>, kernel<kind, FLOAT64, double>                         \
     }
-#define KERNELS(name)                                                                              \
-    {                                                                                              \
-        name, philox, { KERNELS_OF(NORMAL), KERNELS_OF(UNIFORM), KERNELS_OF(TRUNCATED),            \
-                        KERNELS_OF(BOUNDED) }                                                      \
-    }
+#define TABLE(kernel)                                                                              \
+    { ROW(kernel, NORMAL), ROW(kernel, UNIFORM), ROW(kernel, TRUNCATED), ROW(kernel, BOUNDED) }
 
 } // namespace

@@ -106,5 +106,5 @@ void philox(const Key &key, const uint64_t *blocks, int count, uint32_t *words) 
 
 } // namespace
 
-const Kernels neon_kernels = KERNELS("NEON");
+const Kernels neon_kernels = {"NEON", philox, TABLE(transform), {}};
 #endif

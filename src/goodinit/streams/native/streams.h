@@ -16,7 +16,8 @@
 
 constexpr int BLOCKS = 256;         // of four words, in a tile
 constexpr int WORDS = 4 * BLOCKS;   // 4 KB: a tile stays in the first cache
-constexpr int PADDING = 64;         // bytes that a kernel may read or write behind a tile
+constexpr int BATCH = 64;           // blocks, of which a Draw takes a multiple
+constexpr int PADDING = 512;        // bytes that a kernel may read behind a tile
 
 enum Kind : uint32_t { NORMAL, UNIFORM, TRUNCATED, BOUNDED, KINDS };
 enum Type : uint32_t { FLOAT32, BFLOAT16, FLOAT16, FLOAT64, TYPES };
@@ -36,11 +37,16 @@ struct Law {
 // Write the value of each of `count` words. May read PADDING bytes behind the words.
 using Transform = void (*)(const Law &, const uint32_t *words, int count, void *out);
 
+// Write the values of blocks that follow one another, 4 of each. Their numbers have the same high
+// word, and their count is a multiple of BATCH. The words stay in registers.
+using Draw = void (*)(const Key &, const Law &, uint64_t block, int64_t count, void *out);
+
 struct Kernels {
     const char *name;
     // Write four words for each block. May do so for up to 63 blocks more, none behind a tile.
     void (*philox)(const Key &, const uint64_t *blocks, int count, uint32_t *words);
     Transform transform[KINDS][TYPES];
+    Draw draw[KINDS][TYPES]; // null where only tiles are drawn
 };
 
 extern const Kernels portable_kernels, avx2_kernels, avx512_kernels, neon_kernels;
