@@ -446,3 +446,28 @@ def test_a_parameter_may_be_taken_inside_of_vmap() -> None:
 
     forecast, measured = both(Mapped, batch())
     assert forecast.rows == measured.rows
+
+
+class Ensemble(nn.Module):
+    """Members in one stack, which torch.vmap maps over."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.members = nn.Parameter(torch.randn(3, WIDTH, WIDTH))
+        self.head = nn.Linear(WIDTH, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(torch.vmap(lambda w: (x @ w).relu())(self.members).mean(0))
+
+
+def test_parameters_that_vmap_maps_over_are_measured_and_not_forecast() -> None:
+    torch.manual_seed(0)
+    model, x = Ensemble(), batch()
+    plan = gi.init_(model, "he", inputs=x, seed=0)
+    signal = gi.measure(model, x)
+    with torch.no_grad():
+        made = torch.stack([(x @ w).relu() for w in model.members])
+    assert signal[":unseen"].forward.second == pytest.approx(made.square().mean().item())
+    for exact in (True, False):
+        with pytest.raises(gi.errors.SignalError, match=r"maps over members by torch\.vmap"):
+            gi.forecast(model, x, plan, exact=exact)

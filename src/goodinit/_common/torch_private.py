@@ -22,6 +22,12 @@ LOST = {
     "torch:_C._get_function_stack_at": FAST,
     "torch.utils._device:DeviceContext": FAST,
     "torch:_C._functorch.peek_interpreter_stack": FAST,
+    "torch:_C._functorch.is_batchedtensor": (
+        "a model that maps over its parameters by torch.vmap can't be measured"
+    ),
+    "torch:_C._functorch.get_unwrapped": (
+        "a forecast takes a model's own values where a model maps over its parameters by torch.vmap"
+    ),
     "torch:_C._get_tracing_state": FAST,
     "torch:_C._is_torch_function_all_disabled": (
         "the backward pass of a forecast draws by torch code, several times slower"
@@ -99,6 +105,8 @@ _mode_at: Callable[[int], object] | None = _find("torch:_C._get_function_stack_a
 _device_context: type | None = _find("torch.utils._device:DeviceContext")
 _interpreter: Callable[[], object] = _find("torch:_C._functorch.peek_interpreter_stack") or _none
 _tracer: Callable[[], object] = _find("torch:_C._get_tracing_state") or _none
+_batched: Callable[[Tensor], bool] | None = _find("torch:_C._functorch.is_batchedtensor")
+_unwrapped: Callable[[Tensor], Tensor] | None = _find("torch:_C._functorch.get_unwrapped")
 _hooks: Callable[[bool], object] | None = _find(
     "torch:_C._autograd._top_saved_tensors_default_hooks"
 )
@@ -108,6 +116,18 @@ _COMPLETE = not any(loss is FAST and missing(name) for name, loss in LOST.items(
 def transforms() -> bool:
     """Return whether a transform of torch.func or a tracer is active."""
     return _interpreter() is not None or bool(_tracer())
+
+
+def is_mapped(tensor: Tensor) -> bool:
+    """Return whether a tensor is one of ``torch.vmap``, whose numbers can't be read."""
+    return _batched is not None and _batched(tensor)
+
+
+def unmapped(tensor: Tensor) -> Tensor:
+    """Return the tensor that ``torch.vmap`` maps over; another tensor as it is."""
+    while _unwrapped is not None and is_mapped(tensor):
+        tensor = _unwrapped(tensor)
+    return tensor
 
 
 def saves_by_hooks() -> bool:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from torch import Tensor
 
+from goodinit._common.torch_private import is_mapped, storage_key, unmapped
 from goodinit.errors import SignalError
 from goodinit.signal.parameters import norm_of
 
@@ -69,3 +71,18 @@ class Parameter:
         whole = self.sum if gradient is None else gradient
         if whole is not None:
             self.size, self.sum = norm_of(whole), None
+
+
+def comes_from_vmap(tensor: Tensor, by_storage: Mapping[int, Sequence[Parameter]]) -> bool:
+    """Return whether a tensor is one of torch.vmap, and raise if that maps over a parameter.
+
+    ``vmap`` isn't a torch function: no call is seen to take the whole parameter.
+    """
+    if not is_mapped(tensor):
+        return False
+    for parameter in by_storage.get(storage_key(unmapped(tensor)), ()):
+        raise SignalError(
+            f"the model maps over {parameter.name} by torch.vmap, where a forecast can't give it "
+            f"a value: {INSTEAD}"
+        )
+    return True

@@ -31,7 +31,7 @@ from goodinit.applying.planned_values import PlannedValues
 from goodinit.dataflow.functions import role_of
 from goodinit.errors import SignalError
 from goodinit.forecasting.boxes import LARGE, Overview, looked_up
-from goodinit.forecasting.parameter import INSTEAD, Parameter
+from goodinit.forecasting.parameter import INSTEAD, Parameter, comes_from_vmap
 from goodinit.signal.attention_weights import CHOOSING, Sureness, sureness_of
 from goodinit.signal.parameters import Weights, gradient_of, gradients_by_backward, norm_of
 from goodinit.signal.rows import Gradient
@@ -268,6 +268,8 @@ class StreamedWeights(Weights):
         parameter = self._of(tensor)
         if parameter is not None:
             return self._take(parameter)
+        if comes_from_vmap(tensor, self._by_storage):
+            return tensor
         beside = self._by_storage.get(storage_key(tensor)) if tensor.layout is torch.strided else ()
         for parameter in beside or ():
             if _windows_meet(parameter.base(tensor), tensor):

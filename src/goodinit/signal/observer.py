@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from goodinit._common.by_tensor import ByTensor
-from goodinit._common.torch_private import without_function_modes
+from goodinit._common.torch_private import is_mapped, without_function_modes
 from goodinit.anatomy.names import Slot
 from goodinit.dataflow.functions import role_of
 from goodinit.findings.units import SATURATED_BEYOND
@@ -191,7 +191,7 @@ class MomentsObserver(NullObserver):
         key = self._keys.next_key(call)
         takes = [number for t in tensors_in((call.args, dict(call.kwargs)))
                  if (number := self._number(t, call.path)) is not None]  # fmt: skip
-        if takes:
+        if takes and not is_mapped(result):  # what a vmap returns gets a row, not what is inside
             self._measure(call, key, result, tuple(takes))
             return
         params = self._params_of(call)
