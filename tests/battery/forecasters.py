@@ -5,7 +5,8 @@
 AnyInit predicts second moments of layers for weights that it scales itself, and its report measures
 them; goodinit forecasts those of its plan, and `gi.measure` measures. Each is compared with its own
 draws: the median and the 95th percentile over the layers of |log2(forecast / mean over three
-draws)|, and the number of layers. goodinit's forecast is the mean over three other seeds.
+draws)|, and the number of layers. goodinit forecasts the very draws (exact), and by three other
+seeds, whose mean differs from that of the three by chance.
 """
 
 from __future__ import annotations
@@ -82,19 +83,22 @@ def by_anyinit(make: Callable[[], tuple[nn.Module, Any]]) -> str:
     return errors(pairs)
 
 
-def by_goodinit(make: Callable[[], tuple[nn.Module, Any]]) -> str:
-    """Return the errors of forecasts with other seeds."""
+def by_goodinit(make: Callable[[], tuple[nn.Module, Any]]) -> tuple[str, ...]:
+    """Return the errors of exact forecasts, and of forecasts with other seeds."""
     model, inputs = make()
     plan = gi.plan(model, "standard", inputs=inputs)
-    forecast, measured = Counter[str](), Counter[str]()
+    exact, other, measured = Counter[str](), Counter[str](), Counter[str]()
     for seed in range(SEEDS):
-        other = gi.forecast(model, inputs, plan, seed=SEEDS + seed, backward=False)
-        forecast.update({row.key: row.forward.second for row in other.layers})
+        for sums, exactly in ((exact, True), (other, False)):
+            chosen = seed if exactly else SEEDS + seed
+            signal = gi.forecast(model, inputs, plan, seed=chosen, backward=False, exact=exactly)
+            sums.update({row.key: row.forward.second for row in signal.layers})
     for seed in range(SEEDS):
         gi.apply_(model, plan, seed=seed)
         drawn = gi.measure(model, inputs, backward=False)
         measured.update({row.key: row.forward.second for row in drawn.layers})
-    return errors([(forecast[key], measured[key]) for key in forecast])
+    forecasts = (exact, other)
+    return tuple(errors([(sums[key], measured[key]) for key in measured]) for sums in forecasts)
 
 
 def main() -> None:
@@ -102,10 +106,11 @@ def main() -> None:
     warnings.simplefilter("ignore")
     torch.manual_seed(0)
     version = importlib.metadata.version("anyinit")
-    print(f"| model | anyinit {version} | goodinit, other seeds |\n|---|---|---|")
+    print(f"| model | anyinit {version} | goodinit, exact | goodinit, other seeds |")
+    print("|---|---|---|---|")
     for name, make in MODELS.items():
         torch.manual_seed(0)
-        print(f"| {name} | {by_anyinit(make)} | {by_goodinit(make)} |", flush=True)
+        print(f"| {' | '.join((name, by_anyinit(make), *by_goodinit(make)))} |", flush=True)
 
 
 if __name__ == "__main__":
