@@ -24,6 +24,7 @@ CLOSE = 1e-9  # of log E[f^2]
 FARTHEST = 16.0  # in q and 1/q: the second moment of no function in use is 1 only beyond that
 LARGE = 1e4  # of q: activations are then as they are for large signals, to four digits
 DIGITS = 4  # of a gain's square: widths are finite, and a plan shows it
+HIGHEST = 1024.0  # of a steady q: gelu, silu and the like are linear on each side of 0 long before
 
 
 class OperatingPoint(NamedTuple):
@@ -72,6 +73,38 @@ def operating_point(activation: str) -> OperatingPoint | None:
         return OperatingPoint(squares[0], slope(at), difference, squares[1])
     except (SchemeError, TypeError, OverflowError):
         return None
+
+
+@functools.lru_cache(maxsize=512)
+def steady_second_moment(activation: str, layers: int, growth: float) -> float | None:
+    """Return the least power of 2, from 1 on, at which a stack's errors grow by ``growth`` at most.
+
+    The larger a signal, the more gelu and silu are like relu, whose variance map has slope 1.
+
+    Args:
+        activation: as for ``operating_point``.
+        layers: of the stack; errors grow between them.
+        growth: of an error in the second moment, over the whole stack.
+
+    Returns:
+        A second moment before the activation; None if there is none, or an unknown activation.
+
+    Example:
+        >>> [steady_second_moment(f, 50, 2.0) for f in ("relu", "tanh", "gelu", "silu")]
+        [1.0, 1.0, 16.0, 64.0]
+        >>> steady_second_moment("gelu", 4, 2.0)
+        1.0
+    """
+    f = elementwise(activation)
+    q = 1.0
+    while f is not None and q <= HIGHEST:
+        try:
+            if slope(_scaled(f, q)) ** (layers - 1) <= growth:
+                return q
+        except (SchemeError, TypeError, OverflowError):
+            return None
+        q *= 2
+    return None
 
 
 def elementwise(activation: str) -> Callable[[Tensor], Tensor] | None:

@@ -45,9 +45,10 @@ def calibrate_(
     Layer-sequential unit variance (Mishkin and Matas, 2016), in one run: as the model runs, each
     weight in turn is multiplied by the number that gives its output a second moment of 1, and the
     model goes on with that output. The weight that ends a residual branch gets a share: 1/n where
-    its stream adds up n branches. Biases are multiplied along with their weights. Only scales
-    change, and a second call changes nothing. A weight that is used several times has one factor,
-    the geometric mean over its uses, found in a few more runs.
+    its stream adds up n branches. In deep plain stacks of gelu, silu and the like 1 is exceeded,
+    so that small samples don't vanish. Biases are multiplied along with their weights. Only
+    scales change, and a second call changes nothing. A weight that is used several times has one
+    factor, the geometric mean over its uses, found in a few more runs.
 
     Some parameters are left alone and listed with the reason: what makes the model's output or a
     router's logits, gates, norms, positions and other scales whose size has a meaning, intended

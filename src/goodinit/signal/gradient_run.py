@@ -130,7 +130,7 @@ class GradientRun(RescaledRun):
                 "inside of a checkpoint the model runs again in the backward pass, unobserved: "
                 "gradient checkpointing must be off"
             )
-        self._share = target = self.aims.targets[name]
+        self._share = share = self.aims.shares[name]
         number = len(self._nodes)
         taps: dict[int, Tensor] = {}
         added = given[0][0] if call.function in ADD_FIRST and given[0] else None
@@ -140,7 +140,7 @@ class GradientRun(RescaledRun):
                 if not tensor.requires_grad:
                     alias = tensor.detach().requires_grad_()
                     self.leaves.append(alias)
-                back = partial(self._bring_back, name, number, target)
+                back = partial(self._bring_back, name, number, share)
                 taps[id(tensor)] = cast("Tensor", _Tap.apply(alias, back))
         args, kwargs = map_tensors(given, lambda t: taps.get(id(t), t))
         result = cast("Tensor", func(*args, **kwargs))
