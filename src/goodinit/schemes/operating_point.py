@@ -76,30 +76,33 @@ def operating_point(activation: str) -> OperatingPoint | None:
 
 
 @functools.lru_cache(maxsize=512)
-def steady_second_moment(activation: str, layers: int, growth: float) -> float | None:
-    """Return the least power of 2, from 1 on, at which a stack's errors grow by ``growth`` at most.
+def steady_second_moment(
+    activation: str, layers: int, growth: float, allowed: float
+) -> float | None:
+    """Return 1 if a stack's errors grow by ``allowed`` at most there, else a larger power of 2.
 
     The larger a signal, the more gelu and silu are like relu, whose variance map has slope 1.
 
     Args:
         activation: as for ``operating_point``.
         layers: of the stack; errors grow between them.
-        growth: of an error in the second moment, over the whole stack.
+        growth: of an error in the second moment, over the whole stack, above 1.
+        allowed: the same at 1.
 
     Returns:
         A second moment before the activation; None if there is none, or an unknown activation.
 
     Example:
-        >>> [steady_second_moment(f, 50, 2.0) for f in ("relu", "tanh", "gelu", "silu")]
+        >>> [steady_second_moment(f, 50, 2.0, 10.0) for f in ("relu", "tanh", "gelu", "silu")]
         [1.0, 1.0, 16.0, 64.0]
-        >>> steady_second_moment("gelu", 4, 2.0)
-        1.0
+        >>> steady_second_moment("gelu", 18, 2.0, 10.0), steady_second_moment("gelu", 19, 2.0, 10.0)
+        (1.0, 8.0)
     """
     f = elementwise(activation)
     q = 1.0
     while f is not None and q <= HIGHEST:
         try:
-            if slope(_scaled(f, q)) ** (layers - 1) <= growth:
+            if slope(_scaled(f, q)) ** (layers - 1) <= (allowed if q == 1 else growth):
                 return q
         except (SchemeError, TypeError, OverflowError):
             return None

@@ -11,15 +11,16 @@ from goodinit.anatomy import Anatomy
 from goodinit.anatomy.names import Slot
 from goodinit.anatomy.rows import Row
 from goodinit.anatomy.writable import fixes_scale
+from goodinit.findings.depth import UNSTABLE_SLOPE
 from goodinit.schemes.operating_point import steady_second_moment
 
 SCALED = frozenset(("linear", "conv", "recurrent", "embedding"))
 SQUASHED = frozenset(("sigmoid", "hardsigmoid", "expit", "logsigmoid"))
 
 GROWTH = 2.0
-"""Of an error in the second moment over a plain stack, at most. One number a weight holds a batch's
-mean, not its samples: their sizes differ by a factor of 2 from the start, and where the factor of
-10 that GI136 allows comes on top, 2 of 6 nets of 50 layers of gelu don't train."""
+"""Of an error in the second moment over a plain stack that is too deep for a target of 1 (GI136). One
+number a weight holds a batch's mean, not its samples: their sizes differ by a factor of 2 from the
+start, and with a factor of 10 on top 2 of 6 nets of 50 layers of gelu don't train."""
 
 LEFT_ALONE: Mapping[str, str] = {
     "norm": "a norm's",
@@ -53,7 +54,7 @@ class Aims:
 def find_aims(anatomy: Anatomy, kept: Mapping[str, str]) -> Aims:
     """Return the aims: 1, and of a residual branch's end its share of the stream.
 
-    In a plain stack so deep that 1 is unsteady for its activation, the least that is steady.
+    In a plain stack so deep that 1 is unstable for its activation, the least that is steady.
     ``kept`` has the parameters that may not be written, and why.
     """
     targets: dict[str, float] = {}
@@ -93,7 +94,9 @@ def _steady(row: Row) -> float:
     facets = row.facets
     if not facets.plain or facets.squared:
         return 1.0
-    return steady_second_moment(facets.activation or "", facets.plain, GROWTH) or 1.0
+    return (
+        steady_second_moment(facets.activation or "", facets.plain, GROWTH, UNSTABLE_SLOPE) or 1.0
+    )
 
 
 def _reason(row: Row, slot: Slot, beside: bool) -> str:
