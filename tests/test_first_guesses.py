@@ -149,6 +149,10 @@ ANSWERED = [
     ("gi.measure(model, loader)", "gi.measure(model, inputs)"),
     ("gi.measure(model, x.shape)", "gi.measure(model, inputs)"),
     ("gi.measure(model, x.double())", "gi.measure(model, inputs)"),
+    ("gi.measure(model, x[:, :3])", "gi.measure(model, inputs)"),
+    ("gi.measure(nn.Embedding(10, 4), x)", "gi.measure(nn.Embedding(10, 4), inputs)"),
+    ("gi.measure(nn.Conv2d(3, 4, 3), torch.ones(2, 8, 8, 3))", None),
+    ("gi.init_(model, x.numpy())", ""),
     ("gi.explain(model, [x, y])", "gi.explain(model, inputs)"),
     ("gi.measure(model, x.long())", "gi.measure(model, inputs)"),
     ("gi.measure(model, [*x])", None),
@@ -377,3 +381,27 @@ def test_a_quantized_model_is_no_empty_plan() -> None:
 
 def test_a_hundred_guesses() -> None:
     assert len(WORKS) + len(ANSWERED) + len(ATTRIBUTES) + len(TOLD) >= 100
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        "gi.init_(model, torch.ones(64, 64))",
+        "gi.init_(model, [torch.ones(64, 64)])",
+        "gi.init_(model, {'fc.weight': [torch.ones(64, 64)]})",
+        "gi.init_(model, 'he', seed=torch.ones(64, 64))",
+        "gi.init_(model, 'he', keep=torch.ones(64, 64))",
+        "gi.init_(model, torch.optim.SGD(model.parameters()))",
+        "gi.compare(model, x, [torch.ones(64, 64)])",
+        "gi.forecast(model, x, torch.ones(64, 64))",
+        "gi.load_(model, torch.ones(64, 64))",
+        "gi.recipe(torch.ones(64, 64))",
+        "gi.gain(torch.ones(64, 64))",
+        "gi.Normal(torch.ones(64, 64))",
+    ],
+)
+def test_no_error_shows_the_numbers_of_a_tensor(call: str) -> None:
+    with pytest.raises(GoodinitError) as error:
+        eval(call, names())
+    assert len(str(error.value).splitlines()) == 1
+    assert "1." not in str(error.value)

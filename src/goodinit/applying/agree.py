@@ -16,6 +16,7 @@ from goodinit.errors import PlanError
 from goodinit.plans.plan import Plan
 from goodinit.plans.rows import PlanBlock, PlanRow
 from goodinit.schemes import Function
+from goodinit.schemes.fields import one_line
 from goodinit.streams import VERSION, stream_of
 
 CAUSES = (
@@ -59,10 +60,10 @@ def same_everywhere(
     """
     if not isinstance(plan, Plan):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise PlanError(
-            f"same_everywhere takes a Plan, got {plan!r:.200}. Write gi.same_everywhere(plan)"
+            f"same_everywhere takes a Plan, got {one_line(plan)}. Write gi.same_everywhere(plan)"
         )
     if drawn is not None and not isinstance(drawn, Plan):  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise PlanError(f"drawn is the plan that gi.apply_ returned here, got {drawn!r:.200}")
+        raise PlanError(f"drawn is the plan that gi.apply_ returned here, got {one_line(drawn)}")
     mine = stream_of(seed).seed
     names = {row.name for row in drawn or () if not row.kept}
     here = torch.tensor([row.name in names for row in plan], dtype=torch.uint8, device="cpu")

@@ -55,6 +55,7 @@ from goodinit.plans.rows import PlanRow
 from goodinit.recipes.by_name import RecipeLike
 from goodinit.recipes.first_guesses import instead_of_plan
 from goodinit.recipes.recipe import Recipe
+from goodinit.schemes.fields import one_line
 from goodinit.schemes.low_rank import LowRank
 from goodinit.streams import Part, Stream, fresh_seed, stream_of
 from goodinit.trace import Inputs, run_lazy_modules_
@@ -110,7 +111,7 @@ def apply_(
     """
     check_module(model, "apply_")
     if not isinstance(plan, Plan):  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise PlanError(f"apply_ takes a Plan, got {plan!r:.80}; {instead_of_plan(plan)}")
+        raise PlanError(f"apply_ takes a Plan, got {one_line(plan)}; {instead_of_plan(plan)}")
     reshard_(model)
     with collector_paused():
         plan, found, held = _match(model, plan, seed, part, parts)
@@ -324,7 +325,7 @@ def _opened(checkpoint: object) -> Checkpoint:
         fix = ". Write gi.load_(model, checkpoint.state_dict())" if is_module else ""
         raise CheckpointError(
             f"load_ takes a state dict or the path of a checkpoint with values in it, "
-            f"got {checkpoint!r:.200}{fix}"
+            f"got {one_line(checkpoint)}{fix}"
         )
     return values
 

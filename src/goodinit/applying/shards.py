@@ -30,6 +30,7 @@ from goodinit.errors import (
 from goodinit.plans.rows import PlanRow
 from goodinit.recipes.rule import glob_matches
 from goodinit.schemes import AddNoise
+from goodinit.schemes.fields import one_line
 from goodinit.schemes.grown import DropUnits, FromOld
 from goodinit.streams.part import Part, Split
 
@@ -120,7 +121,8 @@ def given_parts(
         return {row.name: _part_of(row, part) for row, part in asked if part is not None}
     if not isinstance(parts, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise PlanError(
-            f"parts is a mapping from names or globs to gi.Part, or a function, got {parts!r:.200}"
+            "parts is a mapping from names or globs to gi.Part, or a function, got "
+            f"{one_line(parts)}"
         )
     given: dict[str, Part] = {}
     by: dict[str, str] = {}
@@ -145,7 +147,7 @@ def _part_of(row: PlanRow, part: object) -> Part:
     except StreamError as error:
         raise PlanError(f"parts: {row.name}: {error}") from error
     if not isinstance(part, Part):
-        raise PlanError(f"parts: {row.name} needs a gi.Part, got {part!r:.200}")
+        raise PlanError(f"parts: {row.name} needs a gi.Part, got {one_line(part)}")
     if part.shape != row.shape:
         raise PlanError(
             f"parts: {row.name} has the shape {row.shape} in the plan, and {part.shape} in its part"

@@ -15,6 +15,7 @@ from goodinit.forecasting.streamed import StreamedWeights
 from goodinit.plans.plan import Plan
 from goodinit.plans.rows import PlanRow
 from goodinit.schemes import Scheme
+from goodinit.schemes.fields import one_line
 from goodinit.signal.calibrate import calibrated_factors
 from goodinit.signal.checks import check_runnable, unwrapped
 from goodinit.streams.stream import stream_of
@@ -64,7 +65,7 @@ def calibrated(plan: Plan, model: nn.Module, inputs: Inputs, *, seed: int | None
     model = unwrapped(model)
     if not isinstance(plan, Plan):  # pyright: ignore[reportUnnecessaryIsInstance]
         line = "gi.calibrated(gi.plan(model, 'he'), model, inputs)"
-        raise PlanError(f"calibrated takes a Plan, got {plan!r:.80}. Write {line}")
+        raise PlanError(f"calibrated takes a Plan, got {one_line(plan)}. Write {line}")
     found = check_runnable(model, inputs, weights=False)
     rows = rows_by_slot(model, plan, found)
     device = next((t.device for t in tensors_in(arguments(inputs))), torch.device("cpu"))

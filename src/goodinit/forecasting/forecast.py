@@ -17,6 +17,7 @@ from goodinit.forecasting.implicit_weights import Again, ImplicitWeights
 from goodinit.forecasting.streamed import StreamedWeights
 from goodinit.plans.plan import Plan
 from goodinit.plans.rows import PlanRow
+from goodinit.schemes.fields import one_line
 from goodinit.signal.checks import Loss, check_runnable, unwrapped
 from goodinit.signal.measure import measured_with
 from goodinit.signal.rows import Signal
@@ -109,7 +110,7 @@ def rows_by_slot(
     if not isinstance(plan, Plan):  # pyright: ignore[reportUnnecessaryIsInstance]
         recipe = f"{plan!r}" if isinstance(plan, str) else "recipe"
         raise PlanError(
-            f"forecast takes a Plan, got {plan!r:.80}. Write "
+            f"forecast takes a Plan, got {one_line(plan)}. Write "
             f"gi.forecast(model, inputs, gi.plan(model, {recipe}))"
         )
     named = slots(model, plan.prefix)

@@ -14,6 +14,7 @@ from goodinit.applying.planned_values import PlannedValues
 from goodinit.errors import CheckpointError
 from goodinit.forecasting.streamed import StreamedWeights
 from goodinit.plans.checkpoint import Checkpoint, find_values, open_checkpoint
+from goodinit.schemes.fields import one_line
 from goodinit.signal.checks import Loss, check_runnable, unwrapped
 from goodinit.signal.measure import measured_with
 from goodinit.signal.rows import Signal
@@ -43,7 +44,7 @@ def measured_from_file(
     found = check_runnable(model, inputs, loss, weights=False)
     checkpoint = open_checkpoint(weights, loads=True)
     if checkpoint is None:
-        raise CheckpointError(f"weights is a state dict or a path, got {weights!r:.80}")
+        raise CheckpointError(f"weights is a state dict or a path, got {one_line(weights)}")
     copied = find_values(found, checkpoint, "", grown_only=False)
     _check(found, copied, checkpoint)
     device = next((t.device for t in tensors_in(arguments(inputs))), torch.device("cpu"))

@@ -21,6 +21,7 @@ from goodinit.errors import PlanError
 from goodinit.plans.json_file import write_row
 from goodinit.plans.plan import Plan
 from goodinit.plans.rows import PlanRow
+from goodinit.schemes.fields import one_line
 
 REASONS = ("rule", "why", "shadowed")
 """Fields that explain a row: shown in full texts only, since a change of the values is shown."""
@@ -262,7 +263,7 @@ def diff(a: Plan, b: Plan) -> Diff:
     for value in (a, b):
         if not isinstance(value, Plan):  # pyright: ignore[reportUnnecessaryIsInstance]
             line = f"gi.diff({_code(a, 'plan')}, {_code(b, 'other')})"
-            raise PlanError(f"diff compares two plans, got {value!r:.200}. Write {line}")
+            raise PlanError(f"diff compares two plans, got {one_line(value)}. Write {line}")
     first = {row.name: row for row in a}
     second = {row.name: row for row in b}
     added = [DiffRow(name, None, row) for name, row in second.items() if name not in first]

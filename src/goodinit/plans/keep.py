@@ -20,7 +20,7 @@ from goodinit.plans.checkpoint_names import misnamed
 from goodinit.plans.rows import PlanBlock
 from goodinit.recipes.rule import glob_matches
 from goodinit.schemes import AddNoise, Keep
-from goodinit.schemes.fields import short_repr
+from goodinit.schemes.fields import one_line, short_repr
 from goodinit.schemes.grown import DropUnits
 
 KeepLike = str | PathLike[str] | Iterable[str] | Mapping[str, object]
@@ -124,7 +124,7 @@ def find_kept_rows(keep: KeepLike | Checkpoint, rows: tuple[Row, ...], prefix: s
         if not isinstance(name, str):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise RecipeError(
                 f"{checkpoint.text if checkpoint else 'keep'} takes names, globs or a state dict, "
-                f"got {name!r:.200}"
+                f"got {one_line(name)}"
             )
     if not asked:
         return KeptRows()
@@ -140,7 +140,7 @@ def _matching(globs: list[str], rows: tuple[Row, ...], argument: str) -> set[str
     for glob in globs:
         if not isinstance(glob, str):  # pyright: ignore[reportUnnecessaryIsInstance]
             takes = "names, globs or a state dict" if argument == "keep" else "names or globs"
-            raise RecipeError(f"{argument} takes {takes}, got {glob!r:.200}")
+            raise RecipeError(f"{argument} takes {takes}, got {one_line(glob)}")
         found = {row.name for name, row in known if glob_matches(glob, name)}
         if not found:
             near = nearest(glob, [name for name, _ in known])

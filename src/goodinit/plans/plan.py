@@ -39,6 +39,7 @@ from goodinit.plans.transfer import transferred
 from goodinit.plans.tried_rules import with_tried_rules
 from goodinit.recipes.by_name import RecipeLike, as_recipe
 from goodinit.recipes.recipe import Recipe
+from goodinit.schemes.fields import one_line
 from goodinit.trace import Inputs
 
 
@@ -134,7 +135,7 @@ class Plan(Result[PlanRow]):
         """
         if not isinstance(path, (str, PathLike)):  # pyright: ignore[reportUnnecessaryIsInstance]
             line = "gi.Plan.load('plan.json')"
-            raise PlanFileError(f"load takes a path, got {path!r:.200}. Write {line}")
+            raise PlanFileError(f"load takes a path, got {one_line(path)}. Write {line}")
         try:
             return cls.from_dict(json_file.parse(Path(path).read_bytes()))
         except OSError as error:

@@ -15,6 +15,7 @@ from goodinit.anatomy.rows import Row
 from goodinit.anatomy.writable import check_module
 from goodinit.errors import CallError, CheckpointError
 from goodinit.plans.checkpoint import open_checkpoint, tensor_of
+from goodinit.schemes.fields import one_line
 
 
 @torch.no_grad()
@@ -54,7 +55,7 @@ def select_weights(
     if values is None or not values.values:
         raise CheckpointError(
             f"select_weights takes a state dict or the path of a checkpoint with values in it, "
-            f"got {checkpoint!r:.200}"
+            f"got {one_line(checkpoint)}"
         )
     if layers not in ("first", "even"):
         raise CallError(f"select_weights(layers={layers!r}): layers is 'first' or 'even'")

@@ -44,6 +44,7 @@ from goodinit.recipes.other_names import ALIASES, NO_RECIPES
 from goodinit.recipes.recipe import Recipe
 from goodinit.recipes.rule import Rule, sel
 from goodinit.schemes import Keep, Scheme
+from goodinit.schemes.fields import one_line
 
 # A Mapping is invariant in its keys: {"*.bias": ...} is no Mapping[str | type, Scheme].
 RecipeLike = (
@@ -126,7 +127,7 @@ def recipe(name: str, **options: object) -> Recipe:
     if not isinstance(name, str):  # pyright: ignore[reportUnnecessaryIsInstance]
         line = meant_call(name)
         fix = f". Write {line}" if line else ""
-        raise UnknownRecipeError(f"gi.recipe takes the name of a recipe, got {name!r:.200}{fix}")
+        raise UnknownRecipeError(f"gi.recipe takes the name of a recipe, got {one_line(name)}{fix}")
     build = maker(name)
     known = list(inspect.signature(build).parameters)
     for option in options:
@@ -239,7 +240,7 @@ def as_recipe(value: object) -> Recipe:
             raise RecipeError(
                 f"a recipe is a gi.Recipe, a name such as 'he', a file such as 'mine.toml', a "
                 f"scheme such as gi.XavierUniform(), or a mapping from module types or globs to "
-                f"schemes; got {value!r:.200}{f'. Write {line}' if line else ''}"
+                f"schemes; got {one_line(value)}{f'. Write {line}' if line else ''}"
             )
 
 

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from goodinit.errors import nearest
 from goodinit.schemes import Scheme
 from goodinit.schemes.corrected_call import corrected_call
+from goodinit.schemes.fields import one_line
 from goodinit.schemes.reader import SCHEMES
 
 _CHECKPOINTS = (".safetensors", ".pt", ".pth", ".bin", ".ckpt")
@@ -144,7 +145,7 @@ def described(value: object) -> str:
         return f"the class {value.__name__}: call it, {value.__name__}(...)"
     if isinstance(value, nn.Module | Tensor):
         return f"a {type(value).__name__} itself: name it by its path in the model, 'fc.weight'"
-    return repr(value)
+    return one_line(value)
 
 
 def meant_entry(where: object, value: object) -> str:
@@ -224,6 +225,8 @@ def meant_recipe(value: object) -> str:
         return f"gi.init_(model, gi.Normal(std={abs(value) or 0.02:g}))"
     if isinstance(value, Tensor):
         return "gi.init_(model, inputs=inputs)"
+    if hasattr(value, "__array__"):
+        return "gi.init_(model, inputs=torch.as_tensor(inputs).float())"
     if isinstance(value, nn.Module):
         return "gi.load_(model, other.state_dict())"
     kind = type(value).__name__

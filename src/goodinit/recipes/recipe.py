@@ -19,6 +19,7 @@ from goodinit.recipes.by_place import Fixup, LayerRamp
 from goodinit.recipes.deferred import FirstLayer, LowRankPart
 from goodinit.recipes.rule import Rule
 from goodinit.schemes import Scaled, Scheme, Zeros
+from goodinit.schemes.fields import one_line
 
 # What others' objects have, and the line that does it here.
 _MEANT = {
@@ -81,7 +82,7 @@ class Recipe:
         for number, rule in enumerate(given):
             if not isinstance(rule, Rule):  # pyright: ignore[reportUnnecessaryIsInstance]
                 raise RecipeError(
-                    f"rules[{number}] of a recipe must be a gi.Rule, got {rule!r:.200}. Write "
+                    f"rules[{number}] of a recipe must be a gi.Rule, got {one_line(rule)}. Write "
                     f"{_as_rules(given[number:])}"
                 )
         vars(self).update(rules=given, name=name, why=why, base=base, options={})

@@ -31,6 +31,7 @@ from goodinit.recipes.selector_guesses import (
     required_text,
 )
 from goodinit.schemes import Scheme
+from goodinit.schemes.fields import one_line
 
 __all__ = ["Aspect", "Rule", "Selector", "glob_matches", "sel"]
 
@@ -305,7 +306,7 @@ class sel(metaclass=AnsweringType):  # noqa: N801 - a namespace, read as a word:
     def type(*classes: type[nn.Module]) -> Selector:
         """Parameters held by a module of one of these types, subclasses included."""
         if not classes or not all(_is_module_type(cls) for cls in classes):
-            given = f"sel.type takes module classes such as nn.Linear, got {classes!r:.200}"
+            given = f"sel.type takes module classes such as nn.Linear, got {one_line(classes)}"
             raise RecipeError(given + meant_types(classes))
         return Type(classes)
 
@@ -409,8 +410,8 @@ class Rule:
     ) -> None:
         if not isinstance(scheme, Scheme):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise RecipeError(
-                f"the rule for {where!r:.200} needs a scheme such as gi.XavierUniform(), got "
-                f"{described(scheme):.200}{meant_entry(where, scheme)}"
+                f"the rule for {one_line(where)} needs a scheme such as gi.XavierUniform(), got "
+                f"{described(scheme)}{meant_entry(where, scheme)}"
             )
         if not isinstance(why, str):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise RecipeError(f"the rule for {where!r}: why is a text, got {why!r}")

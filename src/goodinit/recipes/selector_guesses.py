@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, cast
 from torch import nn
 
 from goodinit.errors import CallError, RecipeError, nearest
+from goodinit.schemes.fields import one_line
 from goodinit.schemes.gains import NONLINEARITIES, known_name
 
 # What others call kinds and parts.
@@ -149,7 +150,7 @@ def required_text(what: str, value: object) -> str:
     if isinstance(value, str) and value:
         return value
     line = meant_text(what, value)
-    raise RecipeError(f"sel.{what} takes a nonempty string, got {value!r:.200}{line}")
+    raise RecipeError(f"sel.{what} takes a nonempty string, got {one_line(value)}{line}")
 
 
 class AnsweringType(type):

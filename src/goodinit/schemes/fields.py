@@ -7,20 +7,61 @@ import reprlib
 from numbers import Real
 from typing import TYPE_CHECKING, NoReturn
 
+from torch import Tensor
+
 from goodinit.errors import SchemeError, nearest
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
 
+class _OneLine(reprlib.Repr):
+    """Reprs of one short line: of tensors and arrays the shape and dtype, of modules the class."""
+
+    # What ``reprlib`` calls for a class is named for it.
+    def repr_Tensor(self, x: Tensor, level: int) -> str:  # noqa: ARG002, N802
+        if math.prod(x.shape) <= self.maxtuple and len(text := repr(x)) <= self.maxother:
+            return text
+        return f"<{type(x).__name__} of shape {tuple(x.shape)}, {x.dtype}>"
+
+    repr_Parameter = repr_ndarray = repr_Tensor  # noqa: N815
+
+    def repr_instance(self, x: object, level: int) -> str:
+        lines = repr(x).splitlines()
+        return super().repr_instance(x, level) if len(lines) == 1 else f"<{type(x).__name__}>"
+
+    def repr_dict(self, x: dict[object, object], level: int) -> str:
+        if len(x) > self.maxdict:
+            return super().repr_dict(x, level)
+        each = (f"{self.repr1(k, level - 1)}: {self.repr1(v, level - 1)}" for k, v in x.items())
+        return f"{{{', '.join(each)}}}"  # in its own order
+
+
+_SHORT, _LONG = _OneLine(), _OneLine()
+_LONG.maxstring = _LONG.maxother = 200
+
+
 def short_repr(value: object) -> str:
-    """Return a short repr that never raises, for any value from outside.
+    """Return a repr of one short line that never raises, for any value from outside.
 
     >>> short_repr([[[[[[[[1]]]]]]]])
     '[[[[[[...]]]]]]'
     """
+    return _line_of(value, _SHORT)
+
+
+def one_line(value: object) -> str:
+    """Return a repr of one line, in which a text may have 200 characters.
+
+    >>> one_line({"fc.weight": Tensor(64, 64)})
+    "{'fc.weight': <Tensor of shape (64, 64), torch.float32>}"
+    """
+    return _line_of(value, _LONG)
+
+
+def _line_of(value: object, how: reprlib.Repr) -> str:
     try:
-        return reprlib.repr(value)
+        return how.repr(value)
     except Exception:
         return f"<{type(value).__name__}>"
 

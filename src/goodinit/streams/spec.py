@@ -52,6 +52,7 @@ __all__ = [
 ]
 
 VERSION = "v1"
+LONG_REPR = 60  # characters: of a seed whose repr is longer, as a tensor's, an error names the type
 
 DOMAIN = b"goodinit.streams.v0\0"
 """What every key's hash begins with. v1 has the keys and words of v0; only normals differ."""
@@ -142,7 +143,10 @@ def check_seed(seed: int) -> None:
     given = cast("object", seed)
     if isinstance(given, bool) or not isinstance(given, int):
         fix = "seed=generator.initial_seed()" if hasattr(given, "initial_seed") else "int(seed)"
-        raise StreamError(f"the seed is {given!r}, not an int: pass {fix}")
+        shown = repr(given)
+        if len(shown) > LONG_REPR:
+            shown, fix = f"a {type(given).__name__}", "seed=0"
+        raise StreamError(f"the seed is {shown}, not an int: pass {fix}")
     if not 0 <= given < 2**64:
         raise StreamError(f"the seed {given} is outside [0, 2**64): pass seed % 2**64")
 

@@ -6,6 +6,7 @@ A box is thus equal to that slice of the whole, bit for bit, and costs what it h
 
 from __future__ import annotations
 
+import contextlib
 import math
 import operator
 import threading
@@ -214,7 +215,9 @@ def stream_of(seed: int | None) -> Stream:
     if seed is None:
         return Stream(fresh_seed())
     counts = hasattr(seed, "__index__") and not isinstance(seed, bool)
-    return Stream(operator.index(seed) if counts else seed)
+    with contextlib.suppress(TypeError):  # a tensor of several numbers has an __index__ too
+        seed = operator.index(seed) if counts else seed
+    return Stream(seed)
 
 
 def _check_dtype(name: str, dtype: torch.dtype) -> None:

@@ -11,6 +11,9 @@ from torch import Tensor
 
 OF_TYPES = r"dtype|scalar type|Double|Float|Half"  # how torch says that dtypes don't fit
 
+NUMBERS = re.compile(r"cannot be multiplied \(\d+x(\d+) and (\d+)x")
+IMAGE_CHANNELS = re.compile(r"to have (\d+) channels, but got")
+MOVED = {3: "permute(2, 0, 1)[None]", 4: "permute(0, 3, 1, 2)"}  # by the number of axes
 UNEXPECTED = re.compile(r"unexpected keyword argument '(\w+)'")
 
 
@@ -38,8 +41,7 @@ def hint_for_inputs(inputs: object, error: str = "") -> str:
         if isinstance(inputs, list):
             return " A list is one argument. Write inputs = torch.tensor(inputs)"
     if isinstance(inputs, Tensor):
-        other = inputs.dtype != torch.get_default_dtype() and re.search(OF_TYPES, error)
-        return f" inputs are {inputs.dtype}. Write inputs = inputs.float()" if other else ""
+        return _hint_for_tensor(inputs, error)
     if isinstance(inputs, Mapping):
         return _hint_for_keywords(cast("Mapping[str, object]", inputs), error)
     given = cast("Any", inputs)
@@ -53,6 +55,29 @@ def hint_for_inputs(inputs: object, error: str = "") -> str:
         return " inputs is a data set. Write inputs = inputs[0][0][None]"
     kind = type(given).__name__
     return f" inputs is a {kind}: pass a tensor, a tuple of arguments or a dict of keywords"
+
+
+def _hint_for_tensor(inputs: Tensor, error: str) -> str:
+    """Return what to pass instead of a tensor of another dtype, or of another shape.
+
+    >>> _hint_for_tensor(torch.ones(4, 3), "shapes cannot be multiplied (4x3 and 64x10)")
+    ' inputs have 3 numbers each, and the layer takes 64. Write inputs = torch.randn(4, 64)'
+    """
+    shape = tuple(inputs.shape)
+    if inputs.is_floating_point() and "indices" in error and "Long" in error:
+        return f" The layer looks up whole numbers. Write inputs = torch.randint(10, {shape})"
+    if inputs.dtype != torch.get_default_dtype() and re.search(OF_TYPES, error):
+        return f" inputs are {inputs.dtype}. Write inputs = inputs.float()"
+    numbers, channels = NUMBERS.search(error), IMAGE_CHANNELS.search(error)
+    if numbers and shape and shape[-1] == int(numbers[1]):
+        fits = ", ".join(map(str, (*shape[:-1], numbers[2])))
+        return (
+            f" inputs have {numbers[1]} numbers each, and the layer takes {numbers[2]}. "
+            f"Write inputs = torch.randn({fits})"
+        )
+    if channels and len(shape) in MOVED and shape[-1] == int(channels[1]):
+        return f" The channels come first in torch. Write inputs = inputs.{MOVED[len(shape)]}"
+    return ""
 
 
 def _hint_for_keywords(inputs: Mapping[str, object], error: str) -> str:
