@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from typing import NamedTuple
 
 import pytest
@@ -48,10 +49,16 @@ def is_code(remedy: str) -> bool:
     return True
 
 
+@lru_cache(maxsize=1)
+def planned(model: str, recipe: str) -> gi.Plan:
+    net, inputs = ILL[model]()
+    return gi.plan(net, recipe, inputs=inputs)
+
+
 def drawn(model: str, recipe: str) -> tuple[nn.Module, object]:
     torch.manual_seed(0)
     net, inputs = ILL[model]()
-    gi.init_(net, recipe, inputs=inputs, seed=0)
+    gi.apply_(net, planned(model, recipe), seed=0)
     return net, inputs
 
 

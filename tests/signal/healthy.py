@@ -1,14 +1,16 @@
 """Models as people use them, drawn as they should be: of these a measurement finds nothing wrong.
 
-``runs()`` yields ``(label, model, inputs)``: 70 models, each as its library builds it and under
-the recipes that fit it, with several seeds, in train and in eval mode.
+``tasks()`` are models as their libraries build them and under the recipes that fit them, with
+several seeds; ``runs`` yields ``(label, model, inputs)`` of a task, in both modes.
 """
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator
-from typing import Any
+from contextlib import contextmanager
+from functools import partial
+from typing import Any, NamedTuple
 
 import torch
 from tests.models import unseen, zoo, zoo_hf
@@ -16,6 +18,7 @@ from torch import nn
 
 import goodinit as gi
 from goodinit.demos import models as demos
+from goodinit.trace.run import arguments, tensors_in
 
 Built = tuple[nn.Module, Any]
 Run = tuple[str, nn.Module, Any]  # label, model, inputs
@@ -107,35 +110,69 @@ def recipes(name: str) -> list[str | None]:
     return fit
 
 
-def newcomers() -> Iterator[Run]:
-    """Yield what ``runs`` does, of models that nobody looked at before the rules were written."""
+class Task(NamedTuple):
+    """A model as it is built (no recipe), or under a recipe, with a seed."""
+
+    name: str
+    make: Callable[[], Built]
+    recipe: str | None
+    seed: int
+
+
+def newcomers() -> Iterator[Task]:
+    """Yield tasks of models that nobody looked at before the rules were written."""
     for name in NEW_TORCHVISION:
-        yield from _runs(name, lambda n=name: _torchvision(n, 224), [None, "standard"], seeds=1)
+        make = partial(_torchvision, name, 96)
+        yield from (Task(name, make, recipe, 0) for recipe in (None, "standard"))
     for name in NEW_TIMM:
-        yield from _runs(name, lambda n=name: _timm(n), [None, "standard"], seeds=1)
+        yield from (Task(name, partial(_timm, name), recipe, 0) for recipe in (None, "standard"))
 
 
-def runs() -> Iterator[Run]:
+def tasks() -> Iterator[Task]:
     for name, make in sources():
-        yield from _runs(name, make, recipes(name), SEEDS)
+        for seed in range(SEEDS):
+            yield from (Task(name, make, recipe, seed) for recipe in recipes(name))
 
 
-def _runs(
-    name: str, make: Callable[[], Built], fitting: list[str | None], seeds: int
-) -> Iterator[Run]:
-    for seed in range(seeds):
-        for recipe in fitting:
-            with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # the libraries' own
-                torch.manual_seed(seed)
-                model, inputs = make()
-                if recipe is not None:
-                    gi.init_(model, recipe, inputs=inputs, seed=seed)
-                settle(model, inputs)
-            for training in (True, False):
-                mode = "train" if training else "eval"
-                label = f"{name}, {recipe or 'as built'}, seed {seed}, {mode}"
-                yield label, model.train(training), inputs
+def runs(task: Task) -> Iterator[Run]:
+    """Yield a model in training mode, and in evaluation mode if it then returns other numbers."""
+    name, make, recipe, seed = task
+    with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the libraries' own
+        torch.manual_seed(seed)
+        model, inputs = make()
+        if recipe is not None:
+            gi.init_(model, recipe, inputs=inputs, seed=seed)
+        settle(model, inputs)
+    modes = (True, False) if _depends_on_mode(model, inputs) else (True,)
+    for training in modes:
+        label = f"{name}, {recipe or 'as built'}, seed {seed}, {'train' if training else 'eval'}"
+        yield label, model.train(training), inputs
+
+
+def _depends_on_mode(model: nn.Module, inputs: Any) -> bool:
+    """Return whether training changes a number; else a second measurement shows nothing new."""
+    returned: list[list[torch.Tensor]] = []
+    for training in (True, False):
+        with torch.random.fork_rng(devices=[]), torch.no_grad(), restored(model):
+            torch.manual_seed(0)
+            returned.append(list(tensors_in(_call(model.train(training), inputs))))
+    trained, evaluated = returned
+    return not all(map(torch.equal, trained, evaluated))
+
+
+def _call(model: nn.Module, inputs: Any) -> Any:
+    args, kwargs = arguments(inputs)
+    return model(*args, **kwargs)
+
+
+@contextmanager
+def restored(model: nn.Module) -> Iterator[None]:
+    """Undo what a run writes into buffers, such as BatchNorm's statistics."""
+    before = {name: buffer.clone() for name, buffer in model.named_buffers()}
+    yield
+    for name, buffer in model.named_buffers():
+        buffer.copy_(before[name])
 
 
 def settle(model: nn.Module, inputs: Any) -> None:
@@ -147,6 +184,6 @@ def settle(model: nn.Module, inputs: Any) -> None:
     for norm in norms:
         norm.momentum = 1.0
     with torch.no_grad():
-        model.train()(**inputs) if isinstance(inputs, dict) else model.train()(inputs)
+        _call(model.train(), inputs)
     for norm, momentum in zip(norms, before, strict=True):
         norm.momentum = momentum

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator
-from itertools import groupby
+from itertools import chain, groupby
 
 import pytest
 import torch
@@ -102,15 +102,15 @@ def test_how_often_illness_is_found(code: str, capsys: pytest.CaptureFixture[str
 
 @pytest.mark.battery
 @pytest.mark.filterwarnings("ignore")  # the libraries' own
-@pytest.mark.parametrize(("runs", "least"), [(healthy.runs, 70), (healthy.newcomers, 45)])
+@pytest.mark.parametrize(("tasks", "least"), [(healthy.tasks, 70), (healthy.newcomers, 45)])
 def test_how_often_health_is_called_illness(
-    runs: Callable[[], Iterator[healthy.Run]], least: int, capsys: pytest.CaptureFixture[str]
+    tasks: Callable[[], Iterator[healthy.Task]], least: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
     alarms: Counter[str] = Counter()
     false: list[str] = []
     count = 0
     models: set[str] = set()
-    for label, model, inputs in runs():
+    for label, model, inputs in chain.from_iterable(map(healthy.runs, tasks())):
         name, built, *_ = label.split(", ")
         models.add(name)
         torch.manual_seed(count)  # of dropout
