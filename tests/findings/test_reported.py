@@ -93,6 +93,11 @@ HEADS: dict[str, tuple[nn.Module, Callable[[Tensor], Tensor], bool]] = {
     "softmax twice": (nn.Softmax(-1), lambda y: CROSS(y, CLASSES), True),
     "softmax, moved": (nn.Softmax(-1), lambda y: CROSS(y[None].mT, CLASSES[None]), True),
     "sigmoid and softmax": (nn.Sigmoid(), lambda y: CROSS(y, CLASSES), True),
+    "relu": (nn.ReLU(), lambda y: CROSS(y, CLASSES), True),
+    "tanh alone": (nn.Tanh(), lambda y: CROSS(y, CLASSES), True),
+    "relu of one class": (
+        nn.ReLU(), lambda y: F.binary_cross_entropy_with_logits(y[:, 0], HALVES), True
+    ),
     "logits": (nn.Identity(), lambda y: CROSS(y, CLASSES), False),
     "tanh": (nn.Tanh(), lambda y: CROSS(5 * y, CLASSES), False),
     "log of softmax": (nn.LogSoftmax(-1), lambda y: NLL(y, CLASSES), False),

@@ -62,16 +62,29 @@ EDGES: list[tuple[Callable[..., bool], tuple[Any, ...], tuple[Any, ...]]] = [
     (units.units_are_dead, (0.5 + 0.24, 100, 32), (0.5 + 0.26, 100, 32)),
     (units.units_are_dead, (1.0, 100, 31), (1.0, 100, 32)),
     (units.values_are_saturated, (0.49,), (0.51,)),
+    (units.values_are_saturated, (0.19, 4), (0.21, 4)),
+    (units.values_are_saturated, (0.4, 3), (0.4, 4)),
     (units.inputs_are_large, (99.0,), (101.0,)),
-    # GI142
+    # GI142: ln 99 / ln 2 sqrt(2 ln n)
     (one_hot.attention_is_saturated, (0.49,), (0.51,)),
+    (one_hot.scores_are_one_hot, (19.0, 64), (19.2, 64)),
+    (one_hot.scores_are_one_hot, (7.7, 1), (7.9, 1)),
+    (one_hot.scores_are_one_hot, (0.0, 64), (64.0, 64)),
+    # GI143
+    (logits.logits_are_cut, (0.09, 0.0), (0.11, 0.0)),
+    (logits.logits_are_cut, (1.0, 0.0), (0.99, 0.0)),
+    (logits.logits_are_cut, (0.5, -0.1), (0.5, 0.0)),
+    (logits.logits_are_cut, (0.5, 0.1), (0.5, 0.0)),
     # GI110: 2 ln K + 1
     (logits.loss_is_far_above_a_guess, (2 * math.log(50) + 0.99, 50),
      (2 * math.log(50) + 1.01, 50)),
     (logits.loss_is_above_a_guess, (math.log(50) + 1.39, 50, 0.1), (math.log(50) + 1.41, 50, 0.1)),
     # GI112: logits of std 4, and a table of std .5
-    (logits.tied_table_is_too_large, (0.99, 16), (1.01, 16)),
-    (logits.tied_table_is_too_large, (0.49, 1024), (0.51, 1024)),
+    (logits.head_is_too_large, (0.99, 16), (1.01, 16)),
+    (logits.head_is_too_large, (0.49, 1024), (0.51, 1024)),
+    (logits.outputs_are_too_wide, (15.9, 0.5, 1.0), (16.1, 0.5, 1.0)),
+    (logits.outputs_are_too_wide, (31.9, 2.0, 1.0), (32.1, 2.0, 1.0)),
+    (logits.outputs_are_too_wide, (99.0, 1.0, 0.49), (99.0, 1.0, 0.51)),
     # GI111
     (scales.norm_lies_around_zero, (1.0, 1.99), (1.0, 2.01)),
     (scales.norm_lies_around_zero, (-1.0, 1.99), (-1.0, 2.01)),
@@ -79,6 +92,11 @@ EDGES: list[tuple[Callable[..., bool], tuple[Any, ...], tuple[Any, ...]]] = [
     # GI124
     (clones.could_be_cloned, (15,), (16,)),
     (clones.is_drawn, (2,), (3,)),
+    # GI123 of some units
+    (clones.units_repeat, (1, 64), (2, 64)),
+    (clones.units_repeat, (9, 1000), (10, 1000)),
+    (clones.is_grown, (1.99, 10**6), (2.01, 10**6)),
+    (clones.is_grown, (2.9, 8), (3.1, 8)),
     # GI132, GI128
     (biases.bias_dominates, (0.89, 1.0), (0.91, 1.0)),
     (biases.forgets_half, (0.51,), (0.49,)),
@@ -120,12 +138,17 @@ EDGES: list[tuple[Callable[..., bool], tuple[Any, ...], tuple[Any, ...]]] = [
     (broken.has_enough_values, (99,), (100,)),
     (broken.are_outliers, (0.011, 9.0, 1.0), (0.009, 9.0, 1.0)),
     (broken.are_outliers, (0.001, 2.9, 1.0), (0.001, 3.1, 1.0)),
-    (broken.values_were_clamped, (10, 99, 1000, 1000, 0.0, 1e-7), (11, 11, 1000, 1000, 0.0, 1e-7)),
-    (broken.values_were_clamped, (99, 19, 20000, 20000, 0.0, 0.0),
-     (21, 21, 20000, 20000, 0.0, 0.0)),
-    (broken.values_were_clamped, (50, 50, 99, 99, 0.0, 0.0), (50, 50, 100, 100, 0.0, 0.0)),
-    (broken.values_were_clamped, (50, 50, 200, 200, 0.011, 0.0), (50, 50, 200, 200, 0.009, 0.0)),
-    (broken.values_were_clamped, (50, 50, 200, 200, 0.0, 1.1e-3), (50, 50, 200, 200, 0.0, 0.9e-3)),
+    (broken.values_were_clamped, (10, 99, 1000, 900, 1000, 0.0, 1e-7),
+     (11, 11, 1000, 980, 1000, 0.0, 1e-7)),
+    (broken.values_were_clamped, (109, 109, 1002, 73, 1002, 0.0, 0.0),
+     (109, 109, 1002, 75, 1002, 0.0, 0.0)),
+    (broken.values_were_clamped, (99, 19, 20000, 20000, 20000, 0.0, 0.0),
+     (21, 21, 20000, 20000, 20000, 0.0, 0.0)),
+    (broken.values_were_clamped, (50, 50, 99, 99, 99, 0.0, 0.0), (50, 50, 100, 100, 100, 0.0, 0.0)),
+    (broken.values_were_clamped, (50, 50, 200, 200, 200, 0.011, 0.0),
+     (50, 50, 200, 200, 200, 0.009, 0.0)),
+    (broken.values_were_clamped, (50, 50, 200, 200, 200, 0.0, 1.1e-3),
+     (50, 50, 200, 200, 200, 0.0, 0.9e-3)),
 ]  # fmt: skip
 
 
@@ -156,12 +179,16 @@ AT: list[tuple[Callable[..., bool], tuple[Any, ...], bool]] = [
     (likeness.became_alike, (0.999,), False),
     (units.units_are_dead, (0.75, 100, 32), False),
     (units.values_are_saturated, (0.5,), False),
+    (units.values_are_saturated, (0.2, 4), False),
+    (logits.logits_are_cut, (0.1, 0.0), False),
+    (logits.outputs_are_too_wide, (16.0, 1.0, 0.5), False),
+    (clones.is_grown, (3.0, 8), False),
     (one_hot.attention_is_saturated, (0.5,), False),
     (units.inputs_are_large, (100.0,), False),
     (logits.loss_is_far_above_a_guess, (2.0 * LN_50 + 1.0, 50), False),
     (logits.loss_is_above_a_guess, (LN_50 + 1.0 + 4.0 * 0.25, 50, 0.25), False),
-    (logits.tied_table_is_too_large, (1.0, 16), False),
-    (logits.tied_table_is_too_large, (0.5, 1024), True),
+    (logits.head_is_too_large, (1.0, 16), False),
+    (logits.head_is_too_large, (0.5, 1024), True),
     (scales.norm_lies_around_zero, (1.0, 2.0), False),
     (biases.bias_dominates, (0.9, 1.0), False),
     (biases.forgets_half, (0.5,), False),
@@ -180,9 +207,9 @@ AT: list[tuple[Callable[..., bool], tuple[Any, ...], bool]] = [
     (broken.is_huge, (1e8,), False),
     (broken.is_garbage, (1.0, 0.01, False), False),
     (broken.are_outliers, (0.01, 3.0, 1.0), True),
-    (broken.values_were_clamped, (20, 20, 20000, 20000, 0.0, 0.0), False),
-    (broken.values_were_clamped, (50, 50, 200, 200, 0.01, 0.0), False),
-    (broken.values_were_clamped, (50, 50, 200, 200, 0.0, 1e-3), True),
+    (broken.values_were_clamped, (20, 20, 20000, 20000, 20000, 0.0, 0.0), False),
+    (broken.values_were_clamped, (50, 50, 200, 200, 200, 0.01, 0.0), False),
+    (broken.values_were_clamped, (50, 50, 200, 200, 200, 0.0, 1e-3), True),
 ]
 
 
@@ -214,7 +241,7 @@ def test_logits_between_0_and_1_leave_a_loss() -> None:
     for classes, others in ((1, 1), (2, 1), (3, 2)):
         logits_ = torch.tensor([1.0, *[0.0] * others], dtype=torch.float64)
         least = -logits_.log_softmax(0)[0].item()
-        assert logits.least_loss_of_probabilities(classes) == pytest.approx(least, rel=1e-12)
+        assert logits.least_loss(classes, 1.0) == pytest.approx(least, rel=1e-12)
 
 
 @pytest.mark.parametrize(

@@ -9,12 +9,27 @@ from torch import nn
 from goodinit.anatomy.names import Slot
 from goodinit.anatomy.read import Anatomy
 
+SHARES = frozenset(("view", "cast", "softmax"))  # what logits pass to become probabilities
 TABLES = (nn.Embedding, nn.EmbeddingBag)
 
 
 def multiplies(slot: Slot) -> bool:
     """Return whether a parameter is tied, and a module that isn't a table holds it too."""
     return bool(slot.tied) and any(not isinstance(owner, TABLES) for owner, _ in slot.places)
+
+
+def names_of_heads(anatomy: Anatomy) -> frozenset[str]:
+    """Return the weights whose products are the model's output, or become it by a softmax."""
+    found = {row.name for row in anatomy.rows if row.facets.part == "head"}
+    graph = anatomy.graph
+    if graph is not None:
+        outputs = {n for span in graph.spans if not span.path for n in span.gives}
+        for number in outputs:
+            node = graph.nodes[number]
+            while not node.weights and node.role in SHARES and len(node.signals) == 1:
+                node = graph.nodes[node.signals[0].node]
+            found |= {anatomy.rows[use.param].name for use in node.weights}
+    return frozenset(found)
 
 
 def head_factors(anatomy: Anatomy) -> dict[str, float]:

@@ -58,14 +58,15 @@ def attention_scales(anatomy: Anatomy, model: nn.Module) -> tuple[HeadScale, ...
     found: list[HeadScale] = []
     if anatomy.graph is not None:
         graph = anatomy.graph
-        found += [one for a in attentions(graph) if (one := _scale_of(graph, a)) is not None]
+        found += [one for a in attentions(graph) if (one := scale_of(graph, a)) is not None]
     for _, module in walk(model):
         if isinstance(module, nn.MultiheadAttention):
             found.append(HeadScale(module.head_dim, module.head_dim**-0.5))
     return tuple(dict.fromkeys(found))
 
 
-def _scale_of(graph: Graph, attention: Attention) -> HeadScale | None:
+def scale_of(graph: Graph, attention: Attention) -> HeadScale | None:
+    """Return the head dimension and the scale of one attention; None of a linear one."""
     shape = graph.nodes[attention.query.node].shape
     if attention.inner is not None or not shape:
         return None  # linear attention sums over positions
@@ -73,13 +74,13 @@ def _scale_of(graph: Graph, attention: Attention) -> HeadScale | None:
     scale = 1.0
     if result.role == "attention":
         scale = shape[-1] ** -0.5 if result.number is None else result.number
-    for node in _from_weights(graph, attention):
+    for node in nodes_of_scores(graph, attention):
         if node.role == "mul" and node.number is not None:
             scale *= abs(node.number)
     return HeadScale(shape[-1], scale)
 
 
-def _from_weights(graph: Graph, attention: Attention) -> Iterable[Node]:
+def nodes_of_scores(graph: Graph, attention: Attention) -> Iterable[Node]:
     """Yield the nodes between the projections and an attention's result."""
     stack, visited = [attention.result], set[int]()
     values = {attention.value.node}  # what the values are multiplied by isn't a scale of scores

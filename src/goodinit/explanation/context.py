@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from torch import nn
 
 from goodinit._common.text import grouped_names
+from goodinit.anatomy.attention_scores import Scores
 from goodinit.applying.lines import Line, Untried, globs, init_line, library_lines, untried
 from goodinit.dataflow.graph import Graph
 from goodinit.explanation.candidates import Candidate
@@ -48,6 +49,9 @@ class Context:
         standard: the plan of the recipe ``standard``, the source of remedies.
         chains: weights that follow one another.
         heads: by name, the constant factor that an embedding tied to the head is scaled with.
+        outputs: names of the weights that make the model's output.
+        factors: by name, the number that a weight's result is multiplied by.
+        scores: what makes the scores of each attention.
         subtracted: names of biases that the next norm subtracts.
         inputs: whether inputs were given, so that the data flow is known.
         numbers: of the parameters and buffers in the data flow, by name.
@@ -62,6 +66,9 @@ class Context:
     standard: Candidate
     chains: list[Chain]
     heads: Mapping[str, float]
+    outputs: Collection[str]
+    factors: Mapping[str, float]
+    scores: Sequence[Scores]
     subtracted: Collection[str]
     inputs: bool
     level: float

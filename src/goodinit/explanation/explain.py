@@ -9,8 +9,10 @@ from torch import nn
 
 from goodinit._common.progress import progress_line
 from goodinit.anatomy import Anatomy
+from goodinit.anatomy.attention_scores import attention_scores
 from goodinit.anatomy.centering import subtracted_biases
-from goodinit.anatomy.heads import head_factors
+from goodinit.anatomy.heads import head_factors, names_of_heads
+from goodinit.anatomy.multipliers import multipliers
 from goodinit.applying.lines import FIRST_SEED, Untried, library_lines
 from goodinit.applying.trials import Trials
 from goodinit.explanation.alike_findings import alike_findings
@@ -140,6 +142,9 @@ def _context(
         standard=next(c for c in ranked if c.call == '"standard"'),
         chains=chains,
         heads=head_factors(anatomy),
+        outputs=names_of_heads(anatomy),
+        factors=multipliers(anatomy, "contract"),
+        scores=attention_scores(anatomy),
         subtracted=subtracted_biases(anatomy),
         inputs=inputs,
         level=level,

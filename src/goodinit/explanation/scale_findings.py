@@ -1,4 +1,4 @@
-"""Findings of scales that don't fit the model: GI111, GI112, GI125 to GI128, GI132 to GI134."""
+"""Findings of scales that don't fit: GI111, GI112, GI125 to GI128, GI132 to GI134 and GI142."""
 
 from __future__ import annotations
 
@@ -22,7 +22,12 @@ from goodinit.findings.biases import (
     kept_share,
 )
 from goodinit.findings.depth import chain_severity, gain_is_off, has_depth
-from goodinit.findings.logits import tied_table_is_too_large
+from goodinit.findings.logits import head_is_too_large
+from goodinit.findings.one_hot import (
+    SMALLER_SCORES,
+    forecast_of_scores,
+    scores_are_one_hot,
+)
 from goodinit.findings.scales import (
     around_zero,
     fans_are_torchs_alone,
@@ -33,6 +38,7 @@ from goodinit.recipes.recipe import Recipe
 from goodinit.recipes.rule import Rule, sel
 from goodinit.schemes import (
     Keep,
+    LeCunNormal,
     Normal,
     Ones,
     Scheme,
@@ -51,6 +57,8 @@ def scale_findings(context: Context) -> Iterator[Verdict]:
     """Yield the findings of laws that don't fit the model."""
     yield from _norms_around_zero(context)
     yield from _tied_too_large(context)
+    yield from _head_too_large(context)
+    yield from _sure_attention(context)
     flagged: set[str] = set()
     for chain in context.chains:
         for found in _over_depth(context, chain):
@@ -89,7 +97,7 @@ def _tied_too_large(context: Context) -> Iterator[Verdict]:
             continue
         std, width = one.whole.sample.std, one.row.shape[-1]
         factor = abs(context.heads.get(one.row.name, 1.0))
-        if tied_table_is_too_large(std * factor, width):
+        if head_is_too_large(std * factor, width):
             unless = "" if context.inputs else ", unless the model scales what it multiplies"
             cause = (
                 f"the table is tied with {_head(one)}, which multiplies by it: std {std:.3g} makes "
@@ -98,6 +106,50 @@ def _tied_too_large(context: Context) -> Iterator[Verdict]:
             scheme = Normal(float(f"{width**-0.5:.3g}"))
             remedy = context.redraw([one], f"draw it with std {width**-0.5:.3g}", scheme)
             yield verdict("GI112", "warning", [one], cause, remedy)
+
+
+def _head_too_large(context: Context) -> Iterator[Verdict]:
+    for one in context.parameters:
+        f = one.row.facets
+        known = f.kind in ("linear", "conv") and not f.guessed and one.whole is not None
+        if one.row.name not in context.outputs or not known:
+            continue
+        fan_in = one.parts[0].block.fan_in if one.parts else None
+        if not fan_in or not one.sample.finite or not context.identified(one).known:
+            continue
+        std, factor = one.sample.std, abs(context.factors.get(one.row.name, 1.0))
+        if head_is_too_large(std * factor, fan_in):
+            cause = (
+                f"std {std:.3g} of an output projection makes the first logits "
+                f"{std * factor * fan_in**0.5:.3g} wide"
+            )
+            remedy = context.redraw([one], f"draw it with std {fan_in**-0.5:.3g}", LeCunNormal())
+            yield verdict("GI112", "warning", [one], cause, remedy)
+
+
+def _sure_attention(context: Context) -> Iterator[Verdict]:
+    by_name = {one.row.name: one for one in context.parameters}
+    found: dict[str, ParameterValues] = {}
+    first: tuple[float, int] | None = None
+    for scores in context.scores:
+        makers = [by_name.get(name) for name in (scores.query, scores.key)]
+        made = [_passed_on(one, part) for one, part in zip(makers, ("q", "k"), strict=True)]
+        std = scores.std(*made)
+        if scores_are_one_hot(std, scores.positions):
+            first = first or (std, scores.positions)
+            found |= {one.row.name: one for one in makers if one is not None}
+    if first is not None:
+        rows = list(found.values())
+        remedy = context.redraw(rows, SMALLER_SCORES, LeCunNormal())
+        yield verdict("GI142", "warning", rows, forecast_of_scores(*first), remedy)
+
+
+def _passed_on(one: ParameterValues | None, part: str) -> float:
+    """Return the second moment that queries, or keys, have of a unit signal; 0 if unknown."""
+    for block in one.parts if one is not None else ():
+        if block.block.name in ("", part) and block.block.fan_in and block.sample.finite:
+            return block.block.fan_in * block.sample.second
+    return 0.0
 
 
 def _head(parameter: ParameterValues) -> str:

@@ -18,21 +18,66 @@ from goodinit.explanation.context import Context, Verdict, verdict
 from goodinit.explanation.laws import MOST_COMPARED
 from goodinit.explanation.reading import ParameterValues
 from goodinit.findings import Severity
-from goodinit.findings.clones import ALIKE_FOR_NOW, BLOCKS, NO_GRADIENT, STAY_ALIKE
+from goodinit.findings.clones import (
+    ALIKE_FOR_NOW,
+    BLOCKS,
+    GROWN,
+    LEAVE_GROWN,
+    NO_GRADIENT,
+    REPEATED,
+    STAY_ALIKE,
+    could_be_cloned,
+    is_drawn,
+    is_grown,
+    is_stack,
+    units_repeat,
+)
 from goodinit.plans.authors_value import authors_reason
+from goodinit.signal.repeated_units import repeated_units, scatter
 
 Group = tuple[str, Severity, str]  # code, severity, why
 
 PASSING = frozenset(("view", "cast", "pool", "activation"))  # equal units stay equal
+WITH_UNITS = ("linear", "conv")
 KINDS = ("linear", "conv", "recurrent", "embedding")
 MULTIPLYING = frozenset(("contract", "mul"))
+APART = "draw different values for each unit"
 AT_ZERO = "relu passes no gradient at 0, so that it stays zero"
 MAY_BE_MEANT = "no input passes it at first, which may be intended"
 WITHOUT_INPUTS = " (as the end of a residual branch; pass inputs= to find out)"
 
 
 def unit_findings(context: Context) -> Iterator[Verdict]:
-    """Yield the findings of weights whose units are all alike."""
+    """Yield the findings of weights whose units are all alike, or partly."""
+    yield from _all_alike(context)
+    yield from _repeated(context)
+
+
+def _repeated(context: Context) -> Iterator[Verdict]:
+    """Yield weights some of whose units repeat others, as heads that were drawn from one seed."""
+    found: dict[bool, list[tuple[ParameterValues, int]]] = {}
+    for one in context.parameters:
+        f = one.row.facets
+        if one.constant or not _is_judged(one) or one.row.frozen or f.kind not in WITH_UNITS:
+            continue
+        units = _unfolded(one)
+        if units is None or f.layout is None:
+            continue
+        units = units.flatten(0, len(f.layout.outputs) - 1)
+        alike = rows_are_equal(one) or is_stack_of_one(one)
+        repeated = None if alike else repeated_units(units)
+        if repeated is not None and units_repeat(len(repeated.units), len(units)):
+            grown = is_grown(*scatter(repeated.removed_from(units)))
+            found.setdefault(grown, []).append((one, len(repeated.units)))
+    for grown, several in found.items():
+        cause = f"{several[0][1]} units have the weights of others, bit for bit: {REPEATED}"
+        rows = [one for one, _ in several]
+        severity: Severity = "info" if grown else "warning"
+        remedy = LEAVE_GROWN if grown else context.redraw(rows, APART, again=True)
+        yield verdict("GI123", severity, rows, f"{cause}; {GROWN}" if grown else cause, remedy)
+
+
+def _all_alike(context: Context) -> Iterator[Verdict]:
     weights = [one for one in context.parameters if _is_judged(one)]
     gains = [one for one in context.parameters if one.whole is not None and _is_gain(one)]
     zero = {one.row.name for one in (*weights, *gains) if _is_zero(one)}
@@ -63,7 +108,7 @@ def unit_findings(context: Context) -> Iterator[Verdict]:
             groups.setdefault(found, []).append(one)
     for (code, severity, why), rows in groups.items():
         what = "all zero" if code == "GI122" else "the same weights for every unit"
-        remedy = context.redraw(rows, "draw different values for each unit", again=True)
+        remedy = context.redraw(rows, APART, again=True)
         yield verdict(code, severity, rows, f"{what}: {why}", remedy)
 
 
@@ -265,3 +310,20 @@ def _columns_equal(one: ParameterValues | None) -> bool:
         return one.constant
     columns = units.movedim(len(layout.outputs), 0)
     return bool((columns == columns[:1]).all())
+
+
+def is_stack_of_one(one: ParameterValues) -> bool:
+    """Return whether it is a stack of matrices, as of experts, and all of them are equal."""
+    f = one.row.facets
+    if one.whole is None or one.row.frozen or f.kind == "conv" or f.guessed or f.layout is None:
+        return False
+    if f.layout.lookup or not is_stack(one.row.shape) or not could_be_cloned(one.whole.sample.size):
+        return False
+    values = one.whole.values
+    return bool((values == values[:1]).all()) and values_are_drawn(one)
+
+
+def values_are_drawn(parameter: ParameterValues) -> bool:
+    """Return whether a weight is drawn, and no identity or constant."""
+    steps = parameter.sample.values.diff()  # of sorted values
+    return is_drawn(int(steps.count_nonzero()) + 1)

@@ -14,21 +14,28 @@ from goodinit.applying.lines import Line, quoted, untried
 from goodinit.explanation.context import Context, Verdict, verdict
 from goodinit.explanation.outliers import outlier_counts, without_outliers
 from goodinit.explanation.reading import ParameterValues
-from goodinit.explanation.unit_findings import rows_are_equal, unit_findings
-from goodinit.findings import Finding
+from goodinit.explanation.unit_findings import (
+    is_stack_of_one,
+    rows_are_equal,
+    unit_findings,
+    values_are_drawn,
+)
+from goodinit.findings import Finding, Severity
 from goodinit.findings.broken import garbage_severity, is_garbage, values_were_clamped
 from goodinit.findings.clones import (
     CLONES,
     COPIES,
+    GROWN,
+    LEAVE_GROWN,
     STACKED,
     Clone,
     could_be_cloned,
     find_copies,
-    is_drawn,
-    is_stack,
+    is_grown,
 )
 from goodinit.findings.scales import write_was_lost
 from goodinit.schemes import Normal
+from goodinit.signal.repeated_units import scatter
 from goodinit.trace import Inputs
 
 APART = "build the layers one by one, so that each has values of its own"
@@ -114,16 +121,18 @@ def _clones(context: Context) -> Iterator[Verdict]:
         if drawn and sample.finite:
             key = (one.row.shape, one.row.dtype, sample.low, sample.high, sample.second)
             groups.setdefault(key, []).append(one)
-    stacks = [one for one in context.parameters if _is_stack_of_one(one)]
-    if stacks:
-        several = f"its matrices are equal, bit for bit: {STACKED}"
-        remedy = context.redraw(stacks, APART, again=True)
-        yield verdict("GI124", "warning", stacks, several, remedy)
+    stacks = [one for one in context.parameters if is_stack_of_one(one)]
+    for severity, rows in _by_severity(stacks):
+        grown = severity == "info"
+        why = f"{STACKED}; {GROWN}" if grown else STACKED
+        several = f"its matrices are equal, bit for bit: {why}"
+        remedy = LEAVE_GROWN if grown else context.redraw(rows, APART, again=True)
+        yield verdict("GI124", severity, rows, several, remedy)
     found = {
         Clone(group[0].row.name, one.row.name): one
         for group in groups.values()
         for one in group[1:]
-        if _equal(group[0], one) and _is_drawn(one)
+        if _equal(group[0], one) and values_are_drawn(one)
     }
     copies = find_copies([*found])
     for clones, what in (([c for c in found if c not in copies], CLONES), (copies, COPIES)):
@@ -136,20 +145,16 @@ def _clones(context: Context) -> Iterator[Verdict]:
             yield verdict("GI124", severity, rows, cause, context.redraw(rows, APART, again=True))
 
 
-def _is_stack_of_one(one: ParameterValues) -> bool:
-    """Return whether it is a stack of matrices, as of experts, and all of them are equal."""
-    f = one.row.facets
-    if one.whole is None or one.row.frozen or f.kind == "conv" or f.guessed or f.layout is None:
-        return False
-    if f.layout.lookup or not is_stack(one.row.shape) or not could_be_cloned(one.whole.sample.size):
-        return False
-    values = one.whole.values
-    return bool((values == values[:1]).all()) and _is_drawn(one)
-
-
-def _is_drawn(parameter: ParameterValues) -> bool:
-    steps = parameter.sample.values.diff()  # of sorted values
-    return is_drawn(int(steps.count_nonzero()) + 1)
+def _by_severity(
+    stacks: list[ParameterValues],
+) -> Iterator[tuple[Severity, list[ParameterValues]]]:
+    """Yield stacks that were drawn as copies, and those whose copied values look trained."""
+    found: dict[Severity, list[ParameterValues]] = {}
+    for one in stacks:
+        values = one.whole.values[0] if one.whole is not None else one.slot.tensor
+        grown = is_grown(*scatter(values))
+        found.setdefault("info" if grown else "warning", []).append(one)
+    yield from found.items()
 
 
 def _equal(first: ParameterValues, second: ParameterValues) -> bool:
@@ -289,7 +294,8 @@ def _cut(parameter: ParameterValues, level: float) -> str | None:
     values = sample.values
     low, high = (int((values == end).sum()) for end in (sample.low, sample.high))
     read = len(values)
-    if values_were_clamped(low, high, read, sample.size, sample.zeros, sample.eps):
+    different = int(values.diff().count_nonzero()) + 1  # they are sorted
+    if values_were_clamped(low, high, read, different, sample.size, sample.zeros, sample.eps):
         return (
             f"{(low + high) / read:.1%} of the values lie at exactly {sample.low:g} and "
             f"{sample.high:g}: they were clamped, which is not a truncated law"

@@ -11,6 +11,7 @@ FEW_OUTLIERS = 0.01  # a larger share is part of the law
 GAP_TO_OUTLIERS = 3.0  # times as far out as all others; heavy tails have no such gap
 VALUES_TO_JUDGE = 100  # of fewer an end isn't a heap, and no quartile is known
 CLAMPED_SHARE = 0.001  # at each end of the range: a normal law has one value there
+HEAP = 10.0  # times as many as hold one number in between: a kernel's numbers may all be repeated
 CLAMPED_VALUES = 10  # and so many, at least
 ZERO_SHARE = 0.01  # with more zeros it is sparse, or was pruned
 COARSE = 1e-3  # relative spacing of half precision, which makes heaps by itself
@@ -54,7 +55,7 @@ def are_outliers(share: float, nearest: float, farthest: float) -> bool:
 
 
 def values_were_clamped(
-    at_low: int, at_high: int, read: int, size: int, zeros: float, spacing: float
+    at_low: int, at_high: int, read: int, different: int, size: int, zeros: float, spacing: float
 ) -> bool:
     """GI131: whether values lie in heaps at both ends of their range.
 
@@ -62,11 +63,13 @@ def values_were_clamped(
         at_low: how many of those that were read lie exactly at the least.
         at_high: likewise at the greatest.
         read: how many were.
+        different: how many different numbers they hold.
         size: how many there are.
         zeros: the share of exact zeros.
         spacing: relative distance of two numbers of the dtype.
     """
     if not has_enough_values(size) or spacing > COARSE:
         return False
-    heap = max(CLAMPED_SHARE * read, CLAMPED_VALUES)
+    between = (read - at_low - at_high) / max(different - 2, 1)
+    heap = max(CLAMPED_SHARE * read, CLAMPED_VALUES, HEAP * between)
     return min(at_low, at_high) > heap and zeros < ZERO_SHARE

@@ -6,10 +6,18 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from goodinit.findings.chance import STANDARD_ERRORS
+
 CLONED_VALUES = 16  # so many equal float32 numbers aren't a coincidence
 DRAWN_VALUES = 3  # different ones, at least: identities, one-hot and constant weights have two
 MATRIX = 2  # axes
 CLONES_OF_A_COPY = 2  # one equal weight is a clone; several in the same two modules are a copy
+
+# Of a layer's units: one head of 32 in packed queries, keys and values. New words whose rows are
+# the mean of the others, in a table of thousands, are fewer.
+REPEATED_SHARE = 0.01
+LEAST_REPEATED = 2  # units
+LEAST_SCATTER = 2.0  # sizes of units whose variance is twice that of chance
 
 CLONES = "clones, or one seed for several layers; they start as one function"
 ALIKE_FOR_NOW = "its units start equal, and only later layers can make them different"
@@ -19,6 +27,9 @@ BLOCKS = "no input passes it before the first step"
 STACKED = "they start as one function"
 SAME_GRADIENTS = "so are their gradients: no step tells them apart"
 ROUNDING = 1e-5  # of a norm: the same gradients, summed in another order
+REPEATED = "they start as one function, as heads of one seed"
+GROWN = "its values look trained, as those that a checkpoint's layer was grown with"
+LEAVE_GROWN = "none, if that is meant; gi.AddNoise makes them differ from the start"
 COPIES = "a copy of a whole module, such as a target network, which may be meant"
 
 
@@ -62,6 +73,25 @@ def gradients_are_the_same(first: float, second: float) -> bool:
 def is_stack(shape: Sequence[int]) -> bool:
     """GI124: whether a weight is a stack of matrices, such as those of experts."""
     return len(shape) > MATRIX and shape[0] > 1
+
+
+def units_repeat(repeated: int, units: int) -> bool:
+    """GI123: whether so many units repeat others that a head, or more, is there twice."""
+    return repeated >= max(LEAST_REPEATED, REPEATED_SHARE * units)
+
+
+def is_grown(scatter: float, count: int) -> bool:
+    """GI123, GI124: whether copied values were trained, as those of a checkpoint that grows are.
+
+    Args:
+        scatter: variance of the units' sizes, over that of independent values of one law.
+        count: how many units.
+
+    >>> is_grown(1.3, 64), is_grown(6.0, 64)
+    (False, True)
+    """
+    chance = 1 + STANDARD_ERRORS * math.sqrt(2 / max(count, 1))
+    return scatter > max(LEAST_SCATTER, chance)
 
 
 def find_copies(clones: Sequence[Clone]) -> list[Clone]:

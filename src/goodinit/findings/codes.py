@@ -14,7 +14,7 @@ GI108  warning  the gradient vanishes or explodes on its way back (an error beyo
 GI109  info     no gradient arrives at a parameter
 GI110  warning  a first cross-entropy far above that of a blind guess
 GI111  warning  the weight of a norm lies around 0 instead of 1
-GI112  warning  an embedding tied with an output projection is drawn too large
+GI112  warning  an output projection, or an embedding tied with one, is drawn too large
 GI113  info     rules depend on what only the data flow shows, and there was none (a warning if the
                 model has no weights and needs values to run)
 GI114  info     a rule matched, but later rules won everywhere
@@ -27,8 +27,10 @@ GI119  info     parameters keep the value that their class gave them, or are on 
 GI120  error    values that are NaN or infinite
 GI121  error    values that look like uninitialized memory (a warning if they are tiny)
 GI122  error    a weight is all zero, and no gradient ever reaches it (less if one does)
-GI123  error    units that do the same, and whose gradients are the same (else a warning)
-GI124  warning  layers with equal weights, bit for bit (info for copies of whole modules)
+GI123  error    units that do the same, and whose gradients are the same (else a warning); some
+                of a layer's units repeat others (a warning; info if they look trained)
+GI124  warning  layers with equal weights, bit for bit (info for copies of whole modules, and for
+                stacks that look trained)
 GI125  warning  by its weights a chain of layers loses the signal (info down to a millionth)
 GI126  warning  by its weights a chain of layers makes the signal explode (info up to a million)
 GI127  info     a gain that doesn't fit the activation before the layer
@@ -48,7 +50,7 @@ GI139  warning  nothing was measured: no call depends on the inputs
 GI140  warning  the model looks like one process's part of a larger one
 GI141  info     a family's recipe has rules for layers that the model doesn't have
 GI142  warning  attention that looks at one position alone
-GI143  warning  a loss that squashes logits itself gets them squashed already
+GI143  warning  a loss gets logits that are squashed already, or cut off
 GI144  warning  a norm leaves nothing of its input
 GI150  warning  one prior for the biases of several heads
 GI151  warning  what muP asks for and no draw can do (info where it isn't known)

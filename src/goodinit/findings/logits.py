@@ -7,6 +7,7 @@ import math
 # Logits N(0, s^2) cost s^2 / 2 above a blind guess: 2 ln K + 1 is s = 3 of 30 classes.
 GUESSES, MORE = 2.0, 1.0
 ERRORS = 4.0  # standard errors: 1 batch in 30,000 by chance
+CUT_SHARE = 0.1  # of the logits: a relu of a signal around 0 cuts half of them off
 LOGITS_STD = 4.0  # logits of that standard deviation are most of a one-hot guess
 TABLE_STD = 0.5  # smaller ones are a scale that somebody chose, wide as the table may be
 
@@ -20,13 +21,27 @@ def blind_guess(classes: int) -> float:
     return math.log(max(2, classes))
 
 
-def least_loss_of_probabilities(classes: int) -> float:
-    """GI143: return what a cross-entropy can't fall below whose logits are between 0 and 1.
+def least_loss(classes: int, width: float) -> float:
+    """GI143: return what a cross-entropy can't fall below whose logits lie between bounds.
 
-    >>> round(least_loss_of_probabilities(10), 3)
-    1.461
+    Args:
+        classes: how many there are.
+        width: the distance of the bounds; 1 of probabilities.
+
+    >>> round(least_loss(10, 1.0), 3), round(least_loss(10, 2.0), 3)
+    (1.461, 0.797)
     """
-    return math.log(1 + (max(2, classes) - 1) / math.e)
+    return math.log(1 + (max(2, classes) - 1) * math.exp(-width))
+
+
+def logits_are_cut(zeros: float, lowest: float) -> bool:
+    """GI143: whether a relu has cut logits off: many are 0, and none is less.
+
+    Args:
+        zeros: the share of them that is exactly 0. Where all are, a head starts at 0.
+        lowest: of them.
+    """
+    return lowest == 0 and CUT_SHARE < zeros < 1
 
 
 def loss_is_far_above_a_guess(loss: float, classes: int) -> bool:
@@ -45,11 +60,22 @@ def loss_is_above_a_guess(loss: float, classes: int, error: float) -> bool:
     return loss > blind_guess(classes) + MORE + ERRORS * error
 
 
-def tied_table_is_too_large(std: float, width: int) -> bool:
-    """GI112: whether an embedding that multiplies as well makes its first logits too wide.
+def head_is_too_large(std: float, width: float) -> bool:
+    """GI112: whether an output projection makes the first logits too wide, of a unit signal.
 
     Args:
-        std: of the table, times the number that the projection's result is multiplied by.
-        width: of a row.
+        std: of its weight, times the number that its result is multiplied by.
+        width: how many products are summed.
     """
     return std >= TABLE_STD and std * width**0.5 > LOGITS_STD
+
+
+def outputs_are_too_wide(second: float, taken: float, std: float) -> bool:
+    """GI112: whether the weight of a last product is what makes an output as wide.
+
+    Args:
+        second: moment of the output.
+        taken: that of what the product takes.
+        std: of the weight.
+    """
+    return std >= TABLE_STD and second > LOGITS_STD**2 * max(1.0, taken)

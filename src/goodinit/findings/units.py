@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import math
 
+from goodinit.findings.depth import has_depth
+
 IDLE_SHARE = 0.5  # relu has half of its values at 0, but not of a unit for all samples
 NUMBERS_OF_A_UNIT = 32  # that it must have had the chance to be alive for: 2^-32 by chance
 ERRORS_OF_A_COIN = 5.0  # deep down samples are alike, and half of the units are off for all of them
 # Where an activation counts as saturated: its slope is a twenty-fifth of its maximum and less.
 SATURATED_BEYOND = {"tanh": (-0.99, 0.99), "sigmoid": (0.01, 0.99), "hardsigmoid": (0.0, 1.0)}
+# Of each of four layers or more. At its fixed point tanh has 1 % with a gain of 5/3, 7 % with 2 and
+# 18 % with 2.5; from there on the squared gradient grows by half and more a layer (Poole et al.,
+# 2016), and inputs that differ by little have nothing in common at the end.
+SATURATED_SHARE_OF_DEPTH = 0.2
 ONE_SIDED = 0.1  # of saturated probabilities: a prior of rare things has all on one side
 LARGE_INPUTS = 100.0  # second moment: ten times the standard deviation that layers are made for
 
@@ -34,9 +40,14 @@ def is_sure_both_ways(mean: float) -> bool:
     return ONE_SIDED < mean < 1 - ONE_SIDED
 
 
-def values_are_saturated(share: float) -> bool:
-    """GI107: whether too many values lie where the slope is next to nothing."""
-    return share > IDLE_SHARE
+def values_are_saturated(share: float, layers: int = 1) -> bool:
+    """GI107: whether too many values lie where the slope is next to nothing.
+
+    Args:
+        share: of the values.
+        layers: how many in a row have ``SATURATED_SHARE_OF_DEPTH`` of them there, or more.
+    """
+    return share > (SATURATED_SHARE_OF_DEPTH if has_depth(layers) else IDLE_SHARE)
 
 
 def inputs_are_large(second: float) -> bool:

@@ -1,4 +1,4 @@
-"""The findings of a plan: GI111 to GI115, GI117 to GI119, GI132, GI136 and GI150."""
+"""The findings of a plan: GI111 to GI115, GI117 to GI119, GI132, GI136, GI142 and GI150."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from goodinit._common.text import count, several
 from goodinit.anatomy import Anatomy
 from goodinit.anatomy.centering import subtracted_biases
-from goodinit.anatomy.heads import head_factors, multiplies
+from goodinit.anatomy.heads import head_factors, multiplies, names_of_heads
+from goodinit.anatomy.multipliers import multipliers
 from goodinit.anatomy.names import Slot
 from goodinit.errors import nearest
 from goodinit.findings import Finding, Severity
@@ -18,8 +19,9 @@ from goodinit.findings.authors_values import (
 )
 from goodinit.findings.biases import BIAS_SHARE, bias_dominates, bias_severity
 from goodinit.findings.casts import what_a_cast_lost
-from goodinit.findings.logits import tied_table_is_too_large
+from goodinit.findings.logits import head_is_too_large
 from goodinit.findings.scales import around_zero, grew_on_another_scale, norm_lies_around_zero
+from goodinit.plans.attention_forecast import find_sure_attention
 from goodinit.plans.keep import KeptRows
 from goodinit.plans.other_family import find_other_family
 from goodinit.plans.plain_stack_findings import find_deep_stacks
@@ -29,7 +31,7 @@ from goodinit.recipes.deferred import FirstLayer, Neutral, ReluGain
 from goodinit.recipes.reasons import KEEPS, WHY_LEFT
 from goodinit.recipes.recipe import Recipe
 from goodinit.recipes.rule import Rule, sel
-from goodinit.schemes import Normal, PriorBias, Zeros
+from goodinit.schemes import LeCunNormal, Normal, PriorBias, Zeros
 from goodinit.schemes.dtype_range import NARROW, share_of_zeros
 from goodinit.schemes.low_rank import LowRank
 from goodinit.schemes.scheme import FromValues
@@ -50,6 +52,8 @@ def find_in_plan(
     return (
         *_norms_around_zero(rows, anatomy),
         *_tied_too_large(rows, slots, anatomy),
+        *_head_too_large(rows, anatomy),
+        *find_sure_attention(rows, anatomy),
         *_biases_dominate(rows, slots, anatomy),
         *find_deep_stacks(rows, anatomy),
         *_needs_flow(rows, recipe, anatomy),
@@ -102,12 +106,32 @@ def _tied_too_large(
             factors = head_factors(anatomy)
         width = row.shape[-1] if row.shape else 0
         times = abs(factors.get(row.name, 1.0))
-        if tied_table_is_too_large(std * times, width):
+        if head_is_too_large(std * times, width):
             cause = (
                 f"the table is tied with {row.tied[0]}, which multiplies by it: std {std:g} makes "
                 f"the first logits {std * times * width**0.5:.3g} wide"
             )
             fix = f"draw it with std {width**-0.5:.3g}, 1/sqrt({width})"
+            yield Finding("GI112", "warning", row.name, cause, fix)
+
+
+def _head_too_large(rows: tuple[PlanRow, ...], anatomy: Anatomy) -> Iterator[Finding]:
+    """An output projection of N(0, 1): its logits are sqrt(width) wide."""
+    names = names_of_heads(anatomy)
+    heads = [row for row in rows if row.name in names and row.kind in ("linear", "conv")]
+    drawn = [row for row in heads if row.std and row.fan_in and not (row.guessed or row.buffer)]
+    factors = multipliers(anatomy, "contract")
+    for row in drawn:
+        std, fan_in = (row.std or 0.0) * abs(factors.get(row.name, 1.0)), row.fan_in or 0.0
+        if head_is_too_large(std, fan_in):
+            cause = (
+                f"std {row.std:g} of an output projection makes the first logits "
+                f"{std * fan_in**0.5:.3g} wide"
+            )
+            fix = offer(
+                f"draw it with std {fan_in**-0.5:.3g}, 1/sqrt({fan_in:g})",
+                named((row.name,), LeCunNormal()),
+            )
             yield Finding("GI112", "warning", row.name, cause, fix)
 
 

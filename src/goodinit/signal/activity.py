@@ -16,6 +16,7 @@ from goodinit.findings.biases import BIAS_SHARE, GATES, bias_dominates
 from goodinit.findings.scales import around_zero, norm_lies_around_zero
 from goodinit.findings.units import (
     SATURATED_BEYOND,
+    SATURATED_SHARE_OF_DEPTH,
     inputs_are_large,
     is_sure_both_ways,
     units_are_dead,
@@ -48,10 +49,13 @@ def find_idle_units(
 
     ``scale`` is the second moment of the inputs.
     """
+    layers = _saturated_layers(signal.rows)
     too_idle = [
         row
-        for row, following in zip(signal.rows, kinds_that_follow(signal.rows), strict=True)
-        if _too_idle(row) and not _is_gate(row, following)
+        for number, (row, following) in enumerate(
+            zip(signal.rows, kinds_that_follow(signal.rows), strict=True)
+        )
+        if _too_idle(row, layers[number]) and not _is_gate(row, following)
     ]
     dead = [row for row in too_idle if row.function not in SATURATED_BEYOND]
     saturated = [row for row in too_idle if row.function in SATURATED_BEYOND]
@@ -93,11 +97,26 @@ def _is_gate(row: SignalRow, following: set[str]) -> bool:
     return "gate" in following or not is_sure_both_ways(row.forward.mean)
 
 
-def _too_idle(row: SignalRow) -> bool:
+def _saturated_layers(rows: Sequence[SignalRow]) -> list[int]:
+    """Return how many saturated activations there are on the longest path through each row."""
+    found: list[int] = []
+    for row in rows:
+        here = row.function in SATURATED_BEYOND and row.function not in SIGMOIDS
+        here = here and (row.forward.idle or 0.0) > SATURATED_SHARE_OF_DEPTH
+        found.append(max((found[n] for n in row.takes if n >= 0), default=0) + here)
+    longest = list(found)
+    for number in range(len(rows) - 1, -1, -1):
+        for taken in rows[number].takes:
+            if taken >= 0:
+                longest[taken] = max(longest[taken], longest[number])
+    return longest
+
+
+def _too_idle(row: SignalRow, layers: int) -> bool:
     if row.forward.idle is None or row.kind in ("softmax", "attention"):
         return False
     if row.function in SATURATED_BEYOND:
-        return values_are_saturated(row.forward.idle)
+        return values_are_saturated(row.forward.idle, layers)
     return units_are_dead(row.forward.idle, row.width, math.prod(row.shape) // row.width)
 
 

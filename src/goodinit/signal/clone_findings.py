@@ -1,4 +1,4 @@
-"""Layers that start as one function, as measured: GI124."""
+"""Layers, and units, that start as one function, as measured: GI123 and GI124."""
 
 from __future__ import annotations
 
@@ -9,11 +9,15 @@ import torch
 from torch import Tensor
 
 from goodinit._common.memory import without_repeats
-from goodinit._common.text import count
+from goodinit._common.text import count, grouped_names
 from goodinit.findings import Finding, Severity
 from goodinit.findings.clones import (
     CLONES,
     COPIES,
+    GROWN,
+    LEAVE_GROWN,
+    MATRIX,
+    REPEATED,
     SAME_GRADIENTS,
     STACKED,
     Clone,
@@ -21,13 +25,19 @@ from goodinit.findings.clones import (
     find_copies,
     gradients_are_the_same,
     is_drawn,
+    is_grown,
     is_stack,
+    units_repeat,
 )
+from goodinit.schemes import LeCunNormal
+from goodinit.signal.attention_products import ATTENTION
 from goodinit.signal.batch_axis import CHANNELS
-from goodinit.signal.remedies import draw_whole
-from goodinit.signal.rows import Signal
+from goodinit.signal.remedies import draw_whole, redraw
+from goodinit.signal.repeated_units import repeated_units, scatter
+from goodinit.signal.rows import Signal, SignalRow
 
 LEARNT_AS_ONE = frozenset(("contract", "pick", "opaque", "attention"))  # whose weights are layers'
+UNITS_APART = "draw different values for each unit"
 APART = "build the layers one by one, so that each has values of its own"
 
 
@@ -87,8 +97,57 @@ def _find_stacks(
     alike = [name for name in names if name in sizes and stack_is_alike(params[name])]
     if alike:
         more = f" (and those of {count(len(alike) - 1, 'more stack')})" if len(alike) > 1 else ""
-        cause = f"its {len(params[alike[0]])} matrices{more} are equal, bit for bit: {STACKED}"
-        yield Finding("GI124", "warning", alike[0], cause, draw_whole(APART))
+        grown = all(is_grown(*scatter(params[name][0])) for name in alike)
+        why = f"{STACKED}; {GROWN}" if grown else STACKED
+        cause = f"its {len(params[alike[0]])} matrices{more} are equal, bit for bit: {why}"
+        severity, remedy = ("info", LEAVE_GROWN) if grown else ("warning", draw_whole(APART))
+        yield Finding("GI124", severity, alike[0], cause, remedy)
+
+
+def find_repeated_units(signal: Signal, params: Mapping[str, Tensor]) -> Iterator[Finding]:
+    """Yield layers some of whose units repeat others, as heads that were drawn from one seed."""
+    found: dict[str, tuple[SignalRow, int, bool]] = {}
+    for row in signal.rows:
+        matrices = [n for n in row.params if params[n].dim() > 1]
+        if row.function != ATTENTION and (row.kind != "contract" or len(matrices) > 1):
+            continue
+        for name in matrices:
+            axis = None if name in found else _axis_of_units(row, signal.rows, params[name])
+            repeated = None if axis is None else repeated_units(params[name], axis)
+            if repeated is None or axis is None:
+                continue
+            repeats = len(repeated.units)
+            if units_repeat(repeats, params[name].shape[axis]):
+                grown = is_grown(*scatter(repeated.removed_from(params[name], axis)))
+                found[name] = row, repeats, grown
+    for grown in (False, True):
+        names = [name for name, (_, _, one) in found.items() if one is grown]
+        if not names:
+            continue
+        rows = {found[name][0].key: found[name][0] for name in names}
+        yield Finding(
+            "GI123",
+            "info" if grown else "warning",
+            grouped_names(names),
+            f"{found[names[0]][1]} units have the weights of others, bit for bit: {REPEATED}"
+            + (f"; {GROWN}" if grown else ""),
+            LEAVE_GROWN
+            if grown
+            else redraw([*rows.values()], params, LeCunNormal(), UNITS_APART, names),
+        )
+
+
+def _axis_of_units(row: SignalRow, rows: Sequence[SignalRow], weight: Tensor) -> int | None:
+    """Return the axis of a trained weight that its units are along; None if that isn't known."""
+    taken = {rows[n].width for n in row.takes if n >= 0}
+    if not weight.requires_grad:
+        return None
+    if row.function in ("linear", ATTENTION) and weight.dim() == MATRIX:
+        return 0
+    if row.function.startswith(CHANNELS):  # a group of channels sees inputs of its own
+        return 0 if taken == {weight.shape[1]} and weight.shape[0] == row.width else None
+    square = weight.dim() != MATRIX or weight.shape[0] == weight.shape[1]
+    return 1 if weight.shape[-1] == row.width and not square else None
 
 
 @torch.no_grad()
@@ -100,6 +159,8 @@ def stack_is_alike(stack: Tensor) -> bool:
     (True, False)
     """
     if not is_stack(stack.shape) or not could_be_cloned(stack[0].numel()):
+        return False
+    if 0 in stack.stride():  # a forecast shows one row, repeated
         return False
     stack = stack.detach()
     if not torch.equal(stack[0], stack[1]):

@@ -18,6 +18,7 @@ ENTROPIES: Mapping[str, Callable[..., Tensor]] = {
     "cross_entropy": functional.cross_entropy,
     "nll_loss": functional.nll_loss,
 }
+TAKE_LOGITS = frozenset(("cross_entropy", "binary_cross_entropy_with_logits"))
 IGNORED = -100  # torch's default of ignore_index
 
 

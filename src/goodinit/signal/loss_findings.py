@@ -8,17 +8,19 @@ from torch import Tensor
 
 from goodinit.findings import Finding
 from goodinit.findings.logits import (
-    least_loss_of_probabilities,
+    least_loss,
+    logits_are_cut,
     loss_is_above_a_guess,
     loss_is_far_above_a_guess,
 )
-from goodinit.signal.first_loss import FirstLoss
+from goodinit.signal.first_loss import TAKE_LOGITS, FirstLoss
 from goodinit.signal.paths import SIGMOIDS
 from goodinit.signal.remedies import draw_head_smaller
 from goodinit.signal.rows import Signal, SignalRow
 
-TAKE_LOGITS = frozenset(("cross_entropy", "binary_cross_entropy_with_logits"))
 SQUASHED = frozenset(("softmax", *SIGMOIDS))  # what they return is between 0 and 1
+UP_TO_ONE = dict.fromkeys(("tanh", "softsign", "erf"), (-1, 1))
+BOUNDED = {**dict.fromkeys(sorted(SQUASHED), (0, 1)), **UP_TO_ONE}
 MOVING = frozenset(("view", "cast"))
 
 
@@ -45,31 +47,59 @@ def find_large_first_loss(signal: Signal, params: Mapping[str, Tensor]) -> Itera
         )
 
 
-def find_squashed_logits(signal: Signal) -> Iterator[Finding]:
-    """Yield a loss that squashes its logits itself, and gets them squashed already."""
-    for row in signal.rows:
-        name = row.function
-        if name not in TAKE_LOGITS and name != "nll_loss":
+def find_squashed_logits(
+    signal: Signal, logits: Mapping[int, tuple[float, float]]
+) -> Iterator[Finding]:
+    """Yield a loss that squashes its logits itself, and gets them bounded or cut already.
+
+    Args:
+        signal: as measured.
+        logits: by the number of a loss, the share of its logits that is 0, and the lowest.
+    """
+    for number, row in enumerate(signal.rows):
+        made = _made(signal.rows, row) if row.function in (*TAKE_LOGITS, "nll_loss") else None
+        if made is None:
             continue
-        made = _made(signal.rows, row)
-        if made is None or made.function not in SQUASHED:
+        if row.function == "nll_loss":
+            cause, remedy = _no_logarithms(made)
+        elif made.function in BOUNDED:
+            cause, remedy = _squashed(row, made)
+        elif made.kind != "contract" and logits_are_cut(*logits.get(number, (0.0, 0.0))):
+            cause, remedy = _cut(row, made, logits[number][0])
+        else:
             continue
-        classes = (*made.shape, 1, 1)[min(1, len(made.shape) - 1)]
-        least = least_loss_of_probabilities(classes if name == "cross_entropy" else 2)
-        does = "softmax" if name == "cross_entropy" else "sigmoid"
-        cause = (
-            f"the logits are squashed twice: {name} does the {does} itself, and gets numbers from "
-            f"0 to 1 from {made.key}; it can't fall below {least:.3g}, and learns slowly"
-        )
-        remedy = f"leave {made.function} out of what the loss takes"
-        if name == "nll_loss":
-            cause = (
-                "the loss gets no logarithms: nll_loss takes those of probabilities, and gets "
-                f"probabilities from {made.key}; it can't fall below -1, and is no cross-entropy"
-            )
-            remedy = "use log_softmax, or cross_entropy without a softmax before it"
-        yield Finding("GI143", "warning", row.key, cause, remedy)
-        return
+        if cause:
+            yield Finding("GI143", "warning", row.key, cause, remedy)
+            return
+
+
+def _no_logarithms(made: SignalRow) -> tuple[str, str]:
+    cause = (
+        "the loss gets no logarithms: nll_loss takes those of probabilities, and gets "
+        f"probabilities from {made.key}; it can't fall below -1, and is no cross-entropy"
+    )
+    remedy = "use log_softmax, or cross_entropy without a softmax before it"
+    return cause if made.function in SQUASHED else "", remedy
+
+
+def _squashed(row: SignalRow, made: SignalRow) -> tuple[str, str]:
+    (low, high), several = BOUNDED[made.function], row.function == "cross_entropy"
+    classes = (*made.shape, 1, 1)[min(1, len(made.shape) - 1)]
+    least = least_loss(classes, high - low) if several else least_loss(2, high)
+    does = "softmax" if several else "sigmoid"
+    cause = (
+        f"the logits are squashed twice: {row.function} does the {does} itself, and gets numbers "
+        f"from {low} to {high} from {made.key}; it can't fall below {least:.3g}, and learns slowly"
+    )
+    return cause, f"leave {made.function} out of what the loss takes"
+
+
+def _cut(row: SignalRow, made: SignalRow, zeros: float) -> tuple[str, str]:
+    cause = (
+        f"logits are cut off: {zeros:.0%} of what {row.function} gets from {made.key} is 0, where "
+        "no gradient passes, and no class can be less likely than that"
+    )
+    return cause, f"leave {made.function} out of what the loss takes"
 
 
 def _made(rows: Sequence[SignalRow], row: SignalRow) -> SignalRow | None:

@@ -27,7 +27,7 @@ from goodinit.signal.equality import (
     units_move_apart,
     units_move_as_one,
 )
-from goodinit.signal.first_loss import FirstLoss, cross_entropy_of
+from goodinit.signal.first_loss import TAKE_LOGITS, FirstLoss, cross_entropy_of
 from goodinit.signal.moments import Axes, Moments, moments_of
 from goodinit.signal.rows import SignalRow
 from goodinit.trace.calls import Call, NullObserver, observing_hook, tensors_in
@@ -69,6 +69,7 @@ class MomentsObserver(NullObserver):
         scores: by the number of a softmax or an attention, the std of the scores of a row.
         bad_inputs: how many numbers of the inputs are NaN or infinite.
         entropies: the cross-entropies of the loss.
+        logits: by the number of a loss, the share of its logits that is 0, and the lowest.
         input_cosine: mean cosine of two samples of the first floating input.
         input_second: second moment of the largest input.
     """
@@ -94,6 +95,7 @@ class MomentsObserver(NullObserver):
         self.scores: dict[int, float] = {}
         self.bad_inputs = 0
         self.entropies: list[FirstLoss] = []
+        self.logits: dict[int, tuple[float, float]] = {}
         self.input_cosine: float | None = None
         self.input_second = 0.0
         self._keys = Keys()
@@ -329,6 +331,10 @@ class MomentsObserver(NullObserver):
     def _note_entropy(self, call: Call) -> None:
         logits = next(tensors_in(call.args), None)
         known = None if logits is None else self._known.get(logits)
+        if logits is not None and call.function in TAKE_LOGITS and logits.numel():
+            with without_function_modes(), torch.no_grad():
+                zeros = (logits == 0).float().mean().item()
+                self.logits[len(self.rows) - 1] = zeros, logits.min().item()
         found = None
         if known is not None and known.number is not None:
             found = cross_entropy_of(call, known.number)

@@ -18,10 +18,11 @@ from goodinit.signal.activity import (
 )
 from goodinit.signal.attention_findings import find_saturated_attention
 from goodinit.signal.backward import find_explosion_in_time, find_lost_gradient
-from goodinit.signal.clone_findings import find_clones
+from goodinit.signal.clone_findings import find_clones, find_repeated_units
 from goodinit.signal.emptied_norms import find_emptied_norms
 from goodinit.signal.loss_findings import find_large_first_loss, find_squashed_logits
 from goodinit.signal.observer import MomentsObserver
+from goodinit.signal.output_findings import find_wide_outputs
 from goodinit.signal.paths import Path
 from goodinit.signal.remedies import freeze, redraw
 from goodinit.signal.rows import Signal
@@ -69,9 +70,10 @@ def find_in_signal(
         *find_norm_around_zero(signal, params),
         *find_clones(signal, params),
         *find_equal_units(signal, params, observer),
+        *(() if observer.equal_units else find_repeated_units(signal, params)),
         *find_zero_weights(signal, params, observer),
         *constant,
-        *find_squashed_logits(signal),
+        *find_squashed_logits(signal, observer.logits),
         *_without_gradient(signal, observer),
     ]
     if unset:
@@ -86,6 +88,7 @@ def find_in_signal(
         *find_lost_gradient(signal, params, observer.outputs),
         *find_explosion_in_time(signal, params),
         *find_large_first_loss(signal, params),
+        *find_wide_outputs(signal, params, observer.outputs, observer.input_second),
         *found,
     ]
 

@@ -23,6 +23,9 @@ from goodinit.signal.paths import Path, is_layer, last_outputs, place_of
 from goodinit.signal.remedies import draw_whole, rescaled_lines, unit_scales, words_of_depth
 from goodinit.signal.rows import Signal, SignalRow
 
+WRITING = frozenset(
+    ("masked_fill", "where", "masked_scatter", "index_fill", "setitem", "index_put")
+)
 SMALLER = 1e4  # of a second moment: a hundredth of the std
 
 
@@ -81,6 +84,8 @@ def find_enormous_output(
         if not output_is_enormous(second, taken):
             continue
         worst = max(range(number + 1), key=lambda n: _growth(rows, n))
+        if _is_written(rows[worst]):  # a mask of -1e9
+            continue
         yield Finding(
             "GI103",
             "error",
@@ -93,6 +98,11 @@ def find_enormous_output(
             ),
         )
         return
+
+
+def _is_written(row: SignalRow) -> bool:
+    """Return whether a call puts numbers into a signal that aren't computed from it."""
+    return row.function in WRITING or (row.kind == "add" and len(set(row.takes)) == 1)
 
 
 def _growth(rows: Sequence[SignalRow], number: int) -> float:

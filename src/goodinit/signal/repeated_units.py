@@ -1,0 +1,92 @@
+"""Units of a weight that repeat others, bit for bit, and whether values are fresh or trained."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple, cast
+
+import torch
+from torch import Tensor
+
+from goodinit._common.memory import without_repeats
+from goodinit.findings.clones import could_be_cloned, is_drawn
+
+COMPARED = 64  # numbers of each unit that are compared first; equal ones are then compared whole
+KNOWN = 8  # units, at least, whose sizes show whether one law drew them
+
+
+class Repeated(NamedTuple):
+    """Units that have bit for bit the weights of others.
+
+    Attributes:
+        units: number of each.
+        originals: number of the unit that it repeats.
+    """
+
+    units: Tensor
+    originals: Tensor
+
+    def removed_from(self, weight: Tensor, axis: int = 0) -> Tensor:
+        """Return the weight, its units first, without those that repeat others."""
+        rows = weight.detach().movedim(axis, 0)
+        first = torch.ones(len(rows), dtype=torch.bool, device=rows.device)
+        first[self.units] = False
+        return rows[first]
+
+
+@torch.no_grad()
+def repeated_units(weight: Tensor, axis: int = 0) -> Repeated | None:
+    """Return the units along an axis that repeat earlier ones; None if there are none.
+
+    Identities, one-hot and constant rows are no drawn values, and are meant.
+
+    >>> w = torch.arange(32.0).view(2, 16)
+    >>> repeated_units(torch.cat([w, w])).originals.tolist()
+    [0, 1]
+    """
+    rows = weight.detach().movedim(axis, 0)
+    if rows.shape[0] < 2 or weight.dim() < 2 or not could_be_cloned(rows[0].numel()):
+        return None
+    if 0 in weight.stride():  # a forecast shows one row, repeated, of a matrix that it never had
+        return None
+    few = rows.flatten(1)[:, :COMPARED].double()
+    marks = few @ torch.cos(torch.arange(1, few.shape[1] + 1, dtype=few.dtype, device=few.device))
+    sizes, order = marks.sort(stable=True)
+    same = (sizes.diff() == 0) & (few[order[1:]] == few[order[:-1]]).all(1)
+    if not bool(same.any()):
+        return None
+    starts = torch.where(
+        torch.cat([same.new_zeros(1), same]), 0, torch.arange(len(order), device=order.device)
+    )
+    originals = order[starts.cummax(0).values][1:][same]
+    units = order[1:][same]
+    equal = (rows[units] == rows[originals]).flatten(1).all(1)
+    steps = rows[units].flatten(1).float().sort(1).values.diff(dim=1)
+    different = cast("list[int]", (steps.count_nonzero(1) + 1).tolist())
+    equal &= torch.tensor([is_drawn(n) for n in different], device=equal.device)
+    return Repeated(units[equal], originals[equal]) if bool(equal.any()) else None
+
+
+@torch.no_grad()
+def scatter(matrix: Tensor) -> tuple[float, int]:
+    """Return how much the sizes of rows, or of columns, differ, and how many there are.
+
+    1 is what chance makes of independent values of one law, with a standard error of sqrt(2 / n);
+    training gives some units larger weights than others.
+
+    >>> spread, rows = scatter(torch.randn(64, 64, generator=torch.manual_seed(0)))
+    >>> spread < 2, rows
+    (True, 64)
+    """
+    matrix = without_repeats(matrix.detach()).double()
+    squares = matrix.reshape(matrix.shape[0], -1).square()
+    mean = squares.mean()
+    if min(squares.shape) < KNOWN or not mean:
+        return 0.0, 0
+    of_one = (squares / mean).var()  # kurtosis - 1
+    found = [
+        (float(squares.mean(axis).var() / mean.square() / of_one) * squares.shape[axis],
+         squares.shape[1 - axis])
+        for axis in (0, 1)
+    ]  # fmt: skip
+    return max(found, key=lambda pair: (pair[0] - 1) * math.sqrt(pair[1]))
