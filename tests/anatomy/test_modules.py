@@ -12,6 +12,7 @@ from torch import nn
 from torch.nn.init import _calculate_fan_in_and_fan_out as torch_fans
 from torch.nn.utils import parametrizations, spectral_norm, weight_norm
 
+from goodinit.anatomy import read
 from goodinit.anatomy.modules import activation_name, describe, describe_children
 from goodinit.anatomy.rows import KINDS, PARTS, Row
 from goodinit.anatomy.shapes import Siblings, guess
@@ -465,3 +466,42 @@ def test_guesses_depend_on_no_name(shapes):
             assert sum(math.prod(b.shape) for b in facets.blocks) == math.prod(shape)
         if facets.layout is not None:
             assert min(facets.layout.fans(tuple(shape))) >= 1
+
+
+@pytest.mark.parametrize(
+    ("names", "parts"),
+    [
+        (("p", "q"), ("weight", "bias")),
+        (("weight", "bias"), ("weight", "bias")),
+        (("bias", "weight"), ("bias", "weight")),
+        (("beta", "gamma"), ("bias", "weight")),
+        (("bias", "g"), ("bias", "weight")),
+        (("b", "weight"), ("bias", "weight")),
+        (("bias",), ("bias",)),
+    ],
+)
+def test_a_norm_whose_bias_comes_first(names: tuple[str, ...], parts: tuple[str, ...]) -> None:
+    class OwnNorm(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            for name in names:
+                self.register_parameter(name, nn.Parameter(torch.empty(8, device="meta")))
+
+    rows = read(OwnNorm()).rows
+    assert tuple(row.facets.part for row in rows) == parts
+    assert all(row.facets.guessed and row.facets.kind == "norm" for row in rows)
+
+
+def test_what_is_summed_before_an_exponential_is_no_rate() -> None:
+    class Differential(nn.Module):
+        """As differential attention's lambda; and a rate for each channel."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.q, self.k, self.rate = (nn.Parameter(torch.randn(4)) for _ in range(3))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x * torch.exp((self.q * self.k).sum()) + x * torch.exp(self.rate)
+
+    kinds = {row.name: row.facets.kind for row in read(Differential(), torch.ones(2, 4)).rows}
+    assert kinds == {"q": "scale", "k": "scale", "rate": "ssm"}

@@ -39,7 +39,7 @@ def test_the_level_is_for_all_parameters() -> None:
 
 
 # llama's law, in models that have what LLaMA's kind hasn't: a plan says so, as an info.
-OTHER_KINDS = {"diffllama by its name", "lfm2 by its name"}
+OTHER_KINDS = {"lfm2 by its name"}
 OF_THE_KIND = [family for family in FAMILIES if family.name not in OTHER_KINDS]
 
 

@@ -380,7 +380,7 @@ def _offset_facets(graph: Graph, use: Use, from_types: Facets, shape: tuple[int,
         return from_types
     node = graph.nodes[use.node]
     evidence = "x + p" if node.role == "add" else _call_text(graph, use, "x, W, p")
-    if "exp" in use.origin.bent and sum(shape) > len(shape):
+    if "exp" in use.origin.bent and _has_numbers(graph, use, shape):
         return _certain(
             from_types, kind="ssm", part="weight", layout=None, blocks=(), evidence="exp(p)"
         )
@@ -419,7 +419,8 @@ def _scale_facets(graph: Graph, use: Use, from_types: Facets, shape: tuple[int, 
     known = (from_types.kind, from_types.part) == ("norm", "weight") and not from_types.guessed
     if known and not shift:
         return from_types
-    if "exp" in bent and sum(shape) > len(shape):
+    several = _has_numbers(graph, use, shape)
+    if "exp" in bent and several:
         return _certain(
             from_types, kind="ssm", part="weight", layout=None, blocks=(), evidence="exp(p)"
         )
@@ -427,6 +428,8 @@ def _scale_facets(graph: Graph, use: Use, from_types: Facets, shape: tuple[int, 
     norm = plain and is_weight_of_norm(graph, use)
     text = f"x * ({shift:g} + p)" if shift else "x * p"
     text = f"{node.function}(x, p)" if node.role == "activation" else text
+    if bent and prod(shape) > 1 and not several:
+        text = "x * f(p), one number"  # as exp(q . k) of differential attention
     return _certain(
         from_types,
         kind="norm" if norm else "scale",
@@ -436,6 +439,12 @@ def _scale_facets(graph: Graph, use: Use, from_types: Facets, shape: tuple[int, 
         neutral=1.0 - shift if plain and not (norm and makes_unit_length(graph, use)) else None,
         evidence=f"norm(x){text[1:]}" if norm else text,
     )
+
+
+def _has_numbers(graph: Graph, use: Use, shape: tuple[int, ...]) -> bool:
+    """Whether what is used of a parameter is several numbers: not their sum."""
+    used = None if use.operand is None else graph.recorder.tape.shapes.get(use.operand)
+    return prod(shape if used is None else used) > 1
 
 
 def _scales_a_norm(graph: Graph, index: int) -> bool:

@@ -30,7 +30,8 @@ def guess(module: nn.Module, attr: str, siblings: Siblings) -> Facets:
     shape                 taken for
     ====================  =================================================================
     [n]                   the bias of a sibling with n outputs; else, in a class with "norm"
-                          in its name, the norm's weight (the first) and bias (the second)
+                          in its name, the norm's weight (the first) and bias (the second),
+                          unless they are called "bias" or "beta", "weight" or "gamma"
     [n, m]                a linear weight [out, in]; the biases of stacked matrices [n, m, .],
                           if all stacks of the module have such
     [1, .., 1, d]         a learned token
@@ -96,6 +97,9 @@ def by_value(guessed: Facets, held: Held) -> Facets:
     return Facets(guessed=True, evidence="shape, and what it holds")
 
 
+_IS_NORMS_BIAS = {"weight": False, "gamma": False, "bias": True, "beta": True}
+
+
 class Siblings:
     """The shapes of a module's own floating parameters, and where each shape is.
 
@@ -140,6 +144,13 @@ class Siblings:
     def place_among_vectors(self, name: str) -> int:
         """Return which of the parameters of one axis it is: 0, 1, or 2 for any later one."""
         return self._vectors.index(name) if name in self._vectors else 2
+
+    def is_norms_bias(self, name: str) -> bool:
+        """Whether one of a norm's two vectors is its bias: by either name, else by the order."""
+        order = self.place_among_vectors(name)
+        other = self._vectors[1 - order] if len(self._vectors) > 1 else ""
+        known = not _IS_NORMS_BIAS[other] if other in _IS_NORMS_BIAS else order == 1
+        return _IS_NORMS_BIAS.get(name, known)
 
     def _next_of(self, name: str, shapes: Sequence[Shape]) -> int | None:
         """Return which of these shapes comes next after a parameter, the last before the first."""
@@ -191,7 +202,7 @@ def _guess(owner: str, attr: str, siblings: Siblings) -> Facets:
     if rank == 1:
         order = siblings.place_among_vectors(attr)
         if "norm" in owner.lower() and order < 2:
-            part, neutral = ("bias", 0.0) if order else ("weight", 1.0)
+            part, neutral = ("bias", 0.0) if siblings.is_norms_bias(attr) else ("weight", 1.0)
             return Facets("norm", part, neutral=neutral)
         return Facets()
     if shape[0] == 1 < shape[-1]:  # broadcast over the batch
