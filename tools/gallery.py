@@ -24,7 +24,7 @@ from torch import Tensor, nn
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from tests.recipes import families, reference_models, test_headlines
+from tests.recipes import families, reference_models, rwkv_models, test_headlines
 
 import goodinit as gi
 from goodinit.demos import models
@@ -189,6 +189,9 @@ SHOWN = (
     Shown("ppo", "an actor and a critic", families.Agent, lambda: _noise(32, 17)),
     Shown("resnet", RESNET, _resnet, _images),
     Shown("retnet", "a RetNet of 6 layers", _retnet, _words),
+    Shown("rwkv4", "an RWKV-4 of 3 layers", lambda: rwkv_models.RWKV(4), _words),
+    Shown("rwkv5", "an RWKV-5 of 3 layers", lambda: rwkv_models.RWKV(5), _words),
+    Shown("rwkv6", "an RWKV-6 of 3 layers", lambda: rwkv_models.RWKV(6), _words),
     Shown("rwkv7", "an RWKV-7 of 6 layers", _rwkv, _words),
     Shown("s4d", "one S4D layer", reference_models.S4D, lambda: _noise(4, 64, 16)),
     Shown("siglip", VIT, _vit, _images),

@@ -28,6 +28,7 @@ from .reference_models import (
     StyleGAN2,
     Translator,
 )
+from .rwkv_models import RWKV
 
 
 def _tokens() -> Tensor:
@@ -219,6 +220,9 @@ def dense_detector() -> nn.Module:
 
 
 UPSTREAM = (
+    Family("rwkv of transformers", "rwkv4",
+           _transformers("RwkvConfig", "RwkvForCausalLM", **DECODER, num_hidden_layers=3), _causal,
+           {"flavour": "hf", "faithful": True}),
     Family(
         "llama", "llama", _transformers("LlamaConfig", "LlamaForCausalLM", **GROUPED), _causal,
         fast=True,
@@ -1061,6 +1065,9 @@ TRANSCRIBED = (
            {"omega": 5.0}),
     Family("nerf", "nerf", nerf, lambda: (torch.ones(4, 63), torch.ones(4, 27)), fast=True),
     Family("ppo", "ppo", Agent, lambda: torch.ones(4, 17), fast=True),
+    Family("rwkv4", "rwkv4", lambda: RWKV(4), _tokens),
+    Family("rwkv5", "rwkv5", lambda: RWKV(5), _tokens),
+    Family("rwkv6", "rwkv6", lambda: RWKV(6), _tokens),
     Family("rwkv7", "rwkv7", RWKV7, _tokens),
     Family("fixup", "fixup", lambda: FixupResNet(2), _image(16), fast=True),
     Family("fixup, bottlenecks", "fixup", lambda: FixupResNet(3), _image(16)),

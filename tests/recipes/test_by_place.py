@@ -9,7 +9,14 @@ from torch.nn import functional
 
 import goodinit as gi
 from goodinit.errors import RecipeError, SchemeError
-from goodinit.recipes.by_place import EvenSteps, Fixup, LayerRamp, UnitRows, XavierOverHeads
+from goodinit.recipes.by_place import (
+    EvenSteps,
+    Fixup,
+    LayerRamp,
+    TallOrthogonal,
+    UnitRows,
+    XavierOverHeads,
+)
 
 
 class Branches(nn.Module):
@@ -105,6 +112,10 @@ def test_a_layer_ramp_bends_with_the_layer() -> None:
     bent = LayerRamp(0.0, 1.0, "behind", offset=1.0, exponent=0.5)
     behind = gi.plan(net, only(bent, "*.mix"), inputs=torch.ones(2, 5, 8))
     assert behind["3.mix"].scheme == gi.Ramp(0.0, 1.0, 2.0)
+    moved = LayerRamp(0.0, 1.0, factor=0.0, offset=1.0, start_by=0.3, stop_by=-0.6)
+    planned = gi.plan(net, only(moved, "*.mix"), inputs=torch.ones(2, 5, 8))
+    assert planned["0.mix"].scheme == gi.Ramp(0.0, 1.0)
+    assert planned["3.mix"].scheme == gi.Ramp(0.3, 0.4)
     with pytest.raises(SchemeError, match="needs to know the layer"):
         gi.plan(nn.Linear(3, 2), only(bent))
 
@@ -116,6 +127,12 @@ def test_laws_by_the_shape_alone() -> None:
     assert uniform.std == pytest.approx(0.25)
     over = gi.plan(table, only(XavierOverHeads()))["weight"].scheme
     assert over == gi.Uniform(-math.sqrt(6 / 26), math.sqrt(6 / 26))
+    rows = gi.plan(table, only(TallOrthogonal(0.5)))["weight"].scheme
+    assert rows == gi.Orthogonal(0.5)
+    tall = gi.plan(nn.Linear(4, 16, bias=False), only(TallOrthogonal(0.5)))["weight"].scheme
+    assert tall == gi.Orthogonal(1.0)
+    elements = gi.plan(nn.Linear(4, 16, bias=False), only(TallOrthogonal(0.5, elements=True)))
+    assert elements["weight"].std == pytest.approx(0.5)
     assert gi.plan(table, only(EvenSteps(2.0)))["weight"].scheme == gi.Ramp(0.0, 30.0)
 
 

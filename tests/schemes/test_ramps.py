@@ -45,6 +45,16 @@ def test_a_part_of_a_ramp_is_that_of_the_whole() -> None:
     assert torch.equal(part[0], values(scheme, 2, 9)[1, 4:7])
 
 
+def test_a_ramp_runs_along_all_axes() -> None:
+    scheme = gi.Ramp(0.0, 5.0, wave=0.5, period=3, phase=1, flat=True)
+    zigzag = torch.tensor([0.0, 0.5, -0.5] * 2)
+    assert torch.equal(values(scheme, 2, 3), (torch.arange(6.0) + zigzag).view(2, 3))
+    assert scheme.moments(Site((2, 3)))[0] == 2.5
+    part = torch.empty(1, 2)
+    scheme.fill_part_(part, None, Site((2, 3)), ((1, 2), (1, 3)))  # type: ignore[arg-type]
+    assert part.tolist() == [[4.5, 4.5]]
+
+
 def test_a_ramp_is_saved_and_multiplied() -> None:
     scheme = gi.Ramp(3.0, 6.0, 2.0, False, 0.5, 4)
     assert from_dict(scheme.to_dict()) == scheme

@@ -184,7 +184,7 @@ def _vectors(part: Part, center: bool = False) -> Tensor | None:
     With ``center`` those of a kernel's center tap, if all other taps are 0.
     """
     layout = part.site.layout
-    if layout is None or layout.lookup or not layout.outputs or not layout.inputs:
+    if layout is None or not layout.outputs or not layout.inputs:
         return None
     if layout.groups > 1 and center:
         return None

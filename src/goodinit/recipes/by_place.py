@@ -63,17 +63,19 @@ class Fixup(Deferred):
 
 @dataclass(frozen=True, repr=False)
 class LayerRamp(Deferred):
-    """A ``Ramp`` whose power depends on the layer: ``offset + factor * s**exponent``.
+    """A ``Ramp`` that depends on the layer: its power is ``offset + factor * s**exponent``.
 
     s is the share of layers that are left, 1 - l/L, or that lie behind, l/(L - 1), of layer l
-    from 0 of L. RWKV-7 mixes a token with the one before it by these (BlinkDL/RWKV-LM).
+    from 0 of L. RWKV mixes a token with the one before it by these (BlinkDL/RWKV-LM).
 
     Args:
-        start: as in ``Ramp``, with ``stop``, ``ends``, ``wave`` and ``period``.
+        start: as in ``Ramp``, with ``stop``, ``ends``, ``wave``, ``period``, ``phase``, ``flat``.
         of: "left" or "behind".
         factor: on s.
         offset: added to it.
         exponent: of s.
+        start_by: added to ``start``, times the share of layers behind.
+        stop_by: added to ``stop``, times the share of layers behind.
 
     Raises:
         SchemeError: as ``Ramp``; another word for ``of``; (when planned) a parameter of which no
@@ -93,23 +95,30 @@ class LayerRamp(Deferred):
     ends: bool = True
     wave: float = 0.0
     period: int = 0
+    phase: int = 0
+    flat: bool = False
+    start_by: float = 0.0
+    stop_by: float = 0.0
 
     def __post_init__(self) -> None:
         check_choice(self, "of", ("left", "behind"))
-        for name in ("factor", "offset", "exponent"):
+        for name in ("factor", "offset", "exponent", "start_by", "stop_by"):
             set_float(self, name)
-        made = self._ramp(1.0)
+        made = self._ramp(1.0, 0.0)
         vars(self).update(start=made.start, stop=made.stop, wave=made.wave)
 
     def on(self, row: Row) -> tuple[Scheme, str]:
         layer, depth = row.facets.layer, row.facets.depth
         if layer is None or not depth:
             raise SchemeError(f"{row.name}: {self!r} needs to know the layer: pass inputs=")
-        share = 1 - layer / depth if self.of == "left" else layer / max(depth - 1, 1)
-        return self._ramp(self.offset + self.factor * share**self.exponent), ""
+        left, behind = 1 - layer / depth, layer / max(depth - 1, 1)
+        share = left if self.of == "left" else behind
+        return self._ramp(self.offset + self.factor * share**self.exponent, behind), ""
 
-    def _ramp(self, power: float) -> Ramp:
-        return Ramp(self.start, self.stop, power, self.ends, self.wave, self.period)
+    def _ramp(self, power: float, behind: float) -> Ramp:
+        start, stop = self.start + self.start_by * behind, self.stop + self.stop_by * behind
+        wave = self.wave, self.period, self.phase
+        return Ramp(start, stop, power, self.ends, *wave, self.flat)
 
 
 @dataclass(frozen=True, repr=False)
@@ -163,8 +172,12 @@ class TallOrthogonal(Deferred):
     Then each row has length gain, in a head of more classes than channels too. RWKV's heads
     (BlinkDL/RWKV-LM, ``generate_init_weight``).
 
+    Args:
+        gain: the length of a row.
+        elements: whether gain is the size of an element instead: times sqrt(columns) as well.
+
     Raises:
-        SchemeError: a gain that isn't finite; (when planned) a parameter that isn't a matrix.
+        SchemeError: a gain that isn't finite; (when planned) a parameter with one axis or none.
 
     Example:
         >>> TallOrthogonal(0.5)
@@ -172,15 +185,18 @@ class TallOrthogonal(Deferred):
     """
 
     gain: float = 1.0
+    elements: bool = False
 
     def __post_init__(self) -> None:
         set_float(self, "gain")
+        check_flag(self, "elements")
 
     def on(self, row: Row) -> tuple[Scheme, str]:
-        if len(row.shape) != 2:
+        if len(row.shape) < 2:
             raise SchemeError(f"{row.name}: {self!r} is for a matrix")
-        rows, columns = row.shape
-        return Orthogonal(self.gain * max(rows / columns, 1.0) ** 0.5), ""
+        rows, columns = row.shape[0], math.prod(row.shape[1:])
+        size = self.gain * columns**0.5 if self.elements else self.gain
+        return Orthogonal(size * max(rows / columns, 1.0) ** 0.5), ""
 
 
 @dataclass(frozen=True, repr=False)

@@ -149,9 +149,6 @@ _MANY: Mapping[str, str] = {
         "autoencoder crosscoder hopfield sae transcoder vae"
     ),
     "draws as 'xavier:distribution=uniform' does": "keras tensorflow",
-    "has ramps over heads and channels together, which no scheme has: 'rwkv7' is known": (
-        "rwkv4 rwkv5 rwkv6"
-    ),
     "has laws of its own, which no recipe has yet: keep what its constructor draws": (
         "afmoe alphafold3 bit blip boltz centernet clap coatnet conditional_detr conformer cvt "
         "d_fine dab_detr deeplab_v3 deepseek_v4 deformable_detr depth_anything dimenet "

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from dataclasses import dataclass, replace
 
@@ -23,7 +24,7 @@ class AlongLastAxis(Scheme):
 
     @abstractmethod
     def row(self, site: Site) -> Tensor:
-        """Return the numbers, float64."""
+        """Return the numbers, float64: along the last axis, or of the site's shape."""
 
     def moments(self, site: Site) -> tuple[float, float]:
         values = self.row(site)
@@ -35,7 +36,8 @@ class AlongLastAxis(Scheme):
 
     @torch.no_grad()
     def fill_part_(self, out: Tensor, draw: BoxDraw, site: Site, box: Box) -> None:
-        out.copy_(self.row(site)[slice(*box[-1])])
+        values = self.row(site)
+        out.copy_(values[tuple(slice(*bounds) for bounds in box[-values.dim() :])])
 
 
 @dataclass(frozen=True, repr=False)
@@ -43,8 +45,8 @@ class Ramp(AlongLastAxis):
     """Values from ``start`` to ``stop`` along the last axis; nothing is drawn.
 
     Element i of n is start + (stop - start) t^power, with t = i/(n - 1), or i/n where the end is
-    left out. Gates and decay rates of xLSTM and RWKV-7 start so: each channel remembers for
-    another time.
+    left out. Gates and decay rates of xLSTM and RWKV start so: each channel remembers for another
+    time.
 
     Args:
         start: the first value.
@@ -53,6 +55,9 @@ class Ramp(AlongLastAxis):
         ends: whether the last element is ``stop``. If not, the next one would be.
         wave: height of a wave s |s| that is added, with s from -1 to 1 over each ``period``.
         period: number of elements of a wave, such as those of a head; 0 is none.
+        phase: by how many elements the wave has begun at the first.
+        flat: whether it runs along all axes together, one behind the other, such as heads and
+            channels of a head.
 
     Raises:
         SchemeError: a number that isn't finite; a power that isn't positive; a wave without a
@@ -72,15 +77,20 @@ class Ramp(AlongLastAxis):
     ends: bool = True
     wave: float = 0.0
     period: int = 0
+    phase: int = 0
+    flat: bool = False
 
     def __post_init__(self) -> None:
         for name in ("start", "stop", "power", "wave"):
             fields.set_float(self, name)
-        fields.check_flag(self, "ends")
+        for name in ("ends", "flat"):
+            fields.check_flag(self, name)
         if self.power <= 0:
             fields.refuse(self, "power", self.power, "power must be above 0")
         if self.period != 0:
             fields.check_count(self, "period")
+        if self.phase != 0:
+            fields.check_count(self, "phase")
         if self.wave and self.period < 2:
             fields.refuse(self, "period", self.period, "a wave has a period of 2 or more")
 
@@ -92,12 +102,12 @@ class Ramp(AlongLastAxis):
     def row(self, site: Site) -> Tensor:
         if not site.shape:
             raise SchemeError(f"{self!r} runs along an axis, and a number has none")
-        size = site.shape[-1]
+        size = math.prod(site.shape) if self.flat else site.shape[-1]
         numbers = torch.arange(size, dtype=torch.float64, device="cpu")
         along = numbers / max(size - self.ends, 1)
         values = self.start + (self.stop - self.start) * along**self.power
         if self.wave:
             half = (self.period - 1) / 2
-            slope = (numbers % self.period - half) / half
+            slope = ((numbers + self.phase) % self.period - half) / half
             values = values + self.wave * slope * slope.abs()
-        return values
+        return values.view(site.shape) if self.flat else values

@@ -1,10 +1,9 @@
-"""Recipes for language models without attention: RWKV-7, xLSTM, RetNet and Hyena."""
+"""Recipes for language models without attention: xLSTM, RetNet and Hyena."""
 
 from __future__ import annotations
 
 import math
 
-from goodinit.recipes.by_place import LayerRamp, TallOrthogonal
 from goodinit.recipes.library.decoders import ENDS, TABLES
 from goodinit.recipes.library.general import REST, WEIGHTS, library
 from goodinit.recipes.recipe import Recipe
@@ -12,85 +11,13 @@ from goodinit.recipes.rule import Rule, Selector, sel
 from goodinit.schemes import (
     Constant,
     Normal,
-    Orthogonal,
     Ramp,
-    Scheme,
     TorchDefault,
-    Uniform,
     XavierUniform,
     Zeros,
 )
 
 IN_AND_FORGET: Selector = sel.name("*igate*.weight") | sel.name("*fgate*.weight")
-
-
-def rwkv7(head_size: int = 64) -> Recipe:
-    """RWKV-7: orthogonal matrices, outputs 0, a small embedding, and ramps over the channels.
-
-    ==========================================  ==============================================
-    embedding                                   U(+-1e-4)
-    head                                        orthogonal, times .5 sqrt(vocabulary/width); .5
-                                                where the vocabulary is smaller
-    ends of residual branches                   0
-    keys of the time mixing                     orthogonal, times .1
-    other matrices                              orthogonal
-    low-rank w1, a1, v1, g1; w2, a2, v2, g2     0; orthogonal, times .1
-    ``ln_x``                                    ((l + 1)/L)^.7, l the layer from 0
-    x_r, x_w, ... (token shift)                 1 - (i/width)^p, p falls with the layer
-    w0, a0, v0, k_k (decay, rates)              ramps over the channels; w0's bends with the layer
-    k_a; r_k                                    1.02; -.04
-    ==========================================  ==============================================
-
-    Peng et al. 2025 (2503.14456); BlinkDL/RWKV-LM RWKV-v7/train_temp/src/model.py,
-    ``RWKV_Tmix_x070``, ``RWKV_CMix_x070`` and ``generate_init_weight``, whose names these are.
-    Each block is the identity at first. With these laws the model can be built on meta.
-
-    Args:
-        head_size: channels of a head: the period of w0's and a0's waves.
-
-    Example:
-        >>> print(rwkv7().rules[-1].text)
-        attr('r_k') -> Constant(value=-0.04)
-    """
-    matrices = (
-        library(WEIGHTS, Orthogonal()),
-        library(WEIGHTS & sel.name("*att.key.weight"), Orthogonal(0.1)),
-        library(sel.kind("embedding"), Uniform(-1e-4, 1e-4)),
-        library(sel.part("head"), TallOrthogonal(0.5)),
-        library(ENDS, Zeros(), "each block is the identity at first"),
-        library(WEIGHTS & sel.name("*att.value.weight"), Orthogonal(), "mixed with layer 0's"),
-        _own("[wavg]1", Zeros()),
-        _own("[wavg]2", Orthogonal(0.1)),
-        library(sel.name("*ln_x.weight"), Constant(1.0).scaled(depth=-0.7, layer=0.7)),
-    )
-    return Recipe((*REST, *matrices, *_vectors(head_size)), "rwkv7")
-
-
-def _vectors(head_size: int) -> tuple[Rule, ...]:
-    """Return the laws of RWKV-7's vectors over the channels, read off its code."""
-    mixing = {"x_[rg]": 0.2, "x_[wa]": 0.9, "x_[kv]": 0.7}
-    shifts = [
-        _own(glob, LayerRamp(1.0, 0.0, "left", power, ends=False)) for glob, power in mixing.items()
-    ]
-    channels = LayerRamp(1.0, 0.0, "left", exponent=4.0, ends=False)
-    decay = LayerRamp(
-        -5.5, 0.5, "behind", offset=1.0, exponent=0.3, wave=2.5, period=head_size
-    )  # 6 t^(1 + s^.3) - 6, and .5
-    return (
-        *shifts,
-        Rule(sel.name("*ffn.x_k"), channels, "the channel mixing's shift", optional=True),
-        _own("w0", decay),
-        _own("a0", Ramp(-0.39, 0.01, wave=0.3, period=head_size)),
-        _own("v0", Ramp(0.93, 0.53)),
-        _own("k_k", Ramp(0.76, 0.66)),
-        _own("k_a", Constant(1.02)),
-        _own("r_k", Constant(-0.04)),
-    )
-
-
-def _own(glob: str, scheme: Scheme) -> Rule:
-    """Return a rule for what only such models have; it draws it whatever it holds."""
-    return Rule(sel.attr(glob), scheme, optional=True)
 
 
 def xlstm(faithful: bool = False) -> Recipe:
