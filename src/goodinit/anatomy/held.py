@@ -202,7 +202,8 @@ def _may_be_pattern(look: list[float], tensor: Tensor) -> bool:
         return len(look) > 1
     if 2 * len(few) <= len(look) or 0.0 in few or all(value.is_integer() for value in few):
         return len(look) > 2
-    row = look if tensor.shape[-1] >= FIRST_LOOK else _first_row(tensor)
+    size = tensor.shape[-1]
+    row = look[:size] if size > 1 and tensor.is_contiguous() else _first_row(tensor)
     return len(row) >= SHORTEST_ROW and _may_be_row(row[:SHORTEST_ROW])
 
 

@@ -175,6 +175,9 @@ def join(path: str, name: str) -> str:
 
 def type_of(module: nn.Module) -> type[nn.Module]:
     """Return a module's class as its author wrote it: without what parametrize puts before."""
+    kind = type(module)
+    if "parametrizations" not in module._modules:
+        return kind
     return parametrize.type_before_parametrizations(module)
 
 

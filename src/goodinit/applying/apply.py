@@ -389,7 +389,7 @@ def _apply(
     copy_checkpoint_(copied or {}, found, shards, checkpoint, plan.prefix)
     cast = tuple(find_casts(copied or {}, found, shards))
     with progress_line("drawing", sum(not row.kept for row in plan)) as step:
-        alone = tuple(row for row in plan if not isinstance(row.scheme, LowRank))
+        alone = tuple(row for row in plan if type(row.scheme) is not LowRank)
         written, findings = write_(alone, found, stream, _both(step, progress), shards)
         write_low_rank_(plan.rows, found, stream, _both(step, progress), computed)
     by_name = {row.name: row for row in written}

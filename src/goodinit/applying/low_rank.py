@@ -131,7 +131,8 @@ def pairs(rows: tuple[PlanRow, ...]) -> Iterator[Pair]:
     seen: set[tuple[str, str, str]] = set()
     for row in rows:
         scheme = row.scheme
-        if not isinstance(scheme, LowRank) or scheme.triple in seen:
+        # isinstance is slow for an abstract class.
+        if type(scheme) is not LowRank or scheme.triple in seen:
             continue
         seen.add(scheme.triple)
         roles = zip(ROLES, scheme.triple, strict=True)

@@ -19,6 +19,7 @@ from goodinit.plans.plan import Plan
 from goodinit.plans.rows import PlanRow, needs_old
 
 MOST_SHOWN = 4  # differences, or names, in one message
+COMPARED = ("shape", "dtype", "class", "tied names", "stored tensors")
 
 
 def rows_of_part(plan: Plan, found: Mapping[str, Slot]) -> tuple[Plan, dict[str, Slot]]:
@@ -100,16 +101,14 @@ def _fix_of_mismatch(plan: Plan, found: Mapping[str, Slot]) -> str:
 
 
 def _differences(row: PlanRow, slot: Slot, in_part: bool) -> list[str]:
-    pairs: dict[str, tuple[object, object]] = {
-        "shape": (row.shape, row.shape if in_part else slot.logical_shape),
-        "dtype": (row.dtype, slot.tensor.dtype),
-        "class": (row.owner, _owner(row, slot)),
-        "tied names": (sorted(row.tied), sorted(slot.tied)),
-        "stored tensors": (row.stored, slot.stored),
-    }
+    shape = row.shape if in_part else slot.logical_shape
+    planned = (row.shape, row.dtype, row.owner, sorted(row.tied), row.stored)
+    here = (shape, slot.tensor.dtype, _owner(row, slot), sorted(slot.tied), slot.stored)
+    if planned == here:
+        return []
     return [
         f"{row.name}: {what} {_show(in_plan)} in the plan, {_show(in_model)} in the model"
-        for what, (in_plan, in_model) in pairs.items()
+        for what, in_plan, in_model in zip(COMPARED, planned, here, strict=True)
         if in_plan != in_model
     ]
 

@@ -115,7 +115,7 @@ def fill_row_(out: Tensor, row: PlanRow, stream: Filler) -> None:
         return
     target = out if out.dtype in DTYPES or not out.is_floating_point() else out.float()
     for block in row.parts():
-        if not isinstance(block.scheme, Keep):
+        if type(block.scheme) is not Keep:  # isinstance is slow for an abstract class
             _fill_block(target, row, block, block if row.blocks else None, stream)
     for number in row.zero_rows:
         target[number].zero_()
@@ -126,19 +126,18 @@ def fill_row_(out: Tensor, row: PlanRow, stream: Filler) -> None:
 def _fill_block(
     target: Tensor, row: PlanRow, block: PlanBlock, of: PlanBlock | None, stream: Filler
 ) -> None:
-    part = target[tuple(slice(start, stop) for start, stop in block.box)]
-    draw = _draw(row, of, stream)
-    match block.scheme:
-        case FromOld():
-            block.scheme.fill_from_(part, target[: row.grown_from[0]], draw)
-        case DropUnits():
+    part = target if of is None else target[tuple(slice(start, stop) for start, stop in of.box)]
+    draw, scheme = _draw(row, of, stream), block.scheme
+    if isinstance(scheme, FromOld):
+        scheme.fill_from_(part, target[: row.grown_from[0]], draw)
+    elif type(scheme) is DropUnits:
 
-            def units(out: Tensor, law: Law, purpose: str = "") -> None:
-                stream.fill_(out, "drop-upcycling", law, purpose=purpose)
+        def units(out: Tensor, law: Law, purpose: str = "") -> None:
+            stream.fill_(out, "drop-upcycling", law, purpose=purpose)
 
-            block.scheme.redraw_(part, row.site(block), block.box[0][0], draw, units)
-        case _:
-            block.scheme.fill_(part, draw, row.site(block))
+        scheme.redraw_(part, row.site(block), block.box[0][0], draw, units)
+    else:
+        scheme.fill_(part, draw, row.site(block))
 
 
 def fill_part_(out: Tensor, row: PlanRow, stream: Filler, part: Part) -> None:

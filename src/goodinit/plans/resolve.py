@@ -32,7 +32,7 @@ from goodinit.plans.authors_value import authors_reason, gates_reason
 from goodinit.plans.defaults import torch_default
 from goodinit.plans.experts import with_experts
 from goodinit.plans.keep import Growth, KeptRows, grow_blocks
-from goodinit.plans.rows import PlanBlock, PlanRow, common
+from goodinit.plans.rows import PlanBlock, PlanRow, common, renamed
 from goodinit.plans.unused_rules import unused_message
 from goodinit.recipes.deferred import Deferred
 from goodinit.recipes.reasons import NO_LAW
@@ -196,7 +196,7 @@ def resolve_row(
             _check_dtype(row.name, row.dtype)
     key = row.name if held or grown is not None else _alike(row, slot, rules, matched, owns)
     if key in matcher.planned:
-        return replace(matcher.planned[key], name=row.name)
+        return renamed(matcher.planned[key], row.name)
     blocks: list[PlanBlock] = []
     whys: list[str] = []
     for (block, site), (scheme, why), rule in zip(sites, chosen, rules, strict=True):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from copy import copy
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -183,6 +184,16 @@ class PlanRow:
     def _moments(self) -> tuple[float | None, float | None]:
         different = {(mean, std) for _, mean, std in self.moments()}
         return different.pop() if len(different) == 1 else (None, None)
+
+
+def renamed(row: PlanRow, name: str) -> PlanRow:
+    """Return the row of a parameter that differs in its name alone.
+
+    Layers are alike, so most rows are made here: ``replace`` would take ten times as long.
+    """
+    other = copy(row)
+    object.__setattr__(other, "name", name)
+    return other
 
 
 def needs_old(row: PlanRow) -> bool:
