@@ -141,7 +141,9 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.skipif(not (ROOT / "hatch_build.py").exists(), reason="needs the tree, to build from")
-@pytest.mark.parametrize("version", ["2.4.0", "2.8.0+cu126"])
+@pytest.mark.parametrize(
+    "version", ["2.8.0+cu126", pytest.param("2.4.0", marks=pytest.mark.battery)]
+)
 def test_an_installation_changes_no_other_package(
     version: str, wheel: Path, tmp_path: Path
 ) -> None:

@@ -149,11 +149,12 @@ class TestNarrow:
 # True processes, each a second or more.
 
 
-def on_a_terminal(*argv: str, **env: str) -> tuple[int, str]:
-    """Return the exit code and all that a terminal of 80 columns was sent."""
+def on_a_terminal(*calls: list[str], **env: str) -> list[str]:
+    """Return what a terminal of 80 columns was sent for each call, and the exit code after it."""
     leader, follower = pty.openpty()
+    code = f"from goodinit.cli.app import run\nfor each in {calls}: print(run(each), end='\\0')"
     process = subprocess.Popen(
-        [*PYTHON, *argv],
+        [sys.executable, "-c", code],
         stdin=follower,
         stdout=follower,
         stderr=follower,
@@ -173,21 +174,21 @@ def on_a_terminal(*argv: str, **env: str) -> tuple[int, str]:
             break
         sent += part
     os.close(leader)
-    return process.wait(timeout=60), sent.decode().replace("\r\n", "\n")
+    assert process.wait(timeout=60) == 0
+    return sent.decode().replace("\r\n", "\n").split("\0")[:-1]
 
 
-def test_eighty_columns(folder):
-    code, sent = on_a_terminal("plan", "demo:gpt")
-    assert code == 0
-    lines = ESCAPE.sub("", sent.rpartition("\r")[2]).splitlines()
+def test_eighty_columns_and_colors_on_a_terminal(folder):
+    plan, wrong = on_a_terminal(
+        ["plan", "demo:gpt", "--arg", "layers=2"],
+        ["plan", "demo:nope"],
+    )
+    *lines, code = ESCAPE.sub("", plan.rpartition("\r")[2]).splitlines()
+    assert code == "0"
     assert max(map(len, lines)) <= 80
     assert any(line.startswith("    384x128   linear") for line in lines)
-
-
-def test_colours_on_a_terminal(folder):
-    code, sent = on_a_terminal("plan", "demo:nope")
-    assert code == 2
-    assert "\x1b[1;31merror: \x1b[0m" in sent
+    assert "\x1b[1;31merror: \x1b[0m" in wrong
+    assert wrong.endswith("2")
 
 
 @pytest.mark.parametrize("unwanted", [True, False])

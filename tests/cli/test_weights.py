@@ -281,7 +281,7 @@ import resource
 from goodinit.cli import app
 resource.setrlimit(resource.RLIMIT_FSIZE, (2_000, 2_000))
 weights = app.run(["init", "demo:mlp", "-o", "w.safetensors"])
-plan = app.run(["plan", "demo:mlp", "--arg", "depth=40", "-o", "plan.json"])
+plan = app.run(["plan", "demo:mlp", "--arg", "depth=10", "-o", "plan.json"])
 print(weights, plan)
 """
 

@@ -128,7 +128,7 @@ def test_share_of_guessed_rows():
 @pytest.mark.parametrize(
     "name",
     [
-        pytest.param(name, marks=[pytest.mark.battery] * (name.removeprefix("hf-") in zoo_hf.MORE))
+        pytest.param(name, marks=zoo_hf.marks(name[3:]) if name[:3] == "hf-" else zoo.marks(name))
         for name in NAMES
     ],
 )

@@ -17,7 +17,7 @@ from .test_anatomy import NAMES, build
 KURTOSIS = {"uniform": 1.8, "normal": 3.0}
 RECIPES = ["standard", "he", "xavier", "torch_default", "gpt2", "orthogonal"]
 BATTERY = pytest.mark.battery
-REPEATED = {f"hf-{name}" for name in zoo_hf.MORE}
+REPEATED = zoo.MORE | {f"hf-{name}" for name in zoo_hf.MORE}
 # Each kind of model with `standard` and one more recipe; all pairs in the battery.
 PAIRS = [
     pytest.param(name, recipe, marks=() if recipe in chosen else BATTERY)

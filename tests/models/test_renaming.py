@@ -22,7 +22,7 @@ WORDS = (
 ).split()
 
 NAMES = [
-    *zoo.PLAIN,
+    *(pytest.param(name, marks=zoo.marks(name)) for name in zoo.PLAIN),
     *(pytest.param(f"hf-{name}", marks=zoo_hf.marks(name)) for name in zoo_hf.HF),
 ]
 

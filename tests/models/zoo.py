@@ -9,6 +9,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -18,6 +19,15 @@ PLAIN: dict[str, Callable[[], Built]] = {}
 
 VOCABULARY = 50
 WIDTH = 32
+
+
+# These repeat a kind, and are left to the battery where many models are tried.
+MORE = {"resnet_bottleneck", "gpt", "dcgan_discriminator"}  # resnet_basic, gpt_right, convnet
+
+
+def marks(name: str) -> list[pytest.MarkDecorator]:
+    """The mark of a model that repeats a kind."""
+    return [pytest.mark.battery] if name in MORE else []
 
 
 def plain(builder: Callable[[], Built]) -> Callable[[], Built]:

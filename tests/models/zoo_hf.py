@@ -150,6 +150,7 @@ HF: dict[str, Recipe] = {
 
 # One of each kind is left to `make test`: the battery runs these too.
 MORE = {
+    *("llama", "resnet", "vit"),  # as in zoo.py
     *("gemma", "mistral", "qwen2", "phi", "opt", "bloom", "gpt_neox"),  # gpt2, llama
     *("roberta", "electra", "bart", "whisper"),  # bert, deberta_v2, t5, wav2vec2
     *("qwen2_moe", "switch_transformers", "mamba"),  # mixtral, mamba2

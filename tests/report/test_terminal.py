@@ -1,6 +1,7 @@
 """Signals in a terminal, and in plain text."""
 
 import math
+from functools import cache
 
 import pytest
 import torch
@@ -29,6 +30,7 @@ def shown(comparison, width=80, full=False):
     return captured.get()
 
 
+@cache
 def sick():
     net = nn.Sequential(*[part for _ in range(60) for part in (nn.Linear(32, 32), nn.ReLU())])
     x = torch.randn(16, 32, generator=torch.Generator().manual_seed(0))

@@ -17,7 +17,7 @@ from goodinit.trace.real_run import real_run
 from goodinit.trace.run import arguments
 
 MODELS = [
-    *(pytest.param(zoo, name, id=name) for name in zoo.PLAIN),
+    *(pytest.param(zoo, name, id=name, marks=zoo.marks(name)) for name in zoo.PLAIN),
     *(pytest.param(zoo_hf, name, id=f"hf-{name}", marks=zoo_hf.marks(name)) for name in zoo_hf.HF),
 ]
 

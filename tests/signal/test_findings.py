@@ -241,7 +241,7 @@ KNOWN = {
 }
 NO_BACKWARD = {"rwkv"}  # its loop in Python writes over what its gradient needs
 MODELS = [
-    *(pytest.param(zoo, name, id=name) for name in zoo.PLAIN),
+    *(pytest.param(zoo, name, id=name, marks=zoo.marks(name)) for name in zoo.PLAIN),
     *(pytest.param(zoo_hf, name, id=f"hf-{name}", marks=zoo_hf.marks(name)) for name in zoo_hf.HF),
 ]
 

@@ -250,7 +250,9 @@ def machine_code(kernel: Any, folder: Path) -> str:
     ("law", "out"),
     [
         ("normal", torch.empty(4096)),
-        ("normal", torch.empty(4099, dtype=torch.bfloat16)),
+        pytest.param(
+            *("normal", torch.empty(4099, dtype=torch.bfloat16)), marks=pytest.mark.battery
+        ),
         ("uniform", torch.empty(4096, dtype=torch.float16)),
         ("truncated", torch.empty(64, 32).t()),
         ("hardly cut", torch.empty(40, 30, 20, dtype=torch.float64).transpose(0, 2)),
