@@ -25,10 +25,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-tests = Path(__file__).parents[1] / "tests"
-sys.path[:0] = [str(tests / "models"), str(tests)]
+root = Path(__file__).parents[1]
+sys.path[:0] = [str(root / "tests" / "models"), str(root)]
 
-import conftest  # first: no network, and the operators that torchvision lacks  # noqa: F401
+from tests import outside_pytest  # first: no network, torchvision's operators  # noqa: F401
+
+# isort: split
 import torch
 import zoo
 import zoo_hf

@@ -61,7 +61,7 @@ def share(model, inputs) -> float:
 
 def main() -> None:
     warnings.simplefilter("ignore")
-    import_module("tests.conftest")  # first: it declares what torchvision asks for
+    import_module("tests.outside_pytest")  # first: it declares what torchvision asks for
     import peft
 
     torch.set_num_threads(1)

@@ -20,7 +20,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from tests import conftest  # noqa: F401 (lets torchvision be imported beside another torch)
+from tests import outside_pytest  # noqa: F401 (lets torchvision be imported beside another torch)
 from tests.models import zoo, zoo_hf
 from torch import Tensor, nn
 

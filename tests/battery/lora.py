@@ -109,7 +109,7 @@ def _values(theirs: nn.Module, ours: nn.Module, product: bool):
 
 def main() -> None:
     warnings.simplefilter("ignore")
-    import_module("tests.conftest")  # first: it declares what torchvision asks for
+    import_module("tests.outside_pytest")  # first: it declares what torchvision asks for
     torch.set_num_threads(1)
     torch.manual_seed(0)
     inputs = {"input_ids": torch.randint(0, 90, (1, 300))}

@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable
 
 import torch
-from tests import conftest  # noqa: F401 (lets diffusers import torchvision)
+from tests import outside_pytest  # noqa: F401 (lets diffusers import torchvision)
 from tests.recipes.agreement import differences, planned
 from tests.recipes.families import Family
 from torch import nn

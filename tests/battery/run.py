@@ -111,7 +111,7 @@ def may_be_drawn(net: nn.Module, name: str, start: dict[str, Tensor]) -> bool:
 
 def main(package: str = "", pattern: str = "*") -> None:
     """Measure a package's models; without one, say which there are."""
-    import tests.conftest  # noqa: F401 (declares what torchvision asks for)
+    import tests.outside_pytest  # noqa: F401 (declares what torchvision asks for)
 
     warnings.simplefilter("ignore")
     if not package:

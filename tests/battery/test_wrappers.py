@@ -139,7 +139,7 @@ def test_two_processes(how: str) -> None:
 
 
 if __name__ == "__main__":
-    import tests.conftest  # noqa: F401  # a stand-in where torchvision is broken
+    import tests.outside_pytest  # noqa: F401  # a stand-in where torchvision is broken
 
     torch.set_num_threads(1)
     how = sys.argv[1]

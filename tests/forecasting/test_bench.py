@@ -18,7 +18,7 @@ from goodinit.forecasting import implicit_weights as implicit
 
 CODE = """
 import resource, time, warnings
-import tests.conftest
+import tests.outside_pytest
 import torch, transformers, goodinit as gi
 from goodinit.forecasting.streamed import StreamedWeights
 warnings.simplefilter("ignore")

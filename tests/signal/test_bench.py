@@ -74,8 +74,7 @@ def peak(case: str, way: str) -> float:
     Not of getrusage, which counts what the process was before it became this program.
     """
     code = (
-        "import torch; from tests import conftest; torch.set_num_threads(1); "
-        "kept = conftest.declare_torchvision_operators(); "
+        "import torch; import tests.outside_pytest; torch.set_num_threads(1); "
         "from tests.signal import test_bench as b; "
         f"case = b.CASES[{case!r}](); b.WAYS[{way!r}](*case); b.WAYS[{way!r}](*case); "
         "print(open('/proc/self/status').read().split('VmHWM:')[1].split()[0])"
