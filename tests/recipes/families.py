@@ -219,6 +219,29 @@ def dense_detector() -> nn.Module:
     return Detector(detector().backbone, FCOSHead(256, 1, 20))
 
 
+def mimetic() -> nn.Module:
+    """timm's, and attention by the paper, section 3 (Trockman & Kolter 2023, 2305.09828)."""
+    options = {"img_size": 32, "patch_size": 8, "embed_dim": 128, "depth": 2, "num_heads": 2}
+    net = _timm("vit_tiny_patch16_224", **options)()
+
+    def halves(sign: float, size: float) -> tuple[Tensor, Tensor]:
+        u, s, vh = torch.linalg.svd(
+            size * torch.randn(128, 128) / 128**0.5 + sign * size * torch.eye(128)
+        )
+        return u @ s.sqrt().diag(), s.sqrt().diag() @ vh
+
+    with torch.no_grad():
+        for block in net.blocks:
+            q, k, v = block.attn.qkv.weight.chunk(3)
+            for head in (slice(64), slice(64, 128)):
+                queries, keys = halves(1.0, 0.7)
+                q[head], k[head] = queries[:, :64].T, keys[:64]
+            values, out = halves(-1.0, 0.4)
+            v.copy_(values.T)
+            block.attn.proj.weight.copy_(out.T)
+    return net
+
+
 UPSTREAM = (
     Family("rwkv of transformers", "rwkv4",
            _transformers("RwkvConfig", "RwkvForCausalLM", **DECODER, num_hidden_layers=3), _causal,
@@ -1065,6 +1088,7 @@ TRANSCRIBED = (
            {"omega": 5.0}),
     Family("nerf", "nerf", nerf, lambda: (torch.ones(4, 63), torch.ones(4, 27)), fast=True),
     Family("ppo", "ppo", Agent, lambda: torch.ones(4, 17), fast=True),
+    Family("mimetic", "mimetic", mimetic, _image(32)),
     Family("rwkv4", "rwkv4", lambda: RWKV(4), _tokens),
     Family("rwkv5", "rwkv5", lambda: RWKV(5), _tokens),
     Family("rwkv6", "rwkv6", lambda: RWKV(6), _tokens),

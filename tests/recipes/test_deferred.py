@@ -198,7 +198,7 @@ def test_a_row_says_why() -> None:
         (EvenSteps(1.0), Row("w", (), torch.float32, nn.Linear, Facets()), "a number has none"),
         (UnitRows(), Row("w", (), torch.float32, nn.Linear, Facets()), "a number has none"),
         (XavierOverHeads(), row(4), "two axes"),
-        (TallOrthogonal(), row(2, 3, 4), "is for a matrix"),
+        (TallOrthogonal(), row(4), "is for a matrix"),
     ],
 )
 def test_what_a_row_does_not_show(scheme: Deferred, on: Row, says: str) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from types import MappingProxyType
 from typing import Any, cast
 
@@ -31,7 +32,8 @@ from goodinit.findings.scales import write_was_changed
 from goodinit.plans.rows import PlanBlock, PlanRow, needs_old
 from goodinit.schemes import Constant, Drawn, Keep, Ones, Zeros
 from goodinit.schemes.grown import DropUnits, FromOld
-from goodinit.schemes.scheme import BoxDraw
+from goodinit.schemes.mimetic import Mimetic
+from goodinit.schemes.scheme import BoxDraw, Scheme
 from goodinit.streams import Box, Law, Part, Stream
 from goodinit.streams.part import intersect, regions
 from goodinit.streams.stream import CHUNK, DTYPES
@@ -127,7 +129,8 @@ def _fill_block(
     target: Tensor, row: PlanRow, block: PlanBlock, of: PlanBlock | None, stream: Filler
 ) -> None:
     part = target if of is None else target[tuple(slice(start, stop) for start, stop in of.box)]
-    draw, scheme = _draw(row, of, stream), block.scheme
+    scheme = block.scheme
+    draw = _draw(row, of, scheme, stream)
     if isinstance(scheme, FromOld):
         scheme.fill_from_(part, target[: row.grown_from[0]], draw)
     elif type(scheme) is DropUnits:
@@ -168,7 +171,7 @@ def _fill_box(out: Tensor, row: PlanRow, stream: Filler, box: Box) -> None:
         if shared is not None:
             inner = zip(shared, block.box, strict=True)
             of_block = tuple((a - first, b - first) for (a, b), (first, _) in inner)
-            draw = _draw(row, block, stream)
+            draw = _draw(row, block, block.scheme, stream)
             block.scheme.fill_part_(out[_within(shared, box)], draw, row.site(block), of_block)
     for number in row.zero_rows:
         if box[0][0] <= number % row.shape[0] < box[0][1]:
@@ -181,8 +184,10 @@ def _within(box: Box, outer: Box) -> tuple[slice, ...]:
     return tuple(slice(start - first, stop - first) for (start, stop), (first, _) in both)
 
 
-def _draw(row: PlanRow, block: PlanBlock | None, stream: Filler) -> BoxDraw:
-    """Return the stream, bound to one parameter, or to one block of it."""
+def _draw(row: PlanRow, block: PlanBlock | None, scheme: Scheme, stream: Filler) -> BoxDraw:
+    """Return the stream, bound to one parameter or to one block of it; to a module, if shared."""
+    if isinstance(scheme, Mimetic):
+        return partial(_fill_shared, stream, scheme.attention)
     bounds, shape = (None, None) if block is None else (block.box, row.shape)
 
     def draw(out: Tensor, law: Law, purpose: str = "", box: Box | None = None) -> None:
@@ -192,6 +197,14 @@ def _draw(row: PlanRow, block: PlanBlock | None, stream: Filler) -> BoxDraw:
         stream.fill_(out, row.name, law, shape=shape, box=box or bounds, purpose=purpose)
 
     return draw
+
+
+def _fill_shared(
+    stream: Filler, name: str, out: Tensor, law: Law, purpose: str = "", box: Box | None = None
+) -> None:
+    """Draw numbers that several parameters are computed from; ``box`` is of one of these."""
+    del box
+    stream.fill_(out, name, law, purpose=purpose)
 
 
 def _write_hooked(slot: Slot, value: Tensor) -> None:

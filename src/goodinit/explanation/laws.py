@@ -23,6 +23,7 @@ from goodinit.schemes import (
     Ramp,
     Scheme,
 )
+from goodinit.schemes.mimetic import Mimetic
 from goodinit.schemes.scheme import FromValues
 from goodinit.schemes.state_space import Transformed
 from goodinit.streams import Law
@@ -61,6 +62,8 @@ class Fit:
 def fit(part: Part, scheme: Scheme, level: float) -> Fit:
     """Return how a resolved scheme fits; a true one is rejected with probability ``level``."""
     match scheme:
+        case Mimetic():
+            holds = _is_mimetic(part, scheme)
         case FromValues():
             return Fit(says=False)
         case Orthogonal() | DeltaOrthogonal():
@@ -157,6 +160,20 @@ def _is_orthogonal(part: Part, scheme: Orthogonal | DeltaOrthogonal) -> bool:
         known = orthogonal_gain(part)  # once for all recipes
         return known is not None and abs(known / scheme.gain - 1) <= _slack(part)
     return _distance_from_orthogonal(vectors, scheme.gain) <= _slack(part)
+
+
+def _is_mimetic(part: Part, scheme: Mimetic) -> bool:
+    """Whether the rows of the first head are orthogonal, and of several lengths, which fall."""
+    layout = part.site.layout
+    if layout is None or part.values.dim() != 2 or not part.sample.finite:
+        return False
+    matrix = part.values.mT if layout.outputs == (1,) else part.values  # [out, in]
+    rows = matrix.mT if scheme.role == "out" else matrix
+    rows = rows[: min(scheme.head_dim, VECTORS)].detach().double().cpu()
+    lengths = rows.square().sum(1).sqrt()
+    if not bool((lengths > 0).all()) or not bool((lengths.diff() < 0).all()):
+        return False
+    return _distance_from_orthogonal((rows / lengths[:, None])[None], 1.0) <= _slack(part)
 
 
 def _fewest(part: Part) -> int:

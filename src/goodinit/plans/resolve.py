@@ -30,9 +30,9 @@ from goodinit.errors import (
 )
 from goodinit.plans.authors_value import authors_reason, gates_reason
 from goodinit.plans.defaults import torch_default
-from goodinit.plans.experts import with_experts
 from goodinit.plans.keep import Growth, KeptRows, grow_blocks
 from goodinit.plans.rows import PlanBlock, PlanRow, common, renamed
+from goodinit.plans.together import with_attentions, with_experts
 from goodinit.plans.unused_rules import unused_message
 from goodinit.recipes.deferred import Deferred
 from goodinit.recipes.reasons import NO_LAW
@@ -100,7 +100,7 @@ def resolve(
         if not rule.optional and number not in matcher.wins:
             raise UnusedRuleError(unused_message(rule, rows, how))
     check_separate(planned, slots)
-    return with_experts(planned), matcher.wins
+    return with_attentions(with_experts(planned)), matcher.wins
 
 
 def check_separate(rows: tuple[PlanRow, ...], slots: list[Slot]) -> None:

@@ -78,7 +78,7 @@ _LIBRARY: Mapping[ModuleType, str] = {
     recurrent_decoders: "hyena retnet xlstm",
     rwkv: "rwkv4 rwkv5 rwkv6 rwkv7",
     science: "alphafold e3nn gat",
-    vision: "dcgan vit",
+    vision: "dcgan mimetic vit",
     vision_transformers: "deit dinov2 mixer swin",
     without_norms: "fixup tfixup",
 }

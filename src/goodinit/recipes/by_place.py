@@ -11,9 +11,10 @@ from dataclasses import dataclass
 
 from goodinit.anatomy.rows import Row
 from goodinit.errors import SchemeError
-from goodinit.recipes.deferred import DEFERRED, Deferred, TorchFans
+from goodinit.recipes.deferred import DEFERRED, Deferred, TorchFans, check_scheme
 from goodinit.schemes import Normal, Orthogonal, Ramp, Scheme, Uniform, Zeros
 from goodinit.schemes.fields import check_choice, check_flag, set_float
+from goodinit.schemes.mimetic import Mimetic
 
 FIRST_ZERO = "the last weight of a residual branch: each block is the identity at first"
 NOT_SEEN = "taken for one outside of residual branches: pass inputs= to find them"
@@ -200,6 +201,36 @@ class TallOrthogonal(Deferred):
 
 
 @dataclass(frozen=True, repr=False)
+class MimeticOut(Deferred):
+    """``Mimetic`` for the matrix that ends an attention, which is square, else ``otherwise``.
+
+    Raises:
+        SchemeError: as ``Mimetic``; ``otherwise`` isn't a scheme, or depends on the row.
+
+    Example:
+        >>> MimeticOut(Normal(0.02), alpha=0.4, beta=0.4)
+        MimeticOut(otherwise=Normal(std=0.02), alpha=0.4, beta=0.4)
+    """
+
+    otherwise: Scheme
+    head_dim: int = 64
+    alpha: float = 0.7
+    beta: float = 0.7
+
+    def __post_init__(self) -> None:
+        check_scheme(self, "otherwise", self.otherwise)
+        self._made()
+
+    def on(self, row: Row) -> tuple[Scheme, str]:
+        if len(row.shape) == 2 and row.shape[0] == row.shape[1]:
+            return self._made(), ""
+        return self.otherwise, ""
+
+    def _made(self) -> Mimetic:
+        return Mimetic("out", self.head_dim, self.alpha, self.beta)
+
+
+@dataclass(frozen=True, repr=False)
 class UnitRows(Deferred):
     """Variance 1/n, n the last axis: rows of length 1, whatever the parameter is.
 
@@ -233,6 +264,7 @@ NAMED: Mapping[str, type[Scheme]] = {
     "EvenSteps": EvenSteps,
     "Fixup": Fixup,
     "LayerRamp": LayerRamp,
+    "MimeticOut": MimeticOut,
     "TallOrthogonal": TallOrthogonal,
     "UnitRows": UnitRows,
     "XavierOverHeads": XavierOverHeads,

@@ -285,8 +285,8 @@ class FirstLayer(Deferred):
     others: Scheme
 
     def __post_init__(self) -> None:
-        _check_scheme(self, "first", self.first)
-        _check_scheme(self, "others", self.others)
+        check_scheme(self, "first", self.first)
+        check_scheme(self, "others", self.others)
 
     def on(self, row: Row) -> tuple[Scheme, str]:
         match row.facets.takes_input:
@@ -388,9 +388,10 @@ DEFERRED: Mapping[str, type[Scheme]] = {
 
 
 def _check_otherwise(scheme: Scheme, otherwise: object) -> None:
-    _check_scheme(scheme, "otherwise", otherwise)
+    check_scheme(scheme, "otherwise", otherwise)
 
 
-def _check_scheme(scheme: Scheme, field: str, value: object) -> None:
+def check_scheme(scheme: Scheme, field: str, value: object) -> None:
+    """Refuse a field that isn't a scheme, or depends on the row."""
     if not isinstance(value, Scheme) or isinstance(value, Deferred):
         refuse(scheme, field, value, f"{field} must be a scheme that does not depend on the row")

@@ -56,6 +56,7 @@ MADE_OF: Mapping[str, tuple[Selector, ...]] = {
     "mamba2": (SCALARS, sel.attr("dt_bias")),
     "megatron": _DECODER,
     "mimi": (CONVOLUTIONS, BRANCHES, sel.name("*quantizer*")),
+    "mimetic": _VISION,
     "mixer": (sel.kind("conv"), PATCHES, BRANCHES),
     "modernbert": _TRANSFORMER,
     "nanochat": _DECODER,

@@ -131,7 +131,6 @@ _FEW: Mapping[str, str] = {
     "gi.Rule('up.weight', gi.ICNR(gi.HeNormal(), copies=4))",
     "kan": "needs no recipe: its constructor fits the splines to small noise, and they stand",
     "mamba3": "has laws of its own, which 'mamba2' lacks: keep its constructor's values",
-    "mimetic": "draws queries and keys together, which no recipe does: 'vit' has their own laws",
     "mlp": "needs no family's recipe: 'standard' has the gain of each activation",
     "mobilenet": "could be three: 'mobilenet_v2', 'mobilenet_v3' or 'mobilenet_v4'",
     "modded_nanogpt": "changes with each record: q, k, v and feed-forward inputs have been half of "

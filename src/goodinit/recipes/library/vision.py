@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Literal
 
+from goodinit.recipes.by_place import MimeticOut
 from goodinit.recipes.library.general import REST, WEIGHTS, choice, library
 from goodinit.recipes.recipe import Recipe
 from goodinit.recipes.rule import sel
 from goodinit.schemes import Normal, TorchDefault, VarianceScaling, XavierUniform, Zeros
+from goodinit.schemes.mimetic import Mimetic
 
 
 def dcgan() -> Recipe:
@@ -72,3 +74,46 @@ def vit(flavour: Literal["timm", "flax"] = "timm") -> Recipe:
             library(sel.kind("token") | sel.part("head"), Zeros()),
         )
     return Recipe((*REST, *rules), "vit")
+
+
+def mimetic(
+    head_dim: int = 64,
+    alpha: float = 0.7,
+    beta: float = 0.7,
+    out_alpha: float = 0.4,
+    out_beta: float = 0.4,
+) -> Recipe:
+    """A vision transformer's attention as training leaves it; the rest as ``vit``.
+
+    ==============================  ====================================================
+    W_q W_k^T of each head          .7 Z + .7 I, cut to its largest singular values
+    W_v W_o                         .4 Z - .4 I
+    all others                      as in ``vit``
+    ==============================  ====================================================
+
+    Z is from N(0, 1/width); each half has the singular vectors of its side, times the roots of the
+    singular values. So each position attends to itself at first, and what is added takes away
+    from it. Trockman & Kolter 2023 (2305.09828), section 3, for vision transformers with positions
+    that are sines: these are the model's to make. Matrices must be square, and need ``inputs``
+    where q, k and v are known by the data flow alone. Each head takes two decompositions.
+
+    Args:
+        head_dim: channels of a head.
+        alpha: of Z in W_q W_k^T.
+        beta: of I in W_q W_k^T.
+        out_alpha: of Z in W_v W_o.
+        out_beta: of I in W_v W_o, which is subtracted.
+
+    Example:
+        >>> mimetic().rules[-2].scheme
+        Mimetic(role='v', alpha=0.4, beta=0.4)
+    """
+
+    def of(role: str) -> Mimetic:
+        mine = (alpha, beta) if role in ("q", "k") else (out_alpha, out_beta)
+        return Mimetic(role, head_dim, *mine)
+
+    rules = [library(WEIGHTS & sel.part(role), of(role)) for role in ("q", "k", "v")]
+    out = MimeticOut(Normal(0.02), head_dim, out_alpha, out_beta)
+    rules.append(library(WEIGHTS & sel.part("out"), out))
+    return Recipe((*vit().rules, *rules), "mimetic")
