@@ -130,7 +130,10 @@ _FEW: Mapping[str, str] = {
     "icnr": "is a scheme for the convolution in front of a pixel shuffle: "
     "gi.Rule('up.weight', gi.ICNR(gi.HeNormal(), copies=4))",
     "kan": "needs no recipe: its constructor fits the splines to small noise, and they stand",
+    "lora_ga": "needs the gradient of a loss on a batch, and a recipe has none: call peft's "
+    "preprocess_loraga(model, lora_config, train_step) before get_peft_model",
     "mamba3": "has laws of its own, which 'mamba2' lacks: keep its constructor's values",
+    "mica": "freezes B, which goodinit doesn't: pass init_lora_weights='mica' to peft's LoraConfig",
     "mlp": "needs no family's recipe: 'standard' has the gain of each activation",
     "mobilenet": "could be three: 'mobilenet_v2', 'mobilenet_v3' or 'mobilenet_v4'",
     "modded_nanogpt": "changes with each record: q, k, v and feed-forward inputs have been half of "
