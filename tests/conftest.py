@@ -74,7 +74,7 @@ def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> 
 
     Left out are the start and the reports of fixtures that passed, which nobody reads.
     """
-    if "PYTEST_XDIST_WORKER" not in os.environ:
+    if not os.environ.get("PYTEST_XDIST_WORKER"):
         return None
     for report in runtestprotocol(item, log=False, nextitem=nextitem):
         if report.when == "call" or not report.passed:

@@ -2,12 +2,13 @@
 
     make mutants                 a sample of 300 faults, drawn with a fixed seed
     make mutants SAMPLE=all      all of them; a day
-    python tools/mutants.py --nearest --sample 60    against the tests of the fault's own room
 
 cosmic-ray makes the faults and keeps the results (``cr-report``, ``cr-html`` and ``cr-rate`` read
-the session). This driver replaces its loop, in which every fault starts a Python and imports
-torch: here a process with torch in it forks, the child imports goodinit with one file replaced in
-memory, and runs the tests that reach the changed function, the cheap ones of its own room first.
+the session). This driver replaces its loop, in which every fault starts a Python, imports torch and
+collects the tests: here one process does this once and forks for each fault. The child puts the
+fault into the functions that are imported already, and runs the tests that reach the changed
+function, the cheap ones of its own room first, until one fails. A fault in what runs at import is
+put in by a child of a second process, which imports goodinit anew.
 
 The session, build/mutants/<digest of src and tests>.sqlite, is resumed; a sample of 300 begins
 with the faults of a sample of 100.
@@ -18,6 +19,7 @@ from __future__ import annotations
 import argparse
 import ast
 import difflib
+import gc
 import hashlib
 import importlib
 import importlib.abc
@@ -25,6 +27,7 @@ import importlib.util
 import json
 import math
 import os
+import pkgutil
 import random
 import re
 import resource
@@ -35,9 +38,11 @@ import time
 import traceback
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
+from functools import partial
 from importlib.machinery import ModuleSpec, SourceFileLoader
 from pathlib import Path
-from types import CodeType, FrameType
+from types import CodeType, FrameType, FunctionType
+from typing import IO, Any
 
 import pytest
 from cosmic_ray.ast import ast_nodes, get_ast_from_path
@@ -73,15 +78,8 @@ TESTS = [
     *(f"tests/test_{name}.py" for name in ("contract", "messages", "dataclasses")),
     "src",
 ]
-# Where nobody has recorded which test calls what: the tests of a room, and of what it is seen in.
-NEAREST = {
-    "dataflow": ("anatomy", "layouts"),
-    "anatomy": ("plans/test_authors_value.py", "layouts"),
-    "plans": ("mup", "applying/test_checkpoint_forms.py", "applying/test_loaded.py"),
-    "schemes": ("nn", "applying/test_shards.py", "applying/test_grown_rows.py"),
-    "streams": ("applying/test_shards.py", "applying/test_split_models.py"),
-    "recipes": ("test_first_guesses.py",),
-}
+# What of these is nearest to a room beside its own tests, where some rooms alone are asked for.
+NEAREST = {"dataflow": ("layouts",), "anatomy": ("layouts",), "schemes": ("nn",), "plans": ("mup",)}
 # Thousands of random files, and whole models drawn, renamed and drawn again: minutes more.
 LONG = ("tests/recipes/test_hostile.py", "tests/plans/test_costly.py", "tests/nn/test_values.py",
         "tests/models/test_renaming.py", "tests/models/test_applied.py")  # fmt: skip
@@ -188,13 +186,15 @@ EQUIVALENT = {
 }  # fmt: skip
 BUDGET = 40.0  # seconds of tests for one fault, by their times without it; cheap tests first
 LIMIT = 3.0  # times what its tests take without the fault, plus 20 s: an endless loop, so killed
+RECORDING = 7200.0  # seconds
+COLLECTION = 120.0  # seconds, where the tests are collected once more
 ASLEEP = 600.0  # seconds without any use of the processor: it waits for what never comes
 MEMORY = 16 << 30  # bytes of addresses: with more a fault would take the machine down
-NEAREST_LIMIT = 600.0  # seconds: some rooms' tests take 100
 FAILED = 1  # pytest's exit code where tests failed
 USAGE = 4  # pytest's exit code where a conftest can't be imported, or a file isn't there
 # pytest's exit codes: passed, failed, stopped by an error at import, internal error; a crash.
 ANSWERS = (0, 1, 2, 3, -signal.SIGSEGV, -signal.SIGABRT)
+NOT_HERE = 98  # exit code of a child in which no function has the fault
 BROKEN = 99  # exit code of a child in which not the test, but this driver failed
 ENOUGH = 0.9  # of the faults killed
 # Imported once for all. Not transformers: it needs what tests/conftest.py does first.
@@ -340,27 +340,155 @@ class Recorder:
         finally:
             sys.settrace(None)
             seconds = time.process_time() - start
-            places = [(Path(code.co_filename), code.co_firstlineno) for code in self.called]
-            calls = [(str(p.relative_to(ROOT)), n) for p, n in places if p.is_relative_to(SOURCE)]
-            self.tests[item.nodeid] = {"seconds": seconds, "calls": calls}
+            self.tests[item.nodeid] = {"seconds": seconds, "calls": places(self.called)}
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         if report.when == "call" and report.passed:
             self.passed.add(report.nodeid)
 
-    def pytest_sessionfinish(self) -> None:
+    def write(self, file: str) -> None:
         foreign = [name for name in sys.modules if name.partition(".")[0] in THIRD_PARTY]
-        BUILD.mkdir(parents=True, exist_ok=True)
         tests = {test: entry for test, entry in self.tests.items() if test in self.passed}
         record = {"tests": tests, "modules": foreign}
-        (BUILD / "record.json").write_text(json.dumps(record))
+        Path(file).write_text(json.dumps(record))
+
+
+def places(called: set[CodeType]) -> list[tuple[str, int]]:
+    """File and first line of each function of goodinit among them."""
+    found = [(Path(code.co_filename), code.co_firstlineno) for code in called]
+    return [(str(path.relative_to(ROOT)), n) for path, n in found if path.is_relative_to(SOURCE)]
+
+
+class StopAtFailure:
+    """A pytest plugin: ends the process at the first test that fails."""
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.failed:
+            os.write(1, f"{report.nodeid} failed\n{report.longreprtext}\n".encode())
+            os._exit(FAILED)
+
+
+class Collected:
+    """A pytest plugin: collects the tests, then forks for each request instead of running them.
+
+    A request is a line of JSON: what `run_here` takes, or `record`, and a limit of CPU seconds.
+    """
+
+    def __init__(self, requests: IO[str], replies: IO[str]) -> None:
+        self.requests, self.replies = requests, replies
+        self.called: set[CodeType] = set()
+
+    def trace(self, frame: FrameType, event: str, arg: object) -> None:
+        self.called.add(frame.f_code)
+
+    def pytest_sessionstart(self) -> None:
+        sys.settrace(self.trace)
+
+    def pytest_runtestloop(self, session: pytest.Session) -> bool:
+        for module in pkgutil.walk_packages([str(SOURCE)], "goodinit."):
+            if module.name not in sys.modules and not module.name.endswith("__main__"):
+                importlib.import_module(module.name)
+        sys.settrace(None)
+        self.session = session
+        self.items = {item.nodeid: item for item in session.items}
+        gc.unfreeze()  # tests/conftest.py froze them: get_objects would leave them out
+        self.functions: dict[str, list[FunctionType]] = defaultdict(list)
+        for each in gc.get_objects():
+            if type(each) is FunctionType and each.__code__.co_filename.startswith(str(SOURCE)):
+                self.functions[each.__code__.co_filename].append(each)
+        gc.freeze()
+        self.answer(places(self.called))
+        for line in self.requests:
+            request = json.loads(line)
+            act = self.record if len(request) == 2 else self.run_here
+            self.answer(in_child(partial(act, *request[:-1]), request[-1]))
+        return True
+
+    def answer(self, reply: object) -> None:
+        self.replies.write(json.dumps(reply) + "\n")
+        self.replies.flush()
+
+    def run(self, items: list[pytest.Item], plugin: object) -> None:
+        self.session.config.pluginmanager.register(plugin)
+        for item, following in zip(items, [*items[1:], None], strict=True):
+            item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
+
+    def record(self, file: str) -> int:
+        """Run all tests, and write which calls what."""
+        recorder = Recorder()
+        self.run(self.session.items, recorder)
+        recorder.write(file)
+        return 0
+
+    def run_here(self, path: str, before: str, after: str, tests: list[str]) -> int:
+        """Put a fault into the functions of a file, and run tests until one fails."""
+        old, new = (functions_in(compile(t, path, "exec")) for t in (before, after))
+        changed = {n: code for n, code in new.items() if code != old[n] or before == after}
+        here = [f for f in self.functions[path] if code_name(f.__code__) in changed]
+        for function in here:
+            function.__code__ = changed[code_name(function.__code__)]
+        if not here:
+            return NOT_HERE
+        self.run([self.items[test] for test in tests], StopAtFailure())
+        return 0
+
+
+def code_name(code: CodeType) -> tuple[str, int]:
+    """Which function of its file this is."""
+    return code.co_qualname, code.co_firstlineno
+
+
+def functions_in(code: CodeType) -> dict[tuple[str, int], CodeType]:
+    """The code of a file, and of all functions in it."""
+    found = {code_name(code): code}
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            found |= functions_in(constant)
+    return found
+
+
+class Server:
+    """A process in which `Collected` waits for requests."""
+
+    def __init__(self, rooms: tuple[str, ...]) -> None:
+        there, requests = os.pipe()
+        replies, back = os.pipe()
+        if os.fork() == 0:
+            os.close(requests)
+            os.close(replies)
+            log = os.open(BUILD / "server.log", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+            os.dup2(log, 1)
+            os.dup2(log, 2)
+            try:
+                waiting = Collected(os.fdopen(there), os.fdopen(back, "w"))
+                run_tests([*chosen_tests(rooms), "--assert=plain"], waiting)
+            finally:
+                os._exit(0)
+        os.close(there)
+        os.close(back)
+        self.requests, self.replies = os.fdopen(requests, "w"), os.fdopen(replies)
+        self.at_import = {(path, line) for path, line in self.reply()}
+
+    def ask(self, *request: object) -> tuple[int | None, str]:
+        """Exit code and output of a child that does what is asked for."""
+        self.requests.write(json.dumps(request) + "\n")
+        self.requests.flush()
+        code, output = self.reply()
+        return code, output
+
+    def reply(self) -> Any:
+        line = self.replies.readline()
+        if not line:
+            log = (BUILD / "server.log").read_text()
+            raise RuntimeError(f"the tests can't be collected:\n{log[-5000:]}")
+        return json.loads(line)
 
 
 class Chosen:
-    """A pytest plugin: runs the chosen tests, or all, in their order on a replaced module."""
+    """A pytest plugin: runs the chosen tests in their order on a replaced module."""
 
-    def __init__(self, tests: list[str] | None, finder: Replaced) -> None:
-        self.rank = None if tests is None else {test: n for n, test in enumerate(tests)}
+    def __init__(self, tests: list[str], finder: Replaced) -> None:
+        self.rank = {test: n for n, test in enumerate(tests)}
         self.finder = finder
 
     def pytest_sessionstart(self) -> None:
@@ -373,9 +501,19 @@ class Chosen:
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-        if (rank := self.rank) is not None:
-            items[:] = [item for item in items if item.nodeid in rank]
-            items.sort(key=lambda item: rank[item.nodeid])
+        items[:] = [item for item in items if item.nodeid in self.rank]
+        items.sort(key=lambda item: self.rank[item.nodeid])
+
+
+def chosen_tests(rooms: tuple[str, ...]) -> list[str]:
+    """What pytest is called with: the tests that may kill a fault in these rooms."""
+    tests = [path for path in TESTS if (ROOT / path).exists()]
+    if set(rooms) != set(ROOMS):
+        folders = {*rooms, *(folder for room in rooms for folder in NEAREST.get(room, ()))}
+        tests = [path for path in tests if path.endswith(".py") or path[6:] in folders]
+        tests += [f"src/goodinit/{room}" for room in rooms]
+    tests += [f"--ignore={path}" for path in LONG]
+    return [*tests, *(f"--deselect={test}" for test in BY_CLOCK)]
 
 
 def run_tests(arguments: list[str], plugin: object) -> int:
@@ -438,8 +576,8 @@ def _used(child: int) -> float:
 class Record:
     """Which tests call which function, and how long they take."""
 
-    def __init__(self) -> None:
-        data = json.loads((BUILD / "record.json").read_text())
+    def __init__(self, file: Path) -> None:
+        data = json.loads(file.read_text())
         self.modules: list[str] = data["modules"]
         self.seconds = {test: entry["seconds"] for test, entry in data["tests"].items()}
         self.callers: dict[tuple[str, int], set[str]] = defaultdict(set)
@@ -480,42 +618,35 @@ def function_at(path: Path, line: int) -> int | None:
     return best
 
 
-def nearest(fault: MutationSpec) -> list[str]:
-    """The tests for a fault where nothing is recorded: the table's and the quick ones first."""
-    room = fault.module_path.relative_to("src/goodinit").parts[0]
-    paths = ["test_contract.py", "test_messages.py", room, *NEAREST.get(room, ())]
-    long = [f"--ignore={path}" for path in LONG]
-    return [*(f"tests/{path}" for path in paths), str(fault.module_path), *long,
-            *(f"--deselect={test}" for test in BY_CLOCK)]  # fmt: skip
-
-
 def run_against(
-    text: str, fault: MutationSpec, record: Record | None, most: int | None = None
+    text: str, fault: MutationSpec, record: Record, server: Server, most: int | None = None
 ) -> tuple[int | None, str]:
     """Run the tests for a fault, or the first few, with this text of its file."""
+    tests = record.tests(fault)[:most]
+    cpu = LIMIT * sum(record.seconds[test] for test in tests) + 20
+    path = ROOT / fault.module_path
+    line = function_at(path, fault.start_pos[0])
+    if line is not None and (str(fault.module_path), line) not in server.at_import:
+        code, output = server.ask(str(path), texts(fault)[0], text, tests, cpu)
+        if code != NOT_HERE:
+            return code, output
     finder = Replaced(fault.module_path, text)
-    if record is None:
-        files, plugin, cpu = nearest(fault), Chosen(None, finder), NEAREST_LIMIT
-    else:
-        tests = record.tests(fault)[:most]
-        files = list(dict.fromkeys(test.partition("::")[0] for test in tests))
-        plugin = Chosen(tests, finder)
-        cpu = LIMIT * sum(record.seconds[test] for test in tests) + 20
+    files = list(dict.fromkeys(test.partition("::")[0] for test in tests))
 
     def act() -> int:
         sys.meta_path.insert(0, finder)  # for what a conftest imports
-        return run_tests(["-x", "--no-header", "--tb=line", *files], plugin)
+        return run_tests(["-x", "--no-header", "--tb=line", *files], Chosen(tests, finder))
 
-    return in_child(act, cpu)
+    return in_child(act, cpu + COLLECTION)
 
 
-def judged(fault: MutationSpec, record: Record | None) -> WorkResult:
+def judged(fault: MutationSpec, record: Record, server: Server) -> WorkResult:
     """Run the tests against one fault."""
     before, after = texts(fault)
     name = str(fault.module_path)
     lines = (text.splitlines() for text in (before, after))
     diff = "\n".join(difflib.unified_diff(*lines, name, name, n=1, lineterm=""))
-    code, output = run_against(after, fault, record)
+    code, output = run_against(after, fault, record, server)
     if code is None:
         return WorkResult(WorkerOutcome.NORMAL, "timeout", TestOutcome.KILLED, diff)
     at_import = code == USAGE and "while loading conftest" in output
@@ -525,9 +656,9 @@ def judged(fault: MutationSpec, record: Record | None) -> WorkResult:
     return WorkResult(WorkerOutcome.NORMAL, output[-2000:], outcome, diff)
 
 
-def check_driver(fault: MutationSpec, record: Record | None) -> None:
+def check_driver(fault: MutationSpec, record: Record, server: Server) -> None:
     """Stop unless tests pass with a file replaced by itself."""
-    code, output = run_against(texts(fault)[0], fault, record, 30)
+    code, output = run_against(texts(fault)[0], fault, record, server, 30)
     if code != 0:
         raise RuntimeError(f"tests for {key(fault)} fail without it: {code}\n{output[-5000:]}")
 
@@ -561,39 +692,30 @@ def report(db: WorkDB) -> float:
     return score
 
 
-def was_recorded() -> bool:
-    """Run the tests once, and record which calls what; return whether they could be run."""
-    tests = [path for path in TESTS if (ROOT / path).exists()]
-    tests += [f"--ignore={path}" for path in LONG]
-    tests += [f"--deselect={test}" for test in BY_CLOCK]
-    code, output = in_child(lambda: run_tests(tests, Recorder()), 7200)
-    if code == FAILED:
-        print(f"some tests fail without a fault, and are left out:\n{output[-3000:]}")
-    elif code != 0:
-        print(f"the tests could not be run:\n{output[-3000:]}")
-    return code in (0, FAILED)
-
-
 def main() -> int:
     """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--sample", default="300", help="how many faults, or 'all'")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--nearest", action="store_true", help="only the tests of a fault's room")
     parser.add_argument("--rooms", default=",".join(ROOMS), help="folders of src/goodinit")
     options = parser.parse_args()
     os.environ |= {"OMP_NUM_THREADS": "1", "PYTEST_XDIST_WORKER": "", "HF_HUB_OFFLINE": "1"}
     BUILD.mkdir(parents=True, exist_ok=True)
-    session = BUILD / f"{digest()}{'-nearest' * options.nearest}.sqlite"
-    if not options.nearest and not (session.exists() and (BUILD / "record.json").exists()):
+    rooms = tuple(options.rooms.split(","))
+    name = "-".join([digest(), *(rooms if set(rooms) != set(ROOMS) else ())])
+    session, recorded = BUILD / f"{name}.sqlite", BUILD / f"{name}.json"
+    server = Server(rooms)
+    if not recorded.exists():
         print("which test calls what: the tests once; minutes", flush=True)
-        if not was_recorded():
+        code, output = server.ask(str(recorded), RECORDING)
+        if code != 0:
+            print(f"the tests could not be run:\n{output[-3000:]}")
             return 1
-    record = None if options.nearest else Record()
-    for name in record.modules if record else sorted(THIRD_PARTY):
+    record = Record(recorded)
+    for name in record.modules:
         importlib.import_module(name)  # into this process once, not into each child
     size = math.inf if options.sample == "all" else int(options.sample)
-    found = faults(tuple(options.rooms.split(",")))
+    found = faults(rooms)
     count, checked = 0, set[str]()
     with use_db(session) as db:
         done = {key(item.mutations[0]) for item, _ in db.completed_work_items}
@@ -608,12 +730,14 @@ def main() -> int:
             room = fault.module_path.parts[2]
             if room not in checked:
                 checked.add(room)
-                check_driver(fault, record)
-            item, result = WorkItem.single(key(fault), fault), judged(fault, record)
+                check_driver(fault, record, server)
+            start = time.monotonic()
+            item, result = WorkItem.single(key(fault), fault), judged(fault, record, server)
             db.add_work_item(item)
             db.set_result(item.job_id, result)
             count += 1
-            print(f"{count:4} of {size}: {item.job_id} {result.test_outcome.value}", flush=True)
+            outcome = f"{result.test_outcome.value}, {time.monotonic() - start:.0f} s"
+            print(f"{count:4} of {size}: {item.job_id} {outcome}", flush=True)
         return 0 if report(db) >= ENOUGH else 1
 
 

@@ -97,6 +97,7 @@ EDGES: list[tuple[Callable[..., bool], tuple[Any, ...], tuple[Any, ...]]] = [
     (clones.units_repeat, (9, 1000), (10, 1000)),
     (clones.is_grown, (1.99, 10**6), (2.01, 10**6)),
     (clones.is_grown, (2.9, 8), (3.1, 8)),
+    (clones.is_grown, (6.6, 1), (6.7, 1)),
     # GI132, GI128
     (biases.bias_dominates, (0.89, 1.0), (0.91, 1.0)),
     (biases.forgets_half, (0.51,), (0.49,)),
