@@ -141,8 +141,8 @@ _FEW: Mapping[str, str] = {
     "pinn": "is an MLP of tanh or sine: 'xavier', or 'siren'",
     "realnvp": "has no law in its paper: 'torch_default'; zeros that end its couplings are kept",
     "selu": "is an activation: the weights in front of it are 'lecun'",
-    "sinusoidal": "is computed, not drawn: a buffer of sines is kept as its class computes it; for a "
-    "parameter gi.Function(f), where f(site) returns the sines of site.shape",
+    "sinusoidal": "is computed, not drawn: a buffer of sines is kept as its class computes it; "
+    "for a parameter gi.Function(f), where f(site) returns the sines of site.shape",
     "snn": "needs firing rates, of a batch, for laws of its own; snnTorch and SpikingJelly leave "
     "weights to PyTorch: 'torch_default'",
     "titans": "has no published code; titans-pytorch leaves weights to PyTorch: 'torch_default'",
