@@ -25,6 +25,8 @@ TRUE = {
     # A tied table as torch draws it, N(0, 1).
     "gpt, as built": {"GI112"},
     "gpt_right, as built": {"GI112"},
+    "demo.gpt, as built": {"GI112"},
+    "demo.moe, as built": {"GI112"},
     # LayerScale of 1e-5 keeps the class token deaf at first (Touvron et al., 2021).
     "cait_xxs24_224, as built": {"GI104", "GI108"},
     "cait_xxs24_224, standard": {"GI104"},
