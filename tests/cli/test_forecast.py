@@ -6,6 +6,7 @@ import pytest
 
 pytest.importorskip("plotext")
 
+from goodinit._common import machine
 from goodinit.cli import weights
 
 
@@ -43,3 +44,19 @@ def test_a_file_that_fills_the_memory_is_checked_tensor_by_tensor(call, monkeypa
     read = json.loads(call("check", "demo:gpt", "-w", "w.safetensors", "--json").out)
     assert read["rows"] == whole["rows"]
     assert any("Own values" in note for note in read["notes"])
+
+
+def test_memory_is_what_the_process_may_use(monkeypatch, tmp_path):
+    machine_alone = machine.usable_memory()
+    for path, name in (("memory/a/b", "memory.limit_in_bytes"), ("c", "memory.max")):
+        (tmp_path / path).mkdir(parents=True)
+        (tmp_path / path / name).write_text("max\n" if name == "memory.max" else "9000\n")
+    (tmp_path / "memory" / "a" / "memory.limit_in_bytes").write_text("7000\n")
+    (tmp_path / "own").write_text("4:memory:/a/b\n3:cpuset:/\n0::/c\n")
+    monkeypatch.setattr(machine, "GROUPS", tmp_path)
+    monkeypatch.setattr(machine, "OWN_GROUPS", tmp_path / "own")
+    assert machine.usable_memory() == 7000
+    (tmp_path / "c" / "memory.max").write_text("5000\n")
+    assert machine.usable_memory() == 5000
+    monkeypatch.setattr(machine, "OWN_GROUPS", tmp_path / "none")
+    assert machine.usable_memory() >= machine_alone

@@ -26,7 +26,6 @@ from __future__ import annotations
 import ctypes
 import hashlib
 import json
-import os
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
@@ -40,6 +39,7 @@ from torch import Tensor, nn
 
 import goodinit as gi
 from goodinit._common.files import atomic_write
+from goodinit._common.machine import usable_memory
 from goodinit._common.progress import progress_line
 from goodinit._common.text import count
 from goodinit.cli.output import (
@@ -61,7 +61,7 @@ DTYPES = {
 SHARD = "goodinit.shard"
 
 LARGEST_SHARE = 0.25
-"""Of the machine's memory: measuring takes the weights, their gradients and a copy of both."""
+"""Of usable memory: measuring takes the weights, their gradients and a copy of both."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +107,7 @@ def fills_memory(file: Path) -> bool:
     >>> fills_memory(Path("no such file"))
     False
     """
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if os.name == "posix" else 0
+    memory = usable_memory()
     return bool(memory) and file.is_file() and file.stat().st_size > LARGEST_SHARE * memory
 
 
@@ -218,6 +218,10 @@ def open_weights(path: Path) -> Generator[Any]:
         raise CommandError(f"{path} is not a safetensors file, or is damaged: {error}") from error
     except OSError as error:
         raise CommandError(f"{path} can't be read: {error.strerror or error}") from error
+    except RuntimeError as error:
+        if "unable to mmap" not in str(error):
+            raise
+        raise CommandError(f"not enough memory to read {path}: {error}") from error
 
 
 def read_origin(metadata: Mapping[str, str] | None) -> Origin | None:
