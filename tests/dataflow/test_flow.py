@@ -354,7 +354,8 @@ def test_sums_that_are_no_residual():
     def run(m, x, z):
         return functional.relu(x @ m.a + z @ m.b) @ m.c
 
-    found = told(run, torch.randn(2, 5, 8), torch.randn(2, 5, 8), a=(8, 16), b=(8, 16), c=(16, 4))
+    x, z = torch.randn(2, 5, 8), torch.randn(2, 5, 8)
+    found = told(run, x, z, doubted="ab", a=(8, 16), b=(8, 16), c=(16, 4))
     assert not any(row.facets.ends_residual for row in found.values())
     assert found["c"].facets.part == "head"
 
@@ -557,7 +558,11 @@ def test_patches():
     def first(shape, **options):
         convolve = functional.conv_transpose2d if shape[0] == 3 else functional.conv2d
         rows = told(
-            lambda m, x: convolve(x, m.w, **options).mean((2, 3)) @ m.o, x, w=shape, o=(8, 4)
+            lambda m, x: convolve(x, m.w, **options).mean((2, 3)) @ m.o,
+            x,
+            doubted="w",
+            w=shape,
+            o=(8, 4),
         )
         return rows["w"].facets.part
 
@@ -623,7 +628,7 @@ def mixed_angles(m, x):
 
 
 def test_what_is_written_into_a_row_of_a_whole_is_followed():
-    rows = told(mixed_angles, w=(8, 2), f=(2, 8, 2))
+    rows = told(mixed_angles, doubted="f", w=(8, 2), f=(2, 8, 2))
     assert [fans_of(rows[name]) for name in ("w", "f")] == [[(8, 2)], [(8, 2)] * 2]
 
 

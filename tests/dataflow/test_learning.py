@@ -142,6 +142,13 @@ def test_a_model_without_outputs_says_nothing() -> None:
     steps = [Step((-1,), "contract", "linear", ("a",)), Step((0,), "contract", "linear", ("b",))]
     assert stuck_weights(steps, set(), {"a", "b"}) == set()
     assert blocking_weights(steps, set(), {"a"}) == blocking_weights(steps, {-1}, {"a"}) == set()
+
+
+def test_one_zero_factor_of_a_product_blocks_it():
+    """``einsum("bi,ir,ro->bo", x, a, c)`` is 0 if either weight is."""
+    steps = [Step((-1,), "contract", "einsum", ("a", "c")), LINEAR]
+    assert blocking_weights(steps, {1}, {"c"}) == {"c"}
+    assert blocking_weights(steps, {1}, {"a", "c"}) == {"a", "c"}
     assert stuck_weights(steps, {1}, {"a", "b"}) == {"a", "b"}
     assert stuck_weights(steps, {1}, {"a", "b"}, moved=["a"]) == set()
     assert stuck_weights(steps, {1}, {"a", "b", "unused"}, moved=["b"]) == set()
@@ -216,7 +223,7 @@ BEHIND = Step((1,), "contract", "linear", ("b",))
         ([Step((-1,), "contract", "linear", ("a",), moves=True), LINEAR], set()),
         ([Step((-1,), "contract", "linear", ("a",), learns=True), LINEAR], set()),
         ([Step((-1,), "contract", "linear", ("a",), constant=True), LINEAR], set()),
-        ([Step((-1,), "contract", "linear", ("a", "c")), LINEAR], set()),
+        ([Step((-1,), "contract", "einsum", ("a", "c")), LINEAR], {"a", "b"}),  # a product of both
         ([FIRST, Step((0,), "cast", "half"), BEHIND], set()),  # nobody knows that it keeps zeros
         ([FIRST, Step((0,), "cast", "to"), BEHIND], {"a", "b"}),
         ([FIRST, Step((0,), "cast", "dropout2d"), BEHIND], {"a", "b"}),

@@ -9,6 +9,7 @@ import torch
 from . import (
     attention,
     broadcast,
+    buffers,
     complex_weights,
     computed,
     contracted,
@@ -17,6 +18,7 @@ from . import (
     forms,
     made_signals,
     meant,
+    meetings,
     multiples,
     norms,
     ordinary,
@@ -37,12 +39,14 @@ FILES = (
     *(
         attention,
         broadcast,
+        buffers,
         complex_weights,
         computed,
         contracted,
         deliberate,
         made_signals,
         meant,
+        meetings,
         multiples,
         norms,
         python,
@@ -84,6 +88,24 @@ SLOW = (
     *("D.bank_mixed_by_learned_shares", "D.two_factors_by_einsum", "D.factorized_kernel"),
     *("D.scan_of_a_state_space", "B.columns_one_by_one", "B.interpolated_kernel"),
     "E.flat_experts_by_bmm",
+    # Siblings of others.
+    *("A.copied_into_a_view_of_zeros", "A.added_to_a_narrow_part", "A.rows_added_in_place"),
+    *("A.a_part_set_to_zero", "A.product_copied_into_zeros", "A.both_ends_of_an_edge"),
+    *("A.a_node_less_the_largest_of_its_neighbors", "A.the_best_two_experts"),
+    *(
+        "A.rows_weighted_by_shares",
+        "A.dropped_by_a_comparison",
+        "A.shifted_and_scaled_by_one_layer",
+    ),
+    *("B.factorization_machine_of_embedded_fields", "B.factors_summed_in_groups"),
+    *("B.cosines_and_sines_of_each_number", "D.triangular_factors_with_an_identity"),
+    *("B.causal_convolution_by_fft", "D.generated_in_chunks", "D.tensor_train_on_the_input"),
+    *("I.pairs_of_heads_multiplied_and_summed", "I.values_of_the_best_scores"),
+    *(
+        "O.logarithms_in_a_layers_bias",
+        "O.memories_of_many_lengths",
+        "G.raw_bias_of_a_packed_product",
+    ),
 )
 
 

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple
 
 from goodinit.anatomy.roles import Range, Roles, features_of
 from goodinit.anatomy.states import reading_of
+from goodinit.anatomy.weighted_sums import (
+    SUMS,
+    Attention,
+    is_product_of_signals,
+    scored,
+    weighted_sum,
+)
 from goodinit.dataflow.geometry import Dims
 from goodinit.dataflow.graph import Graph
 from goodinit.dataflow.nodes import Node, Value
@@ -18,19 +24,6 @@ from goodinit.dataflow.traversal import (
     walk_back,
     walk_forward,
 )
-
-
-class Attention(NamedTuple):
-    """The three operands of an attention, and the nodes of its result.
-
-    ``inner`` is the product of keys and values where that comes first: linear attention.
-    """
-
-    query: Value
-    key: Value
-    value: Value
-    result: int
-    inner: int | None = None
 
 
 def attentions(graph: Graph) -> Iterator[Attention]:
@@ -48,10 +41,12 @@ def attentions(graph: Graph) -> Iterator[Attention]:
             yield Attention(*node.operands[:3], node.index)
         elif node.role == "softmax":
             softmaxes.append(node)
-        elif _is_product(node) or node.function == "sum":
+        elif is_product_of_signals(node) or node.function in SUMS:
             attention = _of_a_state(graph, node)
-            if attention is None and node.role == "contract":
-                attention = _by_axes(graph, node)
+            if attention is None:
+                contracts = node.role == "contract"
+                attention = _by_axes(graph, node) if contracts else weighted_sum(graph, node)
+                attention = attention and _if_projected(graph, attention)
             if attention is not None:
                 found.add(node.index)
                 yield attention
@@ -79,7 +74,7 @@ def _by_axes(graph: Graph, node: Node) -> Attention | None:
         summed = [over for label, over in zip(labels[0], axes, strict=True)
                   if label in labels[1] and label not in node.labels[-1]]  # fmt: skip
         attention = _between(graph, inner, summed, other, node)
-        if attention is not None:
+        if attention is not None and _if_projected(graph, attention):
             return attention
     return None
 
@@ -90,7 +85,7 @@ def _product_behind(graph: Graph, value: Value) -> tuple[Node, Dims] | None:
         node = graph.nodes[origin.node]
         if origin.param is not None or node.weights:
             continue
-        if _is_product(node) and node.labels:
+        if is_product_of_signals(node) and node.labels:
             return node, origin.axes
         if node.role in ("add", "mul"):  # scores and biases that are products too: the first
             for term in node.operands:
@@ -126,7 +121,7 @@ def _between(
     found = Attention(rest, key, other, outer.index)
     if not features:
         found = Attention(other, key, rest, outer.index, inner.index)
-    return _if_projected(graph, found)
+    return found
 
 
 def _if_projected(graph: Graph, found: Attention) -> Attention | None:
@@ -184,17 +179,17 @@ def _written_out(graph: Graph, softmax: Node) -> Iterator[Attention]:
     """Yield the attention around a softmax: a product of two signals before it and one after."""
 
     def follow(node: Node) -> Iterable[int]:
-        passes = is_pass(node) or node.role == "add" or node is softmax or _mixes_heads(node)
-        return signals_of(node) if passes else ()
+        passes = is_pass(node) or node.role in ("add", "bend", "choose")
+        return signals_of(node) if passes or node is softmax or _mixes_heads(node) else ()
 
     before = walk_back(graph, [softmax.index], follow)
-    scores = next((node for node in before if _is_product(node)), None)
-    if scores is None:
+    pair = next((pair for node in before if (pair := scored(graph, node))), None)
+    if pair is None:
         return
-    query, key = scores.signals[-2:]
+    query, key = pair
     shares = {softmax.index}
     for node in walk_forward(graph, softmax.index, lambda n: is_pass(n) or _mixes_heads(n)):
-        if not _is_product(node):
+        if not is_product_of_signals(node):
             shares.add(node.index)
             continue
         rest = [v for v in node.signals if v.node not in shares]
@@ -212,10 +207,6 @@ def _mixes_heads(node: Node) -> bool:
         taps = [stop - start for a, (start, stop) in enumerate(use.origin.box) if a in use.window]
         return len(taps) == 2 and set(taps) == {1}
     return bool(use.places) and all(place < len(node.shape) - 2 for _, place in use.places)
-
-
-def _is_product(node: Node) -> bool:
-    return node.role == "contract" and not node.weights and len(node.signals) >= 2
 
 
 def mark_projections(graph: Graph, roles: Roles, attention: Attention) -> None:

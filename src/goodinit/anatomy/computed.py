@@ -17,6 +17,7 @@ from goodinit.anatomy.bilinear import is_summed_with_another, with_second_sum
 from goodinit.anatomy.factors import is_caught, is_meant, with_factor
 from goodinit.anatomy.joined import beside, crossed, joined
 from goodinit.anatomy.made_signals import MadeSignals
+from goodinit.anatomy.meetings import SHARED, is_averaged_by_shares, said_of_what_follows
 from goodinit.anatomy.multiples import Multiples
 from goodinit.anatomy.next_activation import activation_after
 from goodinit.anatomy.roles import Roles
@@ -29,7 +30,7 @@ from goodinit.dataflow.norms import is_weight_of_norm
 from goodinit.dataflow.replay import Computed, ReplayError, replaying
 from goodinit.dataflow.response import params_of, response_of
 from goodinit.dataflow.tape import Entry, Ref, Tape, replaced
-from goodinit.dataflow.traversal import is_share, is_squash, outputs_per_input, root, walk_forward
+from goodinit.dataflow.traversal import is_share, outputs_per_input, root, walk_forward
 
 # What these do to a parameter is linear in it.
 _LINEAR = frozenset("pick view cast join add mul contract".split())
@@ -94,7 +95,8 @@ class Answers:
                     return uses, special
                 found.append(changed)
             else:
-                found.append(use)
+                shares = use.role == "lookup" and is_averaged_by_shares(self._graph, use.node)
+                found.append(replace(use, doubt=use.doubt or SHARED) if shares else use)
         sums = [n for n, use in enumerate(found) if use.role == "contract"]
         place = next((n for n in sums if asked in (None, uses[n])), None)
         if place is not None:
@@ -104,12 +106,16 @@ class Answers:
     def _with_calls_around(self, use: Use, uses: list[Use]) -> Use:
         """Return a weight's use with the sums and factors that follow it."""
         contractions = [one for one in uses if one.role == "contract"]
+        if use.met is not None and self._is_kept(use):
+            return use
+        doubt = said_of_what_follows(self._graph, self._roles, use, lambda u: not self._is_kept(u))
         if use.met is not None:
-            return use if self._is_kept(use) else self._with_calls_before(use)
+            use = self._with_calls_before(use)
+            return replace(use, doubt=use.doubt or doubt)
         use = joined(self._graph, use, contractions)
         use = self._generating(crossed(self._graph, use, contractions))
         use = with_second_sum(self._graph, self._roles, use)
-        if doubt := beside(self._graph, use):
+        if doubt := beside(self._graph, use) or doubt:
             use = replace(use, doubt=use.doubt or doubt)
         if _is_mixed(self._graph, use):
             return replace(use, doubt=use.doubt or MIXED)
@@ -317,9 +323,12 @@ def _makes_a_weight(graph: Graph, index: int) -> bool:
 
 
 def _is_mixed(graph: Graph, use: Use) -> bool:
-    """Whether a weight is multiplied, in one call, by a signal and by shares between 0 and 1."""
+    """Whether a weight is multiplied, in one call, by a signal and by shares, or by one of n."""
     signals = graph.nodes[use.node].signals
-    return len(signals) > 1 and any(is_squash(graph, value.node) for value in signals)
+    roots = [graph.nodes[root(graph, value.node)] for value in signals]
+    return len(signals) > 1 and any(
+        is_share(one.function) or one.role in ("bend", "choose") for one in roots
+    )
 
 
 def _shares_in(tape: Tape, computed: Computed) -> str:

@@ -106,8 +106,10 @@ def _modulates(graph: Graph, multiples: Multiples, use: Use) -> str:
 
 def _of_made(use: Use, made: Made) -> Use:
     """Return a use with the second moment of an input that functions make."""
-    if use.operand is not None and not use.measured:
-        return use  # a normalized weight: whatever is drawn, its scale is the norm's
+    if use.operand is not None and not use.measured:  # a normalized weight: so is its product
+        size = made.square**0.5
+        says = f"whatever is drawn, its product is about {size:.2g} times as large as its input"
+        return replace(use, doubt=use.doubt or made.error or says)
     fan_in = float(f"{use.fan_in * made.square:.{DIGITS}g}")
     if made.known and fan_in >= 1:  # less is a share of other rows, whose number is the example's
         return replace(use, fan_in=fan_in, measured=True)
@@ -125,6 +127,8 @@ def _is_mixing(multiples: Multiples, index: int) -> bool:
 
 def _text(one: Multiple, after: bool) -> str:
     what = "its product" if after else "its input"
+    if one.why:
+        return f"{what} {one.why}"
     if one.square is None:
         return f"{what} is multiplied by a constant without a known value"
     if not _is_near(one.square) or not one.added:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 
 from goodinit.anatomy.roles import Range, Roles
 from goodinit.anatomy.rows import Block
@@ -20,6 +21,9 @@ from goodinit.dataflow.traversal import is_pass, passed_before, root, walk_forwa
 
 Place = tuple[int, Range]
 """A node, and a range of its result's features."""
+
+# From a product to the bias that is added to it; more are steps of a loop that take it in turn.
+CALLS_TO_A_BIAS = 24
 
 _SIGMOIDS = ("sigmoid", "hardsigmoid", "expit")
 
@@ -220,6 +224,7 @@ def _makers(graph: Graph, place: Place) -> Iterator[tuple[bool, int, Range]]:
             if use.role == "add":
                 low, high = use.origin.box[-1] if use.origin.box else (0, 0)
                 yield True, use.param, (low + start, low + stop) if stop else (low, high)
+        yield from _added_after(graph, index, (start, stop))
         if node.weights:
             yield False, index, (start, stop)
         elif node.role in ("add", "mul"):
@@ -229,6 +234,24 @@ def _makers(graph: Graph, place: Place) -> Iterator[tuple[bool, int, Range]]:
                     low, high = inner[1]
                     cut = (low + start, low + stop) if stop else (low, high)
                     left.append((inner[0], cut))
+
+
+def _added_after(graph: Graph, index: int, features: Range) -> Iterator[tuple[bool, int, Range]]:
+    """Yield the biases that are added to some features of a result."""
+
+    def follow(node: Node) -> bool:
+        return node.role in ("view", "cast") or (node.role == "add" and len(node.signals) == 1)
+
+    start, stop = features
+    for node in islice(walk_forward(graph, index, follow), CALLS_TO_A_BIAS):
+        biases = [u for u in node.uses if u.role == "add" and u.origin.box and not u.origin.made]
+        place = _place(graph, node.signals[0]) if biases and len(node.signals) == 1 else None
+        if place is None or place[0] != index or place[1] not in ((0, 0), features):
+            continue
+        for use in biases:
+            low, high = use.origin.box[-1]
+            part = place[1] == (0, 0) and stop
+            yield True, use.param, (low + start, low + stop) if part else (low, high)
 
 
 def blocks_of_bias(ranges: Mapping[str, Range], size: int) -> tuple[Block, ...]:

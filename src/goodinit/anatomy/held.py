@@ -34,6 +34,10 @@ RMS_SAMPLE = 4096  # elements: their root mean square is known to 1 %
 # as few.
 SHORT = 3
 FEWEST_BYTES = 8  # of elements that agree: two in float32, four in a half, hardly do by chance
+# A row of N(0, 1) lies on one side of 0, and its mean as many standard errors from it, once in 50
+# times if it has three elements, and in 2,000 if it has six; its rms is never as large.
+FEWEST_APART, ERRORS_APART, RMS_APART = 3, 3.5, 3.0
+SMALLEST_APART, LARGEST_APART = 1e-4, 1e4  # memory that was never written has others too
 SMALL = 0.05  # a first look at larger elements than this shows that a weight isn't nearly zero
 
 RECORDED = "_goodinit_value"  # an attribute of tensors on meta
@@ -50,11 +54,14 @@ class Held:
             anything else; "unknown" on meta, or where there is nothing to read.
         value: the constant.
         rms: root mean square, where the values may be nearly zero; else infinite.
+        apart: whether they lie further to one side of 0 than noise does: the logarithms of how
+            often each class comes, inverse softplus of steps. Asked of one axis alone.
     """
 
     what: What = "unknown"
     value: float = math.nan
     rms: float = math.inf
+    apart: bool = False
 
     @property
     def is_special(self) -> bool:
@@ -104,7 +111,7 @@ def held_by(tensor: Tensor, patterns: bool = True) -> Held:
     if patterns and _may_be_pattern(look, tensor) and _is_pattern(tensor.detach()):
         return _PATTERN
     if max(look) > SMALL or min(look) < -SMALL:
-        return _VALUES
+        return Held("values", apart=True) if _lies_apart(tensor) else _VALUES
     sample = next(_pieces(tensor))[:RMS_SAMPLE].double()
     rms = sample.square().mean().sqrt().item()
     return Held("values", rms=rms) if rms > SMALLEST else _VALUES  # memory that was never written
@@ -136,7 +143,25 @@ def held_by_bias(bias: Tensor) -> Held:
             return Held("constant", first)
         if most.max() >= max(FIRST_LOOK // 2, n // FIRST_LOOK):
             return _PATTERN
-    return _UNKNOWN
+    return Held("values", apart=True) if _lies_apart(value) else _UNKNOWN
+
+
+def _lies_apart(tensor: Tensor) -> bool:
+    """Whether all values of one axis lie on one side of 0, further than those of noise.
+
+    >>> shares = torch.tensor([0.5, 0.25, 0.12, 0.07, 0.04, 0.02])
+    >>> _lies_apart(shares.log()), _lies_apart(torch.rand(6)), _lies_apart(torch.randn(6))
+    (True, False, False)
+    """
+    if tensor.dim() != 1 or not FEWEST_APART <= tensor.numel() <= PIECE:
+        return False
+    x = tensor.detach().double()
+    if x[0] < 0:
+        x = -x
+    if not bool((x > SMALLEST_APART).all()) or not 1 < x.max().item() < LARGEST_APART:
+        return False
+    spread = x.std().item() / math.sqrt(len(x))
+    return x.square().mean().item() > RMS_APART**2 or x.mean().item() > ERRORS_APART * spread
 
 
 def _is_readable(tensor: Tensor) -> bool:

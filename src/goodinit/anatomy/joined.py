@@ -18,7 +18,7 @@ OTHER_FANS = "it is used again, and sums over other axes there: its fans are tho
 
 ADDED_TWICE = "the same product is added up more than once, which its fans leave out"
 
-BESIDE = "the product of another weight with the same input is added to its own"
+BESIDE = "the product of another weight is added to its own"
 
 # How many calls are followed from a product to a sum, for each of the slices.
 CALLS_A_SLICE = 8

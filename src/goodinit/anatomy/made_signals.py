@@ -19,7 +19,7 @@ from goodinit.dataflow.nodes import Node, Unlisted, Use, Value
 from goodinit.dataflow.norms import has_mean_square_of_one
 from goodinit.dataflow.replay import Computed, ReplayError, replaying
 from goodinit.dataflow.tape import Entry, Ref, Tape, replaced
-from goodinit.dataflow.traversal import root
+from goodinit.dataflow.traversal import is_drawn, is_noisy, root
 from goodinit.dataflow.unlisted import measured_square
 
 # Calls between a signal and the weight that takes what is made of it: the recursion of a basis of
@@ -30,7 +30,7 @@ CALLS_FOLLOWED = 128
 LARGEST_INPUT = 2**22
 
 # Second moments as near to 1 are left alone: most activations change it by more.
-NEARLY_ONE = 1.25
+NEARLY_ONE = 1.2
 
 # What is the same for signals of both sizes, each drawn anew, is known; with float32's error.
 SIZES = (1.0, 2.0)
@@ -41,8 +41,10 @@ WAVES, NEARLY_WAVES = 0.5, 0.03
 
 _BENDS = frozenset(
     "clamp clip clamp_min clamp_max abs round floor ceil where maximum minimum cdist one_hot "
-    "normalize norm vector_norm linalg_vector_norm linalg_norm logsumexp".split()
+    "normalize norm vector_norm linalg_vector_norm linalg_norm logsumexp max min amax amin "
+    "median std var topk kthvalue scatter_reduce".split()
 )
+_MEANS = frozenset(("mean", "nanmean"))
 # Activations that are used for other things if they have arguments of their own.
 _CUT = ("hardtanh(", "threshold(")
 
@@ -92,7 +94,7 @@ class MadeSignals:
         start = self._graph.nodes[product].signals[0].node
         region = self._region(start)
         nodes = [self._graph.nodes[index] for index in region]
-        bends = [node for node in nodes if self._is_bend(node)]
+        bends = [n for n in nodes if self._is_bend(n) or self._is_mean(n, nodes)]
         if not bends or self._is_activation(nodes):
             return None
         name = [node.function for node in bends if node.role != "mul" or node is bends[0]][-1]
@@ -130,7 +132,11 @@ class MadeSignals:
             node = self._graph.nodes[-heappop(heap)]
             if not heap:
                 first, region = node.index, set(passed)
+                if node.role == "source":
+                    break
             if not self._is_passed(node):
+                if node.role == "source":
+                    continue  # another input of the model
                 break
             passed.append(node.index)
             for index in {value.node for value in node.signals}:
@@ -156,7 +162,27 @@ class MadeSignals:
         label = node.label.startswith(_CUT) or node.function == "sin"
         bends = node.role in ("bend", "softmax") or node.function in _BENDS
         bends = bends or by_itself or label or self._is_counted(node) or self._is_picked(node)
-        return bends or self._is_unlisted(node)
+        bends = bends or self._is_sum_of_inputs(node) or self._is_with_its_mean(node)
+        return bends or is_noisy(self._graph, node) or self._is_unlisted(node)
+
+    def _is_sum_of_inputs(self, node: Node) -> bool:
+        """Whether two inputs of the model are added."""
+        roots = {root(self._graph, value.node) for value in node.signals}
+        sources = [self._graph.nodes[index].role == "source" for index in roots]
+        return node.role == "add" and len(sources) > 1 and all(sources)
+
+    def _is_with_its_mean(self, node: Node) -> bool:
+        """Whether a signal and what was reduced of it are added: x less its largest number."""
+        roots = [self._graph.nodes[root(self._graph, value.node)] for value in node.signals]
+        sums = node.role == "add" or node.function == "lerp"
+        return sums and len(roots) > 1 and any(one.role == "reduce" for one in roots)
+
+    def _is_mean(self, node: Node, nodes: Collection[Node]) -> bool:
+        """Whether neighbors are averaged, or an input of the model is."""
+        if node.function not in _MEANS:
+            return False
+        picked = any(one.role == "pick" for one in nodes)
+        return picked or self._graph.nodes[root(self._graph, node.signals[0].node)].role == "source"
 
     def _is_unlisted(self, node: Node) -> bool:
         """Whether a function that no list describes bends each number, as ``sign`` does."""
@@ -193,7 +219,7 @@ class MadeSignals:
 
     def _is_activation(self, nodes: Collection[Node]) -> bool:
         """Whether an activation is written by hand, or squared: recipes have a gain for it."""
-        if any(node.role in ("softmax", "contract", "pick") for node in nodes):
+        if any(n.role in ("softmax", "contract", "pick") or is_drawn(n) for n in nodes):
             return False
         wider = any(prod(node.shape) > max(map(self._size, node.signals)) for node in nodes)
         listed = any(n.role == "activation" and not n.label.startswith(_CUT) for n in nodes)

@@ -10,6 +10,7 @@ from math import prod
 from goodinit.dataflow.graph import Graph
 from goodinit.dataflow.nodes import Linear, Node, Unlisted, Use, Value
 from goodinit.dataflow.norms import is_weight_of_norm
+from goodinit.dataflow.traversal import are_shares
 from goodinit.dataflow.unlisted import COMPLEX, measured_square
 
 # Calls between a signal and the product that takes it, or after the product. A recurrence by hand
@@ -17,6 +18,8 @@ from goodinit.dataflow.unlisted import COMPLEX, measured_square
 CALLS_FOLLOWED = 64
 
 ROUNDED = 1e-9  # of a sum of shares
+
+OVERWRITTEN = "is written over in part"
 
 _SUMS = frozenset(("sum", "nansum"))  # not the mean: of features alike it is as large as they are
 
@@ -43,6 +46,7 @@ class Multiple:
         added: the mean square of the constant.
         numbers: whether all constants are numbers.
         moved: the calls that put numbers in other places.
+        why: why it isn't known.
     """
 
     square: float | None = 1.0
@@ -50,6 +54,7 @@ class Multiple:
     added: float = 0.0
     numbers: bool = True
     moved: tuple[int, ...] = ()
+    why: str = ""
 
     def times(self, number: float) -> Multiple:
         """Return it multiplied by a number."""
@@ -115,12 +120,14 @@ class Multiples:
             node = nodes[-heappop(heap)]
             if not heap:
                 root = node.index
+            if node.overwrites and _is_along(node, axes.get(node.index)):
+                return Multiple(None, None, why=OVERWRITTEN), node
             signals = {value.node for value in node.signals}
             forms = dict.fromkeys(signals, Multiple())
             if (
                 not signals
                 or self._made(node, forms, axes) is None
-                or not self._for_products_alone(node, chain)
+                or not (self._is_slice(node) or self._for_products_alone(node, chain))
             ):
                 break
             chain.add(node.index)
@@ -187,6 +194,9 @@ class Multiples:
             stack += after.consumers
         return bool(node.consumers)
 
+    def _is_slice(self, node: Node) -> bool:
+        return node.role == "view" and prod(node.shape) < prod(self._shape(node))
+
     def _is_weights(self, node: Node) -> bool:
         return any(not self._is_kept(use) for use in node.weights)
 
@@ -234,6 +244,8 @@ class Multiples:
             return self._times_constant(node, one)
         if node.role == "pointwise" and node.square is not None:
             return one.varied(node.square)
+        if node.function in _SUMS and self._is_weighted(node):
+            return None
         if node.function in _SUMS and node.shape:  # of terms that have nothing in common
             return one.varied(prod(self._shape(node)) / max(prod(node.shape), 1))
         if node.role == "contract" and node.weights and not self._is_weights(node):
@@ -241,6 +253,12 @@ class Multiples:
             square = self._square_of(use)
             return one.varied(None if square is None else use.fan_in * square)
         return None
+
+    def _is_weighted(self, sum_: Node) -> bool:
+        """Whether shares multiply what is summed."""
+        node = self._graph.nodes[sum_.signals[0].node]
+        shares = any(are_shares(self._graph, value.node) for value in node.signals)
+        return node.role == "mul" and len(node.signals) == 2 and shares
 
     def _shape(self, node: Node) -> tuple[int, ...]:
         return self._graph.nodes[node.signals[0].node].shape
@@ -292,11 +310,12 @@ def _joined(
 ) -> Multiple | None:
     """Return signals that lie side by side, and beside constants."""
     shares = linear.factors
-    whole = sum(shares) >= 1 - ROUNDED
+    whole = not node.written and sum(shares) >= 1 - ROUNDED
     if not whole:  # constants lie beside them
         axis = axes.get(node.index)
         along = axis is None or axis in linear.joins
-        last = not node.consumers  # of a product that is cut or shifted, nothing is said
+        # Of a product that is cut or shifted, nothing is said.
+        last = not node.consumers or bool(node.written)
         if not (along if axes else last):
             return made[0] if len(made) == 1 else None
     found = Multiple(0.0, None, linear.added, True, (*made[0].moved, node.index))
@@ -318,6 +337,12 @@ def _is_scaled(node: Node) -> bool:
     if node.role == "mul":
         return node.number is not None or len(node.inputs) > 1
     return node.function == "einsum" and not node.weights and not any(u.doubt for u in node.uses)
+
+
+def _is_along(node: Node, axis: int | None) -> bool:
+    """Whether what a call writes to is a part of an axis; not positions of their own."""
+    joins = node.linear.joins if isinstance(node.linear, Linear) else ()
+    return axis is None or not joins or axis in joins
 
 
 def _features(product: Node, signal: Node) -> int | None:

@@ -133,6 +133,7 @@ def _product(graph: Graph, ways: Iterable[tuple[int, int]]) -> float | None:
     return factor
 
 
+_SORTS = frozenset(("sort", "msort"))  # all are taken
 _UNCHANGED = frozenset(("view", "cast"))
 
 
@@ -147,7 +148,8 @@ def _is_router(graph: Graph, node: Node) -> bool:
     def follow(other: Node) -> bool:
         return is_pass(other) or other.role in ("softmax", "activation")
 
-    chosen = (n for n in walk_forward(graph, node.index, follow) if n.role == "choose")
+    onward = walk_forward(graph, node.index, follow)
+    chosen = (n for n in onward if n.role == "choose" and n.function not in _SORTS)
     return any(not _is_signal(graph, choice.index) for choice in chosen)
 
 

@@ -139,6 +139,11 @@ class Facets:
     doubt: str = ""
     evidence: str = ""
 
+    @property
+    def is_unknown(self) -> bool:
+        """Whether it may be something else, and not only another scale that is right."""
+        return self.guessed and not self.doubt
+
 
 @dataclass(frozen=True, slots=True)
 class Row:

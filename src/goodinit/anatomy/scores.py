@@ -11,10 +11,12 @@ from itertools import islice
 from goodinit.anatomy.multiples import Multiples
 from goodinit.dataflow.graph import Graph
 from goodinit.dataflow.nodes import Node
-from goodinit.dataflow.traversal import is_share, root, signals_of, walk_back, walk_forward
+from goodinit.dataflow.traversal import is_pass, is_share, root, signals_of, walk_back, walk_forward
 
 PRODUCT = "its product is summed with scores that add up to no known number"
 INPUT = "its input is a sum with scores that add up to no known number"
+OWN = "its input is a signal multiplied by itself, and summed"
+SHARES = "shares made of the data multiply its input: how much of it is left isn't known"
 
 # Calls that make scores of a model's inputs: degrees of a graph, distances.
 CALLS_FOLLOWED = 40
@@ -36,7 +38,27 @@ def summed_by_scores(graph: Graph, multiples: Multiples, index: int) -> str:
         if scores and summed and not _is_divided(multiples, mixing):
             return PRODUCT
     before = graph.nodes[index].signals[:1]
-    return INPUT if before and _is_mixed(graph, root(graph, before[0].node)) else ""
+    if not before:
+        return ""
+    made_of = walk_back(graph, [before[0].node], _parts)
+    return (
+        OWN
+        if any(_is_own_product(graph, node) for node in made_of)
+        else _said_of_input(graph, root(graph, before[0].node))
+    )
+
+
+def _parts(node: Node) -> Iterable[int]:
+    return signals_of(node) if is_pass(node) or node.role in ("pick", "join") else ()
+
+
+def _is_own_product(graph: Graph, node: Node) -> bool:
+    """Whether a signal is contracted with itself: dot products of features."""
+    alone = node.role == "contract" and not node.weights and len(node.signals) == 2
+    if not alone:
+        return False
+    first, second = (root(graph, value.node) for value in node.signals)
+    return first == second
 
 
 def _is_score(graph: Graph, index: int) -> bool:
@@ -59,14 +81,26 @@ def _is_bent(node: Node) -> bool:
     return bool(node.weights) or node.role in _BENT or is_share(node.function)
 
 
-def _is_mixed(graph: Graph, index: int) -> bool:
-    """Whether a signal is a sum of products of activations, one of which the model was given."""
+def _said_of_input(graph: Graph, index: int) -> str:
+    """Return what to say of a product of two signals, where one is shares or was given, or ""."""
     node = graph.nodes[index]
-    if node.role != "contract" or node.weights or len(node.signals) != 2:
-        return False
+    summed = node.function in _SUMS and bool(node.signals)
+    node = graph.nodes[root(graph, node.signals[0].node)] if summed else node
+    if node.role not in ("contract", "mul") or node.weights or len(node.signals) != 2:
+        return ""
     roots = [graph.nodes[root(graph, value.node)] for value in node.signals]
-    shares = any(n.role == "softmax" or is_share(n.function) for n in roots)
-    return not shares and any(n.role == "source" for n in roots)
+    shares = (n.role == "softmax" for n in roots)
+    given = any(_is_unweighted(graph, value.node) for value in node.signals)
+    if any(shares):
+        return SHARES if given or (node.role == "mul" and not summed) else ""
+    mixed = node.role == "contract" and not any(is_share(n.function) for n in roots)
+    return INPUT if mixed and given else ""
+
+
+def _is_unweighted(graph: Graph, index: int) -> bool:
+    """Whether a signal is made of the model's inputs by no weight."""
+    nodes = list(islice(walk_back(graph, [index], signals_of), CALLS_FOLLOWED))
+    return len(nodes) < CALLS_FOLLOWED and not any(n.weights or n.role == "opaque" for n in nodes)
 
 
 def _is_summed(graph: Graph, node: Node) -> bool:

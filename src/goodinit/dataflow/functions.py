@@ -31,6 +31,8 @@ CENTERING = BATCH_NORMS | {"instance_norm"}  # they subtract each channel's mean
 ADD_FIRST = frozenset(("addmm", "baddbmm", "addbmm", "addmv"))
 """Products to which they add their first argument."""
 
+ZEROS = frozenset(("zeros", "zeros_like", "new_zeros"))
+
 _ROLES = {
     "view": "view reshape flatten unflatten transpose permute movedim t T mT H mH squeeze "
     "unsqueeze expand broadcast_to broadcast_tensors chunk split tensor_split split_with_sizes "
@@ -46,7 +48,7 @@ _ROLES = {
     "fill maximum minimum lerp fake_quantize_per_tensor_affine",
     "bend": "exp expm1 log log1p log2 sqrt rsqrt reciprocal pow square cos tan rpow exp2 "
     "rdiv logit atan asinh erfinv cosh sinh float_power "
-    "one_hot",
+    "one_hot bernoulli",
     "add": "add sub rsub __radd__ addcmul addcdiv",
     "mul": "mul div rmul logical_and",
     "contract": "linear matmul rmatmul mm bmm mv addmm baddbmm addbmm addmv einsum tensordot "
@@ -72,7 +74,7 @@ _ROLES = {
     "choose": "topk argmax argmin argsort sort multinomial msort kthvalue",
     "source": "source arange zeros ones full empty tensor zeros_like ones_like full_like "
     "empty_like rand randn randint randperm rand_like randn_like linspace eye new_zeros "
-    "new new_ones new_empty new_full new_tensor bernoulli tril_indices triu_indices scalar_tensor "
+    "new new_ones new_empty new_full new_tensor tril_indices triu_indices scalar_tensor "
     "meshgrid unseen",
 }
 _OF = {name: role for role, names in _ROLES.items() for name in names.split()}

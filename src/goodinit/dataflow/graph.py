@@ -14,13 +14,14 @@ from dataclasses import replace
 from math import prod
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrize import ParametrizationList
 
 from goodinit._common.by_tensor import ByTensor
 from goodinit._common.torch_private import storage_key, without_function_modes
 from goodinit.dataflow.activations import activation_call
-from goodinit.dataflow.constants import constant_square, number_among, number_of
+from goodinit.dataflow.constants import constant_square, mean_square, number_among, number_of
 from goodinit.dataflow.functions import role_of
 from goodinit.dataflow.labels import labels_of
 from goodinit.dataflow.linear import is_followed, linear_in, numbers_among
@@ -40,6 +41,7 @@ from goodinit.dataflow.origins import (
 )
 from goodinit.dataflow.recorder import Recorder, is_number
 from goodinit.dataflow.uses import uses_of
+from goodinit.dataflow.writes import note_write
 from goodinit.trace import Call, tensors_in, tensors_of
 
 _CARRYING = ("view", "cast", "pointwise", "activation", "join", "add", "mul")
@@ -108,6 +110,9 @@ class Graph:
         number, live = self._params.get(id(original)), id(original) in self._inputs
         node = self._add_node("source", "", (), stand_in, live)
         node.tally = tally_of_source(stand_in, live)
+        plain = number is None and not live and original.layout is torch.strided
+        if plain and mean_square(original) == 0.0:
+            node.function = "zeros"
         origins: tuple[Origin, ...] = ()
         if number is not None or self._is_known(original):
             self.recorder.source(stand_in, number, original, self._recorded.get(id(original)))
@@ -161,7 +166,7 @@ class Graph:
         elif call.function in ("max", "min") and len(tensors) > 1:
             if not any(value.params for value in values):
                 node.role = "pointwise"  # of two tensors, not along an axis
-        elif call.function in ("add", "sub", "mul", "div", "pow"):
+        elif call.function in ("add", "sub", "mul", "div", "pow", "rdiv"):
             node.number = number_among(call)
             if call.kwargs.get("alpha", 1) != 1:
                 node.label = "alpha"  # times the second operand
@@ -177,9 +182,7 @@ class Graph:
             node.signals = numbers_among(node, tensors)
         if len(node.signals) == 1 and node.number is None:
             node.square = constant_square(call, tensors, values)
-        if node.signals and is_followed(node):
-            makers = [self.nodes[v.node] for v in values]
-            node.linear = linear_in(node, call, tensors, makers, self._held)
+        self._note_linear(node, call, tensors, values)
         node.tally = self._tally(node)
         node.uses = uses_of(self, node, call, tensors, values)
         node.weights = [use for use in node.uses if use.role == "contract"]
@@ -195,6 +198,16 @@ class Graph:
         pairs = zip(tensors, values, strict=True)
         alive = [self.nodes[v.node].live and not v.params and is_number(t) for t, v in pairs]
         self.recorder.call(node, call, tensors, values, results, made, alive)
+
+    def _note_linear(
+        self, node: Node, call: Call, tensors: list[Tensor], values: tuple[Value, ...]
+    ) -> None:
+        if node.signals and is_followed(node):
+            makers = [self.nodes[v.node] for v in values]
+            node.linear = linear_in(node, call, tensors, makers, self._held)
+        base = self._bases.get(storage_key(tensors[0])) if call.inplace and tensors else None
+        if node.live and base is not None:
+            note_write(node, call, tensors, self.nodes[base.node], base.layout)
 
     # Looking things up.
 

@@ -10,16 +10,21 @@ what stands under the 1 is the fan of each of them.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from goodinit.dataflow.replay import Computed, ReplayError
-
-# Relative error of float32 sums, with a margin: what is smaller counts as equal.
-EQUAL = 1e-3
+from goodinit.dataflow.squares import (
+    EQUAL,
+    are_unlike,
+    difference_in_size,
+    distance,
+    second_moment,
+    square,
+)
 
 # Integers are left as they are by rounding: additivity is tried at this multiple of signs.
 ODD = 0.7371
@@ -34,6 +39,9 @@ FEW = 64
 # Where it isn't exact, the mean of as many draws as make this number of elements, in bounds.
 ELEMENTS_DRAWN = 2**21
 DRAWS = (2, 32)
+
+# Constants beside a weight whose product is as small, of a second moment of 1, are left out.
+LITTLE = 0.02
 
 SHIFTED = "a constant is added to it, whose product comes on top"
 
@@ -120,6 +128,7 @@ class _Study:
         for number, one in found.items():
             if one.kind == "weight" and not one.doubt:
                 found[number] = self._together(frozenset(drawn | {number}))[number]
+        self.shifted = self.shifted or self._has_constant_terms(found)
         doubt = "it is computed with constants that have no values on meta" if self.unvalued else ""
         doubt = SHIFTED if self.shifted else doubt
         sources = self.computed.sources
@@ -128,6 +137,29 @@ class _Study:
             for number, one in found.items()
             if (param := sources[number].param) is not None
         }
+
+    def _has_constant_terms(self, found: Mapping[int, Influence]) -> bool:
+        """Whether something is left where all weights are 0, beside what they make."""
+        weights = [number for number, one in found.items() if one.kind == "weight"]
+        constants = [n for n, s in self.computed.sources.items() if s.param is None]
+        if self.data or len(self.params) == 1 or not weights:
+            return False
+        if not constants and len(weights) == len(self.params):
+            return False
+        zero = self.at(dict.fromkeys(weights, 0))
+        little = self.fan * self._second(zero) <= LITTLE
+        return not little and self._is_shifted(zero, self.at({}))
+
+    def _is_shifted(self, zero: Tensor, a: Tensor) -> bool:
+        """Whether constants are added to what varies, or lie beside it in its rows and columns."""
+        constant, varies = zero != 0, a != zero
+        if bool((constant & varies).any()):
+            return True
+        shape = self.computed.shape(self.computed.targets[0])
+        if len(self.computed.targets) > 1 or len(shape) < 2 or math.prod(shape) != zero.numel():
+            return False
+        constant, varies = constant.view(shape[0], -1), varies.view(shape[0], -1)
+        return all(bool((constant.any(axis) & varies.any(axis)).any()) for axis in (0, 1))
 
     def _idle(self, drawn: set[int]) -> dict[int, bool]:
         """Return the weights of terms that a matrix of zeros switches off, beside other terms.
@@ -139,13 +171,13 @@ class _Study:
         if not zeros or len(drawn) == len(zeros):
             return {}
         off = dict.fromkeys(zeros, 0)
-        size = EQUAL**2 * _square(self._at_start())
+        size = EQUAL**2 * square(self._at_start())
         self.start = None
         whole = self.at(off)
         others = sorted(drawn - zeros)
         effects = (self.at({**off, n: 0}) for n in others)
         idle = {
-            n for n, made in zip(others, effects, strict=True) if _square(made, (-1, whole)) <= size
+            n for n, made in zip(others, effects, strict=True) if square(made, (-1, whole)) <= size
         }
         if len(idle) == len(others):
             return {}  # nothing else is there
@@ -232,7 +264,7 @@ class _Study:
         """Return what a parameter is, all others given."""
         # All are of the parameter's size, or larger: none is kept longer than it is asked for.
         zero = self.at({number: 0})
-        size, finite = _square(zero), bool(zero.isfinite().all())
+        size, finite = square(zero), bool(zero.isfinite().all())
         zero = zero if size else None
         if number in self.fixed:
             self.start = None
@@ -240,16 +272,16 @@ class _Study:
         q = self._signs(number).mul_(ODD)
         b = self.at({number: q})
         a = self.at({number: p}) if number in self.fixed else self._at_start()
-        effect, other = _square(a, (-1, zero)), _square(b, (-1, zero))
-        sole = _difference_in_size(a, b, zero) <= EQUAL**2 * effect
-        shifted = zero is not None and bool(((zero != 0) & (a != zero)).any())
+        effect, other = square(a, (-1, zero)), square(b, (-1, zero))
+        sole = difference_in_size(a, b, zero, ODD) <= EQUAL**2 * effect
+        shifted = zero is not None and self._is_shifted(zero, a)
         b.add_(a)
         if zero is not None:
             b.sub_(zero)
         del zero, a
         q.add_(p)
         del p
-        error = _square(self.at({number: q}), (-1, b))
+        error = square(self.at({number: q}), (-1, b))
         del q, b
         additive = finite and error <= EQUAL**2 * (effect + other)
         if additive and self.data and self.live and self._acts_without_data(number, effect):
@@ -269,7 +301,7 @@ class _Study:
     def _acts_without_data(self, number: int, effect: float) -> bool:
         none = dict.fromkeys(self.live, 0)
         without = self.at(none).sub_(self.at({**none, number: 0}))
-        return _square(without) > EQUAL**2 * effect
+        return square(without) > EQUAL**2 * effect
 
     def _scales(self, number: int, vanishes: bool) -> bool:
         """Whether a parameter, on one element of which each number depends, is but a factor.
@@ -291,7 +323,7 @@ class _Study:
         if not bool(once.isfinite().all() & twice.isfinite().all()):
             return Influence("special")
         for degree in range(HIGHEST_DEGREE + 1):
-            if _distance(twice, once, 2**degree) <= EQUAL**2 * _square(twice):
+            if distance(twice, once, 2**degree) <= EQUAL**2 * square(twice):
                 if not degree:
                     return Influence("free", self._second(once), exact=False)
                 second = self._second(once)
@@ -309,10 +341,10 @@ class _Study:
         a, b = self.at({number: g}).sub_(zero), self.at({number: h}).sub_(zero)
         g.add_(h)
         del h
-        size, whole, second = _square(zero), _square(a) + _square(b), self._second(a) / scale**2
+        size, whole, second = square(zero), square(a) + square(b), self._second(a) / scale**2
         b.add_(a).add_(zero)
         del a, zero
-        rest = _square(self.at({number: g}), (-1, b))
+        rest = square(self.at({number: g}), (-1, b))
         if size <= NEARLY_ADDITIVE**2 * whole and rest <= NEARLY_ADDITIVE * whole:
             return Influence("weight", second, 1, exact=False, doubt="they aren't additive in it")
         return Influence("special")
@@ -361,7 +393,7 @@ class _Study:
         first = self._second(once)
         again = self._change({n: self._signs(n) for n in sorted(drawn)}, zero)
         second = self._second(again)
-        if _square(once.abs_().sub_(again.abs_())) <= EQUAL**2 * _square(again):
+        if square(once.abs_().sub_(again.abs_())) <= EQUAL**2 * square(again):
             return first, True
         del again
         if len(drawn) == 1 and math.prod(self.computed.sources[min(drawn)].shape) <= FEW:
@@ -384,10 +416,10 @@ class _Study:
         if not found:
             return None
         mean = sum(found) / len(found) / degree
-        return mean * self._reals(), max(found) - min(found) <= EQUAL * max(found)
+        return mean * self._reals(), not are_unlike(found)
 
     def _second(self, row: Tensor) -> float:
-        return _square(row) / max(row.numel(), 1) * self._reals()
+        return square(row) / max(row.numel(), 1) * self._reals()
 
     def _reals(self) -> int:
         """Return how many real numbers make one."""
@@ -395,87 +427,12 @@ class _Study:
         return 2 if any(dtype.is_complex for dtype in dtypes) else 1
 
 
-# How many outputs are asked for their gradients; fewer where each takes many numbers.
-OUTPUTS = (2, 24)
-ELEMENTS_ASKED = 2**25
-
-
-def second_moment(
-    computed: Computed,
-    values: Mapping[int, Tensor],
-    drawn: Iterable[int],
-    random: torch.Generator,
-) -> list[float]:
-    """Return |dy/dp|^2 of some outputs y, summed over the parameters p that are drawn.
-
-    Where each element of p meets one input of size 1, this is the number of those: an integer.
-    """
-    leaves = {n: values[n].detach().clone().requires_grad_() for n in drawn}
-    try:
-        row = computed({**values, **leaves})
-        if not row.requires_grad:
-            return []
-        found: list[float] = []
-        low, high = OUTPUTS
-        most = max(low, min(high, ELEMENTS_ASKED // computed.elements))
-        for output in row[torch.randperm(row.numel(), generator=random, device="cpu")[:most]]:
-            gradients = torch.autograd.grad(
-                output,
-                list(leaves.values()),
-                retain_graph=True,
-                materialize_grads=True,
-                allow_unused=True,
-            )
-            found.append(sum(map(_square, gradients)))
-        return found
-    except RuntimeError:  # an operator without a backward
-        return []
-
-
 def _degree(once: Tensor, twice: Tensor) -> int | None:
-    size = _square(twice)
+    size = square(twice)
     for degree in range(1, HIGHEST_DEGREE + 1):
-        if _distance(twice, once, 2**degree) <= EQUAL**2 * size:
+        if distance(twice, once, 2**degree) <= EQUAL**2 * size:
             return degree
     return None
-
-
-def _distance(a: Tensor, b: Tensor, times: float) -> float:
-    """Return |a - times b|^2."""
-    pairs = zip(_parts(a), _parts(b), strict=True)
-    return sum(float((x.double() - times * y.double()).square().sum()) for x, y in pairs)
-
-
-# Sums are in float64, by parts: a copy of a whole row would take twice its memory.
-PART = 2**18
-
-
-def _square(row: Tensor, *terms: tuple[float, Tensor | None]) -> float:
-    """Return |row + a sum of multiples of others|^2; None stands for zeros."""
-    total = 0.0
-    others = [(factor, term) for factor, term in terms if term is not None]
-    for parts in zip(_parts(row), *(_parts(term) for _, term in others), strict=True):
-        part = parts[0].abs() if parts[0].is_complex() and not others else parts[0]
-        part = part.double()
-        for (factor, _), other in zip(others, parts[1:], strict=True):
-            part = part.add_(other, alpha=factor)
-        total += float(part.square_().sum())
-    return total
-
-
-def _difference_in_size(a: Tensor, b: Tensor, zero: Tensor | None) -> float:
-    """Return |(|a - zero| - |b - zero| / ODD)|^2."""
-    zeros = _parts(a.new_zeros(1).expand_as(a) if zero is None else zero)
-    parts = zip(_parts(a), _parts(b), zeros, strict=True)
-    return sum(
-        float(((x - z).abs_() - (y - z).abs_().div_(ODD)).double().square_().sum())
-        for x, y, z in parts
-    )
-
-
-def _parts(row: Tensor) -> Iterator[Tensor]:
-    flat = row.reshape(-1)
-    return (flat[start : start + PART] for start in range(0, flat.numel(), PART))
 
 
 def _usable(dtype: torch.dtype) -> torch.dtype:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 
+from goodinit.dataflow.functions import ZEROS
 from goodinit.dataflow.graph import Graph
 from goodinit.dataflow.nodes import Node, Use
 
@@ -24,7 +25,6 @@ PASSING = frozenset(("view", "pool"))
 FACTORS = frozenset(("contract", "mul", "norm", "lookup", "opaque"))
 OFFSETS = frozenset(("add", "norm_bias"))
 LOOKUPS = frozenset(("pick", "view"))  # of rows of a table, by a function or by brackets
-ZEROS = frozenset(("zeros", "zeros_like", "new_zeros"))  # as the first state of a recurrent layer
 COPIES = frozenset(("to", "contiguous", "clone", "type_as", "alias", "identity"))
 
 
@@ -79,7 +79,9 @@ class _State:
         return [n < 0 or self.moves[n] for n in step.takes] or [True]
 
     def _open(self, step: Step) -> bool:
-        """Return whether a step's factors let anything through."""
+        """Return whether a step's factors let anything through: all of a product's must."""
+        if step.role == "contract":
+            return self.zero.isdisjoint(step.factors)
         return not step.factors or not self.zero.issuperset(step.factors)
 
     def _may_move(self, step: Step) -> bool:
@@ -202,7 +204,7 @@ def blocking_weights(
 def _is_shut(step: Step, zero: set[str]) -> bool:
     """Return whether nothing passes a step's factors."""
     if step.role == "contract":
-        return bool(step.factors) and zero.issuperset(step.factors)
+        return not zero.isdisjoint(step.factors)
     return step.role in ("mul", "norm") and not step.moves and not zero.isdisjoint(step.factors)
 
 
@@ -240,7 +242,7 @@ def _step(graph: Graph, node: Node, names: Sequence[str]) -> Step:
     params = {use.param for use in node.uses}
     known = {id(v) for v in (*node.signals, *(v for v in node.operands if v.params))}
     constant = node.number is not None or any(
-        graph.nodes[v.node].function not in ZEROS
+        graph.nodes[v.node].function not in ZEROS  # as the first state of a recurrent layer
         and (id(v) not in known or not params.issuperset(o.param for o in v.params))
         for v in node.operands
     )

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from goodinit._common.torch_private import without_function_modes
 from goodinit.dataflow.constants import mean_square, number_of
+from goodinit.dataflow.functions import ZEROS
 from goodinit.dataflow.nodes import Linear, Node, Value
 from goodinit.dataflow.recorder import is_number
 from goodinit.dataflow.unlisted import MEASURED, Unlisted, is_by_constants, unlisted
@@ -27,7 +28,6 @@ _WRITES = frozenset(
 )
 # They add rows of a signal to those of another tensor.
 _ADDS = frozenset(("index_add", "scatter_add"))
-_ZEROS = frozenset("zeros zeros_like new_zeros".split())
 
 _FOLLOWED = _SUMS | _JOINS | _PADS | _WRITES | _ADDS | MEASURED
 
@@ -70,11 +70,12 @@ def linear_in(
             return Linear((1.0,))
         added = _square(_given(call, 3, "value", 0.0)) or 0.0
         share = tensors[0].numel() / max(math.prod(node.shape), 1)
-        return Linear((share,), added * (1 - share), _axes(node, tensors[:1]))
+        axes = _axes(node, tensors[:1]) or tuple(range(len(node.shape)))  # a shift
+        return Linear((share,), added * (1 - share), axes)
     if name in _JOINS or (name in _WRITES and len(node.signals) == 1 and not makers[0].live):
         return _join(name, node, tensors, makers)
     if name in _ADDS:
-        zeros = len(node.signals) == 1 and makers[0].function in _ZEROS
+        zeros = len(node.signals) == 1 and makers[0].function in ZEROS
         live = _signals(tensors, makers)
         return Linear(((live[0].numel() / math.prod(node.shape)) ** 0.5,)) if zeros else None
     return unlisted(node, call, tensors, makers, held)
@@ -162,10 +163,10 @@ def _join(
     if name not in _JOINS:  # what is left of the constants
         if shares[0] > 1:
             return None
-        added = 0.0 if makers[0].function in _ZEROS else left * (_square(tensors[0]) or 0.0)
+        added = 0.0 if makers[0].function in ZEROS else left * (_square(tensors[0]) or 0.0)
     else:
         for tensor, maker in zip(tensors, makers, strict=True):
-            if not maker.live and maker.function not in _ZEROS:
+            if not maker.live and maker.function not in ZEROS:
                 added += (_square(tensor) or 0.0) * tensor.numel() / size
     return Linear(shares, added, _axes(node, live))
 

@@ -172,6 +172,8 @@ class Node:
             attention, its scale if it is passed; of a product with a sum, its alpha.
         square: mean square of the constant tensor that one signal is multiplied by, if known.
         linear: what it makes of its signals; None where its role says it, or nobody knows.
+        written: of a tensor of zeros that signals are written into, the share written so far.
+        overwrites: whether constants change a part of a signal in place: how much isn't known.
         tally: what its integers are: "ids" from the inputs, a "count" (of positions),
             "unknown" (a buffer on meta) or "".
         stacked: axes of the result along which the next weight holds a matrix for each index.
@@ -199,6 +201,8 @@ class Node:
     number: float | None = None
     square: float | None = None
     linear: Linear | Unlisted | None = None
+    written: float = 0.0
+    overwrites: bool = False
     tally: str = ""
     label: str = ""
     labels: tuple[tuple[int, ...], ...] = ()

@@ -71,7 +71,9 @@ def _are_of_unit_length(graph: Graph, products: Iterable[int]) -> bool:
     factors = {at for index in products for at in _factors(graph, index)}
     nodes = [graph.nodes[index] for index in factors]
     scaled = any(_is_product(node) and node.number is not None for node in nodes)
-    return not scaled and any(node.function in _UNIT_LENGTH for node in nodes)
+    sizes = (_size(graph, node.index) for node in nodes if node.role == "bend" and node.live)
+    lengths = any(size is not None and size.length for size in sizes)
+    return not scaled and (lengths or any(node.function in _UNIT_LENGTH for node in nodes))
 
 
 def is_normalized(graph: Graph, index: int) -> bool:
@@ -84,8 +86,18 @@ def has_mean_square_of_one(graph: Graph, node: Node) -> bool:
     """Whether a product completes a norm by hand, and not one to a length of 1."""
     if not _is_product(node) or _are_of_unit_length(graph, [node.index]):
         return False
+    norm = _norm_in(graph, node.index, node.index + 1)
+    if norm is not None and _others(graph, node.index, norm):
+        return False
     of_weight = any(is_weight_of_norm(graph, use) for use in node.uses if use.role == "mul")
     return of_weight or is_normalized(graph, node.index)
+
+
+def _others(graph: Graph, index: int, norm: _Norm) -> set[int]:
+    """Return the factors of a product that depend on the inputs, and aren't a norm's."""
+    own = {*_factors(graph, norm.signal), *norm.factors}
+    nodes = [graph.nodes[i] for i in _factors(graph, index) if i not in own]
+    return {n.index for n in nodes if n.live and not _is_product(n) and n.role not in _SAME}
 
 
 def _scales(graph: Graph, index: int, signal: int) -> list[Use]:
@@ -161,10 +173,12 @@ class _Size:
     Attributes:
         measured: the nodes of which it is one: the signal, squared, without its mean.
         degree: 1, or -1 for one over the size.
+        length: whether it is a sum's root, and not a mean's.
     """
 
     measured: set[int]
     degree: float
+    length: bool = False
 
 
 def _size(graph: Graph, index: int) -> _Size | None:
@@ -173,10 +187,15 @@ def _size(graph: Graph, index: int) -> _Size | None:
     Backward from the number: its power, the sum or mean, and the squares. Of degree 1 or -1 in
     the signal it is a size.
     """
-    degree, node = 1.0, graph.nodes[index]
+    degree, node, scaled = 1.0, graph.nodes[index], False
     for _ in range(CALLS_IN_A_NORM):
         if node.role == "reduce":
-            return _reduced(graph, node, degree)
+            size = _reduced(graph, node, degree)
+            if size is not None:
+                size.length = not scaled and node.function in (*_UNIT_LENGTH, "sum", "nansum")
+            return size
+        scaled = scaled or (node.role == "mul" and node.number is not None)
+        scaled = scaled or (node.function == "rdiv" and node.number not in (None, 1))
         if _is_own_product(node):
             measured, power = _measured(graph, graph.nodes[node.signals[0].node])
             return _Size(measured, 2 * power * degree) if abs(2 * power * degree) == 1 else None

@@ -13,6 +13,8 @@ from goodinit.dataflow.nodes import Node, Origin, Value
 from goodinit.trace import Call, tensors_in
 
 Ranges = tuple[geometry.Range, ...]
+Layout = tuple[tuple[int, ...], tuple[int, ...], int]
+"""Shape, strides and storage offset."""
 
 BY_CHANNEL = BATCH_NORMS | {"instance_norm", "group_norm", "native_group_norm"}
 
@@ -37,7 +39,7 @@ class Base:
     """
 
     node: int
-    layout: tuple[tuple[int, ...], tuple[int, ...], int]
+    layout: Layout
     origins: tuple[Origin, ...]
 
 
@@ -72,7 +74,7 @@ def is_made(
     return result.numel() != tensors[0].numel() or not result.is_floating_point()
 
 
-def layout_of(tensor: Tensor) -> tuple[tuple[int, ...], tuple[int, ...], int]:
+def layout_of(tensor: Tensor) -> Layout:
     """Return a tensor's shape, strides and storage offset."""
     return tuple(tensor.shape), tensor.stride(), int(tensor.storage_offset())
 

@@ -94,7 +94,9 @@ class Recorder:
         if call.inplace and not (weights or products) and blank is not None:
             blank.append((node, call, tensors))  # empty_like(x).uniform_()
             return
-        if node.role == "source" and results[0].is_meta:
+        constant = not (weights or products or node.live)
+        random = constant and any(self._blank.get(t) is not None for t in tensors)
+        if (random or node.role == "source") and results[0].is_meta:
             self._blank[results[0]] = [(node, call, tensors)]
             return
         if not (weights or products):

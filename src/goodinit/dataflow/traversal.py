@@ -9,6 +9,8 @@ from goodinit.dataflow.graph import Graph
 from goodinit.dataflow.nodes import Node
 
 _PASS = frozenset(("view", "cast", "pointwise", "norm", "pool"))
+_RANDOM = frozenset("rand randn rand_like randn_like bernoulli normal uniform".split())
+CALLS_OF_NOISE = 8  # from random numbers to the call that adds them: a factor, a comparison
 _SHARES = frozenset(("sigmoid", "hardsigmoid", "expit", "softmax"))  # numbers between 0 and 1
 
 
@@ -73,6 +75,36 @@ def is_squash(graph: Graph, index: int) -> bool:
 def is_share(function: str) -> bool:
     """Whether what a function gives are shares between 0 and 1."""
     return function in _SHARES
+
+
+def is_drawn(node: Node) -> bool:
+    """Whether a call draws random numbers."""
+    return node.function in _RANDOM
+
+
+def is_noisy(graph: Graph, node: Node) -> bool:
+    """Whether random numbers are added to a signal, or multiply it."""
+    if node.role not in ("add", "mul"):
+        return False
+    stack, steps = [v.node for v in node.operands if not v.params], 0
+    while stack and steps < CALLS_OF_NOISE:
+        made, steps = graph.nodes[stack.pop()], steps + 1
+        if made.live:
+            continue
+        if is_drawn(made):
+            return True
+        stack += made.inputs if made.role != "source" else ()
+    return False
+
+
+def are_shares(graph: Graph, index: int) -> bool:
+    """Whether a softmax made a signal; a part of it may have been divided by its sum."""
+
+    def follow(node: Node) -> Iterable[int]:
+        taken = is_pass(node) or node.role in ("pick", "choose") or node.function == "div"
+        return [value.node for value in node.signals[:1]] if taken else ()
+
+    return any(node.role == "softmax" for node in walk_back(graph, [index], follow))
 
 
 def is_slice(graph: Graph, node: Node) -> bool:

@@ -8,7 +8,7 @@ and the window in a convolution.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Protocol
 
 from torch import Tensor
@@ -185,7 +185,18 @@ class _Reader:
                     fan_in = _size(tensor, (*inputs, *window))
                     fan_out = _size(tensor, (*outputs, *window))
                     made = fan_in, fan_out, origin.made, self._node.index
-                    self._graph.nodes[origin.node].generates = made
+                    for node in self._chunks(self._graph.nodes[origin.node]):
+                        node.generates = made
+
+    def _chunks(self, node: Node) -> Iterator[Node]:
+        """Yield the products that lie side by side in what a node made; else the node itself."""
+        if node.role != "join" or node.weights:
+            yield node
+            return
+        for value in node.operands:
+            for origin in value.origins:
+                if origin.param is None and origin.node < node.index:
+                    yield from self._chunks(self._graph.nodes[origin.node])
 
     def convolution(self, transposed: bool) -> None:
         weight = self.at(1, "weight")
@@ -262,6 +273,7 @@ class _Reader:
             alls = [letter for term in letters for letter in term]
             right = "".join(sorted({x for x in alls if alls.count(x) == 1}))
         kept = set(_letters(right, 26)) if "..." in right else set(right)
+        inner = list[tuple[Use, list[float]]]()
         for index, (term, tensor) in enumerate(zip(letters, operands, strict=True)):
             others = {x for i, t in enumerate(letters) if i != index for x in t}
             inputs = tuple(d for d, x in enumerate(term) if x not in kept)
@@ -272,12 +284,25 @@ class _Reader:
                 self.contract(tensor, inputs, outputs, batch)
                 self._place(self.uses[before:], term, right)
                 self._share(self.uses[before:], index, letters, operands, kept)
+                alone = [d for d in inputs if self._is_inner(term[d], letters, operands)]
+                inner += [(use, [tensor.shape[d] for d in alone]) for use in self.uses[before:]]
                 self._stack(letters, operands, {term[d] for d in batch if d == 0})
             else:
                 before = len(self.uses)
                 self._all(tensor, "mul")
                 for use in self.uses[before:] if inputs else ():
                     use.doubt = f"an einsum of {len(operands)} operands sums over its axes"
+        if sum(bool(sizes) for _, sizes in inner) == 2:  # both sum over it, their product once
+            for use, sizes in inner:
+                use.fan_in /= math.prod(sizes) ** 0.5
+                use.measured = use.measured or bool(sizes)
+
+    def _is_inner(
+        self, letter: str, letters: Sequence[Sequence[str]], operands: Sequence[Tensor]
+    ) -> bool:
+        """Whether an axis is summed over that only weights have: the rank of a tensor train."""
+        has = [t for term, t in zip(letters, operands, strict=True) if letter in term]
+        return len(has) > 1 and all(self._origins(tensor) for tensor in has)
 
     def _share(
         self,

@@ -315,7 +315,7 @@ def _columns_equal(one: ParameterValues | None) -> bool:
 def is_stack_of_one(one: ParameterValues) -> bool:
     """Return whether it is a stack of matrices, as of experts, and all of them are equal."""
     f = one.row.facets
-    if one.whole is None or one.row.frozen or f.kind == "conv" or f.guessed or f.layout is None:
+    if one.whole is None or one.row.frozen or f.kind == "conv" or f.is_unknown or f.layout is None:
         return False
     if f.layout.lookup or not is_stack(one.row.shape) or not could_be_cloned(one.whole.sample.size):
         return False

@@ -117,7 +117,7 @@ def _clones(context: Context) -> Iterator[Verdict]:
     for one in _judged(context):
         sample = one.sample
         drawn = one.matrix and not one.constant and could_be_cloned(sample.size)
-        drawn = drawn and not one.row.frozen and not one.row.facets.guessed
+        drawn = drawn and not one.row.frozen and not one.row.facets.is_unknown
         if drawn and sample.finite:
             key = (one.row.shape, one.row.dtype, sample.low, sample.high, sample.second)
             groups.setdefault(key, []).append(one)

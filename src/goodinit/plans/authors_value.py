@@ -12,7 +12,7 @@ from torch import Tensor
 
 from goodinit.anatomy.held import held_by_bias
 from goodinit.anatomy.rows import Block, Row
-from goodinit.recipes.reasons import KEEPS
+from goodinit.recipes.reasons import KEEPS, OWN_VALUES
 
 
 def authors_reason(row: Row, trains: bool) -> str:
@@ -30,6 +30,8 @@ def authors_reason(row: Row, trains: bool) -> str:
         value = f"the value {held.value:g}" if held.what in ("zeros", "constant") else "its values"
         return f"{KEEPS}{value}: {row.meant}"
     bias = row.facets.part == "bias"
+    if bias and held.apart and row.facets.kind != "norm":
+        return OWN_VALUES
     if not (row.raw or bias) or not held.is_special or _is_ordinary_norm(row):
         return ""
     if held.what == "pattern":

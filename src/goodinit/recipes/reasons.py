@@ -8,8 +8,24 @@ from __future__ import annotations
 NOTHING_KNOWN = "nothing is known of it"
 NO_LAW = "torch has no law of its own for it"
 BEHIND_FUNCTION = "goes through a function first: where it is neutral isn't known"
-WHY_LEFT = (NOTHING_KNOWN, NO_LAW, BEHIND_FUNCTION)
+THROUGH = "goes through "
+WHY_LEFT = (NOTHING_KNOWN, NO_LAW, THROUGH)
 """The beginnings of all of these reasons."""
+
+
+def behind(evidence: str) -> str:
+    """Return why a parameter is left of which a function is used: "exp(p)".
+
+    >>> behind("exp(p)")
+    'goes through exp first, and which scale is right behind it is not known'
+    >>> behind("x * p")
+    'nothing is known of it'
+    """
+    function, _, rest = evidence.partition("(")
+    if rest != "p)":
+        return NOTHING_KNOWN
+    return f"{THROUGH}{function} first, and which scale is right behind it is not known"
+
 
 KEEPS = "keeps "
 """How each reason begins that says that the value is the class's own."""

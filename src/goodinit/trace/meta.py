@@ -75,12 +75,16 @@ class MetaTracer(TorchFunctionMode):
         self.differentiates = False
         self._made = ByTensor[bool]()
         self._stand_ins: dict[int, tuple[Tensor, Tensor]] = {}
+        self._written: set[int] = set()  # ids of tensors whose stand-ins their views share
 
     def stand_in(self, tensor: Tensor) -> Tensor:
         """Return what takes a tensor's place: itself if the trace made it."""
         pair = self._stand_ins.get(id(tensor))
         if pair is not None and pair[0] is tensor:
             return pair[1]
+        base = tensor._base if self._written else None
+        if base is not None and id(base) in self._written:
+            return self._view(tensor, self._stand_ins[id(base)][1])
         if self._made.get(tensor):
             return tensor
         followed = isinstance(tensor, nn.Parameter) or id(tensor) in self._inputs
@@ -96,6 +100,25 @@ class MetaTracer(TorchFunctionMode):
         self._stand_ins[id(tensor)] = (tensor, twin)
         self._remember(twin)
         return twin
+
+    def _write(self, tensor: Tensor) -> Tensor:
+        """Return what stands for a tensor with values that one without is written to.
+
+        A view stays a view: what is written to it is in the whole.
+        """
+        whole = tensor if tensor._base is None else tensor._base
+        twin = self._replace(whole, _on_meta(whole))
+        self._observer.source(whole, twin)
+        self._written.add(id(whole))
+        return twin if whole is tensor else self._view(tensor, twin)
+
+    def _view(self, tensor: Tensor, whole: Tensor) -> Tensor:
+        place = tuple(tensor.shape), tensor.stride(), int(tensor.storage_offset())
+        with without_function_modes():
+            view = whole.as_strided(*place)
+        path, taken = self.path[-1], (whole, *place)
+        self._observer.call(Call(path, "as_strided", False, taken, {}, view, Tensor.as_strided))
+        return self._replace(tensor, view)
 
     def _remember(self, value: object) -> None:
         if isinstance(value, Tensor):
@@ -143,9 +166,7 @@ class MetaTracer(TorchFunctionMode):
         places = {t.is_meta for t in tensors_of(args, kwargs) if not self._real}
         if True in places:
             if inplace and args and isinstance(args[0], Tensor) and not args[0].is_meta:
-                twin = self._replace(args[0], _on_meta(args[0]))
-                self._observer.source(args[0], twin)
-                given = (twin, *args[1:])
+                given = (self._write(args[0]), *args[1:])
             if name in ("getitem", "setitem", "masked_select") and len(args) > 1:
                 args = (args[0], _with_positions(args[1]), *args[2:])
                 func = Tensor.__getitem__ if name == "masked_select" else func
