@@ -177,6 +177,32 @@ def factors_summed_in_groups():
     )
 
 
+@gain("A", X, undecidable=True)
+def dot_products_of_one_network():
+    return Net(lambda m, x: m.f(x) @ m.f(x).T, f=nn.Linear(48, 32))
+
+
+@gain("A", (6, 16, 9, 9), undecidable=True)
+def a_map_in_two_bands():
+    def forward(m, x):
+        low = fn.avg_pool2d(x, 3, 1, 1)
+        return m.f(torch.cat([x - low, low], 1))
+
+    return Net(forward, f=nn.Conv2d(32, 24, 1))
+
+
+@gain("E", STEPS, undecidable=True)
+def taps_added_to_steps_of_a_buffer():
+    def forward(m, x):
+        y = torch.zeros(16, 12, 32)
+        for t in range(12):
+            for k in range(min(t + 1, 3)):
+                y[:, t] += x[:, t - k] @ m.w[k]
+        return y[:, 2:]
+
+    return Net(forward, w=raw(3, 24, 32))
+
+
 # Weights that were measured wrong.
 
 

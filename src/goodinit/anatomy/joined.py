@@ -18,6 +18,10 @@ OTHER_FANS = "it is used again, and sums over other axes there: its fans are tho
 
 ADDED_TWICE = "the same product is added up more than once, which its fans leave out"
 
+IN_PARTS = (
+    "products with it are added to parts of a tensor: which of them to one number isn't known"
+)
+
 BESIDE = "the product of another weight is added to its own"
 
 # How many calls are followed from a product to a sum, for each of the slices.
@@ -49,6 +53,8 @@ def joined(graph: Graph, use: Use, uses: Sequence[Use]) -> Use:
     made = use.origin.made  # alike computed, of which `use` alone was measured
     fan_in = sum((use if made and not one.measured else one).fan_in for one in (use, *added))
     doubts = [one.doubt for one in (use, *added) if one.doubt]
+    if any(graph.nodes[index].overwrites for index in sums):
+        doubts.append(IN_PARTS)
     if use.origin.made:
         doubts.append(
             f"several {use.origin.made}(W) are added up, as if they had nothing in common"

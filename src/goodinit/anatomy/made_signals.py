@@ -19,7 +19,7 @@ from goodinit.dataflow.nodes import Node, Unlisted, Use, Value
 from goodinit.dataflow.norms import has_mean_square_of_one
 from goodinit.dataflow.replay import Computed, ReplayError, replaying
 from goodinit.dataflow.tape import Entry, Ref, Tape, replaced
-from goodinit.dataflow.traversal import is_drawn, is_noisy, root
+from goodinit.dataflow.traversal import is_drawn, is_noisy, passed_before, root
 from goodinit.dataflow.unlisted import measured_square
 
 # Calls between a signal and the weight that takes what is made of it: the recursion of a basis of
@@ -173,9 +173,10 @@ class MadeSignals:
 
     def _is_with_its_mean(self, node: Node) -> bool:
         """Whether a signal and what was reduced of it are added: x less its largest number."""
-        roots = [self._graph.nodes[root(self._graph, value.node)] for value in node.signals]
-        sums = node.role == "add" or node.function == "lerp"
-        return sums and len(roots) > 1 and any(one.role == "reduce" for one in roots)
+        if len(node.signals) < 2 or not (node.role == "add" or node.function == "lerp"):
+            return False
+        before = (n for value in node.signals for n in passed_before(self._graph, value.node))
+        return any(self._graph.nodes[index].role in ("pool", "reduce") for index in before)
 
     def _is_mean(self, node: Node, nodes: Collection[Node]) -> bool:
         """Whether neighbors are averaged, or an input of the model is."""

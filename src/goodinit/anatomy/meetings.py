@@ -82,9 +82,9 @@ def _said_alone(graph: Graph, node: Node, after: Node, passed: set[int]) -> str:
     if sole and (after.function in _LENGTHS or _is_of_pairs(graph, after)):
         return LENGTH
     own = all(index in passed or root(graph, index) in passed for index in signals)
-    if own and len(signals) == 2 and after.role == "mul":
-        summed = _is_summed(graph, after.index, False) and not _is_a_size(graph, after.index)
-        return MULTIPLIED if summed else ""
+    if own and len(after.signals) == 2 and after.role in ("mul", "contract"):
+        summed = after.role == "contract" or _is_summed(graph, after.index, False)
+        return MULTIPLIED if summed and not _is_a_size(graph, after.index) else ""
     if after.role not in ("mul", "contract") or len(signals) != 2 or after.weights:
         return ""
     summed = after.role == "contract" or _is_summed(graph, after.index)
@@ -92,7 +92,11 @@ def _said_alone(graph: Graph, node: Node, after: Node, passed: set[int]) -> str:
     if summed and any(are_shares(graph, index) for index in rest):
         return SHARED
     others = [graph.nodes[root(graph, index)] for index in rest]
-    weights = after.role == "mul" and any(o.weights for o in others)
+    mine = {use.param for use in node.weights}
+    if after.role == "contract":  # dot products of one network's outputs
+        same = any(use.param in mine for other in others for use in other.weights)
+        return MULTIPLIED if same else ""
+    weights = any(o.weights for o in others)
     apart = node.index not in {other.index for other in others}
     return MULTIPLIED if weights and apart and _is_summed(graph, after.index, False) else ""
 
@@ -132,7 +136,7 @@ def _onward(graph: Graph, index: int) -> Iterable[Node]:
 
 def _is_passed(node: Node) -> bool:
     """Whether a call reshapes, picks from, joins or shifts a product, or multiplies it alone."""
-    if node.role in ("view", "cast", "pick", "join") or node.function in _SUMS:
+    if node.role in ("view", "cast", "pick", "join") or node.function in (*_SUMS, "complex"):
         return True
     return node.role in ("add", "mul") and len(node.signals) == 1
 

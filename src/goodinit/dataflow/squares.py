@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -98,7 +99,7 @@ def square(row: Tensor, *terms: tuple[float, Tensor | None]) -> float:
 def _norm(part: Tensor) -> float:
     """Return the length of a vector, summed in float64 without a copy."""
     real = torch.view_as_real(part) if part.is_complex() else part
-    return float(torch.linalg.vector_norm(real, dtype=torch.float64))
+    return float(cast("Tensor", torch.linalg.vector_norm(real, dtype=torch.float64)))
 
 
 def difference_in_size(a: Tensor, b: Tensor, zero: Tensor | None, times: float) -> float:
