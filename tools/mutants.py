@@ -79,7 +79,12 @@ TESTS = [
     "src",
 ]
 # What of these is nearest to a room beside its own tests, where some rooms alone are asked for.
-NEAREST = {"dataflow": ("layouts",), "anatomy": ("layouts",), "schemes": ("nn",), "plans": ("mup",)}
+NEAREST = {
+    "dataflow": ("layouts",),
+    "anatomy": ("layouts",),
+    "schemes": ("nn",),
+    "plans": ("mup", "applying"),
+}
 # Thousands of random files, and whole models drawn, renamed and drawn again: minutes more.
 LONG = ("tests/recipes/test_hostile.py", "tests/plans/test_costly.py", "tests/nn/test_values.py",
         "tests/models/test_renaming.py", "tests/models/test_applied.py")  # fmt: skip

@@ -501,3 +501,13 @@ def test_the_summary_counts_guessed_parameters_alone() -> None:
     assert plan._summary().startswith(
         "standard: 5 parameters (44 values), 3 buffers, 20% guessed, read by module types, digest "
     )
+
+
+def test_only_weights_that_say_so_are_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of one of many processes: Megatron marks what it splits."""
+    monkeypatch.setattr("goodinit.plans.part_findings.is_one_of_many", lambda: True)
+    net = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4))
+    assert not [f for f in gi.plan(net, "he").findings if f.code == "GI140"]
+    net[1].weight.tensor_model_parallel = True
+    found = gi.plan(net, "he").findings
+    assert [(f.code, f.where) for f in found if f.code == "GI140"] == [("GI140", "1.weight")]
