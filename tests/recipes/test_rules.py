@@ -139,6 +139,7 @@ REFUSED = {
     **dict.fromkeys(("hiera",), "a head's or a gate's"),
     "fixup": "the residual branch or the layer",
     "lora": "have an adapter",
+    "mimetic": "of one attention",
     "siren": "comes first",
     **dict.fromkeys(
         (
@@ -152,7 +153,7 @@ REFUSED = {
                 "ppo",
                 "retinanet",
                 "retnet",
-                "rwkv7",
+                *("rwkv4", "rwkv5", "rwkv6", "rwkv7"),
                 "siglip",
             ),
             *("stylegan2", "switch", "t5", "wav2vec2", "xlstm"),

@@ -15,11 +15,12 @@ from goodinit._common.text import escaped, html_table
 from goodinit._common.unfit_arguments import answered
 from goodinit.errors import CallError, RecipeError
 from goodinit.recipes.base import Base
-from goodinit.recipes.by_place import Fixup, LayerRamp
+from goodinit.recipes.by_place import Fixup, LayerRamp, MimeticOut
 from goodinit.recipes.deferred import FirstLayer, LowRankPart
 from goodinit.recipes.rule import Rule
 from goodinit.schemes import Scaled, Scheme, Zeros
 from goodinit.schemes.fields import one_line
+from goodinit.schemes.mimetic import Mimetic
 
 # What others' objects have, and the line that does it here.
 _MEANT = {
@@ -282,6 +283,8 @@ def _beyond_one_module(rule: Rule) -> str:
         return "asks which weights have an adapter"
     if isinstance(rule.scheme, FirstLayer):
         return "asks which layer comes first"
+    if isinstance(rule.scheme, Mimetic | MimeticOut):
+        return "asks which matrices are of one attention"
     if isinstance(rule.scheme, Fixup | LayerRamp):
         return "asks for the residual branch or the layer"
     if "row" in aspects:
