@@ -23,7 +23,10 @@ def planned(family: Family, upstream: nn.Module) -> tuple[nn.Module, gi.Plan]:
     with torch.no_grad():
         for p in mine.parameters():
             if p.requires_grad:  # no value is left that could stand, as a single 3 would
-                p.copy_((3 if p.numel() > 1 else 0.3) * torch.randn(p.shape, generator=generator))
+                noise = (3 if p.numel() > 1 else 0.3) * torch.randn(p.shape, generator=generator)
+                noise.view(-1)[0].abs_().neg_()  # nor large ones of one sign, as a log prior's
+                noise.view(-1)[-1].abs_()
+                p.copy_(noise)
     recipe = gi.recipe(family.recipe, **family.options)
     return mine, gi.init_(mine, recipe, inputs=family.inputs(), seed=2)
 
