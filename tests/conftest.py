@@ -3,6 +3,7 @@
 import gc
 import importlib.util
 import os
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,8 +17,6 @@ from _pytest.runner import runtestprotocol
 
 if TYPE_CHECKING:
     import torch
-
-TORCHVISION = pytest.StashKey["torch.library.Library | None"]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -40,10 +39,10 @@ def pytest_configure(config: pytest.Config) -> None:
         suppress_health_check=[hypothesis.HealthCheck.too_slow],
     )
     hypothesis.settings.load_profile("goodinit")
-    # Kept: the declarations go when the library object does.
-    config.stash[TORCHVISION] = declare_torchvision_operators()
+    declare_torchvision_operators()
 
 
+@cache  # once, and kept: the declarations go when the library object does
 def declare_torchvision_operators() -> "torch.library.Library | None":
     """Declare what `import torchvision` asks for where its compiled operators don't load.
 
