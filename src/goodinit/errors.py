@@ -310,7 +310,8 @@ class TraceError(GoodinitError, RuntimeError):
     >>> gi.plan(nn.Linear(3, 3), "he", inputs=torch.zeros(2, 99))
     Traceback (most recent call last):
     goodinit.errors.TraceError: the model raised on these inputs: ... Check that model(inputs) runs,
-    or leave inputs out: then goodinit uses module types and shapes
+    or leave inputs out: then goodinit uses module types and shapes. inputs have 99 numbers each,
+    and the layer takes 3. Write inputs = torch.randn(2, 3)
     """
 
 

@@ -39,7 +39,7 @@ class OnCpu(TorchFunctionMode):
         return func(*map(moved, args), **{k: moved(v) for k, v in (kwargs or {}).items()})
 
 
-def adapted(make, targets: list[str], init: str, inputs: dict, alpha: int) -> nn.Module:
+def adapted(make, targets: list[str], init: str, inputs: dict) -> nn.Module:
     """Return a model with adapters that peft initialized."""
     import peft
     from peft.tuners.lora.config import CordaConfig
@@ -54,7 +54,7 @@ def adapted(make, targets: list[str], init: str, inputs: dict, alpha: int) -> nn
         "corda": {"corda_config": CordaConfig(corda_method=method)} if method else {},
     }
     config = peft.LoraConfig(
-        r=RANK, lora_alpha=alpha, target_modules=targets, fan_in_fan_out=make is gpt2,
+        r=RANK, lora_alpha=6, target_modules=targets, fan_in_fan_out=make is gpt2,
         init_lora_weights=True if name == "default" else name, **special.get(name, {}),
     )  # fmt: skip
     base = make(WIDTH)
@@ -71,11 +71,11 @@ def adapted(make, targets: list[str], init: str, inputs: dict, alpha: int) -> nn
 
 def compared(make, targets: list[str], init: str, inputs: dict) -> dict:
     """How far peft's values and ours are apart; of drawn ones, the least p-value."""
-    alpha = RANK if init == "loftq" else 6  # peft's LoftQ leaves s out, as if it were 1
-    theirs = adapted(make, targets, init, inputs, alpha)
-    ours = adapted(make, targets, "default", inputs, alpha)
+    theirs = adapted(make, targets, init, inputs)
+    ours = adapted(make, targets, "default", inputs)
     name, _, method = init.partition(":")
-    recipe = gi.recipe("lora", init=name, corda_method=method or "ipm", loftq_iter=3)
+    options = {"corda_method": method or "ipm", "loftq_iter": 3, "faithful": True}
+    recipe = gi.recipe("lora", init=name, **options)
     plan = gi.init_(ours, recipe, inputs=inputs, seed=0)
     away, least, written = 0.0, 1.0, 0
     for _, value, other in _values(theirs, ours, product=bool(method)):
@@ -91,7 +91,7 @@ def compared(make, targets: list[str], init: str, inputs: dict) -> dict:
         y = ours(**inputs)[0]
         with ours.disable_adapter():
             plain = ours(**inputs)[0]
-        base = adapted(make, targets, "default", inputs, alpha).eval()(**inputs)[0]
+        base = adapted(make, targets, "default", inputs).eval()(**inputs)[0]
     error = ((y - base).norm() / base.norm()).item()
     moved = ((plain - base).norm() / base.norm()).item()
     return {"away": away, "p": least, "written": written, "error": error, "moved": moved}

@@ -72,6 +72,17 @@ def test_loftq_holds_what_four_bits_lose(steps: int) -> None:
         assert (lost - added).norm() < 0.9 * left.norm()
 
 
+def test_faithful_loftq_leaves_the_factor_out() -> None:
+    torch.manual_seed(3)
+    right, faithful = two(), two()
+    faithful.load_state_dict(right.state_dict())
+    gi.init_(right, "loftq", inputs=X, seed=0)
+    gi.init_(faithful, gi.recipe("loftq", faithful=True), inputs=X, seed=0)
+    assert torch.equal(faithful[0].base.weight, right[0].base.weight)
+    added, product = (net[0].b.weight @ net[0].a.weight for net in (right, faithful))
+    assert torch.allclose(product, 2.0 * added, atol=1e-6)
+
+
 def test_what_lies_the_other_way_is_quantized_along_memory() -> None:
     torch.manual_seed(0)
     net = Transposed()

@@ -66,21 +66,24 @@ def test_the_units_are_the_same_in_and_out_and_in_a_part_of_the_experts() -> Non
     [
         ((3, 4, 5), EXPERTS, True),
         ((3, 4, 5), Layout(outputs=(2,), inputs=(1,), batch=(0,)), True),
-        ((3, 4), Layout(outputs=(0,), inputs=(1,)), False),
-        ((3, 4), Layout(outputs=(1,), inputs=(0,)), False),
+        ((3, 4), Layout(outputs=(0,), inputs=(1,)), True),
+        ((3, 4), Layout(outputs=(1,), inputs=(0,)), True),
+        ((3,), Layout(outputs=(0,)), False),
         ((3, 4, 5), Layout(outputs=(0,), inputs=(1, 2)), False),
         ((3, 4, 5), Layout(outputs=(1, 2), inputs=(0,)), False),
         ((3, 4, 5), None, False),
     ],
 )
-def test_a_stack_of_matrices_is_needed(
+def test_a_matrix_or_a_stack_of_them_is_needed(
     shape: tuple[int, ...], layout: Layout | None, fits: bool
 ) -> None:
     site = Site.of(shape, layout)
     if fits:
         DropUnits().check(site)
     else:
-        with pytest.raises(SchemeError, match=r"a stack of matrices, \[experts, out, in\]"):
+        with pytest.raises(
+            SchemeError, match=r"a matrix, or a stack of matrices, \[experts, out, in\]"
+        ):
             DropUnits().check(site)
 
 

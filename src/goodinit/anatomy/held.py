@@ -88,7 +88,7 @@ def held_by(tensor: Tensor, patterns: bool = True) -> Held:
 
     Example:
         >>> held_by(torch.full((3, 4), 1e-5)), held_by(torch.eye(5)).what
-        (Held(what='constant', value=9.999999747378752e-06, rms=inf), 'pattern')
+        (Held(what='constant', value=9.999999747378752e-06, rms=inf, apart=False), 'pattern')
         >>> held_by(torch.arange(1.0, 17.0).log().repeat(8, 1)).what
         'pattern'
         >>> held_by(torch.randn(3, 4)).what, held_by(torch.empty(2, device="meta")).what

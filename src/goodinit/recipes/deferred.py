@@ -347,11 +347,13 @@ class LowRankPart(Deferred):
 
     method: str
     steps: int = 1
+    faithful: bool = False
 
     def __post_init__(self) -> None:
         if self.method not in METHODS:
             refuse(self, "method", self.method, f"method is one of {', '.join(METHODS)}")
         check_count(self, "steps")
+        check_flag(self, "faithful")
 
     def on(self, row: Row) -> tuple[Scheme, str]:
         link = row.facets.adapter
@@ -366,13 +368,14 @@ class LowRankPart(Deferred):
                 f"isn't known, or {link.base} has two adapters: gi.recipe('lora') needs neither"
             )
         names = {"base": link.base, "down": link.down, "up": link.up}
-        scheme = LowRank(self.method, link.role, **names, factor=link.factor, steps=self.steps)
+        factor = 1.0 if self.faithful else link.factor
+        scheme = LowRank(self.method, link.role, **names, factor=factor, steps=self.steps)
         if self.method == "eva":
             return scheme, f"{link.base}'s inputs vary most in these directions, on a batch"
         if link.role != "base":
             return scheme, f"computed together with {link.up if link.role == 'in' else link.down}"
         if self.method == "loftq":
-            return scheme, f"W in 4 bits (NF4); {link.factor:g} B A is the best that its rank adds"
+            return scheme, f"W in 4 bits (NF4); {factor:g} B A is the best that its rank adds"
         part = f"W - {link.factor:g} B A: what the adapter adds is taken out"
         return scheme, f"{part}, so that outputs stay as they are"
 

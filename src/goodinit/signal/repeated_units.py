@@ -50,7 +50,8 @@ def repeated_units(weight: Tensor, axis: int = 0) -> Repeated | None:
     if 0 in weight.stride():  # a forecast shows one row, repeated, of a matrix that it never had
         return None
     few = rows.flatten(1)[:, :COMPARED].double()
-    marks = few @ torch.cos(torch.arange(1, few.shape[1] + 1, dtype=few.dtype, device=few.device))
+    angles = torch.arange(1, few.shape[1] + 1, dtype=few.dtype, device=few.device)
+    marks = (few * angles.cos()).sum(1)  # a matrix product may round equal rows differently
     sizes, order = marks.sort(stable=True)
     same = (sizes.diff() == 0) & (few[order[1:]] == few[order[:-1]]).all(1)
     if not bool(same.any()):
@@ -64,7 +65,9 @@ def repeated_units(weight: Tensor, axis: int = 0) -> Repeated | None:
     steps = rows[units].flatten(1).float().sort(1).values.diff(dim=1)
     different = cast("list[int]", (steps.count_nonzero(1) + 1).tolist())
     equal &= torch.tensor([is_drawn(n) for n in different], device=equal.device)
-    return Repeated(units[equal], originals[equal]) if bool(equal.any()) else None
+    units, originals = units[equal], originals[equal]
+    by_unit = units.argsort()
+    return Repeated(units[by_unit], originals[by_unit]) if len(units) else None
 
 
 @torch.no_grad()

@@ -16,7 +16,10 @@ _INITS = ("default", "gaussian", "pissa", "olora", "orthogonal", "eva", "corda",
 
 
 def lora(
-    init: Init = "default", corda_method: Literal["ipm", "kpm"] = "ipm", loftq_iter: int = 1
+    init: Init = "default",
+    corda_method: Literal["ipm", "kpm"] = "ipm",
+    loftq_iter: int = 1,
+    faithful: bool = False,
 ) -> Recipe:
     """LoRA's matrices A and B beside a weight W, in W x + s B A x; everything else is kept.
 
@@ -38,14 +41,16 @@ def lora(
 
     The model computes at first what it computed without the adapter; with "loftq" nearly that. Hu
     et al. 2021 (2106.09685); schemes/low_rank.py has the other papers. Values are those of peft's
-    tuners/lora, which fits "loftq" as if s were 1. Adapters, and s, are found in the data flow:
-    pass ``inputs``. For "eva" and "corda" they are a batch of data, of many more positions than
-    the rank. Each adapter keeps its rank; peft's EVA may move ranks between layers.
+    tuners/lora, but for "loftq". Adapters, and s, are found in the data flow: pass ``inputs``. For
+    "eva" and "corda" they are a batch of data, of many more positions than the rank. Each adapter
+    keeps its rank; peft's EVA may move ranks between layers.
 
     Args:
         init: as above. ``LoraConfig(init_lora_weights=)`` has the same words.
         corda_method: "kpm" takes the smallest singular values: it keeps what the batch samples.
         loftq_iter: how often "loftq" quantizes W - s B A and decomposes the rest.
+        faithful: whether "loftq" is as in peft utils/loftq_utils.py, which leaves s out: what the
+            adapter adds is then s times too large.
 
     Example:
         >>> from torch import nn, ones
@@ -67,7 +72,8 @@ def lora(
         first = law if init == "default" else Normal(1.0).scaled(fan_out=-1.0)
         return Recipe((kept, Rule(down, first, "as in PEFT"), zero), "lora")
     method = "corda_kpm" if (init, corda_method) == ("corda", "kpm") else init
-    scheme = LowRankPart(method, loftq_iter if init == "loftq" else 1)
+    quantized = init == "loftq"
+    scheme = LowRankPart(method, loftq_iter if quantized else 1, faithful and quantized)
     where = {"in": down, "out": up, "base": sel.adapted()}
     rules = [Rule(where[role], scheme) for role in ("in", "out", "base") if role in WRITES[method]]
     return Recipe((kept, *([] if "out" in WRITES[method] else [zero]), *rules), "lora")
