@@ -54,6 +54,7 @@ def open_mkl(folder: Path) -> tuple[ctypes.CDLL, ctypes.c_void_p]:
 def compare(out: torch.Tensor, mkl: ctypes.CDLL, philox: ctypes.c_void_p) -> None:
     """Print a row for each law; MKL has no truncated normals."""
     stream, n, where = Stream(0), out.numel(), out.data_ptr()
+    normal, flat = Law.normal(0.0, 0.02), Law.uniform(-0.1, 0.1)
     cut = Law.truncated(0.0, 1.0, -2.0, 2.0)
 
     def gaussian() -> int:
@@ -64,11 +65,11 @@ def compare(out: torch.Tensor, mkl: ctypes.CDLL, philox: ctypes.c_void_p) -> Non
 
     rows: dict[str, tuple[Callable[[], object], Callable[[], int] | None, Callable[[], object]]] = {
         "normal": (
-            *(lambda: stream.fill_(out, "w", Law.normal(0.0, 0.02)), gaussian),
+            *(lambda: stream.fill_(out, "w", normal), gaussian),
             lambda: out.normal_(0.0, 0.02),
         ),
         "uniform": (
-            *(lambda: stream.fill_(out, "w", Law.uniform(-0.1, 0.1)), uniform),
+            *(lambda: stream.fill_(out, "w", flat), uniform),
             lambda: out.uniform_(-0.1, 0.1),
         ),
         "truncated at 2 sigma": (
