@@ -42,15 +42,13 @@ def lora(
     The model computes at first what it computed without the adapter; with "loftq" nearly that. Hu
     et al. 2021 (2106.09685); schemes/low_rank.py has the other papers. Values are those of peft's
     tuners/lora, but for "loftq". Adapters, and s, are found in the data flow: pass ``inputs``. For
-    "eva" and "corda" they are a batch of data, of many more positions than the rank. Each adapter
-    keeps its rank; peft's EVA may move ranks between layers.
+    "eva" and "corda" they are data, of many more positions than the rank; no rank moves.
 
     Args:
         init: as above. ``LoraConfig(init_lora_weights=)`` has the same words.
         corda_method: "kpm" takes the smallest singular values: it keeps what the batch samples.
         loftq_iter: how often "loftq" quantizes W - s B A and decomposes the rest.
-        faithful: whether "loftq" is as in peft utils/loftq_utils.py, which leaves s out: what the
-            adapter adds is then s times too large.
+        faithful: whether "loftq" leaves s out, as peft utils/loftq_utils.py does.
 
     Example:
         >>> from torch import nn, ones
