@@ -12,6 +12,7 @@ from math import prod
 
 from goodinit.anatomy.joined import BESIDE, is_zero
 from goodinit.anatomy.roles import Roles
+from goodinit.anatomy.weighted_sums import SUMS
 from goodinit.dataflow.graph import Graph
 from goodinit.dataflow.nodes import Node, Use
 from goodinit.dataflow.traversal import (
@@ -33,7 +34,6 @@ MULTIPLIED = "its product is multiplied by another, and summed"
 # Between a product and the sum that it goes into, or the norm behind that.
 CALLS_FOLLOWED = 24
 
-_SUMS = frozenset("sum nansum index_add scatter_add".split())
 _MEANS = frozenset(("mean", "nanmean"))
 _ROOTS = frozenset("sqrt rsqrt div rdiv reciprocal norm".split())
 _LENGTHS = frozenset("norm vector_norm linalg_vector_norm linalg_norm logsumexp".split())
@@ -136,7 +136,7 @@ def _onward(graph: Graph, index: int) -> Iterable[Node]:
 
 def _is_passed(node: Node) -> bool:
     """Whether a call reshapes, picks from, joins or shifts a product, or multiplies it alone."""
-    if node.role in ("view", "cast", "pick", "join") or node.function in (*_SUMS, "complex"):
+    if node.role in ("view", "cast", "pick", "join") or node.function in (*SUMS, "complex"):
         return True
     return node.role in ("add", "mul") and len(node.signals) == 1
 
@@ -182,7 +182,7 @@ def _is_computed(use: Use) -> bool:
 
 def _terms(node: Node) -> Iterable[int]:
     """Return what a term of a sum is made of, behind no weight and no function."""
-    added = node.role in ("add", "mul", "pool") or node.function in _SUMS
+    added = node.role in ("add", "mul", "pool") or node.function in SUMS
     if node.weights or not (added or _is_passed(node)):
         return ()
     return tuple(signals_of(node)) or node.inputs  # a sum of products with a weight
@@ -192,7 +192,7 @@ def _is_summed(graph: Graph, index: int, by_signs: bool = True) -> bool:
     """Whether a function sums a product over an axis, or, if asked, ``+`` with another."""
     onward = walk_forward(graph, index, lambda n: n.role in ("view", "cast"))
     return any(
-        node.function in _SUMS or (by_signs and node.role == "add" and len(node.signals) > 1)
+        node.function in SUMS or (by_signs and node.role == "add" and len(node.signals) > 1)
         for node in islice(onward, CALLS_FOLLOWED)
     )
 

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from itertools import islice
 
 from goodinit.anatomy.multiples import Multiples
+from goodinit.anatomy.weighted_sums import SUMS
 from goodinit.dataflow.graph import Graph
 from goodinit.dataflow.nodes import Node
 from goodinit.dataflow.traversal import is_pass, is_share, root, signals_of, walk_back, walk_forward
@@ -21,7 +22,6 @@ SHARES = "shares made of the data multiply its input: how much of it is left isn
 # Calls that make scores of a model's inputs: degrees of a graph, distances.
 CALLS_FOLLOWED = 40
 
-_SUMS = frozenset("sum nansum index_add scatter_add".split())
 _BENT = frozenset("softmax norm activation choose attention opaque contract".split())
 
 
@@ -84,7 +84,7 @@ def _is_bent(node: Node) -> bool:
 def _said_of_input(graph: Graph, index: int) -> str:
     """Return what to say of a product of two signals, where one is shares or was given, or ""."""
     node = graph.nodes[index]
-    summed = node.function in _SUMS and bool(node.signals)
+    summed = node.function in SUMS and bool(node.signals)
     node = graph.nodes[root(graph, node.signals[0].node)] if summed else node
     if node.role not in ("contract", "mul") or node.weights or len(node.signals) != 2:
         return ""
@@ -106,7 +106,7 @@ def _is_unweighted(graph: Graph, index: int) -> bool:
 def _is_summed(graph: Graph, node: Node) -> bool:
     """Whether a product, number by number, is summed over positions."""
     onward = walk_forward(graph, node.index, lambda n: n.role in ("view", "cast"))
-    return any(other.function in _SUMS for other in onward)
+    return any(other.function in SUMS for other in onward)
 
 
 def _is_divided(multiples: Multiples, mixing: Node) -> bool:

@@ -10,7 +10,7 @@ from goodinit.dataflow.graph import Graph
 from goodinit.dataflow.nodes import Node, Value
 from goodinit.dataflow.traversal import is_pass, signals_of, walk_back
 
-SUMS = frozenset("sum index_add scatter_add".split())
+SUMS = frozenset("sum nansum index_add scatter_add".split())
 
 # From a weighted sum back to its scores: an exponential, its sum, a mask, the edges of a graph.
 CALLS_FOLLOWED = 24

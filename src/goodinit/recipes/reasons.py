@@ -5,7 +5,7 @@ Where nothing is known, or no law, as GI117; where the value is the class's own,
 
 from __future__ import annotations
 
-NOTHING_KNOWN = "nothing is known of it"
+NOTHING_KNOWN = "nothing is known about it"
 NO_LAW = "torch has no law of its own for it"
 BEHIND_FUNCTION = "goes through a function first: where it is neutral isn't known"
 THROUGH = "goes through "
@@ -19,7 +19,7 @@ def behind(evidence: str) -> str:
     >>> behind("exp(p)")
     'goes through exp first, and which scale is right behind it is not known'
     >>> behind("x * p")
-    'nothing is known of it'
+    'nothing is known about it'
     """
     function, _, rest = evidence.partition("(")
     if rest != "p)":
