@@ -33,6 +33,7 @@ KEY = struct.pack("=4I", 0xFFFFFFFE, 7, 0x80000001, 123)
 LAWS = {
     "normal": Law.normal(0.5, 0.02),
     "uniform": Law.uniform(-0.1, 0.3),
+    "symmetric": Law.uniform(-0.1, 0.1),
     "truncated": Law.truncated(0.0, 1e-6, -2.0, 1.5),
     "one-sided": Law.truncated(0.0, 1.0, 0.0, 9.0),
     "hardly cut": Law.truncated(1.0, 1.0, -9.0, 9.0),

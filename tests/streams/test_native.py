@@ -31,6 +31,7 @@ LAWS = {
     "normal": Law.normal(0.5, 0.02),
     "uniform": Law.uniform(-0.1, 0.3),
     "unit": Law.uniform(0.0, 1.0),
+    "symmetric": Law.uniform(-0.1, 0.1),  # float32's 0.1 is larger: the ends are clipped
     "truncated": Law.truncated(0.0, 1e-6, -2.0, 1.5),
     "one-sided": Law.truncated(0.0, 1.0, 0.0, 9.0),
     "hardly cut": Law.truncated(1.0, 1.0, -9.0, 9.0),
@@ -121,6 +122,20 @@ def test_runs_of_any_start_and_length(law: Law, instructions: int) -> None:
             assert fill.fill_box(out[1:-1], KEY, law, (4000,), box)
             assert torch.equal(bits(out[1:-1]), bits(most[slice(*box[0])].to(dtype))), (start, size)
             assert out[0] == 3.0 == out[-1], "wrote beside its memory"
+
+
+@needs_library
+@pytest.mark.parametrize("law", LAWS.values(), ids=LAWS)
+@pytest.mark.parametrize(("index", "word"), [(121325294, 16), (4774304, 2**32 - 1)])
+def test_words_at_both_ends(index: int, word: int, law: Law, instructions: int) -> None:
+    """Rounded to float32, only these few of the words are -1 and 1, and reach a law's bounds."""
+    assert philox(key_from_bytes(KEY), torch.tensor([index // 4]))[0, index % 4] == word
+    box = ((index - 700, index + 700),)
+    out = torch.empty(1400)
+    assert fill.fill_box(out, KEY, law, (2**27,), box)
+    words = philox(key_from_bytes(KEY), torch.arange(box[0][0] // 4, box[0][1] // 4 + 1)).view(-1)
+    start = box[0][0] % 4
+    assert torch.equal(bits(out), bits(values(law, words[start : start + 1400])))
 
 
 @needs_library

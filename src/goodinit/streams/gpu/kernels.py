@@ -215,6 +215,8 @@ def launch_arguments(
         out: of the box's shape.
     """
     kind, *numbers = struct.unpack("=I6i", library.pack_law(law))
+    if kind == library.SYMMETRIC:
+        kind = library.KINDS["uniform"]
     first, (*outer, (run, _, stride)) = box_axes(shape, box, out.stride())
     outer.sort(key=lambda axis: -axis[2])  # so that neighboring lanes write side by side
     aligned = not any(number % 4 for number in (first, run, *(step for _, step, _ in outer)))

@@ -30,6 +30,7 @@ struct V {
     static F fma(F a, F b, F c) { return _mm256_fmadd_ps(a, b, c); }
     static F least(F a, F b) { return _mm256_min_ps(a, b); }
     static F greatest(F a, F b) { return _mm256_max_ps(a, b); }
+    static F clip(F x, F most) { return least(greatest(x, _mm256_sub_ps(set(0.0f), most)), most); }
     // (u ^ 2^31) | 1
     static I odd(I u) { return _mm256_or_si256(_mm256_xor_si256(u, whole(INT32_MIN)), whole(1)); }
     // 2^31 - |odd(u)|

@@ -1,4 +1,4 @@
-// AVX-512F: 16 floats a vector.
+// AVX-512F and DQ: 16 floats a vector.
 #if defined(__x86_64__)
 #include <immintrin.h>
 
@@ -30,6 +30,8 @@ struct V {
     static F fma(F a, F b, F c) { return _mm512_fmadd_ps(a, b, c); }
     static F least(F a, F b) { return _mm512_min_ps(a, b); }
     static F greatest(F a, F b) { return _mm512_max_ps(a, b); }
+    // x in [-most, most]: the number of the lesser magnitude, with x's sign
+    static F clip(F x, F most) { return _mm512_range_ps(x, most, 2); }
     // (u ^ 2^31) | 1
     static I odd(I u) { return _mm512_ternarylogic_epi32(u, whole(INT32_MIN), whole(1), 0xBE); }
     // 2^31 - |odd(u)|

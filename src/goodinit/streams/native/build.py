@@ -38,7 +38,7 @@ UNITS = {
     "portable.cpp": (),
     "neon.cpp": (),
     "avx2.cpp": ("-mavx2", "-mfma", "-mf16c"),
-    "avx512.cpp": ("-mavx512f",),
+    "avx512.cpp": ("-mavx512f", "-mavx512dq"),
 }
 X86 = ("x86_64", "amd64")
 

@@ -212,7 +212,7 @@ const Kernels *kernels_of(int number) {
     if (number == 2)
         can = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && has_f16c();
     if (number == 3)
-        can = __builtin_cpu_supports("avx512f");
+        can = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq");
 #endif
     return can ? table[number - 1] : nullptr;
 }
@@ -235,7 +235,7 @@ extern "C" {
 #pragma GCC visibility push(default)
 
 // Grows whenever a signature, a struct or a number of the instruction sets changes.
-int goodinit_interface() { return 3; }
+int goodinit_interface() { return 4; }
 
 // The name of the instruction set with this number, of the best for 0; null if it can't run here.
 const char *goodinit_instructions(int number) {

@@ -56,7 +56,7 @@ template <int K> INLINE void normal(const V::I (&u)[K], V::F (&z)[K]) {
 
 template <uint32_t kind, int K>
 INLINE void sample(const Law &law, V::I (&u)[K], V::F (&z)[K]) {
-    if (kind == UNIFORM) {
+    if (kind == UNIFORM || kind == SYMMETRIC) {
         EACH z[i] = V::to_float(V::odd(u[i]));
     } else {
         if (kind == TRUNCATED)
@@ -64,6 +64,11 @@ INLINE void sample(const Law &law, V::I (&u)[K], V::F (&z)[K]) {
         normal<K>(u, z);
     }
     V::F scale = V::set(law.scale * 0x1p-31f), loc = V::set(law.loc);
+    if (kind == SYMMETRIC) { // no z is 0, so that a sum with loc would change nothing
+        V::F high = V::set(law.high);
+        EACH z[i] = V::clip(V::mul(z[i], scale), high);
+        return;
+    }
     EACH z[i] = V::add(V::mul(z[i], scale), loc);
     if (kind != NORMAL) {
         V::F low = V::set(law.low), high = V::set(law.high);
@@ -99,6 +104,9 @@ void transform(const Law &given, const uint32_t *words, int count, void *to) {
             kernel<kind, FLOAT16, uint16_t>, kernel<kind, FLOAT64, double>                         \
     }
 #define TABLE(kernel)                                                                              \
-    { ROW(kernel, NORMAL), ROW(kernel, UNIFORM), ROW(kernel, TRUNCATED), ROW(kernel, BOUNDED) }
+    {                                                                                              \
+        ROW(kernel, NORMAL), ROW(kernel, UNIFORM), ROW(kernel, TRUNCATED), ROW(kernel, BOUNDED),   \
+            ROW(kernel, SYMMETRIC)                                                                 \
+    }
 
 } // namespace

@@ -29,7 +29,7 @@ __all__ = [
     "pack_law",
 ]
 
-INTERFACE = 3
+INTERFACE = 4
 """The number that fill.cpp's goodinit_interface returns; a library with another one is old."""
 
 CHOICES = {"plain": None, "portable": 1, "avx2": 2, "avx512": 3, "neon": 4}
@@ -38,6 +38,7 @@ CHOICES = {"plain": None, "portable": 1, "avx2": 2, "avx512": 3, "neon": 4}
 TYPES = {torch.float32: 0, torch.bfloat16: 1, torch.float16: 2, torch.float64: 3}
 KINDS = {"normal": 0, "uniform": 1, "truncated": 2}
 BOUNDED = 3  # truncated, but the cut keeps every word: only the bounds apply
+SYMMETRIC = 4  # uniform around 0: there is no loc to add
 SIZES = (4, 2, 2, 8)  # bytes of each type
 
 # GOLDEN is the SHA-256 of 300 values of each law in each type, from spec.py. If a compiler fuses
@@ -45,11 +46,12 @@ SIZES = (4, 2, 2, 8)  # bytes of each type
 GOLDEN_LAWS = (
     Law.normal(0.5, 0.02),
     Law.uniform(-0.1, 0.3),
+    Law.uniform(-0.1, 0.1),
     Law.truncated(0.0, 1e-6, -2.0, 1.5),
     Law.truncated(1.0, 1.0, -9.0, 9.0),
 )
 COUNT = 300
-GOLDEN = "719d130308deb2f085437771d3fcf18c83f5c4b681dcb0389280cdfd6a5b7506"
+GOLDEN = "861caa03e9e5827d7afb8fe0f39ab484afa9d87b8b80affb7add7713afcc1683"
 
 REQUEST = struct.Struct("=Qq16s28sIIii4x3q")
 """fill.cpp's Request for one axis, which follows it; others are appended as AXIS."""
@@ -182,5 +184,7 @@ def pack_law(law: Law) -> bytes:
         width = cdf_word(law.high) - lo
         if width == 1 << 32:
             kind, width = BOUNDED, 0
+    elif law.kind == "uniform" and law.loc == 0:
+        kind = SYMMETRIC
     numbers = (law.scale, law.loc, *float32_bounds(law))
     return struct.pack("=I4f2I", kind, *numbers, lo, width)

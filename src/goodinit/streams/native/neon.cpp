@@ -24,6 +24,7 @@ struct V {
     static F fma(F a, F b, F c) { return vfmaq_f32(c, a, b); }
     static F least(F a, F b) { return vminq_f32(a, b); }
     static F greatest(F a, F b) { return vmaxq_f32(a, b); }
+    static F clip(F x, F most) { return least(greatest(x, vnegq_f32(most)), most); }
     // (u ^ 2^31) | 1
     static I odd(I u) { return vorrq_s32(veorq_s32(u, whole(INT32_MIN)), whole(1)); }
     // 2^31 - |odd(u)|

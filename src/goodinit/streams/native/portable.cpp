@@ -32,6 +32,7 @@ struct V {
     static F choose(I mask, F a, F b) { return F((mask & I(a)) | (~mask & I(b))); }
     static F least(F a, F b) { return choose(a < b, a, b); }
     static F greatest(F a, F b) { return choose(a > b, a, b); }
+    static F clip(F x, F most) { return least(greatest(x, -most), most); }
     // (u ^ 2^31) | 1
     static I odd(I u) { return (u ^ whole(INT32_MIN)) | whole(1); }
     // 2^31 - |odd(u)|

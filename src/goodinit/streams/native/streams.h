@@ -19,15 +19,16 @@ constexpr int WORDS = 4 * BLOCKS;   // 4 KB: a tile stays in the first cache
 constexpr int BATCH = 64;           // blocks, of which a Draw takes a multiple
 constexpr int PADDING = 512;        // bytes that a kernel may read behind a tile
 
-enum Kind : uint32_t { NORMAL, UNIFORM, TRUNCATED, BOUNDED, KINDS };
+enum Kind : uint32_t { NORMAL, UNIFORM, TRUNCATED, BOUNDED, SYMMETRIC, KINDS };
 enum Type : uint32_t { FLOAT32, BFLOAT16, FLOAT16, FLOAT64, TYPES };
 
 struct Key {
     uint32_t key0, key1, high0, high1;
 };
 
-// value = loc + scale * z, rounded after the product and after the sum. A truncated law's word u becomes lo + (u * width >> 32); BOUNDED is a
-// truncated law whose width is 2^32, so that the word stays as it is. Bounds: not of NORMAL.
+// value = loc + scale * z, rounded after the product and after the sum. A truncated law's word u
+// becomes lo + (u * width >> 32); BOUNDED is a truncated law whose width is 2^32, so that the word
+// stays as it is. SYMMETRIC is a uniform law whose loc is 0. Bounds: not of NORMAL.
 struct Law {
     uint32_t kind;
     float scale, loc, low, high;
