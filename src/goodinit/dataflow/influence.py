@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from goodinit.dataflow.replay import Computed, ReplayError
+from goodinit.dataflow.signs import Signs, is_finite
 from goodinit.dataflow.squares import (
     EQUAL,
     are_unlike,
@@ -101,7 +102,7 @@ class _Study:
         self.params = [n for n, source in sources.items() if source.param is not None]
         self.live = [n for n, s in sources.items() if s.live and s.value is None]
         self.unvalued = False
-        self.values = {number: self._start(number) for number in sources}
+        self.values: dict[int, Tensor | Signs] = {number: self._start(number) for number in sources}
         self.fixed = {n for n in self.params if self._is_constant(n)}
         for number in self.fixed:
             self.values[number] = self._present(number)
@@ -112,7 +113,7 @@ class _Study:
         self.vanishing = set[int]()  # those that the numbers are additive in, and 0 without
 
     def result(self) -> dict[int, Influence]:
-        if any(self.values[n].is_complex() for n in self.params):
+        if any(self.values[n].dtype.is_complex for n in self.params):
             raise ReplayError("a complex parameter stands in it")
         found = {number: self._alone(number) for number in self.params}
         for number, one in found.items():
@@ -182,7 +183,8 @@ class _Study:
         if len(idle) == len(others):
             return {}  # nothing else is there
         for number in zeros:
-            self._set(number, torch.zeros_like(self.values[number]))
+            source = self.computed.sources[number]
+            self._set(number, torch.zeros(source.shape, dtype=_usable(source.dtype), device="cpu"))
         return dict.fromkeys(zeros, False) | dict.fromkeys(idle, True)
 
     def _is_zeros(self, number: int) -> bool:
@@ -191,23 +193,15 @@ class _Study:
 
     # Values.
 
-    def _start(self, number: int) -> Tensor:
+    def _start(self, number: int) -> Tensor | Signs:
         source = self.computed.sources[number]
         if source.param is not None or (source.live and source.value is None):
             return self._signs(number)
         return self._present(number)
 
-    def _signs(self, number: int) -> Tensor:
+    def _signs(self, number: int) -> Signs:
         source = self.computed.sources[number]
-        dtype = _usable(source.dtype)
-        if not (dtype.is_floating_point or dtype.is_complex):
-            return torch.ones(source.shape, dtype=dtype, device="cpu")
-        shape = (*source.shape, 2) if dtype.is_complex else source.shape
-        signs = torch.randint(0, 2, shape, generator=self.random, dtype=torch.float32, device="cpu")
-        signs.mul_(2).sub_(1)
-        if dtype.is_complex:
-            return torch.view_as_complex(signs * 0.5**0.5).to(dtype)
-        return signs.to(dtype)
+        return Signs.drawn(source.shape, _usable(source.dtype), self.random)
 
     def _normal(self, number: int) -> Tensor:
         source = self.computed.sources[number]
@@ -239,7 +233,7 @@ class _Study:
         self.values[number], self.start = value, None
         self.kept.clear()
 
-    def at(self, changes: Mapping[int, Tensor | int]) -> Tensor:
+    def at(self, changes: _Changes) -> Tensor:
         """Return the numbers at changed values; 0 and 2 stand for multiples of the start's."""
         with torch.no_grad():
             return self.computed(self.values, changes, self.kept)
@@ -253,7 +247,7 @@ class _Study:
             self.start = start
         return self.start
 
-    def _change(self, changes: Mapping[int, Tensor | int], zero: Tensor | None) -> Tensor:
+    def _change(self, changes: _Changes, zero: Tensor | None) -> Tensor:
         """Return the numbers less those at no value, which None says are 0."""
         made = self.at(changes)
         return made if zero is None else made.sub_(zero)
@@ -264,12 +258,12 @@ class _Study:
         """Return what a parameter is, all others given."""
         # All are of the parameter's size, or larger: none is kept longer than it is asked for.
         zero = self.at({number: 0})
-        size, finite = square(zero), bool(zero.isfinite().all())
+        size, finite = square(zero), is_finite(zero)
         zero = zero if size else None
         if number in self.fixed:
             self.start = None
         p = self._signs(number) if number in self.fixed else self.values[number]
-        q = self._signs(number).mul_(ODD)
+        q = self._signs(number).times(ODD)
         b = self.at({number: q})
         a = self.at({number: p}) if number in self.fixed else self._at_start()
         effect, other = square(a, (-1, zero)), square(b, (-1, zero))
@@ -279,10 +273,8 @@ class _Study:
         if zero is not None:
             b.sub_(zero)
         del zero, a
-        q.add_(p)
-        del p
-        error = square(self.at({number: q}), (-1, b))
-        del q, b
+        error = square(self.at({number: q.plus(p)}), (-1, b))
+        del b
         additive = finite and error <= EQUAL**2 * (effect + other)
         if additive and self.data and self.live and self._acts_without_data(number, effect):
             return Influence("offset")
@@ -359,7 +351,7 @@ class _Study:
 
     def _study_together(self, drawn: frozenset[int]) -> dict[int, Influence]:
         signs = {n: self._signs(n) for n in drawn if n in self.fixed}  # others have them
-        doubled = {n: 2 * signs[n] if n in signs else 2 for n in drawn}
+        doubled = {n: signs[n].times(2) if n in signs else 2 for n in drawn}
         zero, start, self.start = None, self.start, None  # what is at hand is written to
         if drawn <= self.vanishing and len(drawn) <= HIGHEST_DEGREE:  # a product of all
             degree = len(drawn)
@@ -374,11 +366,13 @@ class _Study:
             del whole
             second, exact = self._second_of(drawn, zero, once, degree)
             return {n: Influence("weight", second, degree, exact) for n in drawn}
-        del once
+        if zero is not None:
+            whole.add_(zero)  # the constants cancel below
+        del once, zero
 
         def in_its_term(number: int) -> Influence:
-            twice = self._change({**doubled, number: 0}, zero).neg_().add_(whole)
             own = self.at(signs).sub_(self.at({**signs, number: 0}))
+            twice = self.at({**doubled, number: 0}).neg_().add_(whole)
             doubt = "it stands in one of several terms that are added up"
             return Influence("weight", self._second(own), _degree(own, twice) or 1, False, doubt)
 
@@ -398,9 +392,9 @@ class _Study:
         del again
         if len(drawn) == 1 and math.prod(self.computed.sources[min(drawn)].shape) <= FEW:
             (number,) = drawn
-            value = self.values[number]
-            single = torch.eye(value.numel(), device="cpu").to(value.dtype)
-            rows = single.reshape(-1, *value.shape)
+            source = self.computed.sources[number]
+            single = torch.eye(math.prod(source.shape), device="cpu").to(_usable(source.dtype))
+            rows = single.reshape(-1, *source.shape)
             return sum(self._second(self._change({number: row}, zero)) for row in rows), True
         low, high = DRAWS
         draws = max(low, min(high, ELEMENTS_DRAWN // max(once.numel(), 1))) - 2
@@ -425,6 +419,9 @@ class _Study:
         """Return how many real numbers make one."""
         dtypes = [self.computed.dtype(number) for number in self.computed.targets]
         return 2 if any(dtype.is_complex for dtype in dtypes) else 1
+
+
+_Changes = Mapping[int, Tensor | Signs | int]
 
 
 def _degree(once: Tensor, twice: Tensor) -> int | None:

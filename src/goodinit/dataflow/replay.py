@@ -14,7 +14,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from goodinit._common.memory import return_free_memory
 from goodinit._common.torch_private import storage_key
+from goodinit.dataflow.signs import Signs, is_finite
 from goodinit.dataflow.tape import Entry, Ref, Source, Tape, replaced
 from goodinit.trace import tensors_in
 from goodinit.trace.meta import without_devices
@@ -24,6 +26,11 @@ from goodinit.trace.process import RandomNumbers, process_restored
 # over the calls: a plan should not take minutes, nor more memory than the model's largest weight.
 LARGEST = 2**26
 LARGEST_SUM = 2**28
+
+# From so many numbers on (16 MiB), memory that is freed goes back to the system before calls run
+# again: what the C library keeps of it doubles what a plan holds, and for few numbers asking
+# costs more time than the calls.
+LARGE = 2**22
 
 # Products of two matrices take nearly all of the time. Results of so many are kept, each of which
 # takes as much memory as a weight.
@@ -124,8 +131,8 @@ class Computed:
 
     def __call__(
         self,
-        values: Mapping[int, Tensor],
-        changes: Mapping[int, Tensor | int] | None = None,
+        values: Mapping[int, Tensor | Signs],
+        changes: Mapping[int, Tensor | Signs | int] | None = None,
         kept: dict[int, dict[int, Tensor]] | None = None,
     ) -> Tensor:
         """Return the tensors' elements, real and in one row.
@@ -135,6 +142,8 @@ class Computed:
             changes: other values of some, or numbers that those in ``values`` are multiplied by.
             kept: results of products at ``values``; filled, and empty once ``values`` are others.
         """
+        if self.elements >= LARGE:
+            return_free_memory()
         made: dict[int, Tensor] = {}
         numbers = RandomNumbers(torch.Generator().manual_seed(_SEED))
         changes = changes or {}
@@ -162,7 +171,7 @@ class Computed:
                 made.pop(number, None)
         rows = [_row(value(Ref(number))) for number in self.targets]
         row = rows[0] if len(rows) == 1 else torch.cat(rows)
-        held = [*values.values(), *(v for v in changes.values() if isinstance(v, Tensor))]
+        held = [v for v in (*values.values(), *changes.values()) if isinstance(v, Tensor)]
         held += [tensor for results in (kept or {}).values() for tensor in results.values()]
         return row.clone() if storage_key(row) in map(storage_key, held) else row  # it's written to
 
@@ -190,10 +199,14 @@ class Computed:
         return found
 
 
-def _changed(value: Tensor, change: Tensor | int | None) -> Tensor:
-    if isinstance(change, Tensor) or change is None:
-        return value if change is None else change
-    return value * change if change else torch.zeros_like(value)  # also of what isn't finite
+def _changed(value: Tensor | Signs, change: Tensor | Signs | int | None) -> Tensor:
+    if isinstance(change, int):
+        if change:
+            return value.tensor(change) if isinstance(value, Signs) else value * change
+        # Also of what isn't finite.
+        return torch.zeros(value.shape, dtype=value.dtype, device="cpu")
+    given = value if change is None else change
+    return given.tensor() if isinstance(given, Signs) else given
 
 
 def _is_product_with_zeros(args: Sequence[Any]) -> bool:
@@ -204,8 +217,8 @@ def _is_product_with_zeros(args: Sequence[Any]) -> bool:
         return False
     a, b = args
     if not a.any():
-        return bool(b.isfinite().all())
-    return not b.any() and bool(a.isfinite().all())
+        return is_finite(b)
+    return not b.any() and is_finite(a)
 
 
 def _run(

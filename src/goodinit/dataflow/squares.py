@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from goodinit.dataflow.replay import Computed
+from goodinit.dataflow.signs import Signs
 
 # Relative error of float32 sums, with a margin: what is smaller counts as equal.
 EQUAL = 1e-3
@@ -24,7 +25,7 @@ ELEMENTS_ASKED = 2**25
 
 def second_moment(
     computed: Computed,
-    values: Mapping[int, Tensor],
+    values: Mapping[int, Tensor | Signs],
     drawn: Iterable[int],
     random: torch.Generator,
 ) -> list[float]:
@@ -32,7 +33,7 @@ def second_moment(
 
     Where each element of p meets one input of size 1, this is the number of those: an integer.
     """
-    leaves = {n: values[n].detach().clone().requires_grad_() for n in drawn}
+    leaves = {n: _leaf(values[n]) for n in drawn}
     try:
         row = computed({**values, **leaves})
         if not row.requires_grad:
@@ -54,6 +55,11 @@ def second_moment(
         return found
     except RuntimeError:  # an operator without a backward
         return []
+
+
+def _leaf(value: Tensor | Signs) -> Tensor:
+    tensor = value.tensor() if isinstance(value, Signs) else value.detach().clone()
+    return tensor.requires_grad_()
 
 
 def are_unlike(found: Sequence[float]) -> bool:
