@@ -30,6 +30,7 @@ from . import (
     residual,
     slices,
     smooth,
+    taken,
     unknown,
 )
 from .layout import LAYOUTS, Verdict
@@ -52,7 +53,7 @@ FILES = (
         python,
     ),
     *(factors, forms, ordinary, recent, recurrent, researchers, researchers_flow),
-    *(residual, slices, smooth, unknown),
+    *(residual, slices, smooth, taken, unknown),
 )
 FEWEST = {
     **dict.fromkeys("ABCDEF", 12),

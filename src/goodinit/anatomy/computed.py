@@ -21,6 +21,7 @@ from goodinit.anatomy.meetings import SHARED, is_averaged_by_shares, said_of_wha
 from goodinit.anatomy.multiples import Multiples
 from goodinit.anatomy.next_activation import activation_after
 from goodinit.anatomy.roles import Roles
+from goodinit.anatomy.tied_tables import said_of_rows
 from goodinit.dataflow.constants import mean_square
 from goodinit.dataflow.functions import role_of
 from goodinit.dataflow.graph import Graph
@@ -119,8 +120,9 @@ class Answers:
             use = replace(use, doubt=use.doubt or doubt)
         if _is_mixed(self._graph, use):
             return replace(use, doubt=use.doubt or MIXED)
-        if any(one.role == "lookup" for one in uses):
-            return use  # a tied table, with a scale of its own
+        if lookups := [one for one in uses if one.role == "lookup"]:
+            doubt = said_of_rows(self._graph, use, lookups)
+            return replace(use, doubt=use.doubt or doubt)  # a tied table, with a scale of its own
         return with_factor(self._graph, self._roles, self._multiples, self._made, use, contractions)
 
     def _with_calls_before(self, use: Use) -> Use:

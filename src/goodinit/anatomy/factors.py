@@ -65,7 +65,9 @@ def with_factor(
         use: of a weight.
         uses: all contractions with it.
     """
-    if use.node in roles.ends or roles.parts.get(use.node) in _SCORES:
+    if use.node in roles.ends:
+        return _of_parts_added(graph, multiples, use)
+    if roles.parts.get(use.node) in _SCORES:
         return use
     doubt = summed_by_scores(graph, multiples, use.node) or _modulates(graph, multiples, use)
     if doubt:
@@ -88,6 +90,17 @@ def with_factor(
         return use
     one = before if _is_one(after) else after
     return replace(use, doubt=use.doubt or f"{_text(one, one is after)}, which isn't in its fans")
+
+
+def _of_parts_added(graph: Graph, multiples: Multiples, use: Use) -> Use:
+    """Return the use at a residual branch's end whose input is a signal less a part of itself.
+
+    That part may be what is added at last: the last step of a series.
+    """
+    before = multiples.before(use.node)[0] if graph.nodes[use.node].signals else Multiple()
+    if not before.summed or _is_one(before):
+        return use
+    return replace(use, doubt=use.doubt or f"{_text(before, False)}, which isn't in its fans")
 
 
 def _modulates(graph: Graph, multiples: Multiples, use: Use) -> str:

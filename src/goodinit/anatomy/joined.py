@@ -77,8 +77,8 @@ def crossed(graph: Graph, use: Use, uses: Sequence[Use]) -> Use:
             same = weights == {u.param for u in graph.nodes[last].weights} != {use.param}
             if (
                 same
-                and _input(graph, mine) == _input(graph, last)
-                and (_input(graph, second) == _input(graph, partner))
+                and input_of(graph, mine) == input_of(graph, last)
+                and (input_of(graph, second) == input_of(graph, partner))
             ):
                 doubt = "it is taken for half of a complex weight: two products in each sum"
                 fan_in, fan_out = 2 * use.fan_in, 2 * use.fan_out
@@ -96,7 +96,7 @@ def beside(graph: Graph, use: Use) -> str:
     for mine, other in _pairs(graph, use):
         both = (use, *graph.nodes[other].weights)
         weights = {one.param for one in both}
-        if len(weights) == len(both) > 1 and _input(graph, mine) == _input(graph, other):
+        if len(weights) == len(both) > 1 and input_of(graph, mine) == input_of(graph, other):
             return "" if any(one.origin.made or is_zero(graph, one) for one in both) else BESIDE
     return ""
 
@@ -109,7 +109,7 @@ def is_zero(graph: Graph, use: Use) -> bool:
 
 def _is_added_twice(graph: Graph, use: Use, again: Sequence[Use]) -> bool:
     """Whether a weight is used again on the same input, and both products are added."""
-    same = [one for one in again if _input(graph, one.node) == _input(graph, use.node)]
+    same = [one for one in again if input_of(graph, one.node) == input_of(graph, use.node)]
     if not same:
         return False
     limit = CALLS_A_SLICE * (len(same) + 1)
@@ -129,7 +129,7 @@ def _pairs(graph: Graph, use: Use) -> list[tuple[int, int]]:
     return found
 
 
-def _input(graph: Graph, index: int) -> int:
+def input_of(graph: Graph, index: int) -> int:
     """Return where the input of a product came from, views left out."""
     node = graph.nodes[index]
     node = graph.nodes[node.signals[0].node] if node.signals else node

@@ -1,18 +1,20 @@
 """Where a product meets another: sums of two products, squares, means, shares made of the data.
 
-What comes out isn't as large as the product, and whether that is meant for the weight isn't
-known.
+What comes out isn't as large as the product, nor is an exponential of it or the largest of several,
+and whether that is meant for the weight isn't known.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from itertools import islice
-from math import prod
+from math import exp, prod
 
-from goodinit.anatomy.joined import BESIDE, is_zero
+from goodinit.anatomy.factors import MEANT
+from goodinit.anatomy.joined import BESIDE, input_of, is_zero
 from goodinit.anatomy.roles import Roles
 from goodinit.anatomy.weighted_sums import SUMS
+from goodinit.dataflow.functions import ADD_FIRST
 from goodinit.dataflow.graph import Graph
 from goodinit.dataflow.nodes import Node, Use
 from goodinit.dataflow.traversal import (
@@ -30,6 +32,10 @@ SQUARED = "its product is squared"
 AVERAGED = "its product is averaged, which makes it smaller where the terms differ"
 SHARED = "its product is added up with shares made of the data"
 MULTIPLIED = "its product is multiplied by another, and summed"
+AGAIN = "its product is added to what a constant makes of it"
+EXPONENT = "an exponential of its product is taken"
+LARGEST = "of several of its products the largest is taken, or their product"
+SAMPLED = "its product is sampled between positions, which makes it smaller where they differ"
 
 # Between a product and the sum that it goes into, or the norm behind that.
 CALLS_FOLLOWED = 24
@@ -38,6 +44,14 @@ _MEANS = frozenset(("mean", "nanmean"))
 _ROOTS = frozenset("sqrt rsqrt div rdiv reciprocal norm".split())
 _LENGTHS = frozenset("norm vector_norm linalg_vector_norm linalg_norm logsumexp".split())
 _SQUARES = frozenset("pow square float_power".split())
+_EXPONENTIALS = frozenset("exp exp2 expm1 sinh cosh rpow".split())
+# They make a logistic function, a softplus, an ELU or a decay below 1 of an exponential.
+_BOUNDING = _EXPONENTIALS | frozenset("log log1p rdiv reciprocal where".split())
+_SORTED = frozenset(("sort", "msort"))
+_CHOSEN = frozenset(("topk", "kthvalue"))
+_LARGEST = frozenset(
+    "max min amax amin cummax cummin logcumsumexp prod cumprod median nanmedian quantile".split()
+)
 
 
 def said_of_what_follows(
@@ -53,17 +67,24 @@ def said_of_what_follows(
         is_drawn: returns whether a weight is drawn.
     """
     node = graph.nodes[use.node]
+    if node.index in roles.ends:
+        return _said_of_stream(graph, node.index)
     if _has_a_role(graph, roles, node.index) or node.generates is not None:
         return ""
     passed, doubt = {node.index}, ""
+    if node.function in ADD_FIRST and graph.nodes[node.operands[0].node].live:
+        added = [node.operands[0].node]
+        if said := _meets_another(graph, roles, use, node, added, is_drawn):
+            return said
     for after in islice(_onward(graph, node.index), CALLS_FOLLOWED):
         met = len({value.node for value in after.signals}) > 1
         if _is_passed(after):
             passed.add(after.index)
             doubt = doubt or (NOISY if after.role == "add" and is_noisy(graph, after) else "")
         elif after.role == "add" and met:
-            if _meets_another(graph, roles, use, after, passed, is_drawn):
-                return BESIDE
+            added = [value.node for value in after.signals if value.node not in passed]
+            if said := _meets_another(graph, roles, use, after, added, is_drawn):
+                return said
         elif alone := _said_alone(graph, node, after, passed):
             return alone
     return doubt
@@ -81,6 +102,15 @@ def _said_alone(graph: Graph, node: Node, after: Node, passed: set[int]) -> str:
         return AVERAGED
     if sole and (after.function in _LENGTHS or _is_of_pairs(graph, after)):
         return LENGTH
+    zero = any(is_zero(graph, one) for one in node.weights)  # it may be kept: the identity at first
+    if after.function in _EXPONENTIALS and not zero and not _is_bounded(graph, after.index):
+        number = _number_before(graph, after, passed, node.index)
+        return "" if number is None or exp(2 * number**2) <= MEANT[1] else EXPONENT
+    if sole and (_is_largest(after) or _is_cut(graph, after)):
+        return LARGEST
+    sampled = after.function == "grid_sample" and after.operands[0].node in passed
+    if sole and sampled and not zero:
+        return SAMPLED
     own = all(index in passed or root(graph, index) in passed for index in signals)
     if own and len(after.signals) == 2 and after.role in ("mul", "contract"):
         summed = after.role == "contract" or _is_summed(graph, after.index, False)
@@ -99,6 +129,61 @@ def _said_alone(graph: Graph, node: Node, after: Node, passed: set[int]) -> str:
     weights = any(o.weights for o in others)
     apart = node.index not in {other.index for other in others}
     return MULTIPLIED if weights and apart and _is_summed(graph, after.index, False) else ""
+
+
+def _said_of_stream(graph: Graph, index: int) -> str:
+    """Return what to say of a residual branch if all that is taken of the sum is a square, or "".
+
+    Between the branch's end and the sum a norm may lie, after which the size is the norm's.
+    """
+    sums = [graph.nodes[c] for c in graph.nodes[index].consumers]
+    if len(sums) != 1 or sums[0].role != "add":
+        return ""
+    passed = {sums[0].index}
+    for after in islice(_onward(graph, sums[0].index), CALLS_FOLLOWED):
+        if _is_passed(after):
+            passed.add(after.index)
+        elif said := _said_alone(graph, sums[0], after, passed):
+            return said if said in (SQUARED, EXPONENT, LENGTH) else ""
+    return ""
+
+
+def _is_largest(node: Node) -> bool:
+    """Whether one number is kept of several, along an axis and not of two tensors."""
+    return node.role != "pointwise" and node.function in _LARGEST
+
+
+def _is_cut(graph: Graph, node: Node) -> bool:
+    """Whether only the first or last of sorted products are taken."""
+    after = [graph.nodes[index] for index in node.consumers]
+    taken = bool(after) and all(prod(one.shape) < prod(node.shape) for one in after)
+    return node.function in _CHOSEN or (node.function in _SORTED and taken)
+
+
+def _number_before(graph: Graph, after: Node, passed: set[int], index: int) -> float | None:
+    """Return by what a product is multiplied before a call; None if that takes its shape alone."""
+    number = 1.0
+    while after.index != index and after.operands:
+        taken = after.signals if after.role in ("add", "mul") else after.operands
+        before = next((v.node for v in taken if v.node in passed), None)
+        if before is None or (after.role in ("view", "cast") and taken[0].node != before):
+            return None
+        number *= (after.number if after.role == "mul" else None) or 1.0
+        after = graph.nodes[before]
+    return number
+
+
+def _is_bounded(graph: Graph, index: int) -> bool:
+    """Whether exponentials are divided, as in a softmax by hand, or make an activation by hand."""
+
+    def follow(node: Node) -> bool:
+        summed = node.role == "contract" and not node.weights
+        return summed or node.role in ("view", "cast", "reduce", "pointwise", "add", "mul", "join")
+
+    onward = islice(walk_forward(graph, index, follow), CALLS_FOLLOWED)
+    return any(
+        n.function in _BOUNDING or (n.function == "div" and len(n.signals) > 1) for n in onward
+    )
 
 
 def _is_of_pairs(graph: Graph, node: Node) -> bool:
@@ -127,7 +212,8 @@ def _is_a_size(graph: Graph, index: int) -> bool:
         )
 
     onward = islice(walk_forward(graph, index, follow), CALLS_FOLLOWED)
-    return any(n.function in _ROOTS or (n.function == "pow" and n.number != 2) for n in onward)
+    sizes = (n for n in onward if n.function != "div" or len(n.signals) > 1)
+    return any(n.function in _ROOTS or (n.function == "pow" and n.number != 2) for n in sizes)
 
 
 def _onward(graph: Graph, index: int) -> Iterable[Node]:
@@ -156,24 +242,39 @@ def _meets_another(
     roles: Roles,
     use: Use,
     sum_: Node,
-    passed: set[int],
+    added: Iterable[int],
     is_drawn: Callable[[Use], bool],
-) -> bool:
-    """Whether a sum has the product of another drawn weight as a term, and no norm follows."""
+) -> str:
+    """Return what to say of a sum with the product of another weight as a term, or "".
+
+    Of its own product once more, if it is mixed by a weight that is kept. A norm that follows
+    makes up for it.
+    """
     if sum_.index in roles.adapted or _is_computed(use) or is_zero(graph, use):
-        return False
-    others = [value.node for value in sum_.signals if value.node not in passed]
-    for node in islice(walk_back(graph, others, _terms), CALLS_FOLLOWED):
+        return ""
+    for node in islice(walk_back(graph, added, _terms), CALLS_FOLLOWED):
+        if node.weights and not any(map(is_drawn, node.weights)):
+            mixed = islice(walk_back(graph, signals_of(node), _terms), CALLS_FOLLOWED)
+            if any(_is_the_same(graph, use, one) for one in mixed):
+                return "" if _is_caught(graph, sum_) else AGAIN
         summed = prod(node.shape) > prod(sum_.shape)
         met = [one for one in node.uses if one.met is not None and (summed or one.role != "mul")]
         weights = node.weights or met
-        if not weights or node.index in passed or _has_a_role(graph, roles, node.index):
+        if not weights or node.index == use.node or _has_a_role(graph, roles, node.index):
             continue
         if any(one.param == use.param or _is_computed(one) for one in weights):
             continue
-        if all(is_drawn(one) and not is_zero(graph, one) for one in weights):
-            return not _is_caught(graph, sum_)
-    return False
+        if not any(is_zero(graph, one) for one in weights):
+            return "" if _is_caught(graph, sum_) else BESIDE
+    return ""
+
+
+def _is_the_same(graph: Graph, use: Use, node: Node) -> bool:
+    """Whether a call makes the product of a use, or makes it once more."""
+    same = any(one.param == use.param for one in node.weights)
+    return node.index == use.node or (
+        same and input_of(graph, node.index) == input_of(graph, use.node)
+    )
 
 
 def _is_computed(use: Use) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from heapq import heappop, heappush
 from math import prod
 
@@ -46,6 +46,7 @@ class Multiple:
         added: the mean square of the constant.
         numbers: whether all constants are numbers.
         moved: the calls that put numbers in other places.
+        summed: whether parts of the signal are added that have nothing in common.
         why: why it isn't known.
     """
 
@@ -54,6 +55,7 @@ class Multiple:
     added: float = 0.0
     numbers: bool = True
     moved: tuple[int, ...] = ()
+    summed: bool = field(default=False, compare=False)
     why: str = ""
 
     def times(self, number: float) -> Multiple:
@@ -76,7 +78,7 @@ class Multiple:
             return Multiple(number**2, number, added, numbers, self.moved)
         known = self.square is not None and other.square is not None
         square = (self.square or 0.0) + (other.square or 0.0) if known else None
-        return Multiple(square, None, added, numbers)
+        return Multiple(square, None, added, numbers, summed=True)
 
 
 class Multiples:
@@ -195,7 +197,13 @@ class Multiples:
         return bool(node.consumers)
 
     def _is_slice(self, node: Node) -> bool:
-        return node.role == "view" and prod(node.shape) < prod(self._shape(node))
+        while node.role == "cast" and node.signals:
+            node = self._graph.nodes[node.signals[0].node]
+        return (
+            node.role == "view"
+            and bool(node.signals)
+            and prod(node.shape) < prod(self._shape(node))
+        )
 
     def _is_weights(self, node: Node) -> bool:
         return any(not self._is_kept(use) for use in node.weights)
@@ -271,6 +279,8 @@ class Multiples:
         first, *others = map(self._started, node.signals)
         for value, one, factor in zip(others, made[1:], factors[1:], strict=True):
             apart = value.node == first.node and self._is_cut(value.node) and value is not first
+            shapes = self._graph.nodes[value.node].shape, self._graph.nodes[first.node].shape
+            apart = apart or shapes[0] != shapes[1]  # each with each
             one_place = one.moved == found.moved and not apart and value is not first
             if one_place and any(map(self._is_cut, one.moved)):
                 found = found.varied(None)  # of two parts, or of one: nobody knows

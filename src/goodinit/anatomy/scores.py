@@ -17,11 +17,14 @@ from goodinit.dataflow.traversal import is_pass, is_share, root, signals_of, wal
 PRODUCT = "its product is summed with scores that add up to no known number"
 INPUT = "its input is a sum with scores that add up to no known number"
 OWN = "its input is a signal multiplied by itself, and summed"
+SAMPLED = "its input is sampled between positions, which makes it smaller where they differ"
+CUMULATED = "a running sum or product multiplies its input: how much of it is left isn't known"
 SHARES = "shares made of the data multiply its input: how much of it is left isn't known"
 
 # Calls that make scores of a model's inputs: degrees of a graph, distances.
 CALLS_FOLLOWED = 40
 
+_RUNNING = frozenset("cumsum cumprod logcumsumexp".split())
 _BENT = frozenset("softmax norm activation choose attention opaque contract".split())
 
 
@@ -40,12 +43,12 @@ def summed_by_scores(graph: Graph, multiples: Multiples, index: int) -> str:
     before = graph.nodes[index].signals[:1]
     if not before:
         return ""
-    made_of = walk_back(graph, [before[0].node], _parts)
-    return (
-        OWN
-        if any(_is_own_product(graph, node) for node in made_of)
-        else _said_of_input(graph, root(graph, before[0].node))
-    )
+    made_of = list(walk_back(graph, [before[0].node], _parts))
+    if any(_is_own_product(graph, node) for node in made_of):
+        return OWN
+    if any(node.function == "grid_sample" for node in made_of):
+        return SAMPLED
+    return _said_of_input(graph, root(graph, before[0].node))
 
 
 def _parts(node: Node) -> Iterable[int]:
@@ -89,12 +92,25 @@ def _said_of_input(graph: Graph, index: int) -> str:
     if node.role not in ("contract", "mul") or node.weights or len(node.signals) != 2:
         return ""
     roots = [graph.nodes[root(graph, value.node)] for value in node.signals]
+    if node.role == "mul" and any(_is_running(graph, value.node) for value in node.signals):
+        return CUMULATED
     shares = (n.role == "softmax" for n in roots)
     given = any(_is_unweighted(graph, value.node) for value in node.signals)
     if any(shares):
         return SHARES if given or (node.role == "mul" and not summed) else ""
     mixed = node.role == "contract" and not any(is_share(n.function) for n in roots)
     return INPUT if mixed and given else ""
+
+
+def _is_running(graph: Graph, index: int) -> bool:
+    """Whether a factor is a running sum or product, of shares or of their logarithms."""
+
+    def follow(node: Node) -> Iterable[int]:
+        made = is_pass(node) or node.role in ("activation", "bend", "mul")
+        return signals_of(node) if made and not node.weights else ()
+
+    made_of = islice(walk_back(graph, [index], follow), CALLS_FOLLOWED)
+    return any(node.function in _RUNNING for node in made_of)
 
 
 def _is_unweighted(graph: Graph, index: int) -> bool:

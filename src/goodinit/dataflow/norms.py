@@ -25,6 +25,9 @@ FACTORS = 24
 # How many products a weight may be away from the one that completes its norm: w * rsqrt, then x.
 PRODUCTS_AHEAD = 3
 
+# A number that is added to keep a size from 0, as 1e-3 in batch norms; 1 bends small signals.
+LARGEST_EPSILON = 0.1
+
 _SAME = ("view", "cast", "pointwise")
 _MEANS = frozenset("mean sum nanmean nansum".split())
 _LENGTHS = frozenset("norm vector_norm linalg_vector_norm linalg_norm std std_mean".split())
@@ -203,6 +206,8 @@ def _size(graph: Graph, index: int) -> _Size | None:
             return None
         if len({value.node for value in node.signals}) > 1 and node.role == "mul":
             return None
+        if node.role == "add" and abs(node.number or 0.0) > LARGEST_EPSILON:
+            return None  # 1 + |x|
         degree *= _power(node)
         node = graph.nodes[node.signals[0].node]
     return None

@@ -403,7 +403,7 @@ class _Reader:
     def rest(self, tensors: Iterable[Tensor]) -> None:
         role = self._node.role
         role = {"pointwise": "join", "activation": "mul"}.get(role, role)  # a PReLU's slope
-        unknown = role in ("other", "contract")
+        unknown = role in ("other", "contract") or self._node.function == "grid_sample"
         role = role if role in ("add", "mul", "join", "opaque") else "feed"
         for tensor in tensors:
             self._all(tensor, role)
