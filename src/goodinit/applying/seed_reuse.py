@@ -79,10 +79,12 @@ def note_draws(
     repeated = ""
     owners: dict[int, tuple[nn.Module, str]] = {}
     for row in rows:
-        if row.scheme is None or not row.std or row.kept or len(found[row.name].tensors) > 1:
+        slot = found[row.name]
+        if row.scheme is None or not row.std or row.kept or len(slot.tensors) > 1:
             continue
-        before = _STATE.drawn.setdefault((seed, row.name), [])
-        memory = _note(before, (seed, row.name), found[row.name].tensor, row.scheme, target)
+        key = seed, row.name
+        before = _STATE.drawn.setdefault(key, [])
+        memory = _note(before, key, slot.tensor, row.scheme, target)
         if memory is None or repeated:
             continue
         others = [m for m in before if m is not memory and m() and m.scheme == memory.scheme]
@@ -112,8 +114,9 @@ def _note(
 ) -> _Memory | None:
     """Add a tensor to those drawn under a key; return it if it is new."""
     storage, offset = tensor.untyped_storage(), int(tensor.storage_offset())
-    if any(memory() is storage and memory.offset == offset for memory in before):
-        return None  # the same parameter again
+    for memory in before:  # faster than any(), for thousands of parameters
+        if memory() is storage and memory.offset == offset:
+            return None  # the same parameter again
     memory = _Memory(storage, _forget)
     memory.key, memory.offset, memory.scheme = key, offset, scheme
     memory.owner = weakref.ref(target) if isinstance(target, nn.Module) else None

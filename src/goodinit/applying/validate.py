@@ -102,8 +102,10 @@ def _fix_of_mismatch(plan: Plan, found: Mapping[str, Slot]) -> str:
 
 def _differences(row: PlanRow, slot: Slot, in_part: bool) -> list[str]:
     shape = row.shape if in_part else slot.logical_shape
-    planned = (row.shape, row.dtype, row.owner, sorted(row.tied), row.stored)
-    here = (shape, slot.tensor.dtype, _owner(row, slot), sorted(slot.tied), slot.stored)
+    tied = sorted(row.tied) if row.tied else []
+    planned = (row.shape, row.dtype, row.owner, tied, row.stored)
+    tied = sorted(slot.tied) if slot.tied else []
+    here = (shape, slot.tensor.dtype, _owner(row, slot), tied, slot.stored)
     if planned == here:
         return []
     return [

@@ -139,7 +139,7 @@ class PlanRow:
         """The number of elements."""
         return math.prod(self.shape)
 
-    @property
+    @cached_property
     def kept(self) -> bool:
         """True if nothing is written."""
         if not self.blocks:
@@ -170,15 +170,18 @@ class PlanRow:
 
     def parts(self) -> tuple[PlanBlock, ...]:
         """Return the blocks; the whole parameter is one if it isn't packed."""
-        if self.blocks:
-            return self.blocks
-        assert self.scheme is not None  # only blocks can differ
-        box = tuple((0, size) for size in self.shape)
-        return (PlanBlock("", box, self.fan_in, self.fan_out, self.scheme),)
+        return self.blocks or self._whole
 
     def site(self, block: PlanBlock) -> Site:
         """Return where a block's scheme draws."""
-        return Site(block.shape, self.layout, block.fan_in, block.fan_out)
+        shape = block.shape if self.blocks else self.shape
+        return Site(shape, self.layout, block.fan_in, block.fan_out)
+
+    @cached_property
+    def _whole(self) -> tuple[PlanBlock, ...]:
+        assert self.scheme is not None  # only blocks can differ
+        box = tuple((0, size) for size in self.shape)
+        return (PlanBlock("", box, self.fan_in, self.fan_out, self.scheme),)
 
     @cached_property
     def _moments(self) -> tuple[float | None, float | None]:
