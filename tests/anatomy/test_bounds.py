@@ -66,6 +66,24 @@ def test_a_signal_scaled_by_a_share_of_itself_is_gated(squash, part: str) -> Non
     assert plan["excite.weight"].part == part
 
 
+@pytest.mark.parametrize("value", [torch.tanh, torch.relu, nn.functional.silu, torch.sigmoid])
+@pytest.mark.parametrize("share", [torch.sigmoid, nn.functional.hardsigmoid])
+def test_of_two_activations_a_sigmoid_is_the_gate(value, share) -> None:
+    """As in WaveNet; of two sigmoids the first is."""
+
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.share, self.value = nn.Linear(8, 16), nn.Linear(8, 16)
+            self.last = nn.Linear(16, 8)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.last(share(self.share(x)) * value(self.value(x)))
+
+    plan = gi.plan(Net(), "standard", inputs=torch.ones(2, 8))
+    assert (plan["share.weight"].part, plan["value.weight"].part) == ("gate", "weight")
+
+
 @pytest.mark.parametrize(("normalize", "evidence"), [(True, "norm(x) * p"), (False, "x * p")])
 def test_a_scale_says_whether_it_follows_a_norm(normalize: bool, evidence: str) -> None:
     class Net(nn.Module):

@@ -7,7 +7,7 @@ from functools import partial
 
 import pytest
 import torch
-from tests.mup.networks import HEAD, IMAGES, NUMBERS, TOKENS, Cnn, Gpt, Mlp
+from tests.mup.networks import HEAD, IMAGES, NUMBERS, TOKENS, WORDS, Cnn, Gpt, Mlp
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -256,6 +256,12 @@ def test_groups_that_nobody_knows() -> None:
     ):  # fmt: skip
         with pytest.raises(error, match=says):
             call()
+
+
+def test_a_table_alone_has_no_layers_to_count() -> None:
+    recipe = gi.recipe("completep", base=lambda: nn.Embedding(WORDS, 32), law="gpt2")
+    (row,) = gi.plan(nn.Embedding(WORDS, 64), recipe, inputs=TOKENS)
+    assert (row.depth, row.scheme) == (None, gi.Normal(0.02))
 
 
 def test_bases_that_do_not_fit() -> None:

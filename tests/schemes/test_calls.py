@@ -10,6 +10,7 @@ from torch import nn
 
 import goodinit as gi
 from goodinit.errors import CallError, SchemeError
+from goodinit.schemes.fields import short_repr
 
 CUT = gi.TruncatedNormal(std=0.02)
 
@@ -58,3 +59,16 @@ def test_a_std_of_0_is_refused_for_a_weight(scheme: gi.Scheme) -> None:
     gi.init_(layer, {"bias": scheme, "weight": gi.Constant(0.5)})
     assert layer.bias.eq(scheme.mean).all()
     gi.init_(nn.LayerNorm(3), {"weight": gi.Normal(std=0, mean=1.0)})
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ({(((((1,),),),),): [[[[[1]]]]]}, "{(((((1,),),),),): [[[[[1]]]]]}"),
+        ({((((((1,),),),),),): [[[[[[1]]]]]]}, "{((((((...),),),),),): [[[[[[...]]]]]]}"),
+        ({"d": 1, "b": 2, "c": 3, "a": 4}, "{'d': 1, 'b': 2, 'c': 3, 'a': 4}"),
+        ({"d": 1, "b": 2, "c": 3, "a": 4, "e": 5}, "{'a': 4, 'b': 2, 'c': 3, 'd': 1, ...}"),
+    ],
+)
+def test_four_items_are_shown_and_six_levels_of_keys_and_values(value: object, text: str) -> None:
+    assert short_repr(value) == text

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from goodinit.errors import SchemeError
-from goodinit.schemes import derivative_second_moment, gain, second_moment, slope
+from goodinit.schemes import derivative_second_moment, gain, quadrature, second_moment, slope
 from goodinit.schemes.gains import NONLINEARITIES
 from goodinit.schemes.quadrature import legendre
 
@@ -48,6 +48,13 @@ def test_leaky_relu_has_a_closed_form(a: float) -> None:
         (1 + a * a) / 2, 1e-9
     )
     assert slope("leaky_relu", negative_slope=a) == pytest.approx(1.0, 1e-9)
+
+
+@pytest.mark.parametrize("size", [1e-9, 1.0, 1e9])
+def test_an_integral_is_as_exact_whatever_its_size(size: float) -> None:
+    edges = torch.tensor([0.0, 1.0], dtype=torch.float64)
+    (found,) = quadrature.integrate(lambda x: size * (x > 0.3).double()[None], edges)
+    assert found.item() == pytest.approx(0.7 * size, rel=1e-9)
 
 
 def test_kinks_and_jumps_at_odd_places() -> None:

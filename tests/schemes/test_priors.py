@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 import goodinit as gi
 from goodinit.errors import CallError, RecipeError, SchemeError, UnusedRuleError
-from goodinit.schemes import Site
+from goodinit.schemes import Site, priors
 
 SHARES = (0.7, 0.2, 0.1)
 
@@ -97,6 +97,15 @@ def test_counts_are_frequencies() -> None:
     with pytest.raises(SchemeError, match=r"add up to 1, and these to 1\.0011"):
         gi.PriorBias([0.5, 0.5011])
     assert gi.PriorBias([1, 1]).p == (0.5, 0.5)
+
+
+def test_a_list_has_at_most_as_many_classes_as_a_file_may_cost(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(priors, "MOST_CLASSES", 3)
+    assert gi.PriorBias(SHARES).p == SHARES
+    with pytest.raises(SchemeError, match="p is one number, or a number for each output"):
+        gi.PriorBias((0.4, 0.3, 0.2, 0.1))
 
 
 @pytest.mark.parametrize(
