@@ -313,20 +313,50 @@ print(*(set(sys.modules) - before))
 """
 
 
+FORGET = """
+for name in [name for name in sys.modules if name.partition(".")[0] == "goodinit"]:
+    del sys.modules[name]
+"""
+IMPORTS = f"""
+import importlib, pkgutil, sys
+{FORGET}
+import goodinit
+goodinit.nn.init.normal_, goodinit.testing.assert_healthy  # these need no import of their own
+names = [module.name for module in pkgutil.walk_packages(goodinit.__path__, "goodinit.")]
+for name in names:
+    importlib.import_module(name)
+for room in sys.argv[1:]:{FORGET.replace(chr(10), chr(10) + "    ")}
+    importlib.import_module(f"goodinit.{{room}}")
+print(*names)
+"""
+
+
+def printed(code: str, *rooms: str) -> list[str]:
+    """What a process of its own prints; a warning is an error."""
+    env = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
+    command = [sys.executable, "-W", "error", "-c", code, *rooms]
+    done = subprocess.run(command, capture_output=True, check=True, text=True, env=env)
+    assert not done.stderr
+    return done.stdout.splitlines()
+
+
 @pytest.fixture(scope="module")
-def starts() -> list[tuple[list[float], list[str]]]:
+def first_process() -> list[str]:
+    """Both scripts, one after the other: a process of its own for each would import torch anew."""
+    return printed(STARTS + IMPORTS, "nn")
+
+
+@pytest.fixture(scope="module")
+def starts(first_process: list[str]) -> list[tuple[list[float], list[str]]]:
     """Processes: seconds of torch's import, of ours, of our names; the modules of the last.
 
     One is enough, unless it is too slow: the first may write bytecode, and others may be busy.
 
     Processor time, all in one process, so that the machine's speed cancels in a ratio.
     """
-    env = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
     found: list[tuple[list[float], list[str]]] = []
-    for _ in range(3):
-        command = [sys.executable, "-c", STARTS]
-        done = subprocess.run(command, capture_output=True, check=True, text=True, env=env)
-        seconds, modules = done.stdout.splitlines()
+    for number in range(3):
+        seconds, modules, *_ = printed(STARTS) if number else first_process
         found.append(([float(each) for each in seconds.split()], modules.split()))
         if not too_long(found):
             break
@@ -358,29 +388,13 @@ def test_import_costs_little(starts) -> None:
     assert not too_long(starts)
 
 
-IMPORTS = """
-import importlib, pkgutil, sys, goodinit
-goodinit.nn.init.normal_, goodinit.testing.assert_healthy  # these need no import of their own
-names = [module.name for module in pkgutil.walk_packages(goodinit.__path__, "goodinit.")]
-for name in names:
-    importlib.import_module(name)
-for room in sys.argv[1:]:
-    for name in [name for name in sys.modules if name.partition(".")[0] == "goodinit"]:
-        del sys.modules[name]
-    importlib.import_module(f"goodinit.{room}")
-print(*names)
-"""
+def test_each_module_can_be_imported_and_one_room_first(first_process) -> None:
+    """A tool walks through all modules; a program may begin with any room."""
+    assert set(first_process[2].split()) == MODULES.keys() - {"goodinit"}
 
 
 # That imports run one way, without circles, all but says that a program may begin with any room.
-@pytest.mark.parametrize(
-    "rooms",
-    [["nn"], pytest.param(sorted(FLOOR.keys() - {"", "__main__"}), marks=pytest.mark.battery)],
-    ids=["one room", "each room"],
-)
-def test_each_module_can_be_imported_and_each_room_first(rooms: list[str]) -> None:
-    """A tool walks through all modules; a program may begin with any room."""
-    command = [sys.executable, "-W", "error", "-c", IMPORTS, *rooms]
-    done = subprocess.run(command, capture_output=True, check=True, text=True)
-    assert set(done.stdout.split()) == MODULES.keys() - {"goodinit"}
-    assert not done.stderr
+@pytest.mark.battery
+def test_each_room_can_be_imported_first() -> None:
+    (names,) = printed(IMPORTS, *sorted(FLOOR.keys() - {"", "__main__"}))
+    assert set(names.split()) == MODULES.keys() - {"goodinit"}

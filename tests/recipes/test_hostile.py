@@ -9,6 +9,7 @@ opened. What is read must be of use: a recipe can be planned with, a plan shown 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import gc
 import io
 import json
@@ -24,6 +25,7 @@ from unittest import mock
 import pytest
 from hypothesis import given, note, settings
 from hypothesis import strategies as st
+from tests.forks import MAY_FORK, in_a_fork
 from torch import nn
 
 import goodinit as gi
@@ -50,7 +52,22 @@ def hook(event: str, arguments: tuple[object, ...]) -> None:
         EVENTS.append(f"{event} {arguments!r:.100}")
 
 
-sys.addaudithook(hook)  # it can't be taken away again, only be idle
+def hooked(test: Callable[..., None]) -> Callable[..., None]:
+    """Run a test in a process of its own, in which Python calls the hook.
+
+    A hook can't be taken away again. Even an idle one would slow all tests that follow: setting a
+    field of a frozen dataclass is an event, and there are millions.
+    """
+
+    @functools.wraps(test)
+    def forked(**arguments: object) -> None:
+        def run() -> None:
+            sys.addaudithook(hook)
+            test(**arguments)
+
+        in_a_fork(run)
+
+    return MAY_FORK(forked)
 
 
 @contextmanager
@@ -228,6 +245,7 @@ def run(each: Callable[[], None], outcomes: list[str]) -> None:
 
 @CHANGED
 @pytest.mark.parametrize(("bases", "use"), [(RECIPES, use_recipe), (PLANS, use_plan)], ids=IDS)
+@hooked
 def test_valid_files_changed(bases: list[str], use: Callable[[bytes], str], examples: int) -> None:
     outcomes: list[str] = []
 
@@ -384,6 +402,7 @@ def any_plan(chance: random.Random) -> bytes:
 
 @WRONG
 @pytest.mark.parametrize(("make", "use"), [(any_recipe, use_recipe), (any_plan, use_plan)], ids=IDS)
+@hooked
 def test_wrong_things_in_the_right_shape(
     make: Callable[[random.Random], bytes], use: Callable[[bytes], str], examples: int
 ) -> None:

@@ -7,6 +7,7 @@ import shlex
 import sys
 import traceback
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Annotated
 
 import typer
@@ -85,13 +86,19 @@ def options(
 app.callback(help=HELP)(options)
 
 
+@cache
+def _command() -> Callable[..., object]:
+    """Return what typer makes of the verbs' signatures, which takes 20 ms each time."""
+    return typer.main.get_command(app)
+
+
 def run(argv: Sequence[str]) -> int:
     """Run the command line; return its exit code."""
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")  # pyright: ignore[reportAttributeAccessIssue]
     try:
-        app(list(argv), prog_name="goodinit")
+        _command()(list(argv), prog_name="goodinit")
     except SystemExit as ended:
         code = ended.code if isinstance(ended.code, int) else 0
         if code == WRONG_CALL and (meant := corrected_argv(argv)):
