@@ -124,7 +124,7 @@ def _report_of_remedies(found: list[tuple[str, str, bool, bool]]) -> Iterator[st
 
 
 def main() -> None:
-    import tests.conftest  # noqa: F401 (declares what torchvision asks for)
+    import tests.outside_pytest  # noqa: F401 (declares what torchvision asks for)
 
     warnings.simplefilter("ignore")  # the libraries' own
     parser = argparse.ArgumentParser(description=__doc__)
