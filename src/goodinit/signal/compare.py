@@ -20,7 +20,7 @@ from goodinit.applying.apply import apply_
 from goodinit.applying.copies import copy_of
 from goodinit.applying.seed_reuse import repeats_allowed
 from goodinit.applying.trials import Memo
-from goodinit.errors import ModelError, SignalError
+from goodinit.errors import ModelError, SignalError, TraceError
 from goodinit.findings import SEVERITIES, Finding
 from goodinit.plans.plan import Plan, plan
 from goodinit.recipes.by_name import RecipeLike, as_recipe
@@ -30,7 +30,7 @@ from goodinit.signal.checks import Loss, check_count
 from goodinit.signal.measure import measured, with_tried_remedies
 from goodinit.signal.rows import Signal
 from goodinit.trace.calls import tensors_in
-from goodinit.trace.run import Inputs
+from goodinit.trace.run import OR_WITHOUT, Inputs
 
 AS_IT_IS = "as it is"  # the label of the weights that the model has
 HEAD = ("recipe", "last layer", "over seeds", "samples", "gradient", "loss", "findings")
@@ -191,9 +191,7 @@ def compare(
     by_name = _labeled(recipes)
     if not by_name:
         raise SignalError("a comparison needs at least one recipe")
-    plans = {
-        name: plan(model, each, inputs=inputs) for name, each in by_name.items() if each is not None
-    }
+    plans = _plans(model, inputs, by_name)
     tried: Memo = {}
     signals: dict[str, list[Signal]] = {name: [] for name in by_name}
     with progress_line("comparing", seeds * len(plans) + len(by_name) - len(plans)) as step:
@@ -203,6 +201,22 @@ def compare(
                 signals[name].append(_measure(drawn, inputs, loss, tried))
                 step()
     return Comparison(signals, plans)
+
+
+def _plans(
+    model: nn.Module, inputs: Inputs, by_name: Mapping[str, Recipe | None]
+) -> dict[str, Plan]:
+    """Return a plan of each recipe; a comparison runs the model, and can't do without inputs."""
+    try:
+        return {
+            name: plan(model, each, inputs=inputs)
+            for name, each in by_name.items()
+            if each is not None
+        }
+    except TraceError as error:
+        if OR_WITHOUT not in str(error):
+            raise
+        raise SignalError(str(error).replace(OR_WITHOUT, "")) from error
 
 
 def _drawn(model: nn.Module, planned: Plan, seed: int) -> nn.Module:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 import torch
@@ -14,6 +14,10 @@ OF_TYPES = r"dtype|scalar type|Double|Float|Half"  # how torch says that dtypes 
 NUMBERS = re.compile(r"cannot be multiplied \(\d+x(\d+) and (\d+)x")
 IMAGE_CHANNELS = re.compile(r"to have (\d+) channels, but got")
 MOVED = {3: "permute(2, 0, 1)[None]", 4: "permute(0, 3, 1, 2)"}  # by the number of axes
+# Of a list that is one argument, or of more arguments than forward takes; nothing is known yet.
+AS_ONE = re.compile(r"positional argument|must be Tensor, not|has no attribute|^$")
+MISSING = re.compile(r"missing \d+ required positional arguments?: (.+)")
+IS = {"have": "has", "are": "is"}
 UNEXPECTED = re.compile(r"unexpected keyword argument '(\w+)'")
 
 
@@ -24,24 +28,11 @@ def hint_for_inputs(inputs: object, error: str = "") -> str:
         >>> hint_for_inputs([torch.ones(2, 3), torch.tensor([0, 1])])
         ' inputs is a batch of 2: did you pass the labels? Write inputs = batch[0]'
     """
-    if isinstance(inputs, (list, tuple)) and not inputs:
-        return " inputs are empty: pass a tensor, a tuple of arguments or a dict of keywords"
     if isinstance(inputs, (list, tuple)):
-        several = cast("list[object]", inputs)
-        if all(isinstance(n, int) for n in several):
-            shape = ", ".join(map(str, several))
-            return f" inputs is a shape, not a tensor. Write inputs = torch.randn({shape})"
-        tensors = [t for t in several if isinstance(t, Tensor)]
-        alike = len({(t.shape, t.dtype) for t in tensors}) == 1
-        if isinstance(inputs, list) and len(tensors) == len(several) and alike:
-            return " A list is one argument. Write inputs = torch.stack(inputs)"
-        if isinstance(several[0], Tensor) and len(several) > 1:
-            passed = f"inputs is a batch of {len(several)}: did you pass the labels?"
-            return f" {passed} Write inputs = batch[0]"
-        if isinstance(inputs, list):
-            return " A list is one argument. Write inputs = torch.tensor(inputs)"
+        return _hint_for_several(cast("list[object] | tuple[object, ...]", inputs), error)
     if isinstance(inputs, Tensor):
-        return _hint_for_tensor(inputs, error)
+        missing = MISSING.search(error)
+        return _hint_for_missing(missing[1]) if missing else _hint_for_tensor(inputs, error)
     if isinstance(inputs, Mapping):
         return _hint_for_keywords(cast("Mapping[str, object]", inputs), error)
     given = cast("Any", inputs)
@@ -80,10 +71,90 @@ def _hint_for_tensor(inputs: Tensor, error: str) -> str:
     return ""
 
 
-def _hint_for_keywords(inputs: Mapping[str, object], error: str) -> str:
-    unknown = UNEXPECTED.search(error)
-    if unknown is None or unknown[1] not in inputs:
+def _hint_for_several(several: list[object] | tuple[object, ...], error: str) -> str:
+    """Return what to pass instead of a list or a tuple, which is one argument or several."""
+    if not several:
+        return " inputs are empty: pass a tensor, a tuple of arguments or a dict of keywords"
+    if all(isinstance(n, int) for n in several):
+        shape = ", ".join(map(str, several))
+        return f" inputs is a shape, not a tensor. Write inputs = torch.randn({shape})"
+    tensors = [t for t in several if isinstance(t, Tensor)]
+    alike = len({(t.shape, t.dtype) for t in tensors}) == 1
+    if isinstance(several, list) and len(tensors) == len(several) and alike:
+        return " A list is one argument. Write inputs = torch.stack(inputs)"
+    if missing := MISSING.search(error):
+        return _hint_for_missing(missing[1], several)
+    if "positional argument" not in error and (fitted := _hint_for_one_of(several, error)):
+        return fitted
+    if isinstance(several[0], Tensor) and len(several) > 1 and AS_ONE.search(error):
+        passed = f"inputs is a batch of {len(several)}: did you pass the labels?"
+        return f" {passed} Write inputs = batch[0]"
+    if isinstance(several, list) and not isinstance(several[0], Tensor):
+        return " A list is one argument. Write inputs = torch.tensor(inputs)"
+    return ""
+
+
+def _hint_for_missing(missing: str, several: Sequence[object] = ()) -> str:
+    """Return what to pass where ``forward`` takes more arguments.
+
+    >>> _hint_for_missing("'mask'")
+    " forward takes 'mask' as well. Write inputs = (inputs, mask)"
+    """
+    if isinstance(several, list):
+        return " A list is one argument. Write inputs = tuple(inputs)"
+    names = ", ".join(re.findall(r"'(\w+)'", missing))
+    given = "*inputs" if several else "inputs"
+    return f" forward takes {missing} as well. Write inputs = ({given}, {names})"
+
+
+def _hint_for_one_of(several: Sequence[object], error: str) -> str:
+    """Return what to pass instead of the one of several tensors that doesn't fit, or "".
+
+    >>> pair = [torch.ones(4, 8), torch.ones(4, 3)]
+    >>> _hint_for_one_of(pair, "shapes cannot be multiplied (4x3 and 64x10)")
+    ' inputs[1] has 3 numbers each, and the layer takes 64. Write inputs = (inputs[0], \
+torch.randn(4, 64))'
+    """
+    names = [f"inputs[{n}]" for n in range(len(several))]
+    found = _one_hint(dict(zip(names, several, strict=True)), error)
+    if found is None:
         return ""
+    name, why, fixed = found
+    fitted = ", ".join(fixed if one == name else one for one in names)
+    return f"{why} Write inputs = ({fitted}{',' if len(names) == 1 else ''})"
+
+
+def _one_hint(tensors: Mapping[str, object], error: str) -> tuple[str, str, str] | None:
+    """Return which of some tensors doesn't fit, why, and what to pass instead; None if unsure."""
+    hints = [
+        (name, hint)
+        for name, one in tensors.items()
+        if isinstance(one, Tensor) and (hint := _hint_for_tensor(one, error))
+    ]
+    if len(hints) > 1:  # of a wrong dtype: indices are whole numbers on purpose
+        floats = {name for name, one in tensors.items() if _is_floating(one)}
+        hints = [(name, hint) for name, hint in hints if name in floats]
+    if len(hints) != 1:
+        return None
+    name, hint = hints[0]
+    why, _, fixed = hint.partition(" Write inputs = ")
+    why = re.sub(r"\binputs (have|are)\b", lambda m: f"{name} {IS[m[1]]}", why)
+    return name, why, re.sub(r"\binputs\b", lambda _: name, fixed)
+
+
+def _is_floating(value: object) -> bool:
+    return isinstance(value, Tensor) and value.is_floating_point()
+
+
+def _hint_for_keywords(inputs: Mapping[str, object], error: str) -> str:
+    unknown, missing = UNEXPECTED.search(error), MISSING.search(error)
+    if missing:
+        names = re.findall(r"'(\w+)'", missing[1])
+        added = ", ".join(f"{name!r}: {name}" for name in names)
+        return f" forward takes {missing[1]} as well. Write inputs = {{**inputs, {added}}}"
+    if unknown is None or unknown[1] not in inputs:
+        found = _one_hint({f"inputs[{name!r}]": one for name, one in inputs.items()}, error)
+        return "" if found is None else f"{found[1]} Write {found[0]} = {found[2]}"
     others = [name for name in inputs if name != unknown[1]]
     kept = ", ".join(f"{name!r}: inputs[{name!r}]" for name in others)
     line = f"{{{kept}}}" if others else f"inputs[{unknown[1]!r}]"

@@ -25,6 +25,8 @@ from goodinit.trace.real_run import real_run
 
 OURS = "goodinit could not follow the run: "
 """How the reason begins where a model runs, and only a trace of it fails."""
+OR_WITHOUT = ", or leave inputs out: then goodinit uses module types and shapes"
+"""What helps where inputs may be left out."""
 
 ObserverT = TypeVar("ObserverT", bound=Observer)
 Inputs = Tensor | tuple[Any, ...] | Mapping[str, Any]
@@ -129,8 +131,7 @@ def _check_alone(model: nn.Module, inputs: Inputs) -> None:
         hint = hint_for_inputs(inputs, str(error))
         raise TraceError(
             f"the model raised on these inputs: {first_line(error)}. Check that model(inputs) "
-            f"runs, or leave inputs out: then goodinit uses module types and shapes"
-            f"{hint and '.'}{hint}"
+            f"runs{OR_WITHOUT}{hint and '.'}{hint}"
         ) from error
 
 
