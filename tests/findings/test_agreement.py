@@ -50,6 +50,69 @@ def verdicts(model: nn.Module, recipe: Any, inputs: Any, code: str) -> dict[str,
     }
 
 
+# GI107: of inputs of second moment 1.
+
+
+def bent(depth: int, activation: type[nn.Module]) -> nn.Module:
+    parts = [part for _ in range(depth) for part in (nn.Linear(N, N), activation())]
+    return nn.Sequential(*parts, nn.Linear(N, 10))
+
+
+@pytest.mark.parametrize(
+    ("activation", "depth", "gain", "expected"),
+    [
+        (nn.Tanh, 1, 2.0, False),
+        (nn.Tanh, 1, 6.0, True),
+        (nn.Tanh, 3, 3.0, False),
+        (nn.Tanh, 6, 5 / 3, False),
+        (nn.Tanh, 6, 3.0, True),
+        (nn.Sigmoid, 2, 4.0, False),
+        (nn.Sigmoid, 2, 20.0, True),
+        (nn.Sigmoid, 6, 4.0, False),
+    ],
+)
+def test_saturation(activation: type[nn.Module], depth: int, gain: float, expected: bool) -> None:
+    law = gi.VarianceScaling(gain**2, "fan_in", "normal")
+    found = verdicts(bent(depth, activation), {nn.Linear: law, "*.bias": gi.Zeros()}, X, "GI107")
+    assert found == dict.fromkeys(found, expected)
+
+
+class Between(nn.Module):
+    """A loud layer before a tanh, with something in between, or a sigmoid that is a gate."""
+
+    def __init__(self, kind: str) -> None:
+        super().__init__()
+        self.first, self.loud, self.head = nn.Linear(N, N), nn.Linear(N, N), nn.Linear(N, 10)
+        self.other, self.norm, self.kind = nn.Linear(N, N), nn.LayerNorm(N), kind
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.first(x).relu()
+        y = self.loud(x)
+        if self.kind == "norm":
+            y = self.norm(y).tanh()
+        elif self.kind == "gate":
+            y = y.sigmoid() * x
+        elif self.kind == "smaller":
+            y = (y * 0.1).tanh()
+        elif self.kind == "sum":
+            y = (y + self.other(x)).tanh()
+        return self.head(y)
+
+
+@pytest.mark.parametrize("kind", ["norm", "gate", "smaller", "sum"])
+def test_what_comes_between_a_loud_layer_and_its_activation(kind: str) -> None:
+    recipe = {
+        nn.Linear: gi.HeNormal(),
+        "*.bias": gi.Zeros(),
+        "loud.weight": gi.VarianceScaling(300.0, "fan_in", "normal"),
+    }
+    model = Between(kind)
+    plan = gi.init_(model, recipe, inputs=X, seed=0)
+    expected = kind == "sum"
+    for found in (plan.findings, explained(model, X).findings, measured(model, X).findings):
+        assert ill(found, "GI107") is expected
+
+
 # GI111.
 
 MEANS, STDS = (0.0, 0.01, 1.0), (0.0, 0.001, 0.02, 0.4, 5.0)
@@ -129,6 +192,44 @@ def test_tied_tables(width: int, std: float, scaled: bool) -> None:
     unscaled = std > 0.5 and std * width**0.5 > 4  # without inputs the factor isn't known
     assert ill(gi.plan(model, recipe).findings, "GI112") is unscaled
     assert ill(explained(model).findings, "GI112") is unscaled
+
+
+class Product(nn.Module):
+    """A score of two tables, written in several ways."""
+
+    def __init__(self, way: str, width: int) -> None:
+        super().__init__()
+        self.way = way
+        self.users, self.items = nn.Embedding(64, width), nn.Embedding(64, width)
+        self.offset = nn.Embedding(64, 1)
+
+    def forward(self, user: Tensor, item: Tensor) -> Tensor:
+        u, i = self.users(user), self.items(item)
+        if self.way == "biased":
+            return (u * i).sum(-1) + self.offset(item).squeeze(-1)
+        if self.way == "biased, one column":
+            return (u * i).sum(-1, keepdim=True) + self.offset(item)
+        if self.way == "divided":
+            return torch.einsum("bd,bd->b", u, i) / u.shape[-1] ** 0.5
+        if self.way == "normalized":
+            return (nn.functional.normalize(u, dim=-1) * nn.functional.normalize(i, dim=-1)).sum(-1)
+        if self.way == "all items":
+            return u @ self.items.weight.T
+        return u @ i.T if self.way == "batch" else torch.einsum("bd,bd->b", u, i)
+
+
+PRODUCTS = ("pairs", "batch", "all items", "biased", "biased, one column", "divided", "normalized")
+
+
+@pytest.mark.parametrize("way", PRODUCTS)
+@pytest.mark.parametrize(("std", "width"), [(1.0, 64), (0.1, 64), (1.0, 8)])
+def test_products_of_two_tables(way: str, std: float, width: int) -> None:
+    pairs = torch.arange(64), torch.arange(64).flip(0)
+    model = Product(way, width)
+    plan = gi.init_(model, {"*s.weight": gi.Normal(std)}, inputs=pairs, seed=0)
+    expected = std == 1 and width == 64 and way not in ("divided", "normalized")
+    for found in (plan.findings, explained(model, pairs).findings, measured(model, pairs).findings):
+        assert ill(found, "GI112") is expected
 
 
 # GI122 and GI123: explain follows the data flow, measure what the calls returned.

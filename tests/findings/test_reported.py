@@ -200,7 +200,12 @@ CASES: dict[str, Case] = {
     "a root mean square over one": (lambda: normed(1, nn.RMSNorm(1)), X, NONE, NONE),
     "as many groups as numbers": (lambda: pooled(16), IMAGES, EMPTY, NONE),
     "four groups": (lambda: pooled(4), IMAGES, NONE, NONE),
-    "sure both ways": (lambda: probabilities(9.0), X, {("GI107", "warning")}, NONE),
+    "sure both ways": (
+        lambda: probabilities(9.0),
+        X,
+        {("GI107", "warning")},
+        {("GI107", "warning")},
+    ),
     "a prior": (lambda: probabilities(0.01, -math.log(999)), X, NONE, NONE),
     "exp of much": (lambda: sampled(1.0), X, {("GI103", "error")}, None),
     "exp of more": (lambda: sampled(1.5), X, {("GI101", "error"), ("GI103", "error")}, None),

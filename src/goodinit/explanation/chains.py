@@ -13,8 +13,6 @@ and p, the part of q that still comes from the input, becomes p' = p (n E[w^2] E
 
 from __future__ import annotations
 
-import functools
-import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -26,13 +24,8 @@ from goodinit.anatomy.names import walk
 from goodinit.dataflow.activations import activation_name
 from goodinit.dataflow.graph import Graph
 from goodinit.dataflow.nodes import Node
-from goodinit.errors import GoodinitError
 from goodinit.explanation.reading import ParameterValues
-from goodinit.schemes import second_moment
-from goodinit.schemes.operating_point import elementwise, split_label
-
-LARGEST = 1e30  # beyond it the signal has exploded, whatever the exact value
-LOG_DIGITS = 3  # of log q: second moments that agree within 0.1 % share a quadrature
+from goodinit.schemes.operating_point import LARGEST, mean_square_after
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,33 +76,6 @@ def strength(weight: ParameterValues) -> float:
     """Return fan_in E[w^2], averaged over blocks."""
     each = [(part.site.fan_in or 0.0) * part.sample.second for part in weight.parts]
     return sum(each) / max(len(each), 1)
-
-
-def mean_square_after(activation: str, q: float) -> float | None:
-    """Return E[f(sqrt(q) z)^2], or None if f isn't a known function of one number.
-
-    >>> mean_square_after("relu", 4.0), mean_square_after("", 3.0), mean_square_after("glu", 1.0)
-    (2.0, 3.0, None)
-    """
-    if not activation or q <= 0:
-        return q
-    if split_label(activation)[0] in ("relu", "leaky_relu", "prelu"):  # homogeneous
-        at_one = _mean_square(activation, 0.0)
-        return None if at_one is None else at_one * q
-    # Rounded, so that layers of one kind share a cached result.
-    return _mean_square(activation, round(math.log(q), LOG_DIGITS)) if q < LARGEST else None
-
-
-@functools.lru_cache(maxsize=4096)
-def _mean_square(activation: str, log_q: float) -> float | None:
-    f = elementwise(activation)
-    if f is None:
-        return None
-    root = math.exp(log_q / 2)
-    try:
-        return second_moment(lambda z: f(z * root))
-    except (GoodinitError, TypeError):
-        return None
 
 
 # Links from module types.

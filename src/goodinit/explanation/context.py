@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 from torch import nn
 
 from goodinit._common.text import grouped_names
+from goodinit.anatomy import Anatomy
 from goodinit.anatomy.attention_scores import Scores
+from goodinit.anatomy.sizes import Size
 from goodinit.applying.lines import Line, Untried, globs, init_line, library_lines, untried
 from goodinit.dataflow.graph import Graph
 from goodinit.explanation.candidates import Candidate
@@ -56,6 +59,7 @@ class Context:
         inputs: whether inputs were given, so that the data flow is known.
         numbers: of the parameters and buffers in the data flow, by name.
         graph: the data flow; None if the model was not run.
+        anatomy: of the model.
         level: of each test.
     """
 
@@ -74,10 +78,25 @@ class Context:
     level: float
     numbers: Mapping[str, int]
     graph: Graph | None
+    anatomy: Anatomy
 
     def identified(self, parameter: ParameterValues) -> FoundLaw:
         """Return the law of a parameter."""
         return self.laws[parameter.row.name]
+
+    def size_of(self, name: str) -> Size | None:
+        """Return the size of a parameter's numbers; None if they are no single known law."""
+        one = self.by_name.get(name)
+        if one is None or len(one.parts) != 1 or not self.identified(one).known:
+            return None
+        sample = one.parts[0].sample
+        fan_in = one.parts[0].site.fan_in or 0.0
+        return Size(sample.mean, sample.std**2, fan_in) if sample.finite else None
+
+    @cached_property
+    def by_name(self) -> Mapping[str, ParameterValues]:
+        """The parameters by their names."""
+        return {one.row.name: one for one in self.parameters}
 
     @property
     def names(self) -> list[str]:

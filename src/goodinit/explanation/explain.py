@@ -150,6 +150,7 @@ def _context(
         level=level,
         numbers={slot.name: number for number, slot in enumerate(anatomy.slots)},
         graph=graph,
+        anatomy=anatomy,
     )
 
 

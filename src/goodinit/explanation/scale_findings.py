@@ -1,4 +1,4 @@
-"""Findings of scales that don't fit: GI111, GI112, GI125 to GI128, GI132 to GI134 and GI142."""
+"""Findings of scales that don't fit: GI107, GI111, GI112, GI125 to GI128, GI132 to GI134, GI142."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import math
 from collections.abc import Iterator
 
 from goodinit.anatomy.heads import TABLES, multiplies
+from goodinit.anatomy.saturation import saturated_by_law
+from goodinit.anatomy.table_products import table_products
 from goodinit.applying.lines import Line, globs, init_line, untried
 from goodinit.errors import GoodinitError
 from goodinit.explanation.chains import Chain, mean_square_after
@@ -22,7 +24,11 @@ from goodinit.findings.biases import (
     kept_share,
 )
 from goodinit.findings.depth import chain_severity, gain_is_off, has_depth
-from goodinit.findings.logits import head_is_too_large
+from goodinit.findings.logits import (
+    SMALLER_FACTORS,
+    forecast_of_product,
+    head_is_too_large,
+)
 from goodinit.findings.one_hot import (
     SMALLER_SCORES,
     forecast_of_scores,
@@ -34,6 +40,7 @@ from goodinit.findings.scales import (
     norm_lies_around_zero,
     values_are_off_center,
 )
+from goodinit.findings.units import UNSATURATED, forecast_of_saturation
 from goodinit.recipes.recipe import Recipe
 from goodinit.recipes.rule import Rule, sel
 from goodinit.schemes import (
@@ -59,6 +66,8 @@ def scale_findings(context: Context) -> Iterator[Verdict]:
     yield from _tied_too_large(context)
     yield from _head_too_large(context)
     yield from _sure_attention(context)
+    yield from _saturation(context)
+    yield from _wide_products(context)
     flagged: set[str] = set()
     for chain in context.chains:
         for found in _over_depth(context, chain):
@@ -128,7 +137,7 @@ def _head_too_large(context: Context) -> Iterator[Verdict]:
 
 
 def _sure_attention(context: Context) -> Iterator[Verdict]:
-    by_name = {one.row.name: one for one in context.parameters}
+    by_name = context.by_name
     found: dict[str, ParameterValues] = {}
     first: tuple[float, int] | None = None
     for scores in context.scores:
@@ -142,6 +151,25 @@ def _sure_attention(context: Context) -> Iterator[Verdict]:
         rows = list(found.values())
         remedy = context.redraw(rows, SMALLER_SCORES, LeCunNormal())
         yield verdict("GI142", "warning", rows, forecast_of_scores(*first), remedy)
+
+
+def _saturation(context: Context) -> Iterator[Verdict]:
+    found = saturated_by_law(context.anatomy, context.size_of)
+    if found is not None:
+        rows = [context.by_name[name] for name in found.names]
+        cause = forecast_of_saturation(found.function, found.share, found.layers)
+        remedy = context.redraw(rows, UNSATURATED, LeCunNormal())
+        yield verdict("GI107", "warning", rows, cause, remedy)
+
+
+def _wide_products(context: Context) -> Iterator[Verdict]:
+    for product in table_products(context.anatomy):
+        wide = product.too_wide(context.size_of)
+        if wide is not None:
+            rows = [context.by_name[name] for name in dict.fromkeys(product.names)]
+            law = Normal(float(f"{wide.std_of_one:.3g}"))
+            remedy = context.redraw(rows, SMALLER_FACTORS, law)
+            yield verdict("GI112", "warning", rows, forecast_of_product(wide.std), remedy)
 
 
 def _passed_on(one: ParameterValues | None, part: str) -> float:

@@ -79,3 +79,11 @@ def outputs_are_too_wide(second: float, taken: float, std: float) -> bool:
         std: of the weight.
     """
     return std >= TABLE_STD and second > LOGITS_STD**2 * max(1.0, taken)
+
+
+SMALLER_FACTORS = "draw both smaller, so that the scores are near N(0, 1), or normalize them"
+
+
+def forecast_of_product(std: float) -> str:
+    """GI112: return the cause in words, as forecast from weights."""
+    return f"the output is a product of both: its std at the start is {std:.3g} (1 is healthy)"

@@ -1,4 +1,4 @@
-"""The findings of a plan: GI111 to GI115, GI117 to GI119, GI132, GI136, GI142 and GI150."""
+"""The findings of a plan: GI107, GI111 to GI115, GI117 to GI119, GI132, GI136, GI142 and GI150."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ from goodinit.plans.keep import KeptRows
 from goodinit.plans.other_family import find_other_family
 from goodinit.plans.plain_stack_findings import find_deep_stacks
 from goodinit.plans.rows import PlanRow
+from goodinit.plans.size_forecasts import find_saturation, find_wide_products
 from goodinit.plans.tried_rules import named, offer
 from goodinit.recipes.deferred import FirstLayer, Neutral, ReluGain
 from goodinit.recipes.reasons import KEEPS, WHY_LEFT
@@ -54,6 +55,8 @@ def find_in_plan(
         *_tied_too_large(rows, slots, anatomy),
         *_head_too_large(rows, anatomy),
         *find_sure_attention(rows, anatomy),
+        *find_saturation(rows, anatomy),
+        *find_wide_products(rows, anatomy),
         *_biases_dominate(rows, slots, anatomy),
         *find_deep_stacks(rows, anatomy),
         *_needs_flow(rows, recipe, anatomy),

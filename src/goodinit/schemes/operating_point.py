@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from goodinit.errors import SchemeError
+from goodinit.errors import GoodinitError, SchemeError
 from goodinit.schemes.gains import NONLINEARITIES, derivative_second_moment, second_moment, slope
 
 STEPS = 20  # of Newton's method on log q; smooth functions need 5
@@ -24,6 +24,8 @@ CLOSE = 1e-9  # of log E[f^2]
 FARTHEST = 16.0  # in q and 1/q: the second moment of no function in use is 1 only beyond that
 LARGE = 1e4  # of q: activations are then as they are for large signals, to four digits
 DIGITS = 4  # of a gain's square: widths are finite, and a plan shows it
+LARGEST = 1e30  # beyond it a signal has exploded, whatever the exact value
+LOG_DIGITS = 3  # of log q: second moments that agree within 0.1 % share a quadrature
 HIGHEST = 1024.0  # of a steady q: gelu, silu and the like are linear on each side of 0 long before
 
 
@@ -108,6 +110,33 @@ def steady_second_moment(
             return None
         q *= 2
     return None
+
+
+def mean_square_after(activation: str, q: float) -> float | None:
+    """Return E[f(sqrt(q) z)^2], or None if f isn't a known function of one number.
+
+    >>> mean_square_after("relu", 4.0), mean_square_after("", 3.0), mean_square_after("glu", 1.0)
+    (2.0, 3.0, None)
+    """
+    if not activation or q <= 0:
+        return q
+    if split_label(activation)[0] in ("relu", "leaky_relu", "prelu"):  # homogeneous
+        at_one = _mean_square(activation, 0.0)
+        return None if at_one is None else at_one * q
+    # Rounded, so that layers of one kind share a cached result.
+    return _mean_square(activation, round(math.log(q), LOG_DIGITS)) if q < LARGEST else None
+
+
+@functools.lru_cache(maxsize=4096)
+def _mean_square(activation: str, log_q: float) -> float | None:
+    f = elementwise(activation)
+    if f is None:
+        return None
+    root = math.exp(log_q / 2)
+    try:
+        return second_moment(lambda z: f(z * root))
+    except (GoodinitError, TypeError):
+        return None
 
 
 def elementwise(activation: str) -> Callable[[Tensor], Tensor] | None:

@@ -17,6 +17,7 @@ from goodinit.findings.scales import around_zero, norm_lies_around_zero
 from goodinit.findings.units import (
     SATURATED_BEYOND,
     SATURATED_SHARE_OF_DEPTH,
+    UNSATURATED,
     inputs_are_large,
     is_sure_both_ways,
     units_are_dead,
@@ -36,7 +37,6 @@ from goodinit.signal.rows import Signal, SignalRow
 
 SHUT_ON_PURPOSE = GATES | {"gate"}  # a product of two signals is a "gate"
 ALIVE = "use smaller biases and weights around 0 before it, or a norm"
-UNSATURATED = "use smaller weights before it, or a norm"
 SMALLER = "draw the biases smaller, or the weights before them larger"
 MINOR_SHARE = 0.5  # of a sum's second moment: the other part says more about the input
 MULTIPLIED = 2.0  # two second moments that differ by less are one: rounding, an epsilon

@@ -39,7 +39,7 @@ def find_wide_outputs(
         return
     rows = signal.rows
     for number in last_outputs(rows, outputs):
-        last = _last_product(rows, number)
+        last = _last_product(rows, number, params)
         if last is None:
             continue
         row, makers, before = last
@@ -61,26 +61,27 @@ def find_wide_outputs(
 
 
 def _last_product(
-    rows: Sequence[SignalRow], number: int
+    rows: Sequence[SignalRow], number: int, params: Mapping[str, Tensor]
 ) -> tuple[SignalRow, list[SignalRow], tuple[int, ...]] | None:
     """Return the last product of an output, the layers whose weights made it, and what they took.
 
-    A layer's product with its input, or that of two signals, such as the rows of two tables.
+    A layer's product with its input, or that of two signals, such as the rows of two tables. One
+    number for each row, as a user's bias, may be added.
     """
     row = rows[number]
-    while (row.kind in AFTER_LOGITS or row.function in SIGMOIDS) and len(set(row.takes)) == 1:
+    while row.kind in AFTER_LOGITS or row.function in SIGMOIDS or row.kind == "add":
+        takes = {n for n in row.takes if row.kind != "add" or not _is_number(rows, n, params)}
         sure = row.function in SIGMOIDS and values_are_saturated(row.forward.idle or 0.0)
-        if row.takes[0] < 0 or sure:  # that is GI107
+        if len(takes) != 1 or min(takes) < 0 or sure:  # that is GI107
             return None
-        row = rows[row.takes[0]]
+        row = rows[takes.pop()]
     if row.kind == "contract" and row.params:
         return row, [row], row.takes
     product = row
     if row.function == "sum" and len(row.takes) == 1 and row.takes[0] >= 0:
         product = rows[row.takes[0]]
-        if (
-            product.kind != "mul" or product.shape[:-1] != row.shape
-        ):  # over other axes than features
+        over_features = row.shape in (product.shape[:-1], (*product.shape[:-1], 1))
+        if product.kind != "mul" or not over_features:
             return None
     if product.kind not in ("contract", "mul") or (product is row and row.kind == "mul"):
         return None
@@ -96,6 +97,12 @@ def _maker(rows: Sequence[SignalRow], number: int) -> SignalRow | None:
     while row.kind in ("view", "cast") and len(set(row.takes)) == 1 and row.takes[0] >= 0:
         row = rows[row.takes[0]]
     return row if row.kind in TABLES and row.params else None
+
+
+def _is_number(rows: Sequence[SignalRow], number: int, params: Mapping[str, Tensor]) -> bool:
+    """Return whether rows of one number were looked up."""
+    row = _maker(rows, number) if number >= 0 else None
+    return row is not None and row.kind == "pick" and params[row.params[0]].shape[-1] == 1
 
 
 def _size(weight: Tensor) -> float:
