@@ -387,3 +387,104 @@ def measured_from_a_center():
         return away / (1 + away.norm(dim=-1, keepdim=True))
 
     return around(before=before, inputs=48, c=full(0, 48))
+
+
+# Products of one layer on several inputs or steps, or beside another input.
+
+
+@layout(x=[X, X])
+def both_of_a_pair_by_one_layer():
+    return Net(lambda m, x, y: m.f(x) + m.f(y), f=nn.Linear(48, 32))
+
+
+@layout("D")
+def leaky_state_that_is_read_out():
+    def forward(m, x):
+        h, read = torch.zeros(16, 16), []
+        for t in range(12):
+            h = 0.9 * h + x[:, t] @ m.w
+            read.append(h @ m.c)
+        return torch.stack(read, 1)
+
+    return Net(forward, w=raw(24, 16), c=raw(16, 24))
+
+
+@layout("D")
+def complex_state_that_is_read_out():
+    def forward(m, x):
+        h, read = torch.zeros(16, 16, dtype=torch.cfloat), []
+        for t in range(12):
+            h = m.a * h + x[:, t].to(torch.cfloat) @ m.w
+            read.append((h @ m.c).real)
+        return torch.stack(read, 1)
+
+    return Net(
+        forward,
+        a=torch.polar(torch.full((16,), 0.9), torch.linspace(0, 3, 16)),
+        w=nn.Parameter(0.02 * torch.randn(24, 16, dtype=torch.cfloat)),
+        c=nn.Parameter(0.02 * torch.randn(16, 24, dtype=torch.cfloat)),
+    )
+
+
+@layout(x=[X, (64, 32)])
+def another_input_added():
+    return Net(lambda m, x, y: m.f(x) + y, f=nn.Linear(48, 32))
+
+
+@layout(x=[(64, 32), (64, 16)])
+def condition_added_to_an_input():
+    return Net(
+        lambda m, x, c: m.f(torch.relu(x + m.g(c))), f=nn.Linear(32, 32), g=nn.Linear(16, 32)
+    )
+
+
+@layout(x=[X, X])
+def another_input_subtracted():
+    return Net(lambda m, x, y: y - m.f(x), f=nn.Linear(48, 48))
+
+
+# One expert of several, times its share; a generated weight that a number divides.
+
+
+def experts():
+    return {"gate": nn.Linear(48, 4), "f": [nn.Linear(48, 32) for _ in range(4)]}
+
+
+@layout(x=X)
+def best_expert_written_into_its_rows():
+    def forward(m, x):
+        shares, best = m.gate(x).softmax(-1).max(-1)
+        made = torch.zeros(64, 32)
+        for e, expert in enumerate(m.f):
+            made[best == e] = shares[best == e, None] * expert(x[best == e])
+        return made
+
+    return Net(forward, **experts())
+
+
+@layout(x=X)
+def best_expert_gathered():
+    def forward(m, x):
+        shares, best = m.gate(x).softmax(-1).max(-1, keepdim=True)
+        made = torch.stack([expert(x) for expert in m.f], 1)
+        return shares * made.gather(1, best[..., None].expand(-1, 1, 32))[:, 0]
+
+    return Net(forward, **experts())
+
+
+@layout(x=X)
+def all_experts_each_by_its_share():
+    def forward(m, x):
+        shares = m.gate(x).softmax(-1)
+        return torch.cat([shares[:, e : e + 1] * f(x) for e, f in enumerate(m.f)], -1)
+
+    return Net(forward, **experts())
+
+
+@layout("D", (16, 12, 24))
+def messages_by_generated_weights_over_a_number():
+    def forward(m, x):
+        weights = m.e(m.edges).view(12, 12, 24, 8)
+        return torch.einsum("bni,nmio->bmo", x, weights) / 12**0.5
+
+    return Net(forward, edges=torch.randn(12, 12, 5), e=nn.Linear(5, 192))

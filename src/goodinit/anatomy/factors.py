@@ -75,18 +75,19 @@ def with_factor(
     made = None if use.doubt else made_signals.before(use.node)
     if made is not None and _is_mixing(multiples, use.node):
         made = None  # heads mixed by a weight are still shares
-    if made is not None and not is_caught(multiples, use.node):
+    product = use.node if (weight := graph.nodes[use.node].generates) is None else weight[-1]
+    if made is not None and not is_caught(multiples, product):
         use = _of_made(use, made)
     before = Multiple() if made is not None else _before_any(graph, multiples, use, uses)
     # What follows a product whose sums no call shows is a part of its fans.
-    after = Multiple() if use.met is not None else _after(graph, multiples, use.node)
+    after = Multiple() if use.met is not None else _after(graph, multiples, product)
     for one in (after, before):
         if one.square is not None and _makes_up_for(one, use.fan_in):
             doubt = f"{_text(one, one is after)}, which is taken for a part of it"
             fans = {"fan_in": use.fan_in * one.square, "fan_out": use.fan_out * one.square}
             return replace(use, **fans, measured=True, doubt=use.doubt or doubt)
     both = after.varied(_size(before))
-    if is_caught(multiples, use.node) or _is_one(both):
+    if is_caught(multiples, product) or _is_one(both):
         return use
     one = before if _is_one(after) else after
     return replace(use, doubt=use.doubt or f"{_text(one, one is after)}, which isn't in its fans")

@@ -20,6 +20,7 @@ from goodinit.dataflow.nodes import Node, Use
 from goodinit.dataflow.traversal import (
     are_shares,
     is_noisy,
+    reaches,
     root,
     signals_of,
     walk_back,
@@ -33,6 +34,8 @@ AVERAGED = "its product is averaged, which makes it smaller where the terms diff
 SHARED = "its product is added up with shares made of the data"
 MULTIPLIED = "its product is multiplied by another, and summed"
 AGAIN = "its product is added to what a constant makes of it"
+INPUT = "another input of the model is added to its product"
+SEVERAL = "products with it of several inputs are added up"
 EXPONENT = "an exponential of its product is taken"
 LARGEST = "of several of its products the largest is taken, or their product"
 SAMPLED = "its product is sampled between positions, which makes it smaller where they differ"
@@ -119,7 +122,7 @@ def _said_alone(graph: Graph, node: Node, after: Node, passed: set[int]) -> str:
         return ""
     summed = after.role == "contract" or _is_summed(graph, after.index)
     rest = [index for index in signals if index not in passed]
-    if summed and any(are_shares(graph, index) for index in rest):
+    if any(are_shares(graph, index) for index in rest):  # all are added up, or one is chosen
         return SHARED
     others = [graph.nodes[root(graph, index)] for index in rest]
     mine = {use.param for use in node.weights}
@@ -257,11 +260,15 @@ def _meets_another(
             mixed = islice(walk_back(graph, signals_of(node), _terms), CALLS_FOLLOWED)
             if any(_is_the_same(graph, use, one) for one in mixed):
                 return "" if _is_caught(graph, sum_) else AGAIN
+        if _is_another_input(graph, node, use):
+            return "" if _is_caught(graph, sum_) else INPUT
         summed = prod(node.shape) > prod(sum_.shape)
         met = [one for one in node.uses if one.met is not None and (summed or one.role != "mul")]
         weights = node.weights or met
         if not weights or node.index == use.node or _has_a_role(graph, roles, node.index):
             continue
+        if any(_is_of_another_input(graph, use, one) for one in weights):
+            return "" if _is_caught(graph, sum_) else SEVERAL
         if any(one.param == use.param or _is_computed(one) for one in weights):
             continue
         if not any(is_zero(graph, one) for one in weights):
@@ -275,6 +282,19 @@ def _is_the_same(graph: Graph, use: Use, node: Node) -> bool:
     return node.index == use.node or (
         same and input_of(graph, node.index) == input_of(graph, use.node)
     )
+
+
+def _is_another_input(graph: Graph, node: Node, use: Use) -> bool:
+    """Whether a call stands for an input of the model that a product isn't made of."""
+    given = node.role == "source" and node.live and not node.tally
+    return given and not reaches(graph, node.index, use.node)
+
+
+def _is_of_another_input(graph: Graph, use: Use, one: Use) -> bool:
+    """Whether a use is the same weight's, or slice's, on another signal or step."""
+    same = one.param == use.param and one.origin.box == use.origin.box
+    signals = [[value.node for value in graph.nodes[at.node].signals] for at in (one, use)]
+    return same and signals[0] != signals[1] and not (one.origin.made or use.origin.made)
 
 
 def _is_computed(use: Use) -> bool:

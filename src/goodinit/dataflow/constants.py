@@ -17,10 +17,14 @@ MOST = 2**20
 
 def mean_square(tensor: Tensor | None, shift: float = 0.0) -> float | None:
     """Return the mean square of a constant plus a number; None if it has no values, or too many."""
-    if tensor is None or tensor.is_meta or not 0 < tensor.numel() <= MOST or tensor.is_complex():
+    if tensor is None or tensor.is_meta or not 0 < tensor.numel() <= MOST:
         return None
     with without_function_modes():
-        found = _number_in(tensor.detach().double().add(shift).square().mean())
+        numbers = tensor.detach()
+        numbers = numbers.abs() if numbers.is_complex() and not shift else numbers
+        if numbers.is_complex():
+            return None
+        found = _number_in(numbers.double().add(shift).square().mean())
     return found if found is not None and found < torch.inf else None  # scores are hidden by -inf
 
 

@@ -101,7 +101,8 @@ def are_shares(graph: Graph, index: int) -> bool:
     """Whether a softmax made a signal; a part of it may have been divided by its sum."""
 
     def follow(node: Node) -> Iterable[int]:
-        taken = is_pass(node) or node.role in ("pick", "choose") or node.function == "div"
+        taken = is_pass(node) or node.role in ("pick", "choose")
+        taken = taken or node.function in ("div", "max", "amax")
         return [value.node for value in node.signals[:1]] if taken else ()
 
     return any(node.role == "softmax" for node in walk_back(graph, [index], follow))
