@@ -80,6 +80,7 @@ class Judge:
         self._blocks = {id(one): [block for block, _ in one.row.sites()] for one in parameters}
         # Recipes share most of their rules, and of their schemes.
         self._numbers: dict[Rule, int] = {}
+        self._matchers: dict[int, tuple[Matcher, list[int]]] = {}
         self._planned: dict[tuple[object, ...], PlanRow | None] = {}
         self._fits: dict[tuple[int, Scheme], Fit] = {}
 
@@ -92,14 +93,21 @@ class Judge:
         self, made: Recipe, parameters: Iterable[ParameterValues]
     ) -> Iterator[PlanRow | None]:
         """Yield what a recipe plans for each parameter; None where it can't be planned."""
-        matcher = Matcher(made)
-        numbers = [self._numbers.setdefault(rule, len(self._numbers)) for rule in made.rules]
+        matcher, numbers = self._matcher(made)
         for one in parameters:
             matched = [matcher.match(one.row, block) for block in self._blocks[id(one)]]
             key = (id(one), *(tuple(numbers[n] for n in found) for found in matched))
             if key not in self._planned:
                 self._planned[key] = self._resolved(one, matcher)
             yield self._planned[key]
+
+    def _matcher(self, made: Recipe) -> tuple[Matcher, list[int]]:
+        """Return what matches a recipe's rules, and the number of each: once for each recipe."""
+        rules = made.rules
+        if id(rules) not in self._matchers:  # the matcher holds them, so that no others get the id
+            numbers = [self._numbers.setdefault(rule, len(self._numbers)) for rule in rules]
+            self._matchers[id(rules)] = Matcher(made), numbers
+        return self._matchers[id(rules)]
 
     def _resolved(self, one: ParameterValues, matcher: Matcher) -> PlanRow | None:
         own = "frozen" if one.row.frozen and self._trains else ""

@@ -7,7 +7,8 @@ import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
+from types import MappingProxyType
 from typing import Literal, get_args, get_origin, get_type_hints
 
 from goodinit.recipes import maker, names, recipe
@@ -93,21 +94,31 @@ def numeric_options(tried: Tried) -> Mapping[str, float]:
     >>> numeric_options(library_recipes()[0])
     {}
     """
-    if tried.general:
-        return {}
-    make = maker(tried.name)
+    return {} if tried.general else _numbers_of(tried.name)
+
+
+@cache  # to evaluate annotations takes as long as to plan with the recipe
+def _numbers_of(name: str) -> Mapping[str, float]:
+    make = maker(name)
     hints = get_type_hints(make)
-    return {
-        name: parameter.default
-        for name, parameter in inspect.signature(make).parameters.items()
-        if hints[name] in (int, float) and parameter.default > 0
+    numbers = {
+        option: parameter.default
+        for option, parameter in inspect.signature(make).parameters.items()
+        if hints[option] in (int, float) and parameter.default > 0
     }
+    return MappingProxyType(numbers)
 
 
 def with_option(tried: Tried, option: str, value: float) -> Tried:
     """Return a recipe with another number for one of its options."""
     options = {**tried.options, option: value}
-    return Tried(tried.name, options, recipe(tried.name, **options))
+    return Tried(tried.name, options, _made(tried.name, **options))
+
+
+# Some 40 of them are tried on each model. typed: 1 and 1.0 are other options.
+@lru_cache(maxsize=256, typed=True)
+def _made(name: str, **options: object) -> Recipe:
+    return recipe(name, **options)
 
 
 def _flavours(name: str, make: Callable[..., Recipe]) -> Iterator[Options]:
