@@ -154,6 +154,22 @@ def test_frozen_parameters_stand_where_others_train() -> None:
     assert not plan["2.weight"].kept
 
 
+@pytest.mark.parametrize(
+    "normed", [nn.utils.weight_norm, nn.utils.parametrizations.weight_norm], ids=["hook", "new"]
+)
+@pytest.mark.parametrize("outputs", [1, 3])
+@pytest.mark.filterwarnings("ignore:.*weight_norm.* is deprecated")
+def test_weight_norm_is_frozen_where_its_directions_are(normed, outputs: int) -> None:
+    """DINO's head has lengths of 1 that stay, and directions that train."""
+    net = nn.Sequential(nn.Linear(1, outputs), nn.ReLU(), normed(nn.Linear(outputs, 1, bias=False)))
+    lengths, directions = net[2].parameters()
+    lengths.requires_grad_(False)
+    assert not gi.plan(net, "he")["2.weight"].frozen
+    lengths.requires_grad_(True)
+    directions.requires_grad_(False)
+    assert gi.plan(net, "he")["2.weight"].frozen
+
+
 def test_a_network_that_is_frozen_as_a_whole_is_drawn() -> None:
     net = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2)).requires_grad_(False)
     plan = gi.init_(net, "he", seed=0)

@@ -72,8 +72,10 @@ class Slot:
 
     @property
     def tensor(self) -> Tensor:
-        """The stored tensor; of several (weight_norm), the one with the logical shape."""
-        return self.tensors[-1] if self.how == "weight_norm" else self.tensors[0]
+        """The stored tensor; of several, the largest, which are weight_norm's directions."""
+        if len(self.tensors) == 1 or self.how == "weight_norm":
+            return self.tensors[-1]
+        return max(reversed(self.tensors), key=Tensor.numel)
 
     @property
     def logical_shape(self) -> tuple[int, ...]:
