@@ -19,6 +19,7 @@ from goodinit.anatomy.names import Slot, join, slots, type_of, walk
 from goodinit.anatomy.roles import Stream
 from goodinit.anatomy.rows import Facets, Row
 from goodinit.anatomy.shapes import Siblings, by_value, guess
+from goodinit.anatomy.tuned import computed_adapters
 from goodinit.anatomy.zeros import Parameter, meant_zeros
 from goodinit.dataflow.graph import Graph
 from goodinit.dataflow.recorder import Recorder
@@ -115,7 +116,8 @@ def _by_flow(
     facets = with_adapters(found, graph, flow.low_rank, goes_with_by_module(found, facets))
     for one, said in zip(parameters, facets, strict=True):
         one.facets = said
-    rows = _rows(parameters, meant_zeros(parameters, graph, set(outputs)))
+    meant = meant_zeros(parameters, graph, set(outputs)) | computed_adapters(parameters, modules)
+    rows = _rows(parameters, meant)
     branches = {found[n].name: count for n, count in _branches(graph, flow.sums).items()}
     return Anatomy(rows, tuple(found), run.how, run.reason, graph, branches)
 
@@ -154,7 +156,8 @@ def _by_type(
     facets = goes_with_by_module(found, facets)
     for one, said in zip(parameters, facets, strict=True):
         one.facets = said
-    rows = _rows(parameters, meant_zeros(parameters, None, ()))
+    meant = meant_zeros(parameters, None, ()) | computed_adapters(parameters, modules)
+    rows = _rows(parameters, meant)
     return Anatomy(rows, tuple(found), "module types", reason)
 
 

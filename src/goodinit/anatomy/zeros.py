@@ -59,7 +59,7 @@ def meant_zeros(
         return found
     zero = {number for number in empty if _is_nearly_zero(parameters[number])}
     weights = {number for number, one in enumerate(parameters) if _is_weight(one)}
-    if any(_is_frozen_weight(parameters[number]) for number in weights - zero):
+    if any(is_frozen_weight(parameters[number]) for number in weights - zero):
         found |= {number: TUNES for number in empty if _is_new_and_zero(parameters[number])}
     if not zero or weights <= zero:
         return found
@@ -99,7 +99,8 @@ def _is_weight(one: Parameter) -> bool:
     return one.facets.layout is not None and one.facets.part not in ("bias", "buffer")
 
 
-def _is_frozen_weight(one: Parameter) -> bool:
+def is_frozen_weight(one: Parameter) -> bool:
+    """Whether a parameter isn't trained, and holds something."""
     return not one.slot.tensor.requires_grad and one.held.what not in ("unknown", "zeros")
 
 

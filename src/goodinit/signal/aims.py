@@ -105,7 +105,8 @@ def _reason(row: Row, slot: Slot, beside: bool) -> str:
     if row.frozen:
         return "frozen"
     if row.meant or row.held.what == "zeros":
-        return "it holds zeros" + (f": {row.meant}" if row.meant else "")
+        held = "zeros" if row.held.what == "zeros" else "values that are meant"
+        return f"it holds {held}" + (f": {row.meant}" if row.meant else "")
     if facets.kind not in SCALED:
         return LEFT_ALONE.get(facets.kind, LEFT_ALONE["other"])
     if row.held.is_special:
