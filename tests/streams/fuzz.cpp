@@ -66,8 +66,8 @@ int main(int argc, char **argv) {
         request.first = upto(4) ? upto(100) : upto(int64_t(1) << 62);
         for (uint32_t &word : request.key)
             word = uint32_t(random_numbers());
-        request.kind = uint32_t(upto(3));
-        request.scale = 0.5f, request.loc = 0.25f, request.low = -0.5f, request.high = 1.5f;
+        request.kind = uint32_t(upto(4));
+        request.scale = 0.5f, request.loc = 0.25f, request.low = -0.5f, request.high = 0.4f;
         request.lo = uint32_t(upto(1 << 20)), request.width = uint32_t(upto(INT32_MAX)) + 1;
         request.type = uint32_t(upto(3));
         request.threads = 1 + int32_t(upto(4));
