@@ -102,6 +102,27 @@ WORKS = [
 ]
 # The guess, and where its answer goes: "" for a call, else code around it.
 ANSWERED = [
+    ("gi.measure(x, model)", ""),
+    ("gi.plan('he', model)", ""),
+    ("gi.explain(x, model)", ""),
+    ("gi.apply_(plan, model)", ""),
+    ("gi.compare(x, model, ['he'])", ""),
+    ("gi.init_('he', model)", ""),
+    ("gi.forecast(x, model, plan)", ""),
+    ("gi.testing.assert_healthy(x, model)", ""),
+    ("gi.calibrate_(x, model)", ""),
+    ("gi.load_(state_dict, model)", None),
+    ("gi.compare(model, x, ['he'], seed=0)", ""),
+    ("gi.compare(model, x, ['he'], n_seeds=2)", ""),
+    ("gi.compare(model, x[:, :3], ['he'])", "gi.compare(model, inputs, ['he'], seeds=1)"),
+    ("gi.compare(model, [x, y], ['he'])", "gi.compare(model, inputs, ['he'], seeds=1)"),
+    ("gi.compare(model, loader, ['he'])", "gi.compare(model, inputs, ['he'], seeds=1)"),
+    ("gi.compare(model, x.numpy(), ['he'])", "gi.compare(model, inputs, ['he'], seeds=1)"),
+    ("gi.compare(model, x.double(), ['he'])", "gi.compare(model, inputs, ['he'], seeds=1)"),
+    ("gi.compare(model, (16, 8), ['he'])", "gi.compare(model, inputs, ['he'], seeds=1)"),
+    ("gi.init_(model, {lambda name, p: 'fc' in name: gi.Zeros()})", None),
+    ("gi.init_(model, 'he', dtype=torch.float16)", ""),
+    ("gi.measure(model, inputs=x, targets=y)", ""),
     ("gi.Normal(0, 0.02)", ""),
     ("gi.TruncatedNormal(0, 0.02, -2, 2)", ""),
     ("gi.Uniform(0.1)", ""),
@@ -343,6 +364,39 @@ def test_first_guesses_whose_answer_works(guess: str, place: str | None) -> None
     else:
         exec(line, known)
         eval(place, known)
+
+
+class Pair(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.left, self.right, self.table = nn.Linear(8, 4), nn.Linear(6, 4), nn.Embedding(16, 4)
+
+    def forward(self, a: Tensor, b: Tensor, words: Tensor) -> Tensor:
+        return self.left(a) + self.right(b) + self.table(words)
+
+
+FITTING = {"a": X, "b": X[:, :6], "words": torch.arange(16)}
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"b": X[:, :5]}, {"a": X[:, :3]}, {"b": X[:, :6].double()}, {"words": None}, {"b": None}],
+)
+@pytest.mark.parametrize("as_tuple", [True, False])
+def test_the_one_of_several_inputs_that_does_not_fit(
+    wrong: dict[str, Tensor | None], as_tuple: bool
+) -> None:
+    given = {name: one for name, one in {**FITTING, **wrong}.items() if one is not None}
+    if as_tuple and None in wrong.values() and "words" not in wrong:
+        pytest.skip("what is missing from the middle of a tuple isn't seen")
+    for run in (gi.measure, lambda model, x: gi.compare(model, x, ["he"], seeds=1)):
+        inputs = tuple(given.values()) if as_tuple else dict(given)
+        with pytest.raises(GoodinitError) as error:
+            run(Pair(), inputs)
+        assert "leave inputs out" not in str(error.value)
+        fixed = {"torch": torch, "inputs": inputs, **FITTING}
+        exec(str(error.value).partition(" Write ")[2], fixed)
+        run(Pair(), fixed["inputs"])
 
 
 @pytest.mark.parametrize("guess", ATTRIBUTES)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import ParamSpec, TypeVar, cast
@@ -9,7 +10,7 @@ from typing import ParamSpec, TypeVar, cast
 from torch import Tensor, nn
 
 from goodinit._common.unfit_arguments import answering, unfit_arguments
-from goodinit.errors import UnknownRecipeError, nearest
+from goodinit.errors import ModelError, UnknownRecipeError, nearest
 from goodinit.recipes.by_name import maker
 from goodinit.recipes.first_guesses import meant_scheme
 from goodinit.schemes import Scheme
@@ -91,7 +92,28 @@ def explained(function: Callable[P, R], place: str = "gi") -> Callable[P, R]:
         near = "" if said else _near(function, kwargs)
         return f"{function.__name__}: {wrong}.{near} Write {line}"
 
-    return answering(function, say)
+    answers = answering(function, say)
+
+    @functools.wraps(function)
+    def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return answers(*args, **kwargs)
+        except ModelError as error:
+            swapped = _model_first(args)
+            if not swapped:
+                raise
+            line = _line(function, place, swapped, kwargs)
+            raise ModelError(f"{error}. Write {line}") from None
+
+    return call
+
+
+def _model_first(args: tuple[object, ...]) -> tuple[object, ...]:
+    """Return the arguments with the model before the others; none if it is, or there is none."""
+    models = [value for value in args if isinstance(value, nn.Module)]
+    if len(models) != 1 or args[0] is models[0]:
+        return ()
+    return (models[0], *(value for value in args if value is not models[0]))
 
 
 def _near(function: Callable[..., object], kwargs: Mapping[str, object]) -> str:
@@ -171,6 +193,8 @@ def _given(
     sizes = given.get("inputs")
     if "widths" in known and "widths" not in given and _are_sizes(sizes):
         given["widths"] = given.pop("inputs")
+    if "seed" in kwargs and "seeds" in known:  # which counts them
+        given["seeds"] = 1
     if "seed" in known and not kwargs.keys().isdisjoint(_GENERATORS):
         given["seed"] = 0
     if "loss" in known and not _TARGETS.isdisjoint(kwargs):
