@@ -94,7 +94,7 @@ def test_true_laws_are_rejected_at_the_level(law: Law, n: int, dtype: torch.dtyp
     assert rejected <= trials * allowed + 5 * math.sqrt(trials * allowed)
 
 
-@pytest.mark.parametrize("n", [16, 64, 1000])
+@pytest.mark.parametrize("n", [16, pytest.param(64, marks=pytest.mark.battery), 1000])
 def test_the_far_tail_holds_too(n: int) -> None:
     """A thousand tests are made of one model: p below 1e-5 is met about once in 1e5."""
     generator = torch.Generator().manual_seed(1)

@@ -30,7 +30,9 @@ pytestmark = pytest.mark.filterwarnings("ignore:mean is more than 2 std")
 inf = math.inf
 SIDE = 800
 # Kolmogorov and Smirnov: P(D > 2.6 / sqrt(n)) = 2 exp(-2 * 2.6^2) = 2.7e-6.
-LIMIT = 2.6 / SIDE
+# The distance is looked for at each 32nd of the sorted values: it is at most 32 / n larger.
+EACH = 32
+LIMIT = 2.6 / SIDE - EACH / SIDE**2
 
 
 def seeded(seed: int = 0) -> torch.Generator:
@@ -39,9 +41,9 @@ def seeded(seed: int = 0) -> torch.Generator:
 
 def distance(w: Tensor, cdf: Callable[[np.ndarray], np.ndarray]) -> float:
     x = np.sort(w.detach().double().flatten().numpy())
-    below = cdf(x)
-    n = len(x)
-    return float(max((np.arange(1, n + 1) / n - below).max(), (below - np.arange(n) / n).max()))
+    n, at = len(x), np.arange(0, len(x), EACH)
+    below = cdf(x[at])  # a cut law's takes a microsecond a value
+    return float(max(((at + 1) / n - below).max(), (below - at / n).max()))
 
 
 def u(low: float, high: float) -> Callable[[np.ndarray], np.ndarray]:

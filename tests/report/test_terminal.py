@@ -126,7 +126,14 @@ def test_the_axis_is_labeled_with_powers_of_ten():
 # str(): the standard library alone.
 
 
-@pytest.mark.parametrize("build", [models.gpt, models.moe, models.cnn])
+@pytest.mark.parametrize(
+    "build",
+    [
+        models.gpt,
+        pytest.param(models.moe, marks=pytest.mark.battery),  # a gpt with more parts
+        models.cnn,
+    ],
+)
 def test_plain_text_fits_a_hundred_columns(build):
     torch.manual_seed(0)
     model = build()

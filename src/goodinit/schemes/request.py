@@ -131,13 +131,15 @@ def quantile_above(chance: Tensor, low: float, high: float) -> Tensor:
     def hazard(t: Tensor) -> Tensor:
         return _DENSITY / erfcx(start + t / math.sqrt(2))
 
-    def integrated(t: Tensor) -> Tensor:
-        return low * t + t * t / 2 + torch.log(hazard(t) * at_low / _DENSITY)
+    def integrated(t: Tensor, hazard_at_t: Tensor) -> Tensor:
+        return low * t + t * t / 2 + torch.log(hazard_at_t * at_low / _DENSITY)
 
     width = torch.tensor(high - low, dtype=torch.float64, device="cpu")
-    mass = -torch.expm1(-integrated(width)) if width.isfinite() else torch.ones_like(width)
+    infinite = not width.isfinite()
+    mass = torch.ones_like(width) if infinite else -torch.expm1(-integrated(width, hazard(width)))
     target = -torch.log1p(-chance.clamp(LEAST_CHANCE, 1 - LEAST_CHANCE) * mass)
     t = target / hazard(torch.zeros_like(width))
     for _ in range(NEWTON_STEPS):
-        t = t - (integrated(t) - target) / hazard(t)
+        slope = hazard(t)
+        t = t - (integrated(t, slope) - target) / slope
     return t.clamp(0.0, high - low)
