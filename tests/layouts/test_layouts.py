@@ -31,6 +31,7 @@ from . import (
     slices,
     smooth,
     taken,
+    taken_further,
     unknown,
 )
 from .layout import LAYOUTS, Verdict
@@ -53,7 +54,7 @@ FILES = (
         python,
     ),
     *(factors, forms, ordinary, recent, recurrent, researchers, researchers_flow),
-    *(residual, slices, smooth, taken, unknown),
+    *(residual, slices, smooth, taken, taken_further, unknown),
 )
 FEWEST = {
     **dict.fromkeys("ABCDEF", 12),

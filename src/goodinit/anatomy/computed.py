@@ -17,7 +17,13 @@ from goodinit.anatomy.bilinear import is_summed_with_another, with_second_sum
 from goodinit.anatomy.factors import is_caught, is_meant, with_factor
 from goodinit.anatomy.joined import beside, crossed, joined
 from goodinit.anatomy.made_signals import MadeSignals
-from goodinit.anatomy.meetings import SHARED, is_averaged_by_shares, said_of_what_follows
+from goodinit.anatomy.meetings import (
+    MULTIPLIED,
+    SHARED,
+    are_multiplied,
+    is_averaged_by_shares,
+    said_of_what_follows,
+)
 from goodinit.anatomy.multiples import Multiples
 from goodinit.anatomy.next_activation import activation_after
 from goodinit.anatomy.roles import Roles
@@ -96,13 +102,18 @@ class Answers:
                     return uses, special
                 found.append(changed)
             else:
-                shares = use.role == "lookup" and is_averaged_by_shares(self._graph, use.node)
-                found.append(replace(use, doubt=use.doubt or SHARED) if shares else use)
+                found.append(self._looked_up(use) if use.role == "lookup" else use)
         sums = [n for n, use in enumerate(found) if use.role == "contract"]
         place = next((n for n in sums if asked in (None, uses[n])), None)
         if place is not None:
             found[place] = self._with_calls_around(found[place], found)
         return found, ""
+
+    def _looked_up(self, use: Use) -> Use:
+        """Return a lookup with what is done with the rows."""
+        doubt = SHARED if is_averaged_by_shares(self._graph, use.node) else ""
+        doubt = doubt or (MULTIPLIED if are_multiplied(self._graph, use.node) else "")
+        return replace(use, doubt=use.doubt or doubt)
 
     def _with_calls_around(self, use: Use, uses: list[Use]) -> Use:
         """Return a weight's use with the sums and factors that follow it."""

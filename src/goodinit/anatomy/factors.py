@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import islice
 from math import isclose
 
 from goodinit.anatomy.joined import is_zero
 from goodinit.anatomy.made_signals import Made, MadeSignals
-from goodinit.anatomy.multiples import Multiple, Multiples
+from goodinit.anatomy.multiples import CALLS_FOLLOWED, Multiple, Multiples
 from goodinit.anatomy.roles import Roles
 from goodinit.anatomy.scores import summed_by_scores
 from goodinit.dataflow.graph import Graph
 from goodinit.dataflow.nodes import Node, Use
-from goodinit.dataflow.traversal import number_after
+from goodinit.dataflow.traversal import number_after, signals_of, walk_back
 from goodinit.schemes import second_moment
 from goodinit.schemes.gains import NONLINEARITIES
 
@@ -87,8 +88,12 @@ def with_factor(
             fans = {"fan_in": use.fan_in * one.square, "fan_out": use.fan_out * one.square}
             return replace(use, **fans, measured=True, doubt=use.doubt or doubt)
     both = after.varied(_size(before))
-    if is_caught(multiples, product) or _is_one(both):
+    if is_caught(multiples, product):
         return use
+    if _is_one(both):
+        number = None if made is not None else _before_activation(graph, multiples, use.node)
+        doubt = f"the signal is multiplied by {number:.3g} before the activation" if number else ""
+        return replace(use, doubt=use.doubt or doubt)
     one = before if _is_one(after) else after
     return replace(use, doubt=use.doubt or f"{_text(one, one is after)}, which isn't in its fans")
 
@@ -102,6 +107,26 @@ def _of_parts_added(graph: Graph, multiples: Multiples, use: Use) -> Use:
     if not before.summed or _is_one(before):
         return use
     return replace(use, doubt=use.doubt or f"{_text(before, False)}, which isn't in its fans")
+
+
+def _before_activation(graph: Graph, multiples: Multiples, index: int) -> float | None:
+    """Return by what an input of the model is multiplied before the activation of an input.
+
+    None if it isn't multiplied, by a weight that is trained or was, or where a number says which
+    part of the curve is used.
+    """
+    if not graph.nodes[index].signals:
+        return None
+    node = multiples.before(index)[1]
+    if node.role != "activation" or node.function in _SQUASH or not node.signals:
+        return None
+    found, first = multiples.before(node.index)
+    if first.role != "source" or not found.square or _is_near(found.square):
+        return None
+    between = walk_back(graph, signals_of(node), signals_of, first.index)
+    uses = [use for one in islice(between, CALLS_FOLLOWED) for use in one.uses]
+    kept = all(use.param in graph.buffers for use in uses)
+    return found.square**0.5 if kept else None
 
 
 def _modulates(graph: Graph, multiples: Multiples, use: Use) -> str:

@@ -161,6 +161,7 @@ class MadeSignals:
         by_itself = node.role == "mul" and len(node.signals) > 1 and not self._is_gated(node)
         label = node.label.startswith(_CUT) or node.function == "sin"
         bends = node.role in ("bend", "softmax") or node.function in _BENDS
+        bends = bends or (node.function == "diff" and len(node.signals) > 1)
         bends = bends or by_itself or label or self._is_counted(node) or self._is_picked(node)
         bends = bends or self._is_sum_of_inputs(node) or self._is_with_its_mean(node)
         return bends or is_noisy(self._graph, node) or self._is_unlisted(node)

@@ -30,6 +30,7 @@ from goodinit.dataflow.traversal import (
 NOISY = "random numbers are added to its product"
 LENGTH = "the length of its product is taken"
 SQUARED = "its product is squared"
+POWER = "a power of its product is taken"
 AVERAGED = "its product is averaged, which makes it smaller where the terms differ"
 SHARED = "its product is added up with shares made of the data"
 MULTIPLIED = "its product is multiplied by another, and summed"
@@ -50,6 +51,12 @@ _SQUARES = frozenset("pow square float_power".split())
 _EXPONENTIALS = frozenset("exp exp2 expm1 sinh cosh rpow".split())
 # They make a logistic function, a softplus, an ELU or a decay below 1 of an exponential.
 _BOUNDING = _EXPONENTIALS | frozenset("log log1p rdiv reciprocal where".split())
+_OF_TWO = frozenset("cdist pairwise_distance dist cross linalg_cross".split())
+_SPECTRA = frozenset(
+    name
+    for one in ("fft", "rfft", "hfft")
+    for name in (f"{s}{one}{n}" for s in ("", "fft_") for n in ("", "2", "n"))
+)
 _SORTED = frozenset(("sort", "msort"))
 _CHOSEN = frozenset(("topk", "kthvalue"))
 _LARGEST = frozenset(
@@ -86,6 +93,8 @@ def said_of_what_follows(
             doubt = doubt or (NOISY if after.role == "add" and is_noisy(graph, after) else "")
         elif after.role == "add" and met:
             added = [value.node for value in after.signals if value.node not in passed]
+            if _is_less_its_largest(graph, after, added, passed):
+                return LARGEST
             if said := _meets_another(graph, roles, use, after, added, is_drawn):
                 return said
         elif alone := _said_alone(graph, node, after, passed):
@@ -101,6 +110,10 @@ def _said_alone(graph: Graph, node: Node, after: Node, passed: set[int]) -> str:
     squares = squares or (after.role == "mul" and len(after.signals) == 2 > len(signals))
     if squares and not _is_a_size(graph, after.index):
         return SQUARED
+    if _is_power(graph, after):
+        return POWER
+    if after.function in _OF_TWO:
+        return MULTIPLIED if "cross" in after.function else LENGTH
     if sole and after.function in _MEANS and after.shape:
         return AVERAGED
     if sole and (after.function in _LENGTHS or _is_of_pairs(graph, after)):
@@ -114,6 +127,9 @@ def _said_alone(graph: Graph, node: Node, after: Node, passed: set[int]) -> str:
     sampled = after.function == "grid_sample" and after.operands[0].node in passed
     if sole and sampled and not zero:
         return SAMPLED
+    spectra = after.role == "mul" and any(graph.nodes[i].function in _SPECTRA for i in passed)
+    if spectra and len(signals) > 1:
+        return MULTIPLIED  # a convolution by Fourier transforms
     own = all(index in passed or root(graph, index) in passed for index in signals)
     if own and len(after.signals) == 2 and after.role in ("mul", "contract"):
         summed = after.role == "contract" or _is_summed(graph, after.index, False)
@@ -149,6 +165,22 @@ def _said_of_stream(graph: Graph, index: int) -> str:
         elif said := _said_alone(graph, sums[0], after, passed):
             return said if said in (SQUARED, EXPONENT, LENGTH) else ""
     return ""
+
+
+def _is_less_its_largest(graph: Graph, sum_: Node, added: Iterable[int], passed: set[int]) -> bool:
+    """Whether the largest product is subtracted from all, and not for an exponential of these."""
+    reduced = (graph.nodes[root(graph, index)] for index in added)
+    own = any(_is_largest(n) and n.signals and n.signals[0].node in passed for n in reduced)
+    onward = (graph.nodes[index] for index in sum_.consumers)
+    return own and not any(n.function in _EXPONENTIALS or n.role == "softmax" for n in onward)
+
+
+def _is_power(graph: Graph, node: Node) -> bool:
+    """Whether a signal is raised to a power above 2, and not for an activation by hand."""
+    if node.function not in ("pow", "float_power") or (node.number or 0.0) <= 2:
+        return False
+    onward = walk_forward(graph, node.index, lambda n: n.role in ("view", "cast", "add", "mul"))
+    return not any(n.role == "activation" for n in islice(onward, CALLS_FOLLOWED))
 
 
 def _is_largest(node: Node) -> bool:
@@ -206,6 +238,21 @@ def is_averaged_by_shares(graph: Graph, index: int) -> bool:
     )
 
 
+def are_multiplied(graph: Graph, index: int) -> bool:
+    """Whether rows that are looked up are multiplied by others, number by number, and summed."""
+    onward = walk_forward(graph, index, lambda node: _is_passed(node) or node.role == "mul")
+    for node in islice(onward, CALLS_FOLLOWED):
+        product = node.role in ("mul", "contract") and not node.weights and len(node.signals) == 2
+        roots = [graph.nodes[root(graph, value.node)] for value in node.signals if product]
+        rows = [
+            one.role == "mul" or any(u.role == "lookup" and not u.counted for u in one.uses)
+            for one in roots
+        ]
+        if product and all(rows) and (node.role == "contract" or _is_summed(graph, node.index)):
+            return True
+    return False
+
+
 def _is_a_size(graph: Graph, index: int) -> bool:
     """Whether the root of a square is taken, or a signal divided by it: a norm by hand."""
 
@@ -226,6 +273,8 @@ def _onward(graph: Graph, index: int) -> Iterable[Node]:
 def _is_passed(node: Node) -> bool:
     """Whether a call reshapes, picks from, joins or shifts a product, or multiplies it alone."""
     if node.role in ("view", "cast", "pick", "join") or node.function in (*SUMS, "complex"):
+        return True
+    if node.function in _SPECTRA or node.function in ("conj", "conj_physical"):
         return True
     return node.role in ("add", "mul") and len(node.signals) == 1
 
