@@ -103,6 +103,10 @@ SLOW = (
     *("B.cosines_and_sines_of_each_number", "D.triangular_factors_with_an_identity"),
     *("B.causal_convolution_by_fft", "D.generated_in_chunks", "D.tensor_train_on_the_input"),
     *("I.pairs_of_heads_multiplied_and_summed", "I.values_of_the_best_scores"),
+    *("B.repeat_interleaved", "E.toeplitz_mixing_of_positions"),
+    # Plain stacks: each other function once by its name, and a gelu by its formula.
+    *("J.gelu_20", "J.silu_20", "J.leaky_relu_50", "J.mish_by_its_formula"),
+    *("J.silu_by_its_formula", "J.hardswish_by_its_formula"),
     *(
         "O.logarithms_in_a_layers_bias",
         "O.memories_of_many_lengths",
