@@ -14,11 +14,18 @@ from torch import Tensor, nn
 
 import goodinit as gi
 
-from . import models_more  # noqa: F401 (registers its models)
+from . import models_more, models_recent  # noqa: F401 (they register their models)
 from .models import PACKAGES
 
 # Zeros that are added to a signal and tell positions or streams apart once they are drawn.
-PLACEHOLDERS = ("*stream_emb", "*stream_embed", "*persistent_memory", "*pos_emb*", "*cls_token")
+PLACEHOLDERS = (
+    "*stream_emb",
+    "*stream_embed",
+    "*persistent_memory",
+    "*pos_emb*",
+    "*cls_token",
+    "*_positions",
+)
 
 
 def seeded(build, seed: int):

@@ -377,25 +377,31 @@ def test_two_gates_of_zeros_would_never_learn() -> None:
 
 
 class SpatialGate(nn.Module):
-    """gMLP's: values near 0, and a bias of 1."""
+    """gMLP's: values near 0, or one value, and a bias of 1."""
 
-    def __init__(self) -> None:
+    def __init__(self, value: float = 0.0) -> None:
         super().__init__()
         self.near = nn.Linear(WIDTH, WIDTH)
-        nn.init.normal_(self.near.weight, std=1e-6)
+        nn.init.normal_(self.near.weight, mean=value, std=0.0 if value else 1e-6)
         nn.init.ones_(self.near.bias)
 
     def forward(self, x: Tensor) -> Tensor:
         return x * self.near(x)
 
 
-def test_values_near_zero_stand_with_their_bias() -> None:
+@pytest.mark.parametrize("value", [0.0, 1e-3])
+def test_values_near_zero_stand_with_their_bias(value: float) -> None:
     for inputs in (normal(4, WIDTH), None):
-        net = between(SpatialGate)
+        net = between(lambda: SpatialGate(value))
         before = net[2].near.weight.clone()
         gi.init_(net, "standard", inputs=inputs, seed=0)
         assert torch.equal(net[2].near.weight, before)
         assert net[2].near.bias.tolist() == [1.0] * WIDTH
+
+
+def test_one_value_that_is_not_near_zero_is_drawn() -> None:
+    net = between(lambda: SpatialGate(0.01))  # .01 * sqrt(16) = .04 of its input
+    assert not gi.plan(net, "standard", inputs=normal(4, WIDTH))["2.near.weight"].kept
 
 
 # Norms, and what is guessed.

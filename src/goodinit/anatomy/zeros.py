@@ -92,7 +92,12 @@ def _patterns(parameters: Sequence[Parameter]) -> dict[int, str]:
 
 
 def _is_small(one: Parameter) -> bool:
-    return one.held.rms != math.inf
+    return one.held.rms != math.inf or _is_constant_of_layer(one)
+
+
+def _is_constant_of_layer(one: Parameter) -> bool:
+    """Whether a known layer holds one value: recipes draw it, but those of raw parameters stay."""
+    return one.held.what == "constant" and not one.raw
 
 
 def _is_weight(one: Parameter) -> bool:
@@ -124,13 +129,15 @@ def _is_nearly_zero(one: Parameter) -> bool:
         return False  # x * (1 + w) passes as it is
     if one.slot.buffer or facets.part == "bias" or not (_is_weight(one) or facets.kind in _DRAWN):
         return False
-    if held.what != "values" or facets.layout is None or facets.layout.lookup:
+    constant = _is_constant_of_layer(one)
+    if not (held.what == "values" or constant) or facets.layout is None or facets.layout.lookup:
         return held.what == "zeros"  # rows of a table are small
     if not _is_small(one):
         return False
     fans = [block.fan_in for block in facets.blocks]  # also of a product with other weights
     fan_in = fans[0] if fans else facets.layout.fans(one.slot.logical_shape)[0]
-    return held.rms * (fan_in or 1.0) ** 0.5 <= NEARLY_ZERO
+    rms = abs(held.value) if constant else held.rms
+    return rms * (fan_in or 1.0) ** 0.5 <= NEARLY_ZERO
 
 
 class _Siblings:
