@@ -68,7 +68,7 @@ class _State:
         for step in self.steps:
             self.moves.append(step.moves or self._may_move(step))
         self.learns = [step.learns or n in self.outputs for n, step in enumerate(self.steps)]
-        for number in range(len(self.steps) - 1, -1, -1):
+        for number in reversed(range(len(self.steps))):
             step = self.steps[number]
             for taken in step.takes if self.learns[number] else ():
                 if taken >= 0 and self._passes_back(step, taken):
@@ -211,7 +211,7 @@ def _is_shut(step: Step, zero: set[str]) -> bool:
 def _followed(steps: Sequence[Step]) -> list[bool]:
     """Return of each step whether a product with parameters comes after it."""
     found = [False] * len(steps)
-    for number in range(len(steps) - 1, -1, -1):
+    for number in reversed(range(len(steps))):
         step = steps[number]
         here = found[number] or (step.role in ("contract", "opaque") and bool(step.factors))
         for taken in step.takes:
