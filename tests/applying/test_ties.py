@@ -52,6 +52,15 @@ def test_other_ties_are_refused(planned: nn.Module, model: nn.Module, says: str)
     assert all(torch.equal(before[name], after[name]) for name in before)
 
 
+def test_a_part_with_a_tie_that_the_plan_does_not_have_is_refused() -> None:
+    whole = untied()
+    whole["c"] = nn.Linear(4, 4)
+    plan = gi.plan(whole, "standard")
+    says = r"^b\.weight and a\.weight are one tensor in the plan or in this part"
+    with pytest.raises(PlanError, match=says):
+        gi.apply_(pair("b"), plan, seed=0, part=True)
+
+
 def edited(path: Path, edit: Callable[[dict], None]) -> Path:
     gi.plan(pair("b"), "standard").save(path)
     data = json.loads(path.read_text())
