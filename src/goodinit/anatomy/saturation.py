@@ -65,7 +65,8 @@ class _Pass:
         sizes = [self._size_of(self._rows[term.param].name) for term in bend.terms]
         known = [size for size in sizes if size is not None]
         if not bend.terms or len(known) < len(sizes):
-            self._after.append(1.0)  # of an unknown sum: as of any other signal
+            after = mean_square_after(bend.function, 1.0)  # of an unknown sum, as of any signal
+            self._after.append(1.0 if after is None else after)
             self.shares.append((0.0, 0.5))
             return
         variance, mean = 0.0, 0.0

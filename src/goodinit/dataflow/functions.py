@@ -81,6 +81,12 @@ _OF = {name: role for role, names in _ROLES.items() for name in names.split()}
 _OF.update(dict.fromkeys(ACTIVATIONS, "activation"))
 _OF.update(dict.fromkeys(BATCH_NORMS, "norm"))
 
+# What they return is true or false, and has no gradient.
+COMPARISONS = frozenset(
+    "eq ne lt le gt ge isin isnan isinf logical_and logical_or logical_not bitwise_and "
+    "bitwise_or bitwise_not less greater not_equal bool".split()
+)
+
 
 def role_of(function: str) -> str:
     """Return what a function does, by its plain name.

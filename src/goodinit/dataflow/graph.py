@@ -22,7 +22,7 @@ from goodinit._common.by_tensor import ByTensor
 from goodinit._common.torch_private import storage_key, without_function_modes
 from goodinit.dataflow.activations import activation_call
 from goodinit.dataflow.constants import constant_square, mean_square, number_among, number_of
-from goodinit.dataflow.functions import role_of
+from goodinit.dataflow.functions import COMPARISONS, role_of
 from goodinit.dataflow.labels import labels_of
 from goodinit.dataflow.linear import is_followed, linear_in, numbers_among
 from goodinit.dataflow.nodes import Node, Origin, Span, Value
@@ -45,11 +45,6 @@ from goodinit.dataflow.writes import note_write
 from goodinit.trace import Call, tensors_in, tensors_of
 
 _CARRYING = ("view", "cast", "pointwise", "activation", "join", "add", "mul")
-
-_COMPARISONS = frozenset(
-    "eq ne lt le gt ge isin isnan isinf logical_and logical_or logical_not bitwise_and "
-    "bitwise_or bitwise_not less greater not_equal bool".split()
-)
 
 
 # A tensor put together from more parameters or projections (a long concatenation) counts as made
@@ -252,7 +247,7 @@ class Graph:
     def _tally(self, node: Node) -> str:
         if node.function in ("arange", "cumsum", "linspace"):
             return "count"
-        if node.function in _COMPARISONS:
+        if node.function in COMPARISONS:
             return ""
         kept = node.inputs[:1] if node.role == "pick" else node.inputs  # not by the indices
         tallies = {self.nodes[index].tally for index in kept}

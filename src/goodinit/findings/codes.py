@@ -11,7 +11,7 @@ GI105  warning  the positions of a sample become alike
 GI106  warning  most units of a layer are dead
 GI107  warning  most values of a layer are saturated
 GI108  warning  the gradient vanishes or explodes on its way back (an error beyond 1e12)
-GI109  info     no gradient arrives at a parameter
+GI109  info     no gradient arrives at a parameter (a warning if a comparison cuts it off)
 GI110  warning  a first cross-entropy far above that of a blind guess
 GI111  warning  the weight of a norm lies around 0 instead of 1
 GI112  warning  an output projection, or an embedding tied with one, is drawn too large

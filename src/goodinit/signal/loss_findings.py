@@ -43,8 +43,22 @@ def find_large_first_loss(signal: Signal, params: Mapping[str, Tensor]) -> Itera
             "loss",
             f"the first cross-entropy is {found.value:.3g}; a blind guess among {found.classes} "
             f"classes has {found.blind:.3g}: the logits are {'too ' if far else ''}large",
-            draw_head_smaller(signal, params, found.row, found.classes),
+            _smaller_logits(signal, params, found),
         )
+
+
+def _smaller_logits(signal: Signal, params: Mapping[str, Tensor], found: FirstLoss) -> str:
+    """Return the remedy: a temperature that starts smaller, where one multiplies the logits."""
+    row: SignalRow | None = signal.rows[found.row] if found.row >= 0 else None
+    while row is not None:
+        scales = [name for name in row.params if params[name].numel() == 1]
+        if row.kind == "mul" and scales:
+            return f"start {scales[0]} smaller: it multiplies the logits, as an inverse temperature"
+        of_signals = row.kind == "contract" and not row.params
+        if not (of_signals or row.kind in MOVING) or not row.takes or row.takes[0] < 0:
+            break
+        row = signal.rows[row.takes[0]]
+    return draw_head_smaller(signal, params, found.row, found.classes)
 
 
 def find_squashed_logits(

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from goodinit._common.by_tensor import ByTensor
 from goodinit._common.torch_private import is_mapped, without_function_modes
 from goodinit.anatomy.names import Slot
-from goodinit.dataflow.functions import role_of
+from goodinit.dataflow.functions import COMPARISONS, role_of
 from goodinit.findings.units import SATURATED_BEYOND
 from goodinit.signal.attention_weights import CHOOSING, Sureness, sureness_of
 from goodinit.signal.batch_axis import CHANNELS, Keys, floating
@@ -66,6 +66,7 @@ class MomentsObserver(NullObserver):
         equal_units: numbers of the layers whose units do the same for every input.
         zero_layers: numbers of those whose weights are 0, and whose units return one number.
         equal_gradients: those of both whose units have the same gradients, too.
+        compared: numbers of those that a comparison took, through which no gradient passes.
         scores: by the number of a softmax or an attention, the std of the scores of a row.
         bad_inputs: how many numbers of the inputs are NaN or infinite.
         entropies: the cross-entropies of the loss.
@@ -92,6 +93,7 @@ class MomentsObserver(NullObserver):
         self.equal_units: set[int] = set()
         self.zero_layers: set[int] = set()
         self.equal_gradients: set[int] = set()
+        self.compared: set[int] = set()
         self.scores: dict[int, float] = {}
         self.bad_inputs = 0
         self.entropies: list[FirstLoss] = []
@@ -263,8 +265,11 @@ class MomentsObserver(NullObserver):
 
     def _note_dependence(self, call: Call) -> None:
         """Note that what was chosen by the inputs, such as indices, depends on them as well."""
-        given = tensors_in((call.args, dict(call.kwargs)))
+        given = list(tensors_in((call.args, dict(call.kwargs))))
         numbers = [self._number(t, call.path) for t in given]
+        if call.function in COMPARISONS:
+            pairs = zip(given, numbers, strict=True)
+            self.compared |= {n for t, n in pairs if n is not None and t.requires_grad}
         known = [number for number in numbers if number is not None]
         for tensor in tensors_in(call.result) if known else ():
             self._remember(tensor, max(known), None)

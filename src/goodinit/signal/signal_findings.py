@@ -8,7 +8,6 @@ from collections.abc import Iterator, Mapping
 from torch import Tensor
 
 from goodinit._common.memory import without_repeats
-from goodinit._common.text import several
 from goodinit.findings import Finding
 from goodinit.schemes import LeCunNormal
 from goodinit.signal.activity import (
@@ -21,10 +20,11 @@ from goodinit.signal.backward import find_explosion_in_time, find_lost_gradient
 from goodinit.signal.clone_findings import find_clones, find_repeated_units
 from goodinit.signal.emptied_norms import find_emptied_norms
 from goodinit.signal.loss_findings import find_large_first_loss, find_squashed_logits
+from goodinit.signal.missing_gradients import find_without_gradient
 from goodinit.signal.observer import MomentsObserver
 from goodinit.signal.output_findings import find_wide_outputs
 from goodinit.signal.paths import Path
-from goodinit.signal.remedies import freeze, redraw
+from goodinit.signal.remedies import redraw
 from goodinit.signal.rows import Signal
 from goodinit.signal.similarity import find_alike_outputs, find_constant_outputs
 from goodinit.signal.size_over_depth import (
@@ -74,7 +74,7 @@ def find_in_signal(
         *find_zero_weights(signal, params, observer),
         *constant,
         *find_squashed_logits(signal, observer.logits),
-        *_without_gradient(signal, observer),
+        *find_without_gradient(signal, observer),
     ]
     if unset:
         return found
@@ -158,19 +158,3 @@ def _reaches_something(signal: Signal, outputs: set[int]) -> bool:
         or any(row.backward is not None and row.backward.bad for row in signal.rows)
         or any(math.isnan(gradient.ratio or 0.0) for gradient in signal.gradients)
     )
-
-
-def _without_gradient(signal: Signal, observer: MomentsObserver) -> Iterator[Finding]:
-    names = [gradient.name for gradient in signal.gradients if gradient.ratio is None]
-    derived = any(row.function == "_unpack_dual" for row in signal.rows)  # by forward mode
-    if observer.unseen or derived:  # what scripted code or a derivative does isn't known
-        reached = {g.name.rpartition(".")[0] for g in signal.gradients if g.ratio is not None}
-        names = [name for name in names if name.rpartition(".")[0] not in reached]
-    if names and len(names) < len(signal.gradients):
-        yield Finding(
-            "GI109",
-            "info",
-            several(names),
-            "no gradient arrives: no output (or not the loss) depends on it",
-            freeze(names),
-        )
