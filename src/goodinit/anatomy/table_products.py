@@ -85,7 +85,7 @@ def _product_behind(graph: Graph, anatomy: Anatomy, index: int) -> TableProduct 
         return None
     first, second, dimension = made
     rows = [anatomy.rows[use.param] for use in (first, second)]
-    if any(row.facets.guessed or row.buffer for row in rows):
+    if any(row.facets.is_unknown or row.buffer for row in rows):  # a doubt is of sums
         return None
     return TableProduct(
         (rows[0].name, rows[1].name),
