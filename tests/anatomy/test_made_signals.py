@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from torch import nn
 
@@ -22,7 +23,9 @@ class Bumps(nn.Module):
 def test_layers_with_other_constants_are_measured_by_themselves():
     model = nn.Sequential(Bumps(1.0), nn.Linear(16, 16), Bumps(30.0), nn.Linear(16, 16), Bumps(1.0))
     plan = gi.plan(model, "lecun", inputs=torch.zeros(512, 16))
-    near, far, again = (plan[f"{number}.weight"].why for number in (0, 2, 4))
-    assert "a second moment of about 0.38" in near  # exp(-0.4 c^2) / sqrt(5), over the centers
-    assert "e-05, which" in far  # 7e-5
-    assert again == near
+    near, far, again = (plan[f"{number}.weight"] for number in (0, 2, 4))
+    square = (-0.4 * torch.linspace(-1, 1, 8) ** 2).exp().mean().item() / 5**0.5
+    assert near.fan_in == pytest.approx(128 * square, rel=0.01)
+    assert not near.guessed
+    assert "e-05, which" in far.why  # 7e-5
+    assert again.fan_in == near.fan_in

@@ -171,9 +171,6 @@ def test_any_scale_will_do(function, marked):
 DOUBTED = {
     "square": (lambda m, x: fn.linear(x, m.w**2), {"w": (32, 48)}, "aren't additive"),
     "eighth power": (lambda m, x: fn.linear(x, m.w**8), {"w": (32, 48)}, "aren't additive"),
-    "factor of the input": (
-        lambda m, x: fn.linear(x / 48**0.5, m.w), {"w": (32, 48)}, "taken for a part of it"
-    ),
     "bent slices": (
         lambda m, x: (x[:, :16] @ m.w[:16]).tanh() + x[:, 16:] @ m.w[16:],
         {"w": (48, 32)},
@@ -190,13 +187,10 @@ DOUBTED = {
         "one of several terms",
     ),
     "factor": (lambda m, x: fn.linear(x, m.w) * 3, {"w": (32, 48)}, "multiplied by 3"),
-    "neutral factor": (
-        lambda m, x: fn.linear(x, m.w) / 48**0.5, {"w": (32, 48)}, "taken for a part of it"
-    ),
     "shares": (
         lambda m, x: fn.linear(x, (x[0, :4].softmax(0) @ m.w.flatten(1)).view(32, 48)),
         {"w": (4, 32, 48)},
-        "mixed by shares",
+        "shares made of the data mix it",
     ),
 }  # fmt: skip
 
@@ -207,6 +201,23 @@ def test_what_a_guess_decides_is_marked(name):
     row = row_of(function, **parts)
     assert row.guessed
     assert cause in row.why
+
+
+@pytest.mark.parametrize(("std", "marked"), [(1.0, False), (0.05, True)])
+@pytest.mark.parametrize("factor", ["before", "behind"])
+def test_a_factor_is_a_part_of_a_weight_that_holds_numbers_of_1(factor, std, marked):
+    """Then its class counts on it; of other values nobody knows."""
+    by_input = factor == "before"
+
+    def run(m, x):
+        return fn.linear(x / 48**0.5, m.w) if by_input else fn.linear(x, m.w) / 48**0.5
+
+    model = Net(run, w=(32, 48))
+    with torch.no_grad():
+        model.w.mul_(std)
+    row = gi.plan(model, "lecun", inputs=X)["w"]
+    assert (row.fan_in, row.guessed) == (pytest.approx(1), marked)
+    assert ("taken for a part of it" in row.why) is marked
 
 
 def test_a_factor_that_hardly_starts_elsewhere_is_one():

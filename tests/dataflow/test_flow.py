@@ -355,8 +355,9 @@ def test_sums_that_are_no_residual():
         return functional.relu(x @ m.a + z @ m.b) @ m.c
 
     x, z = torch.randn(2, 5, 8), torch.randn(2, 5, 8)
-    found = told(run, x, z, doubted="ab", a=(8, 16), b=(8, 16), c=(16, 4))
+    found = told(run, x, z, a=(8, 16), b=(8, 16), c=(16, 4))
     assert not any(row.facets.ends_residual for row in found.values())
+    assert [fans_of(found[name])[0][0] for name in "ab"] == [16, 16]  # of both products
     assert found["c"].facets.part == "head"
 
 

@@ -8,9 +8,11 @@ import io
 import itertools
 import warnings
 from collections import OrderedDict
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
+import pytest
 import torch
 from torch import nn
 from torch.nn import functional as fn
@@ -34,19 +36,20 @@ def judge(layout: Layout) -> Verdict:
         module(*layout.draw())  # it runs
     plan = gi.plan(module, "standard", inputs=layout.draw())
     rows = [plan["a.weight"], plan["b.weight"]]
-    told = [f"{row.name} {row.kind} {row.fan_in}" for row in rows
-            if (row.kind, row.fan_in) != ("linear", 24)]  # fmt: skip
+    fans = [24, layout.options.get("fan", 24)]
+    told = [f"{row.name} {row.kind} {row.fan_in}" for row, fan in zip(rows, fans, strict=True)
+            if row.kind != "linear" or row.fan_in != pytest.approx(fan, rel=0.02)]  # fmt: skip
     return graded(not told, not any(row.guessed for row in rows), "; ".join(told))
 
 
-def between(function):
-    """A layer, the function, a layer."""
+def between(function, **options):
+    """A layer, the function, a layer; ``fan`` is the second one's, where it isn't 24."""
 
     def make():
         return Net(lambda m, x: m.b(function(m, m.a(x))), a=nn.Linear(24, 24), b=nn.Linear(24, 5))
 
     make.__name__ = function.__name__
-    holds("R", X, judge)(make)
+    holds("R", X, judge, **options)(make)
     return function
 
 
@@ -391,7 +394,7 @@ def hooks(m, x):
     return y + found[0]
 
 
-@between
+@partial(between, fan=24 * 0.5 + 1 + 2 * 0.4)  # E[relu(x)^2] is 1/2, E[relu(x)] is .4
 def packed_bits(m, x):
     bits = (x > 0).to(torch.uint8)
     return x * bits.bool() + fn.one_hot(bits.sum(1).long() % 24, 24)

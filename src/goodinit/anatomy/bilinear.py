@@ -16,6 +16,7 @@ from goodinit.dataflow.traversal import is_pass, is_share, outputs_per_input, ro
 CALLS_TO_SHARES = 12
 
 PERHAPS = "its product is multiplied by another activation and summed, which its fans leave out"
+TOWERS = "its product is multiplied by that of another weight, and summed: each has a share of it"
 DOUBT = "its product is summed once more, with another activation: its fans count both sums"
 
 
@@ -28,7 +29,10 @@ def with_second_sum(graph: Graph, roles: Roles, use: Use) -> Use:
     known = use.node in roles.parts or use.node in roles.packed or node.generates is not None
     if known or not node.signals:
         return use
-    for last, size, twice in _second_sums(graph, node):
+    for last, size, twice, other in _second_sums(graph, node):
+        if other.weights and not twice:  # E[y^2] is size times the second moments of both
+            fan_in = use.fan_in * size**0.5
+            return replace(use, fan_in=fan_in, measured=True, doubt=use.doubt or TOWERS)
         if last.function in ("sum", "mean") and not twice:
             return replace(use, doubt=use.doubt or PERHAPS)  # one-hot actions pick one output
         per_input = (1 + twice) * outputs_per_input(graph, [use.node], prod(last.shape))
@@ -48,10 +52,11 @@ def is_summed_with_another(graph: Graph, index: int) -> bool:
     )
 
 
-def _second_sums(graph: Graph, node: Node) -> Iterator[tuple[Node, float, bool]]:
+def _second_sums(graph: Graph, node: Node) -> Iterator[tuple[Node, float, bool, Node]]:
     """Yield calls that sum a product with an activation over the features.
 
-    With each the number of summands, and whether the activation is the product's own input.
+    With each the number of summands, whether the activation is the product's own input, and where
+    it comes from.
     """
     own = {root(graph, value.node) for value in node.signals}
     for after in walk_forward(graph, node.index, lambda n: n.role in ("view", "cast")):
@@ -61,20 +66,37 @@ def _second_sums(graph: Graph, node: Node) -> Iterator[tuple[Node, float, bool]]
         if mine is None or other is None:
             continue
         before = root(graph, other.node)
-        if after.role == "mul" and graph.nodes[before].weights and before not in own:
-            sums = _sums_after(graph, node, after)  # of two towers
-            yield from ((one, size, False) for one, size in sums if not _are_scores(graph, one))
-        if before not in own and graph.nodes[before].role not in ("source", "activation"):
+        towers = bool(graph.nodes[before].weights) and before not in own
+        if after.role == "mul" and towers:
+            sums = _sums_after(graph, node, after)
+            yield from (
+                (one, size, False, graph.nodes[before])
+                for one, size in sums
+                if not _are_scores(graph, one)
+            )
+        apart = own.isdisjoint(root(graph, v.node) for v in graph.nodes[before].signals)
+        if towers and apart and after.role == "contract" and _is_last(graph, after):
+            pass  # of two inputs; of one they are queries and keys
+        elif before not in own and graph.nodes[before].role not in ("source", "activation"):
             continue  # queries and keys; the state of a scan
         if after.role == "contract" and after.labels:
             size = _summed(graph, node, after, mine)
             if size > 1:
-                yield after, size, before in own
+                yield after, size, before in own, graph.nodes[before]
         elif after.function.endswith("vecdot") and _features(node) == len(node.shape) - 1:
-            yield after, graph.nodes[mine.node].shape[-1], before in own
+            yield after, graph.nodes[mine.node].shape[-1], before in own, graph.nodes[before]
         elif after.role == "mul":
             for sum_, size in _sums_after(graph, node, after):
-                yield sum_, size, before in own
+                yield sum_, size, before in own, graph.nodes[before]
+
+
+def _is_last(graph: Graph, node: Node) -> bool:
+    """Whether nothing but numbers and biases takes a product of two signals, up to the output."""
+    onward = list(islice(walk_forward(graph, node.index, lambda _: True), CALLS_TO_SHARES))
+    return len(onward) < CALLS_TO_SHARES and all(
+        one.role in ("view", "cast") or (one.role in ("add", "mul") and len(one.signals) == 1)
+        for one in onward
+    )
 
 
 def _are_scores(graph: Graph, node: Node) -> bool:

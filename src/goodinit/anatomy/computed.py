@@ -13,12 +13,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from goodinit.anatomy.added_terms import with_terms
 from goodinit.anatomy.bilinear import is_summed_with_another, with_second_sum
 from goodinit.anatomy.factors import is_caught, is_meant, with_factor
-from goodinit.anatomy.joined import beside, crossed, joined
+from goodinit.anatomy.joined import BESIDE, beside, crossed, joined
 from goodinit.anatomy.made_signals import MadeSignals
 from goodinit.anatomy.meetings import (
     MULTIPLIED,
+    SEVERAL,
     SHARED,
     are_multiplied,
     is_averaged_by_shares,
@@ -38,6 +40,7 @@ from goodinit.dataflow.replay import Computed, ReplayError, replaying
 from goodinit.dataflow.response import params_of, response_of
 from goodinit.dataflow.tape import Entry, Ref, Tape, replaced
 from goodinit.dataflow.traversal import is_share, outputs_per_input, root, walk_forward
+from goodinit.schemes import second_moment
 
 # What these do to a parameter is linear in it.
 _LINEAR = frozenset("pick view cast join add mul contract".split())
@@ -48,6 +51,8 @@ SUMMED = "what it multiplies is multiplied by another activation, and summed"
 NEARLY_NORMED = 0.2
 
 MIXED = "shares made of the data multiply it: how much of the sum is left isn't known"
+
+MIXED_WEIGHTS = "shares made of the data mix it: its fan is that of shares made of N(0, 1)"
 
 # A network that generates weights from a learned code has fewer calls.
 CALLS_OF_A_GENERATOR = 30
@@ -123,11 +128,16 @@ class Answers:
         doubt = said_of_what_follows(self._graph, self._roles, use, lambda u: not self._is_kept(u))
         if use.met is not None:
             use = self._with_calls_before(use)
+            if doubt == BESIDE and (together := self._together(use)) is not None:
+                return together
             return replace(use, doubt=use.doubt or doubt)
         use = joined(self._graph, use, contractions)
         use = self._generating(crossed(self._graph, use, contractions))
         use = with_second_sum(self._graph, self._roles, use)
-        if doubt := beside(self._graph, use) or doubt:
+        together = self._together(use) if doubt in ("", BESIDE, SEVERAL) else None
+        if together is not None:
+            use = together
+        elif doubt := beside(self._graph, use) or doubt:
             use = replace(use, doubt=use.doubt or doubt)
         if _is_mixed(self._graph, use):
             return replace(use, doubt=use.doubt or MIXED)
@@ -135,6 +145,12 @@ class Answers:
             doubt = said_of_rows(self._graph, use, lookups)
             return replace(use, doubt=use.doubt or doubt)  # a tied table, with a scale of its own
         return with_factor(self._graph, self._roles, self._multiples, self._made, use, contractions)
+
+    def _together(self, use: Use) -> Use | None:
+        """Return a use with the fan of all products in its sum; None if they can't be told."""
+        if use.doubt:
+            return None
+        return with_terms(self._graph, self._roles, use, lambda u: not self._is_kept(u))
 
     def _with_calls_before(self, use: Use) -> Use:
         """Return a use with what is made of its input; what follows its product was measured."""
@@ -185,11 +201,13 @@ class Answers:
         if node.generates is None:
             return use
         fan_in, fan_out, made, _ = node.generates
-        mixed = any(self._graph.nodes[root(self._graph, v.node)].role == "softmax"
-                    for v in node.signals)  # fmt: skip
-        if mixed:
-            doubt = "it is mixed by shares, which depend on the data: its fan is that of one"
-            return replace(use, fan_in=fan_in, fan_out=fan_out, measured=True, doubt=doubt)
+        made_by = [self._graph.nodes[root(self._graph, v.node)] for v in node.signals]
+        if any(one.role == "softmax" or is_share(one.function) for one in made_by):
+            square = second_moment("sigmoid")
+            if (shares := self._made.before(use.node)) is not None and not shares.error:
+                square = shares.square
+            fans = {"fan_in": use.fan_in * fan_in * square, "fan_out": fan_out}
+            return replace(use, **fans, measured=True, doubt=MIXED_WEIGHTS)
         doubt = f"its product goes through {made} and is used as a weight" if made else ""
         fans = {"fan_in": use.fan_in * fan_in, "fan_out": use.fan_in * fan_out}
         return replace(use, **fans, measured=True, doubt=doubt)
@@ -247,6 +265,9 @@ class Answers:
     def _unlike_one(self, use: Use, square: float) -> str:
         """Return what to say of a weight whose scale is that of a norm, whatever is drawn."""
         after = activation_after(self._graph, use.node) or ""
+        square *= self._multiples.after(use.node)[0].square or 1.0
+        if self._graph.nodes[use.node].signals:
+            square *= self._multiples.before(use.node)[0].square or 1.0
         near = abs(square - 1) <= NEARLY_NORMED or is_meant(square, after)
         if near or is_caught(self._multiples, use.node):
             return ""

@@ -12,6 +12,7 @@ from goodinit.anatomy.made_signals import Made, MadeSignals
 from goodinit.anatomy.multiples import CALLS_FOLLOWED, Multiple, Multiples
 from goodinit.anatomy.roles import Roles
 from goodinit.anatomy.scores import summed_by_scores
+from goodinit.dataflow.constants import mean_square
 from goodinit.dataflow.graph import Graph
 from goodinit.dataflow.nodes import Node, Use
 from goodinit.dataflow.traversal import number_after, signals_of, walk_back
@@ -82,18 +83,22 @@ def with_factor(
     before = Multiple() if made is not None else _before_any(graph, multiples, use, uses)
     # What follows a product whose sums no call shows is a part of its fans.
     after = Multiple() if use.met is not None else _after(graph, multiples, product)
-    for one in (after, before):
+    both = after.varied(_size(before))
+    for one in () if _is_one(both) else (after, before):
         if one.square is not None and _makes_up_for(one, use.fan_in):
             doubt = f"{_text(one, one is after)}, which is taken for a part of it"
+            doubt = "" if _holds_unit_values(graph, use) else doubt
             fans = {"fan_in": use.fan_in * one.square, "fan_out": use.fan_out * one.square}
             return replace(use, **fans, measured=True, doubt=use.doubt or doubt)
-    both = after.varied(_size(before))
     if is_caught(multiples, product):
         return use
     if _is_one(both):
         number = None if made is not None else _before_activation(graph, multiples, use.node)
         doubt = f"the signal is multiplied by {number:.3g} before the activation" if number else ""
         return replace(use, doubt=use.doubt or doubt)
+    if _is_one(after) and _is_masked(before) and _is_of_one_signal(graph, multiples, use.node):
+        fan_in = float(f"{use.fan_in * (_size(before) or 1.0):.6g}")
+        return replace(use, fan_in=fan_in, measured=True)
     one = before if _is_one(after) else after
     return replace(use, doubt=use.doubt or f"{_text(one, one is after)}, which isn't in its fans")
 
@@ -150,7 +155,11 @@ def _of_made(use: Use, made: Made) -> Use:
         says = f"whatever is drawn, its product is about {size:.2g} times as large as its input"
         return replace(use, doubt=use.doubt or made.error or says)
     fan_in = float(f"{use.fan_in * made.square:.{DIGITS}g}")
-    if made.known and fan_in >= 1:  # less is a share of other rows, whose number is the example's
+    if made.square == 1 and not made.error:
+        return use
+    if (
+        made.known or made.counted
+    ) and fan_in >= 1:  # less is a share of other rows, whose number is the example's
         return replace(use, fan_in=fan_in, measured=True)
     says = made.error or (
         f"has a second moment of about {made.square:.2g}, which isn't in its fans"
@@ -187,11 +196,27 @@ def _is_one(one: Multiple) -> bool:
     return _is_near(_size(one))
 
 
+def _is_masked(one: Multiple) -> bool:
+    """Whether zeros and constants in the place of numbers are all that was made of a signal."""
+    return one.left is not None and isclose(_size(one) or 0.0, one.left, rel_tol=NEARLY_ONE)
+
+
+def _is_of_one_signal(graph: Graph, multiples: Multiples, index: int) -> bool:
+    """Whether a product takes one signal, and not the largest numbers of one."""
+    return len(graph.nodes[index].signals) == 1 and multiples.before(index)[1].role != "choose"
+
+
 def _makes_up_for(one: Multiple, fan: float) -> bool:
     """Whether weights of N(0, 1) are neutral with it."""
     if one.square is None or _is_near(one.square):
         return False
     return any(isclose(one.square * fan, neutral, rel_tol=0.01) for neutral in NEUTRAL)
+
+
+def _holds_unit_values(graph: Graph, use: Use) -> bool:
+    """Whether a weight holds numbers of a mean square near 1, as no class of torch's gives it."""
+    held = mean_square(graph.held.get(use.param))
+    return held is not None and use.fan_in > MEANT[1] and MEANT[0] <= held <= MEANT[1]
 
 
 def _after(graph: Graph, multiples: Multiples, index: int) -> Multiple:

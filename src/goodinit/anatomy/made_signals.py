@@ -29,8 +29,13 @@ CALLS_FOLLOWED = 128
 # A larger input isn't computed again: a plan should take no longer for it than for a layer.
 LARGEST_INPUT = 2**22
 
-# Second moments as near to 1 are left alone: most activations change it by more.
-NEARLY_ONE = 1.2
+# Second moments as near to 1 are left alone: most activations change it by more. Those that are
+# counted are left alone where the measure can't tell them from 1.
+NEARLY_ONE, ALMOST_ONE = 1.2, 0.02
+
+# Numbers that a measure is taken of, in as many draws at most: of x^2 it is then right to 1 %.
+NUMBERS_MEASURED = 2**18
+DRAWS = 64
 
 # What is the same for signals of both sizes, each drawn anew, is known; with float32's error.
 SIZES = (1.0, 2.0)
@@ -45,6 +50,10 @@ _BENDS = frozenset(
     "median std var topk kthvalue scatter_reduce".split()
 )
 _MEANS = frozenset(("mean", "nanmean"))
+# Calls that put numbers of one position beside those of another, or on them.
+_RUNNING = frozenset(
+    "cumsum cumprod roll flip flipud fliplr pad constant_pad_nd scatter scatter_reduce".split()
+)
 # Activations that are used for other things if they have arguments of their own.
 _CUT = ("hardtanh(", "threshold(")
 
@@ -57,12 +66,15 @@ class Made:
         function: the last that no recipe has a gain for.
         square: its second moment if the signal has one of 1.
         known: whether it is the same for any signal.
+        counted: whether it is made of the numbers of one position, as those of a normal signal
+            are made: what several positions have in common isn't known.
         error: why it can't be measured; "" if it can.
     """
 
     function: str
     square: float = 1.0
     known: bool = False
+    counted: bool = False
     error: str = ""
 
 
@@ -103,15 +115,21 @@ class MadeSignals:
             once, twice = self._measured(computed, nodes)
         except ReplayError as error:
             return Made(name, error=str(error))
-        if once is None or twice is None or 1 / NEARLY_ONE <= once <= NEARLY_ONE:
+        if once is None or twice is None:
             return None
+        counted = self._is_of_one_position(nodes, _features(self._graph.nodes[product]))
+        if counted and abs(once - 1) <= ALMOST_ONE:
+            return Made(name, counted=True)
+        if not counted and 1 / NEARLY_ONE <= once <= NEARLY_ONE:
+            return Made(name)
         if all(abs(square / WAVES - 1) <= NEARLY_WAVES for square in (once, twice)):
             return Made(name, WAVES, known=True)
         ids = not any(s.live and s.value is None for s in computed.sources.values())
         by_chance = any(map(self._is_picked, nodes)) or (
             ids and not any(n.function == "one_hot" for n in nodes)
         )
-        return Made(name, once, known=abs(twice - once) <= EQUAL * once and not by_chance)
+        known = abs(twice - once) <= EQUAL * once and not by_chance
+        return Made(name, once, known=known, counted=counted and not by_chance)
 
     # The calls between.
 
@@ -155,6 +173,29 @@ class MadeSignals:
             return False
         return all(use.role == "add" or self._is_kept(use) for use in node.uses)
 
+    def _is_of_one_position(self, nodes: Iterable[Node], features: int | None) -> bool:
+        """Whether nothing but features are summed, and shares of none of them are taken."""
+        return not any(
+            (node.role == "add" and is_noisy(self._graph, node))
+            or node.role in ("pool", "pick", "softmax", "choose")
+            or node.function in _RUNNING
+            or (node.role in ("reduce", "contract") and not self._is_along(node, features))
+            for node in nodes
+        )
+
+    def _is_along(self, node: Node, features: int | None) -> bool:
+        """Whether a call reduces the axis of features alone."""
+        if node.role == "contract":
+            first = node.operands[0] in node.signals  # x @ w, and not w @ x
+            return node.function == "linear" or (node.function in ("matmul", "mm") and first)
+        before, after = self._graph.nodes[node.signals[0].node].shape, node.shape
+        if len(before) == len(after):
+            axes = [
+                n for n, sizes in enumerate(zip(before, after, strict=True)) if len({*sizes}) > 1
+            ]
+            return axes in ([], [features])
+        return features == len(before) - 1 and after == before[:-1]
+
     def _is_bend(self, node: Node) -> bool:
         if node.role == "pointwise" and node.square is not None:
             return False  # a mask
@@ -173,11 +214,17 @@ class MadeSignals:
         return node.role == "add" and len(sources) > 1 and all(sources)
 
     def _is_with_its_mean(self, node: Node) -> bool:
-        """Whether a signal and what was reduced of it are added: x less its largest number."""
+        """Whether a signal and what was reduced or picked of it are added: x less its maximum."""
         if len(node.signals) < 2 or not (node.role == "add" or node.function == "lerp"):
             return False
         before = (n for value in node.signals for n in passed_before(self._graph, value.node))
-        return any(self._graph.nodes[index].role in ("pool", "reduce") for index in before)
+        return any(self._is_reduced(self._graph.nodes[index]) for index in before)
+
+    def _is_reduced(self, node: Node) -> bool:
+        """Whether a call reduces a signal, or picks from one: neighbors are alike."""
+        rows = node.role == "pick" and not node.function.startswith("embedding")
+        picked = rows and any(node.operands[0] is value for value in node.signals)
+        return picked or node.role in ("pool", "reduce")
 
     def _is_mean(self, node: Node, nodes: Collection[Node]) -> bool:
         """Whether neighbors are averaged, or an input of the model is."""
@@ -254,14 +301,31 @@ class MadeSignals:
         if key not in self._squares:
             random = torch.Generator().manual_seed(1)
             with replaying(), torch.no_grad():
-                self._squares[key] = [
-                    _square(computed(_values(computed, size, random))) for size in SIZES
-                ]
+                self._squares[key] = [_mean_square(computed, size, random) for size in SIZES]
         return self._squares[key]
 
 
 def _without_numbers(entry: Entry) -> object:
     return replaced((entry.args, entry.kwargs), lambda item: "" if isinstance(item, Ref) else item)
+
+
+def _features(product: Node) -> int | None:
+    """Return the axis of its input that a product sums over; None if it isn't known."""
+    if product.function.startswith("conv"):
+        return 1
+    return len(product.shape) - 1 if product.function == "linear" else None
+
+
+def _mean_square(computed: Computed, size: float, random: torch.Generator) -> float | None:
+    found, numbers = list[float](), 0
+    while numbers < NUMBERS_MEASURED and len(found) < DRAWS:
+        row = computed(_values(computed, size, random))
+        square = _square(row)
+        if square is None:
+            return None
+        found.append(square)
+        numbers += row.numel()
+    return sum(found) / len(found)
 
 
 def _values(computed: Computed, size: float, random: torch.Generator) -> dict[int, Tensor]:

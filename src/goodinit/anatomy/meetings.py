@@ -79,7 +79,7 @@ def said_of_what_follows(
     node = graph.nodes[use.node]
     if node.index in roles.ends:
         return _said_of_stream(graph, node.index)
-    if _has_a_role(graph, roles, node.index) or node.generates is not None:
+    if has_a_role(graph, roles, node.index) or node.generates is not None:
         return ""
     passed, doubt = {node.index}, ""
     if node.function in ADD_FIRST and graph.nodes[node.operands[0].node].live:
@@ -267,7 +267,13 @@ def _is_a_size(graph: Graph, index: int) -> bool:
 
 
 def _onward(graph: Graph, index: int) -> Iterable[Node]:
-    return walk_forward(graph, index, _is_passed)
+    return walk_forward(graph, index, lambda n: _is_passed(n) and not takes_product(graph, n))
+
+
+def takes_product(graph: Graph, node: Node) -> bool:
+    """Whether a parameter multiplies a signal number by number, and what comes of it is summed."""
+    met = any(use.met is not None and use.role == "mul" for use in node.uses)
+    return met and _is_summed(graph, node.index, False)
 
 
 def _is_passed(node: Node) -> bool:
@@ -279,7 +285,7 @@ def _is_passed(node: Node) -> bool:
     return node.role in ("add", "mul") and len(node.signals) == 1
 
 
-def _has_a_role(graph: Graph, roles: Roles, index: int) -> bool:
+def has_a_role(graph: Graph, roles: Roles, index: int) -> bool:
     """Whether the sum that a product goes into is of a known kind."""
     node = graph.nodes[index]
     cell = any(use.param in roles.cells for use in node.weights)
@@ -308,20 +314,20 @@ def _meets_another(
         if node.weights and not any(map(is_drawn, node.weights)):
             mixed = islice(walk_back(graph, signals_of(node), _terms), CALLS_FOLLOWED)
             if any(_is_the_same(graph, use, one) for one in mixed):
-                return "" if _is_caught(graph, sum_) else AGAIN
+                return "" if is_caught_after(graph, sum_) else AGAIN
         if _is_another_input(graph, node, use):
-            return "" if _is_caught(graph, sum_) else INPUT
+            return "" if is_caught_after(graph, sum_) else INPUT
         summed = prod(node.shape) > prod(sum_.shape)
         met = [one for one in node.uses if one.met is not None and (summed or one.role != "mul")]
         weights = node.weights or met
-        if not weights or node.index == use.node or _has_a_role(graph, roles, node.index):
+        if not weights or node.index == use.node or has_a_role(graph, roles, node.index):
             continue
         if any(_is_of_another_input(graph, use, one) for one in weights):
-            return "" if _is_caught(graph, sum_) else SEVERAL
+            return "" if is_caught_after(graph, sum_) else SEVERAL
         if any(one.param == use.param or _is_computed(one) for one in weights):
             continue
         if not any(is_zero(graph, one) for one in weights):
-            return "" if _is_caught(graph, sum_) else BESIDE
+            return "" if is_caught_after(graph, sum_) else BESIDE
     return ""
 
 
@@ -367,7 +373,7 @@ def _is_summed(graph: Graph, index: int, by_signs: bool = True) -> bool:
     )
 
 
-def _is_caught(graph: Graph, sum_: Node) -> bool:
+def is_caught_after(graph: Graph, sum_: Node) -> bool:
     """Whether a norm takes a sum, after further terms if there are any."""
 
     def follow(node: Node) -> bool:

@@ -47,6 +47,8 @@ class Multiple:
         numbers: whether all constants are numbers.
         moved: the calls that put numbers in other places.
         summed: whether parts of the signal are added that have nothing in common.
+        left: the mean square that masks, and constants beside a signal, leave of numbers of 1;
+            None after anything else.
         why: why it isn't known.
     """
 
@@ -56,18 +58,25 @@ class Multiple:
     numbers: bool = True
     moved: tuple[int, ...] = ()
     summed: bool = field(default=False, compare=False)
+    left: float | None = field(default=1.0, compare=False)
     why: str = ""
 
     def times(self, number: float) -> Multiple:
         """Return it multiplied by a number."""
         own = None if self.number is None else self.number * number
-        return replace(self.varied(number**2), number=own, numbers=self.numbers)
+        left = self.left if number == 1 else None
+        return replace(self.varied(number**2), number=own, numbers=self.numbers, left=left)
+
+    def masked(self, square: float | None) -> Multiple:
+        """Return it multiplied by zeros and ones of a mean square."""
+        left = None if self.left is None or square is None else self.left * square
+        return replace(self.varied(square), left=left)
 
     def varied(self, square: float | None) -> Multiple:
         """Return it multiplied by what has a mean square."""
         own = None if square is None or self.square is None else self.square * square
         added = self.added * (square or 1.0)
-        return replace(self, square=own, number=None, added=added, numbers=False)
+        return replace(self, square=own, number=None, added=added, numbers=False, left=None)
 
     def plus(self, other: Multiple, apart: bool) -> Multiple:
         """Return its sum with another multiple of a signal, of other numbers of it if ``apart``."""
@@ -75,10 +84,10 @@ class Multiple:
         same = not apart and self.moved == other.moved
         if same and self.number is not None and other.number is not None:
             number = self.number + other.number
-            return Multiple(number**2, number, added, numbers, self.moved)
+            return Multiple(number**2, number, added, numbers, self.moved, left=None)
         known = self.square is not None and other.square is not None
         square = (self.square or 0.0) + (other.square or 0.0) if known else None
-        return Multiple(square, None, added, numbers, summed=True)
+        return Multiple(square, None, added, numbers, summed=True, left=None)
 
 
 class Multiples:
@@ -251,7 +260,7 @@ class Multiples:
         if _is_scaled(node):
             return self._times_constant(node, one)
         if node.role == "pointwise" and node.square is not None:
-            return one.varied(node.square)
+            return one.masked(node.square)
         if node.function in _SUMS and self._is_weighted(node):
             return None
         if node.function in _SUMS and node.shape:  # of terms that have nothing in common
@@ -306,8 +315,15 @@ class Multiples:
             return one.varied(node.square)
         if uses and uses[0].param in self._graph.held and not self._modulates(node):
             square = self._square_of(uses[0])
+            if self._is_mask(uses[0]):
+                return one.masked(square)
             return one.varied(1 / square if square and node.function == "div" else square)
         return None  # without a value on meta: the plan names it
+
+    def _is_mask(self, use: Use) -> bool:
+        """Whether a buffer of zeros and ones multiplies a signal."""
+        held = self._graph.held[use.param]
+        return use.param in self._graph.buffers and bool(((held == 0) | (held == 1)).all())
 
     def _modulates(self, node: Node) -> bool:
         """Whether a product of a signal and a parameter is used as a weight."""
@@ -328,7 +344,8 @@ def _joined(
         last = not node.consumers or bool(node.written)
         if not (along if axes else last):
             return made[0] if len(made) == 1 else None
-    found = Multiple(0.0, None, linear.added, True, (*made[0].moved, node.index))
+    moved, left = (*made[0].moved, node.index), linear.added
+    found = Multiple(0.0, None, linear.added, True, moved)
     for one, share in zip(made, shares, strict=True):
         square = None if one.square is None or found.square is None else one.square * share
         found = Multiple(
@@ -338,6 +355,8 @@ def _joined(
             found.numbers and one.numbers,
             found.moved,
         )
+        left = None if left is None or one.left is None else left + share * one.left
+    found = replace(found, left=left)
     same = whole and all(one == made[0] for one in made)
     return replace(found, number=made[0].number) if same else found
 

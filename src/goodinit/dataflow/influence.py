@@ -44,6 +44,7 @@ DRAWS = (2, 32)
 # Constants beside a weight whose product is as small, of a second moment of 1, are left out.
 LITTLE = 0.02
 
+BENT = "they aren't additive in it: its fan is from their second moment"
 SHIFTED = "a constant is added to it, whose product comes on top"
 
 # The highest number of weights whose product is recognized: tensor trains have up to 6 cores.
@@ -62,6 +63,7 @@ class Influence:
         degree: how many weights are multiplied.
         exact: whether ``second`` is more than an average over random draws.
         doubt: why it isn't certain.
+        additive: whether the numbers are additive in it.
     """
 
     kind: str
@@ -69,6 +71,7 @@ class Influence:
     degree: int = 1
     exact: bool = True
     doubt: str = ""
+    additive: bool = True
 
     def fan(self, fan: float) -> float:
         """Return the fan of the parameter, of that of the computed tensor."""
@@ -127,7 +130,7 @@ class _Study:
             found |= {n: Influence("in" if idle[n] else "out") for n in idle}
             drawn -= idle.keys()
         for number, one in found.items():
-            if one.kind == "weight" and not one.doubt:
+            if one.kind == "weight" and not one.doubt and one.additive:
                 found[number] = self._together(frozenset(drawn | {number}))[number]
         self.shifted = self.shifted or self._has_constant_terms(found)
         doubt = "it is computed with constants that have no values on meta" if self.unvalued else ""
@@ -259,7 +262,7 @@ class _Study:
         # All are of the parameter's size, or larger: none is kept longer than it is asked for.
         zero = self.at({number: 0})
         size, finite = square(zero), is_finite(zero)
-        zero = zero if size else None
+        numbers, zero = max(zero.numel(), 1), zero if size else None
         if number in self.fixed:
             self.start = None
         p = self._signs(number) if number in self.fixed else self.values[number]
@@ -279,7 +282,7 @@ class _Study:
         if additive and self.data and self.live and self._acts_without_data(number, effect):
             return Influence("offset")
         if len(self.params) == 1 and not self.data:
-            self.shifted = shifted
+            self.shifted = shifted and self.fan * size / numbers > LITTLE
         if not additive:
             return self._bent(number)
         if not size:
@@ -319,8 +322,14 @@ class _Study:
                 if not degree:
                     return Influence("free", self._second(once), exact=False)
                 second = self._second(once)
-                doubt = "they aren't additive in it: its fan is from their second moment"
-                return Influence("weight", second, degree, exact=False, doubt=doubt)
+                del twice
+                mirrored = distance(self.at({number: g.neg_()}), once, -1) <= EQUAL**2 * square(
+                    once
+                )
+                # As large as normal weights make them; those of other laws differ by a fifth.
+                plain = degree == 1 and mirrored and len(self.params) == 1
+                doubt = "" if plain else BENT
+                return Influence("weight", second, degree, False, doubt, additive=False)
         del once, twice
         return self._nearly_additive(number, g)
 
