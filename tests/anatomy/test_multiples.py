@@ -90,6 +90,7 @@ def of_halves(run: Callable[[Tensor, Tensor], Tensor]) -> Callable[[Tensor], Ten
         (of_halves(lambda a, b: a - b / 2), None),
         (of_halves(lambda a, b: a - a / 2), None),  # as above, for all we see
         (lambda x: x - x / 2, 0.25),
+        (lambda x: (y := torch.cat([2 * x, 2 * x], -1)) - 3 * y, 16.0),
     ],
 )
 def test_parts_of_a_signal_have_nothing_in_common(run, square: float | None) -> None:

@@ -17,6 +17,7 @@ import goodinit as gi
 from goodinit.anatomy import read
 from goodinit.dataflow import replay
 from goodinit.dataflow.graph import Graph
+from goodinit.dataflow.squares import EQUAL, are_unlike
 
 X = torch.randn(16, 48)
 MASK = (torch.arange(32 * 48).reshape(32, 48) % 3 == 0).float()  # a third of it
@@ -262,6 +263,15 @@ def test_a_product_of_zeros_alone_is_a_weight():
     net = Net(lambda m, x: fn.linear(x, m.u @ m.v), u=(32, 4), v=(4, 48))
     torch.nn.init.zeros_(net.v)
     assert [row.kind for row in gi.plan(net, "lecun", inputs=X)] == ["linear", "linear"]
+
+
+@pytest.mark.parametrize(
+    ("squares", "unlike"),
+    [([0.0, 0.0], False), ([2.0, 2.0], False), ([2.0], False),
+     ([2.0, 2.0 + EQUAL], False), ([2.0, 2.0 + 3 * EQUAL], True), ([0.0, 1.0], True)],
+)  # fmt: skip
+def test_squares_are_alike_within_the_error_of_their_sums(squares, unlike):
+    assert are_unlike(squares) is unlike
 
 
 def test_a_complex_input_has_two_real_numbers():

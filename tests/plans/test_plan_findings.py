@@ -32,6 +32,33 @@ def test_norms_around_0_are_one_finding(norms: int, where: str) -> None:
     assert "(mean 0.001, std 0.02)" in plan.findings[0].cause
 
 
+class Attention(nn.Module):
+    """One head of 64."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.q, self.k, self.v, self.out = (nn.Linear(64, 64, bias=False) for _ in range(4))
+
+    def forward(self, x: Tensor) -> Tensor:
+        mixed = nn.functional.scaled_dot_product_attention(self.q(x), self.k(x), self.v(x))
+        return self.out(mixed)
+
+
+@pytest.mark.parametrize(
+    ("law", "expected"),
+    [
+        (gi.LeCunNormal(), []),
+        (gi.Normal(1.0), [("GI142", "warning", "q.weight, k.weight")]),
+    ],
+)
+def test_scores_that_make_attention_one_hot(law: gi.Scheme, expected: list[object]) -> None:
+    """Of N(0, 1) queries and keys have std 8, and their scores 8 * 8 * sqrt(64) / sqrt(64)."""
+    recipe = {"*": gi.LeCunNormal(), "[qk].weight": law}
+    plan = gi.plan(Attention(), recipe, inputs=torch.ones(2, 16, 64))
+    assert found(plan) == expected
+    assert all("scores of attention have std 64 " in one.cause for one in plan.findings)
+
+
 def test_what_no_rule_knows_is_one_finding() -> None:
     net = Holder(a=torch.zeros(3), b=torch.zeros(4))
     net.a.data.normal_()
