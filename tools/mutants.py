@@ -188,6 +188,10 @@ EQUIVALENT = {
     ): "a scale that rounding is compared with",
     ("schemes/values.py", "values = values if self.factor == 0 else values * self.factor"):
         "times 1",
+    (
+        "anatomy/added_biases.py",
+        "weights = {_weight_before(graph, graph.nodes[use.node]) for use in uses} - {- 2}",
+    ): "-1 is then the last call, behind which nothing is",
     ("dataflow/origins.py", "return Origin(number, +1, axes, tuple((0, size) for size in shape))"):
         "a parameter's origin is asked for no node",
 }  # fmt: skip

@@ -101,6 +101,20 @@ def test_a_bilinear_form_counts_both_sums_and_says_so(form: Callable[..., Any]) 
     assert "its fans count both sums" in row.why
 
 
+@pytest.mark.parametrize(
+    "form",
+    [
+        lambda m, x, y: (x[:, None] * m.w + y[:, None]).sum(-1),
+        lambda m, x, y: (x[:, None] * m.w * y[:, None]).sum(-1),
+    ],
+    ids=["added", "multiplied"],
+)
+def test_what_meets_a_product_before_its_sum_is_no_input(form: Callable[..., Any]) -> None:
+    net = Net(lambda m, pair: form(m, *pair), {"w": (40, 24)})
+    row = gi.plan(net, "lecun", inputs=((torch.randn(64, 24), torch.randn(64, 24)),))["w"]
+    assert (row.fan_in, row.fan_out) == (24, 40)
+
+
 def test_a_product_of_numbers_that_is_summed_is_doubted() -> None:
     """Q-values times one-hot actions are one of them; times a vector they are a bilinear form."""
     net = Net(lambda m, pair: ((pair[0] @ m.w) * pair[1]).sum(-1), {"w": (24, 16)})

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional as fn
 
 from goodinit.anatomy.multiples import Multiple, Multiples
+from goodinit.dataflow import linear
 
 CHAINS, SAMPLES = 40, 4096
 ERROR = 5 * (2 / SAMPLES) ** 0.5  # five standard errors of a mean of squares of N(0, 1)
@@ -95,6 +96,13 @@ def of_halves(run: Callable[[Tensor, Tensor], Tensor]) -> Callable[[Tensor], Ten
 )
 def test_parts_of_a_signal_have_nothing_in_common(run, square: float | None) -> None:
     assert before(run, torch.ones(3, 8))[0].square == square
+
+
+@pytest.mark.parametrize(("most", "added"), [(8, 4.0), (7, 0.0)])
+def test_constants_are_read_up_to_a_size(most: int, added: float, monkeypatch) -> None:
+    monkeypatch.setattr(linear, "MOST_ADDED", most)
+    made, _ = before(lambda x: x + torch.full((8,), 2.0), torch.ones(3, 8))
+    assert made == Multiple(added=added)
 
 
 MASKED = Multiple(0.25, None, 0.5, False)
