@@ -192,6 +192,8 @@ EQUIVALENT = {
         "anatomy/added_biases.py",
         "weights = {_weight_before(graph, graph.nodes[use.node]) for use in uses} - {- 2}",
     ): "-1 is then the last call, behind which nothing is",
+    ("anatomy/parts.py", "factor = 2.0"): "it stands on both sides of a ratio",
+    ("schemes/mimetic.py", "size, head = matrix.shape[ 1], self.head_dim"): "it is square",
     ("dataflow/origins.py", "return Origin(number, +1, axes, tuple((0, size) for size in shape))"):
         "a parameter's origin is asked for no node",
 }  # fmt: skip

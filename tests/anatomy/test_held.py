@@ -24,6 +24,7 @@ STEPS = 0.3 * torch.arange(8.0)[:, None]
         (torch.eye(5), "pattern"),
         (torch.arange(1.0, 17.0).log(), "pattern"),
         (torch.arange(16.0) / 7, "pattern"),
+        (torch.arange(5.0, 21.0) / 7, "pattern"),  # no 0 shows it at once
         (0.9 ** torch.arange(16.0), "pattern"),
         (torch.tensor([[1.0, 2.0, 1.0], [2.0, 4.0, 2.0]]), "pattern"),  # integers
         (torch.tensor([0.3, 0.7, 0.3, 0.7, 0.3, 0.7]), "pattern"),

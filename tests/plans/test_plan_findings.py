@@ -91,6 +91,12 @@ def test_without_inputs_what_a_recipe_asks_for_is_named(
     assert [one[0] for one in found(gi.plan(Holder(layers), recipe))] == codes
 
 
+def test_a_state_may_have_a_large_bias() -> None:
+    """Gates start open or shut by theirs: GI132 is asked of linear layers and convolutions."""
+    recipe = {"*": gi.LeCunNormal(), "bias_*": gi.Constant(5.0)}
+    assert found(gi.plan(nn.RNN(8, 8), recipe)) == []
+
+
 def test_a_bias_that_dominates_is_found_behind_layers_that_do_not() -> None:
     parts = [nn.Linear(8, 8), nn.LayerNorm(8), nn.Linear(8, 8, bias=False), nn.ReLU()]
     parts += [part for _ in range(2) for part in (nn.Linear(8, 8), nn.ReLU())]
