@@ -303,6 +303,8 @@ class Answers:
             )
         ]
         nodes = [index for index in nodes if self._graph.nodes[index].signals]
+        # What meets the product of one of them comes after it, and isn't what it takes.
+        nodes = [n for n in nodes if set(nodes).isdisjoint(_made_of_weights(self._graph.nodes[n]))]
         return outputs_per_input(self._graph, nodes, outputs)
 
     def _of(self, use: Use, before: bool) -> Influence | str:
@@ -401,6 +403,10 @@ def _adds_another(tape: Tape, use: Use, sum_: Entry, outputs: Collection[int]) -
     makers = (tape.makers.get(number) for number in sum_.inputs if number not in outputs)
     products = [at for at in makers if at is not None and tape.entries[at].meets]
     return any(use.param in params_of(tape, at) for at in products)
+
+
+def _made_of_weights(node: Node) -> set[int]:
+    return {value.node for value in node.operands if value.params}
 
 
 def deciding(graph: Graph, uses: Sequence[Use]) -> Use:
