@@ -87,3 +87,21 @@ def shapes_with_fewer(
     except GoodinitError:
         return {}
     return found.shapes if run.how == "meta" else {}
+
+
+class FewerSamples:
+    """What ``shapes_with_fewer`` returns, found once for a model and the copies of it.
+
+    Copies differ in their values alone, which a run on meta doesn't see.
+    """
+
+    def __init__(self) -> None:
+        self._shapes: Mapping[str, tuple[int, ...]] | None = None
+
+    def shapes(
+        self, model: nn.Module, inputs: Inputs, batch: int, names: Mapping[int, str]
+    ) -> Mapping[str, tuple[int, ...]]:
+        """Return the shape of each call's result with one sample fewer."""
+        if self._shapes is None:
+            self._shapes = shapes_with_fewer(model, inputs, batch, names)
+        return self._shapes

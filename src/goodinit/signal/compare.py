@@ -26,6 +26,7 @@ from goodinit.plans.plan import Plan, plan
 from goodinit.recipes.by_name import RecipeLike, as_recipe
 from goodinit.recipes.recipe import Recipe
 from goodinit.schemes import Scheme
+from goodinit.signal.batch_axis import FewerSamples
 from goodinit.signal.checks import Loss, check_count
 from goodinit.signal.measure import measured, with_tried_remedies
 from goodinit.signal.rows import Signal
@@ -193,12 +194,13 @@ def compare(
         raise SignalError("a comparison needs at least one recipe")
     plans = _plans(model, inputs, by_name)
     tried: Memo = {}
+    fewer = FewerSamples()
     signals: dict[str, list[Signal]] = {name: [] for name in by_name}
     with progress_line("comparing", seeds * len(plans) + len(by_name) - len(plans)) as step:
         for name in by_name:
             for seed in range(seeds if name in plans else 1):
                 drawn = _drawn(model, plans[name], seed) if name in plans else model
-                signals[name].append(_measure(drawn, inputs, loss, tried))
+                signals[name].append(_measure(drawn, inputs, loss, tried, fewer))
                 step()
     return Comparison(signals, plans)
 
@@ -227,10 +229,12 @@ def _drawn(model: nn.Module, planned: Plan, seed: int) -> nn.Module:
     return drawn
 
 
-def _measure(model: nn.Module, inputs: Inputs, loss: Loss | None, tried: Memo) -> Signal:
+def _measure(
+    model: nn.Module, inputs: Inputs, loss: Loss | None, tried: Memo, fewer: FewerSamples
+) -> Signal:
     """Measure a copy; what is known of a line that draws the whole model holds for all of them."""
-    signal = measured(model, inputs, loss)
-    return with_tried_remedies(signal, model, inputs, loss, shared=tried)
+    signal = measured(model, inputs, loss, fewer=fewer)
+    return with_tried_remedies(signal, model, inputs, loss, shared=tried, fewer=fewer)
 
 
 def _labeled(recipes: object) -> dict[str, Recipe | None]:

@@ -18,7 +18,7 @@ from goodinit.anatomy.names import slots, walk
 from goodinit.applying.trials import Memo, Trials
 from goodinit.errors import SignalError
 from goodinit.findings import Finding
-from goodinit.signal.batch_axis import batch_of, shapes_with_fewer
+from goodinit.signal.batch_axis import FewerSamples, batch_of
 from goodinit.signal.checks import (
     LOSS_TAKES,
     Loss,
@@ -101,8 +101,9 @@ def measure(
     if weights is not None:
         from_file = late("goodinit.forecasting.from_file:measured_from_file")
         return from_file(model, inputs, weights, loss, backward=backward, rank=rank)
-    signal = measured(model, inputs, loss, backward=backward, rank=rank)
-    return with_tried_remedies(signal, model, inputs, loss, backward=backward)
+    fewer = FewerSamples()
+    signal = measured(model, inputs, loss, backward=backward, rank=rank, fewer=fewer)
+    return with_tried_remedies(signal, model, inputs, loss, backward=backward, fewer=fewer)
 
 
 def with_tried_remedies(
@@ -113,15 +114,18 @@ def with_tried_remedies(
     *,
     backward: bool = True,
     shared: Memo | None = None,
+    fewer: FewerSamples | None = None,
 ) -> Signal:
     """Return what ``measured`` returned, with remedies that were tried on copies of the model.
 
     ``shared``: what is known of lines that draw the whole model, for several draws of one.
+    ``fewer``: what is known of its axis of samples.
     """
     model = unwrapped(model)
+    known = fewer or FewerSamples()
 
     def judge(copied: nn.Module) -> Sequence[Finding]:
-        return measured(copied, inputs, loss, backward=backward).findings
+        return measured(copied, inputs, loss, backward=backward, fewer=known).findings
 
     tried = Trials(model, inputs, signal.findings, judge, shared=shared)
     return replace(signal, findings=tried.findings())
@@ -134,11 +138,15 @@ def measured(
     *,
     backward: bool = True,
     rank: bool = False,
+    fewer: FewerSamples | None = None,
 ) -> Signal:
-    """Measure as ``measure`` does; the remedies are not tried, and say in words what helps."""
+    """Measure as ``measure`` does; the remedies are not tried, and say in words what helps.
+
+    ``fewer``: what is known of the axis of samples, from this model or one that it is a copy of.
+    """
     model = unwrapped(model)
     weights = Weights(check_runnable(model, inputs, loss))
-    return measured_with(weights, model, inputs, loss, backward=backward, rank=rank)
+    return measured_with(weights, model, inputs, loss, backward=backward, rank=rank, fewer=fewer)
 
 
 def measured_with(
@@ -149,18 +157,19 @@ def measured_with(
     *,
     backward: bool,
     rank: bool = False,
+    fewer: FewerSamples | None = None,
 ) -> Signal:
     """Measure a model that was checked, with parameters from ``weights``."""
     found = slots(model)
     paths = {id(module): path for path, module in reversed(list(walk(model)))}
     batch = batch_of(inputs)
     with tensors_restored(model, ()):  # set_() passes by a trace unseen
-        fewer = shapes_with_fewer(model, inputs, batch, paths)
+        shapes = (fewer or FewerSamples()).shapes(model, inputs, batch, paths)
     params = ParameterTensors(weights)
     given = list(tensors_in(arguments(inputs)))
-    observer = MomentsObserver(found, given, batch, fewer, rank, params, weights.sureness)
+    observer = MomentsObserver(found, given, batch, shapes, rank, params, weights.sureness)
     ran = _run(model, inputs, loss, backward, observer, paths, weights)
-    notes = (*_notes(batch, fewer, observer, ran.reentrant), *ran.unset, *weights.notes())
+    notes = (*_notes(batch, shapes, observer, ran.reentrant), *ran.unset, *weights.notes())
     to_rows = paths_to_rows(observer.rows)
     rows = observer.finished_rows([math.sqrt(path.variance) for path in to_rows])
     value = ran.loss if loss is not None else None
