@@ -392,6 +392,15 @@ def _guessed(module=None, **shapes):
     return told
 
 
+@pytest.mark.parametrize(
+    ("shape", "kind"),
+    [((8, 1), "linear"), ((8, 1, 1), "other"), ((8, 2), "linear")],
+)
+def test_a_matrix_may_have_one_column(shape, kind):
+    """[n, 1, 1] is one number a channel."""
+    assert _guessed(p=shape)["p"].kind == kind
+
+
 def _guessed_fans(told, name, shape):
     return told[name].layout.fans(shape)
 
