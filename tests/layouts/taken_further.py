@@ -65,6 +65,11 @@ def gelu_by_its_third_power():
     return one(after)
 
 
+@layout()
+def square_of_a_sum_of_two():
+    return two(lambda m, x: (m.f(x) + m.g(x)).square())
+
+
 # Distances and cross products of two products.
 
 

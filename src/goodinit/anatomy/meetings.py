@@ -77,8 +77,9 @@ def said_of_what_follows(
         is_drawn: returns whether a weight is drawn.
     """
     node = graph.nodes[use.node]
-    if node.index in roles.ends:
-        return _said_of_stream(graph, node.index)
+    said = _said_of_stream(graph, node.index)
+    if said or node.index in roles.ends:
+        return said
     if has_a_role(graph, roles, node.index) or node.generates is not None:
         return ""
     passed, doubt = {node.index}, ""
@@ -151,7 +152,7 @@ def _said_alone(graph: Graph, node: Node, after: Node, passed: set[int]) -> str:
 
 
 def _said_of_stream(graph: Graph, index: int) -> str:
-    """Return what to say of a residual branch if all that is taken of the sum is a square, or "".
+    """Return what to say of a term of a sum of which a square is taken alone, or "".
 
     Between the branch's end and the sum a norm may lie, after which the size is the norm's.
     """
