@@ -319,6 +319,22 @@ def test_talking_heads_end_nothing(place):
     assert ends(found) == "d"
 
 
+def test_a_mask_of_several_layers_is_no_stream():
+    """Scores of a sink beside the others: what the mask was added to goes through a join."""
+
+    def run(m, x, mask):
+        for q, k, v in ((m.a, m.b, m.c), (m.d, m.e, m.f), (m.g, m.h, m.i)):
+            h = norm(x)
+            scores = (h @ q) @ (h @ k).transpose(-1, -2) / 8**0.5 + mask
+            scores = torch.cat((scores, m.s.expand(2, 5, 1)), -1)
+            scores = scores - scores.max(-1, keepdim=True).values
+            x = x + scores.softmax(-1)[..., :-1] @ h @ v
+        return norm(x) @ m.o
+
+    found = facets(run, "abcdefghi", (X, torch.zeros(2, 5, 5)), s=(1, 1, 1))
+    assert ends(found) == "cfi"
+
+
 def test_a_stack_with_its_input_injected_ends_nothing():
     """ARMA: h' = relu(A h W + x V), with x the same in each layer."""
 

@@ -324,7 +324,7 @@ def _is_score(graph: Graph, node: Node, source: int) -> bool:
     """Whether a sum is of attention's scores (masks, biases, talking heads): it feeds no stream."""
     if graph.nodes[source].role == "softmax":
         return True
-    onward = walk_forward(graph, node.index, lambda n: is_pass(n) or n.role == "add")
+    onward = walk_forward(graph, node.index, lambda n: is_pass(n) or n.role in ("add", "join"))
     return any(other.role == "softmax" for other in islice(onward, CALLS_TO_SOFTMAX))
 
 
