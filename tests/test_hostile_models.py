@@ -88,5 +88,5 @@ def test_modules_nested_2000_deep() -> None:
         gi.plan(model, "he", inputs=X)
     with pytest.raises(SignalError, match="RecursionError"):
         gi.measure(model, X)
-    with pytest.raises(TraceError, match="RecursionError"):
+    with pytest.raises(SignalError, match="RecursionError"):
         gi.compare(model, X, ["he"], seeds=1)

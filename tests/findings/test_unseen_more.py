@@ -27,7 +27,7 @@ SAID: dict[str, tuple[set[str], set[str]]] = {
     "loud_head_of_a_vit": (WIDE, WIDE),
     "loud_bilinear": (WIDE, WIDE),
     "loud_cross_attention": (ONE_HOT, ONE_HOT),
-    "loud_towers": (WIDE, {"GI127 info"}),  # only a run shows that both are multiplied
+    "loud_towers": (WIDE, WIDE | {"GI127 info"}),
     "capped_logits": (set(), set()),
     "equalized_head": (set(), set()),
     "masked_actions": (set(), set()),

@@ -64,6 +64,7 @@ _EXAMPLES: Mapping[str, str] = {
     "seed": "0",
     "widths": "[64, 128, 256]",
 }
+_FIRST = ("model", "target")  # what verbs call the module that they take first
 _FEWEST_WIDTHS = 3  # a line through two has no error
 _SHAPES = frozenset(("input_shape", "input_size", "shape"))  # of inputs that are to be made
 _TARGETS = frozenset(("label", "labels", "target", "targets", "y"))  # which a loss needs
@@ -99,7 +100,7 @@ def explained(function: Callable[P, R], place: str = "gi") -> Callable[P, R]:
         try:
             return answers(*args, **kwargs)
         except ModelError as error:
-            swapped = _model_first(args)
+            swapped = _model_first(function, args)
             if not swapped:
                 raise
             line = _line(function, place, swapped, kwargs)
@@ -108,10 +109,14 @@ def explained(function: Callable[P, R], place: str = "gi") -> Callable[P, R]:
     return call
 
 
-def _model_first(args: tuple[object, ...]) -> tuple[object, ...]:
-    """Return the arguments with the model before the others; none if it is, or there is none."""
+def _model_first(function: Callable[..., object], args: tuple[object, ...]) -> tuple[object, ...]:
+    """Return the arguments with the model before the others, if the function takes it first.
+
+    None if it is there already, or if there is none.
+    """
     models = [value for value in args if isinstance(value, nn.Module)]
-    if len(models) != 1 or args[0] is models[0]:
+    first = next(iter(inspect.signature(function).parameters), "")
+    if first not in _FIRST or len(models) != 1 or args[0] is models[0]:
         return ()
     return (models[0], *(value for value in args if value is not models[0]))
 
