@@ -133,6 +133,15 @@ def test_queries_keys_and_values(form, packed):
     assert [name for name, one in found.items() if one.ends_residual] == ["d"]
 
 
+def test_a_state_may_have_two_features():
+    def run(m, x):
+        q, k, v = (t.unflatten(-1, (2, -1)).transpose(1, 2) for t in (x @ m.a, x @ m.b, x @ m.c))
+        return x + merged(FORMS["all steps at once"](q, k, v)) @ m.d
+
+    rows = read(Net(run, a=(8, 4), b=(8, 4), c=(8, 8), d=(8, 8)), X).rows
+    assert [row.facets.part for row in rows] == ["q", "k", "v", "out"]
+
+
 def test_an_operand_may_be_a_sum_of_products():
     """DeBERTa's queries are of contents and of positions."""
 

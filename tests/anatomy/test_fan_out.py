@@ -120,9 +120,18 @@ def test_a_product_of_numbers_that_is_summed_is_doubted() -> None:
     net = Net(lambda m, pair: ((pair[0] @ m.w) * pair[1]).sum(-1), {"w": (24, 16)})
     row = gi.plan(net, "lecun", inputs=((torch.randn(64, 24), torch.randn(64, 16)),))["w"]
     assert (row.fan_in, row.guessed) == (24, True)
-    square = Net(lambda m, x: ((x @ m.w) * x).sum(-1), {"w": (24, 24)})
-    row = gi.plan(square, "lecun", inputs=torch.randn(64, 24))["w"]
-    assert (row.fan_in, row.guessed) == (24 * 24, True)
+    for reduce, fan_in in ((torch.sum, 24 * 24), (torch.mean, 1)):
+        square = Net(lambda m, x, reduce=reduce: reduce((x @ m.w) * x, -1), {"w": (24, 24)})
+        row = gi.plan(square, "lecun", inputs=torch.randn(64, 24))["w"]
+        assert (row.fan_in, row.guessed) == (fan_in, True)
+
+
+def test_a_product_times_its_own_norm_that_is_summed_is_doubted() -> None:
+    """Over steps: over its features it would be a bilinear form."""
+    net = Net(lambda m, x: ((h := x @ m.w) * fn.layer_norm(h, (16,))).sum(1), {"w": (24, 16)})
+    row = gi.plan(net, "lecun", inputs=torch.randn(8, 12, 24))["w"]
+    assert (row.fan_in, row.guessed) == (24, True)
+    assert "its product is multiplied by another, and summed" in row.why
 
 
 def test_a_scale_between_two_activations_is_doubted() -> None:

@@ -29,3 +29,20 @@ def test_layers_with_other_constants_are_measured_by_themselves():
     assert not near.guessed
     assert "e-05, which" in far.why  # 7e-5
     assert again.fan_in == near.fan_in
+
+
+class Pooled(nn.Module):
+    """Rows of the input, averaged by shares that a weight makes of them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.share, self.out = nn.Linear(24, 4), nn.Linear(24, 8)
+
+    def forward(self, x):
+        return self.out(self.share(x).softmax(1).mT @ x)
+
+
+def test_an_average_of_inputs_by_shares_is_doubted():
+    plan = gi.plan(Pooled(), "lecun", inputs=torch.randn(16, 12, 24))
+    assert [row.name for row in plan if row.guessed] == ["out.weight"]
+    assert "shares made of the data multiply its input" in plan["out.weight"].why

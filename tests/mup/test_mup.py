@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from functools import partial
 
@@ -288,6 +289,35 @@ def test_bases_that_do_not_fit() -> None:
         gi.plan(Mlp(256), gi.recipe("mup", base=64, law="torch_default"), inputs=NUMBERS)
     with pytest.raises(RecipeError, match="compares a model with its base"):
         Mlp(64).apply(gi.recipe("mup", base=64).each)
+
+
+def test_layers_of_the_base_that_differ() -> None:
+    """The message names two that do, whatever comes between them."""
+
+    def net(*sizes: int) -> nn.Module:
+        pairs = itertools.pairwise(sizes)
+        return nn.Sequential(*(part for a, b in pairs for part in (nn.Linear(a, b), nn.ReLU())))
+
+    recipe = gi.recipe("completep", base=lambda: net(8, 8, 16, 8, 8))
+    with pytest.raises(RecipeError, match=r"8\.weight could be 0\.weight or 2\.weight of the base"):
+        gi.plan(net(8, 32, 32, 32, 32, 32), recipe, inputs=NUMBERS)
+
+
+def test_a_base_that_needs_values_to_run_is_read_by_its_flow() -> None:
+    class Branching(nn.Module):
+        def __init__(self, width: int) -> None:
+            super().__init__()
+            self.enter, self.leave = nn.Linear(8, width), nn.Linear(width, 3)
+            self.inside = nn.Parameter(torch.randn(width, width))
+
+        def forward(self, x: Tensor) -> Tensor:
+            x = self.enter(x)
+            return self.leave(x @ self.inside if x.sum().item() < math.inf else x)
+
+    recipe = gi.recipe("mup", base=lambda: Branching(16))
+    row = gi.plan(Branching(64), recipe, inputs=torch.randn(5, 8))["inside"]
+    assert row.rates == Rates(1 / 4, 1.0, 1 / 4)
+    assert "muP: hidden" in row.why
 
 
 def test_norms_that_end_a_branch() -> None:

@@ -61,6 +61,12 @@ def test_misuse(call, error, says: str) -> None:
         call()
 
 
+def test_deepnorm_needs_no_decoder_but_not_less_than_none() -> None:
+    assert gi.recipe("deepnorm", decoder_layers=0) == gi.recipe("deepnorm")
+    with pytest.raises(RecipeError, match=r"decoder_layers=-1.*: 0 or more"):
+        gi.recipe("deepnorm", decoder_layers=-1)
+
+
 def test_aliases() -> None:
     assert gi.recipe("kaiming") == gi.recipe("he")
     assert gi.recipe("glorot") == gi.recipe("xavier")

@@ -163,13 +163,14 @@ def _only(
             f"{base.rule}: the base model has no parameter like {row.name}, of shape "
             f"{row.shape}.{near} It must differ in its sizes alone{depth}"
         )
-    if any((one.shape, one.parts()) != (candidates[0].shape, candidates[0].parts())
-           for one in candidates):  # fmt: skip
-        raise RecipeError(
-            f"{base.rule}: {row.name} could be {candidates[0].name} or {candidates[-1].name} of "
-            f"the base, which are drawn in different ways: give the base as many layers"
-        )
-    return candidates[0]
+    first = candidates[0]
+    for one in candidates:
+        if (one.shape, one.parts()) != (first.shape, first.parts()):
+            raise RecipeError(
+                f"{base.rule}: {row.name} could be {first.name} or {one.name} of the base, "
+                f"which are drawn in different ways: give the base as many layers"
+            )
+    return first
 
 
 def _patterns(name: str) -> list[str]:
