@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
@@ -443,3 +445,9 @@ def test_weights_behind_the_last_sum_that_was_searched_are_marked(monkeypatch):
     assert known == {"a": False, "b": True, "c": None, "d": None, "o": None}
     assert [name for name, one in found.items() if one.guessed] == ["c", "d", "o"]
     assert found["d"].doubt == residuals.NOT_SEARCHED
+
+
+def test_branches_come_of_the_graph_and_dont_tell_anatomies_apart():
+    found = read(Net(lambda m, x: x + x @ m.a @ m.b, a=(8, 8), b=(8, 8)), X)
+    assert found.branches == {"b": 1}
+    assert replace(found, graph=None, branches={}) == found

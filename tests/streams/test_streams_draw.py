@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import mmap
 import threading
 import warnings
@@ -15,6 +16,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
+from torch._subclasses import FakeTensor, FakeTensorMode
+from torch._subclasses.fake_tensor import DataDependentOutputException
 
 import goodinit as gi
 from goodinit.errors import ModelError, StreamError
@@ -321,6 +324,21 @@ def test_a_seed_drawn_first_under_a_transform_leaves_none_behind() -> None:
         torch.func.functionalize(lambda x: x * fresh_seed())(torch.ones(1))
         fresh_seed()
         kept.append(torch._is_functional_tensor(stream._thread.number))
+
+    thread = threading.Thread(target=act)
+    thread.start()
+    thread.join()
+    assert kept == [False]
+
+
+def test_a_seed_drawn_first_under_a_mode_leaves_none_behind() -> None:
+    kept: list[bool] = []
+
+    def act() -> None:
+        with FakeTensorMode(), contextlib.suppress(DataDependentOutputException):
+            fresh_seed()  # it has no value here
+        fresh_seed()
+        kept.append(isinstance(stream._thread.number, FakeTensor))
 
     thread = threading.Thread(target=act)
     thread.start()
