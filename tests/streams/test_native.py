@@ -36,6 +36,7 @@ LAWS = {
     "one-sided": Law.truncated(0.0, 1.0, 0.0, 9.0),
     "hardly cut": Law.truncated(1.0, 1.0, -9.0, 9.0),
     "constant": Law.normal(0.25, 0.0),
+    "zero": Law("uniform", 0.0, 0.0),  # none of its numbers is -0.0
     "large": Law.normal(0.0, 2e4),  # float16 becomes infinite
     "tiny": Law.normal(0.0, 2.0**-64),
 }

@@ -21,7 +21,7 @@ CALLS_FOLLOWED = 24
 
 
 def with_terms(graph: Graph, roles: Roles, use: Use, is_drawn: Callable[[Use], bool]) -> Use | None:
-    """Return a use with the fan of all products in its sum; None if they can't be told.
+    """Return a use with the fan of all products in its sum; None if these aren't known.
 
     Args:
         graph: of the run.

@@ -147,7 +147,7 @@ class Answers:
         return with_factor(self._graph, self._roles, self._multiples, self._made, use, contractions)
 
     def _together(self, use: Use) -> Use | None:
-        """Return a use with the fan of all products in its sum; None if they can't be told."""
+        """Return a use with the fan of all products in its sum; None if these aren't known."""
         if use.doubt:
             return None
         return with_terms(self._graph, self._roles, use, lambda u: not self._is_kept(u))

@@ -112,7 +112,7 @@ def explained(function: Callable[P, R], place: str = "gi") -> Callable[P, R]:
 def _model_first(function: Callable[..., object], args: tuple[object, ...]) -> tuple[object, ...]:
     """Return the arguments with the model before the others, if the function takes it first.
 
-    None if it is there already, or if there is none.
+    They are empty if it is there already, or if there is none.
     """
     models = [value for value in args if isinstance(value, nn.Module)]
     first = next(iter(inspect.signature(function).parameters), "")

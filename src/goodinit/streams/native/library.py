@@ -38,7 +38,7 @@ CHOICES = {"plain": None, "portable": 1, "avx2": 2, "avx512": 3, "neon": 4}
 TYPES = {torch.float32: 0, torch.bfloat16: 1, torch.float16: 2, torch.float64: 3}
 KINDS = {"normal": 0, "uniform": 1, "truncated": 2}
 BOUNDED = 3  # truncated, but the cut keeps every word: only the bounds apply
-SYMMETRIC = 4  # uniform around 0: there is no loc to add
+SYMMETRIC = 4  # uniform around 0, no constant: there is no loc to add
 SIZES = (4, 2, 2, 8)  # bytes of each type
 
 # GOLDEN is the SHA-256 of 300 values of each law in each type, from spec.py. If a compiler fuses
@@ -184,7 +184,7 @@ def pack_law(law: Law) -> bytes:
         width = cdf_word(law.high) - lo
         if width == 1 << 32:
             kind, width = BOUNDED, 0
-    elif law.kind == "uniform" and law.loc == 0:
+    elif law.kind == "uniform" and law.loc == 0 < law.scale:
         kind = SYMMETRIC
     numbers = (law.scale, law.loc, *float32_bounds(law))
     return struct.pack("=I4f2I", kind, *numbers, lo, width)
