@@ -147,8 +147,8 @@ def test_factors_share_a_fan(function, parts, fan):
 
 @pytest.mark.parametrize(
     "function",
-    [fn.softplus, torch.exp, torch.sigmoid, lambda w: 1 / w, lambda w: (100 * w).tanh(),
-     lambda w: w**9],
+    [fn.softplus, torch.exp, torch.sigmoid, torch.round, lambda w: 1 / w,
+     lambda w: (100 * w).tanh(), lambda w: w**9],
 )  # fmt: skip
 def test_what_is_not_additive_is_kept(function):
     row = row_of(lambda m, x: fn.linear(x, function(m.w)), w=(32, 48))
@@ -227,6 +227,12 @@ def test_a_factor_that_hardly_starts_elsewhere_is_one():
     rows = {row.name: row.facets for row in read(net, X).rows}
     assert (rows["g"].kind, rows["w"].kind) == ("scale", "linear")
     assert rows["g"].neutral == pytest.approx(1 - 1e-4)
+
+
+@pytest.mark.parametrize("count", [(1,), (1, 1)])
+def test_a_number_that_is_repeated_is_a_scale(count):
+    """A number has no axes that a copy of it could run over."""
+    assert row_of(lambda m, x: x * m.w.repeat(count), w=()).kind == "scale"
 
 
 def test_twice_half_a_weight_has_half_of_its_fan():

@@ -179,6 +179,12 @@ def test_what_no_draw_can_do() -> None:
     assert HEAD == 16
 
 
+def test_which_layer_an_end_is_in_may_be_unknown() -> None:
+    """A list of first weights and one of ends: no layer is called open."""
+    recipe = gi.recipe("completep", base=lambda: Mlp(8, 2))
+    assert not lacking(gi.plan(Mlp(16, 4), recipe, inputs=NUMBERS))
+
+
 @pytest.mark.parametrize(("first", "marked"), [(True, []), (False, ["residual stream"])])
 def test_post_norm_under_completep_is_marked(first: bool, marked: list[str]) -> None:
     def net(layers: int) -> nn.Module:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Sequence
 from itertools import accumulate
+from math import prod
 from operator import mul
 
 Dims = tuple[tuple[int, ...], ...]
@@ -76,9 +77,9 @@ def regroup(shape: Sequence[int], dims: Dims, new: Sequence[int]) -> Dims | None
     >>> regroup((6, 4), ((0,), (1,)), (2, 3, 4))
     ((0,), (0,), (1,))
     """
-    ends, new_ends = _ends(shape), _ends(new)
-    if 0 in shape or ends[-1:] != new_ends[-1:]:
+    if 0 in shape or prod(shape) != prod(new):
         return None
+    ends, new_ends = _ends(shape), _ends(new)
     common = sorted({1, *ends} & {1, *new_ends})
     group = {end: bisect_left(common, end) for end in {*ends, *new_ends}}
     members: dict[int, set[int]] = {}
@@ -92,4 +93,4 @@ def regroup(shape: Sequence[int], dims: Dims, new: Sequence[int]) -> Dims | None
 
 
 def _ends(shape: Sequence[int]) -> list[int]:
-    return list(accumulate(shape, mul, initial=1))[1:] or [1]
+    return list(accumulate(shape, mul, initial=1))[1:]

@@ -27,8 +27,12 @@ from goodinit.dataflow.squares import (
     square,
 )
 
-# Integers are left as they are by rounding: additivity is tried at this multiple of signs.
-ODD = 0.7371
+# Integers are left as they are by rounding, and so is what they are added to: additivity is tried
+# at multiples of signs that lie on no grid.
+ODD, ODDER = 0.7371, 0.6137
+
+# Relative error of one sum in float32: by as much a constant may differ that nothing changes.
+ROUNDING = 1e-6
 
 # A rounded or clamped weight counts as the weight if a tenth of what a sum of two gives, at most,
 # isn't the sum of what they give.
@@ -262,23 +266,24 @@ class _Study:
         # All are of the parameter's size, or larger: none is kept longer than it is asked for.
         zero = self.at({number: 0})
         size, finite = square(zero), is_finite(zero)
-        numbers, zero = max(zero.numel(), 1), zero if size else None
+        numbers, zero = zero.numel(), zero if size else None
         if number in self.fixed:
             self.start = None
-        p = self._signs(number) if number in self.fixed else self.values[number]
+        given = self.values[number]
+        p = given if isinstance(given, Signs) else self._signs(number)
         q = self._signs(number).times(ODD)
         b = self.at({number: q})
         a = self.at({number: p}) if number in self.fixed else self._at_start()
         effect, other = square(a, (-1, zero)), square(b, (-1, zero))
         sole = difference_in_size(a, b, zero, ODD) <= EQUAL**2 * effect
         shifted = zero is not None and self._is_shifted(zero, a)
-        b.add_(a)
+        b.add_(a, alpha=ODDER)
         if zero is not None:
-            b.sub_(zero)
+            b.sub_(zero, alpha=ODDER)
         del zero, a
-        error = square(self.at({number: q.plus(p)}), (-1, b))
+        error = square(self.at({number: q.plus(p.times(ODDER))}), (-1, b))
         del b
-        additive = finite and error <= EQUAL**2 * (effect + other)
+        additive = finite and error <= EQUAL**2 * (effect + other) + ROUNDING**2 * size
         if additive and self.data and self.live and self._acts_without_data(number, effect):
             return Influence("offset")
         if len(self.params) == 1 and not self.data:

@@ -51,10 +51,8 @@ class Signs:
         real = torch.float64 if self.dtype == torch.complex128 else torch.float32
         return torch.view_as_complex(self.signs.to(real).mul_(factor)).to(self.dtype)
 
-    def plus(self, other: Tensor | Signs) -> Tensor:
-        """Return the sum with another tensor of their shape."""
-        if isinstance(other, Tensor):
-            return self.tensor().add_(other)
+    def plus(self, other: Signs) -> Tensor:
+        """Return the sum with others of their shape."""
         if self.dtype.is_complex:
             return self.tensor().add_(other.tensor())
         return self.tensor().add_(other.signs, alpha=other.factor)

@@ -110,7 +110,7 @@ def _open_branches(rows: tuple[PlanRow, ...], layers: float) -> Iterator[Finding
         row.layer for row in rows if row.ends_residual or (row.kind, row.part) == ("norm", "out")
     }
     open_ = [number for number in range(depth) if number not in ended]
-    if open_:
+    if open_ and None not in ended:  # a row of up and one of down: which layer is which isn't known
         cause = f"{count(len(open_), 'layer')} in which no weight is known to end a residual branch"
         fix = f"x = x + branch(x) * {1 / layers:.6g}"
         yield Finding("GI151", "warning", f"layer {open_[0]}", cause, fix)
