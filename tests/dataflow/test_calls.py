@@ -171,8 +171,8 @@ CASES: dict[str, tuple[Tensor, Callable[..., Any]]] = {
 }  # fmt: skip
 
 
-def graph_of(function: Callable[..., Any], x: Tensor) -> Graph:
-    net = Net(function)
+def graph_of(net: nn.Module, x: Tensor) -> Graph:
+    torch.manual_seed(0)  # what a model draws is noted, too
     tensors = [*net.parameters(), *net.buffers()]
     numbers = {id(t): n for n, t in enumerate(tensors)}
     inputs = (x,)
@@ -229,7 +229,7 @@ def node_text(node: Node) -> list[str]:
 def all_calls() -> str:
     lines: list[str] = []
     for name, (x, function) in CASES.items():
-        graph = graph_of(function, x)
+        graph = graph_of(Net(function), x)
         called = (line for node in graph.nodes for line in node_text(node)
                   if node.function not in ("source", "unseen"))  # fmt: skip
         lines += [f"=== {name}", *called]

@@ -84,6 +84,7 @@ def number_among(call: Call) -> float | None:
     numbers = [value for value in map(number_of, call.args[:2]) if value is not None]
     if len(call.args) < 2 or len(numbers) != 1:
         return None
+    (number,) = numbers
     if call.function == "div":
-        return 1 / numbers[0] if numbers[0] else None
-    return -numbers[0] if call.function == "sub" else numbers[0]
+        return 1 / number if number else None
+    return -number if call.function == "sub" else number

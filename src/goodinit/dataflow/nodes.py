@@ -217,5 +217,5 @@ class Span:
     path: str
     start: int
     takes: int
-    stop: int = -1
+    stop: int = field(init=False)
     gives: tuple[int, ...] = ()

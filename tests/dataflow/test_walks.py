@@ -1,0 +1,230 @@
+"""What is read off a graph, whole: walks, norms by hand, zeros, and the tape of computed weights.
+
+That it is right is held by the tests beside this one; here it is held whole, so that nothing of it
+changes unseen. After a change on purpose, run this file, which writes walks.txt, and read the
+difference.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tests.dataflow.test_calls import CASES, VERSION, Net, X, graph_of
+from tests.dataflow.test_norms import NORMS, ROWS, SCALES
+from tests.dataflow.test_norms import Net as Factors
+from torch import Tensor
+from torch.nn import functional as fn
+
+from goodinit.dataflow import norms, traversal
+from goodinit.dataflow.graph import Graph
+from goodinit.dataflow.learning import Step, steps_of
+from goodinit.dataflow.nodes import Node, Use
+from goodinit.dataflow.replay import ReplayError
+from goodinit.dataflow.response import response_of
+from goodinit.dataflow.tape import Entry, Source
+
+FILE = Path(__file__).parent / "walks.txt"
+
+
+def gated(m: Net, x: Tensor) -> Tensor:
+    y = fn.layer_norm(x, (4,), m.p) @ m.v
+    return x + (y.sigmoid() * y) @ m.v
+
+
+def routed(m: Net, x: Tensor) -> Tensor:
+    shares = (x @ m.v).softmax(-1)
+    top, ids = shares.topk(2, -1)
+    top = top / top.sum(-1, keepdim=True)
+    made = torch.stack([x @ m.stack[n, :, :4] for n in range(3)], -2)
+    return (
+        made.gather(-2, ids[..., None].clamp(max=2).expand(-1, -1, -1, 4)) * top[..., None]
+    ).sum(-2)
+
+
+def highway(m: Net, x: Tensor) -> Tensor:
+    for _ in range(2):
+        gate = torch.sigmoid(x @ m.v)
+        x = gate * x + (1 - gate) * (x @ m.v).tanh()
+    return x
+
+
+def latents(m: Net, x: Tensor) -> Tensor:
+    q = m.w[None, :, :].expand(2, 6, 4)
+    for _ in range(2):
+        q = q + fn.scaled_dot_product_attention(q @ m.v, x @ m.v, x @ m.v) @ m.v
+    return q[:, 0]
+
+
+def heads_apart(m: Net, x: Tensor) -> Tensor:
+    q, k, v = ((x @ m.v).unflatten(-1, (2, 2)).transpose(1, 2) for _ in range(3))
+    scores = q @ k.mT * 2**-0.5
+    mixed = scores.masked_fill(m.row[:1] > 0, -1e4).softmax(-1) @ v
+    return mixed.transpose(1, 2).flatten(2) @ m.v
+
+
+def noisy(m: Net, x: Tensor) -> Tensor:
+    y = x @ m.v + 0.1 * torch.randn(2, 5, 4)
+    return (y * (torch.rand(4) > 0.5).float() / 0.5 + m.p) @ m.v
+
+
+def in_parts(m: Net, x: Tensor) -> Tensor:
+    a, b = x.chunk(2, -1)
+    y = a @ m.v[:2] + b @ m.v[2:]
+    return (y[:, :1].expand(2, 5, 4) * 3.0) @ m.v + y.repeat(1, 1, 2)[..., 2:6] @ m.v
+
+
+def made_by_hand(m: Net, x: Tensor) -> Tensor:
+    masked = m.v * m.mask + m.mask
+    y = (x[..., None] * (m.v - m.v.mean(0))).sum(-2)
+    z = torch.zeros(4, 4)
+    z[:2] = m.w[:2] * 2
+    return fn.linear(y, masked) + (x @ z) * m.p.exp()
+
+
+def of_noise(m: Net, x: Tensor) -> Tensor:
+    noise = torch.empty(4, 4).normal_().mul_(0.1)
+    return x @ (m.v + noise) + (x * torch.empty_like(x).uniform_(0.9, 1.1) * m.p).sum(-1, True)
+
+
+def spectral(m: Net, x: Tensor) -> Tensor:
+    turned = torch.fft.rfft(x, dim=-1) * torch.view_as_complex(m.w[:3, :2].contiguous())
+    return torch.fft.irfft(turned, n=4) @ m.v
+
+
+def summed(m: Net, x: Tensor) -> Tensor:
+    y = (x[..., None, :] * m.w).sum(-1)
+    z = (x * m.p + x.flip(-1) * m.p).cumsum(-1)
+    return torch.cat([y.relu(), z * 2, (x.unsqueeze(-2) * m.v * x[..., None]).mean(-1)], -1)
+
+
+def zero_first(m: Net, x: Tensor) -> Tensor:
+    y = fn.linear(x, m.v, m.p) * m.row + torch.zeros(4)
+    return fn.batch_norm(y.mT, None, None, m.p, m.p, training=True).mT * m.v.exp()[0] + m.p
+
+
+WALKS: dict[str, tuple[Tensor, Callable[..., Any]]] = {
+    **{f.__name__: (X, f) for f in (
+        gated, routed, highway, latents, heads_apart, noisy, in_parts, made_by_hand, of_noise,
+        spectral, summed, zero_first,
+    )},
+    **CASES,
+}  # fmt: skip
+
+
+def walk_text(graph: Graph, node: Node) -> Iterator[str]:
+    """Yield what a node is said to be, and where the walks from it lead."""
+    at = node.index
+    said = {
+        "passes": traversal.is_pass(node), "drawn": traversal.is_drawn(node),
+        "noisy": traversal.is_noisy(graph, node), "squash": traversal.is_squash(graph, at),
+        "shares": traversal.are_shares(graph, at), "slice": traversal.is_slice(graph, node),
+        "gate": traversal.is_gate(graph, at), "normalized": norms.is_normalized(graph, at),
+        "of mean square 1": norms.has_mean_square_of_one(graph, node),
+    }  # fmt: skip
+    yield from (name for name, holds in said.items() if holds)
+    chains = {
+        "from": [*traversal.passed_before(graph, at)][1:],
+        "skips": [*traversal.skip_chain(graph, at)][1:],
+        "made by": [n.index for n in traversal.back_to_contractions(graph, at)],
+        "alone to": [n.index for n in traversal.only_consumers(graph, at)],
+        "leads to": [n.index for n in traversal.walk_forward(graph, at, traversal.is_pass)],
+    }
+    yield from (f"{name} {','.join(map(str, chain))}" for name, chain in chains.items() if chain)
+    if (number := traversal.number_after(graph, at)) != 1:
+        yield f"times {number:.4g}"
+
+
+def use_text(graph: Graph, use: Use) -> str:
+    named = [f"p{use.param}", use.role]
+    if use.role == "mul":
+        named += ["norm"] * norms.is_weight_of_norm(graph, use)
+        named += ["unit"] * norms.makes_unit_length(graph, use)
+    if use.role == "contract":
+        ratio = traversal.outputs_per_input(graph, [use.node, use.node], use.fan_out)
+        named.append(f"{ratio:.4g} per input")
+    named += [f"operand {use.operand} at {use.at}"] * (use.operand is not None)
+    return " ".join([*named, *([f"met {use.met}"] * (use.met is not None))])
+
+
+def step_text(step: Step) -> str:
+    marks = [name for name in ("constant", "moves", "learns") if getattr(step, name)]
+    return " ".join(["step", *map(str, step.takes), "*", *step.factors, "+", *step.offsets, *marks])
+
+
+def node_text(graph: Graph, node: Node, step: Step) -> list[str]:
+    kept = [f"written {node.written:g}"] * bool(node.written) + ["overwrites"] * node.overwrites
+    said = "; ".join([*kept, *walk_text(graph, node)])
+    lines = [f"{node.index} {node.function}" + f": {said}" * bool(said)]
+    lines += [f"  {step_text(step)}"] * node.live
+    return [*lines, *(f"  {use_text(graph, use)}" for use in node.uses)]
+
+
+def source_text(number: int, source: Source) -> str:
+    what = f"p{source.param}" if source.param is not None else "live" if source.live else "constant"
+    held = "" if source.value is None else f" = {source.value.abs().double().sum():.4g}"
+    return f"  #{number} {what}{' kept' * source.kept} {tuple(source.shape)}{held}"
+
+
+def entry_text(entry: Entry) -> str:
+    marks = [name for name in ("writes", "live", "meets", "aside") if getattr(entry, name)]
+    return " ".join([entry.name, str(entry.inputs), str(entry.outputs), *marks])
+
+
+def tape_text(graph: Graph) -> Iterator[str]:
+    tape = graph.recorder.tape
+    yield from (source_text(*pair) for pair in tape.sources.items())
+    yield from (f"  {n} {entry_text(entry)}" for n, entry in enumerate(tape.entries))
+    if tape.entries:
+        yield f"  signals {graph.recorder.signals}, taken {graph.recorder.taken}"
+    met = sorted({u.met for node in graph.nodes for u in node.uses if u.met is not None})
+    for first in met:
+        try:
+            found = response_of(tape, first)
+        except ReplayError as error:
+            yield f"  met {first}: {error}"
+        else:
+            names = " ".join(entry.name for entry in found.entries)
+            yield f"  met {first}: {names} -> {found.targets} of {[*found.sources]}"
+
+
+def norm_text(graph: Graph) -> Iterator[str]:
+    for node in graph.nodes:
+        said = [t for t in walk_text(graph, node) if "normalized" in t or "of mean square" in t]
+        said += [use_text(graph, use) for use in node.uses if use.role == "mul"]
+        if said:
+            yield f"{node.index} {node.function}: {'; '.join(said)}"
+
+
+def all_walks() -> str:
+    lines: list[str] = []
+    for name, function in {**NORMS, **SCALES}.items():
+        graph = graph_of(Factors(function), torch.ones(ROWS))
+        lines += [f"=== {name}", *norm_text(graph)]
+    for name, (x, function) in WALKS.items():
+        graph = graph_of(Net(function), x)
+        shapes = [f"p{n}" for n in range(99)]
+        steps, outputs = steps_of(graph, shapes)
+        lines += [f"=== {name} -> {sorted(outputs)}"]
+        for node, step in zip(graph.nodes, steps, strict=True):
+            if node.function not in ("source", "unseen"):
+                lines += node_text(graph, node, step)
+        first, last = min((n.index for n in graph.nodes if n.live), default=0), max(outputs)
+        on, looked = traversal.between(graph, first, [last])
+        lines.append(f"on the way {sorted(on)} of {looked}")
+        lines += tape_text(graph)
+    return "\n".join([VERSION, *lines]) + "\n"
+
+
+def test_each_graph_is_read_as_before() -> None:
+    expected = FILE.read_text(encoding="utf-8")
+    if not expected.startswith(f"{VERSION}\n"):
+        pytest.skip("another torch has other names for its calls")
+    assert all_walks() == expected
+
+
+if __name__ == "__main__":
+    FILE.write_text(all_walks(), encoding="utf-8")

@@ -1,0 +1,408 @@
+"""Plans of small models, whole: what each parameter gets and why, and what is found.
+
+That it is right is held by the tests beside this one; here it is held whole, so that nothing of it
+changes unseen. After a change on purpose, run this file, which writes whole_plans.txt, and read the
+difference.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tests.mup.networks import NUMBERS, TOKENS, Gpt, Mlp
+from torch import Tensor, nn
+from torch.nn import functional as fn
+
+import goodinit as gi
+from goodinit.errors import GoodinitError
+from goodinit.plans.rows import PlanRow, Rates
+from goodinit.schemes.grown import DropUnits
+
+FILE = Path(__file__).parent / "whole_plans.txt"
+VERSION = ".".join(torch.__version__.split(".")[:2])
+X, IDS = torch.ones(2, 5, 8), torch.tensor([[1, 2, 0]])
+ALL = gi.Rule(gi.sel.all(), gi.Normal(0.1))
+
+
+class Net(nn.Module):
+    """Parts, and a function of these and the inputs."""
+
+    def __init__(self, function: Callable[..., Any] | None = None, **parts: object) -> None:
+        super().__init__()
+        self.function = function
+        for name, part in parts.items():
+            if isinstance(part, Tensor) and not isinstance(part, nn.Parameter):
+                self.register_buffer(name, part)
+            else:
+                setattr(self, name, part)
+
+    def forward(self, *inputs: Tensor) -> Any:
+        assert self.function is not None
+        return self.function(self, *inputs)
+
+
+def raw(*shape: int, value: float | None = None, **more: Any) -> nn.Parameter:
+    made = torch.randn(shape, **more) if value is None else torch.full(shape, value, **more)
+    return nn.Parameter(made, requires_grad=made.is_floating_point() or made.is_complex())
+
+
+def linears(*sizes: int, bias: bool = True, function: type[nn.Module] = nn.ReLU) -> nn.Sequential:
+    layers = [nn.Linear(a, b, bias=bias) for a, b in pairwise(sizes)]
+    return nn.Sequential(*[part for layer in layers for part in (layer, function())][:-1])
+
+
+def tied(width: int = 8, by: float = 1.0) -> Net:
+    table, head = nn.Embedding(9, width), nn.Linear(width, 9, bias=False)
+    head.weight = table.weight
+    return Net(lambda m, i: m.head(m.table(i)) * by, table=table, head=head)
+
+
+def attention(width: int = 8, heads: int = 2, by: float | None = None, classes: int = 3) -> Net:
+    def run(m: Net, x: Tensor) -> Tensor:
+        q, k, v = (p.unflatten(-1, (heads, -1)).transpose(1, 2) for p in m.qkv(x).chunk(3, -1))
+        mixed = fn.scaled_dot_product_attention(q, k, v, scale=by).transpose(1, 2).flatten(2)
+        return m.head(x + m.out(mixed))
+
+    return Net(run, qkv=nn.Linear(width, 3 * width), out=nn.Linear(width, width),
+               head=nn.Linear(width, classes))  # fmt: skip
+
+
+def wide(make: Callable[..., nn.Module], width: int, *more: Any) -> Net:
+    """The model between a layer of a fixed number of inputs and one of outputs."""
+    body = make(width, *more)
+    return Net(
+        lambda m, x: m.leave(m.body(m.enter(x))),
+        enter=nn.Linear(8, width), body=body, leave=nn.Linear(width, 4),
+    )  # fmt: skip
+
+
+def post_norm(width: int, layers: int, first: bool = False) -> nn.Module:
+    layer = nn.TransformerEncoderLayer(width, 2, 2 * width, batch_first=True, norm_first=first)
+    return nn.TransformerEncoder(layer, layers, enable_nested_tensor=False)
+
+
+def normed(width: int, layers: int, end: bool = True) -> Net:
+    """Branches that end in a norm, or in nothing that is known."""
+
+    def run(m: Net, x: Tensor) -> Tensor:
+        for layer, norm in zip(m.layers, m.norms, strict=True):
+            x = x + norm(layer(x)) if end else norm(x + layer(x)).relu()
+        return x
+
+    return Net(run, layers=nn.ModuleList(nn.Linear(width, width) for _ in range(layers)),
+               norms=nn.ModuleList(nn.LayerNorm(width) for _ in range(layers)))  # fmt: skip
+
+
+def branches(width: int, layers: int) -> nn.Sequential:
+    """Residual layers, and after each one without a residual connection."""
+
+    def run(m: Net, x: Tensor) -> Tensor:
+        return x + m.down(m.up(x).relu())
+
+    def plain(m: Net, x: Tensor) -> Tensor:
+        return m.down(m.up(x).relu())
+
+    return nn.Sequential(*(
+        Net(plain if n % 2 else run, up=nn.Linear(width, width), down=nn.Linear(width, width))
+        for n in range(layers)
+    ))  # fmt: skip
+
+
+def mixed(width: int) -> Net:
+    """A table, a position, a scale, a depthwise kernel, and what the data flow can't tell."""
+
+    def run(m: Net, i: Tensor) -> Tensor:
+        x = m.table(i) + m.places[: i.shape[1]]
+        x = x + m.conv(x.mT).mT * m.scale
+        return m.norm(x) @ m.w * (m.table.weight.shape[1] / 8) ** -0.5
+
+    return Net(run, table=nn.Embedding(9, width), places=raw(5, width), scale=raw(width, value=1.0),
+               conv=nn.Conv1d(width, width, 3, padding=1, groups=width),
+               norm=nn.LayerNorm(width), w=raw(width, 3), idle=raw(width, width),
+               shared=raw(1), stats=torch.zeros(width))  # fmt: skip
+
+
+def mup(base: Any, rule: str = "mup", **more: Any) -> gi.Recipe:
+    return gi.recipe(rule, base=base, **more)
+
+
+def frozen(net: nn.Module, *names: str) -> nn.Module:
+    for name in names:
+        net.get_parameter(name).requires_grad_(False)
+    return net
+
+
+def ruled(*rules: gi.Rule) -> gi.Recipe:
+    return gi.Recipe([ALL, *rules], "mine")
+
+
+NORMAL, ONES = gi.Normal(0.5), gi.Ones()
+PLANS: dict[str, Callable[[], gi.Plan]] = {
+    # Rules, and what they leave.
+    "standard": lambda: gi.plan(linears(8, 6, 3), "standard", inputs=X),
+    "without inputs": lambda: gi.plan(linears(8, 6, 6, 3), "he"),
+    "a rule that loses": lambda: gi.plan(linears(8, 6), ruled(gi.Rule("0.*", ONES), ALL)),
+    "packed": lambda: gi.plan(
+        attention(), ruled(gi.Rule(gi.sel.block("q"), gi.Zeros())), inputs=X
+    ),
+    "by depth": lambda: gi.plan(Mlp(8), "gpt2", inputs=NUMBERS),
+    "unused": lambda: gi.plan(linears(8, 6), ruled(gi.Rule("1.weight", ONES))),
+    "uncovered": lambda: gi.plan(linears(8, 6), gi.Recipe([gi.Rule("*.bias", ONES)])),
+    "equal units": lambda: gi.plan(linears(8, 6), {"*.weight": gi.Normal(0.0, mean=0.5)}),
+    "equal biases": lambda: gi.plan(linears(8, 6), {"*.weight": NORMAL, "*.bias": gi.Normal(0.0)}),
+    "a fan of a bias": lambda: gi.plan(linears(8, 6), {"*": gi.HeNormal()}),
+    "a range": lambda: gi.plan(linears(8, 6).half(), {"*": gi.Normal(1e5)}),
+    "integers": lambda: gi.plan(Net(n=raw(3, value=2, dtype=torch.int64)), {"n": ONES}),
+    "integers that are left": lambda: gi.plan(
+        Net(n=raw(3, value=2, dtype=torch.int64), w=raw(4, 4)), "standard"
+    ),
+    "complex numbers": lambda: gi.plan(Net(z=raw(4, 4, dtype=torch.cfloat)), "standard"),
+    "complex numbers that are drawn": lambda: gi.plan(
+        Net(z=raw(4, 4, dtype=torch.cfloat)), {"z": gi.Normal(0.5)}
+    ),
+    "complex constants": lambda: gi.plan(
+        Net(z=raw(4, 4, dtype=torch.cfloat)), {"z": gi.TruncatedNormal(0.5)}
+    ),
+    "nobody knows": lambda: gi.plan(Net(a=raw(4, 4), b=raw(3)), "standard"),
+    "nothing": lambda: gi.plan(Net(e=raw(0, 4), l=nn.Linear(4, 4)), ruled()),
+    "buffers": lambda: gi.plan(
+        nn.Sequential(nn.BatchNorm1d(4), Net(kept=torch.ones(4))),
+        ruled(gi.Rule("*kept", ONES, optional=True)),
+    ),
+    "buffers by a rule": lambda: gi.plan(
+        nn.BatchNorm1d(4), ruled(gi.Rule(gi.sel.part("buffer"), gi.Zeros()))
+    ),
+    "a rule for a buffer alone": lambda: gi.plan(
+        nn.BatchNorm1d(4), ruled(gi.Rule("running_mean", ONES))
+    ),
+    "torch's own": lambda: gi.plan(
+        nn.Sequential(nn.Linear(4, 4), nn.LSTM(4, 4), nn.MultiheadAttention(4, 2)), "torch_default"
+    ),
+    "no law of torch": lambda: gi.plan(Net(w=raw(4, 4)), "torch_default"),
+    "weight norm": lambda: gi.plan(
+        nn.utils.parametrizations.weight_norm(nn.Linear(4, 4)), ruled(), inputs=torch.ones(2, 4)
+    ),
+    "weight norm of zeros": lambda: gi.plan(
+        nn.utils.parametrizations.weight_norm(nn.Linear(4, 4)), {"*": gi.Zeros()}
+    ),
+    "spectral norm": lambda: gi.plan(
+        nn.utils.parametrizations.spectral_norm(nn.Linear(4, 4)), ruled()
+    ),
+    "on meta": lambda: gi.plan(linears(8, 6).to("meta"), {"*.weight": NORMAL, "*": gi.Keep()}),
+    "padding": lambda: gi.plan(nn.Embedding(9, 4, padding_idx=2), "standard"),
+    "a product of two": lambda: gi.plan(
+        Net(lambda m, x: x @ (m.u @ m.v), u=raw(8, 2), v=raw(2, 5)), "lecun", inputs=X
+    ),
+    "low-rank": lambda: gi.plan(
+        Net(lambda m, x: m.l(x) + x @ m.a @ m.b, l=nn.Linear(8, 5), a=raw(8, 2),
+            b=raw(2, 5, value=0.0)), "standard", inputs=X),
+    "units that are dropped": lambda: gi.plan(
+        linears(8, 8), {"*": NORMAL, "0.weight": DropUnits(0.5)}
+    ),
+    # Checkpoints.
+    "keep": lambda: gi.plan(linears(8, 6, 3), "he", keep="0.*"),
+    "keep nothing": lambda: gi.plan(linears(8, 6, 3), "he", keep="3.*"),
+    "grown": lambda: gi.plan(
+        linears(8, 6, 3), "he", keep={"0.weight": torch.ones(4, 8), "2.bias": torch.ones(3),
+                                      "0.bias": 9 * torch.randn(4)}),
+    "grown tables": lambda: gi.plan(
+        nn.Embedding(9, 4, padding_idx=7), "standard", keep={"weight": torch.randn(5, 4) * 9}
+    ),
+    "shrunk": lambda: gi.plan(linears(8, 6), "he", keep={"0.weight": torch.ones(9, 8)}),
+    "foreign keys": lambda: gi.plan(
+        linears(8, 6), "he", keep={"0.weight": torch.ones(6, 8), "other": torch.ones(3)}
+    ),
+    "keys with a prefix": lambda: gi.plan(
+        linears(8, 6), "he", keep={"module.0.weight": torch.ones(6, 8)}
+    ),
+    "one key too much": lambda: gi.plan(
+        linears(8, 6), "he", keep={"0.weight": torch.ones(6, 8), "0.weigth": torch.ones(3)}
+    ),
+    # Findings.
+    "norms around 0": lambda: gi.plan(
+        nn.Sequential(nn.LayerNorm(4), nn.BatchNorm1d(4)), ruled(gi.Rule("1.weight", ONES))
+    ),
+    "a tied table": lambda: gi.plan(tied(), {"*": gi.Normal(2.0)}, inputs=IDS),
+    "a tied table of a factor": lambda: gi.plan(tied(by=0.1), {"*": gi.Normal(2.0)}, inputs=IDS),
+    "a tied table that is narrow": lambda: gi.plan(tied(), {"*": gi.Normal(0.5)}, inputs=IDS),
+    "a wide head": lambda: gi.plan(linears(8, 8, 3), {"*": gi.Normal(3.0)}, inputs=X),
+    "a wide head that is divided": lambda: gi.plan(
+        Net(lambda m, x: m.a(x.relu()) / 9, a=nn.Linear(8, 3)), {"*": gi.Normal(3.0)}, inputs=X
+    ),
+    "a large bias": lambda: gi.plan(
+        linears(8, 8, 8, 3), {"*.weight": gi.LeCunNormal(), "*.bias": gi.Normal(3.1)}, inputs=X
+    ),
+    "a bias at the limit": lambda: gi.plan(
+        linears(8, 8, 8, 3), {"*.weight": gi.LeCunNormal(), "*.bias": gi.Normal(2.99)}, inputs=X
+    ),
+    "a constant bias": lambda: gi.plan(
+        linears(8, 8, 8), {"*.weight": gi.LeCunNormal(), "*.bias": gi.Constant(4.0)}, inputs=X
+    ),
+    "a bias before a norm": lambda: gi.plan(
+        nn.Sequential(nn.Linear(8, 8), nn.BatchNorm1d(5), nn.Linear(8, 8)),
+        {"*.weight": gi.LeCunNormal(), "1.weight": ONES, "*.bias": gi.Normal(4.0)}, inputs=X),
+    "a bias beside a weight of zeros": lambda: gi.plan(
+        linears(8, 8, 8), {"*.weight": gi.Zeros(), "*.bias": gi.Normal(4.0)}, inputs=X
+    ),
+    "a bias in parts": lambda: gi.plan(
+        attention(), {"*": gi.LeCunNormal(), "*bias": gi.Normal(9.0)}, inputs=X
+    ),
+    "saturated": lambda: gi.plan(
+        linears(8, 8, 8, 3, function=nn.Tanh), {"*.weight": gi.Normal(4.0), "*.bias": gi.Zeros()},
+        inputs=X),
+    "a product of tables": lambda: gi.plan(
+        Net(lambda m, i: (m.a(i) * m.b(i)).sum(-1), a=nn.Embedding(9, 64), b=nn.Embedding(9, 64)),
+        {"*": gi.Normal(1.0)}, inputs=IDS),
+    "one-hot attention": lambda: gi.plan(
+        attention(64), {"*": gi.Normal(1.0)}, inputs=torch.ones(2, 9, 64)
+    ),
+    "attention of a kept key": lambda: gi.plan(
+        attention(64), {"*": gi.Normal(1.0), "qkv.*": gi.Keep()}, inputs=torch.ones(2, 9, 64)
+    ),
+    "a deep stack": lambda: gi.plan(
+        linears(*[8] * 31, function=nn.GELU), "he", inputs=X
+    ),
+    "a deep stack of shares": lambda: gi.plan(
+        linears(*[8] * 6, function=nn.Sigmoid), "lecun", inputs=X
+    ),
+    "multiplied": lambda: gi.plan(
+        Net(lambda m, x: m.c((9 * m.b((9 * m.a(x)).sin())).sin()), a=nn.Linear(8, 8),
+            b=nn.Linear(8, 8), c=nn.Linear(8, 3)), "lecun", inputs=X),
+    "narrow numbers": lambda: gi.plan(
+        nn.Linear(8, 8, bias=False, dtype=torch.float8_e4m3fn, device="meta"),
+        {"*": gi.Normal(1e-3)}),
+    "a frozen layer": lambda: gi.plan(frozen(linears(8, 8, 3), "0.weight"), ruled()),
+    "frozen layers that stay": lambda: gi.plan(
+        frozen(linears(8, 8, 3), "0.weight", "0.bias"), "standard"
+    ),
+    "values that are meant": lambda: gi.plan(
+        Net(lambda m, x: m.l(x * m.s + m.o), s=raw(8, value=0.1), o=raw(8, value=0.5),
+            l=nn.Linear(8, 3)), "standard", inputs=X),
+    "values that are lost": lambda: gi.plan(
+        Net(lambda m, x: m.l(x * m.s), s=raw(8, value=0.1), l=nn.Linear(8, 3)).to("meta"),
+        "standard", inputs=X),
+    "another family": lambda: gi.plan(linears(8, 8, 3), "vit", inputs=X),
+    "another family, by types": lambda: gi.plan(nn.LSTM(8, 8), "resnet"),
+    "layers that begin late": lambda: gi.plan(
+        Net(layers=nn.ModuleDict({"2": Mlp(8, 1), "3": Mlp(8, 1)})), "gpt2"
+    ),
+    # Transfer.
+    "mup": lambda: gi.plan(Mlp(32), mup(lambda: Mlp(8)), inputs=NUMBERS),
+    "mup of itself": lambda: gi.plan(Mlp(8, 1), mup(None), inputs=NUMBERS),
+    "completep of itself": lambda: gi.plan(Mlp(8, 1), mup(None, "completep"), inputs=NUMBERS),
+    "mup by a width": lambda: gi.plan(Mlp(32, 1), mup(16), inputs=NUMBERS),
+    "mup without inputs": lambda: gi.plan(Mlp(32, 1), mup(lambda: Mlp(8, 1))),
+    "completep": lambda: gi.plan(Mlp(16, 4), mup(lambda: Mlp(8, 2), "completep"), inputs=NUMBERS),
+    "completep by a width": lambda: gi.plan(
+        Mlp(16, 4), mup(8, "completep", layers=2), inputs=NUMBERS
+    ),
+    "completep without inputs": lambda: gi.plan(Mlp(16, 4), mup(lambda: Mlp(8, 2), "completep")),
+    "completep of a table that is tied": lambda: gi.plan(
+        Gpt(32, 2, 2, True), mup(lambda: Gpt(16, 1, 2, True), "completep"), inputs=TOKENS
+    ),
+    "completep after norms": lambda: gi.plan(
+        wide(post_norm, 16, 2), mup(lambda: wide(post_norm, 8, 1), "completep"), inputs=X
+    ),
+    "completep before norms": lambda: gi.plan(
+        wide(partial(post_norm, first=True), 16, 3),
+        mup(lambda: wide(partial(post_norm, first=True), 8, 1), "completep"), inputs=X),
+    "norms that end": lambda: gi.plan(
+        wide(normed, 16, 4), mup(lambda: wide(normed, 8, 2), "completep"), inputs=X
+    ),
+    "nothing that ends": lambda: gi.plan(
+        wide(partial(normed, end=False), 16, 4),
+        mup(lambda: wide(partial(normed, end=False), 8, 2), "completep"), inputs=X),
+    "layers that end and others": lambda: gi.plan(
+        wide(branches, 16, 4), mup(lambda: wide(branches, 8, 2), "completep"), inputs=X
+    ),
+    "attention that is scaled": lambda: gi.plan(
+        wide(attention, 32, 2, None, 32), mup(lambda: wide(attention, 8, 2, None, 8)), inputs=X
+    ),
+    "attention that is divided": lambda: gi.plan(
+        wide(attention, 32, 2, 1 / 16, 32), mup(lambda: wide(attention, 8, 2, 1 / 4, 8)),
+        inputs=X),
+    "all that grows": lambda: gi.plan(mixed(32), mup(lambda: mixed(8)), inputs=IDS),
+    "all that grows, by a width": lambda: gi.plan(mixed(32), mup(8), inputs=IDS),
+    "all that grows, without a flow": lambda: gi.plan(mixed(32), mup(lambda: mixed(8))),
+    "values of the base that stay": lambda: gi.plan(
+        Mlp(32, 1), mup(lambda: Mlp(8, 1), law=ruled(gi.Rule("up*", gi.Keep()))), inputs=NUMBERS
+    ),
+    "constants": lambda: gi.plan(
+        Mlp(32, 1), mup(lambda: Mlp(8, 1), law={"*": gi.Constant(0.5)}), inputs=NUMBERS
+    ),
+    "torch's own, grown": lambda: gi.plan(
+        Mlp(32, 1), mup(lambda: Mlp(8, 1), law="torch_default"), inputs=NUMBERS
+    ),
+    "torch's own, by a width": lambda: gi.plan(
+        Mlp(32, 1), mup(8, law="torch_default"), inputs=NUMBERS
+    ),
+    "another base": lambda: gi.plan(Mlp(32, 1), mup(lambda: Mlp(8, 2)), inputs=NUMBERS),
+    "a base of fewer layers": lambda: gi.plan(Mlp(32, 2), mup(lambda: Mlp(8, 1)), inputs=NUMBERS),
+    "a base that fails": lambda: gi.plan(
+        linears(8, 4, 2), mup(lambda: linears(7, 2, 2)), inputs=X
+    ),
+    "a checkpoint's rows grow": lambda: gi.plan(
+        Mlp(32, 1), mup(lambda: Mlp(8, 1)), inputs=NUMBERS, keep={"up.0.weight": torch.ones(9, 32)}
+    ),
+}  # fmt: skip
+
+
+def rates_text(rates: Rates | None) -> list[str]:
+    if rates is None:
+        return []
+    found = (("adam", rates.adam), ("sgd", rates.sgd), ("eps", rates.eps))
+    return [" ".join(f"{name} {n:.4g}" for name, n in found if n is not None)]
+
+
+def row_text(row: PlanRow) -> str:
+    """What a row is, where that isn't the usual; the rules by their schemes."""
+    flags = ("guessed", "frozen", "buffer", "unresolved", "kept", "ends_residual")
+    laws = [f"{part.name} {part.scheme!r}".strip() for part in row.parts()]
+    rules = [rule.rpartition(" -> ")[2] for rule in row.rule.split("\n")]
+    fans = row.fan_in and f"{row.fan_in:.4g}>{row.fan_out or 0:.4g}"
+    more = {"tied": row.tied, "stored": row.stored, "zeros": row.zero_rows, "old": row.grown_from,
+            "before": row.activation, "fans": fans, "lost": len(row.shadowed)}  # fmt: skip
+    by = [f"by {', '.join(rules)}"] if rules not in (laws, [""]) else []
+    said = [f"{row.kind} {row.part}", ", ".join(laws), *by, *filter(None, [row.why])]
+    said += [*rates_text(row.rates), *(flag for flag in flags if getattr(row, flag))]
+    return "; ".join([*said, *(f"{name} {value}" for name, value in more.items() if value)])
+
+
+def plan_text(make: Callable[[], gi.Plan]) -> Iterator[str]:
+    torch.manual_seed(0)
+    try:
+        plan = make()
+    except GoodinitError as error:
+        yield f"{type(error).__name__}: {error}"
+        return
+    alike: dict[str, str] = {}
+    for row in plan:
+        text = row_text(row)
+        layer = f" [{row.layer} of {row.depth}]" if row.depth is not None else ""
+        yield f"{row.name}{layer}: {f'as {alike[text]}' if text in alike else text}"
+        alike.setdefault(text, row.name)
+    yield from (f"{f.code} {f.severity} {f.where}: {f.cause} -> {f.remedy}" for f in plan.findings)
+
+
+def all_plans() -> str:
+    lines = [VERSION]
+    for name, make in PLANS.items():
+        lines += [f"=== {name}", *plan_text(make)]
+    return "\n".join(lines) + "\n"
+
+
+def test_each_plan_is_as_before() -> None:
+    expected = FILE.read_text(encoding="utf-8")
+    if not expected.startswith(f"{VERSION}\n"):
+        pytest.skip("another torch has other words for its errors")
+    assert all_plans() == expected
+
+
+if __name__ == "__main__":
+    FILE.write_text(all_plans(), encoding="utf-8")
