@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from tests.dataflow.test_calls import graph_of
+from tests.dataflow.test_calls import Net, graph_of
 from torch import Tensor
 from torch.nn import functional as fn
 
@@ -58,7 +58,8 @@ def drawn(rng: random.Random) -> Callable[[Tensor], Tensor]:
 def before(run: Callable[[Tensor], Tensor], x: Tensor) -> tuple[Multiple, str]:
     """Return what a linear layer behind a function takes, and the call that it is a multiple of."""
     width = run(x[:1]).shape[-1]
-    graph = graph_of(lambda m, x: fn.linear(run(x), m.long[:1].expand(2, width)), x[:3])
+    net = Net(lambda m, x: fn.linear(run(x), m.long[:1].expand(2, width)))
+    graph = graph_of(net, x[:3])
     made, root = Multiples(graph, lambda _: False, lambda _: None).before(len(graph.nodes) - 1)
     return made, root.function
 

@@ -277,6 +277,10 @@ def test_a_sharded_checkpoint(tmp_path: Path) -> None:
         gi.load_(Net(), tmp_path / files[0], "he")
     for broken, says in (
         ({"weight_map": places | {"head.scale": files[1]}}, "lists 'head.scale', which isn't in"),
+        (
+            {"weight_map": places | {"head.wieght": files[1], "other": files[1]}},
+            r"'head.wieght', which isn't in \S+-00002\S+safetensors. Did you mean 'head.weight'",
+        ),
         ({"weight_map": {"head.weight": "../other.safetensors"}}, "isn.t a file beside the index"),
         ({"weight_map": places | {"more": "gone.safetensors"}}, "gone.safetensors can't be read"),
         ({}, "no weight_map"),

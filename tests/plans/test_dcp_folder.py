@@ -61,7 +61,17 @@ def test_metadata_that_names_other_code_is_not_read(tmp_path: Path) -> None:
         def __reduce__(self):
             return Path.touch, (tmp_path / "harm",)
 
-    for harmful in (pickle.dumps(Harm()), b"cos\nsystem\n(S'true'\ntR.", b"\x80\x04garbage"):
+    others = [b"ctorch\nload\n.", b"ctorch.serialization\nload\n.", b"cpathlib\nos\n.",
+              b"ctorch.distributed.checkpoint.metadata\nos\n.", b"ccollections\nabc\n.",
+              b"ctorch.distributed.checkpoint.metadata\ndataclass\n.",
+              b"ctorch.distributed.checkpoint.filesystem\nFileSystemReader\n.",
+              b"ctorch\nnone_of_it\n."]  # fmt: skip
+    code = [pickle.dumps(Harm()), b"cos\nsystem\n(S'true'\ntR.", *others]
+    for harmful in code:
+        (tmp_path / ".metadata").write_bytes(harmful)
+        with pytest.raises(CheckpointError, match="which no checkpoint needs"):
+            gi.plan(body(4), "he", keep=tmp_path)
+    for harmful in (b"\x80\x04garbage", b"ctorch\nSize\n."):
         (tmp_path / ".metadata").write_bytes(harmful)
         with pytest.raises(CheckpointError, match="metadata"):
             gi.plan(body(4), "he", keep=tmp_path)

@@ -15,6 +15,7 @@ from goodinit.anatomy.held import Held
 from goodinit.anatomy.rows import Adapter, Block, Facets, Row
 from goodinit.errors import RecipeError
 from goodinit.findings import Finding
+from goodinit.plans.attention_forecast import _passed_on
 from goodinit.plans.authors_value import authors_reason
 from goodinit.plans.growth import Growth, common_rates, growth_of
 from goodinit.plans.keep import Growth as Kept
@@ -511,3 +512,34 @@ def test_only_weights_that_say_so_are_parts(monkeypatch: pytest.MonkeyPatch) -> 
     net[1].weight.tensor_model_parallel = True
     found = gi.plan(net, "he").findings
     assert [(f.code, f.where) for f in found if f.code == "GI140"] == [("GI140", "1.weight")]
+
+
+# What a row passes on, of a forecast.
+
+
+@pytest.mark.parametrize(
+    ("law", "fan_in", "buffer", "passed"),
+    [
+        (gi.Normal(0.5), 8.0, False, 2.0), (gi.Normal(0.5, mean=1.0), 8.0, False, 10.0),
+        (gi.Normal(0.5), 8.0, True, 0.0), (gi.Normal(0.5), None, False, 0.0),
+        (gi.Keep(), 8.0, False, 0.0),
+    ],
+)  # fmt: skip
+def test_what_a_row_passes_on(law: gi.Scheme, fan_in: float, buffer: bool, passed: float) -> None:
+    one = PlanRow(
+        "w", (4, 8), torch.float32, "Linear", "linear", "weight", law, fan_in=fan_in, buffer=buffer
+    )
+    assert _passed_on(one, "q") == passed
+    assert _passed_on(None, "q") == 0
+
+
+def test_what_a_part_of_a_row_passes_on() -> None:
+    laws = {"q": gi.Normal(0.5), "k": gi.Keep(), "v": gi.Normal(1.0)}
+    blocks = tuple(
+        PlanBlock(name, ((4 * n, 4 * n + 4), (0, 8)), 8.0, 4.0, law)
+        for n, (name, law) in enumerate(laws.items())
+    )
+    packed = PlanRow(
+        "w", (12, 8), torch.float32, "Linear", "linear", "weight", None, blocks, fan_in=8.0
+    )
+    assert [_passed_on(packed, part) for part in "qkvx"] == [2.0, 0.0, 8.0, 0.0]
