@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import torch
 from tests.dataflow.test_calls import CASES, VERSION, Net, X, graph_of
+from tests.dataflow.test_calls import node_text as noted
 from tests.dataflow.test_norms import NORMS, ROWS, SCALES
 from tests.dataflow.test_norms import Net as Factors
 from torch import Tensor
@@ -101,18 +102,115 @@ def summed(m: Net, x: Tensor) -> Tensor:
     return torch.cat([y.relu(), z * 2, (x.unsqueeze(-2) * m.v * x[..., None]).mean(-1)], -1)
 
 
+def writes_in_part(m: Net, x: Tensor) -> Tensor:
+    y = (x @ m.v).clone()
+    y[:, 0] = 0
+    y[..., ::2].mul_(0)
+    y[:, 1:3] += x[:, 1:3]
+    y[:, 2] = x[:, 2] * 2
+    y[:, 3:].zero_()
+    y[:, :2].fill_(1.0)
+    y[:, 4:] = m.row
+    return y.add_(1.0)
+
+
+def written_twice(m: Net, x: Tensor) -> Tensor:
+    y = torch.zeros(2, 5, 8)
+    y[..., :4] = x
+    y[..., 4:] = x @ m.v
+    z = torch.zeros(2, 9, 4)
+    z[:, 1:6].add_(x)
+    z[:, 2:7].sub_(x)
+    w = x.new_zeros(2, 5, 4)
+    w[:, :, 1::2].copy_(x[..., :2])
+    w[0].copy_(x[0])
+    return y[..., :4] + z[:, :5] + w
+
+
+def filled(m: Net, x: Tensor) -> Tensor:
+    y = torch.zeros_like(x).masked_fill_(m.row > 1, 2.0)
+    y.index_fill_(2, m.ids[:2], 1.0)
+    z = (x * 2).index_fill_(1, m.ids[:2], 0.0)
+    z.masked_fill_(m.row > 2, 0.0)
+    z[m.ids[:2]] = x[m.ids[:2]]
+    u = torch.ones(2, 5, 4)
+    u[:, :5] = x
+    return y + z + u
+
+
+def hypernetwork(m: Net, x: Tensor) -> Tensor:
+    made = torch.cat([x[0, :1] @ m.stack[n, :, :4] for n in range(3)] + [x[0, :1] @ m.v])
+    return fn.linear(x, made) + fn.linear(x, (x[0, :1] @ m.w.mT).repeat(4, 1)[:, :4])
+
+
+def multihead(m: Net, x: Tensor) -> Tensor:
+    y = x @ m.v
+    weights = torch.cat([m.v, m.v, m.v]), m.long[:12]
+    mixed, _ = fn.multi_head_attention_forward(
+        y, y, y, 4, 2, *weights, None, None, False, 0.0, m.v, m.p, need_weights=False
+    )
+    return mixed + x
+
+
+def lerps(m: Net, x: Tensor) -> Tensor:
+    y = torch.lerp(x, x @ m.v, x.sigmoid()) + torch.lerp(x, x @ m.v, m.ids[0])
+    z = torch.addcmul(x, x, m.row) + torch.addcmul(m.row, x, x) + torch.addcmul(m.row, m.row, x)
+    return torch.add(y, m.ids[1:5], alpha=2) + z
+
+
+def joined(m: Net, x: Tensor) -> Tensor:
+    y = torch.cat([x, x @ m.v, m.row.expand(2, 1, 4), torch.zeros(2, 1, 4)], 1)
+    z = torch.full((2, 5, 8), 0.5).scatter(2, m.ids[:4].expand(2, 5, 4), x)
+    u = torch.ones(2, 5, 2).index_copy(2, m.ids[:2], x[..., :2])
+    v = fn.pad(x, (-1, 3), value=2.0) + fn.pad(x, (0, 2), mode="replicate")[..., :6]
+    return torch.cat([y[:, :5, :2], z[..., :2], u, v[..., :2], x.index_add(1, m.ids, x)], -1)
+
+
+def mapped(m: Net, x: Tensor) -> Tensor:
+    y = torch.vmap(lambda row: row * m.row * m.point + m.v @ row)(x[0])
+    return torch.vmap(lambda row, w: row @ w * 2, (0, None))(y[None], m.v)
+
+
+def integers(m: Net, x: Tensor) -> Tensor:
+    places = m.ids[:5] * 2
+    table = m.table[places % 9] + m.table[torch.zeros(5, dtype=torch.long)]
+    chosen = (x @ m.v).argmax(-1)
+    return (x + table) * m.table[chosen] + m.table[(x > 0).sum(-1)] + m.table[x.long()][..., 0, :]
+
+
+def odd_functions(m: Net, x: Tensor) -> Tensor:
+    y = torch.special.i0(x * m.p) + torch.trapezoid(x @ m.v, dim=1)[:, None]
+    y = y + torch.cdist(x, x @ m.v).mean(-1, keepdim=True) + torch.cumulative_trapezoid(x).sum()
+    y = y + torch.fft.fft(x).real @ torch.eye(4) + x @ torch.tensor([[0.5] * 4] * 4)
+    return y + torch.linalg.solve(torch.eye(4) * 2, x.mT).mT + torch.searchsorted(m.row, x)
+
+
+def of_states(m: Net, x: Tensor) -> Tensor:
+    flat = [m.v.repeat(4, 1), m.v.repeat(4, 1), m.long[:16], m.long[:16]]
+    first = torch.zeros(1, 2, 4)
+    y, *_ = torch.lstm(x, (first, first), flat, True, 1, 0.0, False, False, True)
+    z, *_ = torch.lstm(y, (x[None, :, 0], first), flat, True, 1, 0.0, False, False, True)
+    return z + x @ m.v
+
+
+def sizes_by_hand(m: Net, x: Tensor) -> Tensor:
+    y = x * m.p / x.pow(2).sum(-1, keepdim=True).sqrt() * 2.0
+    z = y / torch.einsum("btd,btd->bt", y, y)[..., None].sqrt() * m.p
+    u = (z / (1 + z.abs().mean(-1, keepdim=True))) * m.p / (z.exp().sum(-1, keepdim=True) + 1e-6)
+    v = u * (m.row + 1e-5).rsqrt() * m.p - u * torch.arange(4.0).add(1).rsqrt() * m.p
+    return v / (v * v).mean(-1, keepdim=True).pow(0.5).clamp(min=1e-3) + 0.5 * m.p * v / v.std()
+
+
 def zero_first(m: Net, x: Tensor) -> Tensor:
     y = fn.linear(x, m.v, m.p) * m.row + torch.zeros(4)
     return fn.batch_norm(y.mT, None, None, m.p, m.p, training=True).mT * m.v.exp()[0] + m.p
 
 
-WALKS: dict[str, tuple[Tensor, Callable[..., Any]]] = {
-    **{f.__name__: (X, f) for f in (
-        gated, routed, highway, latents, heads_apart, noisy, in_parts, made_by_hand, of_noise,
-        spectral, summed, zero_first,
-    )},
-    **CASES,
-}  # fmt: skip
+WALKS: dict[str, tuple[Tensor, Callable[..., Any]]] = {f.__name__: (X, f) for f in (
+    gated, routed, highway, latents, heads_apart, noisy, in_parts, made_by_hand, of_noise, spectral,
+    summed, writes_in_part, written_twice, filled, zero_first, sizes_by_hand,
+    hypernetwork, multihead, lerps, joined, mapped, integers, odd_functions, of_states,
+)}  # fmt: skip
 
 
 def walk_text(graph: Graph, node: Node) -> Iterator[str]:
@@ -204,15 +302,17 @@ def all_walks() -> str:
     for name, function in {**NORMS, **SCALES}.items():
         graph = graph_of(Factors(function), torch.ones(ROWS))
         lines += [f"=== {name}", *norm_text(graph)]
-    for name, (x, function) in WALKS.items():
+    for name, (x, function) in {**WALKS, **CASES}.items():
         graph = graph_of(Net(function), x)
         shapes = [f"p{n}" for n in range(99)]
         steps, outputs = steps_of(graph, shapes)
         lines += [f"=== {name} -> {sorted(outputs)}"]
         for node, step in zip(graph.nodes, steps, strict=True):
             if node.function not in ("source", "unseen"):
+                lines += noted(node) if name in WALKS else []  # others are in calls.txt
                 lines += node_text(graph, node, step)
-        first, last = min((n.index for n in graph.nodes if n.live), default=0), max(outputs)
+        first = min((n.index for n in graph.nodes if n.live), default=0)
+        last = max(outputs, default=0)
         on, looked = traversal.between(graph, first, [last])
         lines.append(f"on the way {sorted(on)} of {looked}")
         lines += tape_text(graph)

@@ -12,6 +12,7 @@ from torch import nn
 
 import goodinit as gi
 from goodinit.errors import PlanFileError, SchemeError
+from goodinit.plans.json_file import _covers
 
 NET = nn.Sequential(nn.Conv1d(4, 6, 3, groups=2), nn.BatchNorm1d(6), nn.LSTM(6, 5))
 PLAN = gi.plan(NET, "lstm", prefix="p")
@@ -205,3 +206,63 @@ def test_whatever_is_put_anywhere_is_read_or_refused(data: st.DataObject, value:
 def test_anything_else_is_refused(value: object) -> None:
     with pytest.raises(PlanFileError):
         gi.Plan.from_dict(value)
+
+
+LARGEST = 2**63 - 1
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("rows/0/name", "x" * 1000),
+        ("rows/1/tied", ["y" * 1000]),
+        ("rows/1/shape", [1] * 64),
+        ("rows/1/grown_from", [LARGEST]),
+        ("rows/1/zero_rows", [5]),
+        ("rows/1/layer", 0),
+        ("rows/1/fan_in", 0),
+        ("rows/1/fan_in", float(2**62)),
+        ("rows/1/rates", {"adam": 0, "sgd": None, "eps": 2}),
+        ("seed", LARGEST),
+        ("seed", 0),
+    ],
+)
+def test_the_largest_and_the_smallest_are_read(path: str, value: object) -> None:
+    data = edited(path, value)
+    read = json.loads(json.dumps(gi.Plan.from_dict(data).to_dict()))
+    at = read
+    for step in path.split("/"):
+        at = at[int(step) if step.isdigit() else step]
+    assert at == value
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "says"),
+    [
+        ("rows/0/tied", ["x" * 1001], r"^rows\[0\].name: .*1000 characters"),
+        ("seed", LARGEST + 1, "seed: .*from 0 is expected, not a huge number"),
+        ("seed", -LARGEST - 1, "not a huge number"),
+        ("seed", -LARGEST, f"not -{LARGEST}"),
+        ("rows/1/rates", {"adam": 1, "sgd": None}, r"^rows\[1\].rates.eps: it is missing"),
+        ("rows/0/fan_in", float(2**63), "fan_in: a finite number"),
+        ("rows/0/fan_in", -0.5, "fan_in: a number from 0"),
+        ("rows/0/layout/inputs", [0], "not each axis once of 3: "),
+        ("rows/0/rule", 3.5, "rule: a text is expected, not 3.5"),
+        ("rows/0/rule", None, "rule: a text is expected, not null"),
+        ("rows/0/rule", [], "rule: a text is expected, not a list"),
+    ],
+)
+def test_one_more_than_the_largest_is_refused(path: str, value: object, says: str) -> None:
+    with pytest.raises(PlanFileError, match=says):
+        gi.Plan.from_dict(edited(path, value))
+
+
+@pytest.mark.parametrize(("axes", "covered"), [(8, True), (9, False)])
+def test_blocks_are_cut_along_eight_axes_at_most(axes: int, covered: bool) -> None:
+    """A block at the start of each, and the rest of it, axis by axis."""
+    shape = (2,) * axes
+    boxes = [tuple([(0, 1)] * n + [(1, 2)] + [(0, 2)] * (axes - n - 1)) for n in range(axes)]
+    boxes.append(((0, 1),) * axes)
+    assert _covers(tuple(boxes), shape) is covered
+    assert not _covers(tuple(boxes[1:]), shape)
+    assert not _covers((*boxes, boxes[0]), shape)

@@ -353,6 +353,31 @@ PLANS: dict[str, Callable[[], gi.Plan]] = {
 }  # fmt: skip
 
 
+# Rules that match nothing, of a model with two layers and a norm: what was meant?
+UNUSED: dict[str, Any] = {
+    "a module": "0", "a module of modules": "2", "an attribute": "bias", "several": "weights",
+    "a class": "Linear", "a class and an attribute": "Linear.bias", "no class of torch's": "Net",
+    "two names": "0.weight|2.0.bias", "two names, of which one is none": "0.weight, 3.bias",
+    "a regular expression": "2\\..*", "one that fits nothing": "3.*bias", "another name": "wieght",
+    "a type": gi.sel.type(nn.Conv2d), "adapters": gi.sel.kind("adapter"),
+    "heads": gi.sel.head_bias(), "ends": gi.sel.ends_residual(),
+    "activations": gi.sel.followed_by("relu"),
+    "a buffer's kind": gi.sel.kind("norm") & gi.sel.name("1.running*"),
+}  # fmt: skip
+
+
+def unused(where: Any, **more: Any) -> gi.Plan:
+    inner = Net(lambda m, x: getattr(m, "0")(x), **{"0": nn.Linear(6, 3)})
+    net = nn.Sequential(nn.Linear(8, 6), nn.BatchNorm1d(6), inner)
+    return gi.plan(net, ruled(gi.Rule(where, ONES)), **more)
+
+
+for title, place in UNUSED.items():
+    PLANS[f"unused: {title}"] = partial(unused, place)
+for title in ("adapters", "heads", "ends", "activations"):
+    PLANS[f"unused, with inputs: {title}"] = partial(unused, UNUSED[title], inputs=torch.ones(3, 8))
+
+
 def rates_text(rates: Rates | None) -> list[str]:
     if rates is None:
         return []
