@@ -196,7 +196,13 @@ EQUIVALENT = {
     ("schemes/mimetic.py", "size, head = matrix.shape[ 1], self.head_dim"): "it is square",
     ("dataflow/origins.py", "return Origin(number, +1, axes, tuple((0, size) for size in shape))"):
         "a parameter's origin is asked for no node",
-    ("dataflow/origins.py", "low, high = box[over[ -1]]"): "there is one axis",
+    (
+        "dataflow/origins.py",
+        ('return "count" if tensor.numel() > 1 and bool((tensor != tensor.flatten()[ 1]).any()) '
+         'else ""'),
+    ): "two numbers that differ do so from any",
+    ("dataflow/replay.py", "row = rows[0] if len(rows) == 0 else torch.cat(rows)"):
+        "a copy: memory, not values",
     ("anatomy/recurrence.py", "floor, last = -1, +1"): "before the first loop both answers are -1",
     ("streams/native/library.py", "Law.truncated(1.0, 1.0, - 8.0, 9.0),"):
         "no word lies beyond 7: the values have the same digest",

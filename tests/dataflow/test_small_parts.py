@@ -17,10 +17,11 @@ from goodinit.dataflow.constants import constant_square, mean_square, number_amo
 from goodinit.dataflow.geometry import align, regroup, view_dims
 from goodinit.dataflow.graph import Graph
 from goodinit.dataflow.labels import labels_of
-from goodinit.dataflow.nodes import Origin, Value
+from goodinit.dataflow.nodes import Origin, Unlisted, Value
 from goodinit.dataflow.origins import layout_of, union
 from goodinit.dataflow.signs import Signs, is_finite
 from goodinit.dataflow.tape import replaced
+from goodinit.dataflow.unlisted import _Signal, measured_square
 from goodinit.trace import Call
 
 # Geometry.
@@ -346,6 +347,24 @@ def test_the_square_of_what_a_signal_is_multiplied_by(one: Call, square: float |
     assert constant_square(one, tensors, [Value(n) for n in range(len(tensors))]) == square
     if one.function == "mul":
         assert constant_square(one, [*tensors, X], [Value(0), Value(1), PARAM]) == square
+
+
+@pytest.mark.parametrize(
+    ("function", "square"),
+    [
+        (lambda x: 3 * x, 9.0), (lambda x: x[:, :2], 1.0), (lambda x: x.cumsum(-1), 2.5),
+        (lambda x: x + 0j, 1.0), (lambda x: x.to_sparse(), 1.0), (lambda x: x * 0, 0.0),
+        (lambda x: (x, x), None), (lambda x: None, None), (lambda x: x[:0], None),
+        (lambda x: x > 0, None), (lambda x: x.abs() ** 0.5, None), (lambda x: x.exp(), None),
+        (lambda x: x / 0, None), (lambda x: x + 2e-3, None), (lambda x: x + 5e-4, 1.0),
+        (lambda x: x.shape[99], None), (lambda x: x.long(), None),
+    ],
+)  # fmt: skip
+def test_what_an_unlisted_function_makes_of_a_square(function: Any, square: Any) -> None:
+    """Of 4,000 numbers: cumsum's 2.5 is a mean with 4 % of error, and most others are exact."""
+    one = Unlisted(function, "f", (_Signal((1000, 4), torch.float32),), {})
+    found = measured_square(one)
+    assert found == (None if square is None else pytest.approx(square, rel=0.2))
 
 
 # Looking tensors up.

@@ -201,6 +201,13 @@ def sizes_by_hand(m: Net, x: Tensor) -> Tensor:
     return v / (v * v).mean(-1, keepdim=True).pow(0.5).clamp(min=1e-3) + 0.5 * m.p * v / v.std()
 
 
+def noise_from_afar(m: Net, x: Tensor) -> Tensor:
+    near, far = torch.randn(4), torch.rand(4)
+    for _ in range(7):
+        near, far = near.abs(), far.abs()
+    return x * near + far.abs() + (m.v @ torch.randn(4)) + x @ torch.rand(4, 4)
+
+
 def zero_first(m: Net, x: Tensor) -> Tensor:
     y = fn.linear(x, m.v, m.p) * m.row + torch.zeros(4)
     return fn.batch_norm(y.mT, None, None, m.p, m.p, training=True).mT * m.v.exp()[0] + m.p
@@ -208,7 +215,7 @@ def zero_first(m: Net, x: Tensor) -> Tensor:
 
 WALKS: dict[str, tuple[Tensor, Callable[..., Any]]] = {f.__name__: (X, f) for f in (
     gated, routed, highway, latents, heads_apart, noisy, in_parts, made_by_hand, of_noise, spectral,
-    summed, writes_in_part, written_twice, filled, zero_first, sizes_by_hand,
+    summed, writes_in_part, written_twice, filled, zero_first, sizes_by_hand, noise_from_afar,
     hypernetwork, multihead, lerps, joined, mapped, integers, odd_functions, of_states,
 )}  # fmt: skip
 

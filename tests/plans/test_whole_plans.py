@@ -73,6 +73,31 @@ def attention(width: int = 8, heads: int = 2, by: float | None = None, classes: 
                head=nn.Linear(width, classes))  # fmt: skip
 
 
+def counted(rows: int) -> gi.Plan:
+    """Five numbers that nobody knows pick rows of a table: positions, if it has as many."""
+    table = nn.Embedding(rows, 8)
+    net = Net(lambda m, x: x + m.table(m.ids), table=table, ids=torch.arange(5))
+    return gi.plan(net.to("meta"), "standard", inputs=X)
+
+
+def scaled() -> nn.Module:
+    """A layer whose weight is multiplied by a parameter of its parametrization."""
+
+    class Scaled(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.gain = raw(5, 1, value=1.0)
+
+        def forward(self, w: Tensor) -> Tensor:
+            return w * self.gain
+
+        def right_inverse(self, w: Tensor) -> Tensor:
+            return w / self.gain
+
+    made = Scaled()
+    return nn.utils.parametrize.register_parametrization(nn.Linear(8, 5), "weight", made)
+
+
 def wide(make: Callable[..., nn.Module], width: int, *more: Any) -> Net:
     """The model between a layer of a fixed number of inputs and one of outputs."""
     body = make(width, *more)
@@ -199,6 +224,9 @@ PLANS: dict[str, Callable[[], gi.Plan]] = {
     "a product of two": lambda: gi.plan(
         Net(lambda m, x: x @ (m.u @ m.v), u=raw(8, 2), v=raw(2, 5)), "lecun", inputs=X
     ),
+    "a parametrization with a parameter": lambda: gi.plan(
+        scaled(), "standard", inputs=X
+    ),
     "low-rank": lambda: gi.plan(
         Net(lambda m, x: m.l(x) + x @ m.a @ m.b, l=nn.Linear(8, 5), a=raw(8, 2),
             b=raw(2, 5, value=0.0)), "standard", inputs=X),
@@ -214,10 +242,32 @@ PLANS: dict[str, Callable[[], gi.Plan]] = {
     "grown tables": lambda: gi.plan(
         nn.Embedding(9, 4, padding_idx=7), "standard", keep={"weight": torch.randn(5, 4) * 9}
     ),
+    "rows like the old ones": lambda: gi.plan(
+        nn.Embedding(9, 4), {"weight": gi.LikeRows()}, keep={"weight": torch.randn(5, 4)}
+    ),
+    "no old rows": lambda: gi.plan(nn.Embedding(9, 4), {"weight": gi.LikeRows()}),
+    "fewer columns": lambda: gi.plan(
+        nn.Embedding(9, 4), {"weight": gi.LikeRows()}, keep={"weight": torch.randn(9, 3)}
+    ),
+    "copies of rows": lambda: gi.plan(
+        Net(lambda m, x: (x @ m.w).sum(0), w=raw(3, 8, 4)), {"w": gi.LikeRows()},
+        inputs=X[:1, :3], keep={"w": torch.randn(8, 4)}),
+    "copies": lambda: gi.plan(
+        Net(lambda m, x: (x @ m.w).sum(0), w=raw(3, 8, 4)), {"w": DropUnits(0.5)},
+        inputs=X[:1, :3], keep={"w": torch.randn(8, 4)}),
+    "rows of parts": lambda: gi.plan(
+        nn.LSTM(8, 8), {"*": gi.Zeros(), "weight_ih_l0": gi.LikeRows()},
+        keep={"weight_ih_l0": torch.randn(32, 7)}),
+    "counted": lambda: counted(5),
+    "counted to the last row": lambda: counted(6),
+    "not counted": lambda: counted(4),
     "shrunk": lambda: gi.plan(linears(8, 6), "he", keep={"0.weight": torch.ones(9, 8)}),
     "foreign keys": lambda: gi.plan(
         linears(8, 6), "he", keep={"0.weight": torch.ones(6, 8), "other": torch.ones(3)}
     ),
+    "more foreign keys": lambda: gi.plan(
+        linears(8, 6), "he",
+        keep={"0.weight": torch.ones(6, 8), "fore": torch.ones(3), "0.biass": torch.ones(6)}),
     "keys with a prefix": lambda: gi.plan(
         linears(8, 6), "he", keep={"module.0.weight": torch.ones(6, 8)}
     ),

@@ -47,7 +47,8 @@ def constant_square(call: Call, tensors: Sequence[Tensor], values: Sequence[Valu
             known = [found for t in others if (found := mean_square(t)) is not None]
             if len(others) - len(known) > 1 or len(known) != 1:
                 return None
-            return 1 / known[0] if call.function == "div" and known[0] else known[0]
+            (square,) = known
+            return 1 / square if call.function == "div" and square else square
         case "where" if len(call.args) == 3:
             mask, chosen, other = call.args
             if _is_zero(other):

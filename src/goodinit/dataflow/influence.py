@@ -411,7 +411,7 @@ class _Study:
             rows = single.reshape(-1, *source.shape)
             return sum(self._second(self._change({number: row}, zero)) for row in rows), True
         low, high = DRAWS
-        draws = max(low, min(high, ELEMENTS_DRAWN // max(once.numel(), 1))) - 2
+        draws = max(low, min(high, ELEMENTS_DRAWN // once.numel())) - 2
         seconds = [first, second]
         for _ in range(draws):
             drawn_again = {n: self._signs(n) for n in sorted(drawn)}
@@ -427,7 +427,7 @@ class _Study:
         return mean * self._reals(), not are_unlike(found)
 
     def _second(self, row: Tensor) -> float:
-        return square(row) / max(row.numel(), 1) * self._reals()
+        return square(row) / row.numel() * self._reals()
 
     def _reals(self) -> int:
         """Return how many real numbers make one."""

@@ -146,9 +146,10 @@ def _addcmul(call: Call, makers: Sequence[Node]) -> Linear | None:
     start, *pair = call.args[:3]
     value = call.kwargs.get("value", 1)
     known = [_square(t) for t, maker in zip(pair, makers[1:], strict=False) if not maker.live]
-    if len(known) != 1 or known[0] is None or not isinstance(value, (int, float)):
+    if len(known) != 1 or None in known or not isinstance(value, (int, float)):
         return None
-    return Linear((value * known[0] ** 0.5,), _square(start) or 0.0)
+    (square,) = known
+    return Linear((value * (square or 0.0) ** 0.5,), _square(start) or 0.0)
 
 
 def _join(

@@ -97,9 +97,10 @@ def _composed(
     for dim, (start, stop) in enumerate(ranges):
         over = origin.axes[dim]
         if len(over) == 1:
-            low, high = box[over[0]]
+            (axis,) = over
+            low, high = box[axis]
             if high - low == shape[dim]:
-                box[over[0]] = (low + start, low + stop)
+                box[axis] = (low + start, low + stop)
     return replace(origin, axes=axes, box=tuple(box))
 
 

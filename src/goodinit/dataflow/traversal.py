@@ -63,7 +63,7 @@ def _skipped(graph: Graph, node: Node) -> int | None:
         return signals[0].node
     if node.role == "mul" and len(signals) == 2:
         kept = [v.node for v in signals if not is_squash(graph, v.node)]
-        return kept[0] if len(kept) == 1 else None
+        return kept.pop() if len(kept) == 1 else None
     return None
 
 

@@ -77,7 +77,8 @@ def _on_random_numbers(
 
     args, kwargs = replaced((call.args, dict(call.kwargs)), drawn)
     numbers = RandomNumbers(torch.Generator().manual_seed(1))
-    return numbers.drawn_apart(call.name, call.function, args, kwargs), squares[0]
+    (square,) = squares
+    return numbers.drawn_apart(call.name, call.function, args, kwargs), square
 
 
 def is_by_constants(node: Node) -> bool:

@@ -50,7 +50,7 @@ def _sizes(rows: tuple[PlanRow, ...]) -> SizeOf:
         drawn = row.moments()
         if len(drawn) != 1 or row.buffer:
             return None
-        (_, mean, std), fan_in = drawn[0], row.parts()[0].fan_in
+        ((_, mean, std),), fan_in = drawn, row.parts()[0].fan_in
         return Size(mean, std**2, fan_in or 0.0)
 
     return size_of

@@ -72,7 +72,7 @@ def _tied_heads(rows: tuple[PlanRow, ...], models: Models) -> Iterator[Finding]:
             continue
         other = models.names[row.name]
         small = next(one for one in models.smaller.rows if one.name == other)
-        width = known.shape[-1] / small.shape[-1]
+        width = known.shape[1] / small.shape[1]
         own = after.get(row.name, 1.0) / before.get(other, 1.0)
         table = multipliers(models.anatomy, "lookup").get(row.name, 1.0)
         table /= multipliers(models.smaller, "lookup").get(other, 1.0)
