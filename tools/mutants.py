@@ -201,6 +201,10 @@ EQUIVALENT = {
         ('return "count" if tensor.numel() > 1 and bool((tensor != tensor.flatten()[ 1]).any()) '
          'else ""'),
     ): "two numbers that differ do so from any",
+    (
+        "dataflow/influence.py",
+        "constants = [n for n, s in self.computed.sources.items() if s.param is not None]",
+    ): "without constants the numbers at 0 are 0, too",
     ("dataflow/replay.py", "row = rows[0] if len(rows) == 0 else torch.cat(rows)"):
         "a copy: memory, not values",
     ("anatomy/recurrence.py", "floor, last = -1, +1"): "before the first loop both answers are -1",

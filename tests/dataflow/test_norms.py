@@ -223,8 +223,10 @@ def test_other_factors_are_scales(function: Callable[[Net, Tensor], Tensor]) -> 
     [
         lambda m, x: fn.normalize(x, dim=-1) * m.w,
         lambda m, x: m.w * x / x.norm(dim=-1, keepdim=True),
+        lambda m, x: m.w * x / torch.linalg.vecdot(x, x)[..., None].sqrt(),
+        lambda m, x: m.w * x * torch.einsum("btd,btd->bt", x, x)[..., None].rsqrt(),
     ],
-    ids=["normalize", "norm"],
+    ids=["normalize", "norm", "vecdot", "einsum"],
 )
 def test_what_is_neutral_for_a_signal_of_length_one_is_not_known(
     function: Callable[[Net, Tensor], Tensor],

@@ -15,7 +15,7 @@ import pytest
 import torch
 from tests.dataflow.test_calls import CASES, VERSION, Net, X, graph_of
 from tests.dataflow.test_calls import node_text as noted
-from tests.dataflow.test_norms import NORMS, ROWS, SCALES
+from tests.dataflow.test_norms import NORMS, ROWS, SCALES, ms, rms
 from tests.dataflow.test_norms import Net as Factors
 from torch import Tensor
 from torch.nn import functional as fn
@@ -296,6 +296,67 @@ def tape_text(graph: Graph) -> Iterator[str]:
             yield f"  met {first}: {names} -> {found.targets} of {[*found.sources]}"
 
 
+def size_by(calls: int, epsilon: float = 0.0) -> Callable[[Factors, Tensor], Tensor]:
+    """A norm whose size takes so many calls more."""
+
+    def run(m: Factors, x: Tensor) -> Tensor:
+        size = x.pow(2)
+        for n in range(calls):
+            size = size.mean(-1, keepdim=True) if n == calls // 2 else size.clone()
+        return x * (size + epsilon if epsilon else size).rsqrt() * m.w
+
+    return run
+
+
+def weight_before(products: int, turns: int = 0) -> Callable[[Factors, Tensor], Tensor]:
+    """A weight that meets the size first, and the signal some products later."""
+
+    def run(m: Factors, x: Tensor) -> Tensor:
+        y = m.w * rms(x)
+        for n in range(products):
+            y = y * (2.0 + n)
+        z = x
+        for _ in range(turns):
+            z = z.clone()
+        return z * y
+
+    return run
+
+
+def factors_of(count: int) -> Callable[[Factors, Tensor], Tensor]:
+    def run(m: Factors, x: Tensor) -> Tensor:
+        y = x * rms(x)
+        for _ in range(count):
+            y = y * 2.0
+        return y * m.w
+
+    return run
+
+
+LIMITS: dict[str, Callable[[Factors, Tensor], Tensor]] = {
+    **{f"a size by {n} calls": size_by(n) for n in (1, 4, 5, 6, 7, 8, 9, 14, 16, 18)},
+    **{f"a size and {epsilon:g}": size_by(1, epsilon) for epsilon in (0.1, 0.101, -0.1, -0.101)},
+    **{f"a weight {n} products before": weight_before(n) for n in range(5)},
+    **{f"a signal {n} calls before": weight_before(0, n) for n in (6, 7, 8, 9)},
+    **{f"{n} factors": factors_of(n) for n in (9, 10, 18, 19, 20, 21, 22)},
+    "of two sizes": lambda m, x: m.w * x * rms(x) / x.norm(dim=-1, keepdim=True),
+    "of a larger size": lambda m, x: m.w * x / ms(x) ** 1.0,
+    "of the cube of a root": lambda m, x: m.w * x * ms(x) ** -1.5,
+    "of a fourth root": lambda m, x: m.w * x / (x**4).mean(-1, keepdim=True) ** 0.25,
+    "of a square of squares": lambda m, x: m.w * x / (x.square() ** 2).mean(-1, True).sqrt(),
+    "of a sum of both": lambda m, x: m.w * (x + m.g) * rms(x),
+    "of what was added": lambda m, x: m.w * (x - x.relu()) * rms(x),
+    "less its largest": lambda m, x: m.w * (x - x.amax(-1, keepdim=True)) * rms(x),
+    "by running roots": lambda m, x: x * m.root.rsqrt() * m.w + x / m.var.log().sqrt() * m.g,
+    "by a running mean": lambda m, x: x * m.mean.exp().reciprocal() * m.w,
+    "of unit length, scaled": lambda m, x: x / (x * x).sum(-1, keepdim=True).sqrt() * 3 * m.w,
+    "of unit length": lambda m, x: x / (x * x).sum(-1, keepdim=True).sqrt() * m.w,
+    "by vecdot": lambda m, x: x / torch.linalg.vecdot(x, x)[..., None].sqrt() * m.w,
+    "two over a root": lambda m, x: x * (2 / ms(x).sqrt()) * m.w,
+    "one over a length": lambda m, x: x * (1 / x.norm(dim=-1, keepdim=True)) * m.w,
+}  # fmt: skip
+
+
 def norm_text(graph: Graph) -> Iterator[str]:
     for node in graph.nodes:
         said = [t for t in walk_text(graph, node) if "normalized" in t or "of mean square" in t]
@@ -306,9 +367,10 @@ def norm_text(graph: Graph) -> Iterator[str]:
 
 def all_walks() -> str:
     lines: list[str] = []
-    for name, function in {**NORMS, **SCALES}.items():
+    for name, function in {**NORMS, **SCALES, **LIMITS}.items():
         graph = graph_of(Factors(function), torch.ones(ROWS))
-        lines += [f"=== {name}", *norm_text(graph)]
+        said = list(norm_text(graph))
+        lines += [f"=== {name}", *(said[-1:] if name in LIMITS else said)]
     for name, (x, function) in {**WALKS, **CASES}.items():
         graph = graph_of(Net(function), x)
         shapes = [f"p{n}" for n in range(99)]

@@ -195,7 +195,7 @@ def blocking_weights(
         if arrives and _is_shut(step, state.zero):
             blocking |= state.zero.intersection(step.factors)
             arrives = False
-        if step.role == "mul" and len(step.takes) > 1:
+        if step.role == "mul":
             arrives = arrives and all(state.arriving(step))
         depends.append(arrives)
     return set() if any(depends[n] for n in outputs) else blocking

@@ -201,7 +201,8 @@ def _size(graph: Graph, index: int) -> _Size | None:
         scaled = scaled or (node.function == "rdiv" and node.number not in (None, 1))
         if _is_own_product(node):
             measured, power = _measured(graph, graph.nodes[node.signals[0].node])
-            return _Size(measured, 2 * power * degree) if abs(2 * power * degree) == 1 else None
+            degree *= 2 * power
+            return _Size(measured, degree, not scaled) if abs(degree) == 1 else None
         if node.role not in (*_SAME, "bend", "add", "mul") or not node.signals:
             return None
         if len({value.node for value in node.signals}) > 1 and node.role == "mul":
