@@ -80,6 +80,19 @@ def counted(rows: int) -> gi.Plan:
     return gi.plan(net.to("meta"), "standard", inputs=X)
 
 
+def gated_rnn() -> nn.LSTM:
+    """A forget gate of 1, as recipes have it, and an input gate of -1, as they don't."""
+    net = nn.LSTM(3, 4)
+    with torch.no_grad():
+        net.bias_ih_l0.zero_()[:4].fill_(-1.0)
+        net.bias_ih_l0[4:8].fill_(1.0)
+    return net
+
+
+def two_layers() -> Net:
+    return Net(up=nn.Linear(8, 16, bias=False), down=nn.Linear(16, 8, bias=False))
+
+
 def scaled() -> nn.Module:
     """A layer whose weight is multiplied by a parameter of its parametrization."""
 
@@ -337,6 +350,31 @@ PLANS: dict[str, Callable[[], gi.Plan]] = {
     "values that are lost": lambda: gi.plan(
         Net(lambda m, x: m.l(x * m.s), s=raw(8, value=0.1), l=nn.Linear(8, 3)).to("meta"),
         "standard", inputs=X),
+    "one prior for two heads": lambda: gi.plan(
+        Net(lambda m, x: (m.a(x), m.b(x)), a=nn.Linear(8, 3), b=nn.Linear(8, 2)),
+        ruled(gi.Rule(gi.sel.head_bias(), gi.PriorBias(0.1))), inputs=X),
+    "a number that was drawn in complex": lambda: gi.plan(
+        Net(z=raw(3, dtype=torch.cfloat), y=raw(3, dtype=torch.cfloat)), "standard"),
+    "a gate that is meant": lambda: gi.plan(gated_rnn(), "standard"),
+    "all of it frozen": lambda: gi.plan(nn.Linear(8, 8).requires_grad_(False), "standard"),
+    "a transformer of torch's": lambda: gi.plan(
+        nn.Transformer(8, 2, 1, 1, 16, batch_first=True), "torch_default"),
+    "convolutions of torch's": lambda: gi.plan(
+        nn.Sequential(nn.Conv2d(4, 6, (3, 2), groups=2), nn.ConvTranspose1d(6, 4, 3, groups=2),
+                      nn.Bilinear(3, 5, 2), nn.PReLU(2, 0.1), nn.GRUCell(3, 4), nn.RMSNorm(3),
+                      nn.MultiheadAttention(8, 2, kdim=4, vdim=2, add_bias_kv=True)),
+        "torch_default"),
+    "experts that are dropped": lambda: gi.plan(
+        Net(experts=nn.ModuleList(two_layers() for _ in range(2)), up=nn.Linear(8, 4)),
+        gi.Recipe([ALL, gi.Rule("experts.*.up.weight", DropUnits(0.5, "outputs")),
+                   gi.Rule("experts.*.down.weight", DropUnits(0.5, "inputs"))], "mine")),
+    "experts that share a module": lambda: gi.plan(
+        Net(a=two_layers(), b=two_layers()),
+        gi.Recipe([ALL, gi.Rule("*.up.weight", DropUnits(0.5, "outputs")),
+                   gi.Rule("a.down.weight", DropUnits(0.5, "inputs"))], "mine")),
+    "mimetic": lambda: gi.plan(
+        Net(blocks=nn.ModuleList(nn.MultiheadAttention(8, 2) for _ in range(2))),
+        gi.recipe("mimetic", head_dim=4)),
     "another family": lambda: gi.plan(linears(8, 8, 3), "vit", inputs=X),
     "another family, by types": lambda: gi.plan(nn.LSTM(8, 8), "resnet"),
     "layers that begin late": lambda: gi.plan(
@@ -409,6 +447,7 @@ UNUSED: dict[str, Any] = {
     "a class": "Linear", "a class and an attribute": "Linear.bias", "no class of torch's": "Net",
     "two names": "0.weight|2.0.bias", "two names, of which one is none": "0.weight, 3.bias",
     "a regular expression": "2\\..*", "one that fits nothing": "3.*bias", "another name": "wieght",
+    "a module with several": "2.rnn", "two aspects": gi.sel.ends_residual() & gi.sel.head_bias(),
     "a type": gi.sel.type(nn.Conv2d), "adapters": gi.sel.kind("adapter"),
     "heads": gi.sel.head_bias(), "ends": gi.sel.ends_residual(),
     "activations": gi.sel.followed_by("relu"),
@@ -417,7 +456,7 @@ UNUSED: dict[str, Any] = {
 
 
 def unused(where: Any, **more: Any) -> gi.Plan:
-    inner = Net(lambda m, x: getattr(m, "0")(x), **{"0": nn.Linear(6, 3)})
+    inner = Net(lambda m, x: getattr(m, "0")(x), **{"0": nn.Linear(6, 3), "rnn": nn.LSTM(2, 2)})
     net = nn.Sequential(nn.Linear(8, 6), nn.BatchNorm1d(6), inner)
     return gi.plan(net, ruled(gi.Rule(where, ONES)), **more)
 
