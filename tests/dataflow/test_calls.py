@@ -37,7 +37,7 @@ class Net(nn.Module):
             setattr(self, name, nn.Parameter(torch.full(shape, 0.5)))
         for name, value in {
             "mask": torch.eye(4), "point": torch.tensor(0.5), "row": torch.arange(4.0),
-            "ids": torch.arange(5),
+            "ids": torch.arange(5), "twos": torch.full((4,), 2), "halves": torch.full((4,), 0.5),
         }.items():  # fmt: skip
             self.register_buffer(name, value)
 

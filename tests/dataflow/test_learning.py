@@ -206,6 +206,8 @@ def cell(takes: tuple[int, ...], *factors: str) -> Step:
 
 
 FIRST = Step((-1,), "contract", "linear", ("a",))
+ALSO = Step((-1,), "contract", "linear", ("b",))
+OTHER = Step((-1,), "contract", "linear", ("c",))
 LINEAR = Step((0,), "contract", "linear", ("b",))
 BEHIND = Step((1,), "contract", "linear", ("b",))
 
@@ -213,6 +215,20 @@ BEHIND = Step((1,), "contract", "linear", ("b",))
 @pytest.mark.parametrize(
     ("steps", "stuck"),
     [
+        # Products of two, of which the first call or another one is 0.
+        ([FIRST, ALSO, Step((0, 1), "contract", "matmul")], {"a", "b"}),
+        ([FIRST, OTHER, Step((0, 1), "contract", "matmul")], set()),
+        ([OTHER, FIRST, Step((0, 1), "contract", "matmul")], set()),
+        ([FIRST, ALSO, Step((0, 1), "mul", "mul")], {"a", "b"}),
+        ([FIRST, OTHER, Step((0, 1), "mul", "mul")], set()),
+        ([FIRST, ALSO, Step((0, 1), "add", "add")], set()),
+        ([FIRST, Step((0,), "activation", "relu"), Step((1,), "view", "view")], {"a"}),
+        ([OTHER, Step((0,), "activation", "relu"), BEHIND], set()),
+        ([FIRST, Step((0,), "norm", "rms_norm", ("b",))], {"a", "b"}),
+        ([OTHER, Step((0,), "norm", "rms_norm", ("b",)), Step((1,), "mul", "mul", ("a",))],
+         {"a", "b"}),
+        ([cell((-1,), "a"), cell((0,), "b")], set()),  # a cell's factors include its biases
+        ([cell((-1,), "a"), cell((0,), "c")], set()),
         ([table("a"), LINEAR], {"a", "b"}),  # rows of zeros, and a weight of zeros behind
         ([table("a", constant=True), LINEAR], set()),
         ([Step((-1,), "view", "getitem", ("a",)), LINEAR], {"a", "b"}),
