@@ -20,6 +20,9 @@ from goodinit.plans.keep import KeptRows, find_kept_rows
 SHAPES = {"a": (2,), "b.w": (3,), "b.v": None}
 
 
+MANY = {"a": (2,), "b.w": (3,), "b.v": (9,), "f": (1,), "g": (1,)}
+
+
 def values(**shapes: int) -> dict[str, torch.Tensor]:
     return {name.replace("_", "."): torch.ones(size) for name, size in shapes.items()}
 
@@ -41,6 +44,14 @@ def values(**shapes: int) -> dict[str, torch.Tensor]:
             {},
             {},
         ),
+        (  # half of the names, of far more that are lacking; and less than half
+            values(x_a=2, x_b_w=3, x_c=1, x_d=1),
+            {**SHAPES, "f": (1,), "g": (1,)},
+            {"x.": 2},
+            {},
+        ),
+        (values(w=3, v=9, u=1, t=1), MANY, {}, {"b.": 2}),
+        (values(w=3, v=9, u=1, t=1, s=1), MANY, {}, {}),
         (values(b_x_w=3, b_x_v=9), SHAPES, {".x.": 2}, {}),
         (values(w=3, v=9), SHAPES, {}, {"b.": 2}),
         (values(w=3), {"b.w": (3,), "b.c.w": (3,)}, {}, {"b.": 1}),

@@ -381,6 +381,16 @@ def test_a_stack_of_two_functions_has_their_geometric_mean() -> None:
     assert [list(_judge(layers, stack)) != [] for layers in (58, 59)] == [False, True]
 
 
+def test_as_many_activations_as_are_steady_are_no_finding(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Five weights have four activations between them."""
+    findings = "goodinit.plans.plain_stack_findings"
+    stack = [replace(planned(8, 8), activation="gelu")]
+    for steady, distinct, found in ((4.0, 9.0, 6), (9.0, 4.0, 6), (9.0, 3.9, 5), (3.9, 9.0, 5)):
+        monkeypatch.setattr(f"{findings}.steady_layers", lambda _, n=steady: n)
+        monkeypatch.setattr(f"{findings}.distinct_layers", lambda _, n=distinct: n)
+        assert next(n for n in range(2, 9) if list(_judge(n, stack))) == found
+
+
 @pytest.mark.parametrize(
     ("names", "late"),
     [
