@@ -205,6 +205,10 @@ EQUIVALENT = {
         "dataflow/influence.py",
         "constants = [n for n, s in self.computed.sources.items() if s.param is not None]",
     ): "without constants the numbers at 0 are 0, too",
+    (
+        "dataflow/uses.py",
+        ('fits = self._node.function != "embedding" or index.shape[-1:] <= table.shape[: 2]'),
+    ): "one size is compared with the first",
     ("dataflow/replay.py", "row = rows[0] if len(rows) == 0 else torch.cat(rows)"):
         "a copy: memory, not values",
     ("anatomy/recurrence.py", "floor, last = -1, +1"): "before the first loop both answers are -1",

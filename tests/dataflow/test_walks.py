@@ -201,7 +201,7 @@ def sizes_by_hand(m: Net, x: Tensor) -> Tensor:
     return v / (v * v).mean(-1, keepdim=True).pow(0.5).clamp(min=1e-3) + 0.5 * m.p * v / v.std()
 
 
-def constants(m: Net, x: Tensor) -> Tensor:
+def of_constants(m: Net, x: Tensor) -> Tensor:
     y = (x + m.twos) * m.twos + (x - m.halves * 2) / m.twos + torch.add(x, m.halves, alpha=3)
     return y + m.halves + torch.rsub(x, m.halves) + m.p + m.mask[:1] * x + (x + m.halves[:2].sum())
 
@@ -222,7 +222,7 @@ WALKS: dict[str, tuple[Tensor, Callable[..., Any]]] = {f.__name__: (X, f) for f 
     gated, routed, highway, latents, heads_apart, noisy, in_parts, made_by_hand, of_noise, spectral,
     summed, writes_in_part, written_twice, filled, zero_first, sizes_by_hand, noise_from_afar,
     hypernetwork, multihead, lerps, joined, mapped, integers, odd_functions, of_states,
-    constants,
+    of_constants,
 )}  # fmt: skip
 
 

@@ -365,7 +365,7 @@ class _Reader:
         counted = False
         if table is not None and index is not None:
             tally = self._graph.nodes[self._graph.value(index).node].tally
-            fits = self._node.function != "embedding" or index.shape[-1:] <= table.shape
+            fits = self._node.function != "embedding" or index.shape[-1:] <= table.shape[:1]
             counted = tally == "count" or (tally == "unknown" and fits)
         before = len(self.uses)
         self._all(table, "lookup", counted)
