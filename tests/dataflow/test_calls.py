@@ -202,7 +202,9 @@ def use_text(use: Use) -> str:
         f"places {use.places}": use.places, "computed": use.operand is not None,
     }  # fmt: skip
     said = "".join(f"; {mark}" for mark, holds in marks.items() if holds)
+    sizes = (use.fan_in, use.fan_out, use.groups, use.stride, use.factors)
     sums = f" {axes} {use.fan_in:g}>{use.fan_out:g}" if use.role == "contract" else ""
+    sums = sums if use.role == "contract" or sizes == (1,) * 5 else f" {sizes}"
     return f"{use.role} {origin_text(use.origin)}{sums}{said}"
 
 

@@ -257,7 +257,7 @@ def use_text(graph: Graph, use: Use) -> str:
     if use.role == "contract":
         ratio = traversal.outputs_per_input(graph, [use.node, use.node], use.fan_out)
         named.append(f"{ratio:.4g} per input")
-    named += [f"operand {use.operand} at {use.at}"] * (use.operand is not None)
+    named += [f"operand {use.operand} at {use.at}"] * (use.operand is not None or use.at > 0)
     return " ".join([*named, *([f"met {use.met}"] * (use.met is not None))])
 
 
@@ -357,6 +357,19 @@ LIMITS: dict[str, Callable[[Factors, Tensor], Tensor]] = {
     "by a running mean": lambda m, x: x * m.mean.exp().reciprocal() * m.w,
     "of unit length, scaled": lambda m, x: x / (x * x).sum(-1, keepdim=True).sqrt() * 3 * m.w,
     "of unit length": lambda m, x: x / (x * x).sum(-1, keepdim=True).sqrt() * m.w,
+    "less a mean or a number": lambda m, x: (
+        m.w * (x - torch.maximum(x.mean(-1, True), m.root * 0)) * rms(x)
+    ),
+    "less a number or a mean": lambda m, x: (
+        m.w * (x - torch.maximum(m.root * 0, x.mean(-1, True))) * rms(x)
+    ),
+    "by two sizes": lambda m, x: m.w * x / (ms(x) + x.abs().amax(-1, True)).sqrt(),
+    "by two sizes, turned": lambda m, x: m.w * x / (x.abs().amax(-1, True) + ms(x)).sqrt(),
+    "of a sum of two": lambda m, x: m.w * (x + x.relu()) * rms(x + x.relu()),
+    "of a sum of two, of the first": lambda m, x: m.w * x * rms(x + x.relu()),
+    "of a sum of two, of the second": lambda m, x: m.w * x.relu() * rms(x + x.relu()),
+    "by a running sum": lambda m, x: x * (m.var + m.mean.sum()).rsqrt() * m.w,
+    "by a running sum, turned": lambda m, x: x * (m.root.sum() + m.var).rsqrt() * m.w,
     "by vecdot": lambda m, x: x / torch.linalg.vecdot(x, x)[..., None].sqrt() * m.w,
     "two over a root": lambda m, x: x * (2 / ms(x).sqrt()) * m.w,
     "one over a length": lambda m, x: x * (1 / x.norm(dim=-1, keepdim=True)) * m.w,

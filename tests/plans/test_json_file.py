@@ -12,7 +12,7 @@ from torch import nn
 
 import goodinit as gi
 from goodinit.errors import PlanFileError, SchemeError
-from goodinit.plans.json_file import _covers
+from goodinit.plans.json_file import _covers, dump
 
 NET = nn.Sequential(nn.Conv1d(4, 6, 3, groups=2), nn.BatchNorm1d(6), nn.LSTM(6, 5))
 PLAN = gi.plan(NET, "lstm", prefix="p")
@@ -266,3 +266,13 @@ def test_blocks_are_cut_along_eight_axes_at_most(axes: int, covered: bool) -> No
     assert _covers(tuple(boxes), shape) is covered
     assert not _covers(tuple(boxes[1:]), shape)
     assert not _covers((*boxes, boxes[0]), shape)
+
+
+@pytest.mark.parametrize("canonical", [True, False])
+def test_json_has_no_nan(canonical: bool) -> None:
+    """The canonical form has no spaces and sorted keys; the other one the order of the fields."""
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        dump({"fan_in": float("nan")}, canonical=canonical)
+    text = dump({"b": [1, 2.5], "a": "é"}, canonical=canonical)
+    assert (text == '{"a":"\\u00e9","b":[1,2.5]}') is canonical
+    assert (text.startswith('{\n "b": [\n  1,\n')) is not canonical
