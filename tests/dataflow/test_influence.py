@@ -200,6 +200,8 @@ PRODUCTS: dict[str, Callable[[Net, Tensor], Tensor]] = {
     "of a square": lambda m, x: (x * m.row**2).sum(-1),
     "an offset that counts": lambda m, x: (x * m.row + 2e-3 * m.row.flip(0)).sum(-1),
     "an offset that doesn't": lambda m, x: (x * m.row + 2e-4 * m.row.flip(0)).sum(-1),
+    "nearly a scale": lambda m, x: x * m.row + 0.01 * (x * m.row).flip(-1),
+    "as good as a scale": lambda m, x: x * m.row + 1e-4 * (x * m.row).flip(-1),
     "outputs that differ": lambda m, x: (x * m.row * torch.tensor([1, 1.001, 1, 1, 1])).flip(0),
     "two outputs": lambda m, x: torch.stack([(x * m.row).sum(-1), (x * m.row).sum(-1)]),
     "of 256": lambda m, x: (x[:, None] * m.long.repeat(2, 1)[:52]).cumsum(-1),

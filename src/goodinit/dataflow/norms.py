@@ -124,7 +124,8 @@ def _consumers(graph: Graph, index: int) -> Iterator[int]:
     for consumer in graph.nodes[index].consumers:
         node = graph.nodes[consumer]
         while node.role in _SAME and len(node.consumers) == 1:
-            node = graph.nodes[node.consumers[0]]
+            (following,) = node.consumers
+            node = graph.nodes[following]
         yield node.index
 
 

@@ -188,7 +188,8 @@ def only_consumers(graph: Graph, index: int) -> Iterator[Node]:
     """Yield what takes a result, and what alone takes that, and so on; without views."""
     node = graph.nodes[index]
     while len(node.consumers) == 1:
-        node = graph.nodes[node.consumers[0]]
+        (following,) = node.consumers
+        node = graph.nodes[following]
         if node.role not in ("view", "cast"):
             yield node
 
