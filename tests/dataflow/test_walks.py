@@ -201,6 +201,15 @@ def sizes_by_hand(m: Net, x: Tensor) -> Tensor:
     return v / (v * v).mean(-1, keepdim=True).pow(0.5).clamp(min=1e-3) + 0.5 * m.p * v / v.std()
 
 
+def experts_in_turn(m: Net, x: Tensor) -> Tensor:
+    y = torch.einsum("bti,eio->ebto", x, m.stack).relu()
+    z = torch.einsum("ebto,eoj->ebtj", y, m.stack.mT)
+    u = torch.einsum("b...j,bij->b...i", z.transpose(0, 1), m.stack[:2].mT)
+    v = torch.einsum("ij,jk,btk", m.v, m.v, x).sum() + torch.einsum("i,j,btj->bti", m.p, m.p, x)
+    w = torch.einsum("bti,ir,rj,btj->bt", x, m.v, m.v, x)[..., None]
+    return (u.sum(1)[..., :4] + v) * w + torch.einsum("bti,ij,jk,kl->btl", x, m.v, m.v, m.v)
+
+
 def of_constants(m: Net, x: Tensor) -> Tensor:
     y = (x + m.twos) * m.twos + (x - m.halves * 2) / m.twos + torch.add(x, m.halves, alpha=3)
     return y + m.halves + torch.rsub(x, m.halves) + m.p + m.mask[:1] * x + (x + m.halves[:2].sum())
@@ -222,7 +231,7 @@ WALKS: dict[str, tuple[Tensor, Callable[..., Any]]] = {f.__name__: (X, f) for f 
     gated, routed, highway, latents, heads_apart, noisy, in_parts, made_by_hand, of_noise, spectral,
     summed, writes_in_part, written_twice, filled, zero_first, sizes_by_hand, noise_from_afar,
     hypernetwork, multihead, lerps, joined, mapped, integers, odd_functions, of_states,
-    of_constants,
+    of_constants, experts_in_turn,
 )}  # fmt: skip
 
 
