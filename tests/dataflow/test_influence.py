@@ -69,6 +69,7 @@ WEIGHTS: dict[str, Callable[[Net], Tensor]] = {
     "outer": lambda m: m.g * m.row,
     "outer of one": lambda m: m.row[:, None] * m.row,
     "low rank": lambda m: m.u @ m.v,
+    "low rank, by name": lambda m: torch.matmul(m.u, other=m.v),
     "low rank and more": lambda m: m.w + m.u @ m.v,
     "low rank of a frozen one": lambda m: m.frozen + m.u @ m.v,
     "an adapter": lambda m: m.w + m.zero_u @ m.v,

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 import goodinit as gi
+from goodinit.plans.plan_findings import find_packed
 
 
 class Holder(nn.Module):
@@ -30,6 +31,16 @@ def test_norms_around_0_are_one_finding(norms: int, where: str) -> None:
     plan = gi.plan(net, {nn.LayerNorm: gi.Normal(0.02, mean=0.001)})
     assert found(plan) == [("GI111", "warning", where)]
     assert "(mean 0.001, std 0.02)" in plan.findings[0].cause
+
+
+@pytest.mark.parametrize(
+    ("kinds", "found"), [([], []), (["A"], ["A: 1 module"]), (["A", "B"], ["A: 2 modules"])]
+)
+def test_quantized_modules_are_one_finding(kinds: list[str], found: list[str]) -> None:
+    assert [
+        f"{one.where}: {one.cause.removeprefix('left unchanged: ').partition(' with')[0]}"
+        for one in find_packed(kinds)
+    ] == found
 
 
 class Attention(nn.Module):

@@ -11,7 +11,7 @@ from torch import nn
 
 import goodinit as gi
 from goodinit.errors import PlanFileError
-from goodinit.plans.repeats import fold, unfold
+from goodinit.plans.repeats import DEEPEST, fold, unfold, unfolded_length
 
 
 class Layer(nn.Module):
@@ -147,3 +147,11 @@ def test_places_in_errors_count_the_rounds() -> None:
     rows[0]["blocks"][1]["box"] = [[0, 1], [0, 8], [0, 99]]
     with pytest.raises(PlanFileError, match=r"^rows\[0\].blocks\[1\].box: .*doesn't lie in"):
         gi.Plan.from_dict(data | {"rows": [changed | {"next": [{"name": "layers.1.up"}]}]})
+
+
+@pytest.mark.parametrize(("depth", "length"), [(1, 3), (DEEPEST, 3**DEEPEST), (DEEPEST + 1, 0)])
+def test_as_many_repeats_within_each_other_are_counted(depth: int, length: int) -> None:
+    items: list[object] = ["x"]
+    for _ in range(depth):
+        items = [{"repeat": 3, "of": items, "next": [None]}]
+    assert unfolded_length(items) == length
