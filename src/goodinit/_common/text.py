@@ -231,7 +231,7 @@ def wrap(text: str, start: str = "") -> list[str]:
 
 
 def labeled(label: str, words: str) -> list[str]:
-    """Return words in lines behind a label in a column of its own; without a label, from the left.
+    """Return words in lines after a label in its own column; without a label, from the left.
 
     >>> labeled("verdict", "No findings.")
     ['verdict     No findings.']

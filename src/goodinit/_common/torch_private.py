@@ -1,6 +1,6 @@
 """The private names of torch that goodinit asks for, and what happens in a torch without them.
 
-torch may rename any of these. Each then costs something named in ``LOST``, never the import.
+torch may rename any of these. ``CONSEQUENCES`` says what then fails, which is never the import.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 FAST = "the native kernels are off: torch code draws the same values, several times slower"
-LOST = {
+CONSEQUENCES = {
     "torch:_C._dispatch_keys": FAST,
     "torch:_C._len_torch_dispatch_stack": FAST,
     "torch:_C._len_torch_function_stack": FAST,
@@ -59,7 +59,7 @@ def missing(name: str = "") -> tuple[str, ...]:
     >>> missing("torch:_C._renamed")
     ('torch:_C._renamed',)
     """
-    return tuple(n for n in ((name,) if name else LOST) if _find(n) is None)
+    return tuple(n for n in ((name,) if name else CONSEQUENCES) if _find(n) is None)
 
 
 def _find(name: str) -> Any:
@@ -110,7 +110,7 @@ _unwrapped: Callable[[Tensor], Tensor] | None = _find("torch:_C._functorch.get_u
 _hooks: Callable[[bool], object] | None = _find(
     "torch:_C._autograd._top_saved_tensors_default_hooks"
 )
-_COMPLETE = not any(loss is FAST and missing(name) for name, loss in LOST.items())
+_COMPLETE = not any(loss is FAST and missing(name) for name, loss in CONSEQUENCES.items())
 
 
 def transforms() -> bool:

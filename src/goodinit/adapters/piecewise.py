@@ -1,4 +1,4 @@
-"""Write the plan of a whole model module by module, as a framework asks for it."""
+"""Write the plan of a whole model module by module, when a framework asks for it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which weight a bias goes with: a head's, a gate's, or one that ends a residual branch."""
+"""Which weight a bias belongs to: a head's, a gate's, or one that ends a residual branch."""
 
 from __future__ import annotations
 

@@ -134,7 +134,7 @@ class _Reading:
     def _product(self, node: Node, factor: float) -> bool:
         use = node.weights[0]
         facets = self._anatomy.rows[use.param].facets
-        known = facets.kind in KINDS and not facets.is_unknown  # a sum is no doubt here
+        known = facets.kind in KINDS and not facets.is_unknown  # here a sum is certain
         if not known or len(node.weights) != 1 or len(node.signals) != 1:
             return False
         self.biases += [(one.param, factor) for one in node.uses if one.role == "add"]

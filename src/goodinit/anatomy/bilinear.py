@@ -23,7 +23,7 @@ DOUBT = "its product is summed once more, with another activation: its fans coun
 def with_second_sum(graph: Graph, roles: Roles, use: Use) -> Use:
     """Return a use with the summands of a bilinear form; others as they are.
 
-    Attention's scores are no such form: of these each projection has a sum of its own.
+    Attention's scores don't have this form: there each projection has its own sum.
     """
     node = graph.nodes[use.node]
     known = use.node in roles.parts or use.node in roles.packed or node.generates is not None

@@ -303,7 +303,7 @@ class Answers:
             )
         ]
         nodes = [index for index in nodes if self._graph.nodes[index].signals]
-        # What meets the product of one of them comes after it, and isn't what it takes.
+        # What meets the product of such a weight follows it, and is not its input.
         nodes = [n for n in nodes if set(nodes).isdisjoint(_made_of_weights(self._graph.nodes[n]))]
         return outputs_per_input(self._graph, nodes, outputs)
 

@@ -413,7 +413,7 @@ def _output_sizes(graph: Graph, node: Node) -> tuple[int, ...]:
 
 
 def _scale_facets(graph: Graph, use: Use, from_types: Facets, shape: tuple[int, ...]) -> Facets:
-    """``x * p``: a norm's weight behind a norm, else a scale."""
+    """``x * p``: a norm's weight after a norm, else a scale."""
     node = graph.nodes[use.node]
     bent, shift = use.origin.bent, use.origin.shift
     known = (from_types.kind, from_types.part) == ("norm", "weight") and not from_types.guessed

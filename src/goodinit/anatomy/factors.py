@@ -25,7 +25,7 @@ NEUTRAL = (1.0, 2.0)
 # Constants whose mean square is as near to 1 leave the signal as it is.
 NEARLY_ONE = 0.02
 
-# What a constant behind an activation makes of its second moment is meant if it is as near to 1.
+# A constant after an activation is intended if it brings the second moment this close to 1.
 MEANT = (0.5, 2.0)
 
 # Of a fan that is measured: the rest depends on the example.

@@ -56,7 +56,7 @@ def _mark_gate(graph: Graph, roles: Roles, node: Node) -> None:
     """Mark gate and value where an activation of one projection multiplies another's output."""
     pair = node.signals
     if len(pair) != 2 or any(graph.nodes[index].function == "sum" for index in node.consumers):
-        return  # numbers that are summed are no gates
+        return  # numbers that are summed are not gates
     for gate, value in (pair, pair[::-1]):
         squash = graph.nodes[root(graph, gate.node)]
         if squash.role != "activation" or squash.function == "glu" or not squash.operands:

@@ -38,7 +38,7 @@ FEWEST_BYTES = 8  # of elements that agree: two in float32, four in a half, hard
 # times if it has three elements, and in 2,000 if it has six; its rms is never as large.
 FEWEST_APART, ERRORS_APART, RMS_APART = 3, 3.5, 3.0
 SMALLEST_APART, LARGEST_APART = 1e-4, 1e4  # memory that was never written has others too
-SMALL = 0.05  # a first look at larger elements than this shows that a weight isn't nearly zero
+SMALL = 0.05  # if the first elements are larger than this, a weight isn't nearly zero
 
 RECORDED = "_goodinit_value"  # an attribute of tensors on meta
 
@@ -220,7 +220,7 @@ def _is_constant(tensor: Tensor, value: float) -> bool:
 
 
 def _may_be_pattern(look: list[float], tensor: Tensor) -> bool:
-    """Whether the first elements allow a pattern, which random numbers hardly do."""
+    """Whether the first elements allow a pattern; random numbers almost never do."""
     few = set(look)
     epsilon = torch.finfo(tensor.dtype).eps
     if tensor.element_size() > 2 and all(_is_short(value, epsilon) for value in look):

@@ -267,7 +267,7 @@ class MadeSignals:
         return node.shape == max(shapes, key=prod)
 
     def _is_activation(self, nodes: Collection[Node]) -> bool:
-        """Whether an activation is written by hand, or squared: recipes have a gain for it."""
+        """Whether an activation is squared or written by hand; recipes have a gain for these."""
         if any(n.role in ("softmax", "contract", "pick") or is_drawn(n) for n in nodes):
             return False
         wider = any(prod(node.shape) > max(map(self._size, node.signals)) for node in nodes)

@@ -41,7 +41,7 @@ EXPONENT = "an exponential of its product is taken"
 LARGEST = "of several of its products the largest is taken, or their product"
 SAMPLED = "its product is sampled between positions, which makes it smaller where they differ"
 
-# Between a product and the sum that it goes into, or the norm behind that.
+# Between a product and the sum that it goes into, or the norm after that.
 CALLS_FOLLOWED = 24
 
 _MEANS = frozenset(("mean", "nanmean"))
@@ -119,7 +119,7 @@ def _said_alone(graph: Graph, node: Node, after: Node, passed: set[int]) -> str:
         return AVERAGED
     if sole and (after.function in _LENGTHS or _is_of_pairs(graph, after)):
         return LENGTH
-    zero = any(is_zero(graph, one) for one in node.weights)  # it may be kept: the identity at first
+    zero = any(is_zero(graph, one) for one in node.weights)  # kept, it starts as the identity
     if after.function in _EXPONENTIALS and not zero and not _is_bounded(graph, after.index):
         number = _number_before(graph, after, passed, node.index)
         return "" if number is None or exp(2 * number**2) <= MEANT[1] else EXPONENT
@@ -358,7 +358,7 @@ def _is_computed(use: Use) -> bool:
 
 
 def _terms(node: Node) -> Iterable[int]:
-    """Return what a term of a sum is made of, behind no weight and no function."""
+    """Return what a term of a sum is made of, without passing a weight or a function."""
     added = node.role in ("add", "mul", "pool") or node.function in SUMS
     if node.weights or not (added or _is_passed(node)):
         return ()

@@ -93,7 +93,7 @@ def describe_children(module: nn.Module, whole: bool = False) -> dict[str, Child
     - ``MultiheadAttention``: its output projection is one.
     - ``TransformerEncoderLayer``, ``TransformerDecoderLayer``: what ends a residual branch,
       what doesn't, and the activation between the two linear layers.
-    - ``Sequential`` (also nested): the activation behind a linear layer or convolution,
+    - ``Sequential`` (also nested): the activation after a linear layer or convolution,
       through normalization, dropout, pooling and reshaping, and which layers have nothing but
       activations between them. A subclass with a ``forward`` of its own says nothing.
 
@@ -335,7 +335,7 @@ def _plain_stacks(module: nn.Sequential, whole: bool) -> Iterator[tuple[str, int
 
 
 def passes_signal(module: nn.Module) -> bool:
-    """Whether an activation behind a module follows the layer before it, at the same scale."""
+    """Whether an activation after a module follows the layer before it, at the same scale."""
     return isinstance(module, nn.Identity) or _is_in(module, _PASSING)
 
 

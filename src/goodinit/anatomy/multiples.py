@@ -155,7 +155,7 @@ class Multiples:
         return found.get(start, Multiple()), nodes[root]
 
     def after(self, product: int) -> tuple[Multiple, list[Node]]:
-        """Return what is made of a product at last, and the calls that take that."""
+        """Return the final result computed from a product, and the calls that take it."""
         if product not in self._results:
             self._results[product] = self._after(product)
         return self._results[product][:2]

@@ -44,5 +44,5 @@ def _looked_up(graph: Graph, node: Node) -> Iterator[Use]:
 def _mean_square(graph: Graph, lookup: Use, table: Facets) -> float:
     """Return the second moment of an embedding's rows as they are added up."""
     if table.part != "head":
-        return 1.0  # drawn so, whatever they are multiplied by
+        return 1.0  # drawn like this, whatever they are multiplied by
     return number_after(graph, lookup.node) ** 2 / graph.shapes[lookup.param][-1]

@@ -110,7 +110,7 @@ def _by_flow(
     outputs = [graph.value(t).node for t in tensors_in(run.output)]
     kept = _kept_for_sure(parameters)
     flow = facets_from(graph, outputs, [one.facets for one in parameters], kept)
-    graph.recorder = Recorder()  # what was recorded isn't needed any more
+    graph.recorder = Recorder()  # the recording is no longer needed
     layers = layers_by_flow(graph, modules, flow.sums)
     facets = _placed(found, _expert_biases(found, flow.facets), layers, paths, flow.width)
     facets = with_adapters(found, graph, flow.low_rank, goes_with_by_module(found, facets))

@@ -115,7 +115,7 @@ def _signals(graph: Graph, index: int) -> list[int]:
 
 
 def _elementwise(node: Node) -> Iterable[int]:
-    """Return what a node was made of element by element; nothing behind a weight."""
+    """Return what a node was computed from element by element; nothing beyond a weight."""
     if node.weights or not (is_pass(node) or node.role in _ELEMENTWISE):
         return ()
     return node.inputs

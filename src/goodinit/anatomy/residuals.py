@@ -37,7 +37,7 @@ Term = tuple[int, ...]
 # is searched once or twice; models in which each sum could skip all that came before need more.
 SEARCHED = 100
 
-NOT_SEARCHED = "the model has too many sums to look for residual branches behind the first ones"
+NOT_SEARCHED = "the model has too many sums to look for residual branches after the first ones"
 
 # Between attention's scores and their softmax: masks, biases, a cast, the maximum subtracted.
 CALLS_TO_SOFTMAX = 12
@@ -100,7 +100,7 @@ def mark_residual_ends(graph: Graph, roles: Roles, floors: list[int]) -> None:
 
 
 def _not_searched(graph: Graph, roles: Roles, searched: int) -> dict[int, str]:
-    """Return the weights behind the last sum that was searched, with the reason."""
+    """Return the weights after the last sum that was searched, with the reason."""
     behind = (node for node in graph.nodes[searched + 1 :] if node.index not in roles.ends)
     return {use.param: NOT_SEARCHED for node in behind for use in node.weights}
 
@@ -223,7 +223,7 @@ def _skipping(
 
 
 def _leaves_a_branch(search: _Search, start: int, inside: set[int]) -> bool:
-    """Whether a skip starts within a branch and ends behind its sum: values of an earlier layer."""
+    """Whether a skip starts within a branch and ends after its sum: values of an earlier layer."""
     for index in inside & search.found.keys():
         branch = search.found[index].inside
         if start in branch and start not in _copies(search.graph, set(branch)):
@@ -232,7 +232,7 @@ def _leaves_a_branch(search: _Search, start: int, inside: set[int]) -> bool:
 
 
 def _is_signal(graph: Graph, node: Node, term: Term) -> bool:
-    """Whether a term depends on the inputs; a bias is added to a branch, and is none itself."""
+    """Whether a term depends on the inputs; a bias is added to a branch but isn't one."""
     return term == (node.index,) or any(graph.nodes[index].live for index in term)
 
 
@@ -315,7 +315,7 @@ def _copies(graph: Graph, inside: set[int]) -> set[int]:
 
 
 def _is_bias(graph: Graph, node: Node, skip: int) -> bool:
-    """Whether a term is one vector of parameters, added to each row: it is no stream."""
+    """Whether a term is one vector of parameters that is added to each row, not a stream."""
     first = graph.nodes[skip]
     return not first.live and max(first.shape, default=1) == prod(first.shape) < prod(node.shape)
 

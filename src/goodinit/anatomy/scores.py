@@ -71,7 +71,7 @@ def _is_score(graph: Graph, index: int) -> bool:
 
 
 def _is_given(graph: Graph, index: int) -> bool:
-    """Whether a signal is made of the model's inputs by no weight, and is no share of one."""
+    """Whether a signal comes from the model's inputs without a weight, and isn't a share."""
 
     def follow(node: Node) -> Iterable[int]:
         return () if _is_bent(node) else signals_of(node)

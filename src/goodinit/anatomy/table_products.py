@@ -44,7 +44,7 @@ class TableProduct:
     scale: float
 
     def too_wide(self, size_of: SizeOf) -> Wide | None:
-        """Return how wide the scores are, of projections of unit signals, if that is too much."""
+        """Return the std of the scores of projected unit signals if it is too large."""
         sizes = [size_of(name) for name in self.names]
         known = [size for size in sizes if size is not None]
         if len(known) < len(sizes):

@@ -179,7 +179,7 @@ def _is_ordinary(tensor: Tensor) -> bool:
         and tensor.numel() > 0
         and tensor.is_contiguous()
         and not tensor.is_inference()
-        and tensor.untyped_storage().resizable()  # torch's own memory, and no file's
+        and tensor.untyped_storage().resizable()  # torch's own memory, not a file's
     )
 
 

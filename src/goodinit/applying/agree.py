@@ -114,7 +114,7 @@ def check_drawn(plan: Plan, gathered: Sequence[Tensor]) -> None:
 
 
 def _drawing(row: PlanRow) -> str:
-    """Return what decides the values of a row, but for its dtype, as text."""
+    """Return everything that determines the values of a row except its dtype, as text."""
     blocks = [(b.box, b.fan_in, b.fan_out, _scheme(b)) for b in row.parts()]
     return repr((row.name, row.shape, row.layout, sorted(row.zero_rows), row.grown_from, blocks))
 

@@ -130,7 +130,7 @@ def apply_own_(
     seed: int | None = None,
     materialize: str | torch.device | None = None,
 ) -> None:
-    """Draw one module's own parameters by a whole model's plan, and nothing of its children.
+    """Draw one module's own parameters by a whole model's plan, but none of its children's.
 
     For frameworks that go through a model module by module. One seed for all modules gives what
     ``apply_`` gives. A tied parameter is drawn under its one name, in whichever module it is

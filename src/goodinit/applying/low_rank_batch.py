@@ -1,4 +1,4 @@
-"""Adapters whose values depend on a batch: the model is run, and each weight's inputs are seen."""
+"""Adapters whose values depend on a batch: the model is run, and the inputs of weights recorded."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from goodinit.anatomy.names import Slot
 from goodinit.applying.low_rank import Factors, Pair, matrix, pairs
 from goodinit.errors import PlanError, SchemeError
 from goodinit.plans.rows import PlanRow
-from goodinit.schemes.low_rank import FROM_BATCH, Seen, from_batch
+from goodinit.schemes.low_rank import FROM_BATCH, InputMoments, from_batch
 from goodinit.trace import Inputs, tensors_in
 from goodinit.trace.calls import Call, NullObserver
 from goodinit.trace.real_run import real_run
@@ -43,13 +43,13 @@ def factors_from_batch(
     given = _checked(wanted, found, inputs)
     factors: dict[str, tuple[Tensor, Tensor]] = {}
     for some in _portions(wanted, found):
-        seen = _InputsSeen(some, found, given)
-        _run(model, given, seen)
+        observer = _InputsObserver(some, found, given)
+        _run(model, given, observer)
         for pair in some:
             weight, rank = matrix(pair.base, found).float(), matrix(pair.down, found).shape[0]
             try:
                 method, factor = pair.scheme.method, pair.scheme.factor
-                made = from_batch(method, weight, seen.of(pair.base), rank, factor)
+                made = from_batch(method, weight, observer.of(pair.base), rank, factor)
             except SchemeError as error:
                 raise PlanError(f"{pair.base.name}: {error}. Pass a larger batch") from error
             factors[pair.down.name] = made
@@ -88,7 +88,7 @@ def _portions(wanted: Iterable[Pair], found: Mapping[str, Slot]) -> Iterator[lis
     yield some
 
 
-def _run(model: nn.Module, inputs: Inputs, observer: _InputsSeen) -> None:
+def _run(model: nn.Module, inputs: Inputs, observer: _InputsObserver) -> None:
     """Run the model as it is used, without dropout; it is left as it was."""
     args, kwargs = arguments(inputs)
 
@@ -102,32 +102,32 @@ def _run(model: nn.Module, inputs: Inputs, observer: _InputsSeen) -> None:
             raise PlanError(f"the model raised on the batch: {first_line(error)}") from error
 
 
-class _InputsSeen(NullObserver):
+class _InputsObserver(NullObserver):
     """Sums x and x x^T over the vectors that each of some weights multiplies."""
 
     def __init__(self, some: Iterable[Pair], found: Mapping[str, Slot], inputs: Inputs) -> None:
         self._weights = {id(found[pair.base.name].tensor): pair.base.name for pair in some}
-        self._seen: dict[str, Seen] = {}
+        self._moments: dict[str, InputMoments] = {}
         mask = inputs.get("attention_mask") if isinstance(inputs, Mapping) else None
         self._mask = mask if isinstance(mask, Tensor) and mask.dim() == 2 else None
 
-    def of(self, row: PlanRow) -> Seen:
-        """Return what was seen of a weight.
+    def of(self, row: PlanRow) -> InputMoments:
+        """Return the moments of a weight's inputs.
 
         Raises:
             PlanError: nothing, or numbers that aren't finite.
         """
-        seen = self._seen.get(row.name)
-        if seen is None:
+        moments = self._moments.get(row.name)
+        if moments is None:
             raise PlanError(
                 f"{row.name}: what it multiplies can't be seen, for no linear, addmm or matmul "
                 f"takes the weight itself"
             )
-        if not bool(seen.second.isfinite().all()):
+        if not bool(moments.second.isfinite().all()):
             raise PlanError(f"the inputs of {row.name} aren't finite on this batch")
-        if not bool(seen.second.any()):
+        if not bool(moments.second.any()):
             raise PlanError(f"the inputs of {row.name} are all 0 on this batch")
-        return seen
+        return moments
 
     def call(self, call: Call) -> None:
         for place, value in enumerate(call.args):
@@ -149,11 +149,11 @@ class _InputsSeen(NullObserver):
             x = x[mask.bool()]
         flat = x.detach().reshape(-1, x.shape[-1]).double()
         second, total, count = flat.T @ flat, flat.sum(0), flat.shape[0]
-        if name in self._seen:
-            before = self._seen[name]
+        if name in self._moments:
+            before = self._moments[name]
             second, total, count = (
                 second + before.second,
                 total + before.total,
                 count + before.count,
             )
-        self._seen[name] = Seen(second, total, count)
+        self._moments[name] = InputMoments(second, total, count)

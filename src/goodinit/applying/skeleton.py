@@ -128,7 +128,7 @@ class _Recorder(TorchFunctionMode):
         return result
 
     def _note_memory(self, name: str, result: object, args: tuple[Any, ...]) -> None:
-        """Note whether a new tensor's memory was written to; views are as what they show."""
+        """Note whether a new tensor's memory was written to; a view counts as its base."""
         if not isinstance(result, Tensor) or result.is_meta or result.layout is not torch.strided:
             return
         key = storage_key(result)

@@ -64,7 +64,7 @@ def check_match(
 ) -> None:
     """Raise PlanError with the first few differences between plan and model.
 
-    Of rows in ``in_part`` the model holds a part, whose shape is another.
+    Of the rows in ``in_part`` the model holds only a part, which has a different shape.
     """
     planned = {row.name for row in plan}
     differences = [f"the model has no {row.name}" for row in plan if row.name not in found]

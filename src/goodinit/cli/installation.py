@@ -83,7 +83,7 @@ def _facts() -> Iterator[Line]:
     yield Line("streams", f"version {VERSION}")
     yield _kernels()
     for name in torch_private.missing():
-        yield Line("torch lacks", f"{name.partition(':')[2]}: {torch_private.LOST[name]}")
+        yield Line("torch lacks", f"{name.partition(':')[2]}: {torch_private.CONSEQUENCES[name]}")
     for extra, packages in PACKAGES.items():
         for package in packages:
             yield Line(f"{extra}: {package}", _package_version(package))

@@ -61,7 +61,7 @@ DTYPES = {
 SHARD = "goodinit.shard"
 
 LARGEST_SHARE = 0.25
-"""Of usable memory: measuring takes the weights, their gradients and a copy of both."""
+"""A share of the usable memory: measuring takes the weights, their gradients and a copy of both."""
 
 
 @dataclass(frozen=True, slots=True)

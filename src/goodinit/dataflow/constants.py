@@ -1,4 +1,4 @@
-"""Constants that a signal is multiplied by: masks, factors, what a module keeps in a buffer."""
+"""Constants that multiply a signal: masks, factors, buffers of a module."""
 
 from __future__ import annotations
 

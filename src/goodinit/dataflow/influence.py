@@ -126,7 +126,7 @@ class _Study:
         for number, one in found.items():
             present = self._present(number) if one.kind in ("special", "scale") else None
             if present is not None and (one.kind == "special" or bool(present.any())):
-                self._set(number, present)  # a scale of zeros says nothing of the fan
+                self._set(number, present)  # a scale of zeros doesn't affect the fan
         weights = [n for n, one in found.items() if one.kind == "weight" and not one.doubt]
         drawn = {n for n in weights if n not in self.fixed}
         if idle := self._idle(drawn):
@@ -147,7 +147,7 @@ class _Study:
         }
 
     def _has_constant_terms(self, found: Mapping[int, Influence]) -> bool:
-        """Whether something is left where all weights are 0, beside what they make."""
+        """Whether a constant remains if all weights are 0."""
         weights = [number for number, one in found.items() if one.kind == "weight"]
         constants = [n for n, s in self.computed.sources.items() if s.param is None]
         if self.data or len(self.params) == 1 or not weights:

@@ -75,7 +75,7 @@ class _State:
                     self.learns[taken] = True
 
     def arriving(self, step: Step) -> list[bool]:
-        """Return of each result that a step takes whether it may be other than 0."""
+        """Return whether each result that a step takes may differ from 0."""
         return [n < 0 or self.moves[n] for n in step.takes] or [True]
 
     def _open(self, step: Step) -> bool:
@@ -172,7 +172,7 @@ def stuck_weights(
 def blocking_weights(
     steps: Sequence[Step], outputs: Collection[int], zero: Iterable[str]
 ) -> set[str]:
-    """Return the weights of zeros behind which no output depends on an input.
+    """Return the weights of zeros after which no output depends on an input.
 
     Those of a last layer aren't among them: nothing that learns follows.
 
@@ -209,7 +209,7 @@ def _is_shut(step: Step, zero: set[str]) -> bool:
 
 
 def _followed(steps: Sequence[Step]) -> list[bool]:
-    """Return of each step whether a product with parameters comes after it."""
+    """Return whether a product with parameters follows each step."""
     found = [False] * len(steps)
     for number in reversed(range(len(steps))):
         step = steps[number]
@@ -234,7 +234,7 @@ def _step(graph: Graph, node: Node, names: Sequence[str]) -> Step:
     if not node.live:
         return Step((), node.role, node.function, moves=True)
     takes = tuple(-1 if graph.nodes[v.node].role == "source" else v.node for v in node.signals)
-    if not all(map(is_plain, node.uses)):  # zeros that something was done to
+    if not all(map(is_plain, node.uses)):  # zeros that were changed
         return Step(takes, node.role, node.function, constant=True, moves=True)
     roles = {use.role for use in node.uses}
     factors = [names[u.param] for u in node.uses if u.role in FACTORS]

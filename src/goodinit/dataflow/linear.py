@@ -128,7 +128,7 @@ def _sum(
 
 
 def _shares(weight: object, held: Callable[[Tensor], Tensor | None]) -> tuple[float, float] | None:
-    """Return 1 - w and w of a weight w between two tensors; of several, their root mean squares."""
+    """Return 1 - w and w for a weight w between two tensors; for several, root mean squares."""
     number = number_of(weight)
     if number is not None:
         return 1 - number, number
@@ -182,7 +182,7 @@ def _axes(node: Node, signals: Sequence[Tensor]) -> tuple[int, ...]:
 
 
 def _square_of_one(held: Tensor) -> float:
-    """Return the square of the one number that a tensor holds; 0 of others, which may be drawn."""
+    """Return the square of a tensor's only number; 0 if it has several, which may be drawn."""
     if not held.numel() or not held.is_floating_point() or held.layout is not torch.strided:
         return 0.0
     first = held.detach().flatten()[:1]

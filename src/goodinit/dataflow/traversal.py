@@ -217,7 +217,7 @@ def back_to_contractions(graph: Graph, index: int, floor: int = -1) -> list[Node
 
 
 def is_gate(graph: Graph, index: int) -> bool:
-    """Whether a factor is a score: picked, placed and summed, but with no weight behind it."""
+    """Whether a factor is a score: picked, placed and summed, but without a weight."""
     ends = ("activation", "softmax", "choose")
 
     def follow(node: Node) -> Iterable[int]:

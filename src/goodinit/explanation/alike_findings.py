@@ -27,7 +27,7 @@ from goodinit.schemes.operating_point import elementwise
 
 ALIKE = "draw the weights larger and the biases smaller, or use an activation around 0"
 
-# Of the average over two normal numbers, in standard deviations; an activation's kink lies between
+# The grid of an average over two normal numbers, in standard deviations; a kink lies between
 # two points of the first, which is an error of a percent.
 FARTHEST, ALONG, ACROSS = 7.0, 161, 33
 SMALLEST = 1e-12  # of q and 1 - c: rounding is all that is left

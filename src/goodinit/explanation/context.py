@@ -85,7 +85,7 @@ class Context:
         return self.laws[parameter.row.name]
 
     def size_of(self, name: str) -> Size | None:
-        """Return the size of a parameter's numbers; None if they are no single known law."""
+        """Return the size of a parameter's numbers; None if they don't follow one known law."""
         one = self.by_name.get(name)
         if one is None or len(one.parts) != 1 or not self.identified(one).known:
             return None

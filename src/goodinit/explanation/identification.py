@@ -131,7 +131,7 @@ class Identification(Result[FacetRow]):
         deviations: one for each parameter that the recipe would have drawn otherwise.
         weights: (number of weights that the recipe explains, number of weights that it draws).
         parameters: the same for all parameters.
-        kept: how many parameters the recipe says nothing of.
+        kept: how many parameters the recipe doesn't mention.
         near: other recipes that explain most weights, the best first.
         meant: whether the recipe was given, not found.
         how: how the model was read: "module types", "meta", "real".

@@ -32,7 +32,7 @@ _OPTIONS: Mapping[str, tuple[Options, ...]] = {
     "standard": (),
     "torch_default": (),
 }
-"""Of the recipes for any model: options that are tried besides the defaults, none fitted."""
+"""Options of the general recipes that are tried besides the defaults; none is fitted."""
 
 _FIRST = (
     *("torch_default", "he", "xavier", "lecun", "orthogonal"),

@@ -97,7 +97,7 @@ def _all_alike(context: Context) -> Iterator[Verdict]:
             found = judge.of_zeros(one)
         elif one.row.name in equal:
             found = judge.of_equal_units(one)
-        elif one.row.name in others:  # adapters, for one: only what never moves is a finding
+        elif one.row.name in others:  # such as adapters: only what never moves is a finding
             stuck = (judge.of_zeros(one) or ("", "info", ""))[2] in (AT_ZERO, NO_GRADIENT)
             found = ("GI122", "error", NO_GRADIENT) if stuck else None
         else:

@@ -62,7 +62,7 @@ def is_drawn(different: int) -> bool:
 def gradients_are_the_same(first: float, second: float) -> bool:
     """GI124: whether the gradients of equal weights are equal as well, by their norms.
 
-    A gradient of 0 says nothing: what is behind may start at 0.
+    A gradient of 0 shows nothing: what follows may start at 0.
 
     >>> gradients_are_the_same(2.0, 2.000001), gradients_are_the_same(0.0, 0.0)
     (True, False)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 ALIKE_COSINE = 0.999  # 1 - cosine under 1/1000: less than a thirtieth of a vector is its own
-DIFFERENT_COSINE = 0.9  # inputs that are more alike than this hardly differ anyway
+DIFFERENT_COSINE = 0.9  # inputs more similar than this hardly differ to begin with
 NUMBERS_OF_A_SAMPLE = 8  # two vectors of fewer numbers are alike by chance
 
 

@@ -35,7 +35,7 @@ def least_loss(classes: int, width: float) -> float:
 
 
 def logits_are_cut(zeros: float, lowest: float) -> bool:
-    """GI143: whether a relu has cut logits off: many are 0, and none is less.
+    """GI143: whether a relu has cut off the logits: many are 0, and none is negative.
 
     Args:
         zeros: the share of them that is exactly 0. Where all are, a head starts at 0.

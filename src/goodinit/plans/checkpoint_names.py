@@ -17,7 +17,7 @@ DEEPEST = 2  # dicts in dicts that are searched: {"model": {"state_dict": {...}}
 MOST_PARTS = (
     6  # of a prefix: compilation, data parallelism, Lightning and PEFT together add as many
 )
-LEAST_SHARE = 0.5  # of the names under a prefix, or of those missing: then it is no coincidence
+LEAST_SHARE = 0.5  # of the names under a prefix, or of those missing: then it isn't a coincidence
 
 
 def misnamed(

@@ -35,7 +35,7 @@ from goodinit.plans.rows import PlanBlock, PlanRow, common, renamed
 from goodinit.plans.together import with_attentions, with_experts
 from goodinit.plans.unused_rules import unused_message
 from goodinit.recipes.deferred import Deferred
-from goodinit.recipes.reasons import NO_LAW, NOTHING_KNOWN, behind
+from goodinit.recipes.reasons import NO_LAW, NOTHING_KNOWN, after_function
 from goodinit.recipes.recipe import Recipe
 from goodinit.recipes.rule import Rule, Selector
 from goodinit.schemes import (
@@ -346,7 +346,7 @@ def _choose(row: Row, slot: Slot, rule: Rule | None, held: str, own: str) -> tup
             return Keep(), own
         if is_number(row.dtype) or row.buffer or not rule.optional:
             left = rule.library and rule.why == NOTHING_KNOWN
-            return rule.scheme, behind(row.facets.evidence) if left else rule.why
+            return rule.scheme, after_function(row.facets.evidence) if left else rule.why
         return Keep(), f"{row.dtype} isn't floating, so nothing is drawn"
     if row.buffer:
         if row.facets.kind == "norm" and slot.attr in RUNNING:

@@ -159,7 +159,7 @@ class PlanRow:
     def moments(self) -> tuple[tuple[str, float, float], ...]:
         """Return (block name, mean, standard deviation) of each block that is drawn, not kept.
 
-        Of complex numbers the latter is sqrt(E|w - E w|^2).
+        For complex numbers the std is sqrt(E|w - E w|^2).
         """
         drawn = [b for b in self.parts() if not isinstance(b.scheme, FromValues)]
         found = ((b, *b.scheme.moments(self.site(b))) for b in drawn)

@@ -1,4 +1,4 @@
-"""GI151: what muP and CompleteP ask for, and no draw can do."""
+"""GI151: what muP and CompleteP require and initialization can't provide."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from goodinit.findings import Finding
 from goodinit.plans.rows import PlanRow
 from goodinit.recipes.base import Base
 
-LEAST_BRANCHES = 2  # behind the only sum of a pre-norm model, too, comes nothing but a norm
+LEAST_BRANCHES = 2  # a pre-norm model with a single sum also has only a norm after it
 NEAR = 1e-3  # of a ratio of numbers that somebody wrote into a model
 
 

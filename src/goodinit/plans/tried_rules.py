@@ -12,7 +12,7 @@ from goodinit.recipes.recipe import Recipe
 from goodinit.recipes.rule import Rule, sel
 from goodinit.schemes import Scheme
 
-MOST_RULES = 3  # in a line that is pasted; for more the words say what to do
+MOST_RULES = 3  # in a line to paste; for more, the remedy is described in words
 
 
 class Offer(str):
@@ -56,7 +56,7 @@ def with_tried_rules(
         codes, left = [f.code for f in findings], [f.code for f in after]
         if left.count(finding.code) >= codes.count(finding.code):
             return str(offered)
-        grave = {f.code for f in after if f.severity != "info"}  # rules that lost are no harm
+        grave = {f.code for f in after if f.severity != "info"}  # rules that lost do no harm
         if any(left.count(code) > codes.count(code) for code in grave):
             return str(offered)
         return f"{offered}: {_called(recipe)}.override({', '.join(offered.rules)})"

@@ -101,7 +101,7 @@ _OF_A_BASE = ("completep", "mup")  # of another recipe, as a second model's widt
 FAMILIES: tuple[str, ...] = tuple(name for name in _RECIPES if name not in (*GENERAL, *_OF_A_BASE))
 """Those for a family of models."""
 
-# The size of a model behind its name: "-base-uncased", "_b_16", "-7b", "_tiny_patch16_224".
+# The size of a model after its name: "-base-uncased", "_b_16", "-7b", "_tiny_patch16_224".
 _SIZE = re.compile(
     r"[-_ ](tiny|mini|small|base|medium|large|huge|giant|x+l|(un)?cased|[btslh]\d?|patch\d+"
     r"|\d+(\.\d+)?(x\d+)?[bm])([-_ ]\d+)*$"
@@ -202,7 +202,7 @@ def names() -> tuple[str, ...]:
 
 
 def as_recipe(value: object) -> Recipe:
-    """Return the recipe that a value stands for.
+    """Return the recipe that a value denotes.
 
     Args:
         value: a Recipe; its name, with options or without (``"he:mode=fan_out"``); its file, a

@@ -24,7 +24,7 @@ NOT_SEEN = "taken for one outside of residual branches: pass inputs= to find the
 class Fixup(Deferred):
     """Fixup's law of residual branches, for networks without norms.
 
-    Of m weights that follow one another in each of L branches, the last is 0 and the others are
+    Each of L branches has m weights in a row. The last is 0 and the others are
     ``law`` times L^(-1/(2m - 2)); weights outside of branches are ``law``. Then one step of
     training changes the output by as much whatever the depth is (Zhang et al. 2019, section 3).
 
@@ -66,7 +66,7 @@ class Fixup(Deferred):
 class LayerRamp(Deferred):
     """A ``Ramp`` that depends on the layer: its power is ``offset + factor * s**exponent``.
 
-    s is the share of layers that are left, 1 - l/L, or that lie behind, l/(L - 1), of layer l
+    s is the share of layers that are left, 1 - l/L, or already passed, l/(L - 1), of layer l
     from 0 of L. RWKV mixes a token with the one before it by these (BlinkDL/RWKV-LM).
 
     Args:

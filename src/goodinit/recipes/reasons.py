@@ -13,18 +13,18 @@ WHY_LEFT = (NOTHING_KNOWN, NO_LAW, THROUGH)
 """The beginnings of all of these reasons."""
 
 
-def behind(evidence: str) -> str:
+def after_function(evidence: str) -> str:
     """Return why a parameter is left of which a function is used: "exp(p)".
 
-    >>> behind("exp(p)")
-    'goes through exp first, and which scale is right behind it is not known'
-    >>> behind("x * p")
+    >>> after_function("exp(p)")
+    'goes through exp first, and the right scale after it is not known'
+    >>> after_function("x * p")
     'nothing is known about it'
     """
     function, _, rest = evidence.partition("(")
     if rest != "p)":
         return NOTHING_KNOWN
-    return f"{THROUGH}{function} first, and which scale is right behind it is not known"
+    return f"{THROUGH}{function} first, and the right scale after it is not known"
 
 
 KEEPS = "keeps "

@@ -145,12 +145,12 @@ def loftq(
 
 
 def from_batch(
-    method: str, weight: Tensor, seen: Seen, rank: int, factor: float
+    method: str, weight: Tensor, inputs: InputMoments, rank: int, factor: float
 ) -> tuple[Tensor, Tensor]:
     """Return A and B of a weight [out, in] by what its inputs were on a batch, float32."""
     if method == "eva":
-        return _eva(weight, seen, rank)
-    second = seen.second / seen.count
+        return _eva(weight, inputs, rank)
+    second = inputs.second / inputs.count
     size = second.shape[0]
     eye = torch.eye(size, dtype=second.dtype, device=second.device)
     second = second + DAMPING * second.diagonal().mean() * eye
@@ -160,13 +160,13 @@ def from_batch(
     return cast("Tensor", torch.linalg.solve(second, a, left=False)).float(), b.float()
 
 
-def _eva(weight: Tensor, seen: Seen, rank: int) -> tuple[Tensor, Tensor]:
-    mean = seen.total / seen.count
+def _eva(weight: Tensor, inputs: InputMoments, rank: int) -> tuple[Tensor, Tensor]:
+    mean = inputs.total / inputs.count
     variance, directions = cast(
         "tuple[Tensor, Tensor]",
-        torch.linalg.eigh(seen.second / seen.count - mean.outer(mean)),
+        torch.linalg.eigh(inputs.second / inputs.count - mean.outer(mean)),
     )
-    known = int((variance > FLAT * seen.second.diagonal().sum() / seen.count).sum())
+    known = int((variance > FLAT * inputs.second.diagonal().sum() / inputs.count).sum())
     if known < rank:
         raise SchemeError(
             f"on this batch its inputs vary in {known} directions, and the adapter has rank {rank}"
@@ -178,8 +178,8 @@ def _eva(weight: Tensor, seen: Seen, rank: int) -> tuple[Tensor, Tensor]:
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
-    """What was seen of the vectors that a weight multiplies, in float64.
+class InputMoments:
+    """Sums over the vectors that a weight multiplies, in float64.
 
     Attributes:
         second: the sum of x x^T.

@@ -56,7 +56,7 @@ class Ramp(AlongLastAxis):
         wave: height of a wave s |s| that is added, with s from -1 to 1 over each ``period``.
         period: number of elements of a wave, such as those of a head; 0 is none.
         phase: by how many elements the wave has begun at the first.
-        flat: whether it runs along all axes together, one behind the other, such as heads and
+        flat: whether it runs along all axes together, one after the other, such as heads and
             channels of a head.
 
     Raises:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 FEWEST_WORDS = 1 << 24
-"""Of a stream's 2**32, so that an interval has at least float32's 24 bits to choose from."""
+"""Words of a stream's 2**32, so that an interval has at least float32's 24 bits."""
 
 NEWTON_STEPS = 10
 """Convergence is quadratic: the rest is rounding noise, so a change of it changes the last bits."""

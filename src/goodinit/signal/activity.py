@@ -166,7 +166,7 @@ def _is_small_part(rows: Sequence[SignalRow], number: int) -> bool:
 def _without_biases(
     found: Sequence[SignalRow], signal: Signal, params: Mapping[str, Tensor]
 ) -> Untried:
-    """Return the remedy that sets biases to 0, behind a dead layer those of all layers."""
+    """Return the remedy that sets biases to 0; after a dead layer, those of all layers."""
     every = zero_biases(signal.rows, params)
     if len(found) == 1:
         remedy = draw({found[0].params[1]: Zeros()}, SMALLER)

@@ -18,7 +18,7 @@ SCALED = frozenset(("linear", "conv", "recurrent", "embedding"))
 SQUASHED = frozenset(("sigmoid", "hardsigmoid", "expit", "logsigmoid"))
 
 GROWTH = 2.0
-"""Of an error in the second moment over a plain stack too deep for a target of 1 (GI136). One
+"""The error in the second moment over a plain stack too deep for a target of 1 (GI136). One
 number a weight holds a batch's mean, not its samples: their sizes differ by a factor of 2 from the
 start, and with a factor of 10 on top 2 of 6 nets of 50 layers of gelu don't train."""
 

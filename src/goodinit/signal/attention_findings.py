@@ -92,7 +92,7 @@ def _product(signal: Signal, row: SignalRow) -> SignalRow | None:
 
 
 def _makers(signal: Signal, row: SignalRow) -> list[SignalRow]:
-    """Return the layers, or norms, whose results are multiplied into scores."""
+    """Return the layers or norms whose results are multiplied to make scores."""
     product = _product(signal, row)
     if product is None:
         return []

@@ -58,7 +58,7 @@ def find_lost_gradient(
         if row.backward is not None
     }
     depths = _depths(rows)
-    ends = [n for n in sizes if _is_layer(rows[n])][-1:]  # a layer of the loss, for one
+    ends = [n for n in sizes if _is_layer(rows[n])][-1:]  # such as a layer of the loss
     ends += [
         end
         for n in last_outputs(rows, outputs)
@@ -151,7 +151,7 @@ def _path_back(
 ) -> _BackwardPath:
     number, end, variance, layers = start, start, 0.0, 0
     passed: set[str] = set()
-    # Where it is 0 it was lost before, or meets a weight of 0, which is intended.
+    # Where it is 0, it vanished earlier or meets a weight of 0, which is intended.
     while number is not None and sizes[number]:
         row, end = rows[number], number
         passed |= {row.kind, row.function}

@@ -40,7 +40,7 @@ def find_without_gradient(signal: Signal, observer: MomentsObserver) -> Iterator
 
 
 def _cut_at(rows: Sequence[SignalRow], name: str, compared: AbstractSet[int]) -> str:
-    """Return the call behind which only comparisons lead on to where gradients pass, or ""."""
+    """Return the call after which only comparisons lead to where gradients pass, or ""."""
     if not compared:
         return ""
     reached, cut = set[int](), list[int]()

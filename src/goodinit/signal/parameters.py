@@ -52,7 +52,7 @@ class Weights:
         yield
 
     def contents(self, name: str) -> Tensor:
-        """Return a parameter's values, as the findings look at them."""
+        """Return a parameter's values in the form that findings use."""
         return self.slots[name].tensors[-1]
 
     def gradients(
@@ -79,7 +79,7 @@ class Weights:
 
 
 class ParameterTensors(Mapping[str, Tensor]):
-    """The values of parameters by name, as the findings look at them.
+    """The values of parameters by name, in the form that findings use.
 
     ``computed``: those that a parametrization makes are made, rather than what is stored.
     """

@@ -14,7 +14,7 @@ from goodinit.signal.rows import SignalRow
 
 RESETS = frozenset(("norm", "softmax", "attention", "pick", "opaque", "source"))
 SIGMOIDS = frozenset(("sigmoid", "hardsigmoid"))
-# What is between bounds has a size of its own, wherever it came from: raw time steps behind sin.
+# Bounded values have their own size, whatever they come from, such as raw time steps after sin.
 BOUNDS = {"tanh": 1.0, "sin": 1.0, "erf": 1.0, "softsign": 1.0, "hardtanh": 1.0, "relu6": 6.0}
 AROUND_A_HALF = frozenset(("cos", "sigmoid", "hardsigmoid", "expit"))  # also of small inputs
 ROOTS = frozenset(("rsqrt", "sqrt", "reciprocal", "pow", "std", "norm", "vector_norm"))

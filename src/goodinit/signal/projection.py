@@ -1,4 +1,4 @@
-"""What stands in for a loss where none is given."""
+"""What replaces a loss if none is given."""
 
 from __future__ import annotations
 

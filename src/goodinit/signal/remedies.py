@@ -103,7 +103,7 @@ def zero_biases(rows: Sequence[SignalRow], params: Mapping[str, Tensor]) -> list
 
 
 def unit_scales(rows: Sequence[SignalRow], params: Mapping[str, Tensor]) -> list[Line]:
-    """Return the line that sets to 1 what multiplies the signal number by number."""
+    """Return the line that sets elementwise factors of the signal to 1."""
     names = [
         name
         for row in rows

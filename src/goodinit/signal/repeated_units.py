@@ -38,7 +38,7 @@ class Repeated(NamedTuple):
 def repeated_units(weight: Tensor, axis: int = 0) -> Repeated | None:
     """Return the units along an axis that repeat earlier ones; None if there are none.
 
-    Identities, one-hot and constant rows are no drawn values, and are meant.
+    Identities, one-hot and constant rows are set on purpose, not drawn.
 
     >>> w = torch.arange(32.0).view(2, 16)
     >>> repeated_units(torch.cat([w, w])).originals.tolist()

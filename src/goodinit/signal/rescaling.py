@@ -159,7 +159,7 @@ class RescaledRun(NullObserver):
         self.loudest = max(self.loudest, found)
 
     def _at_hand(self, tensor: Tensor, signal: bool) -> Tensor:
-        """Return a tensor as it is after the factors are written."""
+        """Return a tensor as it will be once the factors are written."""
         name = self._params.get(id(tensor))
         if name is None and signal:  # computed by a parametrization, which is written through
             name = next((n for n in self._names(tensor) if n in self._written_through), None)
@@ -292,7 +292,7 @@ class RescaledRun(NullObserver):
         return known is not None and known.signal
 
     def _names(self, tensor: Tensor) -> tuple[str, ...]:
-        """Return the parameters that a tensor is, or was made from alone."""
+        """Return the parameters that a tensor is, or that alone determine it."""
         if id(tensor) in self._params:
             return (self._params[id(tensor)],)
         known = self._known.get(tensor)

@@ -48,7 +48,7 @@ def find_lost_signal(
         code = "GI102" if change < 0 else "GI103"
         if change < 0 and number not in carried:
             continue
-        # A last layer with a small or large scale of its own is no matter of depth.
+        # If only the last layer has a small or large scale, depth isn't the cause.
         deep = min(abs(change), abs(change - _own_change(row, signal.rows, path)))
         if signal_is_lost_or_explodes(int(path.depth), deep, variance) and (
             code not in worst or abs(change) > abs(worst[code][0])

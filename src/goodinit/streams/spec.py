@@ -73,7 +73,7 @@ LEAST_SCALE = 2.0**-64
 """A smaller scale could produce subnormal numbers, which some machines flush to zero."""
 
 LEAST_SHARE = 2.0**-20
-"""Of loc; within a smaller scale float32 has fewer than 8 values, and finally none."""
+"""A share of loc: below it, float32 has fewer than 8 values within one scale, and finally none."""
 
 LEAST_MASS = 2.0**-16
 """A truncation that keeps less than this would have too few distinct values."""

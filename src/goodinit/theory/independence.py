@@ -178,7 +178,7 @@ class Independence(Result[IndependenceRow]):
 
 
 def _cause(rows: Sequence[IndependenceRow]) -> str:
-    """Return where it fails first in the backward pass, by r or by m, and why."""
+    """Return where, by r or by m, it first fails in the backward pass, and why."""
     off = [(max(_log(row.r), _log(row.m)), row) for row in rows]
     clear = [row for size, row in reversed(off) if size > CLEAR_ERROR]
     size, row = max(off, key=lambda pair: pair[0])

@@ -36,7 +36,7 @@ LEAST, MOST = 1e-12, 1e6
 """Variances between which fixed points are looked for: at the least, smooth functions are linear in
 ten digits; at the most, a signal has left what networks are trained with."""
 STEP = 1.5  # from one variance to the next, in this search
-ROUNDS = 60  # of looking closer: halving alone would give float64's digits
+ROUNDS = 60  # of refinement steps: halving alone would give float64's digits
 SAME = 1e-9  # relative: ten digits are computed
 JUMP = 1e-5  # relative: quadrature of a kink is far better, and a jump has the size of the function
 END, PANELS, POINTS = 8, 64, 8

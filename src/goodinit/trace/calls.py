@@ -118,7 +118,7 @@ class GuardedObserver:
             return  # the model went on, and the observer doesn't know what it missed
         try:
             method(*args)
-        except RecursionError:  # the model's: its modules nest too deep for Python's stack
+        except RecursionError:  # the model's error: its modules nest too deep for Python's stack
             raise
         except Exception as error:
             self._error = error

@@ -101,7 +101,7 @@ def tensors_written(
 ) -> Iterator[Tensor]:
     """Yield the tensors that a call is about to write to."""
     if inplace and name == "data":
-        return  # another memory, and this one is kept
+        return  # a different storage; this one is kept
     if inplace or kwargs.get("inplace"):
         # The fused step of an optimizer writes to most of its lists.
         yield from tensors_in((args if name.startswith("fused") else args[:1]) or kwargs)

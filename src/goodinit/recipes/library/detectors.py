@@ -68,7 +68,7 @@ def detr() -> Recipe:
     attention and feed-forward weights          Xavier uniform, with torch's fans
     queries                                     N(0, 1)
     backbone                                    as ``resnet``
-    projection behind it (by name), heads       torch's own
+    projection after it (by name), heads        torch's own
     biases of attention; of other layers        0; torch's own
     ==========================================  ===========================================
 
@@ -88,7 +88,7 @@ def detr() -> Recipe:
         library(CONVS & ~sel.name("*input_proj*"), TorchFans(HeNormal(mode="fan_out"))),
         library(sel.kind("embedding", "position", "token"), Normal(1.0), "queries"),
         library(transformer, TorchFans(XavierUniform()), "packed weights as one matrix"),
-        library(blind & ~sel.attr("*bias"), XavierOverHeads(), "its input is no data"),
+        library(blind & ~sel.attr("*bias"), XavierOverHeads(), "its input isn't data"),
         library(blind & sel.attr("*bias"), Zeros(), "no offset at first"),
     )
     return Recipe((*REST, *rules), "detr")

@@ -152,11 +152,11 @@ def switch(head_dim: int = 64, faithful: bool = False) -> Recipe:
 
 
 def wav2vec2(std: float = 0.02, faithful: bool = False) -> Recipe:
-    """wav2vec 2.0, HuBERT: He normal for the waveform's convolutions, N(0, .02^2) behind them.
+    """wav2vec 2.0, HuBERT: He normal for the waveform's convolutions, N(0, .02^2) after them.
 
     ==============================================  ==================================
     convolutions of the feature encoder             He normal
-    projection behind them (by name)                torch's own, bias too
+    projection after them (by name)                 torch's own, bias too
     convolution of positions (by name: pos_conv)    N(0, 4/(window width))
     transformer, head                               N(0, std^2)
     masked_spec_embed (by name)                     U(0, 1)

@@ -92,7 +92,7 @@ def vjepa2(flavour: Literal["facebook", "hf"] = "facebook") -> Recipe:
     Assran et al. 2025 (2506.09985); facebookresearch/vjepa2 src/models/vision_transformer.py and
     predictor.py, ``_init_weights`` and ``_rescale_blocks``: ends of residual branches are
     N(0, .02^2/(2 (l + 1))), l the layer from 0. Patches are N(0, .02^2) too. Biases 0, norms 1.
-    A predictor behind the encoder goes on counting: initialize it by itself.
+    A predictor after the encoder continues its layer numbers: initialize it separately.
 
     Args:
         flavour: "facebook", or "hf", transformers modeling_vjepa2.py: without the layer.
