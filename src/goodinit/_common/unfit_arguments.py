@@ -18,9 +18,7 @@ def answering(
 ) -> Callable[P, R]:
     """Return a function that raises CallError where its arguments don't fit.
 
-    Args:
-        function: what is called.
-        say: returns the error's text, from what is wrong and the arguments.
+    ``say`` makes the error's text from what is wrong and the arguments.
     """
 
     @functools.wraps(function)

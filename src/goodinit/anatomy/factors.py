@@ -58,14 +58,6 @@ def with_factor(
 
     Whether it is meant for the weight isn't known: the row is doubted. It is counted with the
     weight if it makes a weight of N(0, 1) neutral.
-
-    Args:
-        graph: of the run.
-        roles: of its weights.
-        multiples: follows the signals of the run.
-        made_signals: says what their inputs are made by.
-        use: of a weight.
-        uses: all contractions with it.
     """
     if use.node in roles.ends:
         return _of_parts_added(graph, multiples, use)

@@ -12,12 +12,7 @@ DOUBT = "the model takes a gradient through it, in which its transpose multiplie
 
 
 def behind_gradients(graph: Graph, returned: Collection[int]) -> set[int]:
-    """Return the parameters of what is differentiated and used in no other way.
-
-    Args:
-        graph: of the run.
-        returned: the nodes whose results the model returned.
-    """
+    """Return the parameters of what is differentiated and used in no other way."""
     found: set[int] = set()
     for node in graph.nodes:
         if node.function != DIFFERENTIATED or len(node.inputs) < 2:

@@ -29,13 +29,7 @@ CALLS_A_SLICE = 8
 
 
 def joined(graph: Graph, use: Use, uses: Sequence[Use]) -> Use:
-    """Return a use with the fan of all slices whose products are added to its own.
-
-    Args:
-        graph: of the run.
-        use: of one slice.
-        uses: all contractions with the same parameter.
-    """
+    """Return a use with the fan of all slices whose products are added to its own."""
     again = [one for one in uses if one.node != use.node and graph.nodes[one.node].live]
     others = [other for other in again if _are_apart(use, other)]
     if not others and _is_added_twice(graph, use, again):

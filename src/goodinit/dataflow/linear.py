@@ -55,12 +55,7 @@ def linear_in(
 ) -> Linear | Unlisted | None:
     """Return a call's result as multiples of its signals plus a constant; None if it isn't.
 
-    Args:
-        node: of the call.
-        call: what happened.
-        tensors: its tensor arguments.
-        makers: the nodes that these come from.
-        held: returns what a parameter or buffer holds; None of other tensors.
+    ``held`` returns what a parameter or buffer holds, and None for other tensors.
     """
     name = node.function
     if name in _SUMS:

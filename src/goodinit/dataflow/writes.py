@@ -27,12 +27,8 @@ def note_write(
 ) -> None:
     """Note on a call that writes in place what it leaves of the tensor that it writes to.
 
-    Args:
-        node: of the call.
-        call: what happened.
-        tensors: its tensor arguments; the first is written to.
-        before: the node that made, or last wrote to, that tensor's memory.
-        memory: the layout of the tensor that it was made as.
+    The first of its tensors is written to. ``before`` is the node that made, or last wrote to,
+    that tensor's memory, and ``memory`` the layout of the tensor that it was made as.
     """
     if node.function not in _CHANGES:
         return

@@ -51,7 +51,7 @@ def could_be_cloned(size: int) -> bool:
 
 
 def is_drawn(different: int) -> bool:
-    """GI124: whether a weight is drawn, and no identity or constant, which are meant.
+    """GI124: whether a weight is drawn, not an identity or a constant on purpose.
 
     Args:
         different: how many different values it has.

@@ -252,12 +252,7 @@ def kaiming_std(
 
 
 def correct_fan(tensor: Tensor, mode: str) -> int:
-    """Return the fan of a mode, as ``torch.nn.init._calculate_correct_fan`` does.
-
-    Args:
-        tensor: of two dimensions or more.
-        mode: ``"fan_in"`` or ``"fan_out"``, in any case.
-    """
+    """Return the fan of a mode, as ``torch.nn.init._calculate_correct_fan`` does."""
     if not isinstance(mode, str):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise InitTypeError(f"mode is {mode!r}, not a string: pass 'fan_in' or 'fan_out'")
     mode = mode.lower()

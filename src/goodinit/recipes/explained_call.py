@@ -76,10 +76,6 @@ R = TypeVar("R")
 def explained(function: Callable[P, R], place: str = "gi") -> Callable[P, R]:
     """Return a function whose TypeError about its arguments says what to write instead.
 
-    Args:
-        function: a public one.
-        place: where it is found: "gi.mup".
-
     Example:
         >>> def init_(model, recipe="standard", *, seed=None): ...
         >>> explained(init_)(None, "he", mode="fan_out")

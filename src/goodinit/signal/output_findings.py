@@ -29,11 +29,8 @@ def find_wide_outputs(
 ) -> Iterator[Finding]:
     """Yield the output that a last product with weights drawn too large makes.
 
-    Args:
-        signal: as measured.
-        params: by name.
-        outputs: numbers of the rows that the model returned.
-        taken: second moment of the inputs.
+    ``outputs`` are the numbers of the rows that the model returned, and ``taken`` is the second
+    moment of the inputs.
     """
     if signal.first_loss is not None:  # GI110 judges the logits by the loss
         return

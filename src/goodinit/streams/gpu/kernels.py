@@ -251,12 +251,7 @@ def launch(
 ) -> None:
     """Write the values of a box on the current device.
 
-    Args:
-        out: of the box's shape; not empty; no two elements share memory.
-        key: of ``key_bytes``.
-        law: what to draw.
-        shape: the parameter's global shape.
-        box: (start, stop) along each axis of ``shape``.
+    The arguments are those of ``launch_arguments``; no two elements of ``out`` share memory.
     """
     for place, given, constants, programs in launch_arguments(law, key, shape, box, out):
         draw_kernel[(programs,)](place, *given, **constants, enable_fp_fusion=False)
