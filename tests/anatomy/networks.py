@@ -17,8 +17,12 @@ SHAPES = {
     **dict.fromkeys("abcdef", (8, 8)), "wide": (8, 16), "tall": (16, 8), "pack": (24, 8),
     "out": (8, 3), "down": (8, 2), "up": (2, 8), "p": (8,), "r": (8,), "s": (), "w": (3,),
     "table": (11, 8), "k": (8, 8, 3, 3), "m": (8, 8, 3, 3), "one": (8, 8, 1, 1),
-    "stack": (3, 8, 8), "seen": (5, 8), "gates": (16, 32),
+    "stack": (3, 8, 8), "cube": (3, 4, 8), "seen": (5, 8), "gates": (16, 32),
     "into": (8, 32), "back": (8, 32), "bias": (32,),
+}  # fmt: skip
+ZEROS = {
+    "z": (8, 8), "zz": (8, 8), "n": (8,), "nn": (5, 8), "zup": (2, 8), "zdown": (8, 2),
+    "zt": (11, 8), "zk": (8, 8, 3, 3),
 }  # fmt: skip
 BUFFERS = {
     "mask": (torch.arange(8) < 6).float(), "row": torch.arange(8.0) / 4, "ids": torch.arange(5),
@@ -28,6 +32,8 @@ BUFFERS = {
 
 RANDOM = torch.Generator().manual_seed(7)
 VALUES = {name: torch.randn(shape, generator=RANDOM) / 4 for name, shape in SHAPES.items()}
+VALUES |= {name: torch.zeros(shape) for name, shape in ZEROS.items()}
+VALUES |= {"tiny": VALUES["a"] / 100, "small": VALUES["a"] / 20}
 
 
 class Net(nn.Module):

@@ -25,11 +25,16 @@ def packed(m: Net, x: Tensor) -> tuple[Tensor, ...]:
 
 def by_steps(m: Net, x: Tensor, update: Callable[..., Tensor]) -> Tensor:
     q, k, v = qkv(m, x)
-    state, found = torch.zeros(2, 8, 8), []
+    state, found = torch.zeros(len(x), 8, 8), []
     for t in range(3):
         state = update(state, k[:, t, :, None], v[:, t, None])
         found.append((q[:, t, :, None] * state).sum(1))
     return torch.stack(found, 1) @ m.d
+
+
+def attention_by_hand(m: Net, x: Tensor) -> Tensor:
+    q, k, v = qkv(m, x)
+    return (q @ k.mT).softmax(-1) @ v
 
 
 def block(m: Net, x: Tensor) -> Tensor:
@@ -177,6 +182,9 @@ short(
         m, x, lambda state, k, v: state * 0.9 + k * v),
     attention_by_the_delta_rule=lambda m, x: by_steps(
         m, x, lambda state, k, v: state + k * (v - (k * state).sum(1, keepdim=True))),
+    attention_by_steps_of_one_sample=lambda m, x: by_steps(
+        m, x[:1], lambda state, k, v: state + k * v),
+    attention_without_samples=lambda m, x: attention_by_hand(m, x[0]),
     attention_in_a_block=lambda m, x: block(m, block(m, x)),
     attention_then_a_gate=lambda m, x: fn.scaled_dot_product_attention(*qkv(m, x)) * (
         x @ m.d).sigmoid() @ m.e,

@@ -11,6 +11,18 @@ from torch.nn import functional as fn
 from .networks import IDS, MAPS, XY, Net, X, mlp, norm, short
 
 
+def written_to_zeros(m: Net, x: Tensor) -> Tensor:
+    y = torch.zeros(2, 5, 12)
+    y[..., :8] = x @ m.a
+    return y
+
+
+def beside_a_tanh(m: Net, x: Tensor) -> Tensor:
+    y = x @ m.a
+    gate, beside = y.sigmoid(), y.tanh()
+    return torch.cat([y * gate, beside], -1) @ m.tall
+
+
 def overwritten(m: Net, x: Tensor) -> Tensor:
     y = x * 1.0
     y[..., :2] = 0
@@ -104,6 +116,21 @@ short(
     head_of_logarithms=lambda m, x: (norm(x) @ m.out).log_softmax(-1),
     bias_then_norm=lambda m, x: norm(fn.linear(x, m.a, m.p)),
     bias_then_norm_and_more=lambda m, x: norm(y := fn.linear(x, m.a, m.p)) + y,
+    bias_of_a_head=lambda m, x: fn.linear(x.tanh(), m.out.T, m.w).sigmoid(),
+    bias_of_a_head_of_logarithms=lambda m, x: fn.linear(x, m.out.T, m.w).log_softmax(-1),
+    bias_of_a_head_cut=lambda m, x: fn.linear(x, m.out.T, m.w).clamp(-1, 1),
+    bias_of_an_end=lambda m, x: (x + fn.linear(x, m.a, m.p)) @ m.b,
+    bias_of_a_gate=lambda m, x: fn.linear(x, m.a, m.p).sigmoid() * x,
+    bias_of_a_gate_added_apart=lambda m, x: (x @ m.a + m.p + m.r).sigmoid() * x,
+    bias_of_a_scaled_sigmoid=lambda m, x: (fn.linear(x, m.a, m.p).sigmoid() * 2) @ m.b,
+    bias_of_a_squared_sigmoid=lambda m, x: ((y := fn.linear(x, m.a, m.p).sigmoid()) * y) @ m.b,
+    bias_of_a_tanh_gate=lambda m, x: fn.linear(x, m.a, m.p).tanh() * x,
+    bias_of_two_weights=lambda m, x: (x @ m.a + x @ m.b + m.p).sigmoid() * x,
+    bias_of_no_weight=lambda m, x: (x + m.p).sigmoid() * x,
+    product_beside_zeros=lambda m, x: fn.pad(x @ m.a, (0, 2)),
+    product_beside_zeros_and_bent=lambda m, x: fn.pad(x @ m.a, (0, 2)).relu(),
+    product_beside_ones=lambda m, x: fn.pad(x @ m.a, (0, 2), value=1.0),
+    product_written=written_to_zeros,
     bias_then_scaled=lambda m, x: fn.linear(x, m.a, m.p) * 3,
 )  # fmt: skip
 
@@ -234,6 +261,14 @@ short(
     softplus_scale=lambda m, x: x * fn.softplus(m.p),
     normalized_weight=lambda m, x: x @ fn.normalize(m.a, dim=0),
     normalized_weight_with_a_length=lambda m, x: x @ (fn.normalize(m.a, dim=0) * m.p),
+    normalized_weight_of_a_scaled_input=lambda m, x: (x * 3) @ fn.normalize(m.a, dim=0),
+    normalized_weight_of_a_little_scaled_input=lambda m, x: (x * 1.05) @ fn.normalize(m.a, dim=0),
+    normalized_weight_before_a_factor=lambda m, x: (x @ fn.normalize(m.a, dim=0)) * 3,
+    normalized_weight_before_a_norm=lambda m, x: norm((x @ fn.normalize(m.a, dim=0)) * 3),
+    normalized_weight_of_rows=lambda m, x: x @ fn.normalize(m.wide, dim=1),
+    normalized_weight_before_a_relu=lambda m, x: (x @ fn.normalize(m.a, dim=0)).relu() @ m.b,
+    normalized_weight_of_both=lambda m, x: (x / 3) @ fn.normalize(m.a, dim=0) * 3,
+    normalized_weight_of_a_relu=lambda m, x: (x.relu() * 1.4) @ fn.normalize(m.a, dim=0),
     product_of_weights=lambda m, x: x @ (m.a @ m.b),
     product_of_three_weights=lambda m, x: x @ (m.a @ m.b @ m.c),
     sum_of_weights=lambda m, x: x @ (m.a + m.b),
@@ -269,6 +304,9 @@ short(
         torch.cat([e := fn.embedding(i, m.table), e], -1) @ m.tall) @ m.table.T,
     tied_and_bent=lambda m, i: fn.embedding(i, m.table).tanh() @ m.table.T,
     tied_and_divided=lambda m, i: (norm(fn.embedding(i, m.table)) * 8**-0.5) @ m.table.T / 2,
+    rows_of_matrices_scaled=lambda m, i: m.cube[i.clamp(max=2)] * 3,
+    tied_and_left_out=lambda m, i: norm(
+        (fn.embedding(i, m.table) * 0 + m.seen) @ m.a) @ m.table.T,
     table_with_itself=lambda m, i: fn.embedding(i, m.table) @ m.table.T,
     table_with_another=lambda m, i: (fn.embedding(i, m.table) * fn.embedding(i, m.b)).sum(-1),
     table_with_another_scaled=lambda m, i: (
@@ -306,6 +344,7 @@ short(
     silu_with_a_large_factor=lambda m, x: (y := x @ m.a) * (2.1 * y).sigmoid() @ m.b,
     mish_by_hand=lambda m, x: (y := x @ m.a) * fn.softplus(y).tanh() @ m.b,
     hardswish_by_hand=lambda m, x: (y := x @ m.a) * fn.relu6(y + 3) / 6 @ m.b,
+    silu_beside_a_tanh=beside_a_tanh,
     gated_tanh=lambda m, x: (y := x @ m.a) * y.tanh() @ m.b,
     squared_relu_after=lambda m, x: (x @ m.a).relu().square() @ m.b,
     squared_relu_by_hand=lambda m, x: (y := (x @ m.a).relu()) * y @ m.b,
@@ -375,6 +414,10 @@ short(
     towers_of_two=lambda m, x, c: ((x @ m.a) * (c @ m.b)).sum(-1),
     towers_of_two_by_a_product=lambda m, x, c: (x @ m.a) @ (c @ m.b).mT,
     towers_of_two_scaled=lambda m, x, c: (x @ m.a) @ (c @ m.b).mT / 8,
+    bias_of_a_gate_by_addcmul=lambda m, x, c: torch.addcmul(m.p, x @ m.a, c).sigmoid() * x,
+    bias_of_a_gate_by_addcmul_turned=lambda m, x, c: torch.addcmul(m.p, c, x @ m.a).sigmoid() * x,
+    bias_of_an_end_by_addcmul=lambda m, x, c: x + torch.addcmul(m.p, x @ m.a, c),
+    bias_of_an_end_by_addcmul_turned=lambda m, x, c: x + torch.addcmul(m.p, c, x @ m.a),
     inputs_added=lambda m, x, c: (x + c) @ m.a,
     inputs_multiplied=lambda m, x, c: (x * c) @ m.a,
     inputs_scored=lambda m, x, c: (c @ x.mT) @ x @ m.a,

@@ -10,7 +10,9 @@ from torch import Tensor, nn
 
 import goodinit as gi
 from goodinit.anatomy import read
+from goodinit.anatomy.attention_scores import attention_scores
 from goodinit.anatomy.heads import head_factors, multiplies
+from goodinit.anatomy.multipliers import attention_scales
 from goodinit.anatomy.names import slots
 
 
@@ -62,3 +64,16 @@ def test_the_numbers_around_a_tied_head(run, factors: dict[str, float]) -> None:
 def test_a_head_of_its_own_has_no_factor() -> None:
     net = nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 3))
     assert head_factors(read(net, torch.ones(2, 4))) == {}
+
+
+def test_torchs_attention_divides_by_the_root_of_a_heads_width() -> None:
+    net, x = nn.MultiheadAttention(36, 4, batch_first=True), torch.zeros(2, 5, 36)
+    apart = nn.MultiheadAttention(36, 4, kdim=6, vdim=7, batch_first=True)
+    for anatomy in (read(net), read(net, (x, x, x))):
+        assert attention_scales(anatomy, net) == ((9, 1 / 3),)
+    assert attention_scores(read(net)) == ()
+    (one,) = attention_scores(read(net, (x, x, x)))
+    assert one == ("in_proj_weight", "in_proj_weight", 9, 1 / 3, 5)
+    (one,) = attention_scores(read(apart, (x, x[..., :6], x[..., :7])))
+    assert one == ("q_proj_weight", "k_proj_weight", 9, 1 / 3, 5)
+    assert one.std(0.5, 2.0) == 1.0

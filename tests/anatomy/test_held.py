@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from goodinit.anatomy.held import Held, held_by
+from goodinit.anatomy.held import RECORDED, Held, held_by, held_by_bias
 
 BASE = torch.randn(16, generator=torch.Generator().manual_seed(0))
 STARTS_AT_0 = BASE - BASE[0]
@@ -85,3 +85,91 @@ def test_a_root_mean_square_is_known_where_it_is_small() -> None:
 )
 def test_complex_numbers_are_a_pattern_by_their_parts(real, imaginary, what):
     assert held_by(torch.complex(real, imaginary)).what == what
+
+
+def doubles(*values: float) -> Tensor:
+    return torch.tensor(values, dtype=torch.float64)
+
+
+def row_of(values: Tensor, *at: int, value: float = 0.7) -> Tensor:
+    """Values, of which those at these places are one value."""
+    return values.index_fill(0, torch.tensor(at), value)
+
+
+LONG = torch.randn(160, generator=torch.Generator().manual_seed(1))
+
+
+@pytest.mark.parametrize(
+    ("value", "what"),
+    [(1e12, "values"), (0.99e12, "constant"), (1e-12, "values"), (1.01e-12, "constant"),
+     (-1e12, "values"), (-0.99e12, "constant")],
+)  # fmt: skip
+def test_one_value_that_an_author_chooses(value: float, what: str) -> None:
+    assert held_by(doubles(*[value] * 5)).what == what
+
+
+@pytest.mark.parametrize(
+    ("bias", "what"),
+    [
+        (torch.tensor([1.0]), "unknown"),  # alone, a law of torch's gives it
+        (torch.tensor([1.01]), "constant"),
+        (torch.tensor([-1.01]), "constant"),
+        (torch.tensor([1.01e12]), "unknown"),
+        (torch.tensor([1.5, 1.5]).half(), "unknown"),
+        (torch.tensor([1.5, 1.5, 1.5]).half(), "unknown"),
+        (torch.tensor([0.5] * 4).half(), "constant"),
+        (torch.tensor([0.5, 0.5]), "constant"),
+        (torch.tensor([-1.0, -1.0]), "constant"),
+        (doubles(0.5), "unknown"),
+        (torch.zeros(2), "unknown"),
+        (torch.zeros(20), "unknown"),
+        (torch.full((4,), 1e-13), "unknown"),
+        (row_of(BASE[:12], *range(8)), "pattern"),
+        (row_of(BASE[:12], *range(7)), "unknown"),
+        (row_of(BASE[:12], *range(8), value=0.0), "unknown"),
+        (row_of(row_of(BASE[:12], *range(3, 12)), 0, 1, 2, value=-1.0), "pattern"),
+        (row_of(LONG, *range(0, 100, 10)), "pattern"),
+        (row_of(LONG, *range(0, 90, 10)), "unknown"),
+        (row_of(LONG, *range(1, 120, 10)), "unknown"),  # the first look doesn't meet them
+        (torch.full((2, 3), 0.5), "unknown"),
+        (BASE, "unknown"),
+        (torch.tensor([1, 1, 1]), "unknown"),
+        (torch.full((3,), 0.5, device="meta"), "unknown"),
+    ],
+    ids=str,
+)
+def test_what_a_bias_holds(bias: Tensor, what: str) -> None:
+    assert held_by_bias(bias).what == what
+
+
+def test_a_bias_on_meta_holds_what_was_recorded() -> None:
+    bias = torch.empty(3, device="meta")
+    vars(bias)[RECORDED] = torch.full((3,), 0.5)
+    assert held_by_bias(bias) == Held("constant", 0.5)
+    assert held_by(bias) == Held("constant", 0.5)
+
+
+@pytest.mark.parametrize(
+    ("values", "apart"),
+    [
+        ((1.2, 1.3, 1.41), True),
+        ((-1.2, -1.3, -1.41), True),
+        ((-1.2, 1.3, 1.41), False),
+        ((1.2, 1.3, -1.41), False),
+        ((1.2, 1.31), False),  # two lie on one side now and then
+        ((0.9, 0.93, 1.0), False),  # as a law with the bound 1 may
+        ((0.9, 0.93, 1.01), True),
+        ((1e-4, 5.0, 6.0), False),  # memory that was never written
+        ((1.1e-4, 5.0, 6.0), True),
+        ((9.0e3, 9.1e3, 1e4), False),
+        ((9.0e3, 9.1e3, 9.99e3), True),
+        ((0.51, 1.0, 1.49), True),  # 3.53 standard errors
+        ((0.505, 1.0, 1.495), False),  # 3.4995
+        ((0.1, 0.5, 5.17), False),  # an rms of 2.999
+        ((0.1, 0.5, 5.18), True),
+    ],
+)
+def test_values_on_one_side_of_0(values: tuple[float, ...], apart: bool) -> None:
+    assert held_by(doubles(*values), patterns=False).apart is apart
+    assert held_by_bias(doubles(*values)).apart is apart
+    assert not held_by(doubles(*values).view(1, -1), patterns=False).apart

@@ -236,3 +236,43 @@ def test_each_of_two_towers_has_its_own_depth():
     found = places(Dual(row_of_blocks), (X, X.clone()))
     assert {found[f"a.{n}.weight"][1] for n in ("1.first", "4.second")} == {4}
     assert {found[f"b.{n}.weight"][1] for n in ("1.first", "12.second")} == {12}
+
+
+@both
+def test_a_stage_of_one_block_is_a_layer(inputs):
+    """Its class comes in rows elsewhere; so it is one beside a plain layer of its own."""
+    model = nn.Sequential(nn.Sequential(Block(), Block()), nn.Sequential(Block()))
+    assert layers(model, inputs) == [(0, 3), (1, 3), (2, 3)]
+    model = nn.Sequential(nn.Sequential(Block(), Block()), nn.Sequential(Other()))
+    assert layers(model, inputs) == [(0, 2), (1, 2), (None, 2)]
+
+
+@both
+def test_another_class_in_the_same_list_is_a_layer(inputs):
+    """The block that halves the resolution."""
+    model = nn.Sequential(nn.Linear(4, 4), nn.Sequential(Other(), Block(), Block()))
+    assert layers(model, inputs) == [(0, 3), (1, 3), (2, 3)]
+
+
+class Chosen(nn.Module):
+    """Blocks in a list, run by a function of them and the input."""
+
+    def __init__(self, count, run):
+        super().__init__()
+        self.blocks = nn.ModuleList(Block() for _ in range(count))
+        self.run = run
+
+    def forward(self, x):
+        return self.run(self.blocks, x)
+
+
+@pytest.mark.parametrize(
+    ("count", "run", "expected"),
+    [
+        (3, lambda b, x: b[2](b[0](x) + b[1](x)), [(0, 1), (0, 2), (1, 2)]),  # the nearest
+        (3, lambda b, x: b[2](b[1](x)) + b[0](x), [(0, 1), (0, 2), (1, 2)]),
+        (2, lambda b, x: b[0](x) * b[1](x), [(None, 1), (None, 1)]),
+    ],
+)
+def test_what_follows_what(count, run, expected):
+    assert layers(Chosen(count, run), X) == expected

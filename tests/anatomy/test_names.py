@@ -344,3 +344,46 @@ def test_walk_and_slots_agree_with_torch():
 def test_a_model_without_parameters_has_no_rows():
     assert read(nn.ReLU()).rows == ()
     assert read(nn.ReLU(), torch.randn(2)).rows == ()
+
+
+def test_weights_that_zero3_left_elsewhere_are_no_ties():
+    """Each has size 0 here, as the others do."""
+
+    def shard():
+        parameter = nn.Parameter(torch.empty(0))
+        parameter.ds_shape, parameter.ds_tensor = torch.Size((2, 3)), torch.zeros(6)
+        return parameter
+
+    net = nn.Module()
+    net.a, net.b = shard(), shard()
+    net.c = net.a
+    assert [(slot.name, slot.tied, slot.logical_shape) for slot in slots(net)] == [
+        ("a", ("c",), (2, 3)), ("b", (), (2, 3)),
+    ]  # fmt: skip
+
+
+def test_what_a_parametrization_stores_is_values_and_on_meta_unknown():
+    for device, what in (("cpu", "values"), ("meta", "unknown")):
+        layer = nn.utils.parametrizations.weight_norm(nn.Linear(3, 3, device=device))
+        held = {row.name: row.held.what for row in read(layer).rows}
+        assert held == {"weight": what, "bias": "unknown"}
+
+
+def test_a_raw_matrix_on_meta_beside_layers_may_be_a_setting():
+    """Mamba's A_log lies beside whole layers; alone, a matrix is a weight, and so is a vector."""
+
+    class Mixer(nn.Module):
+        def __init__(self, device, *layers):
+            super().__init__()
+            self.a = nn.Parameter(torch.randn(8, 4, device=device))
+            self.b = nn.Parameter(torch.randn(8, device=device))
+            self.layers = nn.ModuleList(layers)
+
+    def kinds(*given):
+        rows = read(Mixer(*given)).rows[:2]
+        return [(row.facets.kind, row.facets.part) for row in rows]
+
+    alone = [("linear", "weight"), ("linear", "bias")]
+    assert kinds("meta") == kinds("cpu") == kinds("cpu", nn.Linear(2, 2)) == alone
+    assert kinds("meta", nn.ReLU()) == alone
+    assert kinds("meta", nn.Linear(2, 2)) == [("other", "weight"), ("other", "weight")]

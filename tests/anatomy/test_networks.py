@@ -27,12 +27,12 @@ from goodinit.anatomy.multipliers import attention_scales, multipliers
 from goodinit.anatomy.rows import Row
 from goodinit.anatomy.table_products import table_products
 
-from . import networks_of_cells, networks_of_factors, networks_of_sums
+from . import networks_of_cells, networks_of_factors, networks_of_sums, networks_of_zeros
 from .networks import CASES, Net
 
 FILE = Path(__file__).parent / "networks.txt"
 VERSION = ".".join(torch.__version__.split(".")[:2])
-FILES = (networks_of_sums, networks_of_factors, networks_of_cells)
+FILES = (networks_of_sums, networks_of_factors, networks_of_cells, networks_of_zeros)
 MOST_BLOCKS, MOST_BENDS = 4, 4  # are named
 
 

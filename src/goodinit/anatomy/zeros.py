@@ -54,7 +54,7 @@ def meant_zeros(
     They never are where all weights of a model are like that.
     """
     found = _patterns(parameters)
-    empty = [n for n, one in enumerate(parameters) if one.held.what == "zeros" or _is_small(one)]
+    empty = [n for n, one in enumerate(parameters) if _is_small(one)]
     if not empty:
         return found
     zero = {number for number in empty if _is_nearly_zero(parameters[number])}
