@@ -17,7 +17,6 @@ MOVED = {3: "permute(2, 0, 1)[None]", 4: "permute(0, 3, 1, 2)"}  # by the number
 # Of a list that is one argument, or of more arguments than forward takes; nothing is known yet.
 AS_ONE = re.compile(r"positional argument|must be Tensor, not|has no attribute|^$")
 MISSING = re.compile(r"missing \d+ required positional arguments?: (.+)")
-IS = {"have": "has", "are": "is"}
 UNEXPECTED = re.compile(r"unexpected keyword argument '(\w+)'")
 
 
@@ -54,21 +53,25 @@ def _hint_for_tensor(inputs: Tensor, error: str) -> str:
     >>> _hint_for_tensor(torch.ones(4, 3), "shapes cannot be multiplied (4x3 and 64x10)")
     ' inputs have 3 numbers each, and the layer takes 64. Write inputs = torch.randn(4, 64)'
     """
-    shape = tuple(inputs.shape)
-    if inputs.is_floating_point() and "indices" in error and "Long" in error:
-        return f" The layer looks up whole numbers. Write inputs = torch.randint(10, {shape})"
-    if inputs.dtype != torch.get_default_dtype() and re.search(OF_TYPES, error):
-        return f" inputs are {inputs.dtype}. Write inputs = inputs.float()"
+    fit = _fitting("inputs", inputs, error)
+    return f" {fit[0]}. Write inputs = {fit[1]}" if fit else ""
+
+
+def _fitting(name: str, given: Tensor, error: str) -> tuple[str, str] | None:
+    """Return why a tensor doesn't fit, and the code of one that does; None if that isn't known."""
+    have, are = ("have", "are") if name == "inputs" else ("has", "is")
+    shape = tuple(given.shape)
+    if given.is_floating_point() and "indices" in error and "Long" in error:
+        return "The layer looks up whole numbers", f"torch.randint(10, {shape})"
+    if given.dtype != torch.get_default_dtype() and re.search(OF_TYPES, error):
+        return f"{name} {are} {given.dtype}", f"{name}.float()"
     numbers, channels = NUMBERS.search(error), IMAGE_CHANNELS.search(error)
     if numbers and shape and shape[-1] == int(numbers[1]):
-        fits = ", ".join(map(str, (*shape[:-1], numbers[2])))
-        return (
-            f" inputs have {numbers[1]} numbers each, and the layer takes {numbers[2]}. "
-            f"Write inputs = torch.randn({fits})"
-        )
+        why = f"{name} {have} {numbers[1]} numbers each, and the layer takes {numbers[2]}"
+        return why, f"torch.randn({', '.join(map(str, (*shape[:-1], numbers[2])))})"
     if channels and len(shape) in MOVED and shape[-1] == int(channels[1]):
-        return f" The channels come first in torch. Write inputs = inputs.{MOVED[len(shape)]}"
-    return ""
+        return "The channels come first in torch", f"{name}.{MOVED[len(shape)]}"
+    return None
 
 
 def _hint_for_several(several: list[object] | tuple[object, ...], error: str) -> str:
@@ -126,24 +129,14 @@ torch.randn(4, 64))'
 
 def _one_hint(tensors: Mapping[str, object], error: str) -> tuple[str, str, str] | None:
     """Return which of some tensors doesn't fit, why, and what to pass instead; None if unsure."""
-    hints = [
-        (name, hint)
-        for name, one in tensors.items()
-        if isinstance(one, Tensor) and (hint := _hint_for_tensor(one, error))
-    ]
-    if len(hints) > 1:  # of a wrong dtype: indices are whole numbers on purpose
-        floats = {name for name, one in tensors.items() if _is_floating(one)}
-        hints = [(name, hint) for name, hint in hints if name in floats]
+    given = {name: one for name, one in tensors.items() if isinstance(one, Tensor)}
+    hints = [(name, fit) for name, one in given.items() if (fit := _fitting(name, one, error))]
+    if len(hints) > 1:  # if the dtype is wrong: indices are whole numbers on purpose
+        hints = [(name, fit) for name, fit in hints if given[name].is_floating_point()]
     if len(hints) != 1:
         return None
-    name, hint = hints[0]
-    why, _, fixed = hint.partition(" Write inputs = ")
-    why = re.sub(r"\binputs (have|are)\b", lambda m: f"{name} {IS[m[1]]}", why)
-    return name, why, re.sub(r"\binputs\b", lambda _: name, fixed)
-
-
-def _is_floating(value: object) -> bool:
-    return isinstance(value, Tensor) and value.is_floating_point()
+    ((name, (why, fixed)),) = hints
+    return name, f" {why}.", fixed
 
 
 def _hint_for_keywords(inputs: Mapping[str, object], error: str) -> str:
