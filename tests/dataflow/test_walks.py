@@ -210,6 +210,24 @@ def experts_in_turn(m: Net, x: Tensor) -> Tensor:
     return (u.sum(1)[..., :4] + v) * w + torch.einsum("bti,ij,jk,kl->btl", x, m.v, m.v, m.v)
 
 
+def spectral_twice(m: Net, x: Tensor) -> Tensor:
+    turned = torch.fft.rfft(torch.fft.rfft(x).conj().resolve_conj().imag * m.p[:3]) * m.p[0]
+    kernel = torch.view_as_complex(m.w[:2, :2].contiguous())
+    return torch.fft.irfft(turned * kernel, n=4) + torch.fft.irfft(turned.conj() * kernel, n=4)
+
+
+def thin_parts(m: Net, x: Tensor) -> Tensor:
+    y = torch.zeros(2, 1, 6)
+    y[:, 0, :4] = x[:, 0]
+    z = torch.zeros(2, 5, 6)
+    z[:, :, :4].unsqueeze(0).copy_(x)
+    u = torch.zeros(2, 5, 6)
+    u[:, :1, :4] = x[:, :1]
+    v = torch.zeros(1, 5, 6)
+    v[0, :, 1:5] = x[0]
+    return y + z + u + v
+
+
 def of_constants(m: Net, x: Tensor) -> Tensor:
     y = (x + m.twos) * m.twos + (x - m.halves * 2) / m.twos + torch.add(x, m.halves, alpha=3)
     return y + m.halves + torch.rsub(x, m.halves) + m.p + m.mask[:1] * x + (x + m.halves[:2].sum())
@@ -231,7 +249,7 @@ WALKS: dict[str, tuple[Tensor, Callable[..., Any]]] = {f.__name__: (X, f) for f 
     gated, routed, highway, latents, heads_apart, noisy, in_parts, made_by_hand, of_noise, spectral,
     summed, writes_in_part, written_twice, filled, zero_first, sizes_by_hand, noise_from_afar,
     hypernetwork, multihead, lerps, joined, mapped, integers, odd_functions, of_states,
-    of_constants, experts_in_turn,
+    of_constants, experts_in_turn, spectral_twice, thin_parts,
 )}  # fmt: skip
 
 

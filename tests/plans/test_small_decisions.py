@@ -5,6 +5,8 @@ from __future__ import annotations
 import gc
 import itertools
 from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -23,6 +25,7 @@ from goodinit.plans.keep import KeptRows, find_kept_rows, grow_blocks
 from goodinit.plans.part_findings import _late_starts
 from goodinit.plans.plain_stack_findings import _judge
 from goodinit.plans.plan import collector_paused
+from goodinit.plans.plan_findings import _biases_dominate
 from goodinit.plans.resolve import Matcher
 from goodinit.plans.rows import PlanBlock, PlanRow, Rates, common
 from goodinit.plans.selection import _evenly_spaced
@@ -389,6 +392,19 @@ def test_as_many_activations_as_are_steady_are_no_finding(monkeypatch: pytest.Mo
         monkeypatch.setattr(f"{findings}.steady_layers", lambda _, n=steady: n)
         monkeypatch.setattr(f"{findings}.distinct_layers", lambda _, n=distinct: n)
         assert next(n for n in range(2, 9) if list(_judge(n, stack))) == found
+
+
+@pytest.mark.parametrize(
+    ("fan_in", "std", "found"),
+    [(4.0, 9.0, True), (None, 9.0, False), (4.0, 1.79, False), (4.0, 1.81, True)],
+)  # the bias has std^2 of std^2 + 4 * .3^2: nine tenths at 1.8
+def test_a_bias_beside_a_weight_of_unknown_fan(fan_in, std: float, found: bool) -> None:
+    what = (torch.float32, "Linear", "linear")
+    weight = PlanRow("w", (4, 4), *what, "weight", gi.Normal(0.3), layout=LINEAR, fan_in=fan_in)
+    bias = PlanRow("b", (4,), *what, "bias", gi.Normal(std))
+    slots: list[Any] = [SimpleNamespace(owner=nn.Identity)] * 2
+    anatomy: Any = SimpleNamespace(graph=None, rows=())
+    assert bool([*_biases_dominate((weight, bias), slots, anatomy)]) is found
 
 
 @pytest.mark.parametrize(
