@@ -209,6 +209,11 @@ EQUIVALENT = {
         "dataflow/uses.py",
         ('fits = self._node.function != "embedding" or index.shape[-1:] <= table.shape[: 2]'),
     ): "one size is compared with the first",
+    ("dataflow/influence.py", "effects = (self.at({**off, n: -1}) for n in others)"):
+        "the numbers are as far from those at -1 as from those at 0, or as near",
+    ("plans/json_file.py", "sign = 1 if not number < len(boxes) else -1"): "both signs turn",
+    ("plans/transfer_findings.py", "depth = max((row.depth or 0 for row in rows), default= -1)"):
+        "there are no layers either",
     ("dataflow/replay.py", "row = rows[0] if len(rows) == 0 else torch.cat(rows)"):
         "a copy: memory, not values",
     ("anatomy/recurrence.py", "floor, last = -1, +1"): "before the first loop both answers are -1",

@@ -21,6 +21,7 @@ from goodinit.dataflow.nodes import Origin, Unlisted, Value
 from goodinit.dataflow.origins import layout_of, union
 from goodinit.dataflow.signs import Signs, is_finite
 from goodinit.dataflow.tape import replaced
+from goodinit.dataflow.traversal import leads_to
 from goodinit.dataflow.unlisted import _Signal, measured_square
 from goodinit.trace import Call
 
@@ -365,6 +366,23 @@ def test_what_an_unlisted_function_makes_of_a_square(function: Any, square: Any)
     one = Unlisted(function, "f", (_Signal((1000, 4), torch.float32),), {})
     found = measured_square(one)
     assert found == (None if square is None else pytest.approx(square, rel=0.2))
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "leads"), [(1, 40, False), (2, 40, True), (9, 9, True)]
+)
+def test_each_call_is_asked_once_what_it_takes(source: int, target: int, leads: bool) -> None:
+    """Of calls that take the two before, more paths lead back than anyone can walk."""
+    asked: list[int] = []
+
+    def taken_by(number: int) -> tuple[int, ...]:
+        asked.append(number)
+        assert len(asked) <= target
+        return (number - 1, number - 2) if number >= 4 else ()
+
+    assert leads_to(taken_by, source, target) is leads
+    assert len({*asked}) == len(asked)
+    assert all(number > source for number in asked)
 
 
 # Looking tensors up.

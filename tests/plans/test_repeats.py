@@ -155,3 +155,12 @@ def test_as_many_repeats_within_each_other_are_counted(depth: int, length: int) 
     for _ in range(depth):
         items = [{"repeat": 3, "of": items, "next": [None]}]
     assert unfolded_length(items) == length
+
+
+def test_three_rounds_are_a_repeat_and_two_are_not() -> None:
+    items = [{"name": f"h.{n}"} for n in range(3)]
+    assert fold(items) == [{"repeat": 3, "of": [items[0]], "next": [items[1]]}]
+    assert fold(items[:2]) == items[:2]
+    pairs = [item for n in range(3) for item in ({"a": n}, {"b": n})]
+    assert [one["repeat"] for one in fold(pairs)] == [3]
+    assert fold(pairs[:4]) == pairs[:4]

@@ -383,7 +383,7 @@ class _Reader:
     def attention(self) -> None:
         """``multi_head_attention_forward`` does it all in one call; its module is known."""
         out, bias = self.at(11, "out_proj_weight"), self.at(12, "out_proj_bias")
-        self.contract(out, (-1,), (0,))
+        self.contract(out, (1,), (0,))
         self._all(bias, "add")
         done = {id(t) for t in (out, bias)}
         for tensor in tensors_in((self._call.args, dict(self._call.kwargs))):
