@@ -360,6 +360,18 @@ def test_parts_of_attention_are_no_ends_without_a_projection():
     assert ends(facets(run, "abcd", e=(8, 5))) == "c"
 
 
+def test_two_streams_that_read_each_other_end_where_each_is_added_to():
+    """Words look at an image, it looks at them, and they look at it once more (SAM's decoder)."""
+
+    def run(m, words, image):
+        words = norm(words + attend(words, image, image @ m.a) @ m.b)
+        image = norm(image + attend(image, words, words @ m.c) @ m.d)
+        words = norm(words + attend(words, image, image @ m.e) @ m.f)
+        return torch.cat((words, image), 1) @ m.o
+
+    assert ends(facets(run, "abcdef", (X, torch.randn(2, 7, 8)))) == "bdf"
+
+
 def test_a_long_chain_of_sums_takes_time_in_proportion():
     """Each sum could skip all that came before: the search has a bound for the whole graph."""
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 import goodinit as gi
 
-from . import models_more, models_recent  # noqa: F401 (they register their models)
+from . import models_later, models_more, models_recent  # noqa: F401 (they register their models)
 from .models import PACKAGES
 
 # Zeros that are added to a signal and tell positions or streams apart once they are drawn.
@@ -46,7 +46,7 @@ def special(net: nn.Module, again: nn.Module) -> tuple[set[str], set[str]]:
     An author meant what follows from no chance (equal for two seeds) and what is frozen. Ones
     and zeros of norms and zeros of biases are ordinary; if one changes, that counts all the same.
     """
-    other = dict(again.named_parameters())
+    other = dict(again.named_parameters(remove_duplicate=False))
     meant, ordinary = set(), set()
     for path, module in net.named_modules():
         for name, p in module.named_parameters(path, recurse=False):

@@ -15,6 +15,7 @@ from goodinit.errors import (
     FanError,
     GoodinitError,
     LazyParameterError,
+    ModelError,
     ParametrizationError,
     RecipeError,
     SchemeError,
@@ -107,6 +108,20 @@ def test_buffers() -> None:
 def test_refused_by_name_with_a_mend(net, recipe, error, says: str) -> None:
     with pytest.raises(error, match=says):
         gi.plan(net(), recipe)
+
+
+def test_a_parameter_whose_class_refuses_torchs_functions_is_named() -> None:
+    class Point(nn.Parameter):  # hyperbolic layers have such
+        @classmethod
+        def __torch_function__(cls, func, types, args=(), kwargs=None):
+            if func.__name__ == "__get__":
+                return super().__torch_function__(func, types, args, kwargs or {})
+            raise TypeError("no function of a point")
+
+    net = nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 3))
+    net[1].weight = Point(torch.ones(3, 3))
+    with pytest.raises(ModelError, match=r"^1\.weight is a Point.*no function of a point"):
+        gi.plan(net, "he")
 
 
 def test_parametrization_without_right_inverse() -> None:

@@ -30,7 +30,8 @@ from goodinit.anatomy.flat_shards import (
     original_parameters,
     zero3_shard,
 )
-from goodinit.errors import LazyParameterError
+from goodinit.errors import LazyParameterError, ModelError
+from goodinit.trace.run import first_line
 
 How = Literal["plain", "parametrized", "weight_norm", "spectral_norm", "pruned"]
 
@@ -104,6 +105,7 @@ def slots(model: nn.Module, prefix: str = "") -> list[Slot]:
 
     Raises:
         LazyParameterError: a lazy module, whose shapes aren't known yet.
+        ModelError: the class of a parameter refuses torch's functions.
 
     Example:
         >>> net = nn.Sequential(nn.Embedding(10, 4), nn.Linear(4, 10))
@@ -128,6 +130,7 @@ def slots(model: nn.Module, prefix: str = "") -> list[Slot]:
                     f"once, model(inputs), then initialize it; gi.init_(model, inputs=inputs) does "
                     f"both"
                 )
+            _check_readable(slot)
             first = found.setdefault(address or _identity(slot), slot)
             if first is not slot and address and not _alike(first.tensor, slot.tensor):
                 first = found.setdefault(_identity(slot), slot)  # a view of the same memory
@@ -255,6 +258,20 @@ def _hooks(module: nn.Module) -> dict[str, tuple[tuple[str, ...], How]]:
         elif isinstance(hook, BasePruningMethod):
             found[hook._tensor_name] = (("_orig",), "pruned")
     return found
+
+
+def _check_readable(slot: Slot) -> None:
+    """Raise if a parameter's class stops torch's functions, as that of points on a manifold may."""
+    for tensor in slot.tensors:
+        if type(tensor) in (Tensor, nn.Parameter):
+            continue
+        try:
+            tensor.numel()
+        except Exception as error:
+            raise ModelError(
+                f"{slot.name} is a {type(tensor).__name__}, whose class refuses torch's functions "
+                f"({first_line(error)}): initialize the model's other modules one by one"
+            ) from error
 
 
 def _address(slot: Slot) -> int:

@@ -223,7 +223,12 @@ def _skipping(
 
 
 def _leaves_a_branch(search: _Search, start: int, inside: set[int]) -> bool:
-    """Whether a skip starts within a branch and ends after its sum: values of an earlier layer."""
+    """Whether a skip starts within a branch and ends after its sum: values of an earlier layer.
+
+    A skip that starts at its own sum belongs to another stream, which this one reads and changes.
+    """
+    if any(index in search.found for index in skip_chain(search.graph, start)):
+        return False
     for index in inside & search.found.keys():
         branch = search.found[index].inside
         if start in branch and start not in _copies(search.graph, set(branch)):
