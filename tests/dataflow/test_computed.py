@@ -460,17 +460,18 @@ from torch.nn import functional as fn
 import goodinit as gi
 
 class Net(nn.Module):
-    def __init__(self, size, rank):
+    def __init__(self, size):
         super().__init__()
         self.w, self.m = nn.Parameter(torch.randn(size, size)), torch.ones(size, size)
-        self.u, self.v = (nn.Parameter(torch.randn(s)) for s in ((size, rank), (rank, size)))
+        for name in "uv"[: 2 * ("self.u" in "{function}")]:
+            setattr(self, name, nn.Parameter(torch.randn(size, size)))
 
     def forward(self, x):
         return fn.linear(x, {function})
 
 torch.set_num_threads(1)
-gi.plan(Net(32, 4), "lecun", inputs=torch.randn(2, 32))  # imports
-net, x = Net(2048, 16), torch.randn(2, 2048)
+gi.plan(Net(32), "lecun", inputs=torch.randn(2, 32))  # imports
+net, x = Net(2048), torch.randn(2, 2048)
 before, start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
 row = gi.plan(net, "lecun", inputs=x)["w"]
 seconds = time.process_time() - start
@@ -482,8 +483,8 @@ print(row.fan_in, seconds, kib / (16 * 1024))
 @pytest.mark.skipif(sys.platform != "linux", reason="what the C library keeps is another's there")
 @pytest.mark.parametrize(
     ("function", "fan", "most"),
-    [("self.w * self.m", 2048, 5), ("self.w + self.u @ self.v", 2050, 8)],
-    ids=["mask", "two terms"],
+    [("self.w * self.m", 2048, 5), ("self.w + self.u @ self.v", 2048, 8)],
+    ids=["mask", "two terms of three matrices"],
 )
 def test_a_large_weight_takes_two_seconds_and_little_memory(function, fan, most):
     """2048 x 2048: tensors of 16 MiB, in a process whose memory holds nothing else to be used."""
@@ -554,3 +555,28 @@ def test_products_that_are_known_are_not_computed_again(function, products, monk
     sizes = {"w": (24, 24), "u": (24, 24), "v": (24, 24), "t": (24, 24)}
     row_of(function, X[:, :24], "u", **sizes, mask=torch.eye(24))
     assert names.count("matmul") == products
+
+
+@pytest.mark.parametrize(
+    ("function", "want"),
+    [
+        (lambda m, x: fn.linear(x, m.w.abs() * m.v), 64**0.5),
+        (lambda m, x: fn.linear(x, m.w**2 * m.v), (3 * 64) ** (1 / 3)),
+        (lambda m, x: fn.linear(x, m.w.abs() @ m.v), 64.0),
+    ],
+    ids=["size", "square", "matrix"],
+)
+def test_a_weight_shares_with_one_whose_power_multiplies_it(function, want):
+    """|w| * v as w * v; E[w^4] is 3 of a normal w, and the variance of v counts once."""
+    net = Net(function, w=(64, 64), v=(64, 64))
+    plan = gi.plan(net, "lecun", inputs=torch.randn(2, 64))
+    for name in ("w", "v"):
+        assert plan[name].guessed
+        assert plan[name].fan_in == pytest.approx(want, rel=0.05)
+    assert "goes with a weight that they aren't additive in" in plan["v"].why
+
+
+def test_beside_a_rounded_weight_a_weight_is_marked():
+    net = Net(lambda m, x: fn.linear(x, torch.tanh(m.w) @ m.v), w=(64, 64), v=(64, 64))
+    plan = gi.plan(net, "lecun", inputs=torch.randn(2, 64))
+    assert "goes with a weight that they aren't additive in" in plan["v"].why

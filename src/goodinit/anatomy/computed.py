@@ -321,7 +321,7 @@ class Answers:
         try:
             if before and use.operand is not None:
                 entries = self._tape.entries_for(use.operand, use.at, frozenset())
-                computed = Computed(self._tape, entries, [use.operand])
+                computed = Computed(self._tape, entries, [use.operand], by_rows=True)
                 return self._study(computed, use.fan_in, data=False)
             computed = self._responses[use.met or 0] = response_of(self._tape, use.met or 0)
             return self._study(computed, 1.0, data=True)

@@ -10,7 +10,7 @@ what stands under the 1 is the fan of each of them.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 import torch
@@ -38,6 +38,10 @@ ROUNDING = 1e-6
 # isn't the sum of what they give.
 NEARLY_ADDITIVE = 0.1
 
+# What is left at 0 is compared with what two draws make; from one it is known if it is larger than
+# twice as much.
+TWICE_TWO = 4
+
 # Of a weight with as few elements, each is tried on its own, so that the answer is exact.
 FEW = 64
 
@@ -49,6 +53,8 @@ DRAWS = (2, 32)
 LITTLE = 0.02
 
 BENT = "they aren't additive in it: its fan is from their second moment"
+ROUNDED = "they aren't additive in it"
+WITH_BENT = "it goes with a weight that they aren't additive in"
 SHIFTED = "a constant is added to it, whose product comes on top"
 
 # The highest number of weights whose product is recognized: tensor trains have up to 6 cores.
@@ -117,6 +123,7 @@ class _Study:
         self.together: dict[frozenset[int], dict[int, Influence]] = {}
         self.start: Tensor | None = None
         self.shifted = False
+        self.bent = set[int]()  # weights whose power, or size, is taken: drawn as normal numbers
         self.vanishing = set[int]()  # those that the numbers are additive in, and 0 without
 
     def result(self) -> dict[int, Influence]:
@@ -133,9 +140,15 @@ class _Study:
             self.start = None
             found |= {n: Influence("in" if idle[n] else "out") for n in idle}
             drawn -= idle.keys()
+        self._draw_bent(found)
         for number, one in found.items():
-            if one.kind == "weight" and not one.doubt and one.additive:
-                found[number] = self._together(frozenset(drawn | {number}))[number]
+            if number in self.bent or (one.kind == "weight" and not one.doubt and one.additive):
+                together = self._together(frozenset(drawn | self.bent | {number}))[number]
+                doubt = BENT if number in self.bent else WITH_BENT if self.bent else ""
+                found[number] = replace(together, doubt=together.doubt or doubt)
+        if not self.bent and any(one.doubt and not one.additive for one in found.values()):
+            for number in drawn:  # it was tried with a rounded one of another size
+                found[number] = replace(found[number], doubt=found[number].doubt or WITH_BENT)
         self.shifted = self.shifted or self._has_constant_terms(found)
         doubt = "it is computed with constants that have no values on meta" if self.unvalued else ""
         doubt = SHIFTED if self.shifted else doubt
@@ -145,6 +158,13 @@ class _Study:
             for number, one in found.items()
             if (param := sources[number].param) is not None
         }
+
+    def _draw_bent(self, found: Mapping[int, Influence]) -> None:
+        """Let weights of which a power is taken share with those that they multiply."""
+        if any(one.kind == "weight" and one.additive for one in found.values()):
+            self.bent = {n for n, one in found.items() if one.doubt == BENT and n not in self.fixed}
+        for number in self.bent:
+            self._set(number, self._normal(number))
 
     def _has_constant_terms(self, found: Mapping[int, Influence]) -> bool:
         """Whether a constant remains if all weights are 0."""
@@ -163,7 +183,7 @@ class _Study:
         constant, varies = zero != 0, a != zero
         if bool((constant & varies).any()):
             return True
-        shape = self.computed.shape(self.computed.targets[0])
+        shape = self.computed.computed_shape(self.computed.targets[0])
         if len(self.computed.targets) > 1 or len(shape) < 2 or math.prod(shape) != zero.numel():
             return False
         constant, varies = constant.view(shape[0], -1), varies.view(shape[0], -1)
@@ -214,6 +234,10 @@ class _Study:
         source = self.computed.sources[number]
         drawn = torch.randn(source.shape, generator=self.random, dtype=torch.float32, device="cpu")
         return drawn.to(_usable(source.dtype))
+
+    def _drawn(self, numbers: Iterable[int]) -> dict[int, Tensor | Signs]:
+        """Return new values of weights."""
+        return {n: (self._normal if n in self.bent else self._signs)(n) for n in sorted(numbers)}
 
     def _present(self, number: int) -> Tensor:
         source = self.computed.sources[number]
@@ -341,10 +365,13 @@ class _Study:
     def _nearly_additive(self, number: int, g: Tensor) -> Influence:
         """Return what a parameter is that is rounded or clamped, at the scale it will have."""
         scale = self.fan**-0.5
-        h = self._normal(number).mul_(scale)
         g.mul_(scale)
         zero = self.at({number: 0})
-        a, b = self.at({number: g}).sub_(zero), self.at({number: h}).sub_(zero)
+        a = self.at({number: g}).sub_(zero)
+        if square(zero) > NEARLY_ADDITIVE**2 * TWICE_TWO * square(a):
+            return Influence("special")  # before there are tensors of two more draws
+        h = self._normal(number).mul_(scale)
+        b = self.at({number: h}).sub_(zero)
         g.add_(h)
         del h
         size, whole, second = square(zero), square(a) + square(b), self._second(a) / scale**2
@@ -352,7 +379,7 @@ class _Study:
         del a, zero
         rest = square(self.at({number: g}), (-1, b))
         if size <= NEARLY_ADDITIVE**2 * whole and rest <= NEARLY_ADDITIVE * whole:
-            return Influence("weight", second, 1, exact=False, doubt="they aren't additive in it")
+            return Influence("weight", second, 1, False, ROUNDED, additive=False)
         return Influence("special")
 
     # Several parameters.
@@ -399,10 +426,10 @@ class _Study:
         if self.data and (known := self._by_gradient(drawn, degree)):
             return known
         first = self._second(once)
-        again = self._change({n: self._signs(n) for n in sorted(drawn)}, zero)
+        again = self._change(self._drawn(drawn), zero)
         second = self._second(again)
         if square(once.abs_().sub_(again.abs_())) <= EQUAL**2 * square(again):
-            return first, True
+            return first, self.computed.rows is None  # others may be of another size
         del again
         if len(drawn) == 1 and math.prod(self.computed.sources[min(drawn)].shape) <= FEW:
             (number,) = drawn
@@ -411,11 +438,10 @@ class _Study:
             rows = single.reshape(-1, *source.shape)
             return sum(self._second(self._change({number: row}, zero)) for row in rows), True
         low, high = DRAWS
-        draws = max(low, min(high, ELEMENTS_DRAWN // once.numel())) - 2
+        most = low if self.computed.rows is not None else high  # the rows of a large weight
+        draws = max(low, min(most, ELEMENTS_DRAWN // once.numel())) - 2
         seconds = [first, second]
-        for _ in range(draws):
-            drawn_again = {n: self._signs(n) for n in sorted(drawn)}
-            seconds.append(self._second(self._change(drawn_again, zero)))
+        seconds += (self._second(self._change(self._drawn(drawn), zero)) for _ in range(draws))
         return sum(seconds) / len(seconds), False
 
     def _by_gradient(self, drawn: frozenset[int], degree: int) -> tuple[float, bool] | None:

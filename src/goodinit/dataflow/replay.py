@@ -18,6 +18,7 @@ from goodinit._common.memory import return_free_memory
 from goodinit._common.torch_private import storage_key
 from goodinit.dataflow.signs import Signs, is_finite
 from goodinit.dataflow.tape import Entry, Ref, Source, Tape, replaced
+from goodinit.dataflow.work import MOST, multiplications, rows_of
 from goodinit.trace import tensors_in
 from goodinit.trace.meta import without_devices
 from goodinit.trace.process import RandomNumbers, process_restored
@@ -65,16 +66,20 @@ class Computed:
         tape: the recorded calls.
         entries: those that compute the tensors, in order.
         targets: the numbers of the tensors.
+        by_rows: whether rows of a product are enough, where all of them take long.
 
     Attributes:
         sources: number -> what the entries take and none of them makes.
         elements: how many numbers the entries take and make.
+        rows: the rows that are computed; None if all are.
 
     Raises:
         ReplayError: too large, or a value isn't known.
     """
 
-    def __init__(self, tape: Tape, entries: Sequence[int], targets: Sequence[int]) -> None:
+    def __init__(
+        self, tape: Tape, entries: Sequence[int], targets: Sequence[int], by_rows: bool = False
+    ) -> None:
         if not targets:
             raise ReplayError("no numbers come of it")
         self.entries = [tape.entries[index] for index in entries]
@@ -88,6 +93,9 @@ class Computed:
                 if number not in made:
                     self.sources[number] = self._source(number)
             made.update(results)
+        some = by_rows and len(self.targets) == 1 and not any(e.writes for e in self.entries)
+        self.rows = rows_of(self.entries, self.targets[0], self.shape) if some else None
+        self._axes: Mapping[int, int] = {} if self.rows is None else self.rows.axes
         self._check_size()
         last = {n: index for index, e in enumerate(self.entries) for n in (*e.inputs, *e.outputs)}
         self._done: list[list[int]] = [[] for _ in self.entries]
@@ -117,6 +125,13 @@ class Computed:
         """Return the shape of a tensor."""
         return self._tape.shapes[number]
 
+    def computed_shape(self, number: int) -> tuple[int, ...]:
+        """Return the shape of what is computed of a tensor."""
+        shape = list(self.shape(number))
+        if self.rows is not None and number in self._axes:
+            shape[self._axes[number]] = len(self.rows.chosen)
+        return tuple(shape)
+
     def dtype(self, number: int) -> torch.dtype:
         """Return the dtype that a tensor had when it was recorded."""
         return self._tape.dtypes[number]
@@ -128,6 +143,8 @@ class Computed:
         self.elements = sum(sizes) or 1
         if max(sizes, default=0) > LARGEST or self.elements > LARGEST_SUM:
             raise ReplayError(f"it takes more than {LARGEST} numbers")
+        if sum(multiplications(entry, self.computed_shape) for entry in self.entries) > MOST:
+            raise ReplayError(f"it takes more than {MOST} multiplications")
 
     def __call__(
         self,
@@ -147,13 +164,17 @@ class Computed:
         made: dict[int, Tensor] = {}
         numbers = RandomNumbers(torch.Generator().manual_seed(_SEED))
         changes = changes or {}
+        wanted: Mapping[int, int] = {}
 
         def value(item: Any) -> Any:
             if isinstance(item, Ref):
                 if item.number not in made:
-                    given = _changed(values[item.number], changes.get(item.number))
+                    given, change = values[item.number], changes.get(item.number)
+                    along = self._axes.get(item.number)
+                    given = _changed(self._some(given, along), self._some(change, along))
                     made[item.number] = given.clone() if self._writes else given
-                return made[item.number]
+                axis = None if item.number in self._axes else wanted.get(item.number)
+                return self._some(made[item.number], axis)
             if isinstance(item, torch.dtype) and item in _HALVES:
                 return torch.float32
             return torch.device("cpu") if isinstance(item, torch.device) else item
@@ -161,6 +182,7 @@ class Computed:
         for index, (entry, done) in enumerate(zip(self.entries, self._done, strict=True)):
             found = kept.get(index) if kept and self._rests(index, changes) else None
             if found is None:
+                wanted = self.rows.wanted[index] if self.rows is not None else {}
                 args, kwargs = replaced((entry.args, entry.kwargs), value)
                 found = self._results(entry, args, kwargs, numbers)
                 del args, kwargs
@@ -169,11 +191,18 @@ class Computed:
             made |= found
             for number in done:  # no later call takes it
                 made.pop(number, None)
+        wanted = {}
         rows = [_row(value(Ref(number))) for number in self.targets]
         row = rows[0] if len(rows) == 1 else torch.cat(rows)
         held = [v for v in (*values.values(), *changes.values()) if isinstance(v, Tensor)]
         held += [tensor for results in (kept or {}).values() for tensor in results.values()]
         return row.clone() if storage_key(row) in map(storage_key, held) else row  # it's written to
+
+    def _some(self, given: Any, axis: int | None) -> Any:
+        """Return the rows that are computed, along an axis, if there is one."""
+        if self.rows is None or axis is None or not isinstance(given, (Tensor, Signs)):
+            return given
+        return given.index_select(axis, self.rows.chosen)
 
     def _rests(self, index: int, changes: Collection[int]) -> bool:
         """Whether an entry is a product of tensors that changes don't reach."""
@@ -184,7 +213,7 @@ class Computed:
     ) -> dict[int, Tensor]:
         """Run a call, and return its results by their numbers."""
         if entry.name in _PRODUCTS and _is_product_with_zeros(args):
-            shape, dtype = self._tape.shapes[entry.outputs[0]], torch.result_type(*args)
+            shape, dtype = self.computed_shape(entry.outputs[0]), torch.result_type(*args)
             return {entry.outputs[0]: torch.zeros(shape, dtype=dtype, device="cpu")}
         results = _run(entry, args, kwargs, numbers)
         if entry.writes and not results:
@@ -193,7 +222,7 @@ class Computed:
             raise ReplayError(f"{entry.name} gives {len(results)} tensors when it runs again")
         found: dict[int, Tensor] = {}
         for number, result in zip(entry.outputs, results, strict=True):
-            if tuple(result.shape) != self._tape.shapes[number]:
+            if tuple(result.shape) != self.computed_shape(number):
                 raise ReplayError(f"{entry.name} gives another shape when it runs again")
             found[number] = result.float() if result.dtype in _HALVES else result
         return found
