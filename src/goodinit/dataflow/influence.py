@@ -145,7 +145,8 @@ class _Study:
             if number in self.bent or (one.kind == "weight" and not one.doubt and one.additive):
                 together = self._together(frozenset(drawn | self.bent | {number}))[number]
                 doubt = BENT if number in self.bent else WITH_BENT if self.bent else ""
-                found[number] = replace(together, doubt=together.doubt or doubt)
+                additive, doubt = number not in self.bent, together.doubt or doubt
+                found[number] = replace(together, doubt=doubt, additive=additive)
         if not self.bent and any(one.doubt and not one.additive for one in found.values()):
             for number in drawn:  # it was tried with a rounded one of another size
                 found[number] = replace(found[number], doubt=found[number].doubt or WITH_BENT)
