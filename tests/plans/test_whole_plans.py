@@ -86,6 +86,8 @@ def gated_rnn() -> nn.LSTM:
     with torch.no_grad():
         net.bias_ih_l0.zero_()[:4].fill_(-1.0)
         net.bias_ih_l0[4:8].fill_(1.0)
+        net.bias_hh_l0.zero_()[:4].fill_(1.0)
+        net.bias_hh_l0[4:8].fill_(2.0)
     return net
 
 
@@ -330,6 +332,9 @@ PLANS: dict[str, Callable[[], gi.Plan]] = {
     ),
     "a deep stack": lambda: gi.plan(
         linears(*[8] * 31, function=nn.GELU), "he", inputs=X
+    ),
+    "a deep stack that is kept": lambda: gi.plan(
+        linears(*[2] * 31, bias=False, function=nn.GELU), {"*": gi.Keep()}, inputs=X[..., :2]
     ),
     "a deep stack of shares": lambda: gi.plan(
         linears(*[8] * 6, function=nn.Sigmoid), "lecun", inputs=X
