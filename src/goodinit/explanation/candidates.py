@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from torch import nn
 
 from goodinit.anatomy import Anatomy
+from goodinit.anatomy.rows import Block, Row
 from goodinit.errors import GoodinitError
 from goodinit.explanation.common_practice import common_practice
 from goodinit.explanation.fitted import FittedOption, fitted_option
@@ -16,7 +17,7 @@ from goodinit.explanation.reading import ParameterValues, Part
 from goodinit.explanation.statistics import LEVEL
 from goodinit.explanation.tried import Tried, library_recipes, numeric_options, with_option
 from goodinit.plans.other_family import lacks_branches, possible_families
-from goodinit.plans.resolve import Matcher, resolve_row, torch_laws
+from goodinit.plans.resolve import Matcher, resolve_row, rule_matches, torch_laws
 from goodinit.plans.rows import PlanRow
 from goodinit.recipes.recipe import Recipe
 from goodinit.recipes.rule import Rule
@@ -69,6 +70,18 @@ class Candidate:
         return self.matrices, self.fits, rows, -self.contradicted, round(self.score, 3)
 
 
+class _Answers(dict[int, bool]):
+    """Whether each rule, by its number, matches a block: asked once for all recipes."""
+
+    def __init__(self, rules: Sequence[Rule], row: Row, block: Block) -> None:
+        super().__init__()
+        self.rules, self.row, self.block = rules, row, block
+
+    def __missing__(self, number: int) -> bool:
+        found = self[number] = rule_matches(self.rules[number], self.row, self.block)
+        return found
+
+
 class Judge:
     """Tests recipes against the values of a model."""
 
@@ -77,10 +90,15 @@ class Judge:
         self.level = level_of(parameters)
         self._default = torch_laws(model)
         self._trains = any(not one.row.frozen for one in parameters)
-        self._blocks = {id(one): [block for block, _ in one.row.sites()] for one in parameters}
         # Recipes share most of their rules, and of their schemes.
         self._numbers: dict[Rule, int] = {}
-        self._matchers: dict[int, tuple[Matcher, list[int]]] = {}
+        self._numbers_by_id: dict[int, int] = {}  # to hash a rule takes as long as to match it
+        self._recipes: dict[int, tuple[Recipe, list[int]]] = {}
+        self._rules: list[Rule] = []  # by their numbers
+        self._answers = {
+            id(one): [_Answers(self._rules, one.row, block) for block, _ in one.row.sites()]
+            for one in parameters
+        }
         self._planned: dict[tuple[object, ...], PlanRow | None] = {}
         self._fits: dict[tuple[int, Scheme], Fit] = {}
 
@@ -93,21 +111,32 @@ class Judge:
         self, made: Recipe, parameters: Iterable[ParameterValues]
     ) -> Iterator[PlanRow | None]:
         """Yield what a recipe plans for each parameter; None where it can't be planned."""
-        matcher, numbers = self._matcher(made)
+        numbers = self._numbered(made)
+        matcher: Matcher | None = None
         for one in parameters:
-            matched = [matcher.match(one.row, block) for block in self._blocks[id(one)]]
-            key = (id(one), *(tuple(numbers[n] for n in found) for found in matched))
+            answers = self._answers[id(one)]
+            matched = (tuple([n for n in numbers if known[n]]) for known in answers)
+            key = (id(one), *matched)
             if key not in self._planned:
+                matcher = matcher or Matcher(made)
                 self._planned[key] = self._resolved(one, matcher)
             yield self._planned[key]
 
-    def _matcher(self, made: Recipe) -> tuple[Matcher, list[int]]:
-        """Return what matches a recipe's rules, and the number of each: once for each recipe."""
+    def _numbered(self, made: Recipe) -> list[int]:
+        """Return the number of each rule of a recipe: one number for equal rules."""
         rules = made.rules
-        if id(rules) not in self._matchers:  # the matcher holds them, so that no others get the id
-            numbers = [self._numbers.setdefault(rule, len(self._numbers)) for rule in rules]
-            self._matchers[id(rules)] = Matcher(made), numbers
-        return self._matchers[id(rules)]
+        if id(rules) not in self._recipes:  # which holds them, so that no others get the id
+            for rule in rules:
+                if id(rule) not in self._numbers_by_id:
+                    self._numbers_by_id[id(rule)] = self._number(rule)
+            self._recipes[id(rules)] = made, [self._numbers_by_id[id(rule)] for rule in rules]
+        return self._recipes[id(rules)][1]
+
+    def _number(self, rule: Rule) -> int:
+        number = self._numbers.setdefault(rule, len(self._rules))
+        if number == len(self._rules):
+            self._rules.append(rule)
+        return number
 
     def _resolved(self, one: ParameterValues, matcher: Matcher) -> PlanRow | None:
         own = "frozen" if one.row.frozen and self._trains else ""

@@ -14,6 +14,7 @@ from typing import Literal, get_args, get_origin, get_type_hints
 from goodinit.recipes import maker, names, recipe
 from goodinit.recipes.by_name import FAMILIES, GENERAL
 from goodinit.recipes.recipe import Recipe
+from goodinit.recipes.rule import Rule
 
 Options = Mapping[str, object]
 
@@ -78,7 +79,7 @@ def library_recipes() -> tuple[Tried, ...]:
     for name in (*_FIRST, *names()):
         found.setdefault(maker(name), name)
     every = [
-        Tried(name, options, recipe(name, **options))
+        Tried(name, options, _shared(recipe(name, **options)))
         for make, name in found.items()
         if name in (*GENERAL, *FAMILIES)
         for options in _flavours(name, make)
@@ -118,7 +119,18 @@ def with_option(tried: Tried, option: str, value: float) -> Tried:
 # Some 40 of them are tried on each model. typed: 1 and 1.0 are other options.
 @lru_cache(maxsize=256, typed=True)
 def _made(name: str, **options: object) -> Recipe:
-    return recipe(name, **options)
+    return _shared(recipe(name, **options))
+
+
+def _shared(made: Recipe) -> Recipe:
+    """Return a recipe whose rules are the same objects as those of other recipes, where equal."""
+    rules = map(_first_equal, made.rules)
+    return Recipe(rules, made.name, made.why, made.base).with_options(made.options)
+
+
+@lru_cache(maxsize=1024)  # the library has some 300 rules; a fitted number makes a few of its own
+def _first_equal(rule: Rule) -> Rule:
+    return rule
 
 
 def _flavours(name: str, make: Callable[..., Recipe]) -> Iterator[Options]:

@@ -143,7 +143,8 @@ class Matcher:
         key = (row.owner, *facets, role, block.name, row.buffer)
         found = self._known.get(key)
         if found is None:
-            found = self._known[key] = [n for n in self._by_facets if self._matches(n, row, block)]
+            found = [n for n in self._by_facets if rule_matches(self.rules[n], row, block)]
+            self._known[key] = found
         named = [n for n, where in self._by_name if where.matches(row, block)]
         if named and row.buffer:
             named = [n for n in named if self.rules[n].where.reaches_buffers]
@@ -161,9 +162,10 @@ class Matcher:
             check_range(scheme, site, dtype)
             self._fit.add((scheme, site, dtype))
 
-    def _matches(self, number: int, row: Row, block: Block) -> bool:
-        where = self.rules[number].where
-        return (not row.buffer or where.reaches_buffers) and where.matches(row, block)
+
+def rule_matches(rule: Rule, row: Row, block: Block) -> bool:
+    """Return whether a rule applies to a block; to a buffer only where it names buffers."""
+    return (not row.buffer or rule.where.reaches_buffers) and rule.where.matches(row, block)
 
 
 def resolve_row(
