@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Generator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -49,12 +49,14 @@ class ReplayError(Exception):
 @contextmanager
 def replaying() -> Generator[None]:
     """A context for replays, which restores the process and torch's modes."""
+    # A device's context takes a call of Python for each of torch's, and mostly changes nothing.
+    elsewhere = torch.get_default_device().type != "cpu"
     with (
         process_restored((), ()),
         torch.inference_mode(False),
         torch.enable_grad(),
         torch.autocast("cpu", enabled=False),
-        torch.device("cpu"),
+        torch.device("cpu") if elsewhere else nullcontext(),
     ):
         yield
 

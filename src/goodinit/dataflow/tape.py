@@ -179,8 +179,14 @@ class Tape:
         return Ref(cast("int", self.number(tensor))) if isinstance(tensor, Tensor) else tensor
 
 
+# What most arguments are: looked up, as a test for a mapping takes longer.
+_LEAVES = frozenset((Ref, int, float, bool, str, type(None), torch.dtype, torch.device))
+
+
 def replaced(value: Any, change: Callable[[Any], Any]) -> Any:
     """Return a nest of tuples, lists and mappings with everything in it changed."""
+    if type(value) in _LEAVES:
+        return change(value)
     if type(value) in (tuple, list):
         return type(value)([replaced(item, change) for item in value])
     if isinstance(value, tuple):  # a torch.Size, a named tuple
