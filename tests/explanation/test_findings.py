@@ -12,6 +12,9 @@ import torch
 from torch import Tensor, nn
 
 import goodinit as gi
+from goodinit.explanation.explain import explained
+
+pytestmark = pytest.mark.usefixtures("few_recipes")
 
 Built = tuple[nn.Module, Any]
 
@@ -295,7 +298,7 @@ def test_heavy_tails_are_not_called_clamped(tail: str) -> None:
             net.weight.data.exponential_(5.0)
         else:
             net.weight.data = (student if tail == "student" else laplace).sample(shape)
-        assert "GI131" not in codes(gi.explain(net))
+        assert "GI131" not in codes(explained(net))
 
 
 def test_what_is_orthogonal_is_not_called_normal() -> None:
@@ -314,7 +317,7 @@ def test_what_is_orthogonal_is_not_called_normal() -> None:
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 def test_not_found_where_it_is_not(case) -> None:
     code, severity, _, inputs, hasnt = case
-    found = codes(gi.explain(hasnt(), inputs))
+    found = codes(explained(hasnt(), inputs))
     assert found.get(code) != severity, found
 
 
@@ -332,9 +335,9 @@ def test_found_where_it_is_and_the_remedy_can_be_pasted_and_fixes_it(case) -> No
     if severity != "info":
         whole = has()
         exec(found.remedy, {"gi": gi, "model": whole, "inputs": inputs})
-        assert gi.explain(whole, inputs).ok, (found.remedy, str(gi.explain(whole, inputs)))
+        assert explained(whole, inputs).ok, (found.remedy, str(explained(whole, inputs)))
     exec(finding.remedy, {"gi": gi, "model": model, "inputs": inputs})
-    after = codes(gi.explain(model, inputs))
+    after = codes(explained(model, inputs))
     assert after.get(code) != severity, finding.remedy
 
 
@@ -357,7 +360,7 @@ def test_a_residual_end_may_be_zero() -> None:
         def forward(self, x: Tensor) -> Tensor:
             return x + self.out(self.fc(x).relu())
 
-    with_inputs = gi.explain(nn.Sequential(Block(), Block()), torch.randn(2, 16))
+    with_inputs = explained(nn.Sequential(Block(), Block()), torch.randn(2, 16))
     assert "GI122" not in codes(with_inputs)
     without = gi.explain(nn.Sequential(Block(), Block()))
     assert codes(without).get("GI122") == "info"  # inputs would decide it
@@ -368,13 +371,13 @@ def test_heads_adapters_and_queries_may_be_zero() -> None:
     net = small()
     net.append(nn.Linear(30, 5))
     nn.init.zeros_(net[4].weight)
-    assert "GI122" not in codes(gi.explain(net, torch.randn(2, 20)))
+    assert "GI122" not in codes(explained(net, torch.randn(2, 20)))
 
 
 def test_no_chain_through_a_norm_or_a_residual_sum() -> None:
     layers = [m for _ in range(20) for m in (nn.Linear(32, 32), nn.LayerNorm(32), nn.ReLU())]
-    assert "GI125" not in codes(gi.explain(nn.Sequential(*layers)))
-    assert "GI125" not in codes(gi.explain(nn.Sequential(*layers), torch.randn(2, 32)))
+    assert "GI125" not in codes(explained(nn.Sequential(*layers)))
+    assert "GI125" not in codes(explained(nn.Sequential(*layers), torch.randn(2, 32)))
 
     class Residual(nn.Module):
         def __init__(self) -> None:
@@ -386,7 +389,7 @@ def test_no_chain_through_a_norm_or_a_residual_sum() -> None:
                 x = x + layer(x).relu()
             return x
 
-    assert "GI125" not in codes(gi.explain(Residual(), torch.randn(2, 32)))
+    assert "GI125" not in codes(explained(Residual(), torch.randn(2, 32)))
 
 
 def test_trained_weights_get_no_line_that_draws_all_of_them_again() -> None:
@@ -405,4 +408,4 @@ def test_weight_norms_of_one_length_are_meant() -> None:
     conv = nn.utils.parametrizations.weight_norm(nn.Linear(64, 100, bias=False))
     conv.parametrizations.weight.original0.data.fill_(1.0)
     nn.init.normal_(conv.parametrizations.weight.original1, 0.0, 0.02)
-    assert "GI130" not in codes(gi.explain(conv))
+    assert "GI130" not in codes(explained(conv))

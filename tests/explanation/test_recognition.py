@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 import goodinit as gi
+from goodinit.explanation.explain import explained
 
 
 @pytest.fixture(autouse=True)
@@ -17,7 +18,7 @@ def _seeded() -> None:
 
 
 def looks(net: nn.Module, name: str = "weight") -> str:
-    return gi.explain(net)[name].looks
+    return explained(net)[name].looks
 
 
 @pytest.mark.parametrize(

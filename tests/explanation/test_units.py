@@ -10,7 +10,10 @@ import torch
 from tests.signal.made import Calls, constant, zeroed
 from torch import Tensor, nn
 
-import goodinit as gi
+from goodinit.explanation.explain import explained
+from goodinit.signal.measure import measured
+
+pytestmark = pytest.mark.usefixtures("few_recipes")
 
 F = nn.functional
 L, S = nn.Linear, nn.Sequential
@@ -24,7 +27,7 @@ def _seeded() -> None:
 
 def found(net: nn.Module, inputs: Any = None) -> dict[str, str]:
     """Return the severity of each code that isn't mere information."""
-    findings = reversed(gi.explain(net, inputs).findings)  # the worst comes first
+    findings = reversed(explained(net, inputs).findings)  # the worst comes first
     return {f.code: f.severity for f in findings if f.severity != "info"}
 
 
@@ -99,9 +102,9 @@ MEANT: dict[str, Callable[[], nn.Module]] = {
 @pytest.mark.parametrize("name", MEANT)
 def test_zeros_beside_each_other_are_no_error(name: str) -> None:
     net, x = MEANT[name](), torch.randn(32, D)
-    assert gi.explain(net, x).ok
-    assert gi.explain(net).ok
-    assert "GI122" not in {f.code for f in gi.measure(net, x).findings}
+    assert explained(net, x).ok
+    assert explained(net).ok
+    assert "GI122" not in {f.code for f in measured(net, x).findings}
 
 
 # Zeros and equal units that follow one another.
@@ -156,8 +159,7 @@ def test_what_follows_is_what_the_data_flow_says(name: str) -> None:
     net, x = build(), torch.randn(32, D)
     assert found(net, x).get(code) == severity
     assert found(net).get(code) != "error"  # nothing is sure without inputs
-    measured = {f.code for f in gi.measure(net, x).findings}
-    assert code in measured
+    assert code in {f.code for f in measured(net, x).findings}
 
 
 def test_frozen_zeros_are_not_asked_to_learn() -> None:
@@ -166,4 +168,4 @@ def test_frozen_zeros_are_not_asked_to_learn() -> None:
     net.b.requires_grad_(False)
     x = torch.randn(32, D)
     assert found(net, x) == {}
-    assert "GI122" not in {f.code for f in gi.measure(net, x).findings}
+    assert "GI122" not in {f.code for f in measured(net, x).findings}

@@ -12,6 +12,7 @@ from torch import nn
 
 import goodinit as gi
 from goodinit.anatomy.rows import Block
+from goodinit.explanation.explain import explained
 from goodinit.explanation.outliers import without_outliers
 from goodinit.explanation.reading import Part
 from goodinit.explanation.statistics import read_sample
@@ -29,6 +30,7 @@ from goodinit.findings import (
     units,
 )
 from goodinit.schemes import Site
+from goodinit.signal.measure import measured
 
 LN_1E4, LN_1E6, LN_1E12 = math.log(1e4), math.log(1e6), math.log(1e12)
 
@@ -348,7 +350,7 @@ def test_values_off_center(mean: float, found: bool) -> None:
     gi.init_(
         net, {"0.weight": gi.Normal(0.05, mean=0.05 * mean), "2.weight": gi.HeNormal()}, seed=0
     )
-    assert ("GI134" in codes(gi.explain(net).findings)) is found
+    assert ("GI134" in codes(explained(net).findings)) is found
 
 
 LAYERS, WIDTH = 10, 8
@@ -367,5 +369,5 @@ def test_the_bar_of_chance_in_narrow_networks(change: float, code: str | None) -
         # It counts from the first layer's output, and without the last layer's own factor.
         layer.weight.data *= math.exp(change / 2 / (LAYERS - 2))
     signs = torch.randn(64, WIDTH, generator=torch.Generator().manual_seed(0)).sign()
-    found = codes(gi.measure(net, signs).findings) & {"GI102", "GI103"}
+    found = codes(measured(net, signs).findings) & {"GI102", "GI103"}
     assert found == ({code} if code else set())

@@ -106,9 +106,11 @@ SLOW = (
     *("B.causal_convolution_by_fft", "D.generated_in_chunks", "D.tensor_train_on_the_input"),
     *("I.pairs_of_heads_multiplied_and_summed", "I.values_of_the_best_scores"),
     *("B.repeat_interleaved", "E.toeplitz_mixing_of_positions"),
+    *("B.repeated_over_inputs", "B.kronecker_product", "E.block_circulant"),
     # Plain stacks: each other function once by its name, and a gelu by its formula.
     *("J.gelu_20", "J.silu_20", "J.leaky_relu_50", "J.mish_by_its_formula"),
-    *("J.silu_by_its_formula", "J.hardswish_by_its_formula"),
+    *("J.silu_by_its_formula", "J.hardswish_by_its_formula", "J.gelu_by_its_approximation"),
+    "J.silu_50",
     *(
         "O.logarithms_in_a_layers_bias",
         "O.memories_of_many_lengths",

@@ -85,7 +85,10 @@ LAWS = {
 
 
 # The law of another, with other numbers.
-SIBLINGS = {"uniform_ tiny", "trunc_normal_ uncut", "xavier_normal_", "kaiming_uniform_"}
+SIBLINGS = {
+    *("uniform_ tiny", "trunc_normal_ uncut", "xavier_normal_", "kaiming_uniform_"),
+    "trunc_normal_ hang",  # another tail
+}
 
 
 @pytest.mark.parametrize(
@@ -115,7 +118,8 @@ def threads() -> Iterator[Callable[[int], None]]:
 
 @pytest.mark.parametrize("name", RANDOM)
 def test_the_same_seed_gives_the_same_bits(name: str, threads: Callable[[int], None]) -> None:
-    shape = (400, 300)
+    # More than torch gives to one thread (32,768); a far tail takes ten times as long.
+    shape = (180, 190) if "far" in name else (400, 300)
     generator = seeded(5)
     state = generator.get_state()
     first = call(name, init, torch.empty(shape), generator)

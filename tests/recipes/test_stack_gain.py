@@ -34,14 +34,14 @@ def stack(activation: type[nn.Module], depth: int, width: int = WIDTH) -> nn.Seq
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_the_signal_of_twenty_plain_layers(activation: type[nn.Module]) -> None:
-    """Within a factor 30 of 1, for each of four seeds; what isn't well has a finding.
+    """Within a factor 30 of 1, for each of two seeds; what isn't well has a finding.
 
     Of 100 draws by normal laws of these variances the farthest was a factor 23 off (silu).
     """
     net = stack(activation, 20)
     plan = gi.plan(net, "standard", inputs=X)
     lowest = 0 if activation is nn.Hardswish else 1 / 30  # it decays: 13 layers are allowed
-    for seed in range(4):
+    for seed in range(2):
         gi.apply_(net, plan, seed=seed)
         with torch.no_grad():
             moment = net(X).square().mean().item()

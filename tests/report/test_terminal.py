@@ -19,6 +19,7 @@ from goodinit.report.curves import as_comparison
 from goodinit.report.terminal import render
 from goodinit.report.textplot import text_plot
 from goodinit.signal import Comparison, Signal
+from goodinit.signal.measure import measured
 
 from .made import chain, finding, row
 
@@ -35,7 +36,7 @@ def sick():
     net = nn.Sequential(*[part for _ in range(60) for part in (nn.Linear(32, 32), nn.ReLU())])
     x = torch.randn(16, 32, generator=torch.Generator().manual_seed(0))
     gi.init_(net, "xavier", inputs=x, seed=0)
-    return gi.measure(net, x)
+    return measured(net, x)
 
 
 @pytest.mark.parametrize("width", [60, 80, 120])

@@ -16,6 +16,7 @@ from torch.utils.checkpoint import checkpoint
 
 import goodinit as gi
 from goodinit.errors import MetaModelError, SignalError
+from goodinit.signal.measure import measured
 from goodinit.signal.moments import Axes, moments_of
 
 N = 256
@@ -130,7 +131,7 @@ def test_thirty_layers() -> None:
     """He et al. (2015): He keeps the second moment, Xavier halves it in each layer."""
     error = 5 * math.sqrt(5 * 30 / N)
     for recipe, halvings in (("he", 0), ("xavier", 30)):
-        signal = gi.measure(deep(30, nn.ReLU, recipe), inputs(64, N))
+        signal = measured(deep(30, nn.ReLU, recipe), inputs(64, N))
         change = math.log(signal.rows[-1].forward.second) + halvings * math.log(2)
         assert abs(change) < error
         assert signal.ok == (recipe == "he"), codes(signal)
@@ -141,7 +142,7 @@ def test_thirty_layers() -> None:
 def test_torch_s_default_forgets_its_inputs() -> None:
     net = nn.Sequential(*(part for _ in range(20) for part in (nn.Linear(N, N), nn.ReLU())))
     gi.init_(net, "torch_default", seed=0)
-    signal = gi.measure(net, inputs(64, N))
+    signal = measured(net, inputs(64, N))
     assert "GI104" in codes(signal)
     cosines = [row.forward.across_samples for row in signal.rows if row.function == "relu"]
     assert all(b > a - 0.01 for a, b in pairwise(cosines) if a is not None and b is not None)
@@ -179,10 +180,10 @@ def test_other_findings() -> None:
     dead = nn.Sequential(nn.Linear(N, N), nn.ReLU(), nn.Linear(N, 4))
     with torch.no_grad():
         dead[0].bias.fill_(-10.0)
-    assert "GI106" in codes(gi.measure(dead, inputs(64, N)))
+    assert "GI106" in codes(measured(dead, inputs(64, N)))
     saturated = nn.Sequential(nn.Linear(N, N), nn.Tanh(), nn.Linear(N, 4))
     gi.init_(saturated, {"0.weight": gi.Normal(1.0)}, seed=0)
-    assert "GI107" in codes(gi.measure(saturated, inputs(64, N)))
+    assert "GI107" in codes(measured(saturated, inputs(64, N)))
     loud = nn.Sequential(nn.Embedding(1000, N), nn.Linear(N, 1000, bias=False))
     loud[1].weight = loud[0].weight
     gi.init_(loud, {nn.Embedding: gi.Normal(1.0)}, seed=0)
