@@ -109,8 +109,8 @@ def _tied_too_large(context: Context) -> Iterator[Verdict]:
         if head_is_too_large(std * factor, width):
             unless = "" if context.inputs else ", unless the model scales what it multiplies"
             cause = (
-                f"the table is tied with {_head(one)}, which multiplies by it: std {std:.3g} makes "
-                f"the first logits {std * factor * width**0.5:.3g} wide{unless}"
+                f"the table is tied with {_head(one)}, which multiplies by it: std {std:.3g} gives "
+                f"the first logits a std of {std * factor * width**0.5:.3g}{unless}"
             )
             scheme = Normal(float(f"{width**-0.5:.3g}"))
             remedy = context.redraw([one], f"draw it with std {width**-0.5:.3g}", scheme)
@@ -129,8 +129,8 @@ def _head_too_large(context: Context) -> Iterator[Verdict]:
         std, factor = one.sample.std, abs(context.factors.get(one.row.name, 1.0))
         if head_is_too_large(std * factor, fan_in):
             cause = (
-                f"std {std:.3g} of an output projection makes the first logits "
-                f"{std * factor * fan_in**0.5:.3g} wide"
+                f"std {std:.3g} of an output projection gives the first logits "
+                f"a std of {std * factor * fan_in**0.5:.3g}"
             )
             remedy = context.redraw([one], f"draw it with std {fan_in**-0.5:.3g}", LeCunNormal())
             yield verdict("GI112", "warning", [one], cause, remedy)

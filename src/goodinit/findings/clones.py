@@ -29,7 +29,7 @@ SAME_GRADIENTS = "so are their gradients: no step tells them apart"
 ROUNDING = 1e-5  # of a norm: the same gradients, summed in another order
 REPEATED = "they start as one function, as heads of one seed"
 GROWN = "its values look trained, as those that a checkpoint's layer was grown with"
-LEAVE_GROWN = "none, if that is meant; gi.AddNoise makes them differ from the start"
+LEAVE_GROWN = "none if this is intended; gi.AddNoise makes them differ from the start"
 COPIES = "a copy of a whole module, such as a target network, which may be meant"
 
 

@@ -27,7 +27,7 @@ def find_parts(
         cause = "marked as split over tensor parallel processes; fans are those of one part"
         fix = (
             "plan the whole model, then gi.apply_(model, plan, seed=0, parts={name: "
-            "gi.Part.split(axis, rank, size)}); none, if they aren't split"
+            "gi.Part.split(axis, rank, size)}); none if they aren't split"
         )
         yield Finding("GI140", "warning", several(marked, 1), cause, fix)
     layered = any(row.depth is not None and row.name in drawn for row in rows)

@@ -111,15 +111,15 @@ def _tied_too_large(
         times = abs(factors.get(row.name, 1.0))
         if head_is_too_large(std * times, width):
             cause = (
-                f"the table is tied with {row.tied[0]}, which multiplies by it: std {std:g} makes "
-                f"the first logits {std * times * width**0.5:.3g} wide"
+                f"the table is tied with {row.tied[0]}, which multiplies by it: std {std:g} gives "
+                f"the first logits a std of {std * times * width**0.5:.3g}"
             )
             fix = f"draw it with std {width**-0.5:.3g}, 1/sqrt({width})"
             yield Finding("GI112", "warning", row.name, cause, fix)
 
 
 def _head_too_large(rows: tuple[PlanRow, ...], anatomy: Anatomy) -> Iterator[Finding]:
-    """An output projection of N(0, 1): its logits are sqrt(width) wide."""
+    """An output projection of N(0, 1): its logits have a std of sqrt(width)."""
     names = names_of_heads(anatomy)
     heads = [row for row in rows if row.name in names and row.kind in ("linear", "conv")]
     drawn = [row for row in heads if row.std and row.fan_in and not (row.guessed or row.buffer)]
@@ -128,8 +128,8 @@ def _head_too_large(rows: tuple[PlanRow, ...], anatomy: Anatomy) -> Iterator[Fin
         std, fan_in = (row.std or 0.0) * abs(factors.get(row.name, 1.0)), row.fan_in or 0.0
         if head_is_too_large(std, fan_in):
             cause = (
-                f"std {row.std:g} of an output projection makes the first logits "
-                f"{std * fan_in**0.5:.3g} wide"
+                f"std {row.std:g} of an output projection gives the first logits "
+                f"a std of {std * fan_in**0.5:.3g}"
             )
             fix = offer(
                 f"draw it with std {fan_in**-0.5:.3g}, 1/sqrt({fan_in:g})",
@@ -207,7 +207,7 @@ def _needs_flow(rows: tuple[PlanRow, ...], recipe: Recipe, anatomy: Anatomy) -> 
 def _never_won(recipe: Recipe, wins: dict[int, int]) -> Iterator[Finding]:
     for number, rule in enumerate(recipe.rules):
         if not rule.optional and wins.get(number) == 0:
-            cause, fix = "later rules win wherever it matches", "move it behind them, or remove it"
+            cause, fix = "later rules win wherever it matches", "move it after them, or remove it"
             yield Finding("GI114", "info", rule.text, cause, fix)
 
 
@@ -218,7 +218,7 @@ def _extra_keys(kept: KeptRows, rows: tuple[PlanRow, ...]) -> Iterator[Finding]:
     elif kept.extra:
         near = nearest(kept.extra[0], [row.name for row in rows])
         cause = f"{kept.source} has {count(len(kept.extra), 'key')} that the model doesn't have"
-        fix = f"check their names.{near}" if near else "none, if they belong to another part"
+        fix = f"check their names.{near}" if near else "none if they belong to another part"
         yield Finding("GI115", "info", kept.extra[0], cause, fix)
 
 
@@ -297,7 +297,7 @@ def _frozen_are_drawn(
     fix = "gi.init_(..., keep=[n for n, p in model.named_parameters() if not p.requires_grad])"
     severity: Severity = "info" if asked or whole else "warning"
     names = several((row.name for row in drawn), 1)
-    yield Finding("GI138", severity, names, cause, f"none, if it is meant; else {fix}")
+    yield Finding("GI138", severity, names, cause, f"none if this is intended; otherwise {fix}")
 
 
 def _one_prior_for_heads(rows: tuple[PlanRow, ...], recipe: Recipe) -> Iterator[Finding]:

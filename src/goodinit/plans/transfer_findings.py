@@ -55,7 +55,7 @@ def find_in_transfer(
             f"proportion, and the number of heads with them"
             + (f"; the model has {layers:g} times the base's layers" if layers != 1 else "")
         )
-        fix = f"none, if it is so; else base=lambda: Net(width={base.of})"
+        fix = f"none if this is right; otherwise base=lambda: Net(width={base.of})"
         yield Finding("GI151", "info", "base", cause, fix)
     if models.anatomy.how == "module types":
         cause = "without a data flow the model's own factors and attentions aren't known"
