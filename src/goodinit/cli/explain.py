@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import typer
-
 import goodinit as gi
 from goodinit.cli import options
-from goodinit.cli.output import print_json, print_result
+from goodinit.cli.output import end_with
 
 
 def explain(
@@ -29,9 +27,4 @@ def explain(
     from goodinit.cli.building import read_target
 
     explanation = read_target(target, arg, file, input_, seed, gi.explain)
-    if json:
-        print_json(explanation.to_dict())
-    else:
-        print_result(explanation.to_text(full=full))
-    if not explanation.ok:
-        raise typer.Exit(1)
+    end_with(explanation, full=full, json=json)

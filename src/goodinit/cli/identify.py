@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import typer
-
 import goodinit as gi
 from goodinit.cli import options
-from goodinit.cli.output import print_json, print_result
+from goodinit.cli.output import end_with
 
 
 def identify(
@@ -32,9 +30,4 @@ def identify(
     identified = read_target(
         target, arg, file, input_, seed, lambda model, given: gi.identify(model, given, recipe)
     )
-    if json:
-        print_json(identified.to_dict())
-    else:
-        print_result(identified.to_text(full=full))
-    if not identified.ok:
-        raise typer.Exit(1)
+    end_with(identified, full=full, json=json)

@@ -12,10 +12,13 @@ import traceback
 from collections.abc import Callable, Generator
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
+from typing import Any
 
+import typer
 from rich.console import Console, RenderableType
 from rich.text import Text
 
+from goodinit._common.result import Result
 from goodinit._common.text import terminal_width
 from goodinit.errors import GoodinitError, PlanFileError, printable
 from goodinit.report.optional import import_optional
@@ -53,6 +56,16 @@ def print_result(text: str, style: str = "") -> None:
         _write(captured.get())
     else:
         _write(f"{printable(text)}\n")
+
+
+def end_with(result: Result[Any], *, full: bool, json: bool) -> None:
+    """Print a result; the exit code is 1 if it isn't ``ok``."""
+    if json:
+        print_json(result.to_dict())
+    else:
+        print_result(result.to_text(full=full))
+    if not result.ok:
+        raise typer.Exit(1)
 
 
 def print_rendered(rendered: Callable[[int], RenderableType]) -> None:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from goodinit.cli import options
-from goodinit.cli.output import check_writable, naming_file_errors, print_json, print_result
+from goodinit.cli.output import check_writable, end_with, naming_file_errors
 
 
 def plan(
@@ -41,9 +41,4 @@ def plan(
     if out is not None:
         with naming_file_errors(out):
             planned.save(out)
-    if json:
-        print_json(planned.to_dict())
-    else:
-        print_result(planned.to_text(full=full))
-    if not planned.ok:
-        raise typer.Exit(1)
+    end_with(planned, full=full, json=json)
