@@ -23,6 +23,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """Set up a process that runs tests; the one that hands them out to others needs no torch."""
     if config.getoption("numprocesses", None) and "PYTEST_XDIST_WORKER" not in os.environ:
         return
+    gc.disable()  # until all is collected: what is imported stays, and was looked through anew
     import hypothesis
     import torch
 
@@ -90,4 +91,5 @@ def pytest_collection_finish() -> None:
     """
     gc.collect()
     gc.freeze()
+    gc.enable()
     gc.set_threshold(10_000, 20, 20)
