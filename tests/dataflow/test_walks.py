@@ -228,6 +228,10 @@ def thin_parts(m: Net, x: Tensor) -> Tensor:
     return y + z + u + v
 
 
+def broadcast(m: Net, x: Tensor) -> Tensor:
+    return ((x @ m.v) * torch.ones(3, 1, 1, 1)).sum(0) @ m.v
+
+
 def of_constants(m: Net, x: Tensor) -> Tensor:
     y = (x + m.twos) * m.twos + (x - m.halves * 2) / m.twos + torch.add(x, m.halves, alpha=3)
     return y + m.halves + torch.rsub(x, m.halves) + m.p + m.mask[:1] * x + (x + m.halves[:2].sum())
@@ -249,7 +253,7 @@ WALKS: dict[str, tuple[Tensor, Callable[..., Any]]] = {f.__name__: (X, f) for f 
     gated, routed, highway, latents, heads_apart, noisy, in_parts, made_by_hand, of_noise, spectral,
     summed, writes_in_part, written_twice, filled, zero_first, sizes_by_hand, noise_from_afar,
     hypernetwork, multihead, lerps, joined, mapped, integers, odd_functions, of_states,
-    of_constants, experts_in_turn, spectral_twice, thin_parts,
+    broadcast, of_constants, experts_in_turn, spectral_twice, thin_parts,
 )}  # fmt: skip
 
 
