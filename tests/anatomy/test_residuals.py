@@ -372,6 +372,22 @@ def test_two_streams_that_read_each_other_end_where_each_is_added_to():
     assert ends(facets(run, "abcdef", (X, torch.randn(2, 7, 8)))) == "bdf"
 
 
+@pytest.mark.parametrize("normalized", [False, True])
+def test_a_router_of_sigmoids_ends_nothing(normalized):
+    """DeepSeek-V3: the chosen experts are multiplied by shares, divided by their sum."""
+
+    def run(m, x):
+        shares = (x @ m.r).sigmoid()
+        chosen = (shares + m.s).topk(2, dim=-1).indices
+        shares = shares.gather(-1, chosen)
+        if normalized:
+            shares = shares / (shares.sum(-1, keepdim=True) + 1e-20)
+        made = torch.stack([mlp(x, m.a, m.b), mlp(x, m.c, m.d)], -2)
+        return (x + (made * (shares * 2.5).unsqueeze(-1)).sum(-2)) @ m.o
+
+    assert ends(facets(run, "abcd", r=(8, 4), s=(4,))) == "bd"
+
+
 def test_a_long_chain_of_sums_takes_time_in_proportion():
     """Each sum could skip all that came before: the search has a bound for the whole graph."""
 

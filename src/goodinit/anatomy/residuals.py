@@ -22,6 +22,7 @@ from goodinit.dataflow.traversal import (
     between,
     is_gate,
     is_pass,
+    is_share,
     is_squash,
     root,
     signals_of,
@@ -301,11 +302,21 @@ def _factors(graph: Graph, branch: _Branch, node: Node, factors: Iterable[int]) 
     carried = [index for index in factors if index in branch.inside]
     if node.role == "contract" or any(graph.nodes[i].shape != node.shape for i in carried):
         carried = [index for index in carried if index in branch.copies] or carried
-    for is_other in (is_gate, is_squash):
+    for is_other in (_is_gate_or_router, is_squash):
         kept = [index for index in carried if not is_other(graph, index)]
         if kept:
             return kept
     return carried
+
+
+def _is_gate_or_router(graph: Graph, index: int) -> bool:
+    """Whether a factor is a score, or shares that were picked and divided by their sum."""
+    if is_gate(graph, index):
+        return True
+    node = graph.nodes[root(graph, index)]
+    while (node.role == "pick" or node.function == "div") and node.signals:
+        node = graph.nodes[root(graph, node.signals[0].node)]
+    return is_share(node.function)
 
 
 def _copies(graph: Graph, inside: set[int]) -> set[int]:
