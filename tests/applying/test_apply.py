@@ -265,6 +265,38 @@ def test_skeleton() -> None:
     assert net[1].weight is net[0].weight
 
 
+def set_layers() -> nn.Module:
+    """Layers of torch's own with parameters that were written to, or replaced."""
+    plain, constant, parts = nn.Linear(4, 6), nn.Linear(6, 6), nn.Linear(6, 6)
+    nn.init.constant_(constant.bias, -2.0)
+    parts.bias.data[:3] = 1.0
+    parts.bias.data[3:].fill_(0.0)
+    copied, replaced = nn.Linear(6, 6), nn.Linear(6, 6)
+    copied.weight.data.copy_(torch.eye(6))
+    nn.init.zeros_(copied.bias)
+    copied.bias.data[2] = 3.0
+    replaced.bias = nn.Parameter(torch.linspace(2.0, 3.0, 6))
+    replaced.step = nn.Parameter(torch.tensor(0.05))
+    return nn.Sequential(plain, constant, parts, copied, replaced)
+
+
+def test_a_skeleton_keeps_what_layers_were_set_to() -> None:
+    with gi.skeleton():
+        net = set_layers()
+    gi.init_(net, "standard", seed=0, materialize="cpu")
+    given = dict(set_layers().named_parameters())
+    kept = [n for n, p in net.named_parameters() if torch.equal(p, given[n])]
+    assert kept == ["1.bias", "2.bias", "3.weight", "3.bias", "4.bias", "4.step"]
+
+
+def test_a_skeleton_keeps_nothing_that_was_set_in_part() -> None:
+    with gi.skeleton():
+        layer = nn.Linear(4, 6)
+        layer.bias.data[:3] = 1.0
+    gi.init_(layer, "standard", seed=0, materialize="cpu")
+    assert not layer.bias.any()
+
+
 @pytest.mark.parametrize("shape", [(3,), (20, 30), (8, 4, 3, 3)])
 def test_one_tensor(shape: tuple[int, ...]) -> None:
     tensor = nn.Parameter(torch.empty(shape))

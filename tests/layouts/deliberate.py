@@ -1,4 +1,4 @@
-"""Kind F: a parameter that isn't a weight, bias or norm holds what its author meant."""
+"""Kinds F and O: a parameter holds what its author meant: no weight, bias or norm; zeros."""
 
 import math
 
@@ -357,4 +357,79 @@ def spatial_gate():
         norm=nn.LayerNorm(24),
         weight=full(1e-5, 10, 10),
         bias=full(1, 10),
+    )
+
+
+# Biases that no law of torch's gives, and layers that start without an effect.
+
+
+@keeps("O", MAP, "style.bias")
+def style_of_ones_and_zeros():
+    """StyleGAN: the scales start at 1, the shifts at 0."""
+
+    def forward(m, x):
+        scale, shift = m.style(x.mean((2, 3)))[..., None, None].chunk(2, 1)
+        return scale * fn.instance_norm(m.conv(x)) + shift
+
+    net = Net(forward, conv=nn.Conv2d(8, 8, 3, padding=1), style=nn.Linear(8, 16))
+    net.style.bias.data[:8] = 1
+    net.style.bias.data[8:] = 0
+    return net
+
+
+@keeps("O", X, "head.bias")
+def mixture_whose_means_are_apart():
+    net = Net(lambda m, x: m.head(torch.relu(m.f(x))), f=nn.Linear(24, 32), head=nn.Linear(32, 9))
+    net.head.bias.data.copy_(torch.tensor([0.0, 0, 0, -2, 0, 2, -1, -1, -1]))
+    return net
+
+
+@keeps("O", MAP, "offset.weight", "offset.bias")
+def offsets_in_a_circle():
+    """Deformable attention: each head looks another way at first."""
+
+    def forward(m, x):
+        where = m.offset(x).mean((2, 3)).view(-1, 4, 1, 2).tanh()
+        seen = fn.grid_sample(m.value(x), where, align_corners=False)
+        return x + m.out(seen.mean(2, keepdim=True).expand_as(x))
+
+    conv = {name: nn.Conv2d(8, 8, 1) for name in ("offset", "value", "out")}
+    net, angles = Net(forward, **conv), torch.arange(4.0) * (math.pi / 2)
+    nn.init.zeros_(net.offset.weight)
+    net.offset.bias.data.copy_(torch.stack([angles.cos(), angles.sin()], 1).flatten())
+    return net
+
+
+@keeps("O", MAP, "norm.weight")
+def only_norm_of_zeros():
+    """A non-local block, without inputs as well."""
+    net = Net(lambda m, x: x + m.norm(m.conv(x)), conv=nn.Conv2d(8, 8, 1), norm=nn.BatchNorm2d(8))
+    nn.init.zeros_(net.norm.weight)
+    return net
+
+
+@keeps("O", X, "turn.weight")
+def rotation_of_frozen_weights():
+    """Orthogonal fine-tuning with a Linear for its matrix, without inputs as well."""
+
+    def forward(m, x):
+        skew = m.turn.weight - m.turn.weight.T
+        one = torch.eye(24)
+        return m.base(x @ torch.linalg.solve(one + skew, one - skew))
+
+    net = Net(forward, base=nn.Linear(24, 16), turn=nn.Linear(24, 24, bias=False))
+    net.base.requires_grad_(False)
+    nn.init.zeros_(net.turn.weight)
+    return net
+
+
+def sines(n, width):
+    angles = torch.arange(n)[:, None] * 1e4 ** -torch.linspace(0, 1, width // 2)
+    return torch.stack([angles.sin(), angles.cos()], -1).flatten(1)
+
+
+@keeps("O", LINE, "where", blind=False)
+def trained_sines_of_positions():
+    return Net(
+        lambda m, x: m.f(x + m.where), where=nn.Parameter(sines(10, 24)), f=nn.Linear(24, 24)
     )

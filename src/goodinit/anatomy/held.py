@@ -33,6 +33,7 @@ RMS_SAMPLE = 4096  # elements: their root mean square is known to 1 %
 # Significant digits of a decimal that somebody wrote. Of random values in float32, 1 of 10,000 has
 # as few.
 SHORT = 3
+SINE_ERROR = 1e-5  # of a square, where float32 holds sines; random rows are never as near
 FEWEST_BYTES = 8  # of elements that agree: two in float32, four in a half, hardly do by chance
 # A row of N(0, 1) lies on one side of 0, and its mean as many standard errors from it, once in 50
 # times if it has three elements, and in 2,000 if it has six; its rms is never as large.
@@ -83,8 +84,8 @@ def held_by(tensor: Tensor, patterns: bool = True) -> Held:
     These are patterns: two values only (a mask, signs, an identity, a permutation); integers (a
     kernel of Sobel's); decimals of up to three digits; values that all come twice or more often
     (columns in pairs); rows or columns that are arithmetic, geometric or logarithmic, as those of
-    ``log(arange(1, n + 1))``. Complex numbers are one if their real or imaginary parts are, or
-    hold one value other than 0.
+    ``log(arange(1, n + 1))``; sines and cosines of positions. Complex numbers are one if their
+    real or imaginary parts are, or hold one value other than 0.
 
     Example:
         >>> held_by(torch.full((3, 4), 1e-5)), held_by(torch.eye(5)).what
@@ -120,7 +121,8 @@ def held_by(tensor: Tensor, patterns: bool = True) -> Held:
 def held_by_bias(bias: Tensor) -> Held:
     """Return what a layer's bias holds, where its class set it: a constant, or some elements to it.
 
-    No law of torch's gives two elements one value other than 0, nor a single one beyond 1.
+    No law of torch's gives two elements one value other than 0, nor a single one beyond 1, nor a
+    pattern: ones beside zeros (the bias of a style), integers (the offsets of an attention).
 
     >>> held_by_bias(torch.full((6,), -2.0)).value, held_by_bias(torch.zeros(6)).what
     (-2.0, 'unknown')
@@ -143,6 +145,8 @@ def held_by_bias(bias: Tensor) -> Held:
             return Held("constant", first)
         if most.max() >= max(FIRST_LOOK // 2, n // FIRST_LOOK):
             return _PATTERN
+    if n > 2 and any(look) and _may_be_pattern(look, value) and _is_pattern(value.detach()):
+        return _PATTERN
     return Held("values", apart=True) if _lies_apart(value) else _UNKNOWN
 
 
@@ -253,14 +257,16 @@ def _is_pattern(tensor: Tensor) -> bool:
         return False
     if x.numel() > 2 and _holds_two(x):
         return True
-    if x.numel() > 2 and bool((x == x.round()).all()):
+    epsilon = torch.finfo(tensor.dtype).eps
+    if x.numel() > 2 and _are_integers(x, epsilon):
         return True
     if tensor.element_size() > 2 and x.numel() > 2 and _comes_twice(x):
         return True
-    epsilon = torch.finfo(tensor.dtype).eps
     if tensor.element_size() > 2 and x.numel() > 1 and _are_short(x, epsilon):
         return True
-    return _in_a_row(x, epsilon) or _in_a_row(x.transpose(0, -1), epsilon)
+    if _in_a_row(x, epsilon) or _in_a_row(x.transpose(0, -1), epsilon):
+        return True
+    return tensor.element_size() > 2 and _are_sines(x)
 
 
 def _holds_two(x: Tensor) -> bool:
@@ -270,6 +276,27 @@ def _holds_two(x: Tensor) -> bool:
     if not bool((others == others[:1]).all()):
         return False
     return all(value == 0 or _is_sane(value) for value in (first.item(), others[0].item()))
+
+
+def _are_integers(x: Tensor, epsilon: float) -> bool:
+    """Whether all are integers but for the rounding of what computed them, and not all are 0."""
+    whole = x.round()
+    largest = whole.abs().max().item()
+    return largest > 0 and bool(((x - whole).abs() <= ROUNDINGS * epsilon * largest).all())
+
+
+def _are_sines(x: Tensor) -> bool:
+    """Whether rows hold as many sines as cosines of the same angles, whichever order.
+
+    >>> angles = torch.rand(5, 3) * 6
+    >>> _are_sines(torch.cat([angles.sin(), angles.cos()], 1).double()), _are_sines(angles)
+    (True, False)
+    """
+    size = x.shape[-1]
+    if x.dim() < 2 or size < SHORTEST_ROW or size % 2 or x.abs().max().item() > 1 + SINE_ERROR:
+        return False
+    squares = x.square().sum(-1)
+    return bool(((squares - size / 2).abs() <= SINE_ERROR * size).all())
 
 
 def _comes_twice(x: Tensor) -> bool:

@@ -31,6 +31,7 @@ BIAS = "its bias carries the signal"
 BESIDE = "its weight starts at 0, or near it"
 TUNES = "it tunes frozen weights"
 SMALL = "no placeholder, and nearly 0"
+OFF = "its class gives 1, and other weights hold values"
 PATTERN = "a pattern, where others hold random ones"
 
 _DRAWN = ("norm", "position", "token")  # what recipes draw, besides weights and biases
@@ -60,7 +61,8 @@ def meant_zeros(
     zero = {number for number in empty if _is_nearly_zero(parameters[number])}
     weights = {number for number, one in enumerate(parameters) if _is_weight(one)}
     if any(is_frozen_weight(parameters[number]) for number in weights - zero):
-        found |= {number: TUNES for number in empty if _is_new_and_zero(parameters[number])}
+        new = (n for n in empty if _is_new_and_zero(parameters[n], graph is None))
+        found |= dict.fromkeys(new, TUNES)
     if not zero or weights <= zero:
         return found
     siblings = _Siblings(parameters, zero)
@@ -72,6 +74,8 @@ def meant_zeros(
                 found[number] = CARRIED
         elif siblings.hold_values(number):
             found[number] = BESIDES
+        elif siblings.are_off(number):
+            found[number] = OFF
         elif parameters[number].raw and parameters[number].held.rms > SMALLEST:
             found[number] = SMALL
     for number in list(found):
@@ -82,10 +86,10 @@ def meant_zeros(
 def _patterns(parameters: Sequence[Parameter]) -> dict[int, str]:
     """Return the weights of layers that hold a pattern: an identity, a blur, interpolation.
 
-    Where no weight holds values, somebody wrote over them all.
+    Where no weight holds values, somebody wrote over them all. On meta none is known to.
     """
     weights = [n for n, one in enumerate(parameters) if _is_weight(one) and not one.slot.buffer]
-    if all(parameters[number].held.what != "values" for number in weights):
+    if all(parameters[number].held.what not in ("values", "unknown") for number in weights):
         return {}
     layers = [n for n in weights if not parameters[n].raw and parameters[n].slot.how == "plain"]
     return {n: PATTERN for n in layers if parameters[n].held.what == "pattern"}
@@ -109,9 +113,13 @@ def is_frozen_weight(one: Parameter) -> bool:
     return not one.slot.tensor.requires_grad and one.held.what not in ("unknown", "zeros")
 
 
-def _is_new_and_zero(one: Parameter) -> bool:
-    """Whether it is an adapter's own parameter: its class added it to train it from 0."""
-    return one.raw and one.held.what == "zeros" and one.slot.tensor.requires_grad
+def _is_new_and_zero(one: Parameter, blind: bool) -> bool:
+    """Whether it is an adapter's own parameter: its class added it to train it from 0.
+
+    ``blind``: no data flow says whether a signal passes the weights of layers that hold zeros.
+    """
+    new = one.raw or (blind and _is_weight(one))
+    return new and one.held.what == "zeros" and one.slot.tensor.requires_grad
 
 
 def _is_own_bias(one: Parameter) -> bool:
@@ -151,7 +159,7 @@ class _Siblings:
         lively = [
             number
             for number, one in enumerate(parameters)
-            if number not in zero and one.held.what not in ("unknown", "zeros")
+            if number not in zero and one.held.what != "zeros"
         ]
         self._classes = {self._key(number) for number in lively}
         self._lively = {number for number in lively if _is_weight(parameters[number])}
@@ -176,6 +184,13 @@ class _Siblings:
         if self._parameters[number].raw and any(map(self._is_lively, beside)):
             return True
         return self._key(number) in self._classes
+
+    def are_off(self, number: int) -> bool:
+        """Whether a norm of a known class holds zeros for its 1: its branch changes nothing."""
+        one = self._parameters[number]
+        activation = (one.facets.activation or "").partition("(")[0]
+        norm = not one.raw and one.facets.kind == "norm" and one.facets.part != "bias"
+        return norm and activation not in ZERO_AT_ZERO and bool(self._lively)
 
     def _is_lively(self, number: int) -> bool:
         """Whether it is a weight that holds values, or its class set it to one of its own."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from typing import Any, cast
@@ -22,6 +23,10 @@ LARGEST_RECORDED = 2**18
 
 _EMPTY = frozenset(("empty", "empty_like", "new_empty", "empty_strided", "new_empty_strided"))
 
+# Writes that say what a part of a tensor is, whatever it held before. Others are random, or are
+# computed from what it held.
+_SETTING = frozenset("__setitem__ copy_ fill_ zero_ constant_ index_fill_ masked_fill_".split())
+
 
 @contextmanager
 def skeleton() -> Generator[None]:
@@ -31,8 +36,9 @@ def skeleton() -> Generator[None]:
     lost: RoPE's frequencies, a causal mask, LayerScale's 1e-5. Here parameters move to meta when
     modules register them, and buffers stay real. A large model takes hardly any memory (each
     parameter is allocated for a moment, and never written). Recorded are the values of a class's
-    own parameters, unless they are large and no single value or pattern, and that a parameter of
-    torch's modules was set to one value (a zero convolution).
+    own parameters, unless they are large and no single value or pattern, and of parameters of
+    torch's modules what they were set to: one value (a zero convolution), or numbers written into
+    all parts of a small one (the bias of a spatial transformer).
     ``gi.init_(model, recipe, materialize="cpu")`` completes the model: what a recipe keeps gets
     its recorded value. Ties stay. Lazy parameters and other subclasses of ``nn.Parameter`` are
     left alone.
@@ -54,8 +60,9 @@ def skeleton() -> Generator[None]:
             known = nn.Parameter(parameter.detach().to("meta"), parameter.requires_grad)
             vars(known).update(vars(parameter))
             made[parameter] = known
-            value = None if is_known_type(module) else _worth_recording(parameter)
-            recorder.add(known, value, unset=recorder.is_unset(parameter))
+            unset = recorder.is_unset(parameter)
+            waits = unset and is_known_type(module)  # for torch's own reset_parameters
+            recorder.add(known, None if waits else _worth_recording(parameter), unset=unset)
         return known
 
     handle = register_module_parameter_registration_hook(cast("Any", to_meta))
@@ -86,6 +93,7 @@ class _Recorder(TorchFunctionMode):
         self._made: dict[int, nn.Parameter] = {}
         self._values: dict[int, Tensor] = {}
         self._unset: set[int] = set()  # memory that torch.empty gave, and nobody wrote to
+        self._partly: set[int] = set()  # values that are NaN where nothing is known of them
 
     def add(self, parameter: nn.Parameter, value: Tensor | None, *, unset: bool) -> None:
         """Follow a parameter from now on."""
@@ -103,7 +111,8 @@ class _Recorder(TorchFunctionMode):
         """Note on each parameter the value that it has now."""
         for key in self._values.keys() - self._unset:
             value = self._values[key]
-            vars(self._made[key])[RECORDED] = value
+            if key not in self._partly or not bool(value.isnan().any()):
+                vars(self._made[key])[RECORDED] = value
 
     def __torch_function__(
         self,
@@ -147,16 +156,33 @@ class _Recorder(TorchFunctionMode):
         kwargs: Mapping[str, Any],
     ) -> None:
         """Do with the recorded value what is done with the parameter, or forget it."""
-        before, whole = self._values.pop(key, None), target.shape == self._made[key].shape
-        number = 0.0 if name == "zero_" else args[0] if name == "fill_" and args else None
+        made, before = self._made[key], self._values.pop(key, None)
+        whole = target.shape == made.shape
+        number = 0.0 if name == "zero_" else None
+        if name in ("fill_", "constant_"):
+            number = args[0] if args else kwargs.get("val", kwargs.get("value"))
         if whole and isinstance(number, (int, float)):
             value = torch.full((), number, dtype=target.dtype, device="cpu")
             self._values[key] = value.expand(target.shape)
             return
         given = [value for value in (*args, *kwargs.values()) if isinstance(value, Tensor)]
-        if before is None or not whole or any(value.is_meta for value in given):
+        if before is None:
+            before = _unknown(made) if name in _SETTING else None
+            self._partly.add(key)
+        if before is None or any(value.is_meta for value in given):
             return
         value = before.clone()  # an expanded one can't be written to
+        if not whole and value.stride() != made.stride():
+            return
+        place = value.as_strided(target.shape, target.stride(), target.storage_offset())
         with torch.no_grad():
-            func(value, *args, **kwargs)
+            func(value if whole else place, *args, **kwargs)
         self._values[key] = value
+
+
+def _unknown(parameter: nn.Parameter) -> Tensor | None:
+    """Return NaN for each number of a small parameter of which nothing is known."""
+    floats = parameter.is_floating_point() or parameter.is_complex()
+    if not floats or parameter.numel() > LARGEST_RECORDED:
+        return None
+    return torch.full_like(parameter, math.nan, device="cpu")
