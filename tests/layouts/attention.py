@@ -218,3 +218,27 @@ def two_towers():
         return (fn.normalize(x, dim=-1) * fn.normalize(y, dim=-1)).sum(-1)
 
     return Net(forward, left=[Block() for _ in range(2)], right=[Block() for _ in range(5)])
+
+
+@facts("I", X, ROLES)
+def linear_attention_divided_in_one_product():
+    """The third operand only divides the result."""
+
+    def mix(q, k, v, m):
+        q, k = fn.elu(q) + 1, fn.elu(k) + 1
+        share = 1 / torch.einsum("bhnd,bhd->bhn", q, k.sum(2))
+        state = torch.einsum("bhnd,bhne->bhde", k, v)
+        return torch.einsum("bhnd,bhde,bhn->bhne", q, state, share)
+
+    return attention(mix)
+
+
+@facts("I", X, ROLES)
+def linear_attention_whose_divisor_comes_first():
+    def mix(q, k, v, m):
+        q, k = torch.relu(q), torch.relu(k)
+        share = 1 / (q @ k.sum(2, keepdim=True).mT + 1e-6)
+        state = torch.einsum("bhnd,bhne->bhde", k, v)
+        return torch.einsum("bhnz,bhnd,bhde->bhne", share, q, state)
+
+    return attention(mix)

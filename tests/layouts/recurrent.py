@@ -10,7 +10,7 @@ from torch.nn import functional as fn
 
 import goodinit as gi
 
-from .layout import Layout, Net, Verdict, graded, holds, raw
+from .layout import Layout, Net, Verdict, facts, graded, holds, raw
 
 D = 24
 LENGTHS = (5, 20)
@@ -215,3 +215,35 @@ def a_cell_of_torch():
         return h
 
     return Net(forward, cell=nn.RNNCell(D, D))
+
+
+@recurrent("w.weight")
+def gru_of_a_difference():
+    """new + z * (h - new), as torch computes it."""
+
+    def forward(m, x):
+        h = start(x)
+        for t in range(x.shape[1]):
+            (a, b, c), (d, e, f) = m.u(x[:, t]).chunk(3, -1), m.w(h).chunk(3, -1)
+            new = torch.tanh(c + torch.sigmoid(a + d) * f)
+            h = new + torch.sigmoid(b + e) * (h - new)
+        return h
+
+    return Net(forward, u=nn.Linear(D, 3 * D), w=nn.Linear(D, 3 * D, bias=False))
+
+
+STATES_NO_STREAM = {name: {"ends_residual": False, "guessed": False} for name in ("u", "w")}
+
+
+@facts("G", (4, 5, D), STATES_NO_STREAM)
+def gate_of_a_difference():
+    """No state is added to itself: the answer is sure."""
+
+    def forward(m, x):
+        h = start(x)
+        for t in range(x.shape[1]):
+            new = torch.tanh(x[:, t] @ m.u + h @ m.w)
+            h = new + torch.sigmoid(x[:, t]) * (h - new)
+        return h
+
+    return Net(forward, u=raw(D, D), w=raw(D, D))

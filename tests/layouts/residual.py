@@ -335,3 +335,52 @@ def highway():
         return t * torch.tanh(m.h(x)) + (1 - t) * x
 
     return blocks(3, step, t=linear(), h=linear())
+
+
+# Gates on a branch that come from the stream itself.
+
+GATED = {"g.weight": NO, "out.weight": END}
+
+
+@facts("Q", X, GATED)
+def branch_times_what_is_pooled():
+    """DiT whose condition is a mean of its own stream: one number for all positions gates."""
+
+    def forward(m, x):
+        return torch.addcmul(x, m.g(x.mean(1, keepdim=True)), m.out(fn.gelu(m.norm(x))))
+
+    return Net(forward, norm=norm(), g=linear()(), out=linear()())
+
+
+@facts("Q", X, GATED)
+def branch_times_the_first_token():
+    def forward(m, x):
+        return x + m.out(fn.gelu(m.norm(x))) * (1 + m.g(x[:, :1]))
+
+    return Net(forward, norm=norm(), g=linear()(), out=linear()())
+
+
+@facts("Q", X, GATED)
+def gates_of_a_state_that_starts_at_zero():
+    """SRU: in the first step the forget gate multiplies zeros alone."""
+
+    def forward(m, x):
+        forget, new = torch.sigmoid(m.g(x)), m.out(x)
+        c, states = x.new_zeros(x.shape[0], D), []
+        for t in range(x.shape[1]):
+            c = forget[:, t] * c + (1 - forget[:, t]) * new[:, t]
+            states.append(c)
+        return x + torch.stack(states, 1)
+
+    return Net(forward, g=linear()(), out=linear()())
+
+
+@facts("Q", X, {"g.weight": END})
+def branch_of_shares_times_a_buffer():
+    """Where nothing else makes the branch, what the shares are made by ends it."""
+    return Net(
+        lambda m, x: x + m.g(m.norm(x)).sigmoid() * m.share,
+        norm=norm(),
+        g=linear()(),
+        share=torch.full((D,), 0.5),
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from itertools import permutations
 
 from goodinit.anatomy.roles import Range, Roles, features_of
 from goodinit.anatomy.states import reading_of
@@ -15,6 +16,7 @@ from goodinit.anatomy.weighted_sums import (
 )
 from goodinit.dataflow.geometry import Dims
 from goodinit.dataflow.graph import Graph
+from goodinit.dataflow.labels import Labels
 from goodinit.dataflow.nodes import Node, Value
 from goodinit.dataflow.traversal import (
     back_to_contractions,
@@ -64,11 +66,9 @@ def _of_a_state(graph: Graph, node: Node) -> Attention | None:
 
 def _by_axes(graph: Graph, node: Node) -> Attention | None:
     """Return the attention that a product completes: which of its axes is summed says which."""
-    pair = node.operands[-2:]
-    for place, (scores, other) in enumerate((pair, pair[::-1])):
+    for scores, other, labels in _pairs(graph, node):
         made = _product_behind(graph, scores)
-        labels = node.labels[:-1][-2:][:: -1 if place else 1]
-        if made is None or not labels:
+        if made is None:
             continue
         inner, axes = made
         summed = [over for label, over in zip(labels[0], axes, strict=True)
@@ -77,6 +77,24 @@ def _by_axes(graph: Graph, node: Node) -> Attention | None:
         if attention is not None and _if_projected(graph, attention):
             return attention
     return None
+
+
+def _pairs(graph: Graph, node: Node) -> Iterator[tuple[Value, Value, Labels]]:
+    """Yield two operands of a product and their labels, in both orders.
+
+    A third is left out that only multiplies the result: what normalizes linear attention.
+    """
+    labels, result = node.labels[:-1], set(node.labels[-1] if node.labels else ())
+    operands = node.operands[len(node.operands) - len(labels) :]
+    shapes = [graph.nodes[value.node].shape for value in operands]
+    long = [
+        {label for label, size in zip(one, shape, strict=False) if size > 1}
+        for one, shape in zip(labels, shapes, strict=True)
+    ]
+    for pair in permutations(range(len(labels)), 2):
+        if all(one <= result for place, one in enumerate(long) if place not in pair):
+            first, second = pair
+            yield operands[first], operands[second], (labels[first], labels[second])
 
 
 def _product_behind(graph: Graph, value: Value) -> tuple[Node, Dims] | None:

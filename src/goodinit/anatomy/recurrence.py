@@ -138,6 +138,8 @@ def _adds_state(graph: Graph, loop: Loop, state: set[int]) -> bool:
         if node.role == "add" and len(node.inputs) > 1:
             others = [i for i in node.inputs if i not in state]
             added = any(not before.isdisjoint(_unchanged(graph, i)) for i in others)
+            if added and _is_of_update(graph, node):
+                continue
             if added and not any(_replaces(graph, i, before) for i in node.inputs):
                 return True
     return False
@@ -150,6 +152,22 @@ def _replaces(graph: Graph, index: int, before: set[int]) -> bool:
         return False
     factors = [graph.nodes[i] for i in node.inputs]
     return any(f.function == "sub" and not before.isdisjoint(f.inputs) for f in factors)
+
+
+def _is_of_update(graph: Graph, node: Node) -> bool:
+    """Whether a node is the state less what is new, of which a gate adds a share to what is new.
+
+    It is the difference in ``new + z * (h - new)``.
+    """
+    if node.function != "sub":
+        return False
+    gated = [graph.nodes[i] for i in node.consumers]
+    if not all(other.role == "mul" and len(other.inputs) > 1 for other in gated):
+        return False
+    sums = [graph.nodes[i] for other in gated for i in other.consumers]
+    return bool(sums) and all(
+        one.role == "add" and not set(node.inputs).isdisjoint(one.inputs) for one in sums
+    )
 
 
 def _unchanged(graph: Graph, index: int) -> Iterator[int]:

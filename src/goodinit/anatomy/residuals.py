@@ -252,9 +252,18 @@ def _tips(node: Node, terms: Iterable[Term]) -> list[int]:
 
 
 def _last(search: _Search, branch: _Branch, node: Node, term: Term) -> list[int]:
-    """Return the last weights of a branch: where its products, sums and picks come from."""
+    """Return the last weights of a branch: where its products, sums and picks come from.
+
+    Not those of gates on constants, as on the zeros that a state starts from, unless all are.
+    """
     if term == (node.index,) and node.weights:
         return [node.index]
+    return _behind(search, branch, node, term, False) or _behind(search, branch, node, term, True)
+
+
+def _behind(
+    search: _Search, branch: _Branch, node: Node, term: Term, of_constants: bool
+) -> list[int]:
     graph, inside, values = search.graph, branch.inside, search.roles.values
 
     def follow(other: Node) -> Iterable[int]:
@@ -268,6 +277,8 @@ def _last(search: _Search, branch: _Branch, node: Node, term: Term) -> list[int]
         if other.role == "pick" or other.function == "div":
             return before[:1]
         multiplies = other.role in ("mul", "contract")
+        if multiplies and not of_constants and _gates_a_constant(graph, other):
+            return ()
         return _factors(graph, branch, other, before) if multiplies else before
 
     tips = _factors(graph, branch, node, _tips(node, [term])) if len(term) > 1 else term
@@ -295,7 +306,8 @@ def _norm_weights(graph: Graph, node: Node) -> Iterator[int]:
 def _factors(graph: Graph, branch: _Branch, node: Node, factors: Iterable[int]) -> list[int]:
     """Return the factors of a product that carry a branch.
 
-    Not those that don't start from the stream (a modulation), nor gates, unless all are. Where
+    Not those that don't start from the stream (a modulation), nor gates, nor what is broadcast
+    over positions or features, unless all are. Where
     the stream itself is summed with weights made of it, or is spread over a new axis (the state
     of a state space, written by B and read by C), it carries.
     """
@@ -305,8 +317,17 @@ def _factors(graph: Graph, branch: _Branch, node: Node, factors: Iterable[int]) 
     for is_other in (_is_gate_or_router, is_squash):
         kept = [index for index in carried if not is_other(graph, index)]
         if kept:
-            return kept
-    return carried
+            carried = kept
+            break
+    whole = [index for index in carried if prod(graph.nodes[index].shape) >= prod(node.shape)]
+    return whole if whole and node.role != "contract" else carried
+
+
+def _gates_a_constant(graph: Graph, node: Node) -> bool:
+    """Whether shares multiply a tensor that is neither an activation nor a parameter."""
+    others = [v.node for v in node.operands if not v.params and not graph.nodes[v.node].live]
+    made = [value.node for value in node.signals]
+    return bool(others) and bool(made) and all(is_squash(graph, index) for index in made)
 
 
 def _is_gate_or_router(graph: Graph, index: int) -> bool:
