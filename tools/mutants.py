@@ -233,6 +233,21 @@ EQUIVALENT = {
         "anatomy/layers.py",
         "return any(reaches(graph, g, takes) for g in spans[before].gives if 0 < g <= takes)",
     ): "no layer makes the run's first node",
+    (
+        "schemes/mimetic.py",
+        ("if layout is None or len(shape) != 2 or shape[0] != shape[1] or shape[ -1] "
+         "% self.head_dim:"),
+    ): "it is square",
+    (
+        "anatomy/gates.py",
+        ("place = _place(graph, node.signals[ -1]) if biases and len(node.signals) == 1 "
+         "else None"),
+    ): "there is one",
+    (
+        "anatomy/names.py",
+        "if not slot.flat is not None:  # two of them may be empty, or one tensor tied",
+    ): "an address is a short cut, and an empty tensor has none",
+    ("anatomy/recurrence.py", "if node.index <= loop.again"): "a weight is there, and is left out",
 }  # fmt: skip
 CONTRACT = "tests/test_contract.py"
 BUDGET = 40.0  # seconds of tests for one fault, by their times without it; cheap tests first

@@ -40,6 +40,9 @@ STEPS = 0.3 * torch.arange(8.0)[:, None]
         (torch.full((4, 4), 0.5).T, "constant"),
         (torch.zeros(4, 4)[:, ::2], "zeros"),
         ((torch.arange(16.0) / 7).view(4, 4).T, "pattern"),
+        (torch.stack([torch.arange(16.0) / 7, BASE], 1)[:, :1], "pattern"),  # along the column
+        (torch.stack([BASE, torch.arange(16.0) / 7], 1)[:, :1], "values"),
+        ((torch.arange(32.0) / 7).view(1, 32)[:, ::2], "pattern"),
         (torch.tensor(0.3).expand(3, 4), "constant"),
         (torch.tensor(0.3), "constant"),
         (torch.tensor([0.3] * 20 + [0.4]), "pattern"),  # two values, the other one at the end

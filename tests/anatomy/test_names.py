@@ -11,7 +11,7 @@ from torch import nn
 from torch.nn.utils import parametrizations, parametrize, prune, spectral_norm
 
 from goodinit.anatomy import read
-from goodinit.anatomy.names import slots, walk
+from goodinit.anatomy.names import Slot, slots, walk
 
 
 def rows(model, inputs=None, prefix=""):
@@ -387,3 +387,16 @@ def test_a_raw_matrix_on_meta_beside_layers_may_be_a_setting():
     assert kinds("meta") == kinds("cpu") == kinds("cpu", nn.Linear(2, 2)) == alone
     assert kinds("meta", nn.ReLU()) == alone
     assert kinds("meta", nn.Linear(2, 2)) == [("other", "weight"), ("other", "weight")]
+
+
+def test_of_several_stored_tensors_the_largest_counts():
+    large, small, other = torch.zeros(3, 4), torch.zeros(2), torch.zeros(3, 4)
+
+    def of(how, *tensors):
+        return Slot("w", nn.Module(), "w", tensors, how=how).tensor
+
+    assert of("parametrized", large, small) is large
+    assert of("parametrized", small, large) is large
+    assert of("parametrized", large, other) is other
+    assert of("weight_norm", large, small) is small  # its directions come last
+    assert of("plain", small) is small

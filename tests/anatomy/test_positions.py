@@ -5,9 +5,11 @@ import torch
 from torch import Tensor, nn
 
 import goodinit as gi
+from goodinit.anatomy import read
 
 WIDTH, LENGTH = 16, 5
 IDS = torch.zeros(2, LENGTH, dtype=torch.long)
+X = torch.zeros(2, LENGTH, WIDTH)
 
 
 class Model(nn.Module):
@@ -89,3 +91,26 @@ def test_other_positions_are_small(model: nn.Module, inputs: Tensor, name: str) 
     row = gi.plan(model, "standard", inputs=inputs)[name]
     assert row.kind == "position"
     assert row.std == 0.02
+
+
+class Joined(nn.Module):
+    """What a layer makes of no input is joined to one: a token through a norm, a whole table."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.token, self.norm = nn.Parameter(torch.randn(1, 1, WIDTH)), nn.LayerNorm(WIDTH)
+        self.table, self.layer = nn.Embedding(3, WIDTH), nn.Linear(WIDTH, WIDTH)
+
+    def forward(self, x: Tensor) -> Tensor:
+        token = self.norm(self.token).expand(len(x), 1, WIDTH)
+        rows = self.table.weight[None].expand(len(x), 3, WIDTH)
+        return self.layer(torch.cat([token, rows, x], 1))
+
+
+def test_what_no_input_has_reached_yet() -> None:
+    found = {row.name: (row.facets.kind, row.facets.part) for row in read(Joined(), X).rows}
+    assert found == {
+        "token": ("token", "weight"), "norm.weight": ("norm", "weight"),
+        "norm.bias": ("norm", "bias"), "table.weight": ("position", "weight"),
+        "layer.weight": ("linear", "head"), "layer.bias": ("linear", "bias"),
+    }  # fmt: skip

@@ -131,6 +131,12 @@ def test_sigmoids_are_gates_and_heads_too(run: Callable[..., Tensor], saturated:
     assert (found(run, sizes(20.0, -60.0)) is not None) is saturated
 
 
+def test_a_gate_hides_no_activation_behind_it() -> None:
+    result = found(lambda m, x: ((x @ m.a).sigmoid() * (x @ m.b) @ m.c).tanh() @ m.d, sizes(20.0))
+    assert result is not None
+    assert (result.function, result.names) == ("tanh", ("c",))
+
+
 def test_rows_of_a_table_are_as_large_as_they_are() -> None:
     def run(m: Net, x: Tensor) -> Tensor:
         return (nn.functional.embedding(x, m.a) @ m.b).tanh() @ m.c

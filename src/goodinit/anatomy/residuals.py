@@ -272,8 +272,6 @@ def _behind(
         if other.index in values:
             return (values[other.index],)
         before = list(signals_of(other))
-        if other.role == "attention":
-            return before[2:3] or before
         if other.role == "pick" or other.function == "div":
             return before[:1]
         multiplies = other.role in ("mul", "contract")

@@ -89,7 +89,7 @@ def _outer_behind(graph: Graph, index: int) -> Node | None:
     shape, waiting = graph.nodes[index].shape, {index}
     for _ in range(CALLS_TO_A_STEP):
         if not waiting:
-            break
+            return None
         node = graph.nodes[max(waiting)]
         waiting.remove(node.index)
         if _is_outer(graph, node):
