@@ -36,6 +36,9 @@ def with_terms(graph: Graph, roles: Roles, use: Use, is_drawn: Callable[[Use], b
     terms = _terms(graph, sum_)
     if terms is None or use.node not in [one.node for one in terms]:
         return None
+    partners = {one.param for one in graph.nodes[use.node].uses} - {use.param}
+    if {one.param for one in terms} <= partners:
+        return use  # slices of it meet a partner: their sum was measured
     uses = [one for one in terms if one.node != use.node]
     if not all(is_drawn(one) and not has_a_role(graph, roles, one.node) for one in uses):
         return None

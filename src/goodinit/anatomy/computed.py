@@ -17,13 +17,10 @@ from goodinit.anatomy.added_terms import with_terms
 from goodinit.anatomy.bilinear import is_summed_with_another, with_second_sum
 from goodinit.anatomy.factors import is_caught, is_meant, with_factor
 from goodinit.anatomy.joined import BESIDE, beside, crossed, joined
+from goodinit.anatomy.looked_up import said_of_lookup
 from goodinit.anatomy.made_signals import MadeSignals
 from goodinit.anatomy.meetings import (
-    MULTIPLIED,
     SEVERAL,
-    SHARED,
-    are_multiplied,
-    is_averaged_by_shares,
     said_of_what_follows,
 )
 from goodinit.anatomy.multiples import Multiples
@@ -46,6 +43,8 @@ from goodinit.schemes import second_moment
 _LINEAR = frozenset("pick view cast join add mul contract".split())
 
 SUMMED = "what it multiplies is multiplied by another activation, and summed"
+
+KEPT = "it keeps its value"
 
 # E[y^2]/E[x^2] of a normalized weight, from one draw of it, is nearly 1.
 NEARLY_NORMED = 0.2
@@ -104,7 +103,7 @@ class Answers:
             if computed and (asked in (None, use) or (slices and use.role == "contract")):
                 changed, special = self._applied(use, uses, shape)
                 if special:
-                    return uses, special
+                    return [changed if one is use else one for one in uses], special
                 found.append(changed)
             else:
                 found.append(self._looked_up(use) if use.role == "lookup" else use)
@@ -116,9 +115,7 @@ class Answers:
 
     def _looked_up(self, use: Use) -> Use:
         """Return a lookup with what is done with the rows."""
-        doubt = SHARED if is_averaged_by_shares(self._graph, use.node) else ""
-        doubt = doubt or (MULTIPLIED if are_multiplied(self._graph, use.node) else "")
-        return replace(use, doubt=use.doubt or doubt)
+        return replace(use, doubt=use.doubt or said_of_lookup(self._graph, use))
 
     def _with_calls_around(self, use: Use, uses: list[Use]) -> Use:
         """Return a weight's use with the sums and factors that follow it."""
@@ -224,7 +221,8 @@ class Answers:
                 bent = use.origin.bent
                 known = use.role in ("mul", "norm", "feed", "lookup") and bent
                 known = known or (use.role == "add" and "exp" in bent)
-                return use, "" if known else f"{function}(p)"
+                doubt = self._said_of_kept(use) if use.role == "contract" else ""
+                return replace(use, doubt=use.doubt or doubt), "" if known else f"{function}(p)"
             if use.role == "contract":
                 return self._weight(use, one), ""
         if after and _is_followed(self._tape, use):
@@ -247,6 +245,15 @@ class Answers:
             return replace(use, doubt=f"{use.origin.made}(W) is looked up in its place"), ""
         return use, ""
 
+    def _said_of_kept(self, use: Use) -> str:
+        """Return what to say of a weight that is made of parameters that all keep their values."""
+        made = self._known[("operand", use.operand, use.at)]
+        kept = not isinstance(made, str) and all(
+            param in self._kept or one.kind in ("special", "scale") for param, one in made.items()
+        )
+        square = self._present_square(use) if kept else None
+        return "" if not square else self._unlike_one(use, use.fan_in * square, KEPT)
+
     def _weight(self, use: Use, one: Influence) -> Use:
         if one.kind == "scale":
             return replace(use, role="mul", doubt=one.doubt)
@@ -262,8 +269,8 @@ class Answers:
         fans = {"fan_in": fan_in, "fan_out": fan_out, "factors": max(one.degree, 1)}
         return replace(use, **fans, measured=True, doubt=doubt)
 
-    def _unlike_one(self, use: Use, square: float) -> str:
-        """Return what to say of a weight whose scale is that of a norm, whatever is drawn."""
+    def _unlike_one(self, use: Use, square: float, why: str = "whatever is drawn") -> str:
+        """Return what to say of a weight whose scale is a norm's, or that of values kept."""
         after = activation_after(self._graph, use.node) or ""
         square *= self._multiples.after(use.node)[0].square or 1.0
         if self._graph.nodes[use.node].signals:
@@ -271,7 +278,7 @@ class Answers:
         near = abs(square - 1) <= NEARLY_NORMED or is_meant(square, after)
         if near or is_caught(self._multiples, use.node):
             return ""
-        return f"whatever is drawn, its product is {square**0.5:.3g} times as large as its input"
+        return f"{why}, its product is {square**0.5:.3g} times as large as its input"
 
     def _summed(self, use: Use, one: Influence, uses: Sequence[Use], shape: tuple[int, ...]) -> Use:
         """Return a use as a contraction that no call shows.
@@ -330,11 +337,11 @@ class Answers:
 
     def _study(self, computed: Computed, fan: float, data: bool) -> dict[int, Influence] | str:
         params = _params(computed)
-        key = (_key(computed, self._tape), fan, data)
+        key = (_key(computed, self._tape), fan, data, tuple(n in self._kept for n in params))
         if key not in self._shared:
             with replaying():
                 try:
-                    found = influences(computed, fan, data)
+                    found = influences(computed, fan, data, self._kept)
                 except ReplayError as error:
                     self._shared[key] = str(error)
                 else:

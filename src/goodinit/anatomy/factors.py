@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import islice
 from math import isclose
 
@@ -11,7 +12,7 @@ from goodinit.anatomy.joined import is_zero
 from goodinit.anatomy.made_signals import Made, MadeSignals
 from goodinit.anatomy.multiples import CALLS_FOLLOWED, Multiple, Multiples
 from goodinit.anatomy.roles import Roles
-from goodinit.anatomy.scores import summed_by_scores
+from goodinit.anatomy.scores import gates_another, summed_by_scores
 from goodinit.dataflow.constants import mean_square
 from goodinit.dataflow.graph import Graph
 from goodinit.dataflow.nodes import Node, Use
@@ -40,6 +41,9 @@ STEEP = 4.0
 _SQUASH = frozenset("sigmoid hardsigmoid expit tanh sin erf softplus softsign hardtanh".split())
 _OWN = frozenset("bend softmax".split())
 
+# What a weight that is nearly zero makes of the second moment: as in `zeros.py`, .02 of a signal.
+LITTLE = 4e-4
+
 MODULATES = "a constant is added to its product, and both multiply another signal, which grows"
 
 # A weight used more often is shared by layers or time steps: later inputs are as the first.
@@ -67,9 +71,9 @@ def with_factor(
     if doubt:
         return replace(use, doubt=use.doubt or doubt)
     made = None if use.doubt else made_signals.before(use.node)
-    if made is not None and _is_mixing(multiples, use.node):
-        made = None  # heads mixed by a weight are still shares
     product = use.node if (weight := graph.nodes[use.node].generates) is None else weight[-1]
+    if made is not None and _is_mixing(multiples, product):
+        made = None  # heads mixed by a weight are still shares
     if made is not None and not is_caught(multiples, product):
         use = _of_made(use, made)
     before = Multiple() if made is not None else _before_any(graph, multiples, use, uses)
@@ -134,10 +138,21 @@ def _modulates(graph: Graph, multiples: Multiples, use: Use) -> str:
     factors = (
         n for n in multiples.after(use.node)[1] if n.role == "mul" or n.function == "addcmul"
     )
-    forms = (one for node in factors for one in multiples.taken_as(use.node, node))
-    if not any(one.added and not _is_one(one) for one in forms):
+    forms = [one for node in factors for one in multiples.taken_as(use.node, node)]
+    offsets = (one for node in multiples.passed_after(use.node) for one in node.uses)
+    shifted = bool(forms) and any(map(partial(_is_kept_offset, graph), offsets))
+    if not shifted and not any(one.added and not _is_one(one) for one in forms):
         return ""
-    return "" if is_zero(graph, use) else MODULATES
+    held = mean_square(graph.held.get(use.param))
+    little = held is not None and held * use.fan_in <= LITTLE  # kept: the identity at first
+    return "" if little or is_zero(graph, use) else MODULATES
+
+
+def _is_kept_offset(graph: Graph, use: Use) -> bool:
+    """Whether one number other than 0 is added: a gate's bias of 1."""
+    held = graph.held.get(use.param) if use.role == "add" else None
+    square = None if held is None or held.is_meta else mean_square(held)
+    return bool(square) and held is not None and bool((held == held.flatten()[0]).all())
 
 
 def _of_made(use: Use, made: Made) -> Use:
@@ -214,7 +229,8 @@ def _holds_unit_values(graph: Graph, use: Use) -> bool:
 def _after(graph: Graph, multiples: Multiples, index: int) -> Multiple:
     """Return what constants make of a product, if nothing else is done with it."""
     found, taken = multiples.after(index)
-    if any(n.role in _OWN or n.function in _SQUASH or _meets_others(n) for n in taken):
+    meets = any(n.role in _OWN or n.function in _SQUASH or _meets_others(n) for n in taken)
+    if meets and (found.added or len(taken) != 1 or not gates_another(graph, taken[0])):
         steep = [n.function in _SQUASH for n in taken] == [True] and (found.square or 0) > STEEP
         return found if steep else Multiple()
     alpha = graph.nodes[index].number  # of addmm

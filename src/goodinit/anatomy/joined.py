@@ -46,6 +46,8 @@ def joined(graph: Graph, use: Use, uses: Sequence[Use]) -> Use:
         return replace(use, doubt=use.doubt or doubt)
     made = use.origin.made  # alike computed, of which `use` alone was measured
     fan_in = sum((use if made and not one.measured else one).fan_in for one in (use, *added))
+    if (weights := _sliced(graph, use)) > 1:
+        fan_in = float(f"{use.fan_in * (fan_in / use.fan_in) ** (1 / weights):.6g}")
     doubts = [one.doubt for one in (use, *added) if one.doubt]
     if any(graph.nodes[index].overwrites for index in sums):
         doubts.append(IN_PARTS)
@@ -54,6 +56,12 @@ def joined(graph: Graph, use: Use, uses: Sequence[Use]) -> Use:
             f"several {use.origin.made}(W) are added up, as if they had nothing in common"
         )
     return replace(use, fan_in=fan_in, measured=True, doubt=next(iter(doubts), ""))
+
+
+def _sliced(graph: Graph, use: Use) -> int:
+    """Return how many weights of a product are slices: they share the number of products."""
+    uses = graph.nodes[use.node].weights
+    return sum(one.origin.box != tuple((0, n) for n in graph.shapes[one.param]) for one in uses)
 
 
 def crossed(graph: Graph, use: Use, uses: Sequence[Use]) -> Use:

@@ -12,6 +12,12 @@ from math import exp, prod
 
 from goodinit.anatomy.factors import MEANT
 from goodinit.anatomy.joined import BESIDE, input_of, is_zero
+from goodinit.anatomy.kin import (
+    are_kin,
+    is_multiplied_by_itself,
+    is_run_up,
+    multiplies_what_is_added,
+)
 from goodinit.anatomy.roles import Roles
 from goodinit.anatomy.weighted_sums import SUMS
 from goodinit.dataflow.functions import ADD_FIRST
@@ -39,6 +45,9 @@ INPUT = "another input of the model is added to its product"
 SEVERAL = "products with it of several inputs are added up"
 EXPONENT = "an exponential of its product is taken"
 LARGEST = "of several of its products the largest is taken, or their product"
+KIN = "its product is multiplied by a signal that has a part in common with it"
+GROWN = "its product multiplies a signal that is added to the result, which grows"
+RUNNING = "a running sum is taken of what an activation makes of its product"
 SAMPLED = "its product is sampled between positions, which makes it smaller where they differ"
 
 # Between a product and the sum that it goes into, or the norm after that.
@@ -82,24 +91,28 @@ def said_of_what_follows(
         return said
     if has_a_role(graph, roles, node.index) or node.generates is not None:
         return ""
-    passed, doubt = {node.index}, ""
+    passed, doubt, own = {node.index}, "", node.weights
     if node.function in ADD_FIRST and graph.nodes[node.operands[0].node].live:
         added = [node.operands[0].node]
         if said := _meets_another(graph, roles, use, node, added, is_drawn):
             return said
-    for after in islice(_onward(graph, node.index), CALLS_FOLLOWED):
+    for after in islice(onward_from(graph, node.index), CALLS_FOLLOWED):
         met = len({value.node for value in after.signals}) > 1
-        if _is_passed(after):
+        if is_passed(after):
             passed.add(after.index)
             doubt = doubt or (NOISY if after.role == "add" and is_noisy(graph, after) else "")
         elif after.role == "add" and met:
             added = [value.node for value in after.signals if value.node not in passed]
+            if is_noisy(graph, after):  # addcmul
+                return "" if is_caught_after(graph, after) else NOISY
             if _is_less_its_largest(graph, after, added, passed):
                 return LARGEST
             if said := _meets_another(graph, roles, use, after, added, is_drawn):
                 return said
         elif alone := _said_alone(graph, node, after, passed):
             return alone
+        elif multiplies_what_is_added(graph, after) and not any(is_zero(graph, u) for u in own):
+            return "" if is_caught_after(graph, after) else GROWN
     return doubt
 
 
@@ -108,8 +121,8 @@ def _said_alone(graph: Graph, node: Node, after: Node, passed: set[int]) -> str:
     sole = all(c in passed or c == after.index for i in passed for c in graph.nodes[i].consumers)
     signals = {value.node for value in after.signals}
     squares = after.function in _SQUARES and after.number in (None, 2)
-    squares = squares or (after.role == "mul" and len(after.signals) == 2 > len(signals))
-    if squares and not _is_a_size(graph, after.index):
+    squares = squares or (after.role == "mul" and is_multiplied_by_itself(after))
+    if squares and not is_a_size(graph, after.index):
         return SQUARED
     if _is_power(graph, after):
         return POWER
@@ -119,6 +132,10 @@ def _said_alone(graph: Graph, node: Node, after: Node, passed: set[int]) -> str:
         return AVERAGED
     if sole and (after.function in _LENGTHS or _is_of_pairs(graph, after)):
         return LENGTH
+    if are_kin(graph, after) and not is_caught_after(graph, after):
+        return KIN
+    if sole and is_run_up(graph, after):
+        return RUNNING
     zero = any(is_zero(graph, one) for one in node.weights)  # kept, it starts as the identity
     if after.function in _EXPONENTIALS and not zero and not _is_bounded(graph, after.index):
         number = _number_before(graph, after, passed, node.index)
@@ -133,11 +150,13 @@ def _said_alone(graph: Graph, node: Node, after: Node, passed: set[int]) -> str:
         return MULTIPLIED  # a convolution by Fourier transforms
     own = all(index in passed or root(graph, index) in passed for index in signals)
     if own and len(after.signals) == 2 and after.role in ("mul", "contract"):
-        summed = after.role == "contract" or _is_summed(graph, after.index, False)
-        return MULTIPLIED if summed and not _is_a_size(graph, after.index) else ""
+        summed = after.role == "contract" or is_summed(graph, after.index, False)
+        return MULTIPLIED if summed and not is_a_size(graph, after.index) else ""
+    if after.role == "contract" and len(signals) > 2 and not after.weights:
+        return MULTIPLIED  # a weight of rank 1 or more made of two, and the signal it works on
     if after.role not in ("mul", "contract") or len(signals) != 2 or after.weights:
         return ""
-    summed = after.role == "contract" or _is_summed(graph, after.index)
+    summed = after.role == "contract" or is_summed(graph, after.index)
     rest = [index for index in signals if index not in passed]
     if any(are_shares(graph, index) for index in rest):  # all are added up, or one is chosen
         return SHARED
@@ -148,7 +167,7 @@ def _said_alone(graph: Graph, node: Node, after: Node, passed: set[int]) -> str:
         return MULTIPLIED if same else ""
     weights = any(o.weights for o in others)
     apart = node.index not in {other.index for other in others}
-    return MULTIPLIED if weights and apart and _is_summed(graph, after.index, False) else ""
+    return MULTIPLIED if weights and apart and is_summed(graph, after.index, False) else ""
 
 
 def _said_of_stream(graph: Graph, index: int) -> str:
@@ -160,11 +179,11 @@ def _said_of_stream(graph: Graph, index: int) -> str:
     if len(sums) != 1 or sums[0].role != "add":
         return ""
     passed = {sums[0].index}
-    for after in islice(_onward(graph, sums[0].index), CALLS_FOLLOWED):
-        if _is_passed(after):
+    for after in islice(onward_from(graph, sums[0].index), CALLS_FOLLOWED):
+        if is_passed(after):
             passed.add(after.index)
         elif said := _said_alone(graph, sums[0], after, passed):
-            return said if said in (SQUARED, EXPONENT, LENGTH) else ""
+            return said if said in (SQUARED, EXPONENT, LENGTH, KIN) else ""
     return ""
 
 
@@ -228,33 +247,7 @@ def _is_of_pairs(graph: Graph, node: Node) -> bool:
     return node.function == "abs" and pairs
 
 
-def is_averaged_by_shares(graph: Graph, index: int) -> bool:
-    """Whether rows that are looked up are multiplied by shares, and summed."""
-    onward = (node for node in islice(_onward(graph, index), CALLS_FOLLOWED) if node.role == "mul")
-    return any(
-        len(node.signals) == 2
-        and _is_summed(graph, node.index)
-        and any(are_shares(graph, value.node) for value in node.signals)
-        for node in onward
-    )
-
-
-def are_multiplied(graph: Graph, index: int) -> bool:
-    """Whether rows that are looked up are multiplied by others, number by number, and summed."""
-    onward = walk_forward(graph, index, lambda node: _is_passed(node) or node.role == "mul")
-    for node in islice(onward, CALLS_FOLLOWED):
-        product = node.role in ("mul", "contract") and not node.weights and len(node.signals) == 2
-        roots = [graph.nodes[root(graph, value.node)] for value in node.signals if product]
-        rows = [
-            one.role == "mul" or any(u.role == "lookup" and not u.counted for u in one.uses)
-            for one in roots
-        ]
-        if product and all(rows) and (node.role == "contract" or _is_summed(graph, node.index)):
-            return True
-    return False
-
-
-def _is_a_size(graph: Graph, index: int) -> bool:
+def is_a_size(graph: Graph, index: int) -> bool:
     """Whether the root of a square is taken, or a signal divided by it: a norm by hand."""
 
     def follow(node: Node) -> bool:
@@ -267,17 +260,18 @@ def _is_a_size(graph: Graph, index: int) -> bool:
     return any(n.function in _ROOTS or (n.function == "pow" and n.number != 2) for n in sizes)
 
 
-def _onward(graph: Graph, index: int) -> Iterable[Node]:
-    return walk_forward(graph, index, lambda n: _is_passed(n) and not takes_product(graph, n))
+def onward_from(graph: Graph, index: int) -> Iterable[Node]:
+    """Return what takes a product, reshaped, joined and shifted."""
+    return walk_forward(graph, index, lambda n: is_passed(n) and not takes_product(graph, n))
 
 
 def takes_product(graph: Graph, node: Node) -> bool:
     """Whether a parameter multiplies a signal number by number, and what comes of it is summed."""
     met = any(use.met is not None and use.role == "mul" for use in node.uses)
-    return met and _is_summed(graph, node.index, False)
+    return met and is_summed(graph, node.index, False)
 
 
-def _is_passed(node: Node) -> bool:
+def is_passed(node: Node) -> bool:
     """Whether a call reshapes, picks from, joins or shifts a product, or multiplies it alone."""
     if node.role in ("view", "cast", "pick", "join") or node.function in (*SUMS, "complex"):
         return True
@@ -311,11 +305,13 @@ def _meets_another(
     """
     if sum_.index in roles.adapted or _is_computed(use) or is_zero(graph, use):
         return ""
-    for node in islice(walk_back(graph, added, _terms), CALLS_FOLLOWED):
+    for node in islice(walk_back(graph, added, terms_of), CALLS_FOLLOWED):
         if node.weights and not any(map(is_drawn, node.weights)):
-            mixed = islice(walk_back(graph, signals_of(node), _terms), CALLS_FOLLOWED)
+            mixed = islice(walk_back(graph, signals_of(node), terms_of), CALLS_FOLLOWED)
             if any(_is_the_same(graph, use, one) for one in mixed):
                 return "" if is_caught_after(graph, sum_) else AGAIN
+        if node.role == "mul" and node.signals and is_noisy(graph, node):
+            return "" if is_caught_after(graph, sum_) else NOISY
         if _is_another_input(graph, node, use):
             return "" if is_caught_after(graph, sum_) else INPUT
         summed = prod(node.shape) > prod(sum_.shape)
@@ -357,15 +353,15 @@ def _is_computed(use: Use) -> bool:
     return bool(use.origin.made) and use.met is None
 
 
-def _terms(node: Node) -> Iterable[int]:
+def terms_of(node: Node) -> Iterable[int]:
     """Return what a term of a sum is made of, without passing a weight or a function."""
     added = node.role in ("add", "mul", "pool") or node.function in SUMS
-    if node.weights or not (added or _is_passed(node)):
+    if node.weights or not (added or is_passed(node)):
         return ()
     return tuple(signals_of(node)) or node.inputs  # a sum of products with a weight
 
 
-def _is_summed(graph: Graph, index: int, by_signs: bool = True) -> bool:
+def is_summed(graph: Graph, index: int, by_signs: bool = True) -> bool:
     """Whether a function sums a product over an axis, or, if asked, ``+`` with another."""
     onward = walk_forward(graph, index, lambda n: n.role in ("view", "cast"))
     return any(
@@ -378,7 +374,7 @@ def is_caught_after(graph: Graph, sum_: Node) -> bool:
     """Whether a norm takes a sum, after further terms if there are any."""
 
     def follow(node: Node) -> bool:
-        return _is_passed(node) or node.role == "add"
+        return is_passed(node) or node.role == "add"
 
     ends = [n for n in islice(walk_forward(graph, sum_.index, follow), CALLS_FOLLOWED)
             if not follow(n)]  # fmt: skip

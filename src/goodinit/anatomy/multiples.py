@@ -166,6 +166,11 @@ class Multiples:
         forms = self._results[product][2]
         return [forms[value.node] for value in node.signals if value.node in forms]
 
+    def passed_after(self, product: int) -> list[Node]:
+        """Return a product's call, and those that make multiples of it."""
+        self.after(product)
+        return [self._graph.nodes[index] for index in self._results[product][2]]
+
     def _after(self, product: int) -> tuple[Multiple, list[Node], dict[int, Multiple]]:
         nodes = self._graph.nodes
         found, taken = {product: Multiple()}, list[Node]()

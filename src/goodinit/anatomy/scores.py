@@ -38,7 +38,8 @@ def summed_by_scores(graph: Graph, multiples: Multiples, index: int) -> str:
         (mixing,) = taken
         scores = [v.node for v in mixing.signals if _is_score(graph, v.node)]
         summed = mixing.role == "contract" or _is_summed(graph, mixing)
-        if scores and summed and not _is_divided(multiples, mixing):
+        scores = scores or _is_of_keys(graph, multiples, mixing, index)
+        if scores and summed and not _is_divided(graph, multiples, mixing):
             return PRODUCT
     before = graph.nodes[index].signals[:1]
     if not before:
@@ -49,6 +50,38 @@ def summed_by_scores(graph: Graph, multiples: Multiples, index: int) -> str:
     if any(node.function == "grid_sample" for node in made_of):
         return SAMPLED
     return _said_of_input(graph, root(graph, before[0].node))
+
+
+def _is_of_keys(graph: Graph, multiples: Multiples, mixing: Node, index: int) -> bool:
+    """Whether values are summed with keys first, and that with queries, and nothing divides it.
+
+    Queries and keys that a softmax or a norm made are no doubt.
+    """
+    if mixing.role != "contract":
+        return False
+    onward = walk_forward(graph, mixing.index, lambda n: n.role in ("view", "cast"))
+    queries = [n for n in onward if n.role == "contract" and len(n.signals) == 2 and not n.weights]
+    if len(queries) != 1 or _is_divided(graph, multiples, queries[0]):
+        return False
+    mine = [root(graph, value.node) for value in mixing.signals]
+    others = [root(graph, value.node) for value in queries[0].signals]
+    others = [other for other in others if other != mixing.index]
+    made = [graph.nodes[n] for n in (*(n for n in mine if n != index), *others)]
+    return len(made) == 2 and all(_is_unbounded(graph, n) for n in made)
+
+
+def _is_unbounded(graph: Graph, node: Node) -> bool:
+    """Whether a weight or an activation made a signal, and no norm or softmax follows."""
+    onward = walk_forward(graph, node.index, is_pass)
+    bounded = any(other.role in ("norm", "softmax") for other in islice(onward, CALLS_FOLLOWED))
+    return bool(node.weights or node.role == "activation") and not bounded
+
+
+def gates_another(graph: Graph, node: Node) -> bool:
+    """Whether a call multiplies two signals number by number, and nothing sums the products."""
+    two = node.role == "mul" and node.function == "mul" and len(node.signals) == 2
+    apart = len({root(graph, value.node) for value in node.signals}) == 2
+    return two and apart and not node.uses and not _is_summed(graph, node)
 
 
 def _parts(node: Node) -> Iterable[int]:
@@ -125,6 +158,14 @@ def _is_summed(graph: Graph, node: Node) -> bool:
     return any(other.function in SUMS for other in onward)
 
 
-def _is_divided(multiples: Multiples, mixing: Node) -> bool:
+def _is_divided(graph: Graph, multiples: Multiples, mixing: Node) -> bool:
     after = multiples.after(mixing.index)[1]
-    return any(n.role == "norm" or (n.function == "div" and len(n.signals) > 1) for n in after)
+    divides = (n for n in after if len(n.signals) > 1)
+    inverse = any(
+        n.function == "div" or any(_is_inverse(graph, v.node) for v in n.signals) for n in divides
+    )
+    return inverse or any(n.role == "norm" for n in after)
+
+
+def _is_inverse(graph: Graph, index: int) -> bool:
+    return graph.nodes[root(graph, index)].function in ("reciprocal", "rdiv")

@@ -251,6 +251,8 @@ class Graph:
             return ""
         kept = node.inputs[:1] if node.role == "pick" else node.inputs  # not by the indices
         tallies = {self.nodes[index].tally for index in kept}
+        if "count" in tallies and any(self.nodes[i].tally == "ids" for i in node.inputs[1:]):
+            return "ids"  # looked up in a table of integers: hashes, neighbors
         return next((tally for tally in ("ids", "count", "unknown") if tally in tallies), "")
 
     def _is_known(self, tensor: Tensor) -> bool:

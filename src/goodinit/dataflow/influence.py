@@ -10,7 +10,7 @@ what stands under the 1 is the fan of each of them.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 import torch
@@ -90,28 +90,31 @@ class Influence:
         return int(found) if found == int(found) else found
 
 
-def influences(computed: Computed, fan: float, data: bool = False) -> dict[int, Influence]:
+def influences(
+    computed: Computed, fan: float, data: bool = False, kept: Collection[int] = ()
+) -> dict[int, Influence]:
     """Return parameter -> how the computed numbers depend on it.
 
     Args:
         computed: the numbers.
         fan: how many of them a product sums over.
         data: whether they are outputs, that is, such products.
+        kept: the parameters that keep their values.
 
     Raises:
         ReplayError: they can't be computed again.
     """
-    study = _Study(computed, fan, data)
+    study = _Study(computed, fan, data, kept)
     return study.result()
 
 
 class _Study:
     """Tries values of parameters. Numbers of tensors are those of the tape."""
 
-    def __init__(self, computed: Computed, fan: float, data: bool) -> None:
+    def __init__(self, computed: Computed, fan: float, data: bool, kept: Collection[int]) -> None:
         self.computed, self.fan, self.data = computed, fan, data
         self.random = torch.Generator().manual_seed(1)
-        sources = computed.sources
+        sources, self.keeps = computed.sources, kept
         self.params = [n for n, source in sources.items() if source.param is not None]
         self.live = [n for n, s in sources.items() if s.live and s.value is None]
         self.unvalued = False
@@ -180,15 +183,8 @@ class _Study:
         return not little and self._is_shifted(zero, self.at({}))
 
     def _is_shifted(self, zero: Tensor, a: Tensor) -> bool:
-        """Whether constants are added to what varies, or lie beside it in its rows and columns."""
-        constant, varies = zero != 0, a != zero
-        if bool((constant & varies).any()):
-            return True
-        shape = self.computed.computed_shape(self.computed.targets[0])
-        if len(self.computed.targets) > 1 or len(shape) < 2 or math.prod(shape) != zero.numel():
-            return False
-        constant, varies = constant.view(shape[0], -1), varies.view(shape[0], -1)
-        return all(bool((constant.any(axis) & varies.any(axis)).any()) for axis in (0, 1))
+        """Whether constants are added to what varies, or lie beside it."""
+        return bool((zero != 0).any()) and bool((a != zero).any())
 
     def _idle(self, drawn: set[int]) -> dict[int, bool]:
         """Return the weights of terms that a matrix of zeros switches off, beside other terms.
@@ -251,6 +247,8 @@ class _Study:
         """Whether a parameter isn't trained or holds one number other than 0: it is kept."""
         source = self.computed.sources[number]
         if source.kept and source.value is not None:
+            return True
+        if len(self.params) > 1 and source.param in self.keeps and source.value is not None:
             return True
         if len(self.params) == 1 or not (source.value is not None or math.prod(source.shape) == 1):
             return False

@@ -86,7 +86,9 @@ def is_noisy(graph: Graph, node: Node) -> bool:
     """Whether random numbers are added to a signal, or multiply it."""
     if node.role not in ("add", "mul"):
         return False
-    stack, steps = [v.node for v in node.operands if not v.params], 0
+    # Noise may have a size that is learned.
+    taken = (v for v in node.operands if not v.params or graph.nodes[v.node].role != "source")
+    stack, steps = [value.node for value in taken], 0
     while stack and steps < CALLS_OF_NOISE:
         made, steps = graph.nodes[stack.pop()], steps + 1
         if made.live:
