@@ -63,6 +63,7 @@ FILES = (
 FEWEST = {
     **dict.fromkeys("ABCDEF", 12),
     **dict.fromkeys("GHIJKLOPR", 8),
+    "Q": 4,
     "plain": 60,
 }
 MOST_MARKED = 0.1
