@@ -483,7 +483,10 @@ print(row.fan_in, seconds, kib / (16 * 1024))
 @pytest.mark.skipif(sys.platform != "linux", reason="what the C library keeps is another's there")
 @pytest.mark.parametrize(
     ("function", "fan", "most"),
-    [("self.w * self.m", 2048, 5), ("self.w + self.u @ self.v", 2048, 8)],
+    [
+        pytest.param("self.w * self.m", 2048, 5, marks=pytest.mark.battery),
+        ("self.w + self.u @ self.v", 2048, 8),
+    ],
     ids=["mask", "two terms of three matrices"],
 )
 def test_a_large_weight_takes_two_seconds_and_little_memory(function, fan, most):

@@ -256,7 +256,10 @@ def machine_code(kernel: Any, folder: Path) -> str:
         ),
         ("uniform", torch.empty(4096, dtype=torch.float16)),
         ("truncated", torch.empty(64, 32).t()),
-        ("hardly cut", torch.empty(40, 30, 20, dtype=torch.float64).transpose(0, 2)),
+        pytest.param(
+            *("hardly cut", torch.empty(40, 30, 20, dtype=torch.float64).transpose(0, 2)),
+            marks=pytest.mark.battery,
+        ),
     ],
     ids=["normal", "ragged", "uniform", "transposed", "three axes"],
 )
