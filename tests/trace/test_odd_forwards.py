@@ -415,3 +415,20 @@ def test_an_error_of_the_model_is_its_own(device):
     ) as caught:
         gi.plan(net, inputs=torch.randn(ROWS))
     assert isinstance(caught.value.__cause__, RuntimeError)
+
+
+def test_what_no_mode_sees_has_no_values_of_its_own():
+    """TorchScript asks torch's meta kernels, written in Python, where the result belongs."""
+    combined = torch.jit.script(_combined)
+    made: list[Tensor] = []
+
+    def function(net: Net, x: Tensor) -> Tensor:
+        made.append(combined(net.a(x), net.b(x)))
+        return made[0]
+
+    assert gi.plan(Net(function), inputs=torch.randn(ROWS)).how == META
+    assert made[0].is_meta
+
+
+def _combined(a: Tensor, b: Tensor) -> Tensor:
+    return torch.addcmul(a, a, b)

@@ -9,7 +9,9 @@ outside is ever written to: a stand-in enters instead.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterable, Sequence
+from types import FrameType
 from typing import Any, cast
 
 import torch
@@ -37,6 +39,11 @@ DIFFERENTIATED = "autograd_grad"
 FAST_PATH = "_nested_tensor_from_mask_left_aligned"
 """Asked by nn.TransformerEncoder whether it may leave padding out, in one fused call that shows
 nothing. Its other fused calls are not made under a mode."""
+
+# Where torch computes shapes for the meta device in Python. Code that no mode sees, such as a
+# TorchScript function, gets there under this one. If its tensors claimed to be on another device,
+# the result would be there too, with values that nobody wrote.
+_META_KERNELS = ("torch._prims", "torch._refs", "torch._meta_registrations", "torch._decomp")
 
 _PLACE = frozenset(("is_meta", "is_cuda", "is_cpu", "is_xpu", "is_mps"))
 _MOVES = frozenset(("to", "cuda", "cpu", "xpu", "type_as", "as_tensor", "asarray", "tensor"))
@@ -134,6 +141,8 @@ class MetaTracer(TorchFunctionMode):
         args: tuple[Any, ...] = (),
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
+        if _is_inside_torch(inspect.currentframe()):
+            return func(*args, **(kwargs or {}))
         return self._run_call(func, args, kwargs or {})
 
     def _run_call(
@@ -209,6 +218,12 @@ class MetaTracer(TorchFunctionMode):
             return tensor
         pair = self._stand_ins.get(id(tensor))
         return pair[1] if pair is not None and pair[1].is_meta else _on_meta(tensor)
+
+
+def _is_inside_torch(frame: FrameType | None) -> bool:
+    """Whether a frame was called by torch's own code for the meta device."""
+    caller = None if frame is None else frame.f_back
+    return caller is not None and str(caller.f_globals.get("__name__")).startswith(_META_KERNELS)
 
 
 def _on_meta(tensor: Tensor) -> Tensor:
