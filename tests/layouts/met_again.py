@@ -327,3 +327,18 @@ def noise_of_a_learned_size():
         f=nn.Linear(24, 12),
         size=full(-0.5, 12),
     )
+
+
+# Two that are mixed by a share.
+
+
+@gain("A", [X, X])
+def mixed_inputs():
+    return Net(lambda m, x, y: m.f(x.lerp(y, 0.3)), f=nn.Linear(24, 12))
+
+
+@layout()
+def mixed_products():
+    return Net(
+        lambda m, x: torch.lerp(m.f(x), m.g(x), 0.3), f=nn.Linear(24, 12), g=nn.Linear(24, 12)
+    )

@@ -211,11 +211,11 @@ class MadeSignals:
         """Whether two inputs of the model are added."""
         roots = {root(self._graph, value.node) for value in node.signals}
         sources = [self._graph.nodes[index].role == "source" for index in roots]
-        return node.role == "add" and len(sources) > 1 and all(sources)
+        return _is_sum(node) and len(sources) > 1 and all(sources)
 
     def _is_with_its_mean(self, node: Node) -> bool:
         """Whether a signal and what was reduced or picked of it are added: x less its maximum."""
-        if len(node.signals) < 2 or not (node.role == "add" or node.function == "lerp"):
+        if len(node.signals) < 2 or not _is_sum(node):
             return False
         before = (n for value in node.signals for n in passed_before(self._graph, value.node))
         return any(self._is_reduced(self._graph.nodes[index]) for index in before)
@@ -303,6 +303,10 @@ class MadeSignals:
             with replaying(), torch.no_grad():
                 self._squares[key] = [_mean_square(computed, size, random) for size in SIZES]
         return self._squares[key]
+
+
+def _is_sum(node: Node) -> bool:
+    return node.role == "add" or node.function == "lerp"
 
 
 def _without_numbers(entry: Entry) -> object:

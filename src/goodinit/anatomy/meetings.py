@@ -101,7 +101,7 @@ def said_of_what_follows(
         if is_passed(after):
             passed.add(after.index)
             doubt = doubt or (NOISY if after.role == "add" and is_noisy(graph, after) else "")
-        elif after.role == "add" and met:
+        elif met and (after.role == "add" or _is_mixed(after)):
             added = [value.node for value in after.signals if value.node not in passed]
             if is_noisy(graph, after):  # addcmul
                 return "" if is_caught_after(graph, after) else NOISY
@@ -114,6 +114,11 @@ def said_of_what_follows(
         elif multiplies_what_is_added(graph, after) and not any(is_zero(graph, u) for u in own):
             return "" if is_caught_after(graph, after) else GROWN
     return doubt
+
+
+def _is_mixed(node: Node) -> bool:
+    """Whether two signals are mixed by shares that no third one makes."""
+    return node.function == "lerp" and len(node.signals) == 2
 
 
 def _said_alone(graph: Graph, node: Node, after: Node, passed: set[int]) -> str:
