@@ -342,3 +342,21 @@ def mixed_products():
     return Net(
         lambda m, x: torch.lerp(m.f(x), m.g(x), 0.3), f=nn.Linear(24, 12), g=nn.Linear(24, 12)
     )
+
+
+@layout("F", X)
+def sample_of_a_distribution():
+    return Net(
+        lambda m, x: torch.distributions.Normal(m.f(x), fn.softplus(m.g(x))).rsample(),
+        f=nn.Linear(24, 12),
+        g=nn.Linear(24, 12),
+    )
+
+
+@layout("B", lambda: (torch.randint(20, IDS), torch.randint(20, IDS)))
+def rows_stacked_and_summed():
+    return Net(
+        lambda m, i, j: torch.stack([m.f(i), m.g(j)]).sum(0),
+        f=nn.Embedding(20, 16),
+        g=nn.Embedding(20, 16),
+    )

@@ -59,7 +59,10 @@ def said_of_lookup(graph: Graph, use: Use) -> str:
 
 def _said(graph: Graph, after: Node, others: Collection[int], passed: Collection[int]) -> str:
     """Return what to say of a call that takes rows and other signals, or ""."""
-    if after.role == "add" and others:
+    added = after.role == "add" or (
+        after.function == "stack" and is_summed(graph, after.index, by_signs=False)
+    )
+    if added and others:
         terms = islice(walk_back(graph, others, terms_of), CALLS_FOLLOWED)
         met = any(_is_term(graph, one, min(passed)) for one in terms)
         return ADDED if met and not is_caught_after(graph, after) else ""

@@ -143,6 +143,9 @@ class MetaTracer(TorchFunctionMode):
     ) -> Any:
         if _is_inside_torch(inspect.currentframe()):
             return func(*args, **(kwargs or {}))
+        if func is torch.broadcast_tensors:  # several views, none of which is of the others
+            shape = cast("torch.Size", torch.broadcast_shapes(*(tensor.shape for tensor in args)))
+            return tuple(self._run_call(Tensor.expand, (tensor, shape), {}) for tensor in args)
         return self._run_call(func, args, kwargs or {})
 
     def _run_call(
