@@ -93,7 +93,7 @@ class _Recorder(TorchFunctionMode):
         self._made: dict[int, nn.Parameter] = {}
         self._values: dict[int, Tensor] = {}
         self._unset: set[int] = set()  # memory that torch.empty gave, and nobody wrote to
-        self._partly: set[int] = set()  # values that are NaN where nothing is known of them
+        self._partly: set[int] = set()  # known in part: NaN stands for the rest
 
     def add(self, parameter: nn.Parameter, value: Tensor | None, *, unset: bool) -> None:
         """Follow a parameter from now on."""
