@@ -474,9 +474,12 @@ gi.plan(Net(32), "lecun", inputs=torch.randn(2, 32))  # imports
 net, x = Net(2048), torch.randn(2, 2048)
 before, start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
 row = gi.plan(net, "lecun", inputs=x)["w"]
-seconds = time.process_time() - start
+taken = time.process_time() - start
 kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
-print(row.fan_in, seconds, kib / (16 * 1024))
+start = time.process_time()
+net.m @ net.m
+product = time.process_time() - start
+print(row.fan_in, taken / product, kib / (16 * 1024))
 """
 
 
@@ -489,13 +492,16 @@ print(row.fan_in, seconds, kib / (16 * 1024))
     ],
     ids=["mask", "two terms of three matrices"],
 )
-def test_a_large_weight_takes_two_seconds_and_little_memory(function, fan, most):
-    """2048 x 2048: tensors of 16 MiB, in a process whose memory holds nothing else to be used."""
+def test_a_large_weight_takes_little_time_and_memory(function, fan, most):
+    """2048 x 2048: tensors of 16 MiB, in a process whose memory holds nothing else to be used.
+
+    One product of two such matrices takes an eighth of a second, so that 16 are two seconds.
+    """
     run = [sys.executable, "-c", LARGE_WEIGHT.replace("{function}", function)]
     done = subprocess.run(run, capture_output=True, text=True, check=True)
-    found, seconds, tensors = map(float, done.stdout.split())
+    found, products, tensors = map(float, done.stdout.split())
     assert found == pytest.approx(fan, rel=1e-3)
-    assert seconds < 2
+    assert products < 16
     assert tensors <= most
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 import warnings
 from collections.abc import Callable, Iterator
 
@@ -14,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 from scipy.integrate import simpson
+from tests.steps import steps
 from torch import Tensor, nn
 from torch._subclasses import FakeTensorMode
 from torch.nn import init as theirs
@@ -245,9 +245,9 @@ def test_far_tails_in_half_dtypes_are_one_cast() -> None:
 
 
 def test_trunc_normal_does_not_hang() -> None:
-    start = time.perf_counter()
-    init.trunc_normal_(torch.empty(100, 100), 0.5, 1.0, a=3, b=1e4)
-    assert time.perf_counter() - start < 5  # torch: never
+    w = torch.empty(100, 100)
+    steps(lambda: init.trunc_normal_(w, 0.5, 1.0, a=3, b=1e4), most=10_000)  # torch: never ends
+    assert w.min() >= 3
 
 
 def test_trunc_normal_in_units_of_sigma() -> None:

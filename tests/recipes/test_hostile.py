@@ -26,6 +26,7 @@ import pytest
 from hypothesis import given, note, settings
 from hypothesis import strategies as st
 from tests.forks import MAY_FORK, in_a_fork
+from tests.steps import within
 from torch import nn
 
 import goodinit as gi
@@ -100,7 +101,7 @@ def read(
             found = error
         took = time.thread_time() - start
         gc.enable()
-    assert took < seconds, f"{took:.2f} s"
+    assert within(took, seconds), f"{took:.2f} s"
     return found
 
 
