@@ -77,3 +77,30 @@ def test_torchs_attention_divides_by_the_root_of_a_heads_width() -> None:
     (one,) = attention_scores(read(apart, (x, x[..., :6], x[..., :7])))
     assert one == ("q_proj_weight", "k_proj_weight", 9, 1 / 3, 5)
     assert one.std(0.5, 2.0) == 1.0
+
+
+class Attending(nn.Module):
+    """Attention of one head, whose keys may be laid out with their features first."""
+
+    def __init__(self, by) -> None:
+        super().__init__()
+        self.q, self.k, self.v = nn.Linear(8, 8), nn.Linear(8, 8), nn.Linear(8, 8)
+        self.by = by
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.by(self.q(x), self.k(x), self.v(x))
+
+
+@pytest.mark.parametrize(
+    "by",
+    [
+        lambda q, k, v: (q @ k.mT).softmax(-1) @ v,
+        lambda q, k, v: (q @ k.transpose(1, 2).contiguous()).softmax(-1) @ v,
+        lambda q, k, v: torch.einsum("bqd,bdk->bqk", q, k.movedim(1, 2)).softmax(-1) @ v,
+        nn.functional.scaled_dot_product_attention,
+        lambda q, k, v: (q[:, None] @ k[:, None].mT).softmax(-1)[:, 0] @ v,
+    ],
+)
+def test_positions_are_counted_however_keys_lie(by) -> None:
+    (one,) = attention_scores(read(Attending(by), torch.zeros(2, 5, 8)))
+    assert (one.dimension, one.positions) == (8, 5)

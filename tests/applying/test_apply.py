@@ -297,6 +297,29 @@ def test_a_skeleton_keeps_nothing_that_was_set_in_part() -> None:
     assert not layer.bias.any()
 
 
+def gates(normal: bool) -> nn.Linear:
+    gate = nn.Linear(20, 20)
+    if normal:
+        nn.init.normal_(gate.weight, std=1e-6)
+    else:
+        gate.weight.data.uniform_(-5e-5, 5e-5)
+    nn.init.ones_(gate.bias)
+    return gate
+
+
+@pytest.mark.parametrize("normal", [True, False])
+def test_a_skeleton_keeps_what_is_nearly_zero(normal: bool) -> None:
+    """gMLP's gates, which open by their biases alone."""
+    with gi.skeleton():
+        net = nn.Sequential(nn.Linear(20, 20), gates(normal), nn.Linear(20, 20, bias=False))
+    plan = gi.init_(net, "standard", inputs=torch.randn(4, 20), seed=0, materialize="cpu")
+    assert (plan["1.weight"].kind, plan["1.weight"].guessed) == ("linear", False)
+    assert 0 < net[1].weight.abs().max() < 1e-4 < net[0].weight.abs().max()
+    with gi.skeleton():
+        usual = nn.init.normal_(nn.Linear(20, 20).weight, std=0.02)
+    assert not hasattr(usual, "_goodinit_value")
+
+
 @pytest.mark.parametrize("shape", [(3,), (20, 30), (8, 4, 3, 3)])
 def test_one_tensor(shape: tuple[int, ...]) -> None:
     tensor = nn.Parameter(torch.empty(shape))

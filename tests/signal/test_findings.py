@@ -444,3 +444,24 @@ def test_statistics_of_batch_norm_that_a_file_brought() -> None:
     assert any("none have been taken" in note for note in measured(net, INPUTS).notes)
     net[1].running_mean += 0.1
     assert not measured(net, INPUTS).notes
+
+
+class LinearAttention(nn.Module):
+    """A column of ones makes the divisor, as in EfficientViT."""
+
+    def __init__(self, divides: bool) -> None:
+        super().__init__()
+        self.qkv, self.out = nn.Linear(64, 192, bias=False), nn.Linear(64, 64, bias=False)
+        self.divides = divides
+
+    def forward(self, x: Tensor) -> Tensor:
+        q, k, v = self.qkv(x).chunk(3, -1)
+        y = q.relu() @ (k.relu().mT @ F.pad(v, (0, 1), value=1.0))
+        return self.out(y[..., :-1] / (y[..., -1:] + 1e-6) if self.divides else y[..., :-1])
+
+
+@pytest.mark.parametrize("divides", [True, False])
+def test_a_signal_that_is_divided_by_a_part_of_itself_does_not_explode(divides: bool) -> None:
+    net = nn.Sequential(tower(nn.ReLU, 5, 64), LinearAttention(divides))
+    inputs = torch.randn(2, 1024, 64, generator=torch.Generator().manual_seed(0))
+    assert ("GI103" in codes(gi.measure(drawn(net), inputs))) is not divides

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from torch import nn
@@ -60,7 +61,7 @@ def _scores_of(graph: Graph, attention: Attention, anatomy: Anatomy) -> Scores |
     if head is None or not shares or None in made:
         return None
     query, key = (anatomy.rows[param].name for param in made if param is not None)
-    positions = _most_positions(graph.nodes[attention.key.node])
+    positions = _positions(graph, attention, between)
     return Scores(query, key, head.dimension, head.scale, positions)
 
 
@@ -76,9 +77,13 @@ def _projection(graph: Graph, value: Value) -> int | None:
     return node.weights[0].param if len(node.weights) == 1 else None
 
 
-def _most_positions(keys: Node) -> int:
-    """Return the largest axis between samples and features: the positions, or else the heads."""
-    return max(keys.shape[1:-1], default=1)
+def _positions(graph: Graph, attention: Attention, between: Iterable[Node]) -> int:
+    """Return how many scores shares are made of: of a softmax the last axis, however keys lie."""
+    shapes = [node.shape for node in between if node.role == "softmax" and node.shape]
+    if shapes:
+        return max(shape[-1] for shape in shapes)
+    keys = graph.nodes[attention.key.node].shape
+    return keys[-2] if len(keys) > 1 else 1
 
 
 def _of_module(node: Node, anatomy: Anatomy) -> Scores | None:

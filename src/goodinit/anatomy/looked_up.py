@@ -24,9 +24,11 @@ from goodinit.anatomy.weighted_sums import SUMS
 from goodinit.dataflow.functions import COMPARISONS
 from goodinit.dataflow.graph import Graph
 from goodinit.dataflow.nodes import Node, Use
+from goodinit.dataflow.norms import is_normalized
 from goodinit.dataflow.traversal import are_shares, reaches, root, walk_back, walk_forward
 
 ADDED = "other signals are added to its rows: the sum is larger than each"
+PLACED = "positions are added to its rows, and no norm follows: the sum is larger than each"
 GATHERED = "its rows are added up, or averaged: how much of one is left isn't known"
 MATRIX = "its rows are multiplied by another signal, and summed"
 
@@ -65,7 +67,11 @@ def _said(graph: Graph, after: Node, others: Collection[int], passed: Collection
     if added and others:
         terms = islice(walk_back(graph, others, terms_of), CALLS_FOLLOWED)
         met = any(_is_term(graph, one, min(passed)) for one in terms)
-        return ADDED if met and not is_caught_after(graph, after) else ""
+        if met:
+            return "" if is_caught_after(graph, after) else ADDED
+        return PLACED if _is_placed(graph, after, others) else ""
+    if after.role == "add" and _is_placed(graph, after, ()):
+        return PLACED
     if after.function in _GATHERING and after.shape and not others:
         fewer = prod(after.shape) < prod(graph.nodes[after.signals[0].node].shape)
         sole = all(set(graph.nodes[i].consumers) <= {*passed, after.index} for i in passed)
@@ -80,6 +86,22 @@ def _said(graph: Graph, after: Node, others: Collection[int], passed: Collection
     weighted = any(graph.nodes[root(graph, index)].weights for index in others)
     summed = after.role == "mul" and weighted and is_summed(graph, after.index, False)
     return MATRIX if summed and not _is_scoring(graph, after) else ""
+
+
+def _is_placed(graph: Graph, sum_: Node, others: Collection[int]) -> bool:
+    """Whether positions that are drawn are added to rows, and no norm follows anywhere."""
+    terms = [graph.nodes[root(graph, index)] for index in others]
+    tables = [use for one in terms for use in one.uses if use.role == "lookup" and use.counted]
+    raw = [u for u in sum_.uses if u.role == "add" and _varies(graph, u)]
+    if all(use.param in graph.buffers or is_zero(graph, use) for use in (*tables, *raw)):
+        return False
+    onward = walk_forward(graph, sum_.index, lambda _: True)
+    return not any(one.role == "norm" or is_normalized(graph, one.index) for one in onward)
+
+
+def _varies(graph: Graph, use: Use) -> bool:
+    """Whether a parameter that is added varies with more than the feature."""
+    return sum(size > 1 for size in graph.shapes[use.param]) > 1
 
 
 def _is_row(graph: Graph, node: Node) -> bool:

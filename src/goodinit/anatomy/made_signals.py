@@ -50,6 +50,10 @@ _BENDS = frozenset(
     "median std var topk kthvalue scatter_reduce".split()
 )
 _MEANS = frozenset(("mean", "nanmean"))
+_MIXING = frozenset(  # means of neighbors in space or time, which are alike in an activation
+    "interpolate upsample avg_pool1d avg_pool2d avg_pool3d adaptive_avg_pool1d "
+    "adaptive_avg_pool2d adaptive_avg_pool3d".split()
+)
 # Calls that put numbers of one position beside those of another, or on them.
 _RUNNING = frozenset(
     "cumsum cumprod roll flip flipud fliplr pad constant_pad_nd scatter scatter_reduce".split()
@@ -227,10 +231,10 @@ class MadeSignals:
         return picked or node.role in ("pool", "reduce")
 
     def _is_mean(self, node: Node, nodes: Collection[Node]) -> bool:
-        """Whether neighbors are averaged, or an input of the model is."""
-        if node.function not in _MEANS:
+        """Whether neighbors are averaged, or an input of the model is, or is read in between."""
+        if node.function not in _MEANS | _MIXING:
             return False
-        picked = any(one.role == "pick" for one in nodes)
+        picked = node.function in _MEANS and any(one.role == "pick" for one in nodes)
         return picked or self._graph.nodes[root(self._graph, node.signals[0].node)].role == "source"
 
     def _is_unlisted(self, node: Node) -> bool:

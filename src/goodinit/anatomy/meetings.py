@@ -26,6 +26,9 @@ from goodinit.dataflow.nodes import Node, Use
 from goodinit.dataflow.traversal import (
     are_shares,
     is_noisy,
+    is_pass,
+    is_share,
+    passed_before,
     reaches,
     root,
     signals_of,
@@ -34,6 +37,7 @@ from goodinit.dataflow.traversal import (
 )
 
 NOISY = "random numbers are added to its product"
+NOISE = "random numbers multiply its product"
 LENGTH = "the length of its product is taken"
 SQUARED = "its product is squared"
 POWER = "a power of its product is taken"
@@ -48,6 +52,7 @@ LARGEST = "of several of its products the largest is taken, or their product"
 KIN = "its product is multiplied by a signal that has a part in common with it"
 GROWN = "its product multiplies a signal that is added to the result, which grows"
 RUNNING = "a running sum is taken of what an activation makes of its product"
+POOLED = "several pools of its product are added up"
 SAMPLED = "its product is sampled between positions, which makes it smaller where they differ"
 
 # Between a product and the sum that it goes into, or the norm after that.
@@ -100,7 +105,7 @@ def said_of_what_follows(
         met = len({value.node for value in after.signals}) > 1
         if is_passed(after):
             passed.add(after.index)
-            doubt = doubt or (NOISY if after.role == "add" and is_noisy(graph, after) else "")
+            doubt = doubt or _said_of_noise(graph, after)
         elif met and (after.role == "add" or _is_mixed(after)):
             added = [value.node for value in after.signals if value.node not in passed]
             if is_noisy(graph, after):  # addcmul
@@ -114,6 +119,17 @@ def said_of_what_follows(
         elif multiplies_what_is_added(graph, after) and not any(is_zero(graph, u) for u in own):
             return "" if is_caught_after(graph, after) else GROWN
     return doubt
+
+
+def _said_of_noise(graph: Graph, node: Node) -> str:
+    """Return what to say of random numbers that are added to a product or multiply it, or "".
+
+    A tensor of them that isn't on meta has a mean square, which counts as a factor.
+    """
+    if node.role == "add":
+        return NOISY if is_noisy(graph, node) else ""
+    noisy = node.square is None and is_noisy(graph, node, rounded=False)
+    return NOISE if noisy and not is_caught_after(graph, node) else ""
 
 
 def _is_mixed(node: Node) -> bool:
@@ -135,6 +151,8 @@ def _said_alone(graph: Graph, node: Node, after: Node, passed: set[int]) -> str:
         return MULTIPLIED if "cross" in after.function else LENGTH
     if sole and after.function in _MEANS and after.shape:
         return AVERAGED
+    if after.role == "pool" and _is_pooled_again(graph, node, after):
+        return POOLED
     if sole and (after.function in _LENGTHS or _is_of_pairs(graph, after)):
         return LENGTH
     if are_kin(graph, after) and not is_caught_after(graph, after):
@@ -169,10 +187,33 @@ def _said_alone(graph: Graph, node: Node, after: Node, passed: set[int]) -> str:
     mine = {use.param for use in node.weights}
     if after.role == "contract":  # dot products of one network's outputs
         same = any(use.param in mine for other in others for use in other.weights)
-        return MULTIPLIED if same else ""
+        apart = any(other.weights for other in others) and not _makes_shares(graph, after)
+        made_of = (value.node for one in (node, *others) for value in one.signals)
+        apart = apart and not any(are_shares(graph, index) for index in made_of)  # mixed heads
+        return MULTIPLIED if same or (apart and not is_caught_after(graph, after)) else ""
     weights = any(o.weights for o in others)
     apart = node.index not in {other.index for other in others}
     return MULTIPLIED if weights and apart and is_summed(graph, after.index, False) else ""
+
+
+def _makes_shares(graph: Graph, scores: Node) -> bool:
+    """Whether shares are made of the products of two signals, as in an attention."""
+    roles = ("add", "choose", "join")
+    onward = walk_forward(graph, scores.index, lambda n: is_pass(n) or n.role in roles)
+    taken = islice(onward, CALLS_FOLLOWED)
+    return any(n.function in _EXPONENTIALS or is_share(n.function) for n in taken)
+
+
+def _is_pooled_again(graph: Graph, product: Node, pool: Node) -> bool:
+    """Whether a pool of a product is added to another one of it."""
+    onward = walk_forward(graph, pool.index, lambda n: n.role in ("view", "cast"))
+    sums = (n for n in islice(onward, CALLS_FOLLOWED) if n.role == "add" and len(n.signals) > 1)
+    for sum_ in sums:
+        ways = [list(passed_before(graph, value.node)) for value in sum_.signals]
+        pooled = [any(graph.nodes[i].role == "pool" for i in way) for way in ways]
+        if all(pooled) and all(way[-1] == root(graph, product.index) for way in ways):
+            return not is_caught_after(graph, sum_)
+    return False
 
 
 def _said_of_stream(graph: Graph, index: int) -> str:

@@ -28,6 +28,7 @@ from goodinit.dataflow.traversal import (
 )
 
 ADDED_TO_ITSELF = "its output is added to the state that it reads: nobody knows how many steps"
+ADDED_BESIDE = "its output is added to a state at each step: nobody knows how many steps"
 BENT = "its output is added to its own input, but bent before it is used again"
 SHARED = "it ends a branch of each of several layers that share it: depth counts these as one"
 
@@ -90,14 +91,19 @@ def _repeated(graph: Graph) -> dict[int, list[int]]:
 
 
 def _earlier(graph: Graph, nodes: Iterable[int], use: Use) -> int | None:
-    """Return the last use before that sums over the same axes: W'(W x) isn't a recurrence."""
-    found = None
+    """Return the last use before that sums over the same axes: W'(W x) isn't a recurrence.
+
+    Of the same part of a weight, if there is one: others may be for the input, or other gates.
+    """
+    found, same = None, None
     for index in nodes:
         if index >= use.node:
             break
-        if any(u.param == use.param and u.inputs == use.inputs for u in graph.nodes[index].weights):
-            found = index
-    return found
+        for one in graph.nodes[index].weights:
+            if one.param == use.param and one.inputs == use.inputs:
+                found = index
+                same = index if one.origin.box == use.origin.box else same
+    return found if same is None else same
 
 
 def _loop(graph: Graph, uses: list[int], first: int, again: int) -> Loop:
@@ -132,7 +138,7 @@ def _brings_news(graph: Graph, index: int, first: int, state: set[int]) -> bool:
 
 def _adds_state(graph: Graph, loop: Loop, state: set[int]) -> bool:
     """Whether a sum between two uses has the earlier one's own input as a term."""
-    before = {i for index in _signals(graph, loop.first) for i in _unchanged(graph, index)}
+    before = {i for index in _signals(graph, loop.first) for i in _read_of(graph, index)}
     for index in loop.path:
         node = graph.nodes[index]
         if node.role == "add" and len(node.inputs) > 1:
@@ -143,6 +149,19 @@ def _adds_state(graph: Graph, loop: Loop, state: set[int]) -> bool:
             if added and not any(_replaces(graph, i, before) for i in node.inputs):
                 return True
     return False
+
+
+def _read_of(graph: Graph, index: int) -> set[int]:
+    """Return the nodes of the state that a weight reads, bent perhaps: W f(h).
+
+    What another weight made and an activation bent is a state in its own right.
+    """
+    found = set(_unchanged(graph, index))
+    node = graph.nodes[min(found)]
+    if node.role == "activation" and len(node.inputs) == 1:
+        before = set(_unchanged(graph, node.inputs[0]))
+        found |= before if not graph.nodes[min(before)].weights else set()
+    return found
 
 
 def _replaces(graph: Graph, index: int, before: set[int]) -> bool:
@@ -175,10 +194,12 @@ def _unchanged(graph: Graph, index: int) -> Iterator[int]:
     while True:
         yield index
         node = graph.nodes[index]
-        scaled = node.role in ("add", "mul") and len(node.inputs) == 1
+        taken = [v.node for v in node.operands if not v.params]
+        learned = any(o.param not in graph.buffers for v in node.operands for o in v.params)
+        scaled = node.role in ("add", "mul") and len(taken) == 1 and not learned
         if not node.inputs or not (scaled or is_pass(node)):
             return
-        index = node.signals[0].node if node.signals else node.inputs[0]
+        index = node.signals[0].node if node.signals else (taken or node.inputs)[0]
 
 
 def floors(graph: Graph, loops: Mapping[int, Loop]) -> list[int]:
@@ -212,6 +233,8 @@ def mark_states(graph: Graph, roles: Roles, loops: Mapping[int, Loop]) -> None:
     for param in sorted(states):
         for other in _beside(graph, loops[param]):
             roles.cells.setdefault(other, "in")
+            if loops[param].adds:
+                roles.unknown.setdefault(other, ADDED_BESIDE)
     _correct_ends(graph, roles, loops)
 
 

@@ -5,10 +5,11 @@ After a softmax, divided by their sum, or before a norm, scores are shares, and 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import islice
 
 from goodinit.anatomy.multiples import Multiples
+from goodinit.anatomy.states import readings
 from goodinit.anatomy.weighted_sums import SUMS
 from goodinit.dataflow.graph import Graph
 from goodinit.dataflow.nodes import Node
@@ -33,6 +34,8 @@ def summed_by_scores(graph: Graph, multiples: Multiples, index: int) -> str:
     if graph.nodes[index].generates is not None:
         return ""  # it is a weight
     taken = multiples.after(index)[1]
+    if _goes_into_a_state(graph, multiples, taken):
+        return PRODUCT
     kinds = [(n.role, len(n.signals), len(n.weights)) for n in taken]
     if kinds in ([("contract", 2, 0)], [("mul", 2, 0)]):
         (mixing,) = taken
@@ -50,6 +53,12 @@ def summed_by_scores(graph: Graph, multiples: Multiples, index: int) -> str:
     if any(node.function == "grid_sample" for node in made_of):
         return SAMPLED
     return _said_of_input(graph, root(graph, before[0].node))
+
+
+def _goes_into_a_state(graph: Graph, multiples: Multiples, taken: Sequence[Node]) -> bool:
+    """Whether a loop adds up products with keys, reads the sums with queries, and divides none."""
+    read = [one for node in taken for one in readings(graph, node)]
+    return bool(read) and not any(_is_divided(graph, multiples, one) for one in read)
 
 
 def _is_of_keys(graph: Graph, multiples: Multiples, mixing: Node, index: int) -> bool:
@@ -100,6 +109,8 @@ def _is_own_product(graph: Graph, node: Node) -> bool:
 def _is_score(graph: Graph, index: int) -> bool:
     """Whether a signal is a product of activations, or made of the model's inputs alone."""
     first = graph.nodes[root(graph, index)]
+    while first.role in ("activation", "bend") and len(first.signals) == 1:
+        first = graph.nodes[root(graph, first.signals[0].node)]
     return (first.role == "contract" and not first.weights) or _is_given(graph, first.index)
 
 

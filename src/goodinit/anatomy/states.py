@@ -6,14 +6,19 @@ Such a loop says ``state = decay * state + k[:, :, None] * v[:, None]``, and the
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import islice
 from typing import NamedTuple
 
 from goodinit.dataflow.graph import Graph
 from goodinit.dataflow.nodes import Node, Value
-from goodinit.dataflow.traversal import signals_of
+from goodinit.dataflow.traversal import signals_of, walk_forward
 
 # From where a state is read to the outer product of the same step: a decay, a gate, a few sums.
 CALLS_TO_A_STEP = 12
+
+# From an outer product to where its state is read first.
+CALLS_TO_READ = 24
 
 _KEEPING = frozenset(("add", "mul", "pointwise", "cast"))
 
@@ -47,6 +52,16 @@ def reading_of(graph: Graph, node: Node) -> Reading | None:
         if key is not None and value is not None:
             return Reading(query, key, value, outer.index)
     return None
+
+
+def readings(graph: Graph, outer: Node) -> Iterator[Node]:
+    """Yield what is read of a state, over the next calls, that an outer product is added to."""
+    if not _is_outer(graph, outer):
+        return
+    onward = walk_forward(graph, outer.index, lambda node: node.shape == outer.shape)
+    for node in islice(onward, CALLS_TO_READ):
+        if (found := reading_of(graph, node)) is not None and found.outer == outer.index:
+            yield node
 
 
 def _sum_of_product(graph: Graph, node: Node) -> tuple[Node | None, int | None]:

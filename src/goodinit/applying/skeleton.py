@@ -16,6 +16,7 @@ from torch.utils.weak import WeakTensorKeyDictionary
 from goodinit._common.torch_private import storage_key
 from goodinit.anatomy.held import RECORDED, held_by
 from goodinit.anatomy.modules import is_known_type
+from goodinit.anatomy.zeros import NEARLY_ZERO
 
 # Of a class's own parameters up to this size the value is recorded. Scales, tokens, A_log and the
 # like are smaller, and a megabyte is little for a model.
@@ -38,7 +39,8 @@ def skeleton() -> Generator[None]:
     parameter is allocated for a moment, and never written). Recorded are the values of a class's
     own parameters, unless they are large and no single value or pattern, and of parameters of
     torch's modules what they were set to: one value (a zero convolution), or numbers written into
-    all parts of a small one (the bias of a spatial transformer).
+    all parts of a small one (the bias of a spatial transformer), or normal or uniform numbers so
+    small that nothing passes at first (gMLP's gates).
     ``gi.init_(model, recipe, materialize="cpu")`` completes the model: what a recipe keeps gets
     its recorded value. Ties stay. Lazy parameters and other subclasses of ``nn.Parameter`` are
     left alone.
@@ -165,6 +167,12 @@ class _Recorder(TorchFunctionMode):
             value = torch.full((), number, dtype=target.dtype, device="cpu")
             self._values[key] = value.expand(target.shape)
             return
+        if whole and _is_little(name, made, args, kwargs):
+            value = torch.empty(made.shape, dtype=made.dtype, device="cpu")
+            random = torch.Generator().manual_seed(0)  # what is drawn elsewhere doesn't change
+            with torch.no_grad():
+                self._values[key] = func(value, *args, **{**kwargs, "generator": random})
+            return
         given = [value for value in (*args, *kwargs.values()) if isinstance(value, Tensor)]
         if before is None:
             before = _unknown(made) if name in _SETTING else None
@@ -178,6 +186,19 @@ class _Recorder(TorchFunctionMode):
         with torch.no_grad():
             func(value if whole else place, *args, **kwargs)
         self._values[key] = value
+
+
+def _is_little(name: str, made: Tensor, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bool:
+    """Whether a small weight of a layer is drawn so near to 0 that nothing passes it at first."""
+    if name not in ("normal_", "uniform_") or made.dim() < 2 or made.numel() > LARGEST_RECORDED:
+        return False
+    names = ("mean", "std") if name == "normal_" else ("a", "b")
+    numbers = dict(zip(names, (0.0, 1.0), strict=True)) | dict(zip(names, args, strict=False))
+    first, second = ({**numbers, **kwargs}[key] for key in names)
+    if not (isinstance(first, (int, float)) and isinstance(second, (int, float))):
+        return False
+    rms = math.hypot(first, second) if name == "normal_" else max(abs(first), abs(second))
+    return 0 < rms * (made.numel() / made.shape[0]) ** 0.5 <= NEARLY_ZERO
 
 
 def _unknown(parameter: nn.Parameter) -> Tensor | None:

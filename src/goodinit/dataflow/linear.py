@@ -178,7 +178,7 @@ def _axes(node: Node, signals: Sequence[Tensor]) -> tuple[int, ...]:
 
 def _square_of_one(held: Tensor) -> float:
     """Return the square of a tensor's only number; 0 if it has several, which may be drawn."""
-    if not held.numel() or not held.is_floating_point() or held.layout is not torch.strided:
+    if not held.numel() or held.is_complex() or held.layout is not torch.strided:
         return 0.0
     first = held.detach().flatten()[:1]
     with without_function_modes():

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from math import prod
 
+from goodinit.dataflow.functions import COMPARISONS
 from goodinit.dataflow.graph import Graph
 from goodinit.dataflow.nodes import Node
 
 _PASS = frozenset(("view", "cast", "pointwise", "norm", "pool"))
 _RANDOM = frozenset("rand randn rand_like randn_like bernoulli normal uniform".split())
+_CHOOSES = frozenset("bernoulli floor ceil round".split())
 CALLS_OF_NOISE = 8  # from random numbers to the call that adds them: a factor, a comparison
 _SHARES = frozenset(("sigmoid", "hardsigmoid", "expit", "softmax"))  # numbers between 0 and 1
 
@@ -82,8 +84,14 @@ def is_drawn(node: Node) -> bool:
     return node.function in _RANDOM
 
 
-def is_noisy(graph: Graph, node: Node) -> bool:
-    """Whether random numbers are added to a signal, or multiply it."""
+def is_noisy(graph: Graph, node: Node, rounded: bool = True) -> bool:
+    """Whether random numbers are added to a signal, or multiply it.
+
+    Args:
+        graph: of the run.
+        node: of the call.
+        rounded: whether numbers that choose what to drop count: these keep the second moment.
+    """
     if node.role not in ("add", "mul"):
         return False
     # Noise may have a size that is learned.
@@ -93,6 +101,8 @@ def is_noisy(graph: Graph, node: Node) -> bool:
         made, steps = graph.nodes[stack.pop()], steps + 1
         if made.live:
             continue
+        if not rounded and (made.function in _CHOOSES or made.function in COMPARISONS):
+            return False
         if is_drawn(made):
             return True
         stack += made.inputs if made.role != "source" else ()

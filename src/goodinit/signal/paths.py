@@ -58,7 +58,8 @@ def paths_to_rows(rows: Sequence[SignalRow]) -> list[Path]:
     """Return the path to each row."""
     found: list[Path] = []
     for number, row in enumerate(rows):
-        path = _continued(row, rows, found) or Path(number, 0, 0.0, 1.0)
+        path = None if is_divided_by_itself(row, rows) else _continued(row, rows, found)
+        path = path or Path(number, 0, 0.0, 1.0)
         path.shares = row.kind == "softmax" or (path.shares and not is_layer(row))
         if is_layer(row):
             shared = any(n >= 0 and found[n].shares for n in row.takes)
@@ -91,6 +92,42 @@ def _sets_scale(row: SignalRow, rows: Sequence[SignalRow]) -> bool:
     bound = BOUNDS.get(row.function)
     taken = max((rows[n].forward.second for n in row.takes if n >= 0), default=0.0)
     return bound is not None and taken > bound**2
+
+
+def is_divided_by_itself(row: SignalRow, rows: Sequence[SignalRow]) -> bool:
+    """Return whether a call divides a signal by a part of it, as linear attention does."""
+    return row.function == "div" and len({*row.takes}) == 2 and len(_origins(row, rows)) == 1
+
+
+def rows_divided(rows: Sequence[SignalRow]) -> set[int]:
+    """Return the rows whose size cancels, because each is divided by a part of itself.
+
+    So does that of what such a row alone is made of, up to a layer's weights.
+    """
+    found = {n for row in rows if is_divided_by_itself(row, rows) for n in _origins(row, rows)}
+    taken = [set[int]() for _ in rows]
+    for number, row in enumerate(rows):
+        for before in row.takes:
+            if before >= 0:
+                taken[before].add(number)
+    for number in range(len(rows) - 1, -1, -1):
+        if taken[number] and taken[number] <= found and not rows[number].params:
+            found.add(number)
+    return found
+
+
+def _origins(row: SignalRow, rows: Sequence[SignalRow]) -> set[int]:
+    """Return of which rows a call takes parts, with a number added perhaps."""
+    return {_origin(number, rows) for number in row.takes}
+
+
+def _origin(number: int, rows: Sequence[SignalRow]) -> int:
+    while number >= 0 and rows[number].kind in ("view", "cast", "add"):
+        before = set(rows[number].takes)
+        if len(before) != 1 or rows[number].params:
+            break
+        number = before.pop()
+    return number
 
 
 def place_of(rows: Sequence[SignalRow], number: int) -> str:

@@ -19,7 +19,7 @@ from goodinit.findings.depth import (
     signal_severity,
     variance_map_is_unstable,
 )
-from goodinit.signal.paths import Path, is_layer, last_outputs, place_of
+from goodinit.signal.paths import Path, is_layer, last_outputs, place_of, rows_divided
 from goodinit.signal.remedies import draw_whole, rescaled_lines, unit_scales, words_of_depth
 from goodinit.signal.rows import Signal, SignalRow
 
@@ -34,12 +34,12 @@ def find_lost_signal(
 ) -> Iterator[Finding]:
     """Yield a signal that vanishes, and one that explodes, each where it is worst."""
     worst: dict[str, tuple[float, int, Path]] = {}
-    carried = _carried(signal.rows, outputs)
+    carried, divided = _carried(signal.rows, outputs), rows_divided(signal.rows)
     for number, (row, path) in enumerate(zip(signal.rows, paths, strict=True)):
         first = signal.rows[path.start].forward
         now = row.forward
         judged = is_layer(row) and (row.kind == "contract" or path.is_of_products)
-        if not judged or not has_depth(int(path.depth)):
+        if not judged or number in divided or not has_depth(int(path.depth)):
             continue
         if not (first.second and now.second):
             continue
