@@ -44,7 +44,7 @@ def _weight_before(graph: Graph, node: Node) -> int:
     """Return the node of the weight whose output a bias is added to there; -1 if there is none."""
     if node.weights:
         return node.index
-    before = graph.nodes[root(graph, node.signals[0].node)] if node.signals else node
+    before = graph.nodes[root(graph, graph.before(node).index)] if node.signals else node
     return before.index if before.weights else -1
 
 
@@ -76,4 +76,5 @@ def _role_of(weights: Mapping[int, list[Facets]], slot: Slot) -> str:
     beside = weights.get(id(slot.owner), [])
     if len(beside) != 1:
         return ""
-    return "head" if beside[0].part == "head" else "end" if beside[0].ends_residual else ""
+    (one,) = beside
+    return "head" if one.part == "head" else "end" if one.ends_residual else ""

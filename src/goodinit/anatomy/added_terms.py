@@ -57,9 +57,11 @@ def _last_sum(graph: Graph, index: int) -> Node | None:
     for _ in range(CALLS_FOLLOWED):
         consumers = [n for c in node.consumers if (n := graph.nodes[c]).role != "source"]
         onward = [n for n in consumers if n.role != "reduce"]  # its mean, to be subtracted
-        if len(onward) != 1 or not _adds_or_passes(onward[0]):
+        if len(onward) != 1:
             break
         (node,) = onward
+        if not _adds_or_passes(node):
+            break
         if len({value.node for value in node.signals}) > 1:
             found = node
     return found
@@ -90,7 +92,7 @@ def _terms(graph: Graph, sum_: Node) -> Collection[Use] | None:
         elif node.weights:
             return None
         elif node.function in ("mean", "sum") and node.signals:
-            means.append(root(graph, node.signals[0].node))
+            means.append(root(graph, graph.before(node).index))
         elif _adds_or_passes(node) and node.signals and not node.overwrites:
             stack += (value.node for value in node.signals)
         else:
@@ -102,9 +104,9 @@ def _terms(graph: Graph, sum_: Node) -> Collection[Use] | None:
 
 def _multiplied(graph: Graph, sum_: Node) -> list[Use]:
     """Return the parameters that multiply, number by number, what a call sums."""
-    node = graph.nodes[sum_.signals[0].node] if sum_.signals else sum_
+    node = graph.before(sum_) if sum_.signals else sum_
     while node.role in ("view", "cast") and node.signals:
-        node = graph.nodes[node.signals[0].node]
+        node = graph.before(node)
     return [use for use in node.uses if use.role == "mul" and use.met is not None]
 
 

@@ -151,7 +151,7 @@ def _if_projected(graph: Graph, found: Attention) -> Attention | None:
 def _projections(graph: Graph, value: Value) -> list[Node]:
     """Return the weights that made an operand, before its own softmax if it has one."""
     node = graph.nodes[root(graph, value.node)]
-    index = node.inputs[0] if node.role == "softmax" else value.node
+    index, *_ = node.inputs if node.role == "softmax" else (value.node,)
     return back_to_contractions(graph, index)
 
 
@@ -220,10 +220,9 @@ def _mixes_heads(node: Node) -> bool:
     """Whether a weight mixes the heads of scores (talking heads): neither of the last two axes."""
     if len(node.weights) != 1 or len(node.signals) != 1 or len(node.shape) < 4:
         return False
-    use = node.weights[0]
+    (use,) = node.weights
     if use.window:
-        taps = [stop - start for a, (start, stop) in enumerate(use.origin.box) if a in use.window]
-        return len(taps) == 2 and set(taps) == {1}
+        return [use.origin.sizes[axis] for axis in use.window] == [1, 1]
     return bool(use.places) and all(place < len(node.shape) - 2 for _, place in use.places)
 
 

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from torch import nn
 
+from goodinit._common.sequences import only
 from goodinit.anatomy.attention import Attention, attentions
 from goodinit.anatomy.multipliers import nodes_of_scores, scale_of
 from goodinit.anatomy.read import Anatomy
@@ -74,7 +75,8 @@ def _projection(graph: Graph, value: Value) -> int | None:
         if len(before) != 1 or not (plain and is_pass(node)):
             return None
         node = graph.nodes[before.pop()]
-    return node.weights[0].param if len(node.weights) == 1 else None
+    use = only(node.weights)
+    return None if use is None else use.param
 
 
 def _positions(graph: Graph, attention: Attention, between: Iterable[Node]) -> int:
@@ -99,5 +101,5 @@ def _of_module(node: Node, anatomy: Anatomy) -> Scores | None:
     if module is None or None in made:
         return None
     query, key = (anatomy.rows[param].name for param in made if param is not None)
-    positions = max(node.shape[:-1], default=1)
+    positions = max(node.shape[:-1])
     return Scores(query, key, module.head_dim, module.head_dim**-0.5, positions)

@@ -63,7 +63,7 @@ def bends(anatomy: Anatomy) -> tuple[Bend, ...]:
         if node.role != "activation" or not node.live or len(node.signals) != 1:
             continue
         reading = _Reading(graph, anatomy, places)
-        known = reading.read(node.signals[0].node, 1.0)
+        known = reading.read(graph.before(node).index, 1.0)
         after = list(walk_forward(graph, node.index, lambda n: not n.weights))
         found.append(
             Bend(
@@ -120,9 +120,9 @@ class _Reading:
         if node.weights:
             return self._product(node, factor)
         if node.role in ("view", "cast") and len(node.signals) == 1:
-            return self.read(node.signals[0].node, factor)
+            return self.read(self._graph.before(node).index, factor)
         if node.role == "mul" and node.number is not None and len(node.signals) == 1:
-            return not node.uses and self.read(node.signals[0].node, factor * node.number)
+            return not node.uses and self.read(self._graph.before(node).index, factor * node.number)
         if node.role != "add" or node.number is not None:
             return False
         factors = [1.0] * len(node.signals) if node.linear is None else _factors(node)
@@ -132,17 +132,16 @@ class _Reading:
         return added and all(self.read(value.node, factor * by) for value, by in terms)
 
     def _product(self, node: Node, factor: float) -> bool:
-        use = node.weights[0]
+        if len(node.weights) != 1 or len(node.signals) != 1:
+            return False
+        (use,) = node.weights
         facets = self._anatomy.rows[use.param].facets
-        known = facets.kind in KINDS and not facets.is_unknown  # here a sum is certain
-        if not known or len(node.weights) != 1 or len(node.signals) != 1:
+        if facets.kind not in KINDS or facets.is_unknown:  # in others a sum isn't certain
             return False
         self.biases += [(one.param, factor) for one in node.uses if one.role == "add"]
-        before = self._graph.nodes[node.signals[0].node]
+        before = self._graph.before(node)
         while before.role in ("view", "cast", "pool") and len(before.signals) == 1:
-            before = self._graph.nodes[before.signals[0].node]
-        rows = [one.param for one in before.uses if one.role == "lookup"]
-        self.terms.append(
-            Term(use.param, factor, self._places.get(before.index, -1), rows[0] if rows else -1)
-        )
+            before = self._graph.before(before)
+        rows = next((one.param for one in before.uses if one.role == "lookup"), -1)
+        self.terms.append(Term(use.param, factor, self._places.get(before.index, -1), rows))
         return True

@@ -131,8 +131,9 @@ def _summed(graph: Graph, node: Node, after: Node, mine: Value) -> int:
 def _features(node: Node) -> int:
     """Return the axis of a product that runs over the weight's outputs."""
     for use in node.weights:
-        if len(use.outputs) == 1 and use.outputs[0] in dict(use.places):
-            return dict(use.places)[use.outputs[0]]
+        for axis, place in use.places:
+            if use.outputs == (axis,):
+                return place
     return len(node.shape) - 1
 
 

@@ -123,10 +123,11 @@ class _Walk:
         nodes = self._graph.nodes
         flat = any(nodes[index].function in _FLAT for index in self.states)
         taken = [use for n in self.states for use in nodes[n].weights if use.param == param]
-        if flat or len(taken) != 1 or len(node.weights) != 1 or node.weights[0].param in self._zero:
+        if flat or len(taken) != 1 or len(node.weights) != 1:
             return False
-        rank = taken[0].fan_out
-        return rank == node.weights[0].fan_in < min(taken[0].fan_in, node.weights[0].fan_out)
+        (down,), (up,) = taken, node.weights
+        narrow = down.fan_out == up.fan_in < min(down.fan_in, up.fan_out)
+        return narrow and up.param not in self._zero
 
     def _is_modulated(self, node: Node, others: list[int]) -> bool:
         """Whether a product is that of a constant and of a matrix: a weight in its own right."""

@@ -27,7 +27,7 @@ from goodinit.anatomy.multiples import Multiples
 from goodinit.anatomy.next_activation import activation_after
 from goodinit.anatomy.roles import Roles
 from goodinit.anatomy.tied_tables import said_of_rows
-from goodinit.dataflow.constants import mean_square
+from goodinit.dataflow.constants import holds_one_number, mean_square
 from goodinit.dataflow.functions import role_of
 from goodinit.dataflow.graph import Graph
 from goodinit.dataflow.influence import Influence, influences
@@ -153,10 +153,11 @@ class Answers:
         """Return a use with what is made of its input; what follows its product was measured."""
         at = use.node
         while not self._graph.nodes[at].signals:  # where a factor is broadcast over a weight
-            before = [v.node for v in self._graph.nodes[at].operands if v.params]
-            if not before:
+            operands = self._graph.nodes[at].operands
+            before = next((value.node for value in operands if value.params), None)
+            if before is None:
                 return use
-            at = before[0]
+            at = before
         taken = self._graph.recorder.taken.get(at)
         if taken is None or self._tape.dtypes[taken].is_complex:
             return use  # a Fourier transform is a part of what was measured
@@ -387,7 +388,7 @@ def _shares_in(tape: Tape, computed: Computed) -> str:
 
 def _are_slices(uses: Sequence[Use]) -> bool:
     """Whether a weight is used in several parts."""
-    return len(uses) > 1 and any(use.origin.box != uses[0].origin.box for use in uses)
+    return len({use.origin.box for use in uses}) > 1
 
 
 def _is_followed(tape: Tape, use: Use) -> bool:
@@ -462,13 +463,11 @@ DIGESTED = 4096
 
 
 def _digest(value: Tensor | None, param: int | None) -> str:
-    if value is None or (param is not None and value.numel() > DIGESTED and not _is_one(value)):
+    if value is None or (
+        param is not None and value.numel() > DIGESTED and not holds_one_number(value)
+    ):
         return ""
     # Not through numpy, which torch itself can do without.
     plain = value.detach().cpu().resolve_conj().resolve_neg().contiguous()
     data = string_at(plain.data_ptr(), plain.numel() * plain.itemsize)
     return blake2b(data, digest_size=16).hexdigest()
-
-
-def _is_one(value: Tensor) -> bool:
-    return bool((value == value.flatten()[0]).all())

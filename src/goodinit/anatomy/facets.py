@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from itertools import product
 from math import prod
 
+from goodinit._common.sequences import only
 from goodinit.anatomy.added_biases import goes_with
 from goodinit.anatomy.branches import find_branches
 from goodinit.anatomy.computed import Answers, deciding
@@ -249,15 +250,12 @@ def _takes_input(graph: Graph, use: Use) -> bool:
 
 def _stacked(use: Use, node: Node, shape: tuple[int, ...]) -> Use:
     """Return a use whose output axes that number the experts are batch axes."""
-    batch = {axis for axis, place in use.places if place in node.stacked and axis == 0}
-    if not batch or len(use.outputs) - len(batch) < 1:
+    stacked = any(axis == 0 and place in node.stacked for axis, place in use.places)
+    outputs = tuple(axis for axis in use.outputs if axis != 0)
+    if not stacked or not outputs:
         return use
-    return replace(
-        use,
-        outputs=tuple(axis for axis in use.outputs if axis not in batch),
-        batch=tuple(sorted({*use.batch, *batch})),
-        fan_out=use.fan_out / prod(shape[axis] for axis in batch),
-    )
+    batch = tuple(sorted({*use.batch, 0}))
+    return replace(use, outputs=outputs, batch=batch, fan_out=use.fan_out / shape[0])
 
 
 def _blocks(
@@ -291,7 +289,7 @@ def _part_ranges(
     found: dict[str, tuple[int, int]] = {}
     if len(use.outputs) != 1:
         return found
-    axis = use.outputs[0]
+    (axis,) = use.outputs
     for other in uses:
         part = roles.parts.get(other.node, "")
         box = other.origin.box[axis]
@@ -308,7 +306,7 @@ def _tiles(
     """Return blocks that tile the output axis; none if ranges overlap or are the whole."""
     if not ranges:
         return ()
-    axis = use.outputs[0]
+    (axis,) = use.outputs
     size, at = shape[axis], 0
     cuts: list[tuple[str, int, int]] = []
     for name, (start, stop) in sorted(ranges.items(), key=lambda item: item[1]):
@@ -392,13 +390,14 @@ def _offset_facets(graph: Graph, use: Use, from_types: Facets, shape: tuple[int,
     kind = "other"
     if node.role == "contract":
         kind = "conv" if node.function.startswith("conv") else "linear"
-    elif live := node.signals:
-        before = graph.nodes[root(graph, live[0].node)]
+    elif node.signals:
+        taken = graph.before(node)
+        before = graph.nodes[root(graph, taken.index)]
         if before.role == "contract":
             kind = "conv" if before.function.startswith("conv") else "linear"
-        if _scales_a_norm(graph, live[0].node):
+        if _scales_a_norm(graph, taken.index):
             kind = "norm"
-        elif any(u.role == "mul" for u in graph.nodes[live[0].node].uses):
+        elif any(u.role == "mul" for u in taken.uses):
             kind = "scale"  # x * p + q
     return _certain(
         from_types, kind=kind, part="bias", layout=None, blocks=(), neutral=0.0, evidence=evidence
@@ -407,7 +406,7 @@ def _offset_facets(graph: Graph, use: Use, from_types: Facets, shape: tuple[int,
 
 def _output_sizes(graph: Graph, node: Node) -> tuple[int, ...]:
     """Return the sizes of the output axes of the weight that a signal came from."""
-    before = graph.nodes[root(graph, node.signals[0].node)] if node.signals else node
+    before = graph.nodes[root(graph, graph.before(node).index)] if node.signals else node
     used = [use for use in before.uses if use.role == "contract"]
     return tuple(graph.shapes[use.param][a] for use in used[:1] for a in use.outputs)
 
@@ -481,9 +480,9 @@ def _step_biases(graph: Graph, index: int) -> set[int]:
 def _width(graph: Graph, roles: Roles) -> int | None:
     """Return the number of features of the residual stream: the commonest among its sums."""
     sizes = Counter(
-        int(sum(use.origin.box[a][1] - use.origin.box[a][0] for a in use.outputs))
+        use.origin.sizes[axis]
         for index in roles.ends
         for use in graph.nodes[index].uses
-        if use.role == "contract" and len(use.outputs) == 1
+        if use.role == "contract" and (axis := only(use.outputs)) is not None
     )
-    return sizes.most_common(1)[0][0] if sizes else None
+    return max(sizes, key=lambda size: sizes[size], default=None)

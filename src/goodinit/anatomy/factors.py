@@ -8,12 +8,13 @@ from functools import partial
 from itertools import islice
 from math import isclose
 
+from goodinit._common.sequences import only
 from goodinit.anatomy.joined import is_zero
 from goodinit.anatomy.made_signals import Made, MadeSignals
 from goodinit.anatomy.multiples import CALLS_FOLLOWED, Multiple, Multiples
 from goodinit.anatomy.roles import Roles
 from goodinit.anatomy.scores import gates_another, summed_by_scores
-from goodinit.dataflow.constants import mean_square
+from goodinit.dataflow.constants import holds_one_number, mean_square
 from goodinit.dataflow.graph import Graph
 from goodinit.dataflow.nodes import Node, Use
 from goodinit.dataflow.traversal import number_after, signals_of, walk_back
@@ -92,8 +93,9 @@ def with_factor(
         number = None if made is not None else _before_activation(graph, multiples, use.node)
         doubt = f"the signal is multiplied by {number:.3g} before the activation" if number else ""
         return replace(use, doubt=use.doubt or doubt)
-    if _is_one(after) and _is_masked(before) and _is_of_one_signal(graph, multiples, use.node):
-        fan_in = float(f"{use.fan_in * (_size(before) or 1.0):.6g}")
+    masked = _is_one(after) and _is_masked(before)
+    if masked and _is_of_one_signal(graph, multiples, use.node) and (size := _size(before)):
+        fan_in = float(f"{use.fan_in * size:.6g}")
         return replace(use, fan_in=fan_in, measured=True)
     one = before if _is_one(after) else after
     return replace(use, doubt=use.doubt or f"{_text(one, one is after)}, which isn't in its fans")
@@ -152,7 +154,7 @@ def _is_kept_offset(graph: Graph, use: Use) -> bool:
     """Whether one number other than 0 is added: a gate's bias of 1."""
     held = graph.held.get(use.param) if use.role == "add" else None
     square = None if held is None or held.is_meta else mean_square(held)
-    return bool(square) and held is not None and bool((held == held.flatten()[0]).all())
+    return bool(square) and held is not None and holds_one_number(held)
 
 
 def _of_made(use: Use, made: Made) -> Use:
@@ -205,7 +207,10 @@ def _is_one(one: Multiple) -> bool:
 
 def _is_masked(one: Multiple) -> bool:
     """Whether zeros and constants in the place of numbers are all that was made of a signal."""
-    return one.left is not None and isclose(_size(one) or 0.0, one.left, rel_tol=NEARLY_ONE)
+    size = _size(one)
+    if size is None or one.left is None:
+        return False
+    return isclose(size, one.left, rel_tol=NEARLY_ONE)
 
 
 def _is_of_one_signal(graph: Graph, multiples: Multiples, index: int) -> bool:
@@ -230,8 +235,10 @@ def _after(graph: Graph, multiples: Multiples, index: int) -> Multiple:
     """Return what constants make of a product, if nothing else is done with it."""
     found, taken = multiples.after(index)
     meets = any(n.role in _OWN or n.function in _SQUASH or _meets_others(n) for n in taken)
-    if meets and (found.added or len(taken) != 1 or not gates_another(graph, taken[0])):
-        steep = [n.function in _SQUASH for n in taken] == [True] and (found.square or 0) > STEEP
+    one = only(taken)
+    if meets and (found.added or one is None or not gates_another(graph, one)):
+        squashed = one is not None and one.function in _SQUASH
+        steep = squashed and found.square is not None and found.square > STEEP
         return found if steep else Multiple()
     alpha = graph.nodes[index].number  # of addmm
     return found if alpha is None else found.times(alpha)
@@ -243,8 +250,8 @@ def _meets_others(node: Node) -> bool:
 
 def is_caught(multiples: Multiples, index: int) -> bool:
     """Whether a norm follows a product and constants."""
-    taken = multiples.after(index)[1]
-    return len(taken) == 1 and taken[0].role == "norm"
+    one = only(multiples.after(index)[1])
+    return one is not None and one.role == "norm"
 
 
 def _before(graph: Graph, multiples: Multiples, index: int) -> Multiple:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from goodinit._common.sequences import only
 from goodinit.anatomy.roles import Range, Roles, features_of
 from goodinit.dataflow.graph import Graph
 from goodinit.dataflow.nodes import Node, Value
@@ -49,7 +50,7 @@ def _weight_behind_activation(graph: Graph, roles: Roles, index: int) -> int | N
         elif node.index in sums:
             return None
     found = [index for index in found if roles.parts.get(index) != "gate"]
-    return found[0] if bent and len(found) == 1 and not beside else None
+    return only(found) if bent and not beside else None
 
 
 def _mark_gate(graph: Graph, roles: Roles, node: Node) -> None:

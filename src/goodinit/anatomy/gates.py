@@ -68,9 +68,9 @@ def _gate(graph: Graph, value: Value) -> tuple[Place, bool] | None:
     """Return which features are a gate's, and whether it is 1 minus them."""
     index, turned = value.node, False
     while is_pass(node := graph.nodes[index]) and node.signals:
-        first = node.operands[0].node == node.signals[0].node
+        first = node.operands[0].node == graph.before(node).index
         turned ^= node.function == "rsub" or (node.function == "sub" and not first)
-        index = node.signals[0].node
+        index = graph.before(node).index
     place = _place(graph, value)
     if place is None or node.function not in _SIGMOIDS:
         return None
@@ -147,7 +147,7 @@ def _is_bent(graph: Graph, index: int) -> bool:
 def _is_bent_state(graph: Graph, node: Node) -> bool:
     if not _is_bent(graph, node.index) or not node.signals:
         return False
-    return _has_gated_term(graph, graph.nodes[root(graph, node.signals[0].node)])
+    return _has_gated_term(graph, graph.nodes[root(graph, graph.before(node).index)])
 
 
 def _has_gated_term(graph: Graph, node: Node) -> bool:

@@ -15,7 +15,7 @@ def behind_gradients(graph: Graph, returned: Collection[int]) -> set[int]:
     """Return the parameters of what is differentiated and used in no other way."""
     found: set[int] = set()
     for node in graph.nodes:
-        if node.function != DIFFERENTIATED or len(node.inputs) < 2:
+        if node.function != DIFFERENTIATED or not node.inputs:
             continue
         made, *given = node.inputs
         taken = [graph.nodes[index].function for index in graph.nodes[made].consumers]

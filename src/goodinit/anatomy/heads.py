@@ -27,7 +27,7 @@ def names_of_heads(anatomy: Anatomy) -> frozenset[str]:
         for number in outputs:
             node = graph.nodes[number]
             while not node.weights and node.role in SHARES and len(node.signals) == 1:
-                node = graph.nodes[node.signals[0].node]
+                node = graph.before(node)
             found |= {anatomy.rows[use.param].name for use in node.weights}
     return frozenset(found)
 
@@ -46,7 +46,7 @@ def head_factors(anatomy: Anatomy) -> dict[str, float]:
         for use in node.weights:
             row = anatomy.rows[use.param]
             if row.tied and len(node.signals) == 1:
-                before = graph.nodes[node.signals[0].node]
+                before = graph.before(node)
                 around = [before, *(graph.nodes[index] for index in node.consumers)]
                 numbers = [n.number for n in around if n.role == "mul" and n.number is not None]
                 found[row.name] = math.prod(numbers)

@@ -21,6 +21,7 @@ What = Literal["unknown", "zeros", "constant", "pattern", "values"]
 FIRST_LOOK = 16  # elements; enough to see that random numbers form no pattern
 PIECE = 2**20  # elements that are compared at once, so that a large tensor is never copied
 LARGEST_PATTERN = 2**22  # elements: the test takes a few copies in float64, of 32 MB each
+COARSE = 1e-4  # a half's epsilon is larger: random halves have few digits, and come twice
 SHORTEST_ROW = 4  # elements: three random numbers are an arithmetic row now and then
 
 # Memory that was never written may hold one value throughout. No author chooses one beyond these.
@@ -108,7 +109,7 @@ def held_by(tensor: Tensor, patterns: bool = True) -> Held:
         return _UNKNOWN if value is None else held_by(value, patterns)
     look = _first_elements(tensor)
     start = look[0]
-    if look[-1] == start and len(set(look)) == 1 and _is_constant(tensor, start):
+    if len(set(look)) == 1 and _is_constant(tensor, start):
         if start == 0:
             return _ZEROS
         return Held("constant", start) if _is_sane(start) else _VALUES
@@ -195,7 +196,7 @@ def _first_elements(tensor: Tensor) -> list[float]:
 
 
 def _first_row(tensor: Tensor) -> list[float]:
-    first = tensor.detach().reshape(1) if tensor.dim() == 0 else tensor.detach()
+    first = tensor.detach()
     while first.dim() > 1:
         first = first[0] if first.shape[-1] > 1 or first.shape[0] == 1 else first[..., 0]
     return cast("list[float]", first[:FIRST_LOOK].tolist())
@@ -232,12 +233,11 @@ def _may_be_pattern(look: list[float], tensor: Tensor) -> bool:
     """Whether the first elements allow a pattern; random numbers almost never do."""
     few = set(look)
     epsilon = torch.finfo(tensor.dtype).eps
-    if tensor.element_size() > 2 and all(_is_short(value, epsilon) for value in look):
-        return len(look) > 1
+    if epsilon < COARSE and all(_is_short(value, epsilon) for value in look):
+        return True
     if 2 * len(few) <= len(look) or 0.0 in few or all(value.is_integer() for value in few):
         return len(look) > 2
-    size = tensor.shape[-1]
-    row = look[:size] if size > 1 and tensor.is_contiguous() else _first_row(tensor)
+    row = _first_row(tensor)
     return len(row) >= SHORTEST_ROW and _may_be_row(row[:SHORTEST_ROW])
 
 
@@ -260,18 +260,12 @@ def _is_pattern(tensor: Tensor) -> bool:
     x = tensor.squeeze().double()
     if not _is_sane(x.abs().max().item()):  # nor is it where one isn't finite
         return False
-    if x.numel() > 2 and _holds_two(x):
-        return True
     epsilon = torch.finfo(tensor.dtype).eps
-    if x.numel() > 2 and _are_integers(x, epsilon):
-        return True
-    if tensor.element_size() > 2 and x.numel() > 2 and _comes_twice(x):
-        return True
-    if tensor.element_size() > 2 and x.numel() > 1 and _are_short(x, epsilon):
+    if _holds_two(x) or _are_integers(x, epsilon):
         return True
     if _in_a_row(x, epsilon) or _in_a_row(x.transpose(0, -1), epsilon):
         return True
-    return tensor.element_size() > 2 and _are_sines(x)
+    return epsilon < COARSE and (_comes_twice(x) or _are_short(x, epsilon) or _are_sines(x))
 
 
 def _holds_two(x: Tensor) -> bool:
@@ -280,14 +274,14 @@ def _holds_two(x: Tensor) -> bool:
     others = x[x != first]
     if not bool((others == others[:1]).all()):
         return False
-    return all(value == 0 or _is_sane(value) for value in (first.item(), others[0].item()))
+    return all(value == 0 or _is_sane(value) for value in (first.item(), others.max().item()))
 
 
 def _are_integers(x: Tensor, epsilon: float) -> bool:
     """Whether all are integers but for the rounding of what computed them, and not all are 0."""
     whole = x.round()
     largest = whole.abs().max().item()
-    return largest > 0 and bool(((x - whole).abs() <= ROUNDINGS * epsilon * largest).all())
+    return bool(((x - whole).abs() <= ROUNDINGS * epsilon * largest).all())
 
 
 def _are_sines(x: Tensor) -> bool:

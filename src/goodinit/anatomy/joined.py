@@ -134,9 +134,9 @@ def _pairs(graph: Graph, use: Use) -> list[tuple[int, int]]:
 def input_of(graph: Graph, index: int) -> int:
     """Return where the input of a product came from, views left out."""
     node = graph.nodes[index]
-    node = graph.nodes[node.signals[0].node] if node.signals else node
+    node = graph.before(node) if node.signals else node
     while node.role in ("view", "cast") and node.signals:
-        node = graph.nodes[node.signals[0].node]
+        node = graph.before(node)
     return node.index
 
 
@@ -147,7 +147,7 @@ def _are_apart(use: Use, other: Use) -> bool:
     for axis, (a, b) in enumerate(zip(use.origin.box, other.origin.box, strict=True)):
         if axis not in use.outputs and (a[1] <= b[0] or b[1] <= a[0]):
             return True
-        strided = a[0] != b[0] and a[1] - a[0] > use.fan_in  # w[::2] and w[1::2]
+        strided = a[0] != b[0] and use.origin.sizes[axis] > use.fan_in  # w[::2] and w[1::2]
         if axis in use.inputs and strided:
             return True
     return False

@@ -82,7 +82,7 @@ def _parts(graph: Graph, value: Value) -> set[tuple[int, int]]:
 
 
 def _is_cut(graph: Graph, node: Node) -> bool:
-    before = graph.nodes[node.signals[0].node] if node.signals else node
+    before = graph.before(node) if node.signals else node
     return prod(node.shape) < prod(before.shape)
 
 

@@ -107,7 +107,7 @@ class MadeSignals:
         return self._known[number]
 
     def _before(self, product: int, number: int) -> Made | None:
-        start = self._graph.nodes[product].signals[0].node
+        start = self._graph.before(self._graph.nodes[product]).index
         region = self._region(start)
         nodes = [self._graph.nodes[index] for index in region]
         bends = [n for n in nodes if self._is_bend(n) or self._is_mean(n, nodes)]
@@ -192,7 +192,7 @@ class MadeSignals:
         if node.role == "contract":
             first = node.operands[0] in node.signals  # x @ w, and not w @ x
             return node.function == "linear" or (node.function in ("matmul", "mm") and first)
-        before, after = self._graph.nodes[node.signals[0].node].shape, node.shape
+        before, after = self._graph.before(node).shape, node.shape
         if len(before) == len(after):
             axes = [
                 n for n, sizes in enumerate(zip(before, after, strict=True)) if len({*sizes}) > 1
@@ -235,7 +235,8 @@ class MadeSignals:
         if node.function not in _MEANS | _MIXING:
             return False
         picked = node.function in _MEANS and any(one.role == "pick" for one in nodes)
-        return picked or self._graph.nodes[root(self._graph, node.signals[0].node)].role == "source"
+        before = root(self._graph, self._graph.before(node).index)
+        return picked or self._graph.nodes[before].role == "source"
 
     def _is_unlisted(self, node: Node) -> bool:
         """Whether a function that no list describes bends each number, as ``sign`` does."""
@@ -246,7 +247,7 @@ class MadeSignals:
 
     def _is_counted(self, node: Node) -> bool:
         """Whether what was compared or counted becomes a number: ``(x > 1).float()``."""
-        tape, before = self._recorder.tape, self._graph.nodes[node.signals[0].node]
+        tape, before = self._recorder.tape, self._graph.before(node)
         if node.role != "cast" or before.role == "source":
             return False
         entry = self._entry(node)

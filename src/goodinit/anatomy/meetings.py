@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from itertools import islice
 from math import exp, prod
 
+from goodinit._common.sequences import only
 from goodinit.anatomy.factors import MEANT
 from goodinit.anatomy.joined import BESIDE, input_of, is_zero
 from goodinit.anatomy.kin import (
@@ -222,13 +223,14 @@ def _said_of_stream(graph: Graph, index: int) -> str:
     Between the branch's end and the sum a norm may lie, after which the size is the norm's.
     """
     sums = [graph.nodes[c] for c in graph.nodes[index].consumers]
-    if len(sums) != 1 or sums[0].role != "add":
+    sum_ = only(sums)
+    if sum_ is None or sum_.role != "add":
         return ""
-    passed = {sums[0].index}
-    for after in islice(onward_from(graph, sums[0].index), CALLS_FOLLOWED):
+    passed = {sum_.index}
+    for after in islice(onward_from(graph, sum_.index), CALLS_FOLLOWED):
         if is_passed(after):
             passed.add(after.index)
-        elif said := _said_alone(graph, sums[0], after, passed):
+        elif said := _said_alone(graph, sum_, after, passed):
             return said if said in (SQUARED, EXPONENT, LENGTH, KIN) else ""
     return ""
 
@@ -236,7 +238,7 @@ def _said_of_stream(graph: Graph, index: int) -> str:
 def _is_less_its_largest(graph: Graph, sum_: Node, added: Iterable[int], passed: set[int]) -> bool:
     """Whether the largest product is subtracted from all, and not for an exponential of these."""
     reduced = (graph.nodes[root(graph, index)] for index in added)
-    own = any(_is_largest(n) and n.signals and n.signals[0].node in passed for n in reduced)
+    own = any(_is_largest(n) and n.signals and graph.before(n).index in passed for n in reduced)
     onward = (graph.nodes[index] for index in sum_.consumers)
     return own and not any(n.function in _EXPONENTIALS or n.role == "softmax" for n in onward)
 

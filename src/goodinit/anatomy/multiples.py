@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from heapq import heappop, heappush
 from math import prod
 
+from goodinit._common.sequences import only
 from goodinit.dataflow.graph import Graph
 from goodinit.dataflow.nodes import Linear, Node, Unlisted, Use, Value
 from goodinit.dataflow.norms import is_weight_of_norm
@@ -85,8 +86,9 @@ class Multiple:
         if same and self.number is not None and other.number is not None:
             number = self.number + other.number
             return Multiple(number**2, number, added, numbers, self.moved, left=None)
-        known = self.square is not None and other.square is not None
-        square = (self.square or 0.0) + (other.square or 0.0) if known else None
+        square = None
+        if self.square is not None and other.square is not None:
+            square = self.square + other.square
         return Multiple(square, None, added, numbers, summed=True, left=None)
 
 
@@ -124,7 +126,7 @@ class Multiples:
 
     def _before(self, product: int) -> tuple[Multiple, Node]:
         nodes, graph = self._graph.nodes, self._graph
-        start = nodes[product].signals[0].node
+        start = graph.before(nodes[product]).index
         axes = {start: _features(nodes[product], nodes[start])}
         heap, root, chain = [-start], start, {product}
         while heap and len(chain) < CALLS_FOLLOWED:
@@ -212,7 +214,7 @@ class Multiples:
 
     def _is_slice(self, node: Node) -> bool:
         while node.role == "cast" and node.signals:
-            node = self._graph.nodes[node.signals[0].node]
+            node = self._graph.before(node)
         return (
             node.role == "view"
             and bool(node.signals)
@@ -278,12 +280,12 @@ class Multiples:
 
     def _is_weighted(self, sum_: Node) -> bool:
         """Whether shares multiply what is summed."""
-        node = self._graph.nodes[sum_.signals[0].node]
+        node = self._graph.before(sum_)
         shares = any(are_shares(self._graph, value.node) for value in node.signals)
         return node.role == "mul" and len(node.signals) == 2 and shares
 
     def _shape(self, node: Node) -> tuple[int, ...]:
-        return self._graph.nodes[node.signals[0].node].shape
+        return self._graph.before(node).shape
 
     def _summed(self, node: Node, linear: Linear, made: list[Multiple]) -> Multiple | None:
         factors = linear.factors
@@ -348,7 +350,7 @@ def _joined(
         # Of a product that is cut or shifted, nothing is said.
         last = not node.consumers or bool(node.written)
         if not (along if axes else last):
-            return made[0] if len(made) == 1 else None
+            return only(made)
     moved, left = (*made[0].moved, node.index), linear.added
     found = Multiple(0.0, None, linear.added, True, moved)
     for one, share in zip(made, shares, strict=True):

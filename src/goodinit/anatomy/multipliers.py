@@ -49,7 +49,7 @@ def _before(graph: Graph, node: Node, head: bool) -> float:
     """Return the number that a head's input is multiplied by: T5's width^-1/2."""
     if not head or len(node.signals) != 1:
         return 1.0
-    before = graph.nodes[node.signals[0].node]
+    before = graph.before(node)
     return before.number if before.role == "mul" and before.number is not None else 1.0
 
 

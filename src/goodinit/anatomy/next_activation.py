@@ -108,12 +108,12 @@ def nodes_after(graph: Graph, start: int) -> Iterator[int]:
 def _composed(graph: Graph, squash: Node) -> str:
     """Return what x * f(x) is called."""
     if squash.function == "sigmoid":
-        before = graph.nodes[squash.inputs[0]]
+        before = graph.before(squash)
         low, high = CHEAP_GELU
         if before.role == "mul" and before.number is not None and low < before.number < high:
             return "gelu"
     if squash.function == "tanh":
-        before = root(graph, squash.signals[0].node)
+        before = root(graph, graph.before(squash).index)
         if graph.nodes[before].function == "softplus":
             return "mish"
     return _GATED.get(squash.function, squash.label or squash.function)

@@ -109,7 +109,7 @@ def _factor(graph: Graph, sum_: Node, base: int, up: int, down: int) -> float | 
 
 
 def _before(graph: Graph, index: int) -> int:
-    return graph.nodes[index].signals[0].node
+    return graph.before(graph.nodes[index]).index
 
 
 def _path(graph: Graph, index: int) -> set[int]:
@@ -195,6 +195,5 @@ def _is_patch(graph: Graph, node: Node) -> bool:
     if not before or graph.nodes[root(graph, before[0].node)].role != "source":
         return False
     use = node.weights[0]
-    kernel = [stop - start for a, (start, stop) in enumerate(use.origin.box) if a in use.window]
-    taps = prod(kernel)
+    taps = prod(use.origin.sizes[axis] for axis in use.window)
     return taps > 1 and taps == use.stride and not use.transposed

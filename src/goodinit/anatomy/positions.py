@@ -24,9 +24,9 @@ def beside_tokens(graph: Graph, facets: Sequence[Facets]) -> dict[int, float]:
             rows = (u for u in _looked_up(graph, node) if facets[u.param].kind == "embedding")
             table = next(rows, None)
             if table is not None:
-                factor = positions.blocks[0].fan_in if positions.blocks else None
+                factor = next((one.fan_in for one in positions.blocks if one.fan_in), 1.0)
                 size = _mean_square(graph, table, facets[table.param])
-                found[use.param] = size / (factor or 1.0)
+                found[use.param] = size / factor
     return found
 
 

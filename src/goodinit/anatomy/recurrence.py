@@ -199,7 +199,7 @@ def _unchanged(graph: Graph, index: int) -> Iterator[int]:
         scaled = node.role in ("add", "mul") and len(taken) == 1 and not learned
         if not node.inputs or not (scaled or is_pass(node)):
             return
-        index = node.signals[0].node if node.signals else (taken or node.inputs)[0]
+        index, *_ = (v.node for v in node.signals) if node.signals else (taken or node.inputs)
 
 
 def floors(graph: Graph, loops: Mapping[int, Loop]) -> list[int]:

@@ -131,7 +131,7 @@ def _inner_sum(graph: Graph, index: int, *factors: int) -> Node | None:
             return node
         if not is_pass(node) or node.role in ("norm", "pool") or len(node.signals) != 1:
             return None
-        node = graph.nodes[node.signals[0].node]
+        node = graph.before(node)
     return None
 
 
@@ -199,7 +199,7 @@ def _skipping(
     if projected:
         if not _is_projection(graph, node, skip, made_by):
             return None
-        chain = list(skip_chain(graph, made_by.signals[0].node))
+        chain = list(skip_chain(graph, graph.before(made_by).index))
     for start in chain:
         if start < floor or search.left < 0:
             return None
@@ -334,7 +334,7 @@ def _is_gate_or_router(graph: Graph, index: int) -> bool:
         return True
     node = graph.nodes[root(graph, index)]
     while (node.role == "pick" or node.function == "div") and node.signals:
-        node = graph.nodes[root(graph, node.signals[0].node)]
+        node = graph.nodes[root(graph, graph.before(node).index)]
     return is_share(node.function)
 
 

@@ -107,7 +107,8 @@ def _feature_axis(node: Node, rank: int) -> int:
         return rank - 1 - int(name[-2])
     for use in node.weights:
         if len(use.outputs) == 1 and dict(use.places).keys() == set(use.outputs):
-            return dict(use.places)[use.outputs[0]]  # of an einsum
+            ((_, place),) = use.places
+            return place  # of an einsum
     left = [origin.param for value in node.operands[:1] for origin in value.params]
     reversed_ = name in _PRODUCTS and all(use.param in left for use in node.weights)
     return rank - 2 if reversed_ and node.weights else rank - 1  # W @ x, x @ W

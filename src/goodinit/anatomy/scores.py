@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from itertools import islice
 
+from goodinit._common.sequences import only
 from goodinit.anatomy.multiples import Multiples
 from goodinit.anatomy.states import readings
 from goodinit.anatomy.weighted_sums import SUMS
@@ -44,15 +45,15 @@ def summed_by_scores(graph: Graph, multiples: Multiples, index: int) -> str:
         scores = scores or _is_of_keys(graph, multiples, mixing, index)
         if scores and summed and not _is_divided(graph, multiples, mixing):
             return PRODUCT
-    before = graph.nodes[index].signals[:1]
-    if not before:
+    if not graph.nodes[index].signals:
         return ""
-    made_of = list(walk_back(graph, [before[0].node], _parts))
+    before = graph.before(graph.nodes[index]).index
+    made_of = list(walk_back(graph, [before], _parts))
     if any(_is_own_product(graph, node) for node in made_of):
         return OWN
     if any(node.function == "grid_sample" for node in made_of):
         return SAMPLED
-    return _said_of_input(graph, root(graph, before[0].node))
+    return _said_of_input(graph, root(graph, before))
 
 
 def _goes_into_a_state(graph: Graph, multiples: Multiples, taken: Sequence[Node]) -> bool:
@@ -70,10 +71,11 @@ def _is_of_keys(graph: Graph, multiples: Multiples, mixing: Node, index: int) ->
         return False
     onward = walk_forward(graph, mixing.index, lambda n: n.role in ("view", "cast"))
     queries = [n for n in onward if n.role == "contract" and len(n.signals) == 2 and not n.weights]
-    if len(queries) != 1 or _is_divided(graph, multiples, queries[0]):
+    query = only(queries)
+    if query is None or _is_divided(graph, multiples, query):
         return False
     mine = [root(graph, value.node) for value in mixing.signals]
-    others = [root(graph, value.node) for value in queries[0].signals]
+    others = [root(graph, value.node) for value in query.signals]
     others = [other for other in others if other != mixing.index]
     made = [graph.nodes[n] for n in (*(n for n in mine if n != index), *others)]
     return len(made) == 2 and all(_is_unbounded(graph, n) for n in made)
@@ -132,7 +134,7 @@ def _said_of_input(graph: Graph, index: int) -> str:
     """Return what to say of a product of two signals, where one is shares or was given, or ""."""
     node = graph.nodes[index]
     summed = node.function in SUMS and bool(node.signals)
-    node = graph.nodes[root(graph, node.signals[0].node)] if summed else node
+    node = graph.nodes[root(graph, graph.before(node).index)] if summed else node
     if node.role not in ("contract", "mul") or node.weights or len(node.signals) != 2:
         return ""
     roots = [graph.nodes[root(graph, value.node)] for value in node.signals]

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import NamedTuple
 
+from goodinit._common.sequences import only
 from goodinit.dataflow.graph import Graph
 from goodinit.dataflow.nodes import Node, Value
 from goodinit.dataflow.traversal import signals_of, walk_forward
@@ -91,7 +92,8 @@ def _summed_axis(product: Node, place: int) -> int | None:
     """Return over which axis of one operand a product sums, from the right."""
     labels = product.labels[:-1][-2:][place]
     summed = [n for n, label in enumerate(labels) if label not in product.labels[-1]]
-    return summed[0] - len(labels) if len(summed) == 1 else None
+    axis = only(summed)
+    return None if axis is None else axis - len(labels)
 
 
 def _size(graph: Graph, value: Value, axis: int) -> int:

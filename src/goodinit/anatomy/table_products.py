@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from goodinit._common.sequences import only
 from goodinit.anatomy.heads import SHARES, multiplies
 from goodinit.anatomy.read import Anatomy
 from goodinit.anatomy.sizes import SizeOf
@@ -72,14 +73,14 @@ def table_products(anatomy: Anatomy) -> tuple[TableProduct, ...]:
 
 def _product_behind(graph: Graph, anatomy: Anatomy, index: int) -> TableProduct | None:
     node, scale = graph.nodes[index], 1.0
-    while len(signals := _without_biases(graph, node)) == 1 and not node.weights:
+    while (taken := only(_without_biases(graph, node))) is not None and not node.weights:
         if node.role == "mul" and node.number is not None and not node.uses:
             scale *= node.number
         elif not is_share(node.function) and (
             node.function == "sum" or node.role not in (*SHARES, "add")
         ):
             break
-        node = graph.nodes[signals[0].node]
+        node = graph.nodes[taken.node]
     made = _of_a_table(graph, anatomy, node) or _of_signals(graph, node)
     if made is None:
         return None
@@ -114,8 +115,8 @@ def _of_a_table(graph: Graph, anatomy: Anatomy, node: Node) -> tuple[Use, Use, i
     """Return the two of rows of a table that are multiplied by all rows of one."""
     if len(node.weights) != 1 or len(node.signals) != 1:
         return None
-    use = node.weights[0]
-    rows, own = _maker(graph, node.signals[0].node), anatomy.slots[use.param]
+    (use,) = node.weights
+    rows, own = _maker(graph, graph.before(node).index), anatomy.slots[use.param]
     is_table = anatomy.rows[use.param].facets.kind == "embedding" and not multiplies(own)
     return (rows, use, round(use.fan_in)) if rows is not None and is_table else None
 
@@ -130,7 +131,7 @@ def _of_signals(graph: Graph, node: Node) -> tuple[Use, Use, int] | None:
 def _dot_product(graph: Graph, node: Node) -> tuple[Node | None, int]:
     """Return the product of two signals that a score sums, and how many numbers it sums."""
     if node.function == "sum" and len(node.signals) == 1:
-        product = graph.nodes[node.signals[0].node]
+        product = graph.before(node)
         over_last = product.shape[:-1] == node.shape or (*product.shape[:-1], 1) == node.shape
         apart = len({value.node for value in product.signals}) == len(product.signals) == 2
         if product.role == "mul" and not product.uses and apart and over_last:
@@ -138,7 +139,7 @@ def _dot_product(graph: Graph, node: Node) -> tuple[Node | None, int]:
     elif node.role == "contract" and not node.weights and len(node.signals) == 2 and node.labels:
         left, right, out = node.labels[-3:]
         summed = [place for place, one in enumerate(left) if one in right and one not in out]
-        shape = graph.nodes[node.signals[0].node].shape
+        shape = graph.before(node).shape
         if len(shape) == len(left):
             return node, math.prod(shape[place] for place in summed)
     return None, 0
@@ -148,6 +149,6 @@ def _maker(graph: Graph, index: int) -> Use | None:
     """Return the use of the weight that makes a factor; None if more than views come between."""
     node = graph.nodes[index]
     while node.role in ("view", "cast") and len(node.signals) == 1:
-        node = graph.nodes[node.signals[0].node]
+        node = graph.before(node)
     uses = node.weights or [use for use in node.uses if use.role == "lookup"]
-    return uses[0] if len(uses) == 1 and node.role in ("contract", "pick") else None
+    return only(uses) if node.role in ("contract", "pick") else None

@@ -43,9 +43,9 @@ def computed_adapters(
 
 def _wrapper(one: Parameter) -> str:
     """Return the path of the module that holds a frozen layer of a matrix; "" if it isn't one."""
-    names = one.slot.name.rsplit(".", 2)
+    path, dot, _ = one.slot.name.rpartition(".")[0].rpartition(".")
     matrix = len(one.slot.logical_shape) == 2 and not one.raw
-    return names[0] if matrix and len(names) == 3 and is_frozen_weight(one) else ""
+    return path if matrix and dot and is_frozen_weight(one) else ""
 
 
 def _places(

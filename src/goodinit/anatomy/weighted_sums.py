@@ -39,12 +39,12 @@ def is_product_of_signals(node: Node) -> bool:
 def scored(graph: Graph, node: Node) -> tuple[Value, Value] | None:
     """Return the two signals that scores are made of; None if a call makes no scores."""
     if is_product_of_signals(node) or node.function in ("cdist", "vecdot", "linalg_vecdot"):
-        first, second = node.signals[-2:] if len(node.signals) > 1 else (None, None)
-    elif node.function == "sum":
-        first, second = _multiplied(graph, node) or (None, None)
-    else:
-        return None
-    return None if first is None or second is None else (first, second)
+        match node.signals[-2:]:
+            case (first, second):
+                return first, second
+            case _:
+                return None
+    return _multiplied(graph, node) if node.function == "sum" else None
 
 
 def weighted_sum(graph: Graph, node: Node) -> Attention | None:
@@ -67,7 +67,7 @@ def _multiplied(graph: Graph, sum_: Node) -> tuple[Value, Value] | None:
     signals = [value for value in sum_.signals if graph.nodes[value.node].role != "source"]
     node = graph.nodes[signals[-1].node] if signals else sum_
     while node.role in ("view", "cast") and node.signals:
-        node = graph.nodes[node.signals[0].node]
+        node = graph.before(node)
     if node.role != "mul" or len(node.signals) != 2:
         return None
     first, second = node.signals

@@ -142,8 +142,9 @@ def _is_nearly_zero(one: Parameter) -> bool:
         return held.what == "zeros"  # rows of a table are small
     if not _is_small(one):
         return False
-    fans = [block.fan_in for block in facets.blocks]  # also of a product with other weights
-    fan_in = fans[0] if fans else facets.layout.fans(one.slot.logical_shape)[0]
+    fan_in, _ = facets.layout.fans(one.slot.logical_shape)
+    # The blocks' is also that of a product with other weights.
+    fan_in = next((block.fan_in for block in facets.blocks), fan_in)
     rms = abs(held.value) if constant else held.rms
     return rms * (fan_in or 1.0) ** 0.5 <= NEARLY_ZERO
 

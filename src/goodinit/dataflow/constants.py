@@ -28,6 +28,11 @@ def mean_square(tensor: Tensor | None, shift: float = 0.0) -> float | None:
     return found if found is not None and found < torch.inf else None  # scores are hidden by -inf
 
 
+def holds_one_number(tensor: Tensor) -> bool:
+    """Whether all elements are equal."""
+    return bool((tensor == tensor.flatten()[0]).all())
+
+
 def _number_in(tensor: Tensor) -> float | None:
     """Return the number that a tensor holds; None inside of vmap, where it has one for each row."""
     try:

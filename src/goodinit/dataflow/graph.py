@@ -98,6 +98,10 @@ class Graph:
         self._values = ByTensor[Value]()
         self._bases: dict[int, Base] = {}
 
+    def before(self, node: Node) -> Node:
+        """Return the node of the first signal that a call takes."""
+        return self.nodes[node.signals[0].node]
+
     # The observer's four methods.
 
     def source(self, original: Tensor, stand_in: Tensor) -> None:

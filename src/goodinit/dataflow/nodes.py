@@ -33,12 +33,14 @@ class Origin:
     bent: tuple[str, ...] = ()
     made: str = ""
 
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """For each axis of the origin, how much of it the tensor holds."""
+        return tuple(stop - start for start, stop in self.box)
+
     def breadth(self, last: int = 0) -> int:
         """Return over how many axes (of the last so many) a tensor runs through its origin."""
-        return sum(
-            any(self.box[axis][1] - self.box[axis][0] > 1 for axis in over)
-            for over in self.axes[-last:]
-        )
+        return sum(any(self.sizes[axis] > 1 for axis in over) for over in self.axes[-last:])
 
     def is_flat_stack(self) -> bool:
         """Whether it is a view of three axes or more of a parameter that has fewer."""

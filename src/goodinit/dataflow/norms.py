@@ -201,7 +201,7 @@ def _size(graph: Graph, index: int) -> _Size | None:
         scaled = scaled or (node.role == "mul" and node.number is not None)
         scaled = scaled or (node.function == "rdiv" and node.number not in (None, 1))
         if _is_own_product(node):
-            measured, power = _measured(graph, graph.nodes[node.signals[0].node])
+            measured, power = _measured(graph, graph.before(node))
             degree *= 2 * power
             return _Size(measured, degree, not scaled) if abs(degree) == 1 else None
         if node.role not in (*_SAME, "bend", "add", "mul") or not node.signals:
@@ -211,7 +211,7 @@ def _size(graph: Graph, index: int) -> _Size | None:
         if node.role == "add" and abs(node.number or 0.0) > LARGEST_EPSILON:
             return None  # 1 + |x|
         degree *= _power(node)
-        node = graph.nodes[node.signals[0].node]
+        node = graph.before(node)
     return None
 
 
@@ -246,7 +246,7 @@ def _reduced(graph: Graph, node: Node, degree: float) -> _Size | None:
     """Return the size whose sum or mean this is, to the power ``degree``."""
     if not node.signals:
         return None
-    measured, power = _measured(graph, graph.nodes[node.signals[0].node])
+    measured, power = _measured(graph, graph.before(node))
     if node.function in _VARIANCES:
         degree *= 2
     elif node.function in _MEANS and power == 2:
@@ -266,7 +266,7 @@ def _measured(graph: Graph, node: Node) -> tuple[set[int], float]:
         if node.uses or (len(before) > 1 and not _is_centered(graph, node)):
             return found, power
         power *= _power(node)
-        node = graph.nodes[node.signals[0].node]
+        node = graph.before(node)
         found.add(node.index)
     return found, power
 
@@ -294,7 +294,7 @@ def _same_signal(
                 break
             if not (node.role in _SAME or _is_centered(graph, node)) or not node.signals:
                 break
-            node = graph.nodes[node.signals[0].node]
+            node = graph.before(node)
     return max(found, default=None)
 
 

@@ -42,7 +42,7 @@ def passed_before(graph: Graph, index: int) -> Iterator[int]:
     node = graph.nodes[index]
     yield index
     while is_pass(node) and node.signals:
-        node = graph.nodes[node.signals[0].node]
+        node = graph.before(node)
         yield node.index
 
 
