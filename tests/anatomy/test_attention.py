@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch import Tensor, nn
 from torch.nn import functional
+
+from goodinit.anatomy import read as read_model
+from goodinit.anatomy.attention_scores import Scores, attention_scores
 
 from .test_residuals import Net, X, norm, read
 
@@ -191,3 +195,21 @@ def test_a_graph_that_is_given_is_no_attention():
     model = Net(run, a=(8, 8), o=(8, 3))
     rows = read(model, (X[0], torch.rand(5, 5))).rows
     assert [row.facets.part for row in rows] == ["weight", "head"]
+
+
+@pytest.mark.parametrize(
+    ("batch_first", "shape", "positions"),
+    [(True, (7, 5, 8), 5), (False, (5, 7, 8), 5), (False, (5, 8), 5)],
+)
+def test_scores_of_torchs_module(batch_first: bool, shape: tuple[int, ...], positions: int) -> None:
+    class Attentive(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.attention = nn.MultiheadAttention(8, 2, batch_first=batch_first)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.attention(x, x, x, need_weights=False)[0]
+
+    anatomy = read_model(Attentive(), torch.ones(shape))
+    name = "attention.in_proj_weight"
+    assert attention_scores(anatomy) == (Scores(name, name, 4, 0.5, positions),)

@@ -6,11 +6,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from goodinit.anatomy.held import RECORDED, Held, held_by, held_by_bias
+from goodinit.anatomy.held import RECORDED, SMALL, Held, held_by, held_by_bias
 
 BASE = torch.randn(16, generator=torch.Generator().manual_seed(0))
 STARTS_AT_0 = BASE - BASE[0]
 STEPS = 0.3 * torch.arange(8.0)[:, None]
+ANGLES = STEPS * torch.tensor([1.0, 0.7, 0.123])
+WAVES = torch.cat([ANGLES.sin(), ANGLES.cos()], -1)
 
 
 @pytest.mark.parametrize(
@@ -55,6 +57,19 @@ STEPS = 0.3 * torch.arange(8.0)[:, None]
         (torch.tensor([0.3, 1 / 7]), "values"),
         (torch.tensor([0.3, 0.7142]), "values"),
         (torch.tensor([0.3, 0.7]).half(), "values"),  # a half has few digits
+        (torch.tensor([0.0, 1 / 7]), "values"),  # two numbers are no pattern
+        (torch.tensor([0.0, 1 / 7, 0.0]), "pattern"),
+        (torch.cat([BASE.repeat_interleave(2), torch.zeros(2)]), "pattern"),
+        (torch.cat([torch.zeros(2), BASE.repeat_interleave(2)]).bfloat16(), "values"),
+        (torch.stack([STEPS.sin(), STEPS.cos()], -1).expand(8, 1, 2).repeat(1, 1, 3), "pattern"),
+        (WAVES, "pattern"),
+        (WAVES.view(2, 4, 6), "pattern"),
+        (WAVES.bfloat16(), "values"),  # its squares are rounded
+        (WAVES * 1.01, "values"),
+        (torch.tensor([float("nan")]), "values"),
+        (torch.tensor([float("inf")]), "values"),
+        (torch.tensor(float("nan")), "values"),
+        (torch.tensor([0.5, 0.1, 0.9, 0.3, 1 / 7]), "values"),
         (torch.empty(0), "unknown"),
         (torch.empty(3, device="meta"), "unknown"),
         (torch.ones(3, dtype=torch.int64), "unknown"),
@@ -73,7 +88,10 @@ def test_patterns_are_looked_for_where_they_may_be() -> None:
 def test_a_root_mean_square_is_known_where_it_is_small() -> None:
     signs = BASE.double().sign()
     assert held_by(0.04 * signs, patterns=False).rms == pytest.approx(0.04)
+    assert held_by(SMALL * signs, patterns=False).rms == pytest.approx(SMALL)
     assert held_by(0.06 * signs, patterns=False).rms == float("inf")
+    assert held_by(-0.06 * signs.abs(), patterns=False) == Held("constant", -0.06)
+    assert held_by(torch.where(signs < 0, -0.06, 0.01), patterns=False).rms == float("inf")
     assert held_by(2e-12 * signs, patterns=False).rms == pytest.approx(2e-12)
     assert held_by(1e-12 * signs, patterns=False).rms == float("inf")
 

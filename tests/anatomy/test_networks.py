@@ -27,11 +27,23 @@ from goodinit.anatomy.multipliers import attention_scales, multipliers
 from goodinit.anatomy.rows import Row
 from goodinit.anatomy.table_products import table_products
 
-from . import networks_of_cells, networks_of_factors, networks_of_sums, networks_of_zeros
+from . import (
+    networks_of_calls,
+    networks_of_cells,
+    networks_of_factors,
+    networks_of_sums,
+    networks_of_zeros,
+)
 from .networks import CASES, Net
 
 FILE = Path(__file__).parent / "networks.txt"
-FILES = (networks_of_sums, networks_of_factors, networks_of_cells, networks_of_zeros)
+FILES = (
+    networks_of_sums,
+    networks_of_factors,
+    networks_of_cells,
+    networks_of_zeros,
+    networks_of_calls,
+)
 MOST_BLOCKS, MOST_BENDS = 4, 4  # are named
 
 

@@ -57,6 +57,10 @@ def biased(m: Net, x: Tensor) -> Tensor:
     return m.tanh(x @ m.a + m.p) @ m.b
 
 
+def doubled(m: Net, x: Tensor) -> Tensor:
+    return m.tanh(2 * (x @ m.a + m.p)) @ m.b
+
+
 def added(m: Net, x: Tensor) -> Tensor:
     return m.tanh(m.tanh(x @ m.a) @ m.b + 2 * (x @ m.c)) @ m.d
 
@@ -80,6 +84,8 @@ def found(run: Callable[..., Tensor], size_of: Callable[[str], Size | None]) -> 
         (biased, 1.0, 4.0, 0.0, 1, "a"),
         (biased, 1.0, 0.0, 25.0, 1, "a"),
         (biased, 4.2, 0.0, 0.0, 1, "a"),
+        (doubled, 1.0, 0.0, 4.0, 1, "a"),
+        (doubled, 0.5, 2.0, 0.0, 1, "a"),
         (added, 2.7, 0.0, 0.0, 2, "bc"),
         (beside, 3.0, 0.0, 0.0, 4, "abcde"),
     ],

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,6 +15,7 @@ from torch.nn.utils import parametrizations, parametrize, prune, spectral_norm
 
 from goodinit.anatomy.names import Slot, slots
 from goodinit.anatomy.writable import (
+    check_module,
     check_unsharded,
     check_writable,
     fixes_scale,
@@ -174,3 +178,42 @@ def test_a_fake_tensor_is_not_written() -> None:
         tensor = torch.zeros(3)
     with pytest.raises(MetaModelError, match="p is a FakeTensor"):
         check_writable(Slot("p", nn.Module(), "p", (tensor,)))
+
+
+LAYER = nn.Linear(2, 2)
+
+
+@pytest.mark.parametrize(
+    ("given", "what", "said"),
+    [
+        (nn.ReLU, "plan", "the class ReLU: call it. Pass ReLU()"),
+        (nn.Linear, "plan", "the class Linear: call it. Pass Linear(...)"),
+        (functools.partial(nn.ReLU), "plan", "a function: call it. Pass function()"),
+        (LAYER.forward, "plan", "its forward. Pass the model itself"),
+        ([nn.ReLU()], "plan", "[ReLU()]. Pass torch.nn.ModuleList(layers)"),
+        ((nn.ReLU(),), "plan", "(ReLU(),). Pass torch.nn.ModuleList(layers)"),
+        ([nn.ReLU(), 3], "plan", "[ReLU(), 3]. Pass the module that has these parameters"),
+        ({"a": 3}, "plan", "{'a': 3}. Pass the module that has these parameters"),
+        ({nn.ReLU()}, "plan", "{ReLU()}"),
+        (LAYER.weight, "plan", "Pass the module that holds it, such as model.fc"),
+        (torch.ones(2), "plan", "Pass the model first"),
+        (torch.ones(2), "explain", "Pass the module that holds it, such as model.fc"),
+        (np.ones(2), "explain", "Pass the module that holds these values"),
+        ("gpt2", "explain", "'gpt2'. Pass the model first"),
+        (Path("gpt2"), "plan", "Pass the model first"),
+        (SimpleNamespace(rows=()), "plan", "namespace(rows=()). Pass the model first"),
+        (np.ones(2), "plan", "Pass the module that holds these values"),
+        (len, "plan", "Pass the torch.nn.Module that it calls"),
+        (3, "plan", "got 3"),
+    ],
+    ids=str,
+)
+def test_what_is_no_module(given: object, what: str, said: str) -> None:
+    with pytest.raises(ModelError) as caught:
+        check_module(given, what)
+    assert str(caught.value).startswith(f"{what} takes a torch.nn.Module, got ")
+    assert str(caught.value).endswith(said)
+
+
+def test_a_module_is_given_back() -> None:
+    assert check_module(LAYER, "plan") is LAYER

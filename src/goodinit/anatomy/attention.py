@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from itertools import permutations
 
+from goodinit._common.sequences import only
 from goodinit.anatomy.roles import Range, Roles, features_of
 from goodinit.anatomy.states import reading_of
 from goodinit.anatomy.weighted_sums import (
@@ -122,15 +123,16 @@ def _between(
 ) -> Attention | None:
     """Return the attention of two products, the second of which sums over axes of the first."""
     axes = [axis for over in summed for axis in over]
-    left, right = inner.labels[:-1][-2:]
-    first, second = inner.operands[-2:]
-    if len(axes) != 1:
+    *_, left, right, made = inner.labels
+    *_, first, second = inner.operands
+    axis = only(axes)
+    if axis is None:
         return None
-    label = inner.labels[-1][axes[0]]
+    label = made[axis]
     if (label in left) == (label in right):
         return None
     key, rest = (first, second) if label in left else (second, first)
-    kept = [one for one in set(left) & set(right) if one not in inner.labels[-1]]
+    kept = [one for one in set(left) & set(right) if one not in made]
     features = _sums_features(graph, inner, kept) if kept else False  # no sum: a state of k and v
     if features is None:
         features = not _is_plain(graph, inner, outer)
@@ -162,7 +164,9 @@ def _is_projection(node: Node) -> bool:
 
 def _sums_features(graph: Graph, node: Node, summed: Iterable[int]) -> bool | None:
     """Whether a product sums over features of projections; None if their axes were lost."""
-    for value, labels in zip(node.operands[-2:], node.labels[:-1][-2:], strict=True):
+    *_, left, right, _ = node.labels
+    *_, first, second = node.operands
+    for value, labels in ((first, left), (second, right)):
         for origin in value.origins:
             made = graph.nodes[origin.node]
             if origin.param is None and made.weights:

@@ -50,7 +50,7 @@ def attention_scores(anatomy: Anatomy) -> tuple[Scores, ...]:
     if graph is None:
         return ()
     found = [one for a in attentions(graph) if (one := _scores_of(graph, a, anatomy)) is not None]
-    found += [one for node in graph.nodes if (one := _of_module(node, anatomy)) is not None]
+    found += [one for node in graph.nodes if (one := _of_module(graph, node, anatomy)) is not None]
     return tuple(dict.fromkeys(found))
 
 
@@ -88,7 +88,7 @@ def _positions(graph: Graph, attention: Attention, between: Iterable[Node]) -> i
     return keys[-2] if len(keys) > 1 else 1
 
 
-def _of_module(node: Node, anatomy: Anatomy) -> Scores | None:
+def _of_module(graph: Graph, node: Node, anatomy: Anatomy) -> Scores | None:
     """Return those of torch's own module, whose projections are in one call."""
     if node.function != FUSED:
         return None
@@ -101,5 +101,6 @@ def _of_module(node: Node, anatomy: Anatomy) -> Scores | None:
     if module is None or None in made:
         return None
     query, key = (anatomy.rows[param].name for param in made if param is not None)
-    positions = max(node.shape[:-1])
+    _, keys, *_ = node.operands
+    positions, *_ = graph.nodes[keys.node].shape  # the batch comes second, if there is one
     return Scores(query, key, module.head_dim, module.head_dim**-0.5, positions)

@@ -89,7 +89,7 @@ def layers_by_flow(
 def _depth_of_streams(graph: Graph, sums: Sequence[Stream]) -> dict[int, int]:
     """Return sum -> depth of its stream: half its branches."""
     counts = count_branches(graph, sums)
-    return {node: max((branches + 1) // 2, 1) for node, branches in counts.items()}
+    return {node: (branches + 1) // 2 for node, branches in counts.items()}
 
 
 def count_branches(graph: Graph, sums: Sequence[Stream]) -> dict[int, int]:

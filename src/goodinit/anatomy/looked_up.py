@@ -73,7 +73,8 @@ def _said(graph: Graph, after: Node, others: Collection[int], passed: Collection
     if after.role == "add" and _is_placed(graph, after, ()):
         return PLACED
     if after.function in _GATHERING and after.shape and not others:
-        fewer = prod(after.shape) < prod(graph.before(after).shape)
+        taken, *_ = after.inputs  # of a part of a table it isn't a signal
+        fewer = prod(after.shape) < prod(graph.nodes[taken].shape)
         sole = all(set(graph.nodes[i].consumers) <= {*passed, after.index} for i in passed)
         gathers = fewer and (sole or after.function in SUMS)
         return GATHERED if gathers and not is_caught_after(graph, after) else ""

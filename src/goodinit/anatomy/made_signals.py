@@ -363,5 +363,7 @@ def _is_float(tape: Tape, number: int) -> bool:
 
 
 def _square(row: Tensor) -> float | None:
-    found = float(row.double().square().mean()) if row.numel() else 0.0
+    if not row.numel():
+        return None
+    found = float(row.double().square().mean())
     return found if found and isfinite(found) else None

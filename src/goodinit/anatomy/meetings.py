@@ -245,7 +245,7 @@ def _is_less_its_largest(graph: Graph, sum_: Node, added: Iterable[int], passed:
 
 def _is_power(graph: Graph, node: Node) -> bool:
     """Whether a signal is raised to a power above 2, and not for an activation by hand."""
-    if node.function not in ("pow", "float_power") or (node.number or 0.0) <= 2:
+    if node.function not in ("pow", "float_power") or node.number is None or node.number <= 2:
         return False
     onward = walk_forward(graph, node.index, lambda n: n.role in ("view", "cast", "add", "mul"))
     return not any(n.role == "activation" for n in islice(onward, CALLS_FOLLOWED))

@@ -140,8 +140,9 @@ def _branches(graph: Graph, sums: Iterable[Stream]) -> dict[int, int]:
         lengths[one.origin] += one.branches
     found: dict[int, int] = {}
     for one in sums:
+        length = lengths[one.origin]
         for use in (use for end in one.ends for use in graph.nodes[end].weights):
-            found[use.param] = max(found.get(use.param, 0), lengths[one.origin])
+            found[use.param] = max(found.get(use.param, length), length)
     return found
 
 

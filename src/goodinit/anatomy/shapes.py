@@ -138,8 +138,9 @@ class Siblings:
         """Whether another one's bias would have as many axes, and no parameter its shape."""
         rank, layout = len(self.shapes[name]), self._layouts[name]
         own = None if layout is None else self._bias_of(name, layout)
-        alone = own is not None and own not in self._places and len(self._biases[own]) == 1
-        return self._missing[rank] > (alone and len(own or ()) == rank)
+        if own is None or len(own) != rank:
+            return self._missing[rank] > 0
+        return self._missing[rank] > (own not in self._places and len(self._biases[own]) == 1)
 
     def place_among_vectors(self, name: str) -> int:
         """Return which of the parameters of one axis it is: 0, 1, or 2 for any later one."""

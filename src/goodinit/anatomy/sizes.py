@@ -15,7 +15,11 @@ class Size(NamedTuple):
 
     @property
     def second(self) -> float:
-        """The second moment of the numbers."""
+        """The second moment of the numbers.
+
+        >>> Size(mean=3.0, variance=2.0).second
+        11.0
+        """
         return self.mean**2 + self.variance
 
     @property

@@ -49,9 +49,9 @@ def reading_of(graph: Graph, node: Node) -> Reading | None:
         axis = summed if summed is not None else _summed_axis(product, place)
         if outer is None or axis is None:
             continue
-        key, value = _along(graph, outer, axis)
-        if key is not None and value is not None:
-            return Reading(query, key, value, outer.index)
+        pair = _along(graph, outer, axis)
+        if pair is not None:
+            return Reading(query, *pair, outer.index)
     return None
 
 
@@ -90,8 +90,9 @@ def _sum_of_product(graph: Graph, node: Node) -> tuple[Node | None, int | None]:
 
 def _summed_axis(product: Node, place: int) -> int | None:
     """Return over which axis of one operand a product sums, from the right."""
-    labels = product.labels[:-1][-2:][place]
-    summed = [n for n, label in enumerate(labels) if label not in product.labels[-1]]
+    *_, left, right, made = product.labels
+    labels = (left, right)[place]
+    summed = [n for n, label in enumerate(labels) if label not in made]
     axis = only(summed)
     return None if axis is None else axis - len(labels)
 
@@ -125,7 +126,7 @@ def _is_outer(graph: Graph, node: Node) -> bool:
         return [[size == 1 for size in pair] for pair in sizes] in (_ROW_COLUMN, _ROW_COLUMN[::-1])
     if node.role != "contract" or node.weights or not node.labels:
         return False
-    rows, columns, made = node.labels[:-1][-2], node.labels[:-1][-1], node.labels[-1]
+    *_, rows, columns, made = node.labels
     kept = [label for label in (*rows, *columns) if label not in made]
     return not kept or (node.function in ("matmul", "bmm") and sizes[0][1] == sizes[1][0] == 1)
 
@@ -133,16 +134,16 @@ def _is_outer(graph: Graph, node: Node) -> bool:
 _ROW_COLUMN = [[False, True], [True, False]]
 
 
-def _along(graph: Graph, outer: Node, axis: int) -> tuple[Value | None, Value | None]:
+def _along(graph: Graph, outer: Node, axis: int) -> tuple[Value, Value] | None:
     """Return the operand of an outer product that runs along an axis, and the other one."""
-    first, second = outer.operands[-2:]
+    *_, first, second = outer.operands
     if outer.role == "mul":
         along = _size(graph, first, axis) > 1
     elif outer.function in ("matmul", "bmm"):
         along = axis == -2
     else:
-        label = outer.labels[-1][axis]
-        along = label in outer.labels[:-1][-2]
-        if along == (label in outer.labels[:-1][-1]):
-            return None, None
+        *_, left, right, made = outer.labels
+        along = made[axis] in left
+        if along == (made[axis] in right):
+            return None
     return (first, second) if along else (second, first)

@@ -137,7 +137,7 @@ def _dot_product(graph: Graph, node: Node) -> tuple[Node | None, int]:
         if product.role == "mul" and not product.uses and apart and over_last:
             return product, product.shape[-1]
     elif node.role == "contract" and not node.weights and len(node.signals) == 2 and node.labels:
-        left, right, out = node.labels[-3:]
+        *_, left, right, out = node.labels
         summed = [place for place, one in enumerate(left) if one in right and one not in out]
         shape = graph.before(node).shape
         if len(shape) == len(left):
