@@ -196,7 +196,7 @@ def _first_elements(tensor: Tensor) -> list[float]:
 
 
 def _first_row(tensor: Tensor) -> list[float]:
-    first = torch.atleast_1d(tensor.detach())
+    first = tensor.detach().reshape(tensor.shape or (1,))
     while first.dim() > 1:
         first = first[0] if first.shape[-1] > 1 or first.shape[0] == 1 else first[..., 0]
     return cast("list[float]", first[:FIRST_LOOK].tolist())
