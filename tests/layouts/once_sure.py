@@ -271,3 +271,127 @@ def leak_inside_an_activation(m, h, x):
 @leaky
 def leak_outside_an_activation(m, h, x):
     return h * 0.9 + 0.1 * torch.relu(m.win(x) + m.wrec(h))
+
+
+# What the state of a loop is corrected by, keys of unit length, and other sums without shares.
+
+
+@gain("I", STEPS, undecidable=True)
+def state_that_is_corrected():
+    """The delta rule."""
+
+    def by(m, q, k, v):
+        k, state, out = fn.normalize(k, dim=-1), torch.zeros(len(q), 16, 16), []
+        for t in range(q.shape[1]):
+            new = v[:, t] - torch.einsum("bij,bj->bi", state, k[:, t])
+            state = state + torch.einsum("bi,bj->bij", new, k[:, t])
+            out.append(torch.einsum("bij,bj->bi", state, q[:, t]))
+        return torch.stack(out, 1)
+
+    return attention(by)
+
+
+@gain("I", STEPS, undecidable=True)
+def cosines_instead_of_shares():
+    return attention(lambda m, q, k, v: fn.normalize(q, dim=-1) @ (fn.normalize(k, dim=-1).mT @ v))
+
+
+@gain("I", STEPS, undecidable=True)
+def channels_without_shares():
+    return attention(lambda m, q, k, v: v @ (q.mT @ k / 20**0.5))
+
+
+@gain("I", STEPS, undecidable=True)
+def values_that_also_gate():
+    return attention(lambda m, q, k, v: m.u(v) * (fn.relu(q @ k.mT / 20) ** 2 @ v), u=lin(16, 16))
+
+
+@gain("B", (16, 20, 12), undecidable=True)
+def two_tasks_mixed_by_constants():
+    """Cross-stitch units."""
+
+    def forward(m, x):
+        return torch.einsum("st,tbnd->sbnd", m.s, torch.stack([m.f(x), m.g(x)]))
+
+    shares = nn.Parameter(torch.tensor([[0.9, 0.1], [0.1, 0.9]]))
+    return Net(forward, s=shares, f=lin(12, 12), g=lin(12, 12))
+
+
+@facts("G", SERIES, {"u": {"kind": "scale"}})
+def scale_of_a_state_of_zeros():
+    """IndRNN: at the first step what u multiplies is zeros, and all is added to the input's."""
+
+    def forward(m, x):
+        h = torch.zeros(len(x), 16)
+        for t in range(x.shape[1]):
+            h = torch.relu(m.w(x[:, t]) + m.u * h)
+        return h
+
+    return Net(forward, w=nn.Linear(8, 16), u=raw(16, std=0.5))
+
+
+@facts("K", STEPS, {"g": {"kind": "norm"}, "b": {"kind": "norm", "part": "bias"}})
+def norm_whose_weight_comes_before_its_divisor():
+    def forward(m, x):
+        y = m.g * (x - x.mean(-1, keepdim=True)) / (x.std(-1, keepdim=True) + 1e-6)
+        return m.f(y + m.b)
+
+    return Net(forward, f=lin(16, 8), g=full(1, 16), b=full(0, 16))
+
+
+# Hyper-connections whose matrix is made of the streams that it mixes.
+
+
+class Copies(nn.Module):
+    """Shares of each copy, before and after, and a matrix with rows and columns of sum 1."""
+
+    def __init__(self, size, count=4):
+        super().__init__()
+        self.count, self.weight = count, raw((2 + count) * count, count * size)
+
+    def forward(self, h):
+        n = self.count
+        flat = fn.rms_norm(h.flatten(2), (h.shape[2] * h.shape[3],))
+        before, after, mix = fn.linear(flat, self.weight).split([n, n, n * n], -1)
+        mix = mix.unflatten(-1, (n, n)).softmax(-1)
+        for _ in range(3):
+            mix = mix / mix.sum(-2, keepdim=True)
+            mix = mix / mix.sum(-1, keepdim=True)
+        return (before.sigmoid()[..., None] * h).sum(2), 2 * after.sigmoid(), mix
+
+
+class CopiedLayer(nn.Module):
+    def __init__(self, join):
+        super().__init__()
+        self.copies, self.norm, self.join = Copies(16), nn.LayerNorm(16), join
+        self.up, self.down = lin(16, 32), lin(32, 16)
+
+    def forward(self, h):
+        x, after, mix = self.copies(h)
+        return self.join(after, self.down(fn.gelu(self.up(self.norm(x)))), mix, h)
+
+
+def copies_mixed(join):
+    def forward(m, x):
+        h = x[:, :, None].expand(-1, -1, 4, -1)
+        for layer in m.layers:
+            h = layer(h)
+        return m.head(h.mean(2))
+
+    def make():
+        return Net(forward, layers=[CopiedLayer(join) for _ in range(2)], head=lin(16, 8))
+
+    make.__name__ = join.__name__
+    ends = {f"layers.{n}.down.weight": NOBODY_KNOWS for n in range(2)}
+    inner = {f"layers.{n}.up.weight": {"ends_residual": False, "part": "weight"} for n in range(2)}
+    facts("H", STEPS, ends | inner)(make)
+
+
+@copies_mixed
+def copies_mixed_by_a_product(after, y, mix, h):
+    return after[..., None] * y[:, :, None] + mix.mT @ h
+
+
+@copies_mixed
+def copies_mixed_by_einsum(after, y, mix, h):
+    return torch.einsum("bsij,bsjd->bsid", mix, h) + torch.einsum("bsn,bsd->bsnd", after, y)

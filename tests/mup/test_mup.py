@@ -344,6 +344,31 @@ def test_norms_that_end_a_branch() -> None:
     assert plan["3.norm.weight"].rates.adam == plan["3.norm.bias"].rates.adam == 0.5
 
 
+class Rows(nn.Module):
+    """Branches whose weights stand in rows of their own: no module is a layer."""
+
+    def __init__(self, width: int, depth: int) -> None:
+        super().__init__()
+        self.enter, self.leave = nn.Linear(8, width), nn.Linear(width, 3)
+        self.up = nn.ModuleList(nn.Linear(width, 4 * width) for _ in range(depth))
+        self.down = nn.ModuleList(nn.Linear(4 * width, width) for _ in range(depth))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.enter(x)
+        for up, down in zip(self.up, self.down, strict=True):
+            x = x + down(up(x).relu())
+        return self.leave(x)
+
+
+def test_weights_of_branches_are_inside_them_wherever_they_stand() -> None:
+    recipe = gi.recipe("completep", base=lambda: Rows(16, 4))
+    plan = gi.plan(Rows(64, 8), recipe, inputs=torch.randn(5, 8))
+    eps = {name: plan[name].rates.eps for name in ("enter.weight", "leave.weight", "up.7.bias")}
+    assert eps == {"enter.weight": 1 / 4, "leave.weight": 1.0, "up.7.bias": 1 / 8}
+    assert [plan[f"up.{n}.weight"].rates.eps for n in (0, 7)] == [1 / 8, 1 / 8]
+    assert plan["down.3.weight"].rates.eps == 1 / 4
+
+
 def test_a_depthwise_kernel_is_a_vector() -> None:
     def net(width: int) -> nn.Module:
         return nn.Sequential(nn.Conv2d(3, width, 1), nn.Conv2d(width, width, 3, groups=width),

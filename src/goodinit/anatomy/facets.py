@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import product
+from itertools import islice, product
 from math import prod
 
 from goodinit._common.sequences import only
@@ -39,6 +39,9 @@ _SPECIAL: Mapping[str, object] = {"kind": "other", "part": "weight", "layout": N
 # A weight used more often is shared by layers or time steps, and the same activation follows each
 # time. Later uses are not looked at.
 USES_ASKED = 4
+
+# The products that a norm by hand ends with: by one over its size, and by its weight.
+CALLS_OF_A_NORM = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +143,8 @@ def _facets_of_uses(
         return _table_facets(graph, by_role["lookup"], from_types, shape)
     if any(is_weight_of_norm(graph, use) for use in by_role.get("mul", ()) if not use.origin.bent):
         by_role.pop("add", None)  # a folded norm: x * s + (b - mean * s)
+    if "mul" in by_role and all(use.origin.made == "mul" for use in by_role.get("add", ())):
+        by_role.pop("add", None)  # of a state of zeros, before the first step
     joins = [graph.nodes[use.node].role == "join" for use in by_role.get("join", ())]
     joined = any(joins) and from_types.guessed  # a token that branches are added to
     for role, facets_of in (
@@ -447,8 +452,10 @@ def _has_numbers(graph: Graph, use: Use, shape: tuple[int, ...]) -> bool:
 
 
 def _scales_a_norm(graph: Graph, index: int) -> bool:
-    factors = [use for use in graph.nodes[index].uses if use.role == "mul"]
-    return is_weight_of_norm(graph, factors[0]) if factors else is_normalized(graph, index)
+    onward = walk_back(graph, [index], lambda n: signals_of(n) if n.role == "mul" else ())
+    factors = (use for n in islice(onward, CALLS_OF_A_NORM) for use in n.uses if use.role == "mul")
+    first = next(factors, None)  # g * (x - mean) / std: the weight may come before the divisor
+    return is_normalized(graph, index) if first is None else is_weight_of_norm(graph, first)
 
 
 # State space models and the residual stream.

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from itertools import islice
-from math import exp, prod
+from math import exp, isclose, prod
 
 from goodinit._common.sequences import only
-from goodinit.anatomy.factors import MEANT
+from goodinit.anatomy.factors import MEANT, NEARLY_ONE
 from goodinit.anatomy.joined import BESIDE, input_of, is_zero
 from goodinit.anatomy.kin import (
     are_kin,
@@ -21,6 +21,7 @@ from goodinit.anatomy.kin import (
 )
 from goodinit.anatomy.roles import Roles
 from goodinit.anatomy.weighted_sums import SUMS
+from goodinit.dataflow.constants import mean_square
 from goodinit.dataflow.functions import ADD_FIRST
 from goodinit.dataflow.graph import Graph
 from goodinit.dataflow.nodes import Node, Use
@@ -53,6 +54,7 @@ LARGEST = "of several of its products the largest is taken, or their product"
 KIN = "its product is multiplied by a signal that has a part in common with it"
 GROWN = "its product multiplies a signal that is added to the result, which grows"
 RUNNING = "a running sum is taken of what an activation makes of its product"
+KEPT = "it is mixed with other products by constants, which don't keep their size"
 POOLED = "several pools of its product are added up"
 SAMPLED = "its product is sampled between positions, which makes it smaller where they differ"
 
@@ -115,11 +117,27 @@ def said_of_what_follows(
                 return LARGEST
             if said := _meets_another(graph, roles, use, after, added, is_drawn):
                 return said
+        elif _is_mixed_by_constants(graph, after, passed, is_drawn):
+            return "" if is_caught_after(graph, after) else KEPT
         elif alone := _said_alone(graph, node, after, passed):
             return alone
         elif multiplies_what_is_added(graph, after) and not any(is_zero(graph, u) for u in own):
             return "" if is_caught_after(graph, after) else GROWN
     return doubt
+
+
+def _is_mixed_by_constants(
+    graph: Graph, node: Node, passed: Iterable[int], is_drawn: Callable[[Use], bool]
+) -> bool:
+    """Whether a weight that keeps its values mixes several products, and changes their size."""
+    joined = any(graph.nodes[index].role == "join" for index in passed)
+    if node.role != "contract" or not joined or not node.weights:
+        return False
+    squares = [mean_square(graph.held.get(use.param)) for use in node.weights]
+    if any(map(is_drawn, node.weights)) or None in squares:
+        return False
+    (square, *_), use = squares, node.weights[0]
+    return not isclose((square or 0.0) * use.fan_in, 1.0, rel_tol=NEARLY_ONE)
 
 
 def _said_of_noise(graph: Graph, node: Node) -> str:

@@ -24,6 +24,7 @@ from goodinit.dataflow.traversal import (
     is_pass,
     is_share,
     is_squash,
+    reaches,
     root,
     signals_of,
     skip_chain,
@@ -42,6 +43,14 @@ NOT_SEARCHED = "the model has too many sums to look for residual branches after 
 
 # Between attention's scores and their softmax: masks, biases, a cast, the maximum subtracted.
 CALLS_TO_SOFTMAX = 12
+
+# From the matrix that mixes copies of a stream back to its softmax: 20 steps of Sinkhorn, which
+# divide by the sums of rows and of columns.
+CALLS_TO_SHARES = 200
+
+STREAM_MIXED = (
+    "it is added to copies of a stream that are mixed: whether it ends a branch isn't known"
+)
 
 _INTO_FIRST = frozenset(("index_add", "scatter_add", "scatter_reduce", "index_put"))
 _SUMS = frozenset(("sum", "mean", "nansum", "nanmean"))
@@ -98,6 +107,9 @@ def mark_residual_ends(graph: Graph, roles: Roles, floors: list[int]) -> None:
         if stream is not None:
             roles.streams.append(stream)
             roles.ends.update(stream.ends)
+        else:
+            ends = [graph.nodes[index] for index in _ends_beside_a_mixture(search, node, terms)]
+            roles.unknown |= {use.param: STREAM_MIXED for end in ends for use in end.weights}
 
 
 def _not_searched(graph: Graph, roles: Roles, searched: int) -> dict[int, str]:
@@ -221,6 +233,52 @@ def _skipping(
         search.found[node.index] = Stream(node.index, ends, len(terms), origin, frozenset(inside))
         return search.found[node.index]
     return None
+
+
+def _ends_beside_a_mixture(search: _Search, node: Node, terms: list[Term]) -> list[int]:
+    """Return the last weights of a branch beside copies of a stream that shares mix.
+
+    The shares are made of the copies themselves, as in manifold-constrained hyper-connections.
+    """
+    graph, singles = search.graph, [term for term in terms if len(term) == 1]
+    for (index,) in singles if len(terms) > 1 else ():
+        start = _mixed_by_shares(graph, graph.nodes[root(graph, index)])
+        rest = [term for term in terms if term != (index,) and _is_signal(graph, node, term)]
+        if start is None or start < search.floors[node.index] or not rest:
+            continue
+        inside, cost = between(graph, start, _tips(node, rest))
+        search.left -= cost
+        branch = _Branch(inside, _copies(graph, inside))
+        found = [i for term in rest for i in _last(search, branch, node, term)]
+        if found:
+            return found
+    return []
+
+
+def _mixed_by_shares(graph: Graph, node: Node) -> int | None:
+    """Return the signal of which a call mixes rows, by a square matrix of shares made of it."""
+    if node.role != "contract" or node.weights or len(node.signals) != 2:
+        return None
+    for matrix, stream in (node.signals, node.signals[::-1]):
+        shape, sizes = graph.nodes[stream.node].shape, graph.nodes[matrix.node].shape[-2:]
+        same = shape == node.shape and len(shape) > 3 and set(sizes) == {shape[-2]}
+        mixes = islice(walk_back(graph, [matrix.node], _shares_before), CALLS_TO_SHARES)
+        softmax = next((one for one in mixes if one.role == "softmax"), None)
+        if same and softmax is not None and not _is_of_products(graph, softmax):
+            for start in skip_chain(graph, stream.node):
+                if reaches(graph, start, softmax.index):
+                    return start
+    return None
+
+
+def _shares_before(node: Node) -> Iterable[int]:
+    return signals_of(node) if is_pass(node) or node.function == "div" else ()
+
+
+def _is_of_products(graph: Graph, softmax: Node) -> bool:
+    """Whether shares are made of products of two signals, as attention's are."""
+    before = walk_back(graph, signals_of(softmax), lambda n: () if n.weights else signals_of(n), -1)
+    return any(n.role == "contract" and not n.weights for n in islice(before, CALLS_TO_SOFTMAX))
 
 
 def _leaves_a_branch(search: _Search, start: int, inside: set[int]) -> bool:

@@ -37,9 +37,9 @@ def summed_by_scores(graph: Graph, multiples: Multiples, index: int) -> str:
     taken = multiples.after(index)[1]
     if _goes_into_a_state(graph, multiples, taken):
         return PRODUCT
-    kinds = [(n.role, len(n.signals), len(n.weights)) for n in taken]
-    if kinds in ([("contract", 2, 0)], [("mul", 2, 0)]):
-        (mixing,) = taken
+    for mixing in taken:
+        if len(mixing.signals) != 2 or mixing.weights or mixing.role not in ("contract", "mul"):
+            continue
         scores = [v.node for v in mixing.signals if _is_score(graph, v.node)]
         summed = mixing.role == "contract" or _is_summed(graph, mixing)
         scores = scores or _is_of_keys(graph, multiples, mixing, index)
@@ -58,18 +58,19 @@ def summed_by_scores(graph: Graph, multiples: Multiples, index: int) -> str:
 
 def _goes_into_a_state(graph: Graph, multiples: Multiples, taken: Sequence[Node]) -> bool:
     """Whether a loop adds up products with keys, reads the sums with queries, and divides none."""
-    read = [one for node in taken for one in readings(graph, node)]
+    corrected = [graph.nodes[c] for node in taken if node.role == "add" for c in node.consumers]
+    read = [one for node in (*taken, *corrected) for one in readings(graph, node)]
     return bool(read) and not any(_is_divided(graph, multiples, one) for one in read)
 
 
 def _is_of_keys(graph: Graph, multiples: Multiples, mixing: Node, index: int) -> bool:
     """Whether values are summed with keys first, and that with queries, and nothing divides it.
 
-    Queries and keys that a softmax or a norm made are no doubt.
+    Queries and keys that a softmax made are no doubt.
     """
     if mixing.role != "contract":
         return False
-    onward = walk_forward(graph, mixing.index, lambda n: n.role in ("view", "cast"))
+    onward = walk_forward(graph, mixing.index, lambda n: len(n.signals) == 1 and is_pass(n))
     queries = [n for n in onward if n.role == "contract" and len(n.signals) == 2 and not n.weights]
     query = only(queries)
     if query is None or _is_divided(graph, multiples, query):
@@ -82,9 +83,9 @@ def _is_of_keys(graph: Graph, multiples: Multiples, mixing: Node, index: int) ->
 
 
 def _is_unbounded(graph: Graph, node: Node) -> bool:
-    """Whether a weight or an activation made a signal, and no norm or softmax follows."""
+    """Whether a weight or an activation made a signal, and no softmax follows."""
     onward = walk_forward(graph, node.index, is_pass)
-    bounded = any(other.role in ("norm", "softmax") for other in islice(onward, CALLS_FOLLOWED))
+    bounded = any(other.role == "softmax" for other in islice(onward, CALLS_FOLLOWED))
     return bool(node.weights or node.role == "activation") and not bounded
 
 

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from goodinit._common.sequences import only
 from goodinit.dataflow.graph import Graph
 from goodinit.dataflow.nodes import Node, Value
-from goodinit.dataflow.traversal import signals_of, walk_forward
+from goodinit.dataflow.traversal import reaches, signals_of, walk_forward
 
 # From where a state is read to the outer product of the same step: a decay, a gate, a few sums.
 CALLS_TO_A_STEP = 12
@@ -47,8 +47,8 @@ def reading_of(graph: Graph, node: Node) -> Reading | None:
     for place, (state, query) in enumerate((pair, pair[::-1])) if len(product.signals) == 2 else ():
         outer = _outer_behind(graph, state.node)
         axis = summed if summed is not None else _summed_axis(product, place)
-        if outer is None or axis is None:
-            continue
+        if outer is None or axis is None or reaches(graph, outer.index, query.node):
+            continue  # copies of a stream, which what is made of it adds up: hyper-connections
         pair = _along(graph, outer, axis)
         if pair is not None:
             return Reading(query, *pair, outer.index)

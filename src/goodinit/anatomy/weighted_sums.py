@@ -38,6 +38,8 @@ def is_product_of_signals(node: Node) -> bool:
 
 def scored(graph: Graph, node: Node) -> tuple[Value, Value] | None:
     """Return the two signals that scores are made of; None if a call makes no scores."""
+    if _sums_nothing(node):
+        return None  # an outer product
     if is_product_of_signals(node) or node.function in ("cdist", "vecdot", "linalg_vecdot"):
         match node.signals[-2:]:
             case (first, second):
@@ -45,6 +47,12 @@ def scored(graph: Graph, node: Node) -> tuple[Value, Value] | None:
             case _:
                 return None
     return _multiplied(graph, node) if node.function == "sum" else None
+
+
+def _sums_nothing(node: Node) -> bool:
+    """Whether a call multiplies signals, and each axis of theirs is one of the result."""
+    *taken, result = node.labels or ((), ())
+    return any(taken) and all(label in result for labels in taken for label in labels)
 
 
 def weighted_sum(graph: Graph, node: Node) -> Attention | None:

@@ -38,6 +38,7 @@ class _Comparison:
         contract: number after each product, over the base's.
         lookup: number after each row that is looked up, over the base's.
         closing: modules whose norm ends a residual branch.
+        within: modules of one weight of a branch, where layers aren't modules.
     """
 
     sgd: bool
@@ -45,6 +46,7 @@ class _Comparison:
     contract: Mapping[str, float]
     lookup: Mapping[str, float]
     closing: frozenset[str]
+    within: frozenset[str]
 
 
 def transferred(
@@ -217,7 +219,9 @@ def _compare(
 
     closing = {_owner(row.name) for row in rows if (row.kind, row.part) == ("norm", "out")}
     sgd = base.rule == "mup"
-    return _Comparison(sgd, layers, ratios("contract"), ratios("lookup"), frozenset(closing))
+    within = {_owner(row.name) for row in anatomy.rows if row.facets.branch and not row.raw}
+    numbers = ratios("contract"), ratios("lookup")
+    return _Comparison(sgd, layers, *numbers, frozenset(closing), frozenset(within))
 
 
 def _grown(row: PlanRow, base: PlanRow, found: _Comparison, known: Row) -> PlanRow:
@@ -243,7 +247,8 @@ def _grown(row: PlanRow, base: PlanRow, found: _Comparison, known: Row) -> PlanR
         growth = growth._replace(branch=1 / found.layers if ends else 1.0)
         scheme, doubt = _scaled(row, block, base, other, growth, known.facets.neutral)
         blocks.append(replace(block, scheme=scheme))
-        inside = row.layer is not None and not ends
+        branch = known.facets.branch is not None or _owner(row.name) in found.within
+        inside = (row.layer is not None or branch) and not ends
         rates.append(growth.rates(found.layers, inside, found.sgd))
         texts |= {growth.text(): None} | ({doubt: None} if doubt else {})
     return replace(
