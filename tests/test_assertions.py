@@ -22,22 +22,27 @@ EXCEPTIONS = {
 
 def two_answers(source: str) -> Iterator[tuple[str, str]]:
     """(name of the test, what it accepts) of each assertion that accepts several answers."""
-    for function in ast.walk(ast.parse(source)):
-        if not isinstance(function, ast.FunctionDef):
-            continue
-        for node in ast.walk(function):
-            if isinstance(node, ast.Assert):
-                yield from ((function.name, ast.unparse(part)) for part in several(node.test))
-            elif isinstance(node, ast.Call) and is_raises(node.func):
-                if any(isinstance(kind, ast.Tuple) for kind in node.args):
-                    yield function.name, ast.unparse(node)
-                for pattern in (keyword.value for keyword in node.keywords):
-                    if isinstance(pattern, ast.Constant) and "|" in str(pattern.value):
-                        yield function.name, ast.unparse(node)
+    waiting: list[tuple[str, ast.AST]] = [("", ast.parse(source))]
+    for name, node in waiting:  # which grows
+        inside = node.name if isinstance(node, ast.FunctionDef) else name
+        waiting += [(inside, child) for child in ast.iter_child_nodes(node)]
+        if isinstance(node, ast.Assert):
+            yield from ((name, ast.unparse(part)) for part in several(node.test))
+        elif isinstance(node, ast.Call) and is_raises(node.func):
+            if any(isinstance(kind, ast.Tuple) for kind in node.args):
+                yield name, ast.unparse(node)
+            for pattern in (keyword.value for keyword in node.keywords):
+                if isinstance(pattern, ast.Constant) and "|" in str(pattern.value):
+                    yield name, ast.unparse(node)
 
 
 def is_raises(called: ast.expr) -> bool:
-    return isinstance(called, ast.Attribute) and ast.unparse(called) == "pytest.raises"
+    return (
+        isinstance(called, ast.Attribute)
+        and called.attr == "raises"
+        and isinstance(called.value, ast.Name)
+        and called.value.id == "pytest"
+    )
 
 
 def several(test: ast.expr) -> Iterator[ast.expr]:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import ctypes
 import math
-import subprocess
 import sys
 import threading
+import time
 
 import pytest
 import torch
+from tests.forks import MAY_FORK, in_a_fork
 from tests.models import zoo
 from torch import nn
 from torch.nn import functional as fn
@@ -452,57 +454,45 @@ def test_plain_models_run_nothing_again(name, monkeypatch):
     assert not graph.recorder.tape.entries  # it ends with the reading
 
 
-LARGE_WEIGHT = """
-import resource, sys, time
-import torch
-from torch import nn
-from torch.nn import functional as fn
-import goodinit as gi
+def cost_of(function) -> tuple[float, float, float]:
+    """Of a plan of 2048 x 2048 weights: the fan, the seconds beside those of one product of two
+    such matrices, and how many of them would fill the memory that it takes."""
+    import resource
 
-class Net(nn.Module):
-    def __init__(self, size):
-        super().__init__()
-        self.w, self.m = nn.Parameter(torch.randn(size, size)), torch.ones(size, size)
-        for name in "uv"[: 2 * ("self.u" in "{function}")]:
-            setattr(self, name, nn.Parameter(torch.randn(size, size)))
-
-    def forward(self, x):
-        return fn.linear(x, {function})
-
-torch.set_num_threads(1)
-gi.plan(Net(32), "lecun", inputs=torch.randn(2, 32))  # imports
-net, x = Net(2048), torch.randn(2, 2048)
-before, start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
-row = gi.plan(net, "lecun", inputs=x)["w"]
-taken = time.process_time() - start
-kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
-start = time.process_time()
-net.m @ net.m
-product = time.process_time() - start
-print(row.fan_in, taken / product, kib / (16 * 1024))
-"""
+    # M_MMAP_THRESHOLD: each tensor gets memory of its own, not what was freed before.
+    ctypes.CDLL(None).mallopt(-3, 2**20)
+    parts = dict.fromkeys("wuv", (2048, 2048))
+    net, x = Net(function, m=torch.ones(2048, 2048), **parts), torch.randn(2, 2048)
+    before, start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
+    row = gi.plan(net, "lecun", inputs=x)["w"]
+    taken = time.process_time() - start
+    kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+    start = time.process_time()
+    torch.mm(net.m, net.m)
+    return row.fan_in, taken / (time.process_time() - start), kib / (16 * 1024)
 
 
+@MAY_FORK
 @pytest.mark.skipif(sys.platform != "linux", reason="what the C library keeps is another's there")
 @pytest.mark.parametrize(
-    ("function", "fan", "most"),
+    ("function", "most"),
     [
-        pytest.param("self.w * self.m", 2048, 5, marks=pytest.mark.battery),
-        ("self.w + self.u @ self.v", 2048, 8),
+        pytest.param(lambda m, x: fn.linear(x, m.w * m.m), 5, marks=pytest.mark.battery),
+        (lambda m, x: fn.linear(x, m.w + m.u @ m.v), 8),
     ],
     ids=["mask", "two terms of three matrices"],
 )
-def test_a_large_weight_takes_little_time_and_memory(function, fan, most):
-    """2048 x 2048: tensors of 16 MiB, in a process whose memory holds nothing else to be used.
+def test_a_large_weight_takes_little_time_and_memory(function, most):
+    """One product takes an eighth of a second, so that 16 are two seconds."""
+    row_of(function, m=torch.ones(48, 48), **dict.fromkeys("wuv", (48, 48)))  # imports
 
-    One product of two such matrices takes an eighth of a second, so that 16 are two seconds.
-    """
-    run = [sys.executable, "-c", LARGE_WEIGHT.replace("{function}", function)]
-    done = subprocess.run(run, capture_output=True, text=True, check=True)
-    found, products, tensors = map(float, done.stdout.split())
-    assert found == pytest.approx(fan, rel=1e-3)
-    assert products < 16
-    assert tensors <= most
+    def check():
+        fan, products, tensors = cost_of(function)
+        assert fan == pytest.approx(2048, rel=1e-3)
+        assert products < 16
+        assert tensors <= most
+
+    in_a_fork(check)
 
 
 @pytest.mark.parametrize(

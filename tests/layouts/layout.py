@@ -23,7 +23,8 @@ from torch import Tensor, nn
 import goodinit as gi
 
 SEEDS = 16
-FEWEST = 8  # seeds; the others are drawn where the error of these is large
+FEWEST = 8  # seeds; the others are drawn where the standard error of these is above LARGE
+LARGE = 0.03
 SIGMAS = 5.0
 SHARE = 0.05  # The library measures shares of products of parameters itself, on a few draws.
 TOO_NOISY = 0.5  # A test that can't tell half from one says nothing.
@@ -164,7 +165,7 @@ def ratios(layout: Layout, module: nn.Module, plan: gi.Plan) -> Tensor:
     of = layout.options.get("of", lambda y: y)
     found: list[float] = []
     for seed in range(layout.options.get("seeds", SEEDS)):
-        if seed == FEWEST and SIGMAS * standard_error(torch.tensor(found)) < SHARE:
+        if seed == FEWEST and standard_error(torch.tensor(found)) < LARGE:
             break
         gi.apply_(module, plan, seed=seed)
         inputs = layout.draw()

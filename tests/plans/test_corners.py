@@ -120,23 +120,23 @@ def test_what_is_left_for_want_of_knowledge_is_a_finding():
     assert not gi.plan(nn.Linear(2, 2), {"bias": gi.Ones()}).findings
 
 
-def test_a_llama_of_seventy_billion_is_planned_without_memory():
+def test_a_llama_of_eighty_billion_is_planned_without_memory():
     """On meta: what is allocated while planning stays far below one of its weights."""
     transformers = pytest.importorskip("transformers")
     import resource
 
     config = transformers.LlamaConfig(
-        hidden_size=8192, intermediate_size=28672, num_hidden_layers=80,
-        num_attention_heads=64, num_key_value_heads=8, vocab_size=128256,
+        hidden_size=32768, intermediate_size=114688, num_hidden_layers=5,
+        num_attention_heads=256, num_key_value_heads=32, vocab_size=128256,
     )  # fmt: skip
     with torch.device("meta"):
         model = transformers.LlamaForCausalLM(config).eval()
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     plan = gi.plan(model, "gpt2", inputs={"input_ids": torch.randint(0, 9, (1, 8))})
     grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024  # MiB
-    assert sum(row.size for row in plan if not row.buffer) > 70e9
-    assert {row.depth for row in plan} == {80}
-    assert grown < 256, f"{grown:.0f} MiB; its smallest matrix has {8192 * 1024 * 4 / 2**20:.0f}"
+    assert sum(row.size for row in plan if not row.buffer) > 75e9
+    assert {row.depth for row in plan} == {5}
+    assert grown < 256, f"{grown:.0f} MiB; its smallest matrix has {32768 * 4096 * 4 / 2**20:.0f}"
 
 
 @pytest.mark.parametrize(
