@@ -138,9 +138,9 @@ class _Reader:
             stacked = _axes_of(origin, tensor.ndim, batch)
             covered = {*over, *out, *kernel, *stacked}
             shape = self._graph.shapes[origin.param or 0]
-            stacked = tuple(
-                sorted({*stacked, *(a for a, n in enumerate(shape) if n > 1 and a not in covered)})
-            )
+            if not origin.made or (over and out):  # else functions have mixed its axes
+                lost = (a for a, n in enumerate(shape) if n > 1 and a not in covered)
+                stacked = tuple(sorted({*stacked, *lost}))
             if (
                 len(shape) < 3
                 and not origin.made
