@@ -128,6 +128,42 @@ def test_a_weight_beside_a_large_constant_has_its_own_fan():
     assert "a constant is added to it" in row.why
 
 
+def test_a_constant_that_is_kept_counts_as_added():
+    """Noise of a learned size."""
+
+    def noisy(m, x):
+        return fn.linear(x, m.w + m.sigma * m.noise)
+
+    net = Net(noisy, w=(32, 48), sigma=(32, 48), noise=torch.randn(32, 48))
+    for sigma, marked in ((0.001, False), (0.1, True)):
+        nn.init.constant_(net.sigma, sigma)
+        row = gi.plan(net, "lecun", inputs=X)["w"]
+        assert (row.fan_in, row.guessed) == (48, marked)
+        assert ("a constant is added to it" in row.why) is marked
+
+
+def test_a_large_weight_that_is_kept_is_marked():
+    net = Net(lambda m, x: fn.linear(x, fn.softplus(m.w)), w=(1025, 1024))
+    row = gi.plan(net, "lecun", inputs=torch.randn(2, 1024))["w"]
+    assert row.guessed
+    assert isinstance(row.scheme, gi.Keep)
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda m, x: fn.linear(x, m.w @ m.v),
+        lambda m, x: fn.linear(x, torch.einsum("ij,jk->ik", m.w, m.v)),
+        lambda m, x: fn.linear(x, torch.kron(m.w, m.v)[:32, :48]),
+    ],
+    ids=["product", "einsum", "kron"],
+)
+def test_a_factor_has_no_experts(function):
+    """The axis that is lost in a product is no stack of matrices: it is drawn whole."""
+    rows = [row_of(function, name=name, w=(32, 8), v=(8, 48)) for name in ("w", "v")]
+    assert all("expert" not in row.part and len(row.blocks) <= 1 for row in rows)
+
+
 @pytest.mark.parametrize(
     ("function", "parts", "fan"),
     [

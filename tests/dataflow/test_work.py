@@ -41,6 +41,7 @@ PRODUCTS = {
     "by itself": lambda m: m.a @ m.a.T,
     "einsum": lambda m: torch.einsum("ij,jk,kl->li", m.a, m.b, m.c),
     "chain": lambda m: torch.linalg.multi_dot([m.a, m.b, m.c]),
+    "spectrum of columns": lambda m: torch.fft.fft(m.a @ m.b, dim=0, norm="ortho").real,
 }
 
 
@@ -67,14 +68,44 @@ def test_rows_of_a_product_give_the_answer_of_the_whole(name, monkeypatch):
 
 @pytest.mark.parametrize(
     "function",
-    [lambda m: torch.relu(m.a @ m.b).cumsum(0) / 9, lambda m: torch.matrix_exp(m.a - m.a.T),
-     lambda m: (m.a @ m.b).softmax(-1)],
+    [lambda m: torch.relu(m.a @ m.b).cumsum(0).cumsum(1) / 900,
+     lambda m: torch.matrix_exp(m.a - m.a.T), lambda m: (m.a @ m.b).softmax(-1)],
     ids=["running sum", "exponential", "softmax"],
 )  # fmt: skip
 def test_the_whole_is_computed_where_rows_are_not_enough(function, monkeypatch):
     before = rows(function)
     monkeypatch.setattr(work, "ENOUGH", 2**16)
     assert rows(function) == before
+
+
+@pytest.mark.parametrize(
+    ("function", "few"),
+    [
+        (lambda m: (m.a * 2 + m.b).tanh() * m.c.softmax(1), True),
+        (lambda m: (m.a * 2 + m.b).tanh() * m.c.softmax(1).softmax(0), True),
+        (lambda m: m.a + m.b, False),
+    ],
+    ids=["by rows", "one by columns", "few sums"],
+)
+def test_many_sums_of_large_weights_are_taken_of_some_rows(function, few, monkeypatch):
+    taken = []
+    chosen = work.rows_of
+
+    def noted(*given):
+        taken.append(chosen(*given))
+        return taken[-1]
+
+    monkeypatch.setattr("goodinit.dataflow.replay.rows_of", noted)
+    monkeypatch.setattr(work, "ENOUGH", 2 * work.PER_NUMBER * SIZE**2)
+    monkeypatch.setattr(work, "FEWEST_ROWS", SIZE // 8)
+    rows(function)
+    assert {one is not None for one in taken} == {few}
+
+
+def test_a_row_is_taken_of_each_part():
+    found = work._spread(100, 25)
+    assert (found // 4).tolist() == list(range(25))
+    assert len({*(found % 4).tolist()}) > 1
 
 
 def test_what_takes_too_long_is_not_tried(monkeypatch):

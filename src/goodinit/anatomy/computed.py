@@ -7,7 +7,7 @@ from ctypes import string_at
 from dataclasses import replace
 from hashlib import blake2b
 from itertools import islice
-from math import prod
+from math import isfinite, prod
 from typing import Any
 
 import torch
@@ -35,6 +35,7 @@ from goodinit.dataflow.nodes import Node, Use
 from goodinit.dataflow.norms import is_weight_of_norm
 from goodinit.dataflow.replay import Computed, ReplayError, replaying
 from goodinit.dataflow.response import params_of, response_of
+from goodinit.dataflow.squares import square
 from goodinit.dataflow.tape import Entry, Ref, Tape, replaced
 from goodinit.dataflow.traversal import is_share, outputs_per_input, root, walk_forward
 from goodinit.schemes import second_moment
@@ -96,11 +97,12 @@ class Answers:
         if any(use.origin.made and not use.inputs for use in contractions):
             uses = [use for use in uses if use.role != "lookup" or self._graph.nodes[use.node].live]
         asked = deciding(self._graph, contractions) if contractions else None
-        slices = _are_slices(contractions)
+        met = [use for use in contractions if self._graph.nodes[use.node].live]
+        slices = _are_slices(met or contractions) and (met or contractions)
         found: list[Use] = []
         for use in uses:
             computed = use.operand is not None or use.met is not None or use.role == "feed"
-            if computed and (asked in (None, use) or (slices and use.role == "contract")):
+            if computed and (asked in (None, use) or (slices and use in slices)):
                 changed, special = self._applied(use, uses, shape)
                 if special:
                     return [changed if one is use else one for one in uses], special
@@ -183,13 +185,18 @@ class Answers:
 
     def _replayed_square(self, entries: Sequence[int], operand: int) -> float | None:
         try:
-            computed = Computed(self._tape, entries, [operand])
+            computed = Computed(self._tape, entries, [operand], by_rows=True)
             values = {n: source.value for n, source in computed.sources.items()}
-            known = {n: v.detach().cpu() for n, v in values.items() if v is not None}
+            known = {
+                n: computed.rows_taken(n, v.detach().cpu())
+                for n, v in values.items()
+                if v is not None
+            }
             if len(known) < len(values):
                 return None
             with replaying(), torch.no_grad():
-                return mean_square(computed(known))
+                found = square(row := computed(known)) / row.numel()
+            return found if isfinite(found) else None
         except ReplayError:
             return None
 

@@ -172,7 +172,8 @@ class _Study:
 
     def _has_constant_terms(self, found: Mapping[int, Influence]) -> bool:
         """Whether a constant remains if all weights are 0."""
-        weights = [number for number, one in found.items() if one.kind == "weight"]
+        drawn = found.keys() - self.fixed
+        weights = [number for number in drawn if found[number].kind == "weight"]
         constants = [n for n, s in self.computed.sources.items() if s.param is None]
         if self.data or len(self.params) == 1 or not weights:
             return False
@@ -207,8 +208,8 @@ class _Study:
         if len(idle) == len(others):
             return {}  # nothing else is there
         for number in zeros:
-            source = self.computed.sources[number]
-            self._set(number, torch.zeros(source.shape, dtype=_usable(source.dtype), device="cpu"))
+            shape, dtype = self.computed.computed_shape(number), self.computed.dtype(number)
+            self._set(number, torch.zeros(shape, dtype=_usable(dtype), device="cpu"))
         return dict.fromkeys(zeros, False) | dict.fromkeys(idle, True)
 
     def _is_zeros(self, number: int) -> bool:
@@ -224,13 +225,13 @@ class _Study:
         return self._present(number)
 
     def _signs(self, number: int) -> Signs:
-        source = self.computed.sources[number]
-        return Signs.drawn(source.shape, _usable(source.dtype), self.random)
+        dtype = self.computed.sources[number].dtype
+        return Signs.drawn(self.computed.computed_shape(number), _usable(dtype), self.random)
 
     def _normal(self, number: int) -> Tensor:
-        source = self.computed.sources[number]
-        drawn = torch.randn(source.shape, generator=self.random, dtype=torch.float32, device="cpu")
-        return drawn.to(_usable(source.dtype))
+        dtype, shape = self.computed.sources[number].dtype, self.computed.computed_shape(number)
+        drawn = torch.randn(shape, generator=self.random, dtype=torch.float32, device="cpu")
+        return drawn.to(_usable(dtype))
 
     def _drawn(self, numbers: Iterable[int]) -> dict[int, Tensor | Signs]:
         """Return new values of weights."""
@@ -240,8 +241,10 @@ class _Study:
         source = self.computed.sources[number]
         if source.value is None:
             self.unvalued = True
-            return torch.ones(source.shape, dtype=_usable(source.dtype), device="cpu")
-        return source.value.detach().to("cpu", _usable(source.value.dtype))
+            shape = self.computed.computed_shape(number)
+            return torch.ones(shape, dtype=_usable(source.dtype), device="cpu")
+        value = self.computed.rows_taken(number, source.value.detach().cpu())
+        return value.to(_usable(value.dtype))
 
     def _is_constant(self, number: int) -> bool:
         """Whether a parameter isn't trained or holds one number other than 0: it is kept."""

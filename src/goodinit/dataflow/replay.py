@@ -18,7 +18,7 @@ from goodinit._common.memory import return_free_memory
 from goodinit._common.torch_private import storage_key
 from goodinit.dataflow.signs import Signs, is_finite
 from goodinit.dataflow.tape import Entry, Ref, Source, Tape, replaced
-from goodinit.dataflow.work import MOST, multiplications, rows_of
+from goodinit.dataflow.work import MOST, Rows, multiplications, rows_of
 from goodinit.trace import tensors_in
 from goodinit.trace.meta import without_devices
 from goodinit.trace.process import RandomNumbers, process_restored
@@ -32,6 +32,9 @@ LARGEST_SUM = 2**28
 # again: what the C library keeps of it doubles what a plan holds, and for few numbers asking
 # costs more time than the calls.
 LARGE = 2**22
+
+# Rows of a call's result that are compared with its result of these rows alone.
+ROWS_TRIED = 8
 
 # Products of two matrices take nearly all of the time. Results of so many are kept, each of which
 # takes as much memory as a weight.
@@ -73,7 +76,8 @@ class Computed:
     Attributes:
         sources: number -> what the entries take and none of them makes.
         elements: how many numbers the entries take and make.
-        rows: the rows that are computed; None if all are.
+        rows: the rows that are computed; None if all are. Sources along whose axis they lie are
+            given by these alone.
 
     Raises:
         ReplayError: too large, or a value isn't known.
@@ -96,7 +100,11 @@ class Computed:
                     self.sources[number] = self._source(number)
             made.update(results)
         some = by_rows and len(self.targets) == 1 and not any(e.writes for e in self.entries)
-        self.rows = rows_of(self.entries, self.targets[0], self.shape) if some else None
+        self.rows: Rows | None = None
+        if some:
+            params = sum(source.param is not None for source in self.sources.values())
+            target, tried = self.targets[0], self._is_by_row
+            self.rows = rows_of(self.entries, target, self.shape, tried, params)
         self._axes: Mapping[int, int] = {} if self.rows is None else self.rows.axes
         self._check_size()
         last = {n: index for index, e in enumerate(self.entries) for n in (*e.inputs, *e.outputs)}
@@ -172,8 +180,7 @@ class Computed:
             if isinstance(item, Ref):
                 if item.number not in made:
                     given, change = values[item.number], changes.get(item.number)
-                    along = self._axes.get(item.number)
-                    given = _changed(self._some(given, along), self._some(change, along))
+                    given = _changed(given, change)
                     made[item.number] = given.clone() if self._writes else given
                 axis = None if item.number in self._axes else wanted.get(item.number)
                 return self._some(made[item.number], axis)
@@ -200,9 +207,35 @@ class Computed:
         held += [tensor for results in (kept or {}).values() for tensor in results.values()]
         return row.clone() if storage_key(row) in map(storage_key, held) else row  # it's written to
 
-    def _some(self, given: Any, axis: int | None) -> Any:
+    def _is_by_row(self, entry: Entry, taken: int, made: int) -> bool:
+        """Whether rows of a call's only argument give rows of its result, on random numbers."""
+        number = entry.inputs[0]
+        random = torch.Generator().manual_seed(_SEED)
+        kind = torch.complex64 if self.dtype(number).is_complex else torch.float32
+        given = torch.randn(self.shape(number), generator=random, dtype=kind, device="cpu")
+        rows = torch.randperm(given.shape[taken], generator=random, device="cpu")[:ROWS_TRIED]
+
+        def result(tensor: Tensor) -> Tensor:
+            args, kwargs = replaced(
+                (entry.args, entry.kwargs), lambda a: tensor if isinstance(a, Ref) else a
+            )
+            return _run(entry, args, kwargs, RandomNumbers(random))[0]
+
+        with replaying(), torch.no_grad():
+            try:
+                whole = result(given).index_select(made, rows)
+                some = result(given.index_select(taken, rows))
+            except (ReplayError, IndexError):  # it takes tensors of that shape alone
+                return False
+            return some.shape == whole.shape and bool(torch.allclose(some, whole, equal_nan=True))
+
+    def rows_taken(self, number: int, given: Tensor) -> Tensor:
+        """Return the rows of a tensor that are computed, or all."""
+        return self._some(given, self._axes.get(number))
+
+    def _some(self, given: Tensor, axis: int | None) -> Tensor:
         """Return the rows that are computed, along an axis, if there is one."""
-        if self.rows is None or axis is None or not isinstance(given, (Tensor, Signs)):
+        if self.rows is None or axis is None:
             return given
         return given.index_select(axis, self.rows.chosen)
 

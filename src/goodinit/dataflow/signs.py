@@ -42,10 +42,6 @@ class Signs:
         """Return the signs times a number."""
         return replace(self, factor=self.factor * factor)
 
-    def index_select(self, axis: int, rows: Tensor) -> Self:
-        """Return the rows of given numbers along an axis."""
-        return replace(self, signs=self.signs.index_select(axis, rows))
-
     def tensor(self, factor: float = 1.0) -> Tensor:
         """Return their numbers, times another one, in memory of their own."""
         factor = self.factor * factor

@@ -41,15 +41,8 @@ def second_moment(
         found: list[float] = []
         low, high = OUTPUTS
         most = max(low, min(high, ELEMENTS_ASKED // computed.elements))
-        for output in row[torch.randperm(row.numel(), generator=random, device="cpu")[:most]]:
-            gradients = torch.autograd.grad(
-                output,
-                list(leaves.values()),
-                retain_graph=True,
-                materialize_grads=True,
-                allow_unused=True,
-            )
-            found.append(sum(map(square, gradients)))
+        chosen = torch.randperm(row.numel(), generator=random, device="cpu")[:most]
+        found += (_of_gradients(row[index], leaves.values()) for index in chosen)
         if are_unlike(found) and sum(leaf.numel() for leaf in leaves.values()) >= MANY:
             return _by_signs(row, list(leaves.values()), random)
         return found
@@ -72,12 +65,17 @@ def _by_signs(row: Tensor, leaves: list[Tensor], random: torch.Generator) -> lis
     found: list[float] = []
     for _ in range(SIGNS):
         signs = torch.randint(0, 2, row.shape, generator=random, device="cpu").mul_(2).sub_(1)
-        gradients = torch.autograd.grad(
-            row, leaves, signs.to(row.dtype), retain_graph=True, materialize_grads=True,
-            allow_unused=True,
-        )  # fmt: skip
-        found.append(sum(map(square, gradients)) / row.numel())
+        whole = _of_gradients(row, leaves, signs.to(row.dtype))
+        found.append(whole / row.numel())
     return found
+
+
+def _of_gradients(output: Tensor, leaves: Iterable[Tensor], grad: Tensor | None = None) -> float:
+    """Return the sum of the squares of all gradients, of which none is kept."""
+    gradients = torch.autograd.grad(
+        output, list(leaves), grad, retain_graph=True, materialize_grads=True, allow_unused=True
+    )
+    return sum(map(square, gradients))
 
 
 def distance(a: Tensor, b: Tensor, times: float) -> float:

@@ -21,6 +21,13 @@ from goodinit.dataflow.tape import Entry
 ENOUGH = 2**30
 FEWEST_ROWS = 64
 
+# Each parameter takes ten times; beyond so many the rows are fewer.
+FEW_PARAMS = 2
+
+# A number that a call makes takes as long as so many multiplications of a product: 2048 x 2048
+# sums of two numbers take 6 ms, of which the memory takes most.
+PER_NUMBER = 64
+
 # What no choice of rows makes smaller is not computed: twenty times as many take two seconds.
 MOST = 2**32
 
@@ -41,11 +48,14 @@ _OF_SINGULAR_VALUES = (2, -2, "nuc")
 # Number by number, with broadcasting.
 _EACH = frozenset(
     "add sub rsub __radd__ mul rmul div neg clone detach contiguous to float double alias "
-    "positive abs square exp tanh relu sigmoid".split()
+    "positive abs square exp tanh relu sigmoid pow maximum minimum where lerp addcmul addcdiv "
+    "gt lt ge le eq ne".split()
 )
 _TRANSPOSES = frozenset(("t", "T", "mT"))
 
 Shape = Callable[[int], tuple[int, ...]]
+# Whether an axis of a call's result is one of its argument's: the call computes each row alone.
+ByRow = Callable[[Entry, int, int], bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,39 +100,61 @@ def _cubic(shape: tuple[int, ...], times: int) -> float:
     return times * math.prod(shape) * min(shape[-2:], default=0) if len(shape) > 1 else 0
 
 
-def rows_of(entries: Sequence[Entry], target: int, shape: Shape) -> Rows | None:
-    """Return the rows, or columns, of a matrix that are enough; None if all are cheap or needed."""
-    works = [multiplications(entry, shape) for entry in entries]
+def rows_of(
+    entries: Sequence[Entry], target: int, shape: Shape, by_row: ByRow, params: int
+) -> Rows | None:
+    """Return the rows, or columns, of a matrix that are enough; None if all are cheap or needed.
+
+    Args:
+        entries: the calls that compute it.
+        target: its number.
+        shape: returns the shape of a tensor.
+        by_row: tries whether a call of one tensor, which no list describes, takes it row by row.
+        params: of how many parameters it is computed.
+    """
+    works = [_work(entry, shape) for entry in entries]
     size = shape(target)
-    if sum(works) <= ENOUGH or len(size) != 2:
+    enough = ENOUGH * FEW_PARAMS / max(params, FEW_PARAMS)
+    if sum(works) <= enough or len(size) != 2:
         return None
 
     def whole(found: tuple[dict[int, int], list[dict[int, int]]]) -> float:
-        """Return how many multiplications don't depend on the number of rows."""
+        """Return how much work doesn't depend on the number of rows."""
         pairs = zip(entries, works, strict=True)
         return sum(work for entry, work in pairs if entry.outputs[0] not in found[0])
 
-    ways = {axis: _traced(entries, target, axis, shape) for axis in (0, 1)}
+    ways = {axis: _traced(entries, target, axis, shape, by_row) for axis in (0, 1)}
     axis = min(ways, key=lambda axis: whole(ways[axis]))
     fixed = whole(ways[axis])
-    share = max(ENOUGH - fixed, 0) / max(sum(works) - fixed, 1)
+    share = max(enough - fixed, 0) / max(sum(works) - fixed, 1)
     count = max(int(size[axis] * share), FEWEST_ROWS)
     if count >= size[axis] or fixed == sum(works):
         return None
-    random = torch.Generator().manual_seed(count)  # evenly spaced ones may hit a pattern
-    chosen = torch.randperm(size[axis], generator=random, device="cpu")[:count].sort()[0]
-    return Rows(chosen, *ways[axis])
+    return Rows(_spread(size[axis], count), *ways[axis])
+
+
+def _spread(size: int, count: int) -> Tensor:
+    """Return numbers of rows, one at random of each part: evenly spaced ones may hit a pattern."""
+    random = torch.Generator().manual_seed(count)
+    within = torch.rand(count, generator=random, dtype=torch.float64, device="cpu")
+    return ((torch.arange(count, device="cpu") + within) * (size / count)).long()
+
+
+def _work(entry: Entry, shape: Shape) -> float:
+    """Return what a call takes, in multiplications of a product."""
+    made = 0 if entry.role == "view" else sum(math.prod(shape(n)) for n in entry.outputs)
+    return multiplications(entry, shape) + PER_NUMBER * made
 
 
 def _traced(
-    entries: Sequence[Entry], target: int, axis: int, shape: Shape
+    entries: Sequence[Entry], target: int, axis: int, shape: Shape, by_row: ByRow
 ) -> tuple[dict[int, int], list[dict[int, int]]]:
     """Return which tensors hold but some rows, and what each call takes of its arguments."""
     needed: dict[int, int | None] = {target: axis}  # None: whole
     wanted: list[dict[int, int]] = []
     for entry in reversed(entries):
         own = needed.get(entry.outputs[0]) if len(entry.outputs) == 1 else None
-        asked = {} if own is None else _asked(entry, own, shape)
+        asked = {} if own is None else _asked(entry, own, shape, by_row)
         if asked is None:  # the whole is computed, and rows of it taken
             needed[entry.outputs[0]], asked = None, {}
         for number in entry.inputs:
@@ -133,7 +165,7 @@ def _traced(
     return found, wanted[::-1]
 
 
-def _asked(entry: Entry, axis: int, shape: Shape) -> dict[int, int] | None:
+def _asked(entry: Entry, axis: int, shape: Shape, by_row: ByRow) -> dict[int, int] | None:
     """Return which axes of a call's arguments an axis of its result is; None if nobody knows.
 
     An argument that isn't named is taken whole.
@@ -144,16 +176,26 @@ def _asked(entry: Entry, axis: int, shape: Shape) -> dict[int, int] | None:
         return None
     if entry.name in _EACH:
         return _broadcast(entry, axis, shape)
-    if any(len(one) != 2 for one in shapes):
-        return None
-    if entry.name in _TRANSPOSES or _swaps(entry):
+    two = all(len(one) == 2 for one in shapes)
+    if two and (entry.name in _TRANSPOSES or _swaps(entry)):
         return {inputs[0]: 1 - axis}
-    if entry.name in ("matmul", "mm", "linalg_multi_dot", "multi_dot") and len(inputs) > 1:
+    if two and entry.name in ("matmul", "mm", "linalg_multi_dot", "multi_dot") and inputs[1:]:
         return {inputs[0]: 0} if axis == 0 else {inputs[-1]: 1}
     equation = next(iter(entry.args), None)
-    if entry.name == "einsum" and isinstance(equation, str):
+    if two and entry.name == "einsum" and isinstance(equation, str):
         return _letters(equation, inputs, axis)
-    return None
+    return _tried(entry, axis, shape, by_row)
+
+
+def _tried(entry: Entry, axis: int, shape: Shape, by_row: ByRow) -> dict[int, int] | None:
+    """Return what `_asked` does of a call on one tensor, by trying it."""
+    if len(entry.inputs) != 1 or multiplications(entry, shape):
+        return None
+    (number,) = entry.inputs
+    length = shape(entry.outputs[0])[axis]
+    alike = [a for a, size in enumerate(shape(number)) if size == length > FEWEST_ROWS]
+    found = next((a for a in alike if by_row(entry, a, axis)), None)
+    return None if found is None else {number: found}
 
 
 def _broadcast(entry: Entry, axis: int, shape: Shape) -> dict[int, int]:
