@@ -54,6 +54,11 @@ short(
     attention_packed_in_an_adapter=lambda m, x: (
         (x @ m.wide + x @ m.down @ m.gates[:2, :16])[..., :8] @ (x @ m.b).mT)
     .softmax(-1) @ (x @ m.wide + x @ m.down @ m.gates[:2, :16])[..., 8:],
+    attention_of_a_vector=lambda m, x: (
+        ((x[0] @ m.b) @ (m.a @ x[0, 0])).softmax(-1) @ (x[0] @ m.c)),
+    attention_beside_a_gate_of_its_queries=lambda m, x: (
+        fn.silu(q := x @ m.a) * (x @ m.d) @ m.e
+        + fn.scaled_dot_product_attention(q, x @ m.b, x @ m.c)),
     attention_by_distance=lambda m, x: (
         -torch.cdist(x @ m.a, x @ m.b)).softmax(-1) @ (x @ m.c),
     attention_to_a_parameter=lambda m, x: (
@@ -118,6 +123,26 @@ short(
 )  # fmt: skip
 
 
+# Low rank beside a weight: what the three have in common.
+
+short(
+    X,
+    low_rank_beside_a_negative=lambda m, x: -0.5 * (x @ m.a) + x @ m.down @ m.up,
+    low_rank_less_a_weight=lambda m, x: x @ m.down @ m.up - 2 * (x @ m.a),
+    low_rank_less_twice=lambda m, x: x @ m.a - 2 * (x @ m.down @ m.up),
+    low_rank_above_a_slice_of_it=lambda m, x: x @ m.a + x @ m.down @ m.a[:2],
+    low_rank_below_a_slice_of_it=lambda m, x: x @ m.a + x @ m.a[:, :2] @ m.up,
+    low_rank_of_one_weight=lambda m, x: x @ m.a + x @ m.b[:, :2] @ m.b[:2],
+    low_rank_below_a_buffer=lambda m, x: x @ m.a + x @ m.keep[:, :2] @ m.up,
+    low_rank_above_a_buffer=lambda m, x: x @ m.a + x @ m.down @ m.keep[:2],
+    low_rank_beside_a_buffer=lambda m, x: x @ m.keep + x @ m.down @ m.up,
+    low_rank_of_a_scaled_input=lambda m, x: x @ m.a + (x * 3) @ m.down @ m.up,
+    low_rank_of_a_reshaped_input=lambda m, x: x @ m.a + x.view(10, 8).view(2, 5, 8) @ m.down @ m.up,
+    low_rank_to_fewer=lambda m, x: x @ m.a[:, :4] + x @ m.down @ m.up[:, :4],
+    low_rank_scaled_in_the_middle=lambda m, x: x @ m.a + (x @ m.down * 0.5) @ m.up,
+)  # fmt: skip
+
+
 # Rows of tables.
 
 short(
@@ -125,6 +150,8 @@ short(
     looked_up_in_two_ways=lambda m, i: (fn.embedding(i, m.table) + m.table[i]) @ m.a,
     indexed_and_looked_up=lambda m, i: m.table[i] @ m.a + fn.embedding(i, m.table) @ m.b,
     rows_of_numbers=lambda m, i: m.cube[:, :1][i % 3].squeeze(2).sum(1),
+    rows_times_zero=lambda m, i: (m.table[i] * 0) @ m.a,
+    rows_times_three=lambda m, i: (m.table[i] * 3) @ m.a,
     rows_summed=lambda m, i: m.table[i].sum(1) @ m.a,
     rows_summed_and_taken=lambda m, i: (t := m.table[i]).sum(1) @ m.a + t.mean(1) @ m.b,
     rows_summed_and_normed=lambda m, i: norm(m.table[i].sum(1)) @ m.a,

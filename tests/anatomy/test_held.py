@@ -142,6 +142,8 @@ def test_one_value_that_an_author_chooses(value: float, what: str) -> None:
         (torch.tensor([0.5, 0.5]), "constant"),
         (torch.tensor([-1.0, -1.0]), "constant"),
         (doubles(0.5), "unknown"),
+        (torch.tensor([0.3, 0.25, 0.7]), "pattern"),  # decimals of a few digits
+        (torch.tensor([0.3, 0.25]), "unknown"),
         (torch.zeros(2), "unknown"),
         (torch.zeros(20), "unknown"),
         (torch.full((4,), 1e-13), "unknown"),

@@ -143,6 +143,17 @@ def test_a_gate_hides_no_activation_behind_it() -> None:
     assert (result.function, result.names) == ("tanh", ("c",))
 
 
+def test_what_a_glu_gives_is_taken_for_any_signal() -> None:
+    result = found(
+        lambda m, x: m.tanh(nn.functional.glu(x @ m.a) @ m.b[: WIDTH // 2]) @ m.c, sizes(4.2)
+    )
+    one = found(biased, sizes(4.2))
+    assert result is not None
+    assert one is not None
+    assert result.names == ("b",)
+    assert result.share == one.share
+
+
 def test_rows_of_a_table_are_as_large_as_they_are() -> None:
     def run(m: Net, x: Tensor) -> Tensor:
         return (nn.functional.embedding(x, m.a) @ m.b).tanh() @ m.c

@@ -84,8 +84,8 @@ def _positions(graph: Graph, attention: Attention, between: Iterable[Node]) -> i
     shapes = [node.shape for node in between if node.role == "softmax" and node.shape]
     if shapes:
         return max(shape[-1] for shape in shapes)
-    keys = graph.nodes[attention.key.node].shape
-    return keys[-2] if len(keys) > 1 else 1
+    *_, positions, _ = (1, *graph.nodes[attention.key.node].shape)
+    return positions
 
 
 def _of_module(graph: Graph, node: Node, anatomy: Anatomy) -> Scores | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from itertools import islice
+from itertools import compress, islice
 from math import prod
 
 from goodinit.anatomy.roles import Roles
@@ -62,9 +62,10 @@ def _second_sums(graph: Graph, node: Node) -> Iterator[tuple[Node, float, bool, 
     for after in walk_forward(graph, node.index, lambda n: n.role in ("view", "cast")):
         if len(after.signals) != 2 or after.weights:
             continue
-        mine, other = _pair(node, after)
-        if mine is None or other is None:
+        pair = _pair(node, after)
+        if pair is None:
             continue
+        mine, other = pair
         before = root(graph, other.node)
         towers = bool(graph.nodes[before].weights) and before not in own
         if after.role == "mul" and towers:
@@ -106,26 +107,25 @@ def _are_scores(graph: Graph, node: Node) -> bool:
     return any(other.function == "exp" or is_share(other.function) for other in first)
 
 
-def _pair(node: Node, after: Node) -> tuple[Value | None, Value | None]:
+def _pair(node: Node, after: Node) -> tuple[Value, Value] | None:
     """Return which signal of a call is a view of a product, and the other one."""
     first, second = after.signals
     for mine, other in ((first, second), (second, first)):
         if any(o.param is None and o.node == node.index for o in mine.origins):
             return mine, other
-    return None, None
+    return None
 
 
 def _summed(graph: Graph, node: Node, after: Node, mine: Value) -> int:
     """Return over how many output features of a weight a product of activations sums."""
-    places = [n for n, value in enumerate(after.operands) if value.node == mine.node]
-    shape, size = graph.nodes[mine.node].shape, 1
+    pairs = zip(after.operands, after.labels, strict=False)
+    labels = next(labels for value, labels in pairs if value.node == mine.node)
+    over = next(origin for origin in mine.origins if origin.node == node.index).axes
+    *_, result = after.labels
     features = _features(node)
-    for place in places[:1]:
-        for axis, label in enumerate(after.labels[place]):
-            over = next(o for o in mine.origins if o.node == node.index).axes[axis]
-            if label not in after.labels[-1] and features in over:
-                size *= shape[axis]
-    return size
+    summed = (label not in result and features in axes
+              for label, axes in zip(labels, over, strict=True))  # fmt: skip
+    return prod(compress(graph.nodes[mine.node].shape, summed))
 
 
 def _features(node: Node) -> int:

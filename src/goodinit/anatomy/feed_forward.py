@@ -63,7 +63,10 @@ def _mark_gate(graph: Graph, roles: Roles, node: Node) -> None:
         if squash.role != "activation" or squash.function == "glu" or not squash.operands:
             continue
         left, right = _weight_of(graph, squash.operands[0]), _weight_of(graph, value)
-        if left is None or roles.parts.get(left[0]) in _OF_ATTENTION:
+        if left is None:
+            continue
+        made_by, _ = left
+        if roles.parts.get(made_by) in _OF_ATTENTION:
             continue
         squashed = graph.nodes[root(graph, value.node)].role == "activation"
         if squashed and is_squash(graph, value.node) > is_squash(graph, gate.node):

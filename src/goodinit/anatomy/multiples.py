@@ -240,19 +240,21 @@ class Multiples:
         if not signals or any(index not in forms for index in signals):
             return None
         made = [forms[index] for index in signals]
+        first, *_ = made
         linear = node.linear
         if isinstance(linear, Unlisted):
             if node.index not in self._measured:
                 self._measured[node.index] = measured_square(linear)
             square = self._measured[node.index]
-            return None if square is None else made[0].varied(square)
+            return None if square is None else first.varied(square)
         if linear is not None and linear.joins:
             return _joined(node, linear, made, axes)
         if linear is not None and node.role == "join":  # rows added to zeros
-            return made[0].varied(linear.factors[0] ** 2)
+            factor, *_ = linear.factors
+            return first.varied(factor**2)
         if linear is not None:
             return self._summed(node, linear, made)
-        return self._scaled(node, made[0]) if len(set(signals)) == 1 else None
+        return self._scaled(node, first) if len(set(signals)) == 1 else None
 
     def _scaled(self, node: Node, one: Multiple) -> Multiple | None:
         """Return one signal multiplied, number by number, by constants, or summed over an axis."""
@@ -307,7 +309,7 @@ class Multiples:
         """Return a value, or of 0 + x, with which ``sum`` starts, x."""
         node = self._graph.nodes[value.node]
         starts = node.role == "add" and node.number == 0 and len(node.signals) == 1
-        return node.signals[0] if starts else value
+        return next(iter(node.signals)) if starts else value
 
     def _is_cut(self, index: int) -> bool:
         return self._graph.nodes[index].function in _CUTS
@@ -320,9 +322,10 @@ class Multiples:
             return None
         if node.square is not None and not uses:
             return one.varied(node.square)
-        if uses and uses[0].param in self._graph.held and not self._modulates(node):
-            square = self._square_of(uses[0])
-            if self._is_mask(uses[0]):
+        use = next(iter(uses), None)
+        if use is not None and use.param in self._graph.held and not self._modulates(node):
+            square = self._square_of(use)
+            if self._is_mask(use):
                 return one.masked(square)
             return one.varied(1 / square if square and node.function == "div" else square)
         return None  # without a value on meta: the plan names it
@@ -351,7 +354,8 @@ def _joined(
         last = not node.consumers or bool(node.written)
         if not (along if axes else last):
             return only(made)
-    moved, left = (*made[0].moved, node.index), linear.added
+    first, *others = made
+    moved, left = (*first.moved, node.index), linear.added
     found = Multiple(0.0, None, linear.added, True, moved)
     for one, share in zip(made, shares, strict=True):
         square = None if one.square is None or found.square is None else one.square * share
@@ -364,8 +368,8 @@ def _joined(
         )
         left = None if left is None or one.left is None else left + share * one.left
     found = replace(found, left=left)
-    same = whole and all(one == made[0] for one in made)
-    return replace(found, number=made[0].number) if same else found
+    same = whole and all(one == first for one in others)
+    return replace(found, number=first.number) if same else found
 
 
 def _is_scaled(node: Node) -> bool:

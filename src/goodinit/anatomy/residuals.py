@@ -182,7 +182,8 @@ def _residual(search: _Search, node: Node, terms: list[Term]) -> Stream | None:
     graph = search.graph
     if any(root(graph, index) in search.roles.outer for term in terms for index in term):
         return None  # a state, to which each step adds the product of its key and value
-    singles = sorted(term[0] for term in terms if len(term) == 1 and term[0] != node.index)
+    alone = (index for term in terms if len(term) == 1 for index in term)
+    singles = sorted(index for index in alone if index != node.index)
     for projected in (False, True):
         for skip in singles:
             rest = [t for t in terms if t != (skip,) and _is_signal(graph, node, t)]
@@ -460,4 +461,4 @@ def _adds_layers(graph: Graph, inside: set[int], node: Node) -> bool:
     start = min(inside)
     before = {v.node for v in node.signals if v.node in inside}
     made = [{n.index for n in back_to_contractions(graph, i, start)} for i in before]
-    return len(made) > 1 and all(made) and not set.intersection(*made)
+    return bool(made) and all(made) and not set.intersection(*made)

@@ -65,8 +65,7 @@ class _Pass:
         sizes = [self._size_of(self._rows[term.param].name) for term in bend.terms]
         known = [size for size in sizes if size is not None]
         if not bend.terms or len(known) < len(sizes):
-            after = mean_square_after(bend.function, 1.0)  # of an unknown sum, as of any signal
-            self._after.append(1.0 if after is None else after)
+            self._after.append(_after(bend, 1.0))  # of an unknown sum, as of any signal
             self.shares.append((0.0, 0.5))
             return
         variance, mean = 0.0, 0.0
@@ -77,8 +76,7 @@ class _Pass:
             mean, variance = mean + factor * size.mean, variance + factor**2 * size.variance
         share = share_saturated(bend.function, variance, mean)
         self.shares.append((share, share_above(variance, mean)))
-        after = mean_square_after(bend.function, variance + mean**2)
-        self._after.append(1.0 if after is None else after)
+        self._after.append(_after(bend, variance + mean**2))
 
     def _taken(self, term: Term) -> float:
         if term.before >= 0:
@@ -102,6 +100,12 @@ def _saturated(anatomy: Anatomy, size_of: SizeOf) -> Iterator[Saturated]:
         if bend.function in SATURATED_BEYOND and values_are_saturated(share, count):
             names = (anatomy.rows[term.param].name for term in bend.terms)
             yield Saturated(bend.function, share, count, tuple(names))
+
+
+def _after(bend: Bend, second: float) -> float:
+    """Return the mean square after an activation; 1 of one that isn't a function of one number."""
+    after = mean_square_after(bend.function, second)
+    return 1.0 if after is None else after
 
 
 def _layers(every: Sequence[Bend], shares: Sequence[float]) -> list[int]:

@@ -73,10 +73,10 @@ def check_module(model: object, what: str) -> nn.Module:
 
 def check_float(model: nn.Module) -> None:
     """Raise if all weights of a model are quantized: packed, they aren't parameters."""
-    packed = packed_modules(model)
-    if packed and next(iter(named_parameters_of(model)), None) is None:
+    packed = next(iter(packed_modules(model)), None)
+    if packed is not None and next(iter(named_parameters_of(model)), None) is None:
         raise ModelError(
-            f"the model is quantized, its {packed[0]} holds packed weights and no parameters: "
+            f"the model is quantized, its {packed} holds packed weights and no parameters: "
             f"initialize the float model, and quantize it afterwards"
         )
 

@@ -178,8 +178,8 @@ class _Siblings:
 
         Zeros in all modules of a class are placeholders.
         """
-        activation = self._parameters[number].facets.activation or ""
-        if activation.partition("(")[0] in ZERO_AT_ZERO:
+        activation, *_ = (self._parameters[number].facets.activation or "").partition("(")
+        if activation in ZERO_AT_ZERO:
             return False  # in the trunk: nothing would pass
         beside = self._by_owner[self._owner(number)]
         if self._parameters[number].raw and any(map(self._is_lively, beside)):
@@ -189,7 +189,7 @@ class _Siblings:
     def are_off(self, number: int) -> bool:
         """Whether a norm of a known class holds zeros for its 1: its branch changes nothing."""
         one = self._parameters[number]
-        activation = (one.facets.activation or "").partition("(")[0]
+        activation, *_ = (one.facets.activation or "").partition("(")
         norm = not one.raw and one.facets.kind == "norm" and one.facets.part != "bias"
         return norm and activation not in ZERO_AT_ZERO and bool(self._lively)
 
