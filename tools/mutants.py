@@ -532,7 +532,8 @@ class Server:
             os.dup2(log, 2)
             try:
                 waiting = Collected(os.fdopen(there), os.fdopen(back, "w"))
-                run_tests([*chosen_tests(rooms), "--assert=plain"], waiting)
+                # Without capturing: it would swallow which test failed, and so which to try first.
+                run_tests([*chosen_tests(rooms), "--assert=plain", "--capture=no"], waiting)
             finally:
                 os._exit(0)
         os.close(there)
