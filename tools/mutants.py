@@ -250,7 +250,7 @@ EQUIVALENT = {
     ): "an address is a short cut, and an empty tensor has none",
     ("anatomy/recurrence.py", "if node.index <= loop.again"): "a weight is there, and is left out",
 }  # fmt: skip
-CONTRACT = "tests/test_contract.py"
+STATED = ("tests/test_contract.py", "tests/test_dataclasses.py")  # constants; what is frozen
 BUDGET = 40.0  # seconds of tests for one fault, by their times without it; cheap tests first
 STARTING = 0.05  # seconds that any test takes, so that the cheapest killer isn't always first
 LIMIT = 3.0  # times what its tests take without the fault, plus 20 s: an endless loop, so killed
@@ -714,7 +714,7 @@ def run_against(
         if code != NOT_HERE:
             return code, output
     if line is None and most is None:  # a constant, it may be: the table says so in seconds
-        stated = [test for test in record.seconds if test.startswith(CONTRACT)]
+        stated = [test for test in record.seconds if test.startswith(STATED)]
         code, output = run_anew(fault, text, stated, cpu)
         if code == FAILED:
             return code, output

@@ -111,6 +111,7 @@ short(
     summed_over_one_feature=lambda m, x, y: (x @ m.a[:, :1]) @ y[..., :1].relu().mT,
     summed_by_labels=lambda m, x, y: torch.einsum(
         "bes,bse->bs", torch.einsum("bsd,de->bes", x, m.a), y.relu()),
+    bilinear_before_a_bend=lambda m, x, y: (fn.bilinear(x, y, m.stack) + x @ m.out).tanh(),
     towers_times_a_number=lambda m, x, y: ((x @ m.a) @ (y @ m.b).mT * 2 + 1).view(2, 25),
     towers_and_a_bias=lambda m, x, y: (x @ m.a) @ (y @ m.b).mT + m.seen[:, :5],
     towers_and_a_signal=lambda m, x, y: (x @ m.a) @ (y @ m.b).mT + x @ x.mT,

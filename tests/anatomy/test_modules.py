@@ -514,3 +514,44 @@ def test_what_is_summed_before_an_exponential_is_no_rate() -> None:
 
     kinds = {row.name: row.facets.kind for row in read(Differential(), torch.ones(2, 4)).rows}
     assert kinds == {"q": "scale", "k": "scale", "rate": "ssm"}
+
+
+class ShiftedNorm(nn.RMSNorm):
+    """A subclass of a known norm that adds 1 to its weight, as Gemma's does."""
+
+    def forward(self, x):
+        return nn.functional.rms_norm(x, (8,), 1 + self.weight)
+
+
+class NormByHand(nn.RMSNorm):
+    def forward(self, x):
+        return nn.functional.rms_norm(x, (8,)) * self.weight
+
+
+class ShiftedNormByHand(nn.RMSNorm):
+    def forward(self, x):
+        return nn.functional.rms_norm(x, (8,)) * (1 + self.weight)
+
+
+@pytest.mark.parametrize(
+    ("norm", "neutral"),
+    [(nn.RMSNorm, 1.0), (ShiftedNorm, 0.0), (NormByHand, 1.0), (ShiftedNormByHand, 0.0)],
+)
+def test_a_run_shows_whether_a_known_norm_adds_1(norm, neutral):
+    model = nn.Sequential(nn.Linear(8, 8), norm(8), nn.Linear(8, 8))
+    row = next(row for row in read(model, torch.ones(2, 8)).rows if row.name == "1.weight")
+    assert (row.facets.kind, row.facets.part, row.facets.neutral) == ("norm", "weight", neutral)
+
+
+def test_a_run_keeps_the_parts_that_a_known_module_names():
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.attention = nn.MultiheadAttention(8, 2, kdim=4, vdim=6)
+
+        def forward(self, q, k, v):
+            return self.attention(q, k, v)[0]
+
+    inputs = torch.ones(5, 8), torch.ones(3, 4), torch.ones(3, 6)
+    parts = {row.name.rpartition(".")[2]: row.facets.part for row in read(Net(), inputs).rows}
+    assert [parts[f"{name}_proj_weight"] for name in "qkv"] == ["q", "k", "v"]

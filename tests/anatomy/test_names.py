@@ -400,3 +400,12 @@ def test_of_several_stored_tensors_the_largest_counts():
     assert of("parametrized", large, other) is other
     assert of("weight_norm", large, small) is small  # its directions come last
     assert of("plain", small) is small
+
+
+def test_what_a_module_sees_under_a_name():
+    plain, normed = nn.Linear(2, 3), parametrizations.weight_norm(nn.Linear(2, 3))
+    for layer in (plain, normed, old_weight_norm(nn.Linear(2, 3))):
+        by_name = {slot.name: slot.read() for slot in slots(layer)}
+        assert sorted(by_name) == ["bias", "weight"]
+        assert by_name["weight"].equal(layer.weight)
+        assert by_name["bias"] is layer.bias

@@ -53,7 +53,7 @@ def _places(
 ) -> Iterator[tuple[str, str]]:
     """Yield the frozen layers beside whose dicts a parameter lies, and its adapter's name."""
     parts = name.split(".")
-    for end in range(1, len(parts) - 1):
+    for end in range(len(parts) - 1):
         path = ".".join(parts[:end])
         inside = modules.get(".".join(parts[: end + 1]))
         if path in bases and isinstance(inside, (nn.ModuleDict, nn.ParameterDict)):
