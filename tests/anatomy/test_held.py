@@ -197,3 +197,23 @@ def test_values_on_one_side_of_0(values: tuple[float, ...], apart: bool) -> None
     if apart:
         assert held_by_bias(doubles(*values) * (1 + 1e-9)).apart  # no short decimals
     assert not held_by(doubles(*values).view(1, -1), patterns=False).apart
+
+
+@pytest.mark.parametrize(
+    ("table", "what"),
+    [
+        (WAVES, "pattern"),
+        (torch.cat([torch.zeros(2, 6), WAVES]), "pattern"),  # padding comes first
+        (torch.cat([WAVES[:3], torch.zeros(1, 6), WAVES[3:]]), "pattern"),
+        (torch.cat([torch.zeros(2, 6), WAVES[:1]]), "values"),  # one row says little
+        (torch.cat([torch.zeros(2, 6), WAVES[:2]]), "pattern"),
+        (WAVES[:1], "values"),
+        (torch.cat([WAVES, BASE[None, :6]]), "values"),
+        (torch.cat([BASE[None, :6], WAVES]), "values"),
+        (WAVES.view(2, 4, 6), "values"),
+        (WAVES.bfloat16(), "values"),
+    ],
+    ids=str,
+)
+def test_a_table_of_sines_is_one_without_its_padding(table: Tensor, what: str) -> None:
+    assert held_by(table, patterns=False).what == what

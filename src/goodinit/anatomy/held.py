@@ -300,7 +300,7 @@ def _are_sines(x: Tensor) -> bool:
 
 def _is_table_of_sines(table: Tensor) -> bool:
     """Whether rows, but for those of padding, hold sines and cosines; the last row tells first."""
-    if table.dim() != 2 or table.element_size() <= 2 or table.numel() > LARGEST_PATTERN:
+    if table.dim() != 2 or table.numel() > LARGEST_PATTERN:
         return False
     if not _are_sines(table[-1:].double()):
         return False

@@ -173,10 +173,11 @@ def _from_types(found: list[Slot], modules: Mapping[str, nn.Module]) -> list[Par
         if id(owner) not in described:
             described[id(owner)] = describe(owner)
         known = described[id(owner)].get(slot.attr)
-        held.append(_held(slot, known))
+        holds = _held(slot, known)
+        held.append(holds)
         own[id(owner)][slot.attr] = slot.tensor
         bias = known is not None and known.part == "bias"
-        if (held[-1].is_special and not bias) or _may_be_a_setting(slot):
+        if (holds.is_special and not bias) or _may_be_a_setting(slot):
             settings[id(owner)].add(slot.attr)
     siblings: dict[int, Siblings] = {}
     facets: list[Facets] = []
