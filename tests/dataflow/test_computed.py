@@ -229,7 +229,7 @@ DOUBTED = {
     "shares": (
         lambda m, x: fn.linear(x, (x[0, :4].softmax(0) @ m.w.flatten(1)).view(32, 48)),
         {"w": (4, 32, 48)},
-        "shares made of the data mix it",
+        "shares made of the data mix matrices of it",
     ),
 }  # fmt: skip
 

@@ -7,7 +7,7 @@ from torch.nn.utils import parametrizations, parametrize, prune
 
 import goodinit as gi
 
-from .layout import Net, full, gain, keeps, raw
+from .layout import Net, facts, full, gain, keeps, raw
 
 X = (64, 48)
 MAP = (6, 16, 9, 9)
@@ -295,9 +295,9 @@ def generated_for_each_sample():
     )
 
 
-@gain("A", [MAP, (6, 8)], undecidable=True)
+@facts("A", [MAP, (6, 8)], {"w": {"fan_in": 144, "fan_out": 216, "guessed": True}})
 def mixture_of_kernels():
-    """CondConv: E[share^2] depends on the routing."""
+    """CondConv: each kernel has its own fans, since E[share^2] depends on the routing."""
 
     def product(m, x, c):
         share = m.route(c).softmax(-1)

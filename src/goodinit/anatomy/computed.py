@@ -20,11 +20,15 @@ from goodinit.anatomy.joined import BESIDE, beside, crossed, joined
 from goodinit.anatomy.looked_up import said_of_lookup
 from goodinit.anatomy.made_signals import MadeSignals
 from goodinit.anatomy.meetings import (
+    LARGEST,
+    POWER,
     SEVERAL,
+    SQUARED,
     said_of_what_follows,
 )
 from goodinit.anatomy.multiples import Multiples
 from goodinit.anatomy.next_activation import activation_after
+from goodinit.anatomy.powers import times_more_summands
 from goodinit.anatomy.roles import Roles
 from goodinit.anatomy.tied_tables import said_of_rows
 from goodinit.dataflow.constants import holds_one_number, mean_square
@@ -38,7 +42,6 @@ from goodinit.dataflow.response import params_of, response_of
 from goodinit.dataflow.squares import square
 from goodinit.dataflow.tape import Entry, Ref, Tape, replaced
 from goodinit.dataflow.traversal import is_share, outputs_per_input, root, walk_forward
-from goodinit.schemes import second_moment
 
 # What these do to a parameter is linear in it.
 _LINEAR = frozenset("pick view cast join add mul contract".split())
@@ -52,7 +55,7 @@ NEARLY_NORMED = 0.2
 
 MIXED = "shares made of the data multiply it: how much of the sum is left isn't known"
 
-MIXED_WEIGHTS = "shares made of the data mix it: its fan is that of shares made of N(0, 1)"
+MIXED_WEIGHTS = "shares made of the data mix matrices of it: its fan is that of one of them"
 
 # A network that generates weights from a learned code has fewer calls.
 CALLS_OF_A_GENERATOR = 30
@@ -137,13 +140,22 @@ class Answers:
         if together is not None:
             use = together
         elif doubt := beside(self._graph, use) or doubt:
-            use = replace(use, doubt=use.doubt or doubt)
+            use = replace(self._of_power(use, doubt), doubt=use.doubt or doubt)
         if _is_mixed(self._graph, use):
             return replace(use, doubt=use.doubt or MIXED)
         if lookups := [one for one in uses if one.role == "lookup"]:
             doubt = said_of_rows(self._graph, use, lookups)
             return replace(use, doubt=use.doubt or doubt)  # a tied table, with a scale of its own
         return with_factor(self._graph, self._roles, self._multiples, self._made, use, contractions)
+
+    def _of_power(self, use: Use, doubt: str) -> Use:
+        """Return a use with the fans of a power, or of the largest, of normal products."""
+        known = doubt in (SQUARED, POWER, LARGEST) and not use.doubt
+        times = times_more_summands(self._graph, use.node) if known else None
+        if times is None:
+            return use
+        fans = {"fan_in": use.fan_in * times, "fan_out": use.fan_out * times}
+        return replace(use, **fans, measured=True)
 
     def _together(self, use: Use) -> Use | None:
         """Return a use with the fan of all products in its sum; None if these aren't known."""
@@ -208,10 +220,7 @@ class Answers:
         fan_in, fan_out, made, _ = node.generates
         made_by = [self._graph.nodes[root(self._graph, v.node)] for v in node.signals]
         if any(one.role == "softmax" or is_share(one.function) for one in made_by):
-            square = second_moment("sigmoid")
-            if (shares := self._made.before(use.node)) is not None and not shares.error:
-                square = shares.square
-            fans = {"fan_in": use.fan_in * fan_in * square, "fan_out": fan_out}
+            fans = {"fan_in": fan_in, "fan_out": fan_out}
             return replace(use, **fans, measured=True, doubt=MIXED_WEIGHTS)
         doubt = f"its product goes through {made} and is used as a weight" if made else ""
         fans = {"fan_in": use.fan_in * fan_in, "fan_out": use.fan_in * fan_out}

@@ -129,7 +129,7 @@ class _Reader:
         stride: int = 1,
         transposed: bool = False,
     ) -> None:
-        self._generate(tensor, inputs, outputs, window)
+        self._generate(tensor, inputs, outputs, window, groups * stride, transposed)
         for origin in self._origins(tensor):
             assert tensor is not None
             over = _axes_of(origin, tensor.ndim, inputs)
@@ -169,6 +169,8 @@ class _Reader:
         inputs: tuple[int, ...],
         outputs: tuple[int, ...],
         window: tuple[int, ...] = (),
+        apart: int = 1,
+        transposed: bool = False,
     ) -> None:
         """Note on a contraction that its result is a weight, as in a hypernetwork.
 
@@ -184,6 +186,10 @@ class _Reader:
                 if layer or not {*over}.isdisjoint(out):
                     fan_in = _size(tensor, (*inputs, *window))
                     fan_out = _size(tensor, (*outputs, *window))
+                    if apart > 1:  # groups and steps
+                        fan_in, fan_out = (
+                            (fan_in / apart, fan_out) if transposed else (fan_in, fan_out / apart)
+                        )
                     made = fan_in, fan_out, origin.made, self._node.index
                     for node in self._chunks(self._graph.nodes[origin.node]):
                         node.generates = made
