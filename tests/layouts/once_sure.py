@@ -395,3 +395,40 @@ def copies_mixed_by_a_product(after, y, mix, h):
 @copies_mixed
 def copies_mixed_by_einsum(after, y, mix, h):
     return torch.einsum("bsij,bsjd->bsid", mix, h) + torch.einsum("bsn,bsd->bsnd", after, y)
+
+
+# Sums with a factor, with a table of constants, and of two pools of a product that is made twice.
+
+
+@gain("H", X)
+def sum_over_the_root_of_two():
+    return Net(lambda m, x: (m.a(x) + m.b(x)) / 2**0.5, a=lin(24, 16), b=lin(24, 16))
+
+
+@gain("H", X, undecidable=True)
+def mean_of_two():
+    return Net(lambda m, x: (m.a(x) + m.b(x)) / 2, a=lin(24, 16), b=lin(24, 16))
+
+
+@gain("A", X, undecidable=True)
+def offsets_added_by_a_buffer():
+    return Net(lambda m, x: m.f(x + m.c), f=lin(24, 16), c=torch.linspace(-3, 3, 24))
+
+
+@gain("plain", (64, 240))
+def sines_added_by_a_buffer_to_a_normed_signal():
+    table = torch.linspace(0, 9, 240).sin()
+    return Net(lambda m, x: m.f(fn.layer_norm(x + m.c, (240,))), f=lin(240, 60), c=table)
+
+
+@gain("A", (16, 8, 16, 16), undecidable=True)
+def sum_of_pools_of_a_layer_called_twice():
+    return Net(
+        lambda m, x: fn.avg_pool2d(m.f(x), 2) + fn.max_pool2d(m.f(x), 2),
+        f=nn.Conv2d(8, 12, 1, bias=False),
+    )
+
+
+@gain("B", ids, undecidable=True)
+def rows_and_a_buffer_of_positions():
+    return Net(lambda m, i: m.u(i) * 4 + m.p, u=nn.Embedding(20, 16), p=torch.randn(10, 16))

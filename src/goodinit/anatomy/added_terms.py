@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from dataclasses import replace
+from math import isclose
 
 from goodinit.anatomy.joined import is_zero
 from goodinit.anatomy.meetings import has_a_role, is_caught_after
 from goodinit.anatomy.roles import Roles
 from goodinit.dataflow.graph import Graph
 from goodinit.dataflow.nodes import Node, Use
-from goodinit.dataflow.traversal import root, signals_of, walk_back, walk_forward
+from goodinit.dataflow.traversal import number_after, root, signals_of, walk_back, walk_forward
 
 # Calls between a product and the last of the sums that it goes into, and back to its other terms.
 CALLS_FOLLOWED = 24
@@ -48,7 +49,13 @@ def with_terms(graph: Graph, roles: Roles, use: Use, is_drawn: Callable[[Use], b
         return None
     if not uses or is_caught_after(graph, sum_):
         return use
-    return replace(use, fan_in=use.fan_in * len(terms), measured=True)
+    number = number_after(graph, sum_.index)
+    if isclose(number**2 * len(terms), 1.0):  # (f(x) + g(x)) / 2**.5
+        return use
+    doubt = (
+        "" if number == 1 else f"the sum of its product and others is multiplied by {number:.3g}"
+    )
+    return replace(use, fan_in=use.fan_in * len(terms), measured=True, doubt=doubt)
 
 
 def _last_sum(graph: Graph, index: int) -> Node | None:

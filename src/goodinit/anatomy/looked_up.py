@@ -90,11 +90,11 @@ def _said(graph: Graph, after: Node, others: Collection[int], passed: Collection
 
 
 def _is_placed(graph: Graph, sum_: Node, others: Collection[int]) -> bool:
-    """Whether positions that are drawn are added to rows, and no norm follows anywhere."""
+    """Whether positions are added to rows, and no norm follows anywhere."""
     terms = [graph.nodes[root(graph, index)] for index in others]
     tables = [use for one in terms for use in one.uses if use.role == "lookup" and use.counted]
     raw = [u for u in sum_.uses if u.role == "add" and _varies(graph, u)]
-    if all(use.param in graph.buffers or is_zero(graph, use) for use in (*tables, *raw)):
+    if all(is_zero(graph, use) for use in (*tables, *raw)):
         return False
     onward = walk_forward(graph, sum_.index, lambda _: True)
     return not any(one.role == "norm" or is_normalized(graph, one.index) for one in onward)

@@ -230,7 +230,7 @@ def _is_pooled_again(graph: Graph, product: Node, pool: Node) -> bool:
     for sum_ in sums:
         ways = [list(passed_before(graph, value.node)) for value in sum_.signals]
         pooled = [any(graph.nodes[i].role == "pool" for i in way) for way in ways]
-        if all(pooled) and all(way[-1] == root(graph, product.index) for way in ways):
+        if all(pooled) and all(_is_the_same(graph, product, graph.nodes[way[-1]]) for way in ways):
             return not is_caught_after(graph, sum_)
     return False
 
@@ -374,7 +374,7 @@ def _meets_another(
     for node in islice(walk_back(graph, added, terms_of), CALLS_FOLLOWED):
         if node.weights and not any(map(is_drawn, node.weights)):
             mixed = islice(walk_back(graph, signals_of(node), terms_of), CALLS_FOLLOWED)
-            if any(_is_the_same(graph, use, one) for one in mixed):
+            if any(_is_the_same(graph, graph.nodes[use.node], one) for one in mixed):
                 return "" if is_caught_after(graph, sum_) else AGAIN
         if node.role == "mul" and node.signals and is_noisy(graph, node):
             return "" if is_caught_after(graph, sum_) else NOISY
@@ -394,11 +394,11 @@ def _meets_another(
     return ""
 
 
-def _is_the_same(graph: Graph, use: Use, node: Node) -> bool:
-    """Whether a call makes the product of a use, or makes it once more."""
-    same = any(one.param == use.param for one in node.weights)
-    return node.index == use.node or (
-        same and input_of(graph, node.index) == input_of(graph, use.node)
+def _is_the_same(graph: Graph, product: Node, node: Node) -> bool:
+    """Whether a call makes a product, or makes it once more."""
+    same = {use.param for use in node.weights} & {use.param for use in product.weights}
+    return node.index == product.index or (
+        bool(same) and input_of(graph, node.index) == input_of(graph, product.index)
     )
 
 

@@ -203,7 +203,7 @@ class Graph:
     ) -> None:
         if node.signals and is_followed(node):
             makers = [self.nodes[v.node] for v in values]
-            node.linear = linear_in(node, call, tensors, makers, self._held)
+            node.linear = linear_in(node, call, tensors, makers, self._held, self._is_buffer)
         base = self._bases.get(storage_key(tensors[0])) if call.inplace and tensors else None
         if node.live and base is not None:
             note_write(node, call, tensors, self.nodes[base.node], base.layout)
@@ -215,6 +215,10 @@ class Graph:
         value = self.value(tensor)
         stored = self.nodes[value.node].role == "source" and value.params
         return self.held.get(value.params[0].param or 0) if stored else None
+
+    def _is_buffer(self, tensor: Tensor) -> bool:
+        params = self.value(tensor).params
+        return bool(params) and all(origin.param in self.buffers for origin in params)
 
     def value(self, tensor: Tensor) -> Value:
         """Return what is known about a tensor; an unseen one comes from nowhere."""

@@ -19,6 +19,9 @@ from goodinit.trace import Call
 # A larger constant that is added isn't looked at: each layer may do so with a mask of scores.
 MOST_ADDED = 2**14
 
+# Sines of positions have 1/2, and tables of statistics 0 at first: they are added by design.
+LEAST_ADDED = 1.0
+
 # The last write a signal into a tensor at a place of its own.
 _SUMS = frozenset("add sub rsub __radd__ lerp addcmul".split())
 _JOINS = frozenset("cat concat stack hstack vstack dstack column_stack".split())
@@ -52,6 +55,7 @@ def linear_in(
     tensors: Sequence[Tensor],
     makers: Sequence[Node],
     held: Callable[[Tensor], Tensor | None],
+    is_buffer: Callable[[Tensor], bool],
 ) -> Linear | Unlisted | None:
     """Return a call's result as multiples of its signals plus a constant; None if it isn't.
 
@@ -59,7 +63,7 @@ def linear_in(
     """
     name = node.function
     if name in _SUMS:
-        return _sum(name, call, tensors, makers, held)
+        return _sum(name, call, tensors, makers, held, is_buffer)
     if name in _PADS:
         if _given(call, 2, "mode", "constant") != "constant":
             return Linear((1.0,))
@@ -93,6 +97,7 @@ def _sum(
     tensors: Sequence[Tensor],
     makers: Sequence[Node],
     held: Callable[[Tensor], Tensor | None],
+    is_buffer: Callable[[Tensor], bool],
 ) -> Linear | None:
     """A sum of two operands, each a signal, a tensor of constants or a number."""
     operands = [call.kwargs.get(k) for k in ("input", "other", "end") if k in call.kwargs]
@@ -116,7 +121,7 @@ def _sum(
         if live.get(id(operand)):
             factors.append(factor)
         elif isinstance(operand, Tensor) and (value := held(operand)) is not None:
-            added += factor**2 * _square_of_one(value)
+            added += factor**2 * (_square_of_one(value) or _large(value, is_buffer(operand)))
         elif (square := _square(operand)) is not None:
             added += factor**2 * square
     return Linear(tuple(factors), added)
@@ -183,6 +188,12 @@ def _square_of_one(held: Tensor) -> float:
     first = held.detach().flatten()[:1]
     with without_function_modes():
         return float(first.double() ** 2) if bool((held == first).all()) else 0.0
+
+
+def _large(held: Tensor, is_buffer: bool) -> float:
+    """Return the mean square of a buffer's numbers where they are larger than a signal, else 0."""
+    square = _square(held) or 0.0 if is_buffer else 0.0
+    return square if square > LEAST_ADDED else 0.0
 
 
 def _square(value: object) -> float | None:
