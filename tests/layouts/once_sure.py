@@ -432,3 +432,15 @@ def sum_of_pools_of_a_layer_called_twice():
 @gain("B", ids, undecidable=True)
 def rows_and_a_buffer_of_positions():
     return Net(lambda m, i: m.u(i) * 4 + m.p, u=nn.Embedding(20, 16), p=torch.randn(10, 16))
+
+
+@facts("I", STEPS, {"qkv.weight": {"guessed": False}})
+def shares_of_keys_and_values_first_of_packed_projections():
+    """CoaT: queries take sums of values, which are convolved as well."""
+
+    def forward(m, x):
+        q, k, v = m.qkv(x).chunk(3, -1)
+        return m.o(q @ (k.softmax(1).mT @ v) + q * m.c(v.mT).mT)
+
+    c = nn.Conv1d(16, 16, 3, padding=1, groups=16)
+    return Net(forward, qkv=lin(16, 48), c=c, o=lin(16, 16))

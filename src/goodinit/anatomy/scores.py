@@ -40,6 +40,8 @@ def summed_by_scores(graph: Graph, multiples: Multiples, index: int) -> str:
     for mixing in taken:
         if len(mixing.signals) != 2 or mixing.weights or mixing.role not in ("contract", "mul"):
             continue
+        if len(taken) > 1 and _takes_a_part(graph, mixing, index):
+            continue  # of queries, keys and values in one
         scores = [v.node for v in mixing.signals if _is_score(graph, v.node)]
         summed = mixing.role == "contract" or _is_summed(graph, mixing)
         scores = scores or _is_of_keys(graph, multiples, mixing, index)
@@ -54,6 +56,13 @@ def summed_by_scores(graph: Graph, multiples: Multiples, index: int) -> str:
     if any(node.function == "grid_sample" for node in made_of):
         return SAMPLED
     return _said_of_input(graph, root(graph, before))
+
+
+def _takes_a_part(graph: Graph, mixing: Node, index: int) -> bool:
+    """Whether a call takes some features of a product alone."""
+    whole = tuple((0, size) for size in graph.nodes[index].shape)
+    origins = (origin for value in mixing.signals for origin in value.origins)
+    return any(o.param is None and o.node == index and o.box != whole for o in origins)
 
 
 def _goes_into_a_state(graph: Graph, multiples: Multiples, taken: Sequence[Node]) -> bool:
