@@ -242,7 +242,7 @@ class MadeSignals:
         """Whether a function that no list describes bends each number, as ``sign`` does."""
         if not isinstance(node.linear, Unlisted) or not self._is_elementwise(node):
             return False
-        made = self._entry(node).outputs[0]
+        made = self._entry(node).result
         return _is_float(self._recorder.tape, made) and measured_square(node.linear) is None
 
     def _is_counted(self, node: Node) -> bool:

@@ -248,8 +248,8 @@ class Computed:
     ) -> dict[int, Tensor]:
         """Run a call, and return its results by their numbers."""
         if entry.name in _PRODUCTS and _is_product_with_zeros(args):
-            shape, dtype = self.computed_shape(entry.outputs[0]), torch.result_type(*args)
-            return {entry.outputs[0]: torch.zeros(shape, dtype=dtype, device="cpu")}
+            shape, dtype = self.computed_shape(entry.result), torch.result_type(*args)
+            return {entry.result: torch.zeros(shape, dtype=dtype, device="cpu")}
         results = _run(entry, args, kwargs, numbers)
         if entry.writes and not results:
             results = [args[0]]

@@ -79,6 +79,11 @@ class Entry:
     meets: bool = False
     aside: bool = False
 
+    @property
+    def result(self) -> int:
+        """Number of its first result."""
+        return self.outputs[0]
+
 
 @dataclass(slots=True)
 class Tape:

@@ -87,7 +87,7 @@ def multiplications(entry: Entry, shape: Shape) -> float:
         return _cubic(shapes[0], _CUBIC[name])
     if entry.role != "contract" and name not in ("multi_dot", "cdist"):
         return 0
-    result = math.prod(shape(entry.outputs[0]))
+    result = math.prod(shape(entry.result))
     if name in ("matmul", "mm", "bmm", "linear") and shapes[0]:
         return result * shapes[0][-1]
     # As if all were of one size: exact for two matrices, and for several that are square.
@@ -121,7 +121,7 @@ def rows_of(
     def whole(found: tuple[dict[int, int], list[dict[int, int]]]) -> float:
         """Return how much work doesn't depend on the number of rows."""
         pairs = zip(entries, works, strict=True)
-        return sum(work for entry, work in pairs if entry.outputs[0] not in found[0])
+        return sum(work for entry, work in pairs if entry.result not in found[0])
 
     ways = {axis: _traced(entries, target, axis, shape, by_row) for axis in (0, 1)}
     axis = min(ways, key=lambda axis: whole(ways[axis]))
@@ -153,10 +153,10 @@ def _traced(
     needed: dict[int, int | None] = {target: axis}  # None: whole
     wanted: list[dict[int, int]] = []
     for entry in reversed(entries):
-        own = needed.get(entry.outputs[0]) if len(entry.outputs) == 1 else None
+        own = needed.get(entry.result) if len(entry.outputs) == 1 else None
         asked = {} if own is None else _asked(entry, own, shape, by_row)
         if asked is None:  # the whole is computed, and rows of it taken
-            needed[entry.outputs[0]], asked = None, {}
+            needed[entry.result], asked = None, {}
         for number in entry.inputs:
             one = asked.get(number)
             needed[number] = one if needed.get(number, one) == one else None
@@ -192,14 +192,14 @@ def _tried(entry: Entry, axis: int, shape: Shape, by_row: ByRow) -> dict[int, in
     if len(entry.inputs) != 1 or multiplications(entry, shape):
         return None
     (number,) = entry.inputs
-    length = shape(entry.outputs[0])[axis]
+    length = shape(entry.result)[axis]
     alike = [a for a, size in enumerate(shape(number)) if size == length > FEWEST_ROWS]
     found = next((a for a in alike if by_row(entry, a, axis)), None)
     return None if found is None else {number: found}
 
 
 def _broadcast(entry: Entry, axis: int, shape: Shape) -> dict[int, int]:
-    result = shape(entry.outputs[0])
+    result = shape(entry.result)
     found: dict[int, int] = {}
     for number in entry.inputs:
         place = axis - len(result) + len(shape(number))
