@@ -1,7 +1,7 @@
 """A pytest plugin: `-p tests.forking --forks N` collects once, then runs the tests in N forks.
 
 pytest-xdist starts N processes of which each imports torch, transformers and all tests, and
-collects: fifteen seconds of a core each. Forks have that from the start. Each gets a run of
+collects: ten seconds of a core each. Forks have that from the start. Each gets a run of
 neighboring tests, so that what a file sets up is set up once, and takes over the end of another's
 when its own is done. Where a process can't be forked safely (macOS, Windows), use `-n auto`.
 """
@@ -74,7 +74,7 @@ class Forks:
                 for pipe in wait([fork.pipe for fork in self.running]):
                     self.receive(next(fork for fork in self.running if fork.pipe is pipe))
         finally:
-            for fork in self.running:
+            for fork in (each for each in self.running if each.process):
                 os.kill(fork.process, signal.SIGKILL)
                 os.waitpid(fork.process, 0)
 
@@ -105,7 +105,8 @@ class Forks:
             self.end(fork)
             return
         if message == "more":
-            fork.pipe.send(self.part_for(fork))
+            with suppress(ConnectionError):  # if it has died, the pipe's end comes next
+                fork.pipe.send(self.part_for(fork))
             return
         number, seconds, reports = message
         del fork.sent[number]
