@@ -26,7 +26,8 @@ def test_a_large_computed_weight(name: str) -> None:
     print(f"{name}: {float(seconds):.2f} s, {float(tensors):.1f} tensors, fan {float(fan):.5g}")
     right = CASES[name][-1]
     assert guessed == str(right == MARKED)
-    assert kept.strip() == "True" or right != "kept"
+    if right == "kept":
+        assert kept.strip() == "True"
     if isinstance(right, (int, float)):
         assert float(fan) == pytest.approx(right, rel=0.05)
     assert float(seconds) < SECONDS
