@@ -444,3 +444,15 @@ def shares_of_keys_and_values_first_of_packed_projections():
 
     c = nn.Conv1d(16, 16, 3, padding=1, groups=16)
     return Net(forward, qkv=lin(16, 48), c=c, o=lin(16, 16))
+
+
+@gain("D", [(64, 8), (64, 32), (64, 10)], undecidable=True)
+def weights_of_several_paths_that_a_network_makes():
+    """A tensor product weighted by a network, as for equivariant messages."""
+
+    def forward(m, x, y, z):
+        first, second = m.f(z).split([8 * 16, 32 * 16], -1)
+        paths = zip((x, y), (first.view(-1, 8, 16), second.view(-1, 32, 16)), strict=True)
+        return torch.cat([torch.einsum("bi,bio->bo", one, w) for one, w in paths], -1)
+
+    return Net(forward, f=lin(10, 40 * 16))

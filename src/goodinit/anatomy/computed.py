@@ -55,6 +55,8 @@ NEARLY_NORMED = 0.2
 
 MIXED = "shares made of the data multiply it: how much of the sum is left isn't known"
 
+PARTS = "its product is cut into weights of several products: its fan is that of one of them"
+
 MIXED_WEIGHTS = "shares made of the data mix matrices of it: its fan is that of one of them"
 
 # A network that generates weights from a learned code has fewer calls.
@@ -223,6 +225,9 @@ class Answers:
             fans = {"fan_in": fan_in, "fan_out": fan_out}
             return replace(use, **fans, measured=True, doubt=MIXED_WEIGHTS)
         doubt = f"its product goes through {made} and is used as a weight" if made else ""
+        onward = walk_forward(self._graph, use.node, lambda n: n.role in ("view", "cast"))
+        taken = (n for n in islice(onward, CALLS_OF_A_GENERATOR) if n.role == "contract")
+        doubt = PARTS if len({n.index for n in taken}) > 1 else doubt
         fans = {"fan_in": use.fan_in * fan_in, "fan_out": use.fan_in * fan_out}
         return replace(use, **fans, measured=True, doubt=doubt)
 
