@@ -206,7 +206,7 @@ LAYER = nn.Linear(2, 2)
         (len, "plan", "Pass the torch.nn.Module that it calls"),
         (3, "plan", "got 3"),
     ],
-    ids=str,
+    ids=lambda one: one if isinstance(one, str) else type(one).__name__,
 )
 def test_what_is_no_module(given: object, what: str, said: str) -> None:
     with pytest.raises(ModelError) as caught:

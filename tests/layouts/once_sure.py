@@ -456,3 +456,13 @@ def weights_of_several_paths_that_a_network_makes():
         return torch.cat([torch.einsum("bi,bio->bo", one, w) for one, w in paths], -1)
 
     return Net(forward, f=lin(10, 40 * 16))
+
+
+@gain("B", [(64, 8), (64, 8, 24)], undecidable=True)
+def products_of_signals_summed_in_the_same_einsum():
+    return Net(lambda m, s, x: torch.einsum("bk,bki,oi->bo", s, x, m.w), w=raw(32, 24))
+
+
+@gain("B", (64, 8, 24))
+def einsum_of_stacked_rows_without_an_arrow():
+    return Net(lambda m, x: torch.einsum("...i,io", x, m.w), w=raw(24, 32))

@@ -17,6 +17,8 @@ from goodinit.dataflow.nodes import Node, Origin, Use, Value
 from goodinit.dataflow.recorder import Recorder
 from goodinit.trace import Call, tensors_in
 
+SUMS_OF_SIGNALS = "the einsum also sums over an axis that it doesn't have"
+
 # Of these the weight is the third argument; of a batch norm the fourth.
 _THIRD = frozenset(("layer_norm", "native_layer_norm", "rms_norm", "group_norm"))
 
@@ -276,8 +278,8 @@ class _Reader:
             _letters(term, tensor.ndim) for term, tensor in zip(terms, operands, strict=True)
         ]
         if "->" not in equation:
-            alls = [letter for term in letters for letter in term]
-            right = "".join(sorted({x for x in alls if alls.count(x) == 1}))
+            alls = [x for x in left if x.isalpha()]
+            right = "..." * ("..." in left) + "".join(sorted(x for x in alls if alls.count(x) == 1))
         kept = set(_letters(right, 26)) if "..." in right else set(right)
         inner = list[tuple[Use, list[float]]]()
         for index, (term, tensor) in enumerate(zip(letters, operands, strict=True)):
@@ -290,6 +292,9 @@ class _Reader:
                 self.contract(tensor, inputs, outputs, batch)
                 self._place(self.uses[before:], term, right)
                 self._share(self.uses[before:], index, letters, operands, kept)
+                if self._sums_signals(letters, operands, kept):
+                    for use in self.uses[before:]:
+                        use.doubt = SUMS_OF_SIGNALS
                 alone = [d for d in inputs if self._is_inner(term[d], letters, operands)]
                 inner += [(use, [tensor.shape[d] for d in alone]) for use in self.uses[before:]]
                 self._stack(letters, operands, {term[d] for d in batch if d == 0})
@@ -302,6 +307,14 @@ class _Reader:
             for use, sizes in inner:
                 use.fan_in /= math.prod(sizes) ** 0.5
                 use.measured = use.measured or bool(sizes)
+
+    def _sums_signals(
+        self, letters: Sequence[Sequence[str]], operands: Sequence[Tensor], kept: set[str]
+    ) -> bool:
+        """Whether an axis is summed over that signals alone have."""
+        pairs = list(zip(letters, operands, strict=True))
+        own = {x for term, tensor in pairs if self._origins(tensor) for x in term}
+        return any(x not in own | kept for term, _ in pairs for x in term)
 
     def _is_inner(
         self, letter: str, letters: Sequence[Sequence[str]], operands: Sequence[Tensor]
