@@ -91,6 +91,7 @@ def plain() -> str:
     return out.getvalue().splitlines()[0]
 
 
+@pytest.mark.battery  # eight seconds; the wheel's smoke set starts an installed package too
 def test_from_a_zip_and_a_folder_that_cannot_be_written(plain: str, tmp_path: Path) -> None:
     """A warning is an error; there are no asserts, no docstrings and no numpy. From the folder
     it is run with a torch that has renamed each of its private names.

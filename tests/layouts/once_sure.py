@@ -466,3 +466,11 @@ def products_of_signals_summed_in_the_same_einsum():
 @gain("B", (64, 8, 24))
 def einsum_of_stacked_rows_without_an_arrow():
     return Net(lambda m, x: torch.einsum("...i,io", x, m.w), w=raw(24, 32))
+
+
+@gain("I", (64, 8, 24), undecidable=True)
+def features_that_are_not_last_summed_with_another_signal():
+    def forward(m, x):
+        return (torch.einsum("bsd,ed->bes", x, m.w) * m.f(x).mT.relu()).sum(1)
+
+    return Net(forward, w=raw(32, 24), f=lin(24, 32))

@@ -113,8 +113,10 @@ SLOW = (
     *("I.pairs_of_heads_multiplied_and_summed", "I.values_of_the_best_scores"),
     *("B.repeat_interleaved", "E.toeplitz_mixing_of_positions"),
     *("B.repeated_over_inputs", "B.kronecker_product", "E.block_circulant"),
-    # Plain stacks: each other function once by its name, and a gelu by its formula.
-    *("J.gelu_20", "J.silu_20", "J.leaky_relu_50", "J.mish_by_its_formula"),
+    # Plain stacks, all of 20 layers in tests/recipes/test_stack_gain.py as well; a gelu by its
+    # formula stays.
+    *("J.gelu_20", "J.silu_20", "J.leaky_relu_50", "J.mish_by_its_formula", "J.sigmoid_20"),
+    *("J.elu_20", "J.hardswish_20", "J.tanh_20", "J.mish_20", "J.sine_20", "J.softplus_20"),
     *("J.silu_by_its_formula", "J.hardswish_by_its_formula", "J.gelu_by_its_approximation"),
     "J.silu_50",
     *(

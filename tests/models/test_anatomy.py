@@ -50,7 +50,13 @@ def test_a_table_that_is_wrong_is_noticed():
     assert differences(replace(E["vit"], depth=4), rows)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    "name",
+    [
+        *(pytest.param(name, marks=zoo.marks(name)) for name in zoo.PLAIN),
+        *(pytest.param(f"hf-{name}", marks=zoo_hf.marks(name)) for name in zoo_hf.HF),
+    ],
+)
 def test_facets_are_an_experts(name):
     _, with_inputs, _ = anatomies(name)
     wrong = differences(E[name], with_inputs.rows)

@@ -102,7 +102,7 @@ recipes = st.builds(
 
 
 @given(recipes)
-@settings(max_examples=300)
+@settings(max_examples=100)
 def test_written_and_read_is_equal(recipe: gi.Recipe) -> None:
     text = recipe.to_toml()
     assert gi.Recipe.from_toml(text) == recipe

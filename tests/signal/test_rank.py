@@ -23,7 +23,7 @@ SCALES = [1.0, 1e-30, 1e30]
 
 
 @pytest.mark.parametrize(
-    ("shape", "scale"), [*itertools.product(SHAPES, SCALES), ((1500, 1200), 1e30)]
+    ("shape", "scale"), [*itertools.product(SHAPES, SCALES), ((1200, 1100), 1e30)]
 )
 def test_effective_rank(shape: tuple[int, int], scale: float) -> None:
     x = torch.randn(shape, generator=torch.Generator().manual_seed(0)) @ torch.diag(

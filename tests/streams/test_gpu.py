@@ -281,6 +281,7 @@ def test_only_the_steps_of_the_polynomials_are_fused(
     assert len(re.findall(r"\bFADD\b", code)) == values
 
 
+@pytest.mark.battery  # a test of the tests above
 def test_these_checks_notice_contraction(compiled: Compile, tmp_path: Path) -> None:
     kernel = compiled(LAWS["normal"], torch.empty(4096), enable_fp_fusion=True)
     ptx = kernel.asm["ptx"]

@@ -340,6 +340,7 @@ def test_long_strided_runs_are_cut_into_pieces() -> None:
 # The library's own flags.
 
 
+@pytest.mark.battery  # it compiles the library once more
 @pytest.mark.skipif(not shutil.which("c++"), reason="needs a C++ compiler")
 def test_contraction_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A library whose compiler fuses products and sums draws other values, and isn't used.

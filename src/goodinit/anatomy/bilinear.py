@@ -138,13 +138,15 @@ def _features(node: Node) -> int:
 
 
 def _sums_after(graph: Graph, node: Node, product: Node) -> Iterator[tuple[Node, float]]:
-    """Yield the sum over the last axis that follows a product, number by number."""
-    if product.shape != node.shape or _features(node) != len(node.shape) - 1:
+    """Yield the sum over the features that follows a product, number by number."""
+    axis, shape = _features(node), product.shape
+    if shape != node.shape or not shape:
         return
+    size, before, behind = shape[axis], shape[:axis], shape[axis + 1 :]
     for index in product.consumers:
         after = graph.nodes[index]
-        if after.shape in (product.shape[:-1], (*product.shape[:-1], 1)):
+        if after.shape in ((*before, *behind), (*before, 1, *behind)):
             if after.function == "sum":
-                yield after, product.shape[-1]
+                yield after, size
             elif after.function == "mean":
-                yield after, 1 / product.shape[-1]
+                yield after, 1 / size
