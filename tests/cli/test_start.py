@@ -29,11 +29,8 @@ MOST = 1_000_000
     ("argv", "code"),
     [
         (["--version"], 0),
-        (["--help"], 0),
-        ([], 2),
         (["plan", "--help"], 0),
         (["nope"], 2),
-        (["verify", "w"], 2),
         (["plan", "demo:mlp", "--seed", "x"], 2),
     ],
 )

@@ -240,9 +240,18 @@ KNOWN = {
     "gpt_right": ["GI112"],
 }
 NO_BACKWARD = {"rwkv"}  # its loop in Python writes over what its gradient needs
+# A measurement takes half a second: these are left to the battery, since the signal goes through
+# blocks as in gpt2, or as in convnet.
+ALIKE = {"bert", "clip", "deberta_v2", "wav2vec2", "convnext"}
+
+
+def marks(where: Any, name: str) -> list[pytest.MarkDecorator]:
+    return [pytest.mark.battery] if name in ALIKE else where.marks(name)
+
+
 MODELS = [
-    *(pytest.param(zoo, name, id=name, marks=zoo.marks(name)) for name in zoo.PLAIN),
-    *(pytest.param(zoo_hf, name, id=f"hf-{name}", marks=zoo_hf.marks(name)) for name in zoo_hf.HF),
+    *(pytest.param(zoo, name, id=name, marks=marks(zoo, name)) for name in zoo.PLAIN),
+    *(pytest.param(zoo_hf, name, id=f"hf-{name}", marks=marks(zoo_hf, name)) for name in zoo_hf.HF),
 ]
 
 
