@@ -28,6 +28,9 @@ WAVES = torch.cat([ANGLES.sin(), ANGLES.cos()], -1)
         (torch.arange(16.0) / 7, "pattern"),
         (torch.arange(5.0, 21.0) / 7, "pattern"),  # no 0 shows it at once
         (0.9 ** torch.arange(16.0), "pattern"),
+        (700 * (1.36 ** torch.arange(1.0, 9.0) - 1), "pattern"),  # frequencies on the mel scale
+        (300 - 1.5 ** torch.arange(2.0, 12.0), "pattern"),
+        (700 * (1.36 ** torch.arange(1.0, 9.0) - 1) + torch.arange(8.0) ** 2, "values"),
         (torch.tensor([[1.0, 2.0, 1.0], [2.0, 4.0, 2.0]]), "pattern"),  # integers
         (torch.tensor([0.3, 0.7, 0.3, 0.7, 0.3, 0.7]), "pattern"),
         (BASE.repeat_interleave(2), "pattern"),

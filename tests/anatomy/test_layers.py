@@ -200,6 +200,29 @@ def test_many_layers_cost_in_proportion():
     assert steps(lambda: layers(many, x)) < LINEAR * steps(lambda: layers(few, x))
 
 
+class TwoStreams(nn.Module):
+    """As in SAM: the keys' stream takes what an attention makes of the queries' alone."""
+
+    def __init__(self, size=8):
+        super().__init__()
+        for name in "qkvoefab":
+            setattr(self, name, nn.Linear(size, size))
+        self.norms = nn.ModuleList(nn.LayerNorm(size) for _ in range(3))
+
+    def forward(self, x, y, places):
+        x = self.norms[0](x + self.b(torch.relu(self.a(x))))
+        keys = self.k(y + places)
+        x = x + self.o((self.q(x + places) @ keys.mT).softmax(-1) @ self.v(y))
+        x = self.norms[1](x)
+        scores = self.e(y + places) @ self.f(x + places).mT
+        return x, self.norms[2](y + scores.softmax(-1) @ x)
+
+
+def test_no_depth_is_less_than_1():
+    rows = read(TwoStreams(), tuple(torch.randn(2, 5, 8) for _ in range(3))).rows
+    assert {row.facets.depth for row in rows} == {1}
+
+
 class Tower(nn.Module):
     """Blocks that aren't modules, and what comes before and after."""
 

@@ -474,3 +474,15 @@ def test_classes_are_looked_up_and_nothing_else(monkeypatch: pytest.MonkeyPatch)
 def test_schemes_that_ask_the_row_do_not_nest(make) -> None:
     with pytest.raises(SchemeError):
         make()
+
+
+def test_a_rule_may_have_a_hundred_conditions() -> None:
+    """The table and its list count as two."""
+
+    def text(count: int) -> str:
+        names = ", ".join(['"a"'] * count)
+        return f'goodinit_recipe = 1\n[[rule]]\nwhere = {{ any = [{names}] }}\nscheme = "Zeros"\n'
+
+    assert len(gi.Recipe.from_toml(text(98)).rules) == 1
+    with pytest.raises(RecipeFileError, match="more than 100 conditions"):
+        gi.Recipe.from_toml(text(99))

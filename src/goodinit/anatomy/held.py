@@ -242,10 +242,14 @@ def _may_be_pattern(look: list[float], tensor: Tensor) -> bool:
 
 
 def _may_be_row(row: list[float]) -> bool:
-    row = [min(max(value, -MOST_EXPONENT), MOST_EXPONENT) for value in row]
-    if _is_even(row) or _is_even([math.exp(value) for value in row]):
+    powers = [math.exp(min(value, MOST_EXPONENT)) for value in row]
+    if _is_even(row) or _is_even(powers):
         return True
-    return min(row) > 0 and _is_even([math.log(value) for value in row])
+    if min(row) > 0 and _is_even([math.log(value) for value in row]):
+        return True
+    steps = [b - a for a, b in pairwise(row)]
+    grown = min(steps) > 0 or max(steps) < 0
+    return grown and _is_even([math.log(abs(step)) for step in steps])
 
 
 def _is_even(row: list[float]) -> bool:
@@ -326,7 +330,10 @@ def _are_short(x: Tensor, epsilon: float) -> bool:
 
 
 def _in_a_row(x: Tensor, epsilon: float) -> bool:
-    """Whether each row is arithmetic, geometric (its log is) or logarithmic (its exp is)."""
+    """Whether each row is arithmetic, geometric (its log is) or logarithmic (its exp is).
+
+    Or geometric plus a constant, as frequencies on the mel scale are: the log of its steps is.
+    """
     if x.shape[-1] < SHORTEST_ROW:
         return False
     largest = x.abs().max().item()
@@ -334,6 +341,9 @@ def _in_a_row(x: Tensor, epsilon: float) -> bool:
     forms = [(x, largest), (x.exp(), (1.0 + largest) * exp_largest)]
     if bool((x > 0).all()):
         forms.append((x.log(), 1.0 + x.log().abs().max().item()))
+    grown = x.diff(dim=-1) * (x[..., 1:2] - x[..., :1]).sign()
+    if x.shape[-1] > SHORTEST_ROW and bool((grown > 0).all()):
+        forms.append((grown.log(), largest / grown.min().item()))
     for form, size in forms:
         steps = form.diff(dim=-1)
         errors = (steps - steps.mean(-1, keepdim=True)).abs()

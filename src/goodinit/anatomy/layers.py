@@ -87,9 +87,9 @@ def layers_by_flow(
 
 
 def _depth_of_streams(graph: Graph, sums: Sequence[Stream]) -> dict[int, int]:
-    """Return sum -> depth of its stream: half its branches."""
+    """Return sum -> depth of its stream: half its branches, or 1 where no weight makes one."""
     counts = count_branches(graph, sums)
-    return {node: (branches + 1) // 2 for node, branches in counts.items()}
+    return {node: max((branches + 1) // 2, 1) for node, branches in counts.items()}
 
 
 def count_branches(graph: Graph, sums: Sequence[Stream]) -> dict[int, int]:
