@@ -84,7 +84,7 @@ class _Walk:
         mine = [index for index in node.inputs if index in self.states]
         others = [index for index in node.inputs if index not in self.states]
         state: State = "constant" if "constant" in map(self.states.get, mine) else "zero"
-        if node.function in _SAMPLING:
+        if node.function in _SAMPLING and len(node.operands) > 1:
             signal, places, *_ = (value.node for value in node.operands)
             if places in mine and signal not in mine:
                 return "carried"

@@ -63,7 +63,7 @@ def layers_by_flow(
 
     def follows(path: str, before: str) -> bool:
         takes = spans[path].takes
-        return any(reaches(graph, g, takes) for g in spans[before].gives if g <= takes)
+        return any(reaches(graph, g, takes) for g in spans[before].gives if 0 <= g <= takes)
 
     def in_a_row(group: Sequence[str]) -> bool:
         return any(follows(b, a) for a, b in pairwise(group))

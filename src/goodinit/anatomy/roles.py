@@ -95,7 +95,7 @@ class Roles:
 def features_of(graph: Graph, origin: Origin) -> Range:
     """Return which of a projection's output features a tensor holds."""
     axis = _feature_axis(graph.nodes[origin.node], len(origin.box))
-    return origin.box[axis] if origin.box else (0, 1)
+    return origin.box[axis] if 0 <= axis < len(origin.box) else (0, 1)
 
 
 def _feature_axis(node: Node, rank: int) -> int:
@@ -107,8 +107,8 @@ def _feature_axis(node: Node, rank: int) -> int:
         return rank - 1 - int(name[-2])
     for use in node.weights:
         if len(use.outputs) == 1 and dict(use.places).keys() == set(use.outputs):
-            ((_, place),) = use.places
-            return place  # of an einsum
+            (axis,) = use.outputs
+            return dict(use.places)[axis]  # of an einsum
     left = [origin.param for value in node.operands[:1] for origin in value.params]
     reversed_ = name in _PRODUCTS and all(use.param in left for use in node.weights)
     return max(rank - 2, 0) if reversed_ and node.weights else rank - 1  # W @ x, x @ W
