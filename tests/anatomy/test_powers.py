@@ -33,10 +33,17 @@ FOLLOWED = {
 def test_a_power_has_the_second_moment_of_the_input(name):
     torch.manual_seed(0)
     net, x = Net(FOLLOWED[name], 1), torch.randn(SAMPLES, INPUTS)
-    row = gi.init_(net, "lecun", inputs=x[:4], seed=0)["layers.0.weight"]
+    plan = gi.plan(net, "lecun", inputs=x[:4])
+    row = plan["layers.0.weight"]
     assert row.guessed
     assert row.fan_in != INPUTS
-    assert net(x).square().mean().item() == pytest.approx(1, rel=0.15)
+    found = []
+    for seed in range(8):
+        gi.apply_(net, plan, seed=seed)
+        found.append(net(x).square().mean().item())
+    # Of a third power one draw varies by .052, the mean of 8 by .018. It is 1 + 6 / INPUTS, as the
+    # variance of INPUTS weights varies: four standard errors and that are .098.
+    assert sum(found) / len(found) == pytest.approx(1, rel=0.1)
 
 
 @pytest.mark.parametrize(

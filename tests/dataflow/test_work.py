@@ -32,6 +32,19 @@ def rows(function):
     return {row.name: (row.kind, row.fan_in, row.guessed, row.why) for row in used}
 
 
+@pytest.fixture
+def taken(monkeypatch):
+    """What rows were chosen, in each study."""
+    found, chosen = [], work.rows_of
+
+    def noted(*given):
+        found.append(chosen(*given))
+        return found[-1]
+
+    monkeypatch.setattr("goodinit.dataflow.replay.rows_of", noted)
+    return found
+
+
 SHARE = 1 / 4
 PRODUCTS = {
     "three": lambda m: m.a @ m.b @ m.c,
@@ -46,17 +59,10 @@ PRODUCTS = {
 
 
 @pytest.mark.parametrize("name", PRODUCTS)
-def test_rows_of_a_product_give_the_answer_of_the_whole(name, monkeypatch):
+def test_rows_of_a_product_give_the_answer_of_the_whole(name, taken, monkeypatch):
     function = PRODUCTS[name]
     whole = rows(function)
-    taken = []
-    chosen = work.rows_of
-
-    def noted(*given):
-        taken.append(chosen(*given))
-        return taken[-1]
-
-    monkeypatch.setattr("goodinit.dataflow.replay.rows_of", noted)
+    taken.clear()
     monkeypatch.setattr(work, "ENOUGH", 2**16)
     monkeypatch.setattr(work, "FEWEST_ROWS", int(SHARE * SIZE))
     found = rows(function)
@@ -87,15 +93,7 @@ def test_the_whole_is_computed_where_rows_are_not_enough(function, monkeypatch):
     ],
     ids=["by rows", "one by columns", "few sums"],
 )
-def test_many_sums_of_large_weights_are_taken_of_some_rows(function, few, monkeypatch):
-    taken = []
-    chosen = work.rows_of
-
-    def noted(*given):
-        taken.append(chosen(*given))
-        return taken[-1]
-
-    monkeypatch.setattr("goodinit.dataflow.replay.rows_of", noted)
+def test_many_sums_of_large_weights_are_taken_of_some_rows(function, few, taken, monkeypatch):
     monkeypatch.setattr(work, "ENOUGH", 2 * work.PER_NUMBER * SIZE**2)
     monkeypatch.setattr(work, "FEWEST_ROWS", SIZE // 8)
     rows(function)

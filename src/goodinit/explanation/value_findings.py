@@ -11,6 +11,7 @@ from torch import nn
 from goodinit.anatomy.logical_values import weight_normed
 from goodinit.anatomy.names import Slot
 from goodinit.applying.lines import Line, quoted, untried
+from goodinit.dataflow.constants import holds_one_number
 from goodinit.explanation.context import Context, Verdict, verdict
 from goodinit.explanation.outliers import outlier_counts, without_outliers
 from goodinit.explanation.reading import ParameterValues
@@ -233,7 +234,7 @@ def _weight_norm_scales(
         attribute, made = None, parameter.sample.second**0.5
     else:
         return None
-    return (made, _scale(v), attribute, bool((g == g.flatten()[0]).all())) if made > 0 else None
+    return (made, _scale(v), attribute, holds_one_number(g)) if made > 0 else None
 
 
 def _is_weight_norm(slot: Slot) -> bool:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from goodinit._common.text import count
 from goodinit.applying.lines import Untried, untried
+from goodinit.dataflow.constants import holds_one_number
 from goodinit.dataflow.functions import CENTERING
 from goodinit.findings import Finding
 from goodinit.findings.biases import BIAS_SHARE, GATES, bias_dominates
@@ -133,7 +134,7 @@ def find_dominating_biases(signal: Signal, params: Mapping[str, Tensor]) -> Iter
         # A branch that starts at 0 has nothing but its bias at first.
         if not taken or "contract" not in following or SHUT_ON_PURPOSE & following:
             continue
-        subtracted = CENTERING & following or ("layer_norm" in following and is_level(bias))
+        subtracted = CENTERING & following or ("layer_norm" in following and holds_one_number(bias))
         if is_bias(bias, row) and not subtracted and not _is_small_part(signal.rows, number):
             found.append(row)
     if found:
@@ -210,11 +211,6 @@ def _is_norm_weight(row: SignalRow, rows: Sequence[SignalRow], weight: Tensor) -
     # It multiplies by the weight itself, not by 1 + weight.
     factor, expected = row.forward.second / (before.forward.second or 1), weight.square().mean()
     return 1 / MULTIPLIED < factor / (expected.item() or 1.0) < MULTIPLIED
-
-
-def is_level(tensor: Tensor) -> bool:
-    """Return whether all numbers are the same."""
-    return bool((tensor == tensor.flatten()[0]).all())
 
 
 def is_bias(bias: Tensor, row: SignalRow) -> bool:

@@ -7,9 +7,10 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from torch import Tensor
 
+from goodinit.dataflow.constants import holds_one_number
 from goodinit.findings import Finding
 from goodinit.findings.likeness import became_alike, has_enough_numbers, were_different
-from goodinit.signal.activity import is_bias, is_level
+from goodinit.signal.activity import is_bias
 from goodinit.signal.equality import is_zero
 from goodinit.signal.observer import MomentsObserver
 from goodinit.signal.paths import (
@@ -199,4 +200,4 @@ def _is_shut(row: SignalRow, params: Mapping[str, Tensor]) -> bool:
 def _is_prior(row: SignalRow, params: Mapping[str, Tensor]) -> bool:
     """Return whether a layer is a prior: its bias, with one value, as focal loss starts from."""
     biases = [params[name] for name in row.params if params[name].dim() == 1]
-    return any(is_level(bias) and is_bias(bias, row) for bias in biases)
+    return any(holds_one_number(bias) and is_bias(bias, row) for bias in biases)
