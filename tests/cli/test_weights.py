@@ -44,7 +44,7 @@ def differences(call, *argv):
 
 
 # Plain laws, matrices, depth in the scale, zeros, what is kept: the others are more of these.
-KINDS = "deepnorm gpt2 mamba2 mup orthogonal standard torch_default".split()
+KINDS = "deepnorm mamba2 standard torch_default".split()
 RECIPES = [
     pytest.param(name, marks=() if name in KINDS else pytest.mark.battery)
     for name in gi.recipes.names()

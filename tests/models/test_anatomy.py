@@ -15,6 +15,10 @@ from . import zoo, zoo_hf
 from .expected import E, differences
 
 NAMES = [*zoo.PLAIN, *(f"hf-{name}" for name in zoo_hf.HF)]
+ONE_OF_EACH_KIND = [
+    *(pytest.param(name, marks=zoo.marks(name)) for name in zoo.PLAIN),
+    *(pytest.param(f"hf-{name}", marks=zoo_hf.marks(name)) for name in zoo_hf.HF),
+]
 
 # Guessed though inputs are given, each for a reason.
 STILL_GUESSED = {
@@ -50,27 +54,21 @@ def test_a_table_that_is_wrong_is_noticed():
     assert differences(replace(E["vit"], depth=4), rows)
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        *(pytest.param(name, marks=zoo.marks(name)) for name in zoo.PLAIN),
-        *(pytest.param(f"hf-{name}", marks=zoo_hf.marks(name)) for name in zoo_hf.HF),
-    ],
-)
+@pytest.mark.parametrize("name", ONE_OF_EACH_KIND)
 def test_facets_are_an_experts(name):
     _, with_inputs, _ = anatomies(name)
     wrong = differences(E[name], with_inputs.rows)
     assert not wrong, "\n" + "\n".join(wrong)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", ONE_OF_EACH_KIND)
 def test_runs_on_meta_unless_it_cannot(name):
     _, with_inputs, without = anatomies(name)
     assert without.how == "module types"
     assert (with_inputs.how, with_inputs.reason) == ("meta", "")
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", ONE_OF_EACH_KIND)
 def test_each_parameter_and_buffer_has_one_row(name):
     model, with_inputs, without = anatomies(name)
     tensors = {
@@ -93,7 +91,7 @@ def test_each_parameter_and_buffer_has_one_row(name):
         assert len(names) == len(set(names))
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", ONE_OF_EACH_KIND)
 def test_rows_are_well_formed(name):
     _, with_inputs, without = anatomies(name)
     for anatomy in (with_inputs, without):
@@ -116,28 +114,14 @@ def test_rows_are_well_formed(name):
                 assert (count == 1).all(), (row.name, facets.blocks)
 
 
-def test_share_of_guessed_rows():
-    """With inputs nothing is guessed; without, what the table says (pytest -s shows it)."""
-    table = [("model", "rows", "guessed with inputs", "without")]
-    failed: list[str] = []
-    for name in NAMES:
-        _, with_inputs, without = anatomies(name)
-        rows = [[r.name for r in a.rows if r.facets.guessed] for a in (with_inputs, without)]
-        if set(rows[0]) != STILL_GUESSED.get(name, set()):
-            failed.append(f"{name}: {rows[0]}")
-        table.append((name, *map(str, (len(with_inputs.rows), len(rows[0]), len(rows[1])))))
-    for line in table:
-        print(f"{line[0]:24}{line[1]:>6}{line[2]:>21}{line[3]:>9}")
-    assert not failed
+@pytest.mark.parametrize("name", ONE_OF_EACH_KIND)
+def test_with_inputs_nothing_is_guessed(name):
+    _, with_inputs, _ = anatomies(name)
+    guessed = {row.name for row in with_inputs.rows if row.facets.guessed}
+    assert guessed == STILL_GUESSED.get(name, set())
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        pytest.param(name, marks=zoo_hf.marks(name[3:]) if name[:3] == "hf-" else zoo.marks(name))
-        for name in NAMES
-    ],
-)
+@pytest.mark.parametrize("name", ONE_OF_EACH_KIND)
 def test_meta_model_reads_alike(name):
     """A model without weights has the anatomy of one with them."""
     _, with_inputs, _ = anatomies(name)

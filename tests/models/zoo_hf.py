@@ -152,7 +152,7 @@ HF: dict[str, Recipe] = {
 MORE = {
     *("llama", "resnet", "vit"),  # as in zoo.py
     *("gemma", "mistral", "qwen2", "phi", "opt", "bloom", "gpt_neox"),  # gpt2, llama
-    *("roberta", "electra", "bart", "whisper"),  # bert, deberta_v2, t5, wav2vec2
+    *("bert", "roberta", "electra", "bart", "whisper"),  # deberta_v2, t5, wav2vec2
     *("qwen2_moe", "switch_transformers", "mamba"),  # mixtral, mamba2
 }
 

@@ -201,7 +201,17 @@ def check(load: Callable[[str], object], make: Maker, path: Path) -> None:
         tracemalloc.stop()
 
 
-@pytest.mark.parametrize("what", RECIPES)
+# The reader meets these as it meets others here: left to the battery.
+ALIKE = {
+    *("lines", "comments", "keys as deep as may be", "deep headers", "headers", "tables of rules"),
+    *("empty rules", "inline rules", "cuts", "every", "kinds", "types", "quoted keys"),
+    *("escaped quotes", "texts", "a hexadecimal number", "dates"),
+}
+
+
+@pytest.mark.parametrize(
+    "what", [pytest.param(what, marks=[pytest.mark.battery] * (what in ALIKE)) for what in RECIPES]
+)
 def test_recipes(what: str, tmp_path: Path) -> None:
     check(gi.Recipe.load, RECIPES[what], tmp_path / "x.toml")
 

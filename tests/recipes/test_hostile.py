@@ -37,7 +37,7 @@ from goodinit.recipes.deferred import ReluGain
 BATTERY = pytest.mark.battery
 # Examples of each sort, by seeds, which draw cheaply.
 CHANGED = pytest.mark.parametrize("examples", [400, pytest.param(4100, marks=BATTERY)])
-WRONG = pytest.mark.parametrize("examples", [250, pytest.param(1750, marks=BATTERY)])
+WRONG = pytest.mark.parametrize("examples", [125, pytest.param(1750, marks=BATTERY)])
 IDS = ["recipes", "plans"]
 SECONDS = 0.5  # of the processor, for a file of some kilobytes; a hundredth is usual
 

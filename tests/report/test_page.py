@@ -195,7 +195,13 @@ BAD = {
 }
 
 
-@pytest.mark.parametrize("signal", BAD.values(), ids=BAD)
+ALIKE = {"zero", "all zero", "all NaN", "infinite", "one row", "wide error"}  # left to the battery
+
+
+@pytest.mark.parametrize(
+    "signal",
+    [pytest.param(BAD[n], id=n, marks=[pytest.mark.battery] * (n in ALIKE)) for n in BAD],
+)
 def test_values_that_no_axis_can_show(opened, tmp_path, signal):
     signal.to_html(tmp_path / "p.html")
     page = opened(tmp_path / "p.html")
@@ -210,6 +216,7 @@ def test_values_that_no_axis_can_show(opened, tmp_path, signal):
     assert "None." in text  # no findings
 
 
+@pytest.mark.battery  # seconds of drawing
 def test_thousands_of_calls_stay_usable(opened, tmp_path):
     rows = [row(f"encoder.layers.{n // 6}.part{n % 6}", takes=(n - 1,), across_samples=0.5)
             if n % 3 else row(f"encoder.layers.{n // 6}", "view", "view", takes=(n - 1,))

@@ -197,7 +197,10 @@ def named(case: Case) -> str:
     return case.name
 
 
-@pytest.mark.parametrize("distribution", KURTOSIS)
+@pytest.mark.parametrize(
+    "distribution",
+    ["normal", *(pytest.param(d, marks=pytest.mark.battery) for d in ("uniform", "truncated"))],
+)
 @pytest.mark.parametrize("case", FORWARD, ids=named)
 def test_the_signal_keeps_its_second_moment(case: Case, distribution: str, fill) -> None:
     scheme = VarianceScaling(1.0, "fan_in", distribution)

@@ -40,7 +40,7 @@ def matched(activation: str) -> gi.Recipe:
     return gi.Recipe([gi.Rule("*", gi.Zeros()), gi.Rule("*.weight", weights)], "matched")
 
 
-@pytest.mark.parametrize("name", ["gelu", "silu"])
+@pytest.mark.parametrize("name", ["gelu", pytest.param("silu", marks=pytest.mark.battery)])
 def test_right_gains_do_not_save_gelu_and_silu(name: str) -> None:
     """The slope of their variance map is 1.144 and 1.173: an error in it grows by that a layer."""
     activation = {"gelu": nn.GELU, "silu": nn.SiLU}[name]
@@ -241,8 +241,8 @@ KNOWN = {
 }
 NO_BACKWARD = {"rwkv"}  # its loop in Python writes over what its gradient needs
 # A measurement takes half a second: these are left to the battery, since the signal goes through
-# blocks as in gpt2, or as in convnet.
-ALIKE = {"bert", "clip", "deberta_v2", "wav2vec2", "convnext"}
+# blocks as in gpt_right, moe, t5 or convnet.
+ALIKE = {*"clip deberta_v2 wav2vec2 convnext swin mixtral gpt2 llama vit".split()}
 
 
 def marks(where: Any, name: str) -> list[pytest.MarkDecorator]:
