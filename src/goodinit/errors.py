@@ -66,6 +66,11 @@ __all__ = [
 ]
 
 
+def __dir__() -> list[str]:
+    """List the exceptions only, not what this file imports to define them."""
+    return sorted(__all__)
+
+
 LONGEST = 80  # characters compared for a suggestion: the comparison takes quadratic time
 LEAST_SIMILAR = 0.5  # difflib's ratio; its default of 0.6 misses two typos in a short name
 

@@ -6,6 +6,7 @@ from functools import partial
 
 from torch import nn
 
+from goodinit._common.public_names import listing as _listing
 from goodinit._common.text import count
 from goodinit.recipes.explained_call import explained
 from goodinit.signal.checks import Loss
@@ -13,6 +14,7 @@ from goodinit.signal.measure import measure
 from goodinit.trace.run import Inputs
 
 __all__ = ["assert_healthy"]
+__dir__ = _listing(__all__)
 
 
 @partial(explained, place="gi.testing")

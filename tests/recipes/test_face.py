@@ -36,6 +36,15 @@ def test_dir_lists_the_public_names_only() -> None:
     assert dir(gi) == sorted(NAMES.split())
 
 
+@pytest.mark.parametrize(
+    "module",
+    [gi.adapters, gi.errors, gi.mup, gi.nn, gi.nn.init, gi.recipes, gi.schemes, gi.testing,
+     gi.theory],
+)  # fmt: skip
+def test_dir_of_a_part_lists_its_public_names_only(module: ModuleType) -> None:
+    assert dir(module) == sorted(module.__all__)
+
+
 @pytest.mark.parametrize(("second", "first"), SECOND_NAMES.items())
 def test_second_names_can_be_imported_and_are_not_listed(second: str, first: str) -> None:
     assert issubclass(getattr(gi, second), getattr(gi, first))

@@ -20,6 +20,7 @@ every)``
 
 from __future__ import annotations
 
+from goodinit._common.public_names import listing as _listing
 from goodinit.adapters.for_fsdp import fsdp as _fsdp
 from goodinit.adapters.for_timm import timm as _timm
 from goodinit.adapters.for_torchtitan import torchtitan as _torchtitan
@@ -43,3 +44,4 @@ __all__ = [
     "trainer_callback",
     "transformers",
 ]
+__dir__ = _listing(__all__)

@@ -32,6 +32,7 @@ import torch
 from torch import Tensor
 from torch.nn import init as torch_init
 
+from goodinit._common.public_names import listing as _listing
 from goodinit.errors import SchemeError
 from goodinit.nn.arguments import (
     calculate_fan_in_and_fan_out,
@@ -71,6 +72,7 @@ __all__ = [
     "uniform", "uniform_", "xavier_normal", "xavier_normal_", "xavier_uniform", "xavier_uniform_",
     "zeros_",
 ]  # fmt: skip
+__dir__ = _listing(__all__)
 
 # Private in torch too, yet imported by many.
 _calculate_correct_fan = correct_fan
@@ -312,12 +314,9 @@ def dirac_(tensor: Tensor, groups: int = 1) -> Tensor:
     if not handled:
         return torch_init.dirac_(tensor, groups)
     check_memory("dirac_", tensor)
-    if tensor.is_meta:
-        return tensor
-    with torch.no_grad():
-        tensor.zero_()
-        if tensor.numel():
-            center = center_tap(tensor, tensor.dim() - 2)
+    if _holds_values(tensor):
+        with torch.no_grad():
+            center = center_tap(tensor.zero_(), tensor.dim() - 2)
             center.view(int(groups), -1, center.size(1)).diagonal(dim1=1, dim2=2).fill_(1)
     return tensor
 

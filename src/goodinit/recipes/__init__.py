@@ -1,5 +1,6 @@
 """Rules, recipes, and the recipes of the library by name."""
 
+from goodinit._common.public_names import listing as _listing
 from goodinit.recipes.by_name import as_recipe, maker, names, recipe
 from goodinit.recipes.deferred import Deferred, DropUpcycling, Neutral, ReluGain, StackGain
 from goodinit.recipes.recipe import Recipe
@@ -20,6 +21,7 @@ __all__ = [
     "recipe",
     "sel",
 ]
+__dir__ = _listing(__all__)
 
 
 def __getattr__(name: str) -> object:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from goodinit._common.public_names import listing as _listing
 from goodinit.schemes.fans import Layout, Site
 from goodinit.schemes.gains import derivative_second_moment, gain, second_moment, slope
 from goodinit.schemes.grown import LikeRows, PieceMeans
@@ -52,3 +53,4 @@ __all__ = [
     "VarianceScaling", "XavierNormal", "XavierUniform", "Zeros", "derivative_second_moment",
     "from_dict", "gain", "second_moment", "slope", "truncated_moments",
 ]  # fmt: skip
+__dir__ = _listing(__all__)

@@ -1,5 +1,6 @@
 """What the theory of initialization says of an activation, and what it assumes, measured."""
 
+from goodinit._common.public_names import listing as _listing
 from goodinit.recipes.explained_call import explained as _explained
 from goodinit.theory.independence import Independence, IndependenceRow
 from goodinit.theory.independence import independence as _independence
@@ -28,3 +29,4 @@ __all__ = [
     "independence",
     "jacobian_spectrum",
 ]
+__dir__ = _listing(__all__)
