@@ -2,9 +2,10 @@
 
     .venv/bin/python tools/readme_picture.py
 
-Left, the second moment of every layer's output in the demo's network (goodinit/demos/digits.py) at
-initialization; right, the accuracy on new images while it is trained. The mean of SEEDS networks is
-a line, each network a thin one.
+Left, the second moment of every layer's output in the networks of `make demo`
+(goodinit/demos/digits.py) at initialization; right, their accuracy on new images while they are
+trained. The mean is a line, each network a thin one. Put the accuracies that are printed into the
+description of the picture in README.md, README.zh.md and docs/index.md.
 """
 
 from pathlib import Path
@@ -15,13 +16,20 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from torch import Tensor
 
-import goodinit as gi
-from goodinit.demos.digits import DEPTH, STEPS, Digits, network, test_accuracy, train
+from goodinit.demos.digits import (
+    DEPTH,
+    SEEDS,
+    STEPS,
+    Digits,
+    compare_recipes,
+    drawn_network,
+    test_accuracy,
+    train,
+)
 
-SEEDS = 5
 EVERY = 10  # steps between two points of a curve
-# Okabe and Ito's colours: told apart by colour-blind readers too.
-COLOURS = {"he": "#009E73", "torch_default": "#D55E00", "xavier": "#0072B2"}
+# Okabe and Ito's colors, which color-blind readers distinguish too.
+COLORS = {"he": "#009E73", "torch_default": "#D55E00", "xavier": "#0072B2"}
 LABELS = {"he": "He", "torch_default": "PyTorch's default", "xavier": "Xavier"}
 PICTURE = Path(__file__).resolve().parent.parent / "docs" / "img" / "depth.svg"
 
@@ -32,10 +40,11 @@ def main() -> None:
     mpl.rcParams.update(
         {"svg.fonttype": "path", "svg.hashsalt": "goodinit", "font.size": 12, "axes.linewidth": 0.8}
     )
+    torch.set_num_threads(1)  # as in the demo: other sums of the same numbers train another way
     data = Digits.load()
     figure, (left, right) = plt.subplots(1, 2, figsize=(9.2, 3.4), layout="constrained")
-    compared = gi.compare(network(), data.x, [*COLOURS], seeds=SEEDS)
-    for recipe, colour in COLOURS.items():
+    compared = compare_recipes(data)
+    for recipe, color in COLORS.items():
         signals = compared.signals[recipe]
         sizes = torch.tensor([[row.forward.second for row in s.layers] for s in signals])
         mean = sizes.log().mean(0).exp()  # geometric: the axis is logarithmic
@@ -44,7 +53,7 @@ def main() -> None:
         reached = curves.mean(0)
         draw(right, torch.arange(0, STEPS + 1, EVERY), curves, reached, recipe)
         label = f"{LABELS[recipe]}: {reached[-1]:.0%}"
-        right.text(1.03 * STEPS, reached[-1], label, color=colour, va="center")
+        right.text(1.03 * STEPS, reached[-1], label, color=color, va="center")
         print(f"{recipe:14} layer {DEPTH}: {mean[-1]:.2e}   accuracy {reached[-1]:.3f}")
     left.set_yscale("log")
     left.set_title(f"The signal, through {DEPTH} ReLU layers", loc="left", fontsize=12)
@@ -63,8 +72,7 @@ def main() -> None:
 
 def learning(recipe: str, seed: int, data: Digits) -> list[float]:
     """Return the accuracy on new images, every EVERY steps."""
-    net = network()
-    gi.init_(net, recipe, seed=seed)
+    net = drawn_network(recipe, seed, data)
     found, step = [test_accuracy(net, data)], 0
 
     def tick() -> None:
@@ -79,9 +87,9 @@ def learning(recipe: str, seed: int, data: Digits) -> list[float]:
 
 def draw(axes: Axes, x: Tensor, curves: Tensor, mean: Tensor, recipe: str) -> None:
     """Draw the mean as a line, and each network as a thin one."""
-    colour = COLOURS[recipe]
-    axes.plot(x, curves.T, color=colour, linewidth=0.5, alpha=0.35)
-    axes.plot(x, mean, color=colour, linewidth=2.4)
+    color = COLORS[recipe]
+    axes.plot(x, curves.T, color=color, linewidth=0.5, alpha=0.35)
+    axes.plot(x, mean, color=color, linewidth=2.4)
     axes.grid(axis="y", color="#dddddd", linewidth=0.6)
     axes.spines[["top", "right"]].set_visible(False)
 
