@@ -8,6 +8,7 @@ same is true of values that are nearly zero.
 from __future__ import annotations
 
 import math
+import re
 from collections import defaultdict
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -33,6 +34,16 @@ TUNES = "it tunes frozen weights"
 SMALL = "no placeholder, and nearly 0"
 OFF = "its class gives 1, and other weights hold values"
 PATTERN = "a pattern, where others hold random ones"
+ASIDE = "by its name no signal passes through it"
+
+# What names say of a class's own matrix of zeros, where nothing else is known: it is added to a
+# signal, multiplies one, or lies beside one, and no signal has to pass through it.
+_ASIDE = re.compile(
+    "(?:^|_)(?:pos|position|positional|bias|mask|mem|memory|memorie|scale|shift|offset|affine|mean)"
+    "(?:e?s)?(?:_|$)",
+    re.IGNORECASE,
+)
+_WEIGHT = re.compile("weight|proj|kernel|matrix|^w_", re.IGNORECASE)  # tells of one all the same
 
 _DRAWN = ("norm", "position", "token")  # what recipes draw, besides weights and biases
 
@@ -52,9 +63,10 @@ def meant_zeros(
 ) -> dict[int, str]:
     """Return why zeros are meant, or values that are nearly 0, by number of the parameter.
 
-    They never are where all weights of a model are like that.
+    They never are where all weights of a model are like that, except by their names.
     """
-    found = _patterns(parameters)
+    unseen = [n for n in range(len(parameters)) if graph is None or n not in graph.sources]
+    found = _patterns(parameters) | {n: ASIDE for n in unseen if _is_aside(parameters[n])}
     empty = [n for n, one in enumerate(parameters) if _is_small(one)]
     if not empty:
         return found
@@ -93,6 +105,22 @@ def _patterns(parameters: Sequence[Parameter]) -> dict[int, str]:
         return {}
     layers = [n for n in weights if not parameters[n].raw and parameters[n].slot.how == "plain"]
     return {n: PATTERN for n in layers if parameters[n].held.what == "pattern"}
+
+
+def _is_aside(one: Parameter) -> bool:
+    """Whether it is a class's own matrix of zeros, and its name tells of no weight."""
+    zeros = one.raw and one.held.what == "zeros" and _is_weight(one) and not one.slot.buffer
+    return zeros and _names_aside(one.slot.name)
+
+
+def _names_aside(name: str) -> bool:
+    """Whether the last part of a dotted name that isn't a number tells of no weight.
+
+    >>> [_names_aside(name) for name in ("attn.rel_pos_h", "mem_kv.0", "pos.w", "pos_proj")]
+    [True, True, False, False]
+    """
+    own = next((part for part in reversed(name.split(".")) if not part.isdigit()), "")
+    return bool(_ASIDE.search(own)) and not _WEIGHT.search(own)
 
 
 def _is_small(one: Parameter) -> bool:
