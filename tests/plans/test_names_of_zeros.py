@@ -31,6 +31,7 @@ def planned(name: str, shape: tuple[int, ...]):
         ("mem_kv", (2, 2, 3, 8)),
         ("attn_mask", (12, 12)),
         ("raw_scales", (4, 1, 3)),
+        ("log_std", (64, 2)),
         ("shifts", (5, 6)),
         ("affine", (5, 4, 4)),
     ],

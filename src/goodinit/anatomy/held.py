@@ -88,8 +88,8 @@ def held_by(tensor: Tensor, patterns: bool = True) -> Held:
     ``log(arange(1, n + 1))``; sines and cosines of positions. Complex numbers are one if their
     real or imaginary parts are, or hold one value other than 0.
 
-    Of tables, whose padding looks like the start of a pattern, sines alone count (``patterns`` is
-    False).
+    Of tables, whose padding looks like the start of a pattern, sines and equal rows (the scale and
+    shift of a norm for each class) alone count (``patterns`` is False).
 
     Example:
         >>> held_by(torch.full((3, 4), 1e-5)), held_by(torch.eye(5)).what
@@ -115,7 +115,7 @@ def held_by(tensor: Tensor, patterns: bool = True) -> Held:
         return Held("constant", start) if _is_sane(start) else _VALUES
     if patterns and _may_be_pattern(look, tensor) and _is_pattern(tensor.detach()):
         return _PATTERN
-    if not patterns and _is_table_of_sines(tensor.detach()):
+    if not patterns and _is_table(tensor.detach()):
         return _PATTERN
     if max(look) > SMALL or min(look) < -SMALL:
         return Held("values", apart=True) if _lies_apart(tensor) else _VALUES
@@ -302,14 +302,19 @@ def _are_sines(x: Tensor) -> bool:
     return bool(((squares - size / 2).abs() <= SINE_ERROR * size).all())
 
 
-def _is_table_of_sines(table: Tensor) -> bool:
-    """Whether rows, but for those of padding, hold sines and cosines; the last row tells first."""
+def _is_table(table: Tensor) -> bool:
+    """Whether the rows of a table but its padding are sines, or all alike.
+
+    >>> _is_table(torch.tensor([[0.0, 0.0], [1.0, 0.0], [1.0, 0.0]])), _is_table(torch.eye(2))
+    (True, False)
+    """
     if table.dim() != 2 or table.numel() > LARGEST_PATTERN:
         return False
-    if not _are_sines(table[-1:].double()):
+    alike = len(table) > 1 and torch.equal(table[-1], table[-2])
+    if not alike and not _are_sines(table[-1:].double()):
         return False
     rows = table[table.any(-1)]
-    return len(rows) > 1 and _are_sines(rows.double())
+    return len(rows) > 1 and (bool((rows == rows[:1]).all()) or _are_sines(rows.double()))
 
 
 def _comes_twice(x: Tensor) -> bool:

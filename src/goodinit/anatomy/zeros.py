@@ -34,13 +34,14 @@ TUNES = "it tunes frozen weights"
 SMALL = "no placeholder, and nearly 0"
 OFF = "its class gives 1, and other weights hold values"
 PATTERN = "a pattern, where others hold random ones"
+ALIKE = "one value, where others hold random ones"
 ASIDE = "by its name no signal passes through it"
 
 # What names say of a class's own matrix of zeros, where nothing else is known: it is added to a
 # signal, multiplies one, or lies beside one, and no signal has to pass through it.
 _ASIDE = re.compile(
-    "(?:^|_)(?:pos|position|positional|bias|mask|mem|memory|memorie|scale|shift|offset|affine|mean)"
-    "(?:e?s)?(?:_|$)",
+    "(?:^|_)(?:pos|position|positional|bias|mask|mem|memory|memorie|scale|shift|offset|affine|mean|"
+    "std|var|sigma|temperature|alpha|beta|gamma)(?:e?s)?(?:_|$)",
     re.IGNORECASE,
 )
 _WEIGHT = re.compile("weight|proj|kernel|matrix|^w_", re.IGNORECASE)  # tells of one all the same
@@ -98,13 +99,20 @@ def meant_zeros(
 def _patterns(parameters: Sequence[Parameter]) -> dict[int, str]:
     """Return the weights of layers that hold a pattern: an identity, a blur, interpolation.
 
-    Where no weight holds values, somebody wrote over them all. On meta none is known to.
+    And tables of one value, such as the scales that a norm takes for each class. Where no weight
+    holds values, somebody wrote over them all. On meta none is known to.
     """
     weights = [n for n, one in enumerate(parameters) if _is_weight(one) and not one.slot.buffer]
     if all(parameters[number].held.what not in ("values", "unknown") for number in weights):
         return {}
     layers = [n for n in weights if not parameters[n].raw and parameters[n].slot.how == "plain"]
-    return {n: PATTERN for n in layers if parameters[n].held.what == "pattern"}
+    found = {n: PATTERN for n in layers if parameters[n].held.what == "pattern"}
+    return found | {n: ALIKE for n in layers if _is_table_of_one_value(parameters[n])}
+
+
+def _is_table_of_one_value(one: Parameter) -> bool:
+    table = one.facets.layout is not None and one.facets.layout.lookup
+    return table and one.held.what == "constant"
 
 
 def _is_aside(one: Parameter) -> bool:
