@@ -14,7 +14,12 @@ from torch import Tensor, nn
 
 import goodinit as gi
 
-from . import models_later, models_more, models_recent  # noqa: F401 (they register their models)
+from . import (  # noqa: F401 (they register their models)
+    models_further,
+    models_later,
+    models_more,
+    models_recent,
+)
 from .models import PACKAGES
 
 # Zeros that are added to a signal and tell positions or streams apart once they are drawn.
