@@ -18,7 +18,8 @@ from torch import nn
 
 import goodinit as gi
 from goodinit.demos import models as demos
-from goodinit.trace.run import arguments, tensors_in
+from goodinit.trace.calls import tensors_in
+from goodinit.trace.run import arguments
 
 Built = tuple[nn.Module, Any]
 Run = tuple[str, nn.Module, Any]  # label, model, inputs

@@ -13,7 +13,7 @@ from goodinit.applying.low_rank import Factors, Pair, matrix, pairs
 from goodinit.errors import PlanError, SchemeError
 from goodinit.plans.rows import PlanRow
 from goodinit.schemes.low_rank import FROM_BATCH, InputMoments, from_batch
-from goodinit.trace import Inputs, tensors_in
+from goodinit.trace import Inputs, tensors_in, tensors_of
 from goodinit.trace.calls import Call, NullObserver
 from goodinit.trace.real_run import real_run
 from goodinit.trace.run import arguments, first_line
@@ -95,7 +95,7 @@ def _run(model: nn.Module, inputs: Inputs, observer: _InputsObserver) -> None:
     def call() -> object:
         return model.eval()(*args, **kwargs)
 
-    with real_run(model, grad=False, inputs=tensors_in((args, dict(kwargs)))) as run:
+    with real_run(model, grad=False, inputs=tensors_of(args, kwargs)) as run:
         try:
             run(observer, {}, call)
         except Exception as error:

@@ -11,7 +11,6 @@ from torch import nn
 from goodinit.anatomy.logical_values import weight_normed
 from goodinit.anatomy.names import Slot
 from goodinit.applying.lines import Line, quoted, untried
-from goodinit.dataflow.constants import holds_one_number
 from goodinit.explanation.context import Context, Verdict, verdict
 from goodinit.explanation.outliers import outlier_counts, without_outliers
 from goodinit.explanation.reading import ParameterValues
@@ -36,6 +35,7 @@ from goodinit.findings.clones import (
 )
 from goodinit.findings.scales import write_was_lost
 from goodinit.schemes import Normal
+from goodinit.signal.equality import holds_one_number
 from goodinit.signal.repeated_units import scatter
 from goodinit.trace import Inputs
 

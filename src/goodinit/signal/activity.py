@@ -10,7 +10,6 @@ from torch import Tensor
 
 from goodinit._common.text import count
 from goodinit.applying.lines import Untried, untried
-from goodinit.dataflow.constants import holds_one_number
 from goodinit.dataflow.functions import CENTERING
 from goodinit.findings import Finding
 from goodinit.findings.biases import BIAS_SHARE, GATES, bias_dominates
@@ -25,6 +24,7 @@ from goodinit.findings.units import (
     values_are_saturated,
 )
 from goodinit.schemes import HeNormal, LeCunNormal, Ones, Scheme, Zeros
+from goodinit.signal.equality import holds_one_number
 from goodinit.signal.paths import ROOTS, SIGMOIDS, kinds_that_follow, rows_of_averages
 from goodinit.signal.remedies import (
     draw,

@@ -17,9 +17,10 @@ from goodinit.applying.rescale import rescale_
 from goodinit.errors import SignalError, TraceError, nearest
 from goodinit.signal.aims import find_aims
 from goodinit.signal.calibration import ALONG, Calibration, CalibrationRow
-from goodinit.signal.calibration_runs import DEAF, Runs, models_error, off_target, seconds, steady
+from goodinit.signal.calibration_runs import DEAF, Runs, models_error, off_target, seconds
 from goodinit.signal.checks import check_runnable, unwrapped
 from goodinit.signal.parameters import Weights
+from goodinit.signal.rescaling import steady
 from goodinit.trace.calls import tensors_in
 from goodinit.trace.run import Inputs, arguments
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -19,7 +19,7 @@ from goodinit.signal.checks import backward_error, check_graph
 from goodinit.signal.gradient_run import GradientRun
 from goodinit.signal.parameters import Weights
 from goodinit.signal.projection import projection
-from goodinit.signal.rescaling import STEADY, RescaledRun, Use
+from goodinit.signal.rescaling import STEADY, RescaledRun, Use, steady
 from goodinit.trace.calls import tensors_in
 from goodinit.trace.input_hints import hint_for_inputs
 from goodinit.trace.real_run import real_run
@@ -103,17 +103,11 @@ class Runs:
     def run(self, factors: Mapping[str, float], moved: Iterable[str] = ()) -> RescaledRun:
         """Run the model with its weights times factors, those that are moved on target."""
         observer = self._observer(RescaledRun, factors, moved)
-        args, kwargs = arguments(self.inputs)
         with (
             real_run(self.model, grad=False, inputs=self._given()) as run,
             self.weights.around(observer),
         ):
-            try:
-                run(observer, self._names(), lambda: self.model(*args, **kwargs), observer.change)
-            except SignalError:
-                raise
-            except Exception as error:
-                raise models_error(error, self.inputs) from error
+            self._output(run, observer)
         if moved:
             _check_finite(observer.uses)
         return observer
@@ -121,16 +115,8 @@ class Runs:
     def run_back(self, factors: Mapping[str, float], moved: Iterable[str] = ()) -> GradientRun:
         """Run the model forward and backward, as ``run`` does; gradients are moved on target."""
         observer = self._observer(GradientRun, factors, moved)
-        args, kwargs = arguments(self.inputs)
         with real_run(self.model, inputs=self._given()) as run:
-            try:
-                output = run(
-                    observer, self._names(), lambda: self.model(*args, **kwargs), observer.change
-                )
-            except SignalError:
-                raise
-            except Exception as error:
-                raise models_error(error, self.inputs) from error
+            output = self._output(run, observer)
             observer.returned(output)
             try:
                 _differentiate(self.model, output, observer.leaves)
@@ -152,11 +138,19 @@ class Runs:
             self.along or {},
         )
 
+    def _output(self, run: Callable[..., Any], observer: RescaledRun) -> object:
+        """Return what the model returns in a run."""
+        args, kwargs = arguments(self.inputs)
+        names = {id(module): path for path, module in reversed(list(walk(self.model)))}
+        try:
+            return run(observer, names, lambda: self.model(*args, **kwargs), observer.change)
+        except SignalError:
+            raise
+        except Exception as error:
+            raise models_error(error, self.inputs) from error
+
     def _given(self) -> list[Tensor]:
         return list(tensors_in(arguments(self.inputs)))
-
-    def _names(self) -> dict[int, str]:
-        return {id(module): path for path, module in reversed(list(walk(self.model)))}
 
     def with_biases(self, factors: Mapping[str, float]) -> dict[str, float]:
         """Return the factors of weights, and those of biases that belong to one of them."""
@@ -275,11 +269,6 @@ def _mean_factor(uses: list[Use]) -> float:
 
 def _factors(found: Measured, names: Iterable[str]) -> dict[str, float]:
     return {name: found[name][0].factor for name in names}
-
-
-def steady(factor: float) -> float:
-    """Return a factor; 1 if it is as near to it as to be nothing."""
-    return 1.0 if abs(factor - 1) < STEADY else factor
 
 
 def seconds(uses: list[Use]) -> list[float]:

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from goodinit.findings.logits import blind_guess
-from goodinit.trace.calls import Call, tensors_in
+from goodinit.trace.calls import Call
 
 ENTROPIES: Mapping[str, Callable[..., Tensor]] = {
     "cross_entropy": functional.cross_entropy,
@@ -63,7 +63,7 @@ frequencies in this batch 2.25'
 def cross_entropy_of(call: Call, row: int) -> FirstLoss | None:
     """Return what a call of a cross-entropy says; None if it is none, or its logits are odd."""
     mean = ENTROPIES.get(call.function)
-    given = list(tensors_in((call.args, dict(call.kwargs))))
+    given = call.tensors
     if mean is None or not given or not given[0].dim() or not isinstance(call.result, Tensor):
         return None
     logits = given[0]

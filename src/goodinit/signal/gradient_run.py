@@ -21,10 +21,11 @@ from goodinit.errors import SignalError
 from goodinit.signal.aims import SQUASHED
 from goodinit.signal.rescaling import (
     LOOKED_UP,
-    STEADY,
+    Given,
     RescaledRun,
     Use,
     second_moment,
+    steady,
 )
 from goodinit.trace.calls import Call, HookError, map_tensors, observing_hook, tensors_in
 
@@ -119,7 +120,7 @@ class GradientRun(RescaledRun):
         self,
         func: Callable[..., Any],
         call: Call,
-        given: tuple[tuple[Any, ...], dict[str, Any]],
+        given: Given,
         name: str,
         result: Tensor,
     ) -> Tensor:
@@ -153,7 +154,7 @@ class GradientRun(RescaledRun):
         self,
         func: Callable[..., Any],  # noqa: ARG002
         call: Call,  # noqa: ARG002
-        given: tuple[tuple[Any, ...], dict[str, Any]],  # noqa: ARG002
+        given: Given,  # noqa: ARG002
         result: object,
     ) -> object:
         return result  # the gradients inside can't be observed
@@ -169,8 +170,7 @@ class GradientRun(RescaledRun):
         if not level or not self._last:
             return gradient
         second = second_moment(gradient) / self._last
-        factor = math.sqrt(level / second) if 0 < second < math.inf else 1.0
-        factor = 1.0 if abs(factor - 1) < STEADY else factor
+        factor = steady(math.sqrt(level / second)) if 0 < second < math.inf else 1.0
         self.uses[name].append(Use(second, factor))
         self.aimed.setdefault(name, []).append(level)
         return gradient * factor if name in self.moved and factor != 1 else gradient
@@ -183,7 +183,7 @@ class GradientRun(RescaledRun):
         role = role_of(call.function)
         if role == "softmax":
             return
-        taken = list(tensors_in((call.args, dict(call.kwargs))))
+        taken = call.tensors
         if role == "attention":
             taken = taken[2:3]
         for tensor in taken:

@@ -35,7 +35,7 @@ from goodinit.signal.paths import paths_to_rows
 from goodinit.signal.projection import projection
 from goodinit.signal.rows import Gradient, Signal
 from goodinit.signal.signal_findings import find_in_signal
-from goodinit.trace.calls import tensors_in
+from goodinit.trace.calls import tensors_in, tensors_of
 from goodinit.trace.input_hints import hint_for_inputs
 from goodinit.trace.real_run import real_run, tensors_restored
 from goodinit.trace.run import Inputs, arguments, first_line
@@ -210,7 +210,7 @@ def _run(
 ) -> _Ran:
     """Run the model for real, forward and backward, and let go of the graph."""
     args, kwargs = arguments(inputs)
-    given = list(tensors_in((args, dict(kwargs))))
+    given = tensors_of(args, kwargs)
     ran = _Ran()
     output = total = None
     try:

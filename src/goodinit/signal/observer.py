@@ -193,7 +193,7 @@ class MomentsObserver(NullObserver):
             self._note_dependence(call)
             return
         key = self._keys.next_key(call)
-        takes = [number for t in tensors_in((call.args, dict(call.kwargs)))
+        takes = [number for t in call.tensors
                  if (number := self._number(t, call.path)) is not None]  # fmt: skip
         if takes and not is_mapped(result):  # what a vmap returns gets a row, not what is inside
             self._measure(call, key, result, tuple(takes))
@@ -265,7 +265,7 @@ class MomentsObserver(NullObserver):
 
     def _note_dependence(self, call: Call) -> None:
         """Note that what was chosen by the inputs, such as indices, depends on them as well."""
-        given = list(tensors_in((call.args, dict(call.kwargs))))
+        given = call.tensors
         numbers = [self._number(t, call.path) for t in given]
         if call.function in COMPARISONS:
             pairs = zip(given, numbers, strict=True)
@@ -277,7 +277,7 @@ class MomentsObserver(NullObserver):
     def _params_of(self, call: Call) -> tuple[str, ...]:
         """Return the parameters that a call took, as they are or made into something."""
         names: dict[str, None] = {}
-        for tensor in tensors_in((call.args, dict(call.kwargs))):
+        for tensor in call.tensors:
             if id(tensor) in self._params:
                 names[self._params[id(tensor)]] = None
             elif (known := self._known.get(tensor)) is not None:

@@ -29,6 +29,7 @@ LOOKED_UP = frozenset(("embedding", "embedding_bag"))
 HIDDEN = -1e3  # a score below it was masked
 
 Function = Callable[..., Any]
+Given = tuple[tuple[Any, ...], dict[str, Any]]  # the arguments with which a call is run
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +117,7 @@ class RescaledRun(NullObserver):
 
     def change(self, func: Function, call: Call) -> object:
         """Run a call, and return what the model goes on with."""
-        taken = list(tensors_in((call.args, dict(call.kwargs))))
+        taken = call.tensors
         names = {name: None for t in taken for name in self._names(t)}
         signal = any(map(self._is_signal, taken))
         args, kwargs = call.args, dict(call.kwargs)
@@ -145,13 +146,13 @@ class RescaledRun(NullObserver):
         return result
 
     def _note_scores(self, call: Call, result: object) -> None:
-        scores = next(tensors_in((call.args, dict(call.kwargs))), None)
+        scores = next(iter(call.tensors), None)
         if scores is None or not isinstance(result, Tensor) or not result.numel():
             return
         if call.function == "softmax" and scores.dim() > 2:  # of [samples, positions, positions]
             found = second_moment(scores.detach().masked_fill(scores < HIDDEN, 0))
         elif call.function == "scaled_dot_product_attention":
-            query, key = list(tensors_in((call.args, dict(call.kwargs))))[:2]
+            query, key = call.tensors[:2]
             scale = call.kwargs.get("scale") or query.shape[-1] ** -0.5
             found = scale**2 * query.shape[-1] * second_moment(query) * second_moment(key)
         else:
@@ -173,7 +174,7 @@ class RescaledRun(NullObserver):
         self,
         func: Function,
         call: Call,
-        given: tuple[tuple[Any, ...], dict[str, Any]],
+        given: Given,
         names: list[str],
         result: object,
     ) -> object:
@@ -208,7 +209,7 @@ class RescaledRun(NullObserver):
         self,
         func: Function,
         call: Call,
-        given: tuple[tuple[Any, ...], dict[str, Any]],
+        given: Given,
         name: str,
         result: Tensor,
     ) -> Tensor:
@@ -236,8 +237,7 @@ class RescaledRun(NullObserver):
     def _note_use(self, name: str, second: float) -> float:
         """Note the second moment of a weight's output; return the factor to go on with."""
         target = self.aims.targets[name]
-        factor = math.sqrt(target / second) if 0 < second < math.inf else 1.0
-        factor = 1.0 if abs(factor - 1) < STEADY else factor
+        factor = steady(math.sqrt(target / second)) if 0 < second < math.inf else 1.0
         self.uses[name].append(Use(second, factor))
         return factor if name in self.moved else 1.0
 
@@ -245,7 +245,7 @@ class RescaledRun(NullObserver):
         self,
         func: Function,
         call: Call,
-        given: tuple[tuple[Any, ...], dict[str, Any]],
+        given: Given,
         result: object,
     ) -> object:
         """Note the projections inside of torch's attention, and bring them to their aims."""
@@ -326,11 +326,14 @@ def _repeatable(func: Function, taken: list[Tensor]) -> Function:
     return call
 
 
-def _pairs(
-    call: Call, given: tuple[tuple[Any, ...], dict[str, Any]]
-) -> Iterable[tuple[Tensor, Tensor]]:
+def _pairs(call: Call, given: Given) -> Iterable[tuple[Tensor, Tensor]]:
     """Return each tensor of a call as the model passed it, and as it is run."""
-    return zip(tensors_in((call.args, dict(call.kwargs))), tensors_in(given), strict=True)
+    return zip(call.tensors, tensors_in(given), strict=True)
+
+
+def steady(factor: float) -> float:
+    """Return a factor; 1 if it is as near to it as to be nothing."""
+    return 1.0 if abs(factor - 1) < STEADY else factor
 
 
 def second_moment(tensor: Tensor) -> float:

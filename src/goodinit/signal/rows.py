@@ -176,9 +176,7 @@ class Signal(Result[SignalRow]):
         Raises:
             ReportError: matplotlib isn't installed.
         """
-        return late("goodinit.report.image:inline_figure")(
-            late("goodinit.report.curves:as_comparison")(self)
-        )
+        return late("goodinit.report.image:inline_figure")(self._compared())
 
     def to_figure(self) -> Any:
         """Return the plots of the page as a plotly figure, which a notebook shows.
@@ -186,9 +184,7 @@ class Signal(Result[SignalRow]):
         Raises:
             ReportError: plotly isn't installed.
         """
-        return late("goodinit.report.plot:interactive_figure")(
-            late("goodinit.report.curves:as_comparison")(self)
-        )
+        return late("goodinit.report.plot:interactive_figure")(self._compared())
 
     def to_html(self, path: str | PathLike[str], plan: Plan | None = None) -> None:
         """Write one HTML file that opens offline: plots over depth, findings, all rows.
@@ -201,8 +197,7 @@ class Signal(Result[SignalRow]):
             ReportError: plotly isn't installed.
             OSError: the file can't be written.
         """
-        comparison = late("goodinit.report.curves:as_comparison")(self, plan)
-        late("goodinit.report.page:write_page")(comparison, path)
+        late("goodinit.report.page:write_page")(self._compared(plan), path)
 
     def to_image(self, path: str | PathLike[str]) -> None:
         """Write the second moments, forward and backward over depth, as .png, .svg or .pdf.
@@ -211,21 +206,21 @@ class Signal(Result[SignalRow]):
             ReportError: another ending; matplotlib isn't installed.
             OSError: the file can't be written.
         """
-        late("goodinit.report.image:write_image")(
-            late("goodinit.report.curves:as_comparison")(self), path
-        )
+        late("goodinit.report.image:write_image")(self._compared(), path)
 
     def to_text(self, *, full: bool = False) -> str:
         """Return the verdict, the calls that matter and the findings; ``full``: all calls."""
-        comparison = late("goodinit.report.curves:as_comparison")(self)
-        return late("goodinit.report.signal_text:signal_text")(comparison, full=full)
+        return late("goodinit.report.signal_text:signal_text")(self._compared(), full=full)
 
     def __repr__(self) -> str:
         return f"<Signal: {len(self)} rows, {len(self.findings)} findings>"
 
     def _repr_html_(self) -> str:
-        comparison = late("goodinit.report.curves:as_comparison")(self)
-        return late("goodinit.report.notebook:signal_html")(comparison)
+        return late("goodinit.report.notebook:signal_html")(self._compared())
+
+    def _compared(self, plan: Plan | None = None) -> Any:
+        """Return a comparison of this signal alone, which reports take."""
+        return late("goodinit.report.curves:as_comparison")(self, plan)
 
     def _names(self, row: SignalRow) -> Iterable[str]:
         return row.key, row.name

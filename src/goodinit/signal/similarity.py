@@ -7,11 +7,10 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from torch import Tensor
 
-from goodinit.dataflow.constants import holds_one_number
 from goodinit.findings import Finding
 from goodinit.findings.likeness import became_alike, has_enough_numbers, were_different
 from goodinit.signal.activity import is_bias
-from goodinit.signal.equality import is_zero
+from goodinit.signal.equality import holds_one_number, is_zero
 from goodinit.signal.observer import MomentsObserver
 from goodinit.signal.paths import (
     SIGMOIDS,

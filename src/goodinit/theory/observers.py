@@ -79,7 +79,7 @@ class GradientObserver(NullObserver):
     def change(self, func: Function, call: Call) -> object:
         """Run a call, and return what the model gets."""
         key, role = self._keys.next_key(call), role_of(call.function)
-        taken = list(tensors_in((call.args, dict(call.kwargs))))
+        taken = call.tensors
         weights = [t for t in taken if id(t) in self._weights]
         matrices = [t for t in weights if t.dim() > 1]
         if weights and len(weights) == len(taken):
@@ -275,7 +275,7 @@ def _outputs(call: Call, weight: Tensor, y: Tensor) -> int | None:
         return y.shape[-1 - axes] * places
     if name == "linear" or name.startswith("conv"):
         return shape[0]
-    taken = list(tensors_in((call.args, dict(call.kwargs))))
+    taken = call.tensors
     labels = labels_of(call, taken)
     own = next((axes for t, axes in zip(taken, labels, strict=False) if t is weight), None)
     if own is None:

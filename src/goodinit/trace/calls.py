@@ -37,6 +37,11 @@ class Call:
     result: object
     func: Callable[..., Any] | None = None
 
+    @property
+    def tensors(self) -> list[Tensor]:
+        """The tensors among its arguments, in order."""
+        return tensors_of(self.args, self.kwargs)
+
 
 class Observer(Protocol):
     """Listens to a trace. It may keep no tensor longer than the call that passed it."""

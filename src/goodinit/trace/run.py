@@ -17,7 +17,7 @@ from goodinit.trace.calls import (
     NullObserver,
     Observer,
     map_tensors,
-    tensors_in,
+    tensors_of,
 )
 from goodinit.trace.input_hints import hint_for_inputs
 from goodinit.trace.meta import MetaTracer
@@ -87,15 +87,14 @@ def trace(
     Raises:
         TraceError: the model raises also by itself, and not because values are missing.
     """
-    args, kwargs = arguments(inputs)
-    observer, output, failure = _attempt(model, args, kwargs, make_observer, names, real=False)
+    observer, output, failure = _attempt(model, inputs, make_observer, names, real=False)
     if failure is None:
         return Trace("meta", "", output), observer
     reason = failure.reason
     if meta_only:
         return Trace("not run", reason, None), make_observer()
     if not any(p.is_meta for p in parameters_of(model)):
-        observer, output, failure = _attempt(model, args, kwargs, make_observer, names, real=True)
+        observer, output, failure = _attempt(model, inputs, make_observer, names, real=True)
         if failure is None:
             return Trace("real", reason, output), observer
         reason = failure.reason
@@ -143,39 +142,21 @@ def first_line(error: BaseException) -> str:
 
 def _attempt(
     model: nn.Module,
-    args: tuple[Any, ...],
-    kwargs: Mapping[str, Any],
+    inputs: Inputs,
     make_observer: Callable[[], ObserverT],
     names: Mapping[int, str],
+    *,
     real: bool,
+    grad: bool = False,
 ) -> tuple[ObserverT, object, _Failure | None]:
     """Run a model once; return its observer, and what the model returned or raised."""
-    observer, output, failure, differentiates = _one_attempt(
-        model, args, kwargs, make_observer, names, real, grad=False
-    )
-    if failure is not None and differentiates:  # it takes a gradient in its forward
-        observer, output, failure, _ = _one_attempt(
-            model, args, kwargs, make_observer, names, real, grad=True
-        )
-    return observer, output, failure
-
-
-def _one_attempt(
-    model: nn.Module,
-    args: tuple[Any, ...],
-    kwargs: Mapping[str, Any],
-    make_observer: Callable[[], ObserverT],
-    names: Mapping[int, str],
-    real: bool,
-    grad: bool,
-) -> tuple[ObserverT, object, _Failure | None, bool]:
-    """As ``_attempt``, with or without gradients, and whether the model took one."""
+    args, kwargs = arguments(inputs)
     observer = make_observer()
     guard = GuardedObserver(observer)
     home = next((p.device for p in parameters_of(model) if not p.is_meta), torch.device("cpu"))
     output, failure = None, None
     with state_restored(model) as numbers, torch.set_grad_enabled(grad):
-        tracer = MetaTracer(guard, tensors_in((args, dict(kwargs))), home, real, numbers)
+        tracer = MetaTracer(guard, tensors_of(args, kwargs), home, real, numbers)
         try:
             with module_stack(tracer.path, guard, names), tracer:
                 output = model(*args, **kwargs)
@@ -183,7 +164,9 @@ def _one_attempt(
             missing = isinstance(error, NotImplementedError) or "meta tensor" in str(error).lower()
             failure = _Failure(first_line(error), missing)
     guard.check()
-    return observer, output, failure, tracer.differentiates
+    if failure is not None and tracer.differentiates and not grad:  # a gradient in its forward
+        return _attempt(model, inputs, make_observer, names, real=real, grad=True)
+    return observer, output, failure
 
 
 def arguments(inputs: Inputs) -> tuple[tuple[Any, ...], Mapping[str, Any]]:
