@@ -324,6 +324,26 @@ def test_blocks_of_different_scale_and_rows_of_zeros() -> None:
     assert v[1:].mean() == pytest.approx(size * 25, rel=0.5)
 
 
+@pytest.mark.usefixtures("small")
+def test_padding_counted_from_the_end_takes_no_gradient() -> None:
+    class Padded(nn.Module):
+        def __init__(self, padding: int | None) -> None:
+            super().__init__()
+            self.padding, self.table = padding, nn.Embedding(100, WIDTH)
+
+        def forward(self, ids: Tensor) -> Tensor:
+            return nn.functional.embedding(ids, self.table.weight, padding_idx=self.padding)
+
+    def size(padding: int | None) -> float:
+        with gi.skeleton():
+            net = Padded(padding)
+        found = gi.forecast(net, torch.tensor([98, 99]), gi.plan(net, {"*": LAW}), loss=torch.sum)
+        assert "Implicit" in str(found.notes)
+        return found.gradients[0].size
+
+    assert size(-1) == size(99) < size(None)
+
+
 def test_a_model_that_takes_gradients_is_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(implicit, "LEAST_ELEMENTS", 1)
 

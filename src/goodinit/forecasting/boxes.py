@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from goodinit._common.torch_private import transforms, without_function_modes
-from goodinit.forecasting.call_arguments import arguments_by_name
+from goodinit.forecasting.call_arguments import RARE, arguments_by_name, place_of_padding
 from goodinit.forecasting.parameter import Parameter
 from goodinit.signal.parameters import norm_of
 from goodinit.trace.calls import Call
@@ -25,7 +25,6 @@ BOX = 2**22
 """Elements of a box of rows."""
 FEW = 8
 """Rows are drawn one by one if the table has this many times as many."""
-RARE = ("max_norm", "scale_grad_by_freq", "sparse")
 
 
 class Overview:
@@ -86,9 +85,7 @@ def looked_up(weights: DrawnInBoxes, call: Call) -> Tensor | None:
                 overview.add(box)
             weights.note_overview(parameter, overview)
         found = cast("Tensor", _Rows.apply(one, weights, parameter, ids))
-        padding = args.get("padding_idx")
-        at = None if padding is None else (ids == padding % rows).nonzero()
-        index = int(at[0, 0]) if at is not None and len(at) else None
+        index = place_of_padding(args.get("padding_idx"), ids, rows)
         return torch.nn.functional.embedding(inverse, found, padding_idx=index)
 
 

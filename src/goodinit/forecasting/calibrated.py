@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import torch
 from torch import nn
 
 from goodinit._common.progress import progress_line
 from goodinit.applying.planned_values import PlannedValues
 from goodinit.errors import PlanError, SchemeError
+from goodinit.forecasting.call_arguments import device_of_inputs
 from goodinit.forecasting.forecast import rows_by_slot
 from goodinit.forecasting.streamed import StreamedWeights
 from goodinit.plans.plan import Plan
@@ -19,8 +19,7 @@ from goodinit.schemes.fields import one_line
 from goodinit.signal.calibrate import calibrated_factors
 from goodinit.signal.checks import check_runnable, unwrapped
 from goodinit.streams.stream import stream_of
-from goodinit.trace.calls import tensors_in
-from goodinit.trace.run import Inputs, arguments
+from goodinit.trace.run import Inputs
 
 
 @progress_line("calibrating")
@@ -53,6 +52,7 @@ def calibrated(plan: Plan, model: nn.Module, inputs: Inputs, *, seed: int | None
         SignalError: as for ``calibrate_``; the model writes to its parameters while it runs.
 
     Example:
+        >>> import torch
         >>> import goodinit as gi
         >>> with gi.skeleton():
         ...     net = nn.Sequential(nn.Linear(64, 64), nn.GELU(), nn.Linear(64, 8))
@@ -68,7 +68,7 @@ def calibrated(plan: Plan, model: nn.Module, inputs: Inputs, *, seed: int | None
         raise PlanError(f"calibrated takes a Plan, got {one_line(plan)}. Write {line}")
     found = check_runnable(model, inputs, weights=False)
     rows = rows_by_slot(model, plan, found)
-    device = next((t.device for t in tensors_in(arguments(inputs))), torch.device("cpu"))
+    device = device_of_inputs(inputs)
     stream = stream_of((plan.seed or 0) if seed is None else seed)
     weights = StreamedWeights(found, PlannedValues(found, rows, stream, device), device)
     kept = {name: why for name, row in rows.items() if (why := _kept(row))}

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
-import torch
 from torch import nn
 
 from goodinit._common.progress import progress_line
@@ -13,6 +12,7 @@ from goodinit.anatomy.names import Slot, slots
 from goodinit.applying.planned_values import PlannedValues
 from goodinit.applying.validate import check_match
 from goodinit.errors import PlanError
+from goodinit.forecasting.call_arguments import device_of_inputs
 from goodinit.forecasting.implicit_weights import Again, ImplicitWeights
 from goodinit.forecasting.streamed import StreamedWeights
 from goodinit.plans.plan import Plan
@@ -22,8 +22,7 @@ from goodinit.signal.checks import Loss, check_runnable, unwrapped
 from goodinit.signal.measure import measured_with
 from goodinit.signal.rows import Signal
 from goodinit.streams.stream import stream_of
-from goodinit.trace.calls import tensors_in
-from goodinit.trace.run import Inputs, arguments
+from goodinit.trace.run import Inputs
 
 
 def forecast(
@@ -64,6 +63,7 @@ def forecast(
         SignalError: as for ``measure``; the model writes to its parameters while it runs.
 
     Example:
+        >>> import torch
         >>> import goodinit as gi
         >>> with gi.skeleton():
         ...     net = nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 8))
@@ -75,10 +75,8 @@ def forecast(
     """
     model = unwrapped(model)
     found = check_runnable(model, inputs, loss, weights=False)
-    rows = rows_by_slot(model, plan, found)
-    device = next((t.device for t in tensors_in(arguments(inputs))), torch.device("cpu"))
-    stream = stream_of(seed)
-    values = PlannedValues(found, rows, stream, device)
+    device, stream = device_of_inputs(inputs), stream_of(seed)
+    values = PlannedValues(found, rows_by_slot(model, plan, found), stream, device)
     run = partial(measured_with, model=model, inputs=inputs, loss=loss, backward=backward)
     takes = sum(len(s.tensors) for s in found if not s.buffer) * (1 + backward)
     with progress_line("forecasting", takes) as step:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from os import PathLike
 
-import torch
 from torch import Tensor, nn
 
 from goodinit._common.text import several
 from goodinit.anatomy.names import Slot
 from goodinit.applying.planned_values import PlannedValues
 from goodinit.errors import CheckpointError
+from goodinit.forecasting.call_arguments import device_of_inputs
 from goodinit.forecasting.streamed import StreamedWeights
 from goodinit.plans.checkpoint import Checkpoint, find_values, open_checkpoint
 from goodinit.schemes.fields import one_line
@@ -19,8 +19,7 @@ from goodinit.signal.checks import Loss, check_runnable, unwrapped
 from goodinit.signal.measure import measured_with
 from goodinit.signal.rows import Signal
 from goodinit.streams import Stream
-from goodinit.trace.calls import tensors_in
-from goodinit.trace.run import Inputs, arguments
+from goodinit.trace.run import Inputs
 
 
 def measured_from_file(
@@ -47,7 +46,7 @@ def measured_from_file(
         raise CheckpointError(f"weights is a state dict or a path, got {one_line(weights)}")
     copied = find_values(found, checkpoint, "", grown_only=False)
     _check(found, copied, checkpoint)
-    device = next((t.device for t in tensors_in(arguments(inputs))), torch.device("cpu"))
+    device = device_of_inputs(inputs)
     values = PlannedValues(found, {}, Stream(0), device, copied)
     streamed = StreamedWeights(found, values, device)
     return measured_with(streamed, model, inputs, loss, backward=backward, rank=rank)

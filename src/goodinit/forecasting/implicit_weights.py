@@ -15,7 +15,7 @@ from goodinit._common.torch_private import storage_key, transforms, without_func
 from goodinit.anatomy.names import Slot
 from goodinit.applying.planned_values import PlannedValues
 from goodinit.forecasting.boxes import product_by_boxes
-from goodinit.forecasting.call_arguments import arguments_by_name
+from goodinit.forecasting.call_arguments import RARE, arguments_by_name, place_of_padding
 from goodinit.forecasting.conditional import Conditional
 from goodinit.forecasting.parameter import Parameter
 from goodinit.forecasting.sampled_products import Matrix, Place, factors, place_of, times, why_drawn
@@ -261,8 +261,7 @@ class ImplicitWeights(StreamedWeights):
 
     def _embedding(self, args: Mapping[str, Any]) -> Tensor | None:
         parameter = self._implicit_of(args.get("weight"))
-        rare = ("max_norm", "scale_grad_by_freq", "sparse")
-        if parameter is None or any(args.get(name) for name in rare):
+        if parameter is None or any(args.get(name) for name in RARE):
             return None
         tensor: Tensor = args["weight"]
         place = place_of(parameter, parameter.twin if tensor is parameter.tensor else tensor)  # type: ignore[arg-type]
@@ -279,9 +278,7 @@ class ImplicitWeights(StreamedWeights):
             unit = torch.zeros(len(ids), rows, dtype=tensor.dtype, device=self.device)
             unit[torch.arange(len(ids), device=self.device), ids] = 1.0
             found = self._multiply(unit, matrix, place, right=False)
-            padding = args.get("padding_idx")
-            padding = None if padding is None or padding < 0 else (ids == padding).nonzero()
-            at = int(padding[0, 0]) if padding is not None and len(padding) else None
+            at = place_of_padding(args.get("padding_idx"), ids, rows)
             return torch.nn.functional.embedding(inverse, found, padding_idx=at)
 
     def _matrix(self, place: Place, vectors: int) -> Matrix | None:
