@@ -13,25 +13,15 @@ KEPT_SHARE = 0.01  # of the cell: a gate of less counts as saturated, as sigmoid
 
 
 def bias_dominates(bias: float, whole: float) -> bool:
-    """GI132: whether a layer passes on little but its bias.
-
-    Args:
-        bias: the bias's second moment.
-        whole: that of the layer's output, the bias included.
-    """
+    """GI132: whether a layer passes on little but its bias, by second moments."""
     return bias > BIAS_SHARE * whole
 
 
 def bias_severity(*, drawn: bool, activation: str | None, head: bool) -> Severity:
     """GI132: how grave it is, by what is known without running the model.
 
-    The bias of a head is a prior, that of a gate holds it open or shut, and one number for all
-    units before nobody knows what may be either.
-
-    Args:
-        drawn: whether it varies around 0.
-        activation: the function that follows; None or "" if unknown.
-        head: whether it is the last layer's.
+    The bias of a head is a prior, that of a gate holds it open or shut. One that isn't drawn
+    around 0 may be either where the activation isn't known.
     """
     meant = head or activation in GATES or not (drawn or activation)
     return "info" if meant else "warning"
@@ -52,9 +42,5 @@ def forget_severity(bias: float) -> Severity:
 
 
 def forgets_half(bias: float) -> bool:
-    """GI128: whether an LSTM forgets about half of its cell at each step, at the start.
-
-    Args:
-        bias: mean of the forget gates' biases, both of them added.
-    """
+    """GI128: whether half of a cell is forgotten at each step; torch's two biases are added."""
     return bias < FORGET_BIAS

@@ -25,10 +25,7 @@ def is_huge(largest: float) -> bool:
 def is_garbage(largest: float, tiny: float, known: bool) -> bool:
     """GI121: whether values are such as uninitialized memory holds.
 
-    Args:
-        largest: the greatest absolute value.
-        tiny: the share of values between 0 and 1e-30.
-        known: whether the values follow a law.
+    ``tiny`` is the share of values between 0 and 1e-30, ``known`` whether they follow a law.
     """
     return is_huge(largest) or (not known and tiny > TINY_SHARE)
 
@@ -44,12 +41,9 @@ def has_enough_values(count: int) -> bool:
 
 
 def are_outliers(share: float, nearest: float, farthest: float) -> bool:
-    """GI131: whether values far out are a few that don't belong to the others' law.
+    """GI131: whether a share of the values, far out, doesn't belong to the others' law.
 
-    Args:
-        share: of all values.
-        nearest: distance from the middle of the nearest of them.
-        farthest: that of the farthest of all others.
+    ``nearest`` is how far from the middle they begin, ``farthest`` how far the others reach.
     """
     return share <= FEW_OUTLIERS and nearest >= GAP_TO_OUTLIERS * farthest
 

@@ -51,11 +51,7 @@ def could_be_cloned(size: int) -> bool:
 
 
 def is_drawn(different: int) -> bool:
-    """GI124: whether a weight is drawn, not an identity or a constant on purpose.
-
-    Args:
-        different: how many different values it has.
-    """
+    """GI124: whether so many different values are drawn, not an identity or a constant."""
     return different >= DRAWN_VALUES
 
 

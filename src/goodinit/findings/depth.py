@@ -41,12 +41,7 @@ def signal_is_lost_or_explodes(layers: int, change: float, variance: float) -> b
 
 
 def output_is_enormous(second: float, taken: float) -> bool:
-    """GI103: whether an output explodes, over however few layers.
-
-    Args:
-        second: moment of the output.
-        taken: that of the inputs, which may be large themselves.
-    """
+    """GI103: whether an output explodes over few layers: ``taken`` is the inputs' second moment."""
     return second > MEASURED_FACTOR_OF_ERROR * max(1.0, taken)
 
 
@@ -73,8 +68,7 @@ def variance_map_is_unstable(slope: float) -> bool:
 def steady_layers(slope: float) -> float:
     """GI136: return after how many layers an error in the variance has grown too much.
 
-    Args:
-        slope: of the variance map of one layer, in logs.
+    ``slope`` is that of the variance map of one layer, in logs.
 
     >>> round(steady_layers(1.084)), steady_layers(1.0)
     (29, inf)
@@ -88,10 +82,9 @@ def no_gain_helps(slope: float) -> bool:
 
 
 def chain_severity(share: float) -> Severity | None:
-    """GI125, GI126: how grave the share of the second moment is that a chain of weights leaves.
+    """GI125, GI126: how grave it is that a chain of weights leaves this share of a second moment.
 
-    Args:
-        share: what is left; of a signal that explodes, one over its factor.
+    Of a signal that explodes it is one over the factor.
     """
     if share < FORECAST_SHARE_OF_WARNING:
         return "warning"
@@ -124,12 +117,7 @@ def gradient_severity(change: float) -> Severity:
 def gradient_explodes_in_time(arrived: float, at_bias: float, steps: float) -> bool:
     """GI108: whether a gradient explodes inside of a recurrent layer, which is one call.
 
-    A bias gets the sum of the gradients of all steps and samples, whose squared norm is at most
-    their number times the sum of their squared norms.
-
-    Args:
-        arrived: squared norm of the gradient at the layer's outputs.
-        at_bias: that of the bias's gradient.
-        steps: how many steps and samples there are.
+    A bias gets the sum of the gradients of all steps and samples. Its squared norm is at most
+    their number, ``steps``, times the sum of their squared norms, which ``arrived``.
     """
     return at_bias > GRADIENT_FACTOR * steps * arrived

@@ -22,8 +22,7 @@ def became_alike(cosine: float) -> bool:
 def distinct_layers(difference: float) -> float:
     """GI136: return after how many layers signals that were different are alike.
 
-    Args:
-        difference: what one layer multiplies 1 - cosine of two of them by.
+    ``difference`` is what one layer multiplies 1 - cosine of two of them by.
 
     >>> round(distinct_layers(0.35)), distinct_layers(1.0)
     (7, inf)

@@ -37,9 +37,7 @@ def least_loss(classes: int, width: float) -> float:
 def logits_are_cut(zeros: float, lowest: float) -> bool:
     """GI143: whether a relu has cut off the logits: many are 0, and none is negative.
 
-    Args:
-        zeros: the share of them that is exactly 0. Where all are, a head starts at 0.
-        lowest: of them.
+    Where all are 0, a head starts there.
     """
     return lowest == 0 and CUT_SHARE < zeros < 1
 
@@ -50,34 +48,20 @@ def loss_is_far_above_a_guess(loss: float, classes: int) -> bool:
 
 
 def loss_is_above_a_guess(loss: float, classes: int, error: float) -> bool:
-    """GI110, as an info: whether it is above by more than N(0, 1) logits and chance explain.
-
-    Args:
-        loss: mean over the targets.
-        classes: how many there are.
-        error: its standard error.
-    """
+    """GI110, as an info: whether it is above by more than N(0, 1) logits and chance explain."""
     return loss > blind_guess(classes) + MORE + ERRORS * error
 
 
 def head_is_too_large(std: float, width: float) -> bool:
     """GI112: whether an output projection makes the first logits too wide, of a unit signal.
 
-    Args:
-        std: of its weight, times the number that its result is multiplied by.
-        width: how many products are summed.
+    ``std`` includes the number that its result is multiplied by.
     """
     return std >= TABLE_STD and std * width**0.5 > LOGITS_STD
 
 
 def outputs_are_too_wide(second: float, taken: float, std: float) -> bool:
-    """GI112: whether the weight of a last product is what makes an output as wide.
-
-    Args:
-        second: moment of the output.
-        taken: that of what the product takes.
-        std: of the weight.
-    """
+    """GI112: whether a last weight of this std makes the output wide, by second moments."""
     return std >= TABLE_STD and second > LOGITS_STD**2 * max(1.0, taken)
 
 

@@ -12,11 +12,7 @@ LEAST_TO_CHOOSE_FROM = 2  # the first row of causal attention sees itself alone
 
 
 def attention_is_saturated(share: float) -> bool:
-    """GI142: whether too many rows of a softmax have nearly all their weight on one position.
-
-    Args:
-        share: of the rows that have a choice.
-    """
+    """GI142: whether too large a share of a softmax's rows has its weight on one position."""
     return share > CHOSEN_SHARE
 
 
@@ -28,10 +24,6 @@ def scores_are_one_hot(std: float, positions: int) -> bool:
 
     The largest of n normal scores is above the next by an exponential of mean std / sqrt(2 ln n),
     if n is large; a row is one-hot where it is by ln 99. For few positions less is enough.
-
-    Args:
-        std: of independent normal scores.
-        positions: how many a row has.
 
     >>> scores_are_one_hot(8.0, 64), scores_are_one_hot(64.0, 64)
     (False, True)

@@ -17,13 +17,9 @@ ARRIVING = 1e-3  # second moment: a hundred times the epsilon of norms, which ha
 
 
 def norm_lies_around_zero(mean: float, std: float) -> bool:
-    """GI111: whether the weight of a norm lies around 0 instead of 1.
+    """GI111: whether the weight of a norm, a law's or its values, lies around 0 instead of 1.
 
     One that is exactly 0 starts a residual branch at nothing, which is meant.
-
-    Args:
-        mean: of the law, or of the values.
-        std: likewise, over all values (no correction).
     """
     return std > STDS_PER_MEAN * abs(mean)
 
@@ -51,10 +47,7 @@ def around_zero(mean: float, std: float) -> str:
 def write_was_changed(error: float, largest: float, spacing: float) -> bool:
     """GI116: whether values read back from a parametrization differ from those written.
 
-    Args:
-        error: the largest absolute difference.
-        largest: the greatest absolute value that was written.
-        spacing: relative distance of two numbers of the dtype.
+    ``error`` is the largest difference, ``spacing`` the relative distance of two numbers.
     """
     return error > ROUNDINGS * spacing * max(largest, SMALLEST)
 
@@ -78,13 +71,7 @@ def fans_are_torchs_alone(std: float, wanted: float) -> bool:
 
 
 def values_are_off_center(mean: float, std: float, count: int) -> bool:
-    """GI134: whether values lie around another number than 0, by more than chance.
-
-    Args:
-        mean: of the values that were read.
-        std: likewise.
-        count: how many that are.
-    """
+    """GI134: whether so many values lie around another number than 0, by more than chance."""
     return abs(mean) > max(CENTER_IN_STDS, CENTER_IN_ERRORS / max(count, 1) ** 0.5) * std
 
 

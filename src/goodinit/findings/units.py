@@ -22,43 +22,29 @@ LARGE_INPUTS = 100.0  # second moment: ten times the standard deviation that lay
 
 
 def units_are_dead(share: float, units: int, numbers: int) -> bool:
-    """GI106: whether more units are 0 for the whole batch than a fair coin would switch off.
+    """GI106: whether a larger share of units is 0 for the whole batch than a coin switches off.
 
-    Args:
-        share: of the units.
-        units: how many there are.
-        numbers: how many each of them has, over samples and positions.
+    ``numbers`` is how many each of them has, over samples and positions.
     """
     chance = ERRORS_OF_A_COIN * 0.5 / math.sqrt(units)
     return share > IDLE_SHARE + chance and numbers >= NUMBERS_OF_A_UNIT
 
 
 def is_sure_both_ways(mean: float) -> bool:
-    """GI107: whether saturated probabilities lie on both sides, which no prior makes.
-
-    Args:
-        mean: of all of them.
-    """
+    """GI107: whether saturated probabilities of this mean lie on both sides: no prior does so."""
     return ONE_SIDED < mean < 1 - ONE_SIDED
 
 
 def values_are_saturated(share: float, layers: int = 1) -> bool:
-    """GI107: whether too many values lie where the slope is next to nothing.
+    """GI107: whether too large a share of values lies where the slope is next to nothing.
 
-    Args:
-        share: of the values.
-        layers: how many in a row have ``SATURATED_SHARE_OF_DEPTH`` of them there, or more.
+    ``layers`` in a row have ``SATURATED_SHARE_OF_DEPTH`` of them there, or more.
     """
     return share > (SATURATED_SHARE_OF_DEPTH if has_depth(layers) else IDLE_SHARE)
 
 
 def share_saturated(function: str, variance: float, mean: float = 0.0) -> float:
     """GI107: return the share of normal values that lie where a function is saturated.
-
-    Args:
-        function: one of ``SATURATED_BEYOND``.
-        variance: of the values, before the function.
-        mean: likewise.
 
     >>> round(share_saturated("tanh", 9.0), 2), share_saturated("relu", 9.0)
     (0.38, 0.0)
