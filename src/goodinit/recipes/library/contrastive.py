@@ -7,9 +7,9 @@ import math
 from goodinit.recipes.by_place import UnitRows
 from goodinit.recipes.deferred import TorchFans
 from goodinit.recipes.library.decoders import ENDS, TABLES
-from goodinit.recipes.library.general import REST, WEIGHTS, library
+from goodinit.recipes.library.general import REST, WEIGHTS, family_rule, library
 from goodinit.recipes.recipe import Recipe
-from goodinit.recipes.rule import Rule, sel
+from goodinit.recipes.rule import sel
 from goodinit.schemes import Constant, Normal, VarianceScaling, XavierUniform
 from goodinit.schemes.quadrature import truncated_moments
 
@@ -55,11 +55,8 @@ def clip(faithful: bool = False) -> Recipe:
         smaller = Normal(2**-0.5).scaled(depth=-0.5, fan_in=-0.5)
         rules.append(library(WEIGHTS & sel.part("q", "k", "v"), smaller, "as in their code"))
         rules.append(library(ENDS & sel.name("*out_proj*"), by_width, "as in their code"))
-    scale = Rule(
-        sel.attr("logit_scale"),
-        Constant(2.6592 if faithful else TEMPERATURE),
-        "1/.07",
-        optional=True,
+    scale = family_rule(
+        sel.attr("logit_scale"), Constant(2.6592 if faithful else TEMPERATURE), "1/.07"
     )
     return Recipe((*REST, *rules, scale), "clip")
 
@@ -106,7 +103,7 @@ def siglip(faithful: bool = False) -> Recipe:
         rules.append(library(sel.name("*head.attention.out_proj.weight"), lecun))
     own = (
         library(WEIGHTS & (sel.part("patch", "head") | sel.name("*patch_embedding*")), lecun),
-        Rule(sel.attr("logit_scale"), Constant(scale), "the temperature", optional=True),
-        Rule(sel.attr("logit_bias"), Constant(bias), "most pairs don't match", optional=True),
+        family_rule(sel.attr("logit_scale"), Constant(scale), "the temperature"),
+        family_rule(sel.attr("logit_bias"), Constant(bias), "most pairs don't match"),
     )
     return Recipe((*REST, *rules, *own), "siglip")

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from goodinit.recipes.library.general import REST, WEIGHTS, library
+from goodinit.recipes.library.general import REST, WEIGHTS, family_rule, library
 from goodinit.recipes.recipe import Recipe
-from goodinit.recipes.rule import Rule, Selector, sel
+from goodinit.recipes.rule import Selector, sel
 from goodinit.schemes import Constant, Orthogonal
 
 
@@ -53,6 +53,6 @@ def ppo(
         library(heads, Orthogonal(value_gain), "a head: neither a policy's nor a value's by name"),
         library(heads & VALUE, Orthogonal(value_gain), "the value's head"),
         library(heads & POLICY & ~VALUE, Orthogonal(policy_gain), "the policy's head"),
-        Rule(sel.attr("*log*std*"), Constant(log_std), "the policy's spread", optional=True),
+        family_rule(sel.attr("*log*std*"), Constant(log_std), "the policy's spread"),
     )
     return Recipe((*REST, *rules), "ppo")

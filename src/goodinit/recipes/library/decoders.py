@@ -6,7 +6,7 @@ import math
 from typing import Literal
 
 from goodinit.errors import RecipeError
-from goodinit.recipes.library.general import REST, WEIGHTS, choice, library
+from goodinit.recipes.library.general import REST, WEIGHTS, choice, family_rule, library
 from goodinit.recipes.recipe import Recipe
 from goodinit.recipes.rule import Rule, Selector, sel
 from goodinit.schemes import (
@@ -88,7 +88,7 @@ def gpt_oss(std: float = 0.02) -> Recipe:
         ["attr('sinks') -> Normal(std=0.02)", "name('*router.bias') -> Normal(std=0.02)"]
     """
     own = (
-        Rule(sel.attr("sinks"), Normal(std), "logits of attention to nothing", optional=True),
+        family_rule(sel.attr("sinks"), Normal(std), "logits of attention to nothing"),
         library(sel.name("*router.bias"), Normal(std), "drawn in their code"),
     )
     return Recipe((*llama(std=std).rules, *own), "gpt_oss")
@@ -293,11 +293,11 @@ def nanochat(embedding_std: float = 0.8, fc_scale: float = 0.4) -> Recipe:
         library(sel.kind("embedding") & sel.name("*value_embed*"), by_width),
         library(ENDS, Zeros(), "each block is the identity at first"),
         library(sel.part("head") & ~sel.kind("embedding"), Normal(0.001)),
-        Rule(sel.name("*ve_gate.weight"), Uniform(0.0, 0.02), "slightly open", optional=True),
-        Rule(sel.name("*smear_gate.weight"), Uniform(0.0, 0.02), "slightly open", optional=True),
-        Rule(sel.attr("resid_lambdas"), Ramp(1.15, 1.05), "weaker with the layer", optional=True),
-        Rule(sel.attr("x0_lambdas"), Ramp(0.2, 0.05), "the embedding's share", optional=True),
-        Rule(sel.attr("smear_lambda"), Zeros(), "no smear at first", optional=True),
-        Rule(sel.attr("backout_lambda"), Constant(0.2), optional=True),
+        family_rule(sel.name("*ve_gate.weight"), Uniform(0.0, 0.02), "slightly open"),
+        family_rule(sel.name("*smear_gate.weight"), Uniform(0.0, 0.02), "slightly open"),
+        family_rule(sel.attr("resid_lambdas"), Ramp(1.15, 1.05), "weaker with the layer"),
+        family_rule(sel.attr("x0_lambdas"), Ramp(0.2, 0.05), "the embedding's share"),
+        family_rule(sel.attr("smear_lambda"), Zeros(), "no smear at first"),
+        family_rule(sel.attr("backout_lambda"), Constant(0.2)),
     )
     return Recipe((*REST, *rules), "nanochat")

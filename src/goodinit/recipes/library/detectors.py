@@ -10,9 +10,9 @@ from goodinit.recipes.by_place import XavierOverHeads
 from goodinit.recipes.deferred import TorchFans
 from goodinit.recipes.library.convnets import CONVS, LINEAR
 from goodinit.recipes.library.decoders import ENDS, TABLES
-from goodinit.recipes.library.general import REST, WEIGHTS, choice, library
+from goodinit.recipes.library.general import REST, WEIGHTS, choice, family_rule, library
 from goodinit.recipes.recipe import Recipe
-from goodinit.recipes.rule import Rule, Selector, sel
+from goodinit.recipes.rule import Selector, sel
 from goodinit.schemes import (
     HeNormal,
     LeCunUniform,
@@ -128,8 +128,8 @@ def sam(flavour: Literal["facebook", "hf"] = "facebook", scale: float = 1.0) -> 
     else:
         rules = (library(WEIGHTS | tables, Normal(0.02)),)
     places = (
-        Rule(sel.attr("pos_embed"), Zeros(), "no place at first", optional=True),
-        Rule(sel.attr("rel_pos_[hw]"), Zeros(), "no preference at first", optional=True),
-        Rule(sel.attr("positional_embedding"), Normal(scale), "frequencies", optional=True),
+        family_rule(sel.attr("pos_embed"), Zeros(), "no place at first"),
+        family_rule(sel.attr("rel_pos_[hw]"), Zeros(), "no preference at first"),
+        family_rule(sel.attr("positional_embedding"), Normal(scale), "frequencies"),
     )
     return Recipe((*REST, *rules, *places), "sam")

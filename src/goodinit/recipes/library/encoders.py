@@ -6,9 +6,9 @@ from typing import Literal
 
 from goodinit.recipes.deferred import TorchFans
 from goodinit.recipes.library.decoders import ENDS, TABLES
-from goodinit.recipes.library.general import REST, WEIGHTS, choice, library
+from goodinit.recipes.library.general import REST, WEIGHTS, choice, family_rule, library
 from goodinit.recipes.recipe import Recipe
-from goodinit.recipes.rule import Rule, sel
+from goodinit.recipes.rule import sel
 from goodinit.schemes import (
     HeNormal,
     LeCunNormal,
@@ -183,8 +183,8 @@ def wav2vec2(std: float = 0.02, faithful: bool = False) -> Recipe:
         library(WEIGHTS | TABLES, Normal(std)),
         library(sel.kind("conv") & ~sel.part("bias"), HeNormal()),
         library(sel.kind("conv") & sel.part("bias") & ~sel.name("*pos_conv*"), TorchDefault()),
-        Rule(projection, TorchDefault(), "left to PyTorch", optional=True),
+        family_rule(projection, TorchDefault(), "left to PyTorch"),
         library(positions, own, "kernel and channels count"),
-        Rule(sel.attr("masked_spec_embed"), Uniform(0.0, 1.0), "for masked frames", optional=True),
+        family_rule(sel.attr("masked_spec_embed"), Uniform(0.0, 1.0), "for masked frames"),
     )
     return Recipe((*REST, *rules), "wav2vec2")

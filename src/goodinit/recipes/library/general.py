@@ -38,6 +38,11 @@ def library(where: Selector, scheme: Scheme, why: str = "") -> Rule:
     return Rule(where, scheme, why, library=True)
 
 
+def family_rule(where: Selector, scheme: Scheme, why: str = "") -> Rule:
+    """Return a rule for what only one family has: it may match nothing, and draws what it does."""
+    return Rule(where, scheme, why, optional=True)
+
+
 ADAPTERS: Selector = sel.kind("adapter")
 
 REST: tuple[Rule, ...] = (

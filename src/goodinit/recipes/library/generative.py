@@ -5,7 +5,7 @@ from __future__ import annotations
 from goodinit.recipes.deferred import TorchFans
 from goodinit.recipes.library.convnets import LINEAR
 from goodinit.recipes.library.decoders import ENDS
-from goodinit.recipes.library.general import REST, WEIGHTS, library
+from goodinit.recipes.library.general import REST, WEIGHTS, family_rule, library
 from goodinit.recipes.recipe import Recipe
 from goodinit.recipes.rule import Rule, sel
 from goodinit.schemes import Keep, Normal, Ones, VarianceScaling, XavierUniform, Zeros
@@ -35,7 +35,7 @@ def dit(faithful: bool = False) -> Recipe:
         library(WEIGHTS, XavierUniform()),
         *packed,
         library(sel.kind("embedding") | sel.name("*t_embedder*.weight"), Normal(0.02)),
-        Rule(modulation, Zeros(), "each block is the identity at first", optional=True),
+        family_rule(modulation, Zeros(), "each block is the identity at first"),
         library(sel.part("head"), Zeros(), "predicts 0 at first"),
     )
     return Recipe((*REST, *rules), "dit")
@@ -94,10 +94,10 @@ def stylegan2(lr_multiplier: float = 0.01) -> Recipe:
     rules = (
         library(WEIGHTS, Normal(1.0), "divided in the forward"),
         library(mapping, Normal(1 / lr_multiplier), "learns slower"),
-        Rule(sel.attr("const"), Normal(1.0), "the constant input", optional=True),
-        Rule(sel.name("*affine.bias"), Ones(), "styles start at 1", optional=True),
-        Rule(sel.attr("noise_strength"), Zeros(), "no noise at first", optional=True),
-        Rule(turned & sel.attr("weight"), Zeros(), "no turn, no shift at first", optional=True),
-        Rule(turned & sel.attr("bias"), Keep(), "no turn, no shift at first", optional=True),
+        family_rule(sel.attr("const"), Normal(1.0), "the constant input"),
+        family_rule(sel.name("*affine.bias"), Ones(), "styles start at 1"),
+        family_rule(sel.attr("noise_strength"), Zeros(), "no noise at first"),
+        family_rule(turned & sel.attr("weight"), Zeros(), "no turn, no shift at first"),
+        family_rule(turned & sel.attr("bias"), Keep(), "no turn, no shift at first"),
     )
     return Recipe((*REST, *rules), "stylegan2")

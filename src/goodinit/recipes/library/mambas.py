@@ -8,7 +8,7 @@ from typing import Literal
 from goodinit.errors import RecipeError
 from goodinit.recipes.by_place import EvenSteps
 from goodinit.recipes.library.decoders import ENDS, llama
-from goodinit.recipes.library.general import ADAPTERS, REST, WEIGHTS, choice, library
+from goodinit.recipes.library.general import ADAPTERS, REST, WEIGHTS, choice, family_rule, library
 from goodinit.recipes.recipe import Recipe
 from goodinit.recipes.rule import Rule, Selector, sel
 from goodinit.schemes import (
@@ -113,8 +113,8 @@ def gated_deltanet(flavour: Literal["qwen", "kimi"] = "qwen", std: float = 0.02)
     qwen = flavour == "qwen"
     steps, why = (Ones(), "softplus(1) at first") if qwen else (StepBias(), _STEPS)
     own = (
-        Rule(sel.attr("A_log"), LogUniform(0.01 if qwen else 1.0), "decay rates", optional=True),
-        Rule(sel.attr("dt_bias"), steps, why, optional=True),
+        family_rule(sel.attr("A_log"), LogUniform(0.01 if qwen else 1.0), "decay rates"),
+        family_rule(sel.attr("dt_bias"), steps, why),
     )
     return Recipe((*llama(std=std).rules, *own), "gated_deltanet")
 
@@ -157,10 +157,10 @@ def hybrid(
         rules.append(library(ENDS & sel.name("*out_proj.weight"), torchs, "smaller with depth"))
     steps, why = (Ones(), "softplus(1) at first") if flavour == "bamba" else (StepBias(), _STEPS)
     own = (
-        Rule(sel.attr("A_log"), LogRange(), "decay rates", optional=True),
-        Rule(sel.name("*dt_proj.bias"), Zeros(), "softplus(0) at first", optional=True),
-        Rule(sel.attr("D"), Ones(), "the skip connection", optional=True),
-        Rule(sel.attr("dt_bias"), steps, why, optional=True),
+        family_rule(sel.attr("A_log"), LogRange(), "decay rates"),
+        family_rule(sel.name("*dt_proj.bias"), Zeros(), "softplus(0) at first"),
+        family_rule(sel.attr("D"), Ones(), "the skip connection"),
+        family_rule(sel.attr("dt_bias"), steps, why),
     )
     return Recipe((*rules, *own), "hybrid")
 
@@ -197,7 +197,7 @@ def s4d(low: float = 1e-3, high: float = 0.1) -> Recipe:
         ("C", Normal(0.5**0.5), "reads the state"),
         ("D", Normal(1.0), "the skip connection"),
     )
-    rules = (Rule(sel.attr(attr), scheme, why, optional=True) for attr, scheme, why in own)
+    rules = (family_rule(sel.attr(attr), scheme, why) for attr, scheme, why in own)
     weights = library(WEIGHTS | sel.part("bias"), TorchDefault(), "PyTorch's own")
     return Recipe((*REST, weights, *rules), "s4d")
 
@@ -223,8 +223,8 @@ def _own(rates: Scheme) -> tuple[Rule, ...]:
     bias = bias & ~sel.name("*in_proj.bias")  # a part of it is added to the steps
     return (
         library(sel.name("*in_proj.bias"), Zeros(), "no offset at first"),
-        Rule(_SSM & ~sel.part("bias"), rates, "decay rates", optional=True),
-        Rule(sel.attr("A_log"), rates, "decay rates", optional=True),
-        Rule(sel.attr("D"), Ones(), "the skip connection", optional=True),
-        Rule(bias, StepBias(), _STEPS, optional=True),
+        family_rule(_SSM & ~sel.part("bias"), rates, "decay rates"),
+        family_rule(sel.attr("A_log"), rates, "decay rates"),
+        family_rule(sel.attr("D"), Ones(), "the skip connection"),
+        family_rule(bias, StepBias(), _STEPS),
     )

@@ -7,9 +7,9 @@ from typing import Literal
 
 from goodinit.recipes.library.convnets import layer_scale_rule
 from goodinit.recipes.library.decoders import ENDS
-from goodinit.recipes.library.general import REST, WEIGHTS, choice, library
+from goodinit.recipes.library.general import REST, WEIGHTS, choice, family_rule, library
 from goodinit.recipes.recipe import Recipe
-from goodinit.recipes.rule import Rule, Selector, sel
+from goodinit.recipes.rule import Selector, sel
 from goodinit.schemes import Constant, Normal, TorchDefault, XavierUniform, Zeros
 
 PLACES: Selector = sel.kind("position", "token")
@@ -104,7 +104,7 @@ def vjepa2(flavour: Literal["facebook", "hf"] = "facebook") -> Recipe:
     choice("vjepa2", "flavour", flavour, ("facebook", "hf"))
     rules = [
         library(WEIGHTS | PLACES, Normal(0.02)),
-        Rule(sel.attr("mask_tokens"), Zeros(), "stand for what is masked", optional=True),
+        family_rule(sel.attr("mask_tokens"), Zeros(), "stand for what is masked"),
     ]
     if flavour == "facebook":
         by_layer = Normal(0.02 / math.sqrt(2)).scaled(layer=-0.5)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 
 from goodinit.recipes.library.decoders import ENDS, TABLES
-from goodinit.recipes.library.general import REST, WEIGHTS, library
+from goodinit.recipes.library.general import REST, WEIGHTS, family_rule, library
 from goodinit.recipes.recipe import Recipe
-from goodinit.recipes.rule import Rule, Selector, sel
+from goodinit.recipes.rule import Selector, sel
 from goodinit.schemes import (
     Constant,
     Normal,
@@ -57,9 +57,9 @@ def xlstm(faithful: bool = False) -> Recipe:
         rules.append(library(ENDS & sel.name("*proj_down*"), own, "Wang init by its fan_in"))
     gates = sel.name("*gate*.weight") if faithful else IN_AND_FORGET
     own_rules = (
-        Rule(gates, Zeros(), "a gate by its bias alone at first", optional=True),
-        Rule(sel.name("*igate*.bias"), Constant(-10.0), "writes nothing at first", optional=True),
-        Rule(sel.name("*fgate*.bias"), Ramp(3.0, 6.0), "remembers at first", optional=True),
+        family_rule(gates, Zeros(), "a gate by its bias alone at first"),
+        family_rule(sel.name("*igate*.bias"), Constant(-10.0), "writes nothing at first"),
+        family_rule(sel.name("*fgate*.bias"), Ramp(3.0, 6.0), "remembers at first"),
     )
     return Recipe((*REST, *rules, *own_rules), "xlstm")
 
@@ -123,7 +123,7 @@ def hyena(std: float = 0.02, omega: float = 10.0) -> Recipe:
         library(WEIGHTS | TABLES, Normal(std)),
         library(sel.kind("conv"), TorchDefault(), "PyTorch's own"),
         library(ENDS, ends, "ends a residual branch: 2 depth of them add up"),
-        Rule(sel.name("*filter_fn.bias"), Normal(1.0), "the skip connection", optional=True),
+        family_rule(sel.name("*filter_fn.bias"), Normal(1.0), "the skip connection"),
         library(sel.attr("freq"), Constant(omega), "of sin(freq x)"),
     )
     return Recipe((*REST, *rules), "hyena")

@@ -7,7 +7,7 @@ from typing import Literal
 
 from goodinit.recipes.by_place import LayerRamp, TallOrthogonal
 from goodinit.recipes.library.decoders import ENDS
-from goodinit.recipes.library.general import REST, WEIGHTS, choice, library
+from goodinit.recipes.library.general import REST, WEIGHTS, choice, family_rule, library
 from goodinit.recipes.recipe import Recipe
 from goodinit.recipes.rule import Rule, Selector, sel
 from goodinit.schemes import Constant, Orthogonal, Ramp, Scheme, Uniform, Zeros
@@ -145,7 +145,7 @@ def _mixing(name: str, start: float, stop: float) -> tuple[Rule, ...]:
         _own(f"{name}[xwk]*", ramp()),
         _own(f"{name}v*", ramp(by=0.3 * (stop - start))),
         _own(f"{name}[rg]*", ramp(0.5)),
-        Rule(_FEED_FORWARD & sel.attr(f"{name}r*"), ramp(), optional=True),
+        family_rule(_FEED_FORWARD & sel.attr(f"{name}r*"), ramp()),
     )
 
 
@@ -212,7 +212,7 @@ def _vectors(head_size: int) -> tuple[Rule, ...]:
     )  # 6 t^(1 + s^.3) - 6, and .5
     return (
         *shifts,
-        Rule(sel.name("*ffn.x_k"), channels, "the channel mixing's shift", optional=True),
+        family_rule(sel.name("*ffn.x_k"), channels, "the channel mixing's shift"),
         _own("w0", decay),
         _own("a0", Ramp(-0.39, 0.01, wave=0.3, period=head_size)),
         _own("v0", Ramp(0.93, 0.53)),
@@ -224,4 +224,4 @@ def _vectors(head_size: int) -> tuple[Rule, ...]:
 
 def _own(glob: str, scheme: Scheme) -> Rule:
     """Return a rule for what only such models have; it draws it whatever it holds."""
-    return Rule(sel.attr(glob), scheme, optional=True)
+    return family_rule(sel.attr(glob), scheme)

@@ -7,9 +7,9 @@ import math
 from goodinit.recipes.by_place import XavierOverHeads
 from goodinit.recipes.deferred import TorchFans
 from goodinit.recipes.library.decoders import ENDS
-from goodinit.recipes.library.general import REST, WEIGHTS, library
+from goodinit.recipes.library.general import REST, WEIGHTS, family_rule, library
 from goodinit.recipes.recipe import Recipe
-from goodinit.recipes.rule import Rule, Selector, sel
+from goodinit.recipes.rule import Selector, sel
 from goodinit.schemes import (
     Constant,
     Normal,
@@ -62,7 +62,7 @@ def alphafold() -> Recipe:
         ),
         library(WEIGHTS & gates, Zeros(), "a gate by its bias alone at first"),
         library(sel.gate_bias(), Ones(), "open at first: sigmoid(1) is .731"),
-        Rule(sel.attr("head_weights"), Constant(SOFTPLUS_INVERSE_OF_1), optional=True),
+        family_rule(sel.attr("head_weights"), Constant(SOFTPLUS_INVERSE_OF_1)),
     )
     return Recipe((*REST, *rules), "alphafold")
 
@@ -98,7 +98,7 @@ def gat() -> Recipe:
     over_heads = XavierOverHeads()
     rules = (
         library(WEIGHTS, TorchFans(XavierUniform())),
-        Rule(sel.attr("att_*"), over_heads, "scores of nodes", optional=True),
-        Rule(sel.attr("att"), over_heads, "scores of pairs", optional=True),
+        family_rule(sel.attr("att_*"), over_heads, "scores of nodes"),
+        family_rule(sel.attr("att"), over_heads, "scores of pairs"),
     )
     return Recipe((*REST, *rules), "gat")

@@ -6,9 +6,9 @@ import math
 from typing import Literal
 
 from goodinit.recipes.library.convnets import CONVS, LINEAR, layer_scale_rule
-from goodinit.recipes.library.general import REST, WEIGHTS, choice, library
+from goodinit.recipes.library.general import REST, WEIGHTS, choice, family_rule, library
 from goodinit.recipes.recipe import Recipe
-from goodinit.recipes.rule import Rule, sel
+from goodinit.recipes.rule import sel
 from goodinit.schemes import Constant, Normal, TorchDefault, VarianceScaling, XavierUniform, Zeros
 
 
@@ -90,7 +90,7 @@ def dinov2(layer_scale: float = 1e-5, flavour: Literal["facebook", "hf"] = "face
     if flavour == "facebook":
         rules.append(library(sel.kind("conv"), TorchDefault(), "left to PyTorch"))
         rules.append(library(sel.kind("token"), Normal(1e-6)))
-    mask = Rule(sel.attr("mask_token"), Zeros(), "stands for what is masked", optional=True)
+    mask = family_rule(sel.attr("mask_token"), Zeros(), "stands for what is masked")
     return Recipe((*REST, *rules, mask, layer_scale_rule(layer_scale)), "dinov2")
 
 

@@ -9,9 +9,9 @@ from goodinit.recipes.by_place import Fixup
 from goodinit.recipes.deferred import Neutral
 from goodinit.recipes.library.convnets import Fans
 from goodinit.recipes.library.decoders import ENDS
-from goodinit.recipes.library.general import REST, WEIGHTS, choice, library
+from goodinit.recipes.library.general import REST, WEIGHTS, choice, family_rule, library
 from goodinit.recipes.recipe import Recipe
-from goodinit.recipes.rule import Rule, Selector, sel
+from goodinit.recipes.rule import Selector, sel
 from goodinit.schemes import HeNormal, Normal, Scheme, XavierUniform, Zeros
 
 
@@ -42,8 +42,8 @@ def fixup(fans: Fans = "torch") -> Recipe:
     choice("fixup", "fans", fans, ("torch", "exact"))
     rules = (
         library(WEIGHTS, Fixup(HeNormal(mode="fan_out"), exact=fans == "exact")),
-        Rule(sel.kind("scale"), Neutral(), "multipliers", optional=True),
-        Rule(sel.part("bias"), Zeros(), "no offset at first", optional=True),
+        family_rule(sel.kind("scale"), Neutral(), "multipliers"),
+        family_rule(sel.part("bias"), Zeros(), "no offset at first"),
         library(sel.part("head"), Zeros(), "all classes alike at first"),
     )
     return Recipe((*REST, *rules), "fixup")
