@@ -11,7 +11,7 @@ from pathlib import Path
 
 from goodinit._common.files import atomic_write
 from goodinit._common.plain_words import plain_words
-from goodinit._common.text import notes_title, number
+from goodinit._common.text import filled_columns, notes_title, number
 from goodinit.report.curves import (
     COLORS,
     QUANTITIES,
@@ -150,14 +150,13 @@ def _facts(comparison: Comparison) -> str:
 
 def _summary(comparison: Comparison) -> str:
     """Return the table of the comparison, one line per recipe."""
-    lines = [SUMMARY, *summary(comparison)[1:]]
-    kept = [n for n in range(len(SUMMARY)) if any(line[n] for line in lines[1:])]
+    titles, lines = filled_columns(SUMMARY, summary(comparison)[1:])
     body = "".join(
         f'<tr><td><span class="swatch" style="background:{COLORS[at % len(COLORS)]}"></span>'
-        f"{escape(line[0])}</td>{_cells(line[n] for n in kept[1:])}</tr>\n"
-        for at, line in enumerate(lines[1:])
+        f"{escape(name)}</td>{_cells(cells)}</tr>\n"
+        for at, (name, *cells) in enumerate(lines)
     )
-    head = "".join(f"<th>{SUMMARY[n]}</th>" for n in kept)
+    head = "".join(f"<th>{title}</th>" for title in titles)
     table = f'<table class="summary"><tr>{head}</tr>\n{body}</table>'
     return f'<div class="wide">{table}</div>\n'
 

@@ -14,7 +14,7 @@ from goodinit._common.text import (
     trimmed,
     wrap,
 )
-from goodinit.report.curves import all_signals, evenly_chosen, line_over_depth, shown_rows
+from goodinit.report.curves import Line, all_signals, evenly_chosen, line_over_depth, shown_rows
 from goodinit.report.placed_findings import notes, placed_findings, verdict
 from goodinit.signal.compare import Comparison, summary
 from goodinit.signal.rows import SignalRow
@@ -51,11 +51,19 @@ def signal_text(comparison: Comparison, *, full: bool = False) -> str:
 
 def chosen_calls(comparison: Comparison) -> list[SignalRow]:
     """Return the calls along the depth and those that findings name, a selection if many."""
-    rows = shown_rows(comparison)
-    number_of = {row.key: n for n, row in enumerate(rows)}
-    placed = [number_of[k] for p in placed_findings(comparison) for k in p.keys if k in number_of]
-    line = evenly_chosen(line_over_depth(comparison).at, ROWS)
-    return [rows[n] for n in sorted({*line, *evenly_chosen(sorted({*placed}), ROWS // 2)})]
+    rows, marked = shown_rows(comparison), marked_calls(comparison)
+    return [rows[n] for n in chosen_numbers(line_over_depth(comparison), marked, ROWS)]
+
+
+def marked_calls(comparison: Comparison) -> set[int]:
+    """Return the numbers of the shown rows that findings name."""
+    at = {row.key: n for n, row in enumerate(shown_rows(comparison))}
+    return {at[key] for p in placed_findings(comparison) for key in p.keys if key in at}
+
+
+def chosen_numbers(line: Line, marked: set[int], most: int) -> list[int]:
+    """Return so many calls along the line, evenly, and half as many of those that are marked."""
+    return sorted({*evenly_chosen(line.at, most), *evenly_chosen(sorted(marked), most // 2)})
 
 
 def call_cells(rows: Sequence[SignalRow]) -> list[tuple[str, ...]]:

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from goodinit._common.text import notes_title, number, trimmed
+from goodinit._common.text import filled_columns, notes_title, number, trimmed
 from goodinit.errors import printable
 from goodinit.report.curves import (
     QUANTITIES,
     all_signals,
     curve,
-    evenly_chosen,
     line_over_depth,
     short_names,
     shown_rows,
@@ -27,6 +26,7 @@ from goodinit.report.placed_findings import (
     split_by_severity,
     verdict,
 )
+from goodinit.report.signal_text import chosen_numbers, marked_calls
 from goodinit.report.textplot import legend, text_plot
 from goodinit.report.tooltips import error_text, shape_text
 from goodinit.signal.compare import Comparison, summary
@@ -57,7 +57,7 @@ def render(comparison: Comparison, width: int = 80, *, full: bool = False) -> Re
     parts: list[RenderableType] = [
         Text(first, "bold green" if comparison.ok else "bold red"),
         Text(),
-        _summary(comparison) if several else _calls(comparison, findings, full),
+        _summary(comparison) if several else _calls(comparison, full),
         Text(),
     ]
     parts += [*_plots(comparison, width, several=several)]
@@ -79,23 +79,19 @@ def _table(*heads: str, left: int) -> Table:
 
 def _summary(comparison: Comparison) -> RenderableType:
     head, *lines = summary(comparison)
-    kept = [n for n in range(len(head)) if any(line[n] for line in lines)]
-    table = _table(*(head[n] for n in kept), left=1)
+    head, lines = filled_columns(head, lines)
+    table = _table(*head, left=1)
     table.columns[-1].justify, table.columns[-1].no_wrap = "left", False
     for name, *cells in lines:
-        shown = [trimmed(printable(name), NAME), *(cells[n - 1] for n in kept[1:])]
-        table.add_row(*map(Text, shown))
+        table.add_row(*map(Text, (trimmed(printable(name), NAME), *cells)))
     return Group(table, Text(CAPTION, "dim"))
 
 
-def _calls(comparison: Comparison, findings: Sequence[PlacedFinding], full: bool) -> RenderableType:
+def _calls(comparison: Comparison, full: bool) -> RenderableType:
     """Return a table of calls along the line and of calls with findings; a selection if many."""
-    rows = shown_rows(comparison)
-    line = line_over_depth(comparison)
+    rows, marked = shown_rows(comparison), marked_calls(comparison)
     short = short_names(row.name for row in rows)
-    at = {row.key: n for n, row in enumerate(rows)}
-    marked = {n for placed in findings for k in placed.keys if (n := at.get(k)) is not None}
-    shown = sorted({*evenly_chosen(line.at, ROWS), *evenly_chosen(sorted(marked), ROWS // 2)})
+    shown = chosen_numbers(line_over_depth(comparison), marked, ROWS)
     shown = list(range(len(rows))) if full else shown
     table = _table("call", "function", "shape", "second moment", "samples", "gradient", left=3)
     for n in shown:
