@@ -13,6 +13,7 @@ from goodinit.applying.loaded import pieces_of
 from goodinit.applying.shards import Shard
 from goodinit.findings import Finding
 from goodinit.findings.casts import what_a_cast_lost
+from goodinit.plans.checkpoint import corner_of
 
 
 def find_casts(
@@ -36,16 +37,9 @@ def find_casts(
                 elif name in shards:
                     pairs = list(pieces_of(shards[name], source))
                 else:
-                    pairs = [_copied_pair(tensor, source)]
+                    one = tensor[0] if tensor.dim() != source.dim() else corner_of(tensor, source)
+                    pairs = [(one, source)]  # of stacked copies of one matrix, the first
                 yield from _find_cast(name, tensor, source, slot.buffer, pairs)
-
-
-def _copied_pair(tensor: Tensor, source: Tensor) -> tuple[Tensor, Tensor]:
-    if tensor.dim() != source.dim():  # stacked copies of one matrix
-        return tensor[0], source
-    if tensor.shape != source.shape:
-        return tensor[tuple(slice(0, size) for size in source.shape)], source
-    return tensor, source
 
 
 def _find_cast(

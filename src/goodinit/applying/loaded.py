@@ -24,7 +24,7 @@ from goodinit.plans.checkpoint import Checkpoint, copy_values_
 from goodinit.plans.dcp_folder import load_from_dcp_
 from goodinit.plans.keep import LOADED
 from goodinit.plans.plan import Plan
-from goodinit.streams.part import intersect
+from goodinit.streams.part import box_shape, intersect, slices, whole_box, within
 
 Copied = Mapping[str, list[Tensor | None]]
 """Values by logical name, one for each tensor that stores it; of a folder they are on meta."""
@@ -126,15 +126,13 @@ def pieces_of(shard: Shard, source: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
     """
     whole = shard.part.shape
     stacked = whole[: len(whole) - source.dim()]  # each of the matrices gets a copy
-    filled = tuple((0, size) for size in (*stacked, *source.shape))
+    filled = whole_box((*stacked, *source.shape))
     for box, where in shard.part.pieces():
         shared = intersect(box, filled)
         if shared is None:
             continue
-        held = shard.local[where].view([stop - start for start, stop in box])
-        inner = zip(shared, box, strict=True)
-        inside = tuple(slice(a - first, b - first) for (a, b), (first, _) in inner)
-        yield held[inside], source[tuple(slice(a, b) for a, b in shared[len(stacked) :])]
+        held = shard.local[where].view(box_shape(box))
+        yield held[slices(within(shared, box))], source[slices(shared[len(stacked) :])]
 
 
 def _read_in_place(

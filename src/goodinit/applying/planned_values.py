@@ -25,6 +25,7 @@ from goodinit.anatomy.writable import check_writable
 from goodinit.applying.validate import unresolved_error
 from goodinit.applying.write import fill_part_, fill_row_, is_elementwise, write_
 from goodinit.errors import MetaModelError, ModelError, UnresolvedError
+from goodinit.plans.checkpoint import corner_of
 from goodinit.plans.rows import PlanRow, needs_old
 from goodinit.streams import Part, Stream
 
@@ -109,7 +110,8 @@ class PlannedValues:
         out = self._empty(slot.tensors[number])
         with torch.no_grad():
             if row is None or needs_old(row):
-                _copy_corner(out, cast("Tensor", self._old(slot, number)))
+                old = cast("Tensor", self._old(slot, number))
+                corner_of(out, old).copy_(old)
             if row is not None:
                 fill_row_(out, row, self._stream)
         return out
@@ -236,12 +238,6 @@ def _check_whole(slot: Slot, row: PlanRow) -> None:
             f"{slot.name} is kept in part and computed from other tensors: gi.apply_ writes it, "
             f"into a model with memory"
         )
-
-
-def _copy_corner(out: Tensor, old: Tensor) -> None:
-    """Copy as ``load_`` does: a smaller value fills the corner, or is the matrix of each stack."""
-    corner = old.dim() == out.dim()
-    out[tuple(slice(0, size) for size in old.shape) if corner else ()].copy_(old)
 
 
 def _lost_error(names: list[str], buffer: bool, planned: bool) -> MetaModelError | UnresolvedError:

@@ -35,7 +35,7 @@ from goodinit.schemes.grown import DropUnits, FromOld
 from goodinit.schemes.mimetic import Mimetic
 from goodinit.schemes.scheme import BoxDraw, Scheme
 from goodinit.streams import Box, Law, Part, Stream
-from goodinit.streams.part import intersect, regions
+from goodinit.streams.part import box_shape, intersect, regions, slices, within
 from goodinit.streams.stream import CHUNK, DTYPES
 
 POWER_ITERATIONS = 15  # as many as spectral_norm itself takes when it is made
@@ -128,7 +128,7 @@ def fill_row_(out: Tensor, row: PlanRow, stream: Filler) -> None:
 def _fill_block(
     target: Tensor, row: PlanRow, block: PlanBlock, of: PlanBlock | None, stream: Filler
 ) -> None:
-    part = target if of is None else target[tuple(slice(start, stop) for start, stop in of.box)]
+    part = target if of is None else target[slices(of.box)]
     scheme = block.scheme
     draw = _draw(row, of, scheme, stream)
     if isinstance(scheme, FromOld):
@@ -150,14 +150,15 @@ def fill_part_(out: Tensor, row: PlanRow, stream: Filler, part: Part) -> None:
             fill_part_(half, of, numbers, part)
         return
     for box, where in part.pieces():
-        held = out[where].view([stop - start for start, stop in box])
+        held = out[where].view(box_shape(box))
         if out.dtype in DTYPES or not out.is_floating_point():
             _fill_box(held, row, stream, box)
             continue
         for region in regions(box, CHUNK) if is_elementwise(row) else (box,):
-            single = held[_within(region, box)].float()  # float8: one cast from float32
+            some = held[slices(within(region, box))]
+            single = some.float()  # float8: one cast from float32
             _fill_box(single, row, stream, region)
-            held[_within(region, box)].copy_(single)
+            some.copy_(single)
 
 
 def is_elementwise(row: PlanRow) -> bool:
@@ -169,19 +170,12 @@ def _fill_box(out: Tensor, row: PlanRow, stream: Filler, box: Box) -> None:
     for block in row.parts():
         shared = None if isinstance(block.scheme, Keep) else intersect(box, block.box)
         if shared is not None:
-            inner = zip(shared, block.box, strict=True)
-            of_block = tuple((a - first, b - first) for (a, b), (first, _) in inner)
             draw = _draw(row, block, block.scheme, stream)
-            block.scheme.fill_part_(out[_within(shared, box)], draw, row.site(block), of_block)
+            held, of_block = out[slices(within(shared, box))], within(shared, block.box)
+            block.scheme.fill_part_(held, draw, row.site(block), of_block)
     for number in row.zero_rows:
         if box[0][0] <= number % row.shape[0] < box[0][1]:
             out[number % row.shape[0] - box[0][0]].zero_()
-
-
-def _within(box: Box, outer: Box) -> tuple[slice, ...]:
-    """Return where a box is in the tensor of an outer box."""
-    both = zip(box, outer, strict=True)
-    return tuple(slice(start - first, stop - first) for (start, stop), (first, _) in both)
 
 
 def _draw(row: PlanRow, block: PlanBlock | None, scheme: Scheme, stream: Filler) -> BoxDraw:

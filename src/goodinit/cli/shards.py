@@ -122,14 +122,13 @@ def _held(
 
 def _needed(row: gi.PlanRow, block: PlanBlock, box: Box) -> int:
     """Return how many values have to be drawn for what a box holds of a block."""
-    from goodinit.streams.part import intersect
+    from goodinit.streams.part import box_shape, intersect, within
 
     shared = None if isinstance(block.scheme, gi.Keep) else intersect(box, block.box)
     if shared is None:
         return 0
-    inner = tuple((a - s, b - s) for (a, b), (s, _) in zip(shared, block.box, strict=True))
-    needed, _ = block.scheme.reach(row.site(block), inner)
-    return math.prod(stop - start for start, stop in needed)
+    needed, _ = block.scheme.reach(row.site(block), within(shared, block.box))
+    return math.prod(box_shape(needed))
 
 
 def _dim_of(

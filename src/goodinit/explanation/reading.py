@@ -15,6 +15,7 @@ from goodinit.errors import MetaModelError
 from goodinit.explanation.statistics import Sample, read_sample
 from goodinit.schemes import Site
 from goodinit.streams import Law
+from goodinit.streams.part import slices, whole_box
 from goodinit.trace import Inputs
 
 
@@ -122,7 +123,7 @@ def _read_parameter(row: Row, slot: Slot) -> ParameterValues:
     )
     if len(parts) <= 1:
         return ParameterValues(row, slot, parts, parts[0] if parts else None)
-    box = tuple((0, size) for size in tensor.shape)
+    box = whole_box(tensor.shape)
     whole = _read_part(Block("", box), Site.of(row.shape, row.facets.layout), tensor, zero_rows, 1)
     return ParameterValues(row, slot, parts, whole)
 
@@ -130,7 +131,7 @@ def _read_parameter(row: Row, slot: Slot) -> ParameterValues:
 def _read_part(
     block: Block, site: Site, tensor: Tensor, zero_rows: tuple[int, ...], share: int
 ) -> Part:
-    view = tensor[tuple(slice(*ends) for ends in block.box)] if block.box else tensor
+    view = tensor[slices(block.box)] if block.box else tensor
     whole_rows = zero_rows if view.shape == tensor.shape else ()
     return Part(block, site, view, read_sample(view, whole_rows, share))
 

@@ -18,6 +18,7 @@ from goodinit.errors import CheckpointError, nearest
 from goodinit.plans.checkpoint_files import INDEX, SAFE, read_file
 from goodinit.plans.dcp_folder import METADATA, load_from_dcp_, read_dcp_folder
 from goodinit.recipes.rule import glob_matches
+from goodinit.streams.part import slices, whole_box
 
 
 @dataclass(frozen=True)
@@ -169,9 +170,12 @@ def copy_values_(slot: Slot, sources: list[Tensor | None]) -> None:
     """
     for tensor, source in zip(slot.tensors, sources, strict=True):
         if source is not None:
-            corner = source.dim() == tensor.dim()
-            box = tuple(slice(0, size) for size in source.shape) if corner else ()
-            tensor[box].copy_(source)
+            corner_of(tensor, source).copy_(source)
+
+
+def corner_of(tensor: Tensor, source: Tensor) -> Tensor:
+    """Return the part of a tensor that a smaller value fills; all of a stack of matrices."""
+    return tensor[slices(whole_box(source.shape))] if source.dim() == tensor.dim() else tensor
 
 
 def tensor_of(name: str, value: object) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 from goodinit.plans.rows import PlanBlock, PlanRow, Rates
@@ -91,16 +92,13 @@ def growth_of(
 def common_rates(each: list[Rates]) -> Rates:
     """Return the rates of a parameter from those of its blocks; None where they differ."""
 
-    def common(values: list[float | None]) -> float | None:
+    def common(values: Sequence[float | None]) -> float | None:
         first = values[0]
         same = first is not None and all(v is not None and _is_one(v / first) for v in values)
         return first if same else None
 
-    return Rates(
-        common([rates.adam for rates in each]),
-        common([rates.sgd for rates in each]),
-        common([rates.eps for rates in each]),
-    )
+    adam, sgd, eps = zip(*((rates.adam, rates.sgd, rates.eps) for rates in each), strict=True)
+    return Rates(common(adam), common(sgd), common(eps))
 
 
 def _is_one(ratio: float) -> bool:

@@ -32,6 +32,7 @@ from goodinit.plans.rows import PlanBlock, PlanRow, Rates, common
 from goodinit.schemes import Layout, Scheme, Site, from_dict
 from goodinit.schemes.dtype_range import check_range
 from goodinit.schemes.fields import short_repr
+from goodinit.streams.part import whole_box
 
 T = TypeVar("T")
 Reader = Callable[[object, str], T]
@@ -339,7 +340,7 @@ def _covers(boxes: tuple[Box, ...], shape: tuple[int, ...]) -> bool:
     A box is a sum of quadrants, one from each of its corners, with signs that alternate. No
     quadrant is a sum of others, so the boxes add up to the whole exactly if their corners do.
     """
-    whole = tuple((0, size) for size in shape)
+    whole = whole_box(shape)
     cut = [axis for axis in range(len(shape)) if any(box[axis] != whole[axis] for box in boxes)]
     if len(cut) > MOST_CUT:
         return False

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from goodinit._common.text import count, several
 from goodinit.anatomy import Anatomy
@@ -70,6 +70,11 @@ def find_in_plan(
         *_frozen_are_drawn(rows, slots, recipe),
         *_one_prior_for_heads(rows, recipe),
     )
+
+
+def _first_of(rows: Sequence[PlanRow]) -> str:
+    """Return the name of the first row, and how many more there are."""
+    return several((row.name for row in rows), 1)
 
 
 def find_packed(kinds: list[str]) -> Iterator[Finding]:
@@ -164,7 +169,7 @@ def _biases_dominate(
             if row.name not in subtracted_biases(anatomy):
                 found.setdefault(severity, []).append(row)
     for severity, bad in found.items():
-        names = several((row.name for row in bad), 1)
+        names = _first_of(bad)
         cause = (
             f"more than {BIAS_SHARE:.0%} of what the layer passes on of a signal of second moment "
             "1 is the bias, the same for all inputs"
@@ -227,14 +232,14 @@ def _left_alone(rows: tuple[PlanRow, ...]) -> Iterator[Finding]:
     left = [row for row in rows if row.why.startswith(WHY_LEFT) and not row.buffer]
     odd = [row for row in left if row.dtype.is_complex]
     if odd:
-        names = several((row.name for row in odd), 1)
+        names = _first_of(odd)
         cause = "left unchanged: complex numbers that no rule of the recipe draws"
         line = named((row.name for row in odd), Normal(1.0))
         fix = offer("if they are weights, give them a rule", line)
         yield Finding("GI117", "info", names, cause, fix)
     bad = [row for row in left if not row.dtype.is_complex]
     if bad:
-        names = several((row.name for row in bad), 1)
+        names = _first_of(bad)
         cause = "left unchanged: goodinit has no rule for this kind of parameter"
         words = "if its constructor calls torch.empty, give it a rule"
         fix = offer(words, named((row.name for row in bad), Zeros()))
@@ -246,7 +251,7 @@ def _authors_values(rows: tuple[PlanRow, ...]) -> Iterator[Finding]:
     kept = [row for row in rows if row.kept and not row.buffer and row.why.startswith(KEEPS)]
     held = [row for row in kept if not row.unresolved]
     if held:
-        names = several((row.name for row in held), 1)
+        names = _first_of(held)
         cause = keeps_authors_values([what_is_kept(row.kind, row.frozen) for row in held])
         scales = all(row.kind == "scale" for row in held)
         fix = offer(
@@ -256,7 +261,7 @@ def _authors_values(rows: tuple[PlanRow, ...]) -> Iterator[Finding]:
         yield Finding("GI119", "info", names, cause, fix)
     lost = [row for row in kept if row.unresolved]
     if lost:
-        names = several((row.name for row in lost), 1)
+        names = _first_of(lost)
         fix = (
             "build the model inside `with gi.skeleton():`, or name the value in a rule of your "
             "own, gi.Constant(value)"
@@ -296,7 +301,7 @@ def _frozen_are_drawn(
     cause = f"{count(len(drawn), 'frozen parameter')} drawn again, which training won't change"
     fix = "gi.init_(..., keep=[n for n, p in model.named_parameters() if not p.requires_grad])"
     severity: Severity = "info" if asked or whole else "warning"
-    names = several((row.name for row in drawn), 1)
+    names = _first_of(drawn)
     yield Finding("GI138", severity, names, cause, f"none if this is intended; otherwise {fix}")
 
 

@@ -16,6 +16,7 @@ from goodinit.schemes.complex_numbers import complex_std
 from goodinit.schemes.grown import DropUnits
 from goodinit.schemes.low_rank import LowRank
 from goodinit.schemes.scheme import FromValues
+from goodinit.streams.part import box_shape, whole_box
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +40,7 @@ class PlanBlock:
     @property
     def shape(self) -> tuple[int, ...]:
         """Shape of the block."""
-        return tuple(stop - start for start, stop in self.box)
+        return box_shape(self.box)
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,8 +181,7 @@ class PlanRow:
     @cached_property
     def _whole(self) -> tuple[PlanBlock, ...]:
         assert self.scheme is not None  # only blocks can differ
-        box = tuple((0, size) for size in self.shape)
-        return (PlanBlock("", box, self.fan_in, self.fan_out, self.scheme),)
+        return (PlanBlock("", whole_box(self.shape), self.fan_in, self.fan_out, self.scheme),)
 
     @cached_property
     def _moments(self) -> tuple[float | None, float | None]:

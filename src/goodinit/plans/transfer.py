@@ -25,6 +25,7 @@ from goodinit.recipes.recipe import Recipe
 from goodinit.schemes import Constant, Scheme, TorchDefault
 from goodinit.schemes.dtype_range import check_range
 from goodinit.schemes.scheme import FromValues
+from goodinit.streams.part import whole_box
 from goodinit.trace import Inputs
 
 
@@ -261,8 +262,7 @@ def _grown(row: PlanRow, base: PlanRow, found: _Comparison, known: Row) -> PlanR
 
 
 def _whole(row: PlanRow) -> PlanBlock:
-    box = tuple((0, size) for size in row.shape)
-    return PlanBlock("", box, row.fan_in, row.fan_out, row.parts()[0].scheme)
+    return PlanBlock("", whole_box(row.shape), row.fan_in, row.fan_out, row.parts()[0].scheme)
 
 
 def _scaled(

@@ -26,7 +26,7 @@ from goodinit.schemes.haar_parts import fill_matrix_part_, gauss_like
 from goodinit.schemes.scheme import BoxDraw, Draw, Scheme
 from goodinit.schemes.values import Zeros
 from goodinit.streams import Law
-from goodinit.streams.part import Box, regions
+from goodinit.streams.part import Box, box_shape, regions, slices, within
 from goodinit.streams.stream import CHUNK
 
 STRIP = 1 << 22
@@ -78,7 +78,7 @@ class _Matrix(Scheme):
         axes = [n for n in self._apart(layout) if n != layout.split or layout.groups == 1]
         axis = max(axes, key=lambda n: box[n][1] - box[n][0], default=None)
         start, stop = (0, 0) if axis is None else box[axis]
-        size = math.prod(last - first for first, last in needed)
+        size = math.prod(box_shape(needed))
         if axis is None or stop - start < 2 or size <= STRIP:
             super().fill_part_(out, draw, site, box)
             return
@@ -98,8 +98,7 @@ class _Matrix(Scheme):
             each = site.shape[split] // layout.groups
             first, last = box[split][0] // each, -(-box[split][1] // each)
             needed[split], groups = (first * each, last * each), last - first
-        shape = tuple(stop - start for start, stop in needed)
-        there = Site(shape, replace(layout, groups=groups), site.fan_in, site.fan_out)
+        there = Site(box_shape(needed), replace(layout, groups=groups), site.fan_in, site.fan_out)
         return tuple(needed), there
 
     def _apart(self, layout: Layout) -> tuple[int, ...]:
@@ -152,9 +151,7 @@ class _Ones(_AtCenter):
         layout, _ = self._fit(site)
         for region in regions(box, CHUNK):  # so that temporaries take a few MB
             ones = _row_minus_column(layout, site.shape, region, out.device) == 0
-            inner = zip(region, box, strict=True)
-            where = tuple(slice(a - first, b - first) for (a, b), (first, _) in inner)
-            out[where].copy_(ones.float().mul_(self.gain))
+            out[slices(within(region, box))].copy_(ones.float().mul_(self.gain))
 
 
 @dataclass(frozen=True, repr=False)

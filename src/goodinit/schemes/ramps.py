@@ -17,6 +17,7 @@ from goodinit.schemes import fields
 from goodinit.schemes.fans import Site
 from goodinit.schemes.scheme import BoxDraw, Draw, Scheme
 from goodinit.streams import Box
+from goodinit.streams.part import slices
 
 
 class AlongLastAxis(Scheme):
@@ -37,7 +38,7 @@ class AlongLastAxis(Scheme):
     @torch.no_grad()
     def fill_part_(self, out: Tensor, draw: BoxDraw, site: Site, box: Box) -> None:
         values = self.row(site)
-        out.copy_(values[tuple(slice(*bounds) for bounds in box[-values.dim() :])])
+        out.copy_(values[slices(box[-values.dim() :])])
 
 
 @dataclass(frozen=True, repr=False)

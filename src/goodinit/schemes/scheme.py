@@ -20,6 +20,7 @@ from goodinit._common.unfit_arguments import unfit_arguments
 from goodinit.errors import CallError, SchemeError
 from goodinit.schemes import fields
 from goodinit.schemes.corrected_call import corrected_call
+from goodinit.streams.part import box_shape, slices, whole_box, within
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -131,19 +132,17 @@ class Scheme(metaclass=_SchemeType):
         if needed == box:
             self.fill_(out, drawn, there)
             return
-        shape = [stop - start for start, stop in needed]
-        whole = torch.empty(shape, dtype=torch.float32, device=out.device)
+        whole = torch.empty(box_shape(needed), dtype=torch.float32, device=out.device)
         self.fill_(whole, drawn, there)
-        inner = zip(box, needed, strict=True)
         with torch.no_grad():
-            out.copy_(whole[tuple(slice(a - first, b - first) for (a, b), (first, _) in inner)])
+            out.copy_(whole[slices(within(box, needed))])
 
     def reach(self, site: Site, box: Box) -> tuple[Box, Site]:
         """Return what has to be drawn together to know the values of a box: a box, and its site.
 
         The whole, unless a scheme knows better.
         """
-        return tuple((0, size) for size in site.shape), site
+        return whole_box(site.shape), site
 
     def times(self, factor: float) -> Scheme:
         """Return the scheme whose values are ``factor`` times this one's.

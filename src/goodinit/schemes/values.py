@@ -20,6 +20,7 @@ from goodinit.schemes.fans import Site
 from goodinit.schemes.quadrature import ten_digits, truncated_moments
 from goodinit.schemes.scheme import BoxDraw, Draw, FromValues, Scheme, Unplanned
 from goodinit.streams import Box, Law
+from goodinit.streams.part import slices
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -394,7 +395,7 @@ class Function(Scheme):
         _copy_(out, self._values(site))
 
     def fill_part_(self, out: Tensor, draw: BoxDraw, site: Site, box: Box) -> None:
-        _copy_(out, self._values(site)[tuple(slice(*run) for run in box)])
+        _copy_(out, self._values(site)[slices(box)])
 
     def times(self, factor: float) -> Scheme:
         factor = fields.as_factor(self, factor)

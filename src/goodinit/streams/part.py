@@ -15,8 +15,8 @@ from typing import Any, cast
 from goodinit.errors import StreamError
 
 __all__ = [
-    "Box", "Part", "Runs", "Split", "chunk_bounds", "cut_runs", "intersect", "join_runs", "regions",
-    "run_size",
+    "Box", "Part", "Runs", "Split", "box_shape", "chunk_bounds", "cut_runs", "intersect",
+    "join_runs", "regions", "run_size", "slices", "whole_box", "within",
 ]  # fmt: skip
 
 Box = tuple[tuple[int, int], ...]
@@ -255,7 +255,7 @@ def _flat_boxes(shape: tuple[int, ...], start: int, stop: int) -> Iterator[Box]:
             return
         first += 1
     if first < last:
-        yield ((first, last), *((0, size) for size in shape[1:]))
+        yield ((first, last), *whole_box(shape[1:]))
     for box in _flat_boxes(shape[1:], 0, tail):
         yield ((last, last + 1), *box)
 
@@ -304,6 +304,31 @@ def run_size(runs: Runs) -> int:
     7
     """
     return sum(stop - start for start, stop in runs)
+
+
+def whole_box(shape: Sequence[int]) -> Box:
+    """Return the box that is all of a shape."""
+    return tuple((0, size) for size in shape)
+
+
+def box_shape(box: Sequence[tuple[int, int]]) -> tuple[int, ...]:
+    """Return the shape of what a box holds."""
+    return tuple(stop - start for start, stop in box)
+
+
+def slices(box: Box) -> Where:
+    """Return the index that takes a box out of a tensor."""
+    return tuple(slice(start, stop) for start, stop in box)
+
+
+def within(box: Box, outer: Box) -> Box:
+    """Return a box as counted from the start of an outer one.
+
+    >>> within(((5, 6), (2, 4)), ((4, 8), (2, 9)))
+    ((1, 2), (0, 2))
+    """
+    both = zip(box, outer, strict=True)
+    return tuple((start - first, stop - first) for (start, stop), (first, _) in both)
 
 
 def intersect(box: Box, other: Box) -> Box | None:

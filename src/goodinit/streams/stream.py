@@ -22,7 +22,7 @@ from goodinit._common.memory import is_writable, overlaps
 from goodinit._common.torch_private import dispatch_modes, transforms
 from goodinit.errors import StreamError
 from goodinit.streams import gpu, native
-from goodinit.streams.part import Box, regions
+from goodinit.streams.part import Box, box_shape, regions
 from goodinit.streams.spec import (
     Key,
     Law,
@@ -114,7 +114,7 @@ class Stream:
         """
         _check_dtype(name, dtype)
         full, box = _check_box(name, shape, box)
-        out = torch.empty([stop - start for start, stop in box], dtype=dtype, device="cpu")
+        out = torch.empty(box_shape(box), dtype=dtype, device="cpu")
         _fill_box(out, key_bytes(self.seed, name, purpose), law, full, box)
         return out
 
@@ -163,7 +163,7 @@ class Stream:
                 return out
         _check_target(name, out)
         full, box = _check_box(name, out.shape if shape is None else shape, box)
-        sizes = tuple(stop - start for start, stop in box)
+        sizes = box_shape(box)
         if sizes != out.shape:
             raise StreamError(
                 f"{name}: the tensor has the shape {tuple(out.shape)}, what is drawn has {sizes}: "
