@@ -242,3 +242,29 @@ def linear_attention_whose_divisor_comes_first():
         return torch.einsum("bhnz,bhnd,bhde->bhne", share, q, state)
 
     return attention(mix)
+
+
+@facts("I", X, ROLES)
+def scores_of_landmarks():
+    """Nyström: a product of three scores, each of queries and keys or of their means."""
+
+    def mix(q, k, v, m):
+        means = [one.unflatten(2, (5, 2)).mean(3) for one in (q, k)]
+        rows, inner = (q @ means[1].mT).softmax(-1), (means[0] @ means[1].mT).softmax(-1)
+        inverse = torch.linalg.pinv(inner)
+        return rows @ inverse @ ((means[0] @ k.mT).softmax(-1) @ v)
+
+    return attention(mix)
+
+
+@facts("I", X, ROLES)
+def scores_of_landmarks_inverted_step_by_step():
+    def mix(q, k, v, m):
+        means = [one.unflatten(2, (5, 2)).mean(3) for one in (q, k)]
+        rows, inner = (q @ means[1].mT).softmax(-1), (means[0] @ means[1].mT).softmax(-1)
+        inverse = inner.mT
+        for _ in range(4):
+            inverse = 2 * inverse - inverse @ inner @ inverse
+        return rows @ inverse @ ((means[0] @ k.mT).softmax(-1) @ v)
+
+    return attention(mix)

@@ -433,3 +433,18 @@ def trained_sines_of_positions():
     return Net(
         lambda m, x: m.f(x + m.where), where=nn.Parameter(sines(10, 24)), f=nn.Linear(24, 24)
     )
+
+
+@keeps("O", X, "gate", "noise", blind=False)
+def gate_and_its_noise():
+    """Noisy top-k: both matrices of zeros, where random numbers make one choice."""
+
+    def forward(m, x):
+        clean = x @ m.gate
+        noisy = clean + torch.randn_like(clean) * (fn.softplus(x @ m.noise) + 0.01)
+        best, chosen = noisy.topk(2, -1)
+        share = torch.zeros_like(noisy).scatter(-1, chosen, best.softmax(-1))
+        return sum(share[:, n, None] * expert(x) for n, expert in enumerate(m.experts))
+
+    experts = [nn.Linear(24, 24) for _ in range(4)]
+    return Net(forward, gate=full(0, 24, 4), noise=full(0, 24, 4), experts=experts)

@@ -10,7 +10,7 @@ from torch.nn import functional as fn
 
 import goodinit as gi
 
-from .layout import Layout, Net, Verdict, full, graded, holds
+from .layout import Layout, Net, Verdict, facts, full, graded, holds
 
 X = (8, 6, 24)
 MAP = (4, 8, 6, 6)
@@ -185,3 +185,11 @@ def norm_before_rotary_positions():
         return m.b(x.flatten(-2))
 
     return Net(f, a=nn.Linear(24, 24), b=nn.Linear(24, 24), w=trained(8))
+
+
+@facts("P", X, {"g": {"kind": "scale"}, "f.weight": {"guessed": False}})
+def gain_that_is_an_exponential():
+    """It isn't the rate of a state space, which multiplies what no norm made."""
+    return Net(
+        lambda m, x: m.f(fn.rms_norm(x, (24,)) * m.g.exp()), g=full(0, 24), f=nn.Linear(24, 8)
+    )

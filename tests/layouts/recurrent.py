@@ -247,3 +247,61 @@ def gate_of_a_difference():
         return h
 
     return Net(forward, u=raw(D, D), w=raw(D, D))
+
+
+# One weight holds a matrix for each layer: its parts follow one another, but none comes again.
+
+
+def one_after_another(step, parts=lambda m: range(4), **shapes):
+    def forward(m, x):
+        for part in parts(m):
+            x = step(m, x, part)
+        return x
+
+    return Net(forward, **{name: raw(*shape) for name, shape in shapes.items()})
+
+
+PLAIN = {"w": {"kind": "linear", "part": "weight", "ends_residual": False, "guessed": False}}
+END = {"kind": "linear", "part": "out", "ends_residual": True, "guessed": False}
+
+
+@facts("G", (4, 5, D), PLAIN)
+def a_layer_for_each_index():
+    return one_after_another(lambda m, x, i: torch.tanh(x @ m.w[i]), w=(4, D, D))
+
+
+@facts("G", (4, 5, D), PLAIN)
+def a_layer_for_each_part_of_the_rows():
+    return one_after_another(
+        lambda _, x, w: fn.relu(fn.linear(x, w)), lambda m: m.w.chunk(4), w=(4 * D, D)
+    )
+
+
+@facts("G", (4, 5, D), {"w": END | {"depth": 2}})
+def a_residual_layer_for_each_matrix():
+    return one_after_another(
+        lambda _, x, w: x + torch.tanh(fn.layer_norm(x, (D,)) @ w), lambda m: m.w, w=(4, D, D)
+    )
+
+
+@facts("G", (4, 5, D), {"w": {"part": "in"}, "v": END | {"depth": 2}})
+def two_layers_for_each_index():
+    def step(m, x, i):
+        h = fn.gelu(torch.einsum("btd,df->btf", fn.layer_norm(x, (D,)), m.w[i]))
+        return torch.einsum("btf,fd->btd", h, m.v[i]) + x
+
+    return one_after_another(step, w=(4, D, 2 * D), v=(4, 2 * D, D))
+
+
+@facts("G", (4, 5, D), {"w": {"kind": "recurrent", "ends_residual": False}})
+def a_layer_for_each_index_of_a_state():
+    """Two recurrent layers: each part comes again at the next step."""
+
+    def forward(m, x):
+        first = second = start(x)
+        for t in range(x.shape[1]):
+            first = torch.tanh(x[:, t] + first @ m.w[0])
+            second = torch.tanh(first + second @ m.w[1])
+        return second
+
+    return Net(forward, w=raw(2, D, D))

@@ -384,3 +384,62 @@ def branch_of_shares_times_a_buffer():
         g=linear()(),
         share=torch.full((D,), 0.5),
     )
+
+
+# State spaces: the size of a step multiplies the stream, and D carries it past.
+
+STEPPED = {"step.weight": NO, "b.weight": NO, "c.weight": NO, "out.weight": END}
+
+
+def state_space(size):
+    def forward(m, x):
+        u = fn.silu(m.into(m.norm(x)))
+        dt, b, c = size(m.step(u)), m.b(u), m.c(u)
+        h, states = u.new_zeros(len(u), D, 6), []
+        for t in range(x.shape[1]):
+            decay = torch.exp(-dt[:, t, :, None] * m.rate.exp())
+            h = decay * h + (dt[:, t] * u[:, t])[..., None] * b[:, t, None]
+            states.append((h * c[:, t, None]).sum(-1))
+        return x + m.out(torch.stack(states, 1) + u * m.d)
+
+    parts = {"into": linear(), "step": linear(), "b": linear(D, 6), "c": linear(D, 6)}
+    made = {name: make() for name, make in parts.items()}
+    rate = nn.Parameter(torch.arange(1.0, 7).log().repeat(D, 1))
+    return Net(forward, norm=norm(), out=linear()(), rate=rate, d=full(1, D), **made)
+
+
+@facts("Q", X, STEPPED)
+def step_of_a_state_space():
+    return state_space(fn.softplus)
+
+
+@facts("Q", X, STEPPED)
+def step_of_a_state_space_as_an_exponential():
+    return state_space(torch.exp)
+
+
+# A stream that is kept as a list, all of which is added up again each time: a branch counts once.
+
+LISTED = {f"{name}.{i}.weight": want | {"depth": 2} for i in range(3)
+          for name, want in {"up": NO, "out": END}.items()}  # fmt: skip
+
+
+def listed(add):
+    def forward(m, x):
+        results = [x]
+        for up, out in zip(m.up, m.out, strict=True):
+            results.append(out(fn.gelu(up(fn.layer_norm(add(results), (D,))))))
+        return add(results)
+
+    layers = {"up": linear(D, 2 * D), "out": linear(2 * D, D)}
+    return Net(forward, **{name: [make() for _ in range(3)] for name, make in layers.items()})
+
+
+@facts("H", X, LISTED)
+def results_added_up_each_time():
+    return listed(sum)
+
+
+@facts("H", X, LISTED)
+def results_stacked_and_added_up_each_time():
+    return listed(lambda results: torch.stack(results).sum(0))

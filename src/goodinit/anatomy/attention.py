@@ -237,6 +237,8 @@ def mark_projections(graph: Graph, roles: Roles, attention: Attention) -> None:
     (queries, keys, values), same = ({n.index for n in nodes} for nodes in made), held[0] == held[1]
     if attention.inner is not None and queries == keys and same:
         return  # a state that is read with its own key, to be corrected: the delta rule
+    if len(queries | keys) > 1 and queries | keys <= values:
+        return  # scores that are multiplied by scores
     for part, nodes, ranges in zip("qkv", made, held, strict=True):
         corrected = keys if part == "v" and values - keys else ()
         for node in nodes:

@@ -170,6 +170,6 @@ class _Walk:
 
     def _before(self, node: Node) -> Iterable[int]:
         """Return what a node is computed from: of a layer no more, else its activations."""
-        if node.weights:
+        if node.weights or node.role == "source":  # randn_like(p): its shape alone
             return ()
         return signals_of(node) if node.live else node.inputs

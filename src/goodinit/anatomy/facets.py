@@ -424,7 +424,7 @@ def _scale_facets(graph: Graph, use: Use, from_types: Facets, shape: tuple[int, 
     if known and not shift:
         return from_types
     several = _has_numbers(graph, use, shape)
-    if "exp" in bent and several:
+    if "exp" in bent and several and not is_weight_of_norm(graph, use):
         return _certain(
             from_types, kind="ssm", part="weight", layout=None, blocks=(), evidence="exp(p)"
         )

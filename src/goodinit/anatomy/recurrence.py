@@ -36,6 +36,9 @@ SHARED = "it ends a branch of each of several layers that share it: depth counts
 # Runge-Kutta method solves a driven equation. With more, a skip over a whole step is not found.
 USES_IN_A_STEP = 8
 
+_Part = tuple[int, tuple[Range, ...]]
+"""A weight, and the part of it that is used: each layer may have its own."""
+
 _ELEMENTWISE = frozenset(("activation", "bend", "pointwise", "add", "mul", "join", "pick"))
 
 
@@ -93,17 +96,18 @@ def _repeated(graph: Graph) -> dict[int, list[int]]:
 def _earlier(graph: Graph, nodes: Iterable[int], use: Use) -> int | None:
     """Return the last use before that sums over the same axes: W'(W x) isn't a recurrence.
 
-    Of the same part of a weight, if there is one: others may be for the input, or other gates.
+    Nor are other parts of a weight: a layer each, other gates, or for the input.
     """
-    found, same = None, None
-    for index in nodes:
-        if index >= use.node:
-            break
-        for one in graph.nodes[index].weights:
-            if one.param == use.param and one.inputs == use.inputs:
-                found = index
-                same = index if one.origin.box == use.origin.box else same
-    return found if same is None else same
+    before = [one for n in nodes if n < use.node for one in graph.nodes[n].weights]
+    same = (one.node for one in reversed(before) if _is_of_same_part(one, use))
+    return next(same, None)
+
+
+def _is_of_same_part(one: Use, other: Use) -> bool:
+    if (one.param, one.inputs) != (other.param, other.inputs):
+        return False
+    ranges = zip(one.origin.box, other.origin.box, strict=True)
+    return all(a[0] < b[1] and b[0] < a[1] for a, b in ranges)
 
 
 def _loop(graph: Graph, uses: list[int], first: int, again: int) -> Loop:
@@ -287,15 +291,14 @@ def _beside(graph: Graph, loop: Loop) -> list[int]:
 
 def _correct_ends(graph: Graph, roles: Roles, loops: Mapping[int, Loop]) -> None:
     """Take back the ends that loops made: a state isn't a stream, a shared layer counts once."""
-    counted: dict[int, Stream] = {}
+    counted: dict[_Part, Stream] = {}
     for stream in roles.streams:
-        params = [use.param for index in stream.ends for use in graph.nodes[index].weights]
-        shared = [counted[param] for param in params if param in counted]
-        stream.again = len(shared) == len(params)
-        for index in stream.ends:
-            for param in (use.param for use in graph.nodes[index].weights):
-                _correct_end(roles, loops, param, stream, counted)
-        counted |= dict.fromkeys((p for p in params if p not in counted), stream)
+        uses = [use for index in stream.ends for use in graph.nodes[index].weights]
+        parts = [(use.param, use.origin.box) for use in uses]
+        stream.again = all(part in counted for part in parts)
+        for part in parts:
+            _correct_end(roles, loops, part, stream, counted)
+        counted |= dict.fromkeys((p for p in parts if p not in counted), stream)
     for param, loop in loops.items():
         if param in roles.cells or param in roles.unknown:
             roles.ends -= set(loop.uses)
@@ -303,17 +306,22 @@ def _correct_ends(graph: Graph, roles: Roles, loops: Mapping[int, Loop]) -> None
 
 
 def _correct_end(
-    roles: Roles, loops: Mapping[int, Loop], param: int, stream: Stream, counted: dict[int, Stream]
+    roles: Roles,
+    loops: Mapping[int, Loop],
+    part: _Part,
+    stream: Stream,
+    counted: dict[_Part, Stream],
 ) -> None:
     """Decide about one end: of a cell, of a state that is added to, or of a shared layer."""
+    param, _ = part
     loop = loops.get(param)
     if loop is None or (param in roles.cells and not loop.adds):
         return
     if param in roles.cells or loop.fed:
         roles.unknown[param] = ADDED_TO_ITSELF
-    elif param in counted:
+    elif part in counted:
         roles.doubts[param] = SHARED
-        if stream.origin != counted[param].origin:
+        if stream.origin != counted[part].origin:
             roles.unknown[param] = BENT
 
 

@@ -22,6 +22,7 @@ from goodinit.dataflow.traversal import (
     between,
     is_gate,
     is_pass,
+    is_positive,
     is_share,
     is_squash,
     reaches,
@@ -224,14 +225,16 @@ def _skipping(
             return None
         terms = [term for term in rest if not inside.isdisjoint(_tips(node, [term]))]
         branch = _Branch(inside, _copies(graph, inside) if terms else set())
-        ends = list(dict.fromkeys(i for t in terms for i in _last(search, branch, node, t)))
+        last = [_last(search, branch, node, term) for term in terms]
+        ends = list(dict.fromkeys(index for one in last for index in one))
         if not ends or (projected and not _is_block(search, inside, ends, made_by)):
             continue
         before = next((search.found[index] for index in chain if index in search.found), None)
         search.roles.closing |= branch.closing
         search.roles.last_norms |= branch.last_norms
         origin = before.origin if before is not None else chain[-1]
-        search.found[node.index] = Stream(node.index, ends, len(terms), origin, frozenset(inside))
+        new = sum(not one or not search.roles.ends.issuperset(one) for one in last)
+        search.found[node.index] = Stream(node.index, ends, new, origin, frozenset(inside))
         return search.found[node.index]
     return None
 
@@ -363,19 +366,16 @@ def _norm_weights(graph: Graph, node: Node) -> Iterator[int]:
 def _factors(graph: Graph, branch: _Branch, node: Node, factors: Iterable[int]) -> list[int]:
     """Return the factors of a product that carry a branch.
 
-    Not those that don't start from the stream (a modulation), nor gates, nor what is broadcast
-    over positions or features, unless all are. Where
+    Not those that don't start from the stream (a modulation), nor gates, nor sizes of a step, nor
+    what is broadcast over positions or features, unless all are. Where
     the stream itself is summed with weights made of it, or is spread over a new axis (the state
     of a state space, written by B and read by C), it carries.
     """
     carried = [index for index in factors if index in branch.inside]
     if node.role == "contract" or any(graph.nodes[i].shape != node.shape for i in carried):
         carried = [index for index in carried if index in branch.copies] or carried
-    for is_other in (_is_gate_or_router, is_squash):
-        kept = [index for index in carried if not is_other(graph, index)]
-        if kept:
-            carried = kept
-            break
+    for is_other in (is_positive, _is_gate_or_router, is_squash):
+        carried = [index for index in carried if not is_other(graph, index)] or carried
     whole = [index for index in carried if prod(graph.nodes[index].shape) >= prod(node.shape)]
     return whole if whole and node.role != "contract" else carried
 

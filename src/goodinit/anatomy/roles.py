@@ -19,7 +19,7 @@ class Stream:
     Attributes:
         node: the sum.
         ends: the nodes whose weights end its branches.
-        branches: how many branches it adds.
+        branches: how many branches it adds that no sum before has added.
         origin: the node where the stream begins.
         inside: the nodes from where the branches start to where they end.
         again: whether the same weights ended branches before: layers share them.

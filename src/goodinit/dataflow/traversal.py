@@ -79,6 +79,11 @@ def is_share(function: str) -> bool:
     return function in _SHARES
 
 
+def is_positive(graph: Graph, index: int) -> bool:
+    """Whether a signal is above 0 and has no bound: the size of a step, or of an unnormed share."""
+    return graph.nodes[root(graph, index)].function in ("softplus", "exp")
+
+
 def is_drawn(node: Node) -> bool:
     """Whether a call draws random numbers."""
     return node.function in _RANDOM
