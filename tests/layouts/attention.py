@@ -268,3 +268,63 @@ def scores_of_landmarks_inverted_step_by_step():
         return rows @ inverse @ ((means[0] @ k.mT).softmax(-1) @ v)
 
     return attention(mix)
+
+
+# Step by step, with keys or values of one feature: a product with a column of one number.
+
+
+def stepwise(keys, values, add, read):
+    def forward(m, x):
+        q, k, v = m.a(x), m.b(x), m.c(x)
+        state, out = torch.zeros(len(x), keys, values), []
+        for t in range(x.shape[1]):
+            state = state + add(k[:, t], v[:, t])
+            out.append(read(q[:, t], state))
+        return torch.stack(out, 1)
+
+    sizes = zip("abc", (keys, keys, values), strict=True)
+    return Net(forward, **{name: nn.Linear(D, size, bias=False) for name, size in sizes})
+
+
+def multiplied(k, v):
+    return k[..., None] * v[..., None, :]
+
+
+def summed(q, state):
+    return (q[..., None] * state).sum(1)
+
+
+UNDIVIDED = {f"{name}.weight": {"part": part} for name, part in zip("abc", "qkv", strict=True)}
+UNDIVIDED["c.weight"]["guessed"] = True
+
+
+@facts("I", X, UNDIVIDED)
+def values_of_one_feature_step_by_step():
+    return stepwise(8, 1, multiplied, summed)
+
+
+@facts("I", X, UNDIVIDED)
+def keys_of_one_feature_step_by_step():
+    return stepwise(1, 8, multiplied, summed)
+
+
+@facts("I", X, UNDIVIDED)
+def keys_of_one_feature_after_values_step_by_step():
+    return stepwise(1, 8, lambda k, v: v[..., None, :] * k[..., None], summed)
+
+
+@facts("I", X, UNDIVIDED)
+def values_of_one_feature_by_matmul():
+    return stepwise(
+        8, 1, lambda k, v: k[..., None] @ v[..., None, :], lambda q, s: (q[:, None] @ s)[:, 0]
+    )
+
+
+@facts("I", X, UNDIVIDED)
+def keys_of_one_feature_by_einsum():
+    return stepwise(
+        1,
+        8,
+        lambda k, v: torch.einsum("bi,bj->bij", k, v),
+        lambda q, s: torch.einsum("bi,bij->bj", q, s),
+    )

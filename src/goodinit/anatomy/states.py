@@ -77,13 +77,13 @@ def _sum_of_product(graph: Graph, node: Node) -> tuple[Node | None, int | None]:
         return None, None
     for axis in (-1, -2):
         left = list(before.shape)
-        if len(left) < 3 or 1 in left[-2:]:
+        if len(left) < 3:
             break
         sizes = [_size(graph, value, axis) for value in before.signals]
         left[axis] = 1
         fits = node.shape in (tuple(left), tuple(left[:axis] + left[len(left) + axis + 1 :]))
         others = [_size(graph, value, -3 - axis) for value in before.signals]
-        if fits and 1 not in sizes and 1 in others:
+        if fits and sizes[0] == sizes[1] and 1 in others:
             return before, axis
     return None, None
 
@@ -103,15 +103,23 @@ def _size(graph: Graph, value: Value, axis: int) -> int:
 
 
 def _outer_behind(graph: Graph, index: int) -> Node | None:
-    """Return the latest outer product that a state is a sum of, number by number."""
-    shape, waiting = graph.nodes[index].shape, {index}
+    """Return the latest outer product that a state is a sum of, number by number.
+
+    A product with a column of one number is one only if it is added to a state.
+    """
+    shape, waiting, added = (
+        graph.nodes[index].shape,
+        {index},
+        1 not in graph.nodes[index].shape[-2:],
+    )
     for _ in range(CALLS_TO_A_STEP):
         if not waiting:
             return None
         node = graph.nodes[max(waiting)]
         waiting.remove(node.index)
-        if _is_outer(graph, node):
+        if added and _is_outer(graph, node):
             return node
+        added = added or node.role == "add"
         if node.role in _KEEPING or node.function == "cumsum":
             waiting |= {i for i in signals_of(node) if graph.nodes[i].shape == shape}
     return None
@@ -119,11 +127,12 @@ def _outer_behind(graph: Graph, index: int) -> Node | None:
 
 def _is_outer(graph: Graph, node: Node) -> bool:
     """Whether each of two signals runs along another one of the last two axes."""
-    if len(node.signals) != 2 or len(node.shape) < 3 or 1 in node.shape[-2:]:
+    if len(node.signals) != 2 or len(node.shape) < 3:
         return False
     sizes = [[_size(graph, value, axis) for axis in (-2, -1)] for value in node.operands[-2:]]
     if node.role == "mul":
-        return [[size == 1 for size in pair] for pair in sizes] in (_ROW_COLUMN, _ROW_COLUMN[::-1])
+        rows, columns = node.shape[-2:]
+        return sorted(sizes) == sorted([[rows, 1], [1, columns]])
     if node.role != "contract" or node.weights or not node.labels:
         return False
     *_, rows, columns, made = node.labels
@@ -131,14 +140,12 @@ def _is_outer(graph: Graph, node: Node) -> bool:
     return not kept or (node.function in ("matmul", "bmm") and sizes[0][1] == sizes[1][0] == 1)
 
 
-_ROW_COLUMN = [[False, True], [True, False]]
-
-
 def _along(graph: Graph, outer: Node, axis: int) -> tuple[Value, Value] | None:
     """Return the operand of an outer product that runs along an axis, and the other one."""
     *_, first, second = outer.operands
     if outer.role == "mul":
-        along = _size(graph, first, axis) > 1
+        sizes = [_size(graph, first, one) for one in (axis, -3 - axis)]
+        along = sizes == [outer.shape[axis], 1]
     elif outer.function in ("matmul", "bmm"):
         along = axis == -2
     else:
