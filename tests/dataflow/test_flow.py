@@ -630,7 +630,7 @@ def mixed_angles(m, x):
 
 
 def test_what_is_written_into_a_row_of_a_whole_is_followed():
-    rows = told(mixed_angles, doubted="f", w=(8, 2), f=(2, 8, 2))
+    rows = told(mixed_angles, doubted="fw", w=(8, 2), f=(2, 8, 2))
     assert [fans_of(rows[name]) for name in ("w", "f")] == [[(8, 2)], [(8, 2)] * 2]
 
 
@@ -638,7 +638,7 @@ def test_a_bound_of_each_sample_is_no_relu():
     def clamped(m, x):
         return (x @ m.w).clamp(min=x.amax(-1, keepdim=True)) @ m.v
 
-    assert told(clamped, w=(8, 6), v=(6, 4))["w"].facets.activation is None
+    assert told(clamped, doubted="w", w=(8, 6), v=(6, 4))["w"].facets.activation is None
 
 
 def test_a_weight_without_elements_is_joined_to_another():

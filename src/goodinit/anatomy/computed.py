@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from ctypes import string_at
 from dataclasses import replace
-from hashlib import blake2b
 from itertools import islice
 from math import isfinite, prod
-from typing import Any
 
 import torch
-from torch import Tensor
 
 from goodinit.anatomy.added_terms import with_terms
 from goodinit.anatomy.bilinear import is_summed_with_another, with_second_sum
@@ -19,19 +15,22 @@ from goodinit.anatomy.factors import is_caught, is_meant, with_factor
 from goodinit.anatomy.joined import BESIDE, beside, crossed, joined
 from goodinit.anatomy.looked_up import said_of_lookup
 from goodinit.anatomy.made_signals import MadeSignals
+from goodinit.anatomy.measured_products import DIGITS, MeasuredProducts
 from goodinit.anatomy.meetings import (
     LARGEST,
     POWER,
     SEVERAL,
     SQUARED,
+    has_a_role,
     said_of_what_follows,
 )
-from goodinit.anatomy.multiples import Multiples
+from goodinit.anatomy.multiples import Multiple, Multiples
 from goodinit.anatomy.next_activation import activation_after
 from goodinit.anatomy.powers import times_more_summands
 from goodinit.anatomy.roles import Roles
 from goodinit.anatomy.tied_tables import said_of_rows
-from goodinit.dataflow.constants import holds_one_number, mean_square
+from goodinit.dataflow.constants import mean_square
+from goodinit.dataflow.equal_calls import key_of
 from goodinit.dataflow.functions import role_of
 from goodinit.dataflow.graph import Graph
 from goodinit.dataflow.influence import Influence, influences
@@ -40,7 +39,7 @@ from goodinit.dataflow.norms import is_weight_of_norm
 from goodinit.dataflow.replay import Computed, ReplayError, replaying
 from goodinit.dataflow.response import params_of, response_of
 from goodinit.dataflow.squares import square
-from goodinit.dataflow.tape import Entry, Ref, Tape, replaced
+from goodinit.dataflow.tape import Entry, Tape
 from goodinit.dataflow.traversal import is_share, outputs_per_input, root, walk_forward
 
 # What these do to a parameter is linear in it.
@@ -73,13 +72,23 @@ class Answers:
     Args:
         graph: the data flow, with its tape.
         roles: of its weights.
+        outputs: the nodes whose results the model returned.
         kept: numbers of the parameters that keep their values whatever they are used for.
     """
 
-    def __init__(self, graph: Graph, roles: Roles, kept: Collection[int] = ()) -> None:
+    def __init__(
+        self,
+        graph: Graph,
+        roles: Roles,
+        outputs: Collection[int] = (),
+        kept: Collection[int] = (),
+    ) -> None:
         self._graph = graph
         self._roles = roles
         self._kept = kept
+        self._after = MeasuredProducts(
+            graph, roles, outputs, self._is_kept, self._terms, self._is_asked
+        )
         self._multiples = Multiples(graph, self._is_kept, self._present_square)
         self._made = MadeSignals(graph, self._is_kept)
         self._tape = graph.recorder.tape
@@ -135,6 +144,7 @@ class Answers:
             if doubt == BESIDE and (together := self._together(use)) is not None:
                 return together
             return replace(use, doubt=use.doubt or doubt)
+        given = use
         use = joined(self._graph, use, contractions)
         use = self._generating(crossed(self._graph, use, contractions))
         use = with_second_sum(self._graph, self._roles, use)
@@ -148,7 +158,37 @@ class Answers:
         if lookups := [one for one in uses if one.role == "lookup"]:
             doubt = said_of_rows(self._graph, use, lookups)
             return replace(use, doubt=use.doubt or doubt)  # a tied table, with a scale of its own
-        return with_factor(self._graph, self._roles, self._multiples, self._made, use, contractions)
+        alone = together is not None or use.fan_in == given.fan_in  # not of several slices
+        taken = self._graph.recorder.taken.get(use.node)
+        if alone and taken is not None and self._tape.dtypes[taken].is_complex:
+            return self._measured_after(use)
+        found = with_factor(
+            self._graph, self._roles, self._multiples, self._made, use, contractions
+        )
+        return self._measured_after(found) if alone and found == use else found
+
+    def _terms(self, use: Use) -> float:
+        """Return how many products are added to one, itself included."""
+        together = self._together(use)
+        return 1.0 if together is None else together.fan_in / use.fan_in
+
+    def _is_asked(self, product: int) -> bool:
+        """Whether something is said of what is made of the input of a product."""
+        before = self._multiples.before(product)[0] if self._graph.nodes[product].signals else None
+        return self._made.before(product) is not None or before != Multiple()
+
+    def _measured_after(self, use: Use) -> Use:
+        """Return a use with the size of what is made of its product where it meets others."""
+        if use.doubt or has_a_role(self._graph, self._roles, use.node):
+            return use
+        after = self._after.after(use.node)
+        if after is None:
+            return use
+        fans = {
+            name: float(f"{fan * after.times:.{DIGITS}g}")
+            for name, fan in (("fan_in", use.fan_in), ("fan_out", use.fan_out))
+        }
+        return replace(use, **fans, measured=after.times != 1 or use.measured, doubt=after.doubt)
 
     def _of_power(self, use: Use, doubt: str) -> Use:
         """Return a use with the fans of a power, or of the largest, of normal products."""
@@ -359,7 +399,7 @@ class Answers:
 
     def _study(self, computed: Computed, fan: float, data: bool) -> dict[int, Influence] | str:
         params = _params(computed)
-        key = (_key(computed, self._tape), fan, data, tuple(n in self._kept for n in params))
+        key = (key_of(computed, self._tape), fan, data, tuple(n in self._kept for n in params))
         if key not in self._shared:
             with replaying():
                 try:
@@ -455,40 +495,3 @@ def deciding(graph: Graph, uses: Sequence[Use]) -> Use:
             if not use.origin.made and any(not v.params for v in graph.nodes[use.node].operands):
                 return use
     return first
-
-
-def _key(computed: Computed, tape: Tape) -> object:
-    """Return what is equal for equal layers: calls, shapes, dtypes and constants."""
-    order: dict[int, int] = {}
-
-    def plain(item: Any) -> Any:
-        if isinstance(item, Ref):
-            return "tensor", order.setdefault(item.number, len(order))
-        return item if isinstance(item, (int, float, str, bool)) else repr(item)
-
-    calls = [
-        (e.name, str(e.function), repr(replaced((e.args, dict(e.kwargs)), plain)),
-         [(order.setdefault(n, len(order)), tape.shapes[n]) for n in e.outputs])
-        for e in computed.entries
-    ]  # fmt: skip
-    sources = [
-        (order.get(number), s.shape, s.dtype, s.param is None, s.live, _digest(s.value, s.param))
-        for number, s in computed.sources.items()
-    ]
-    targets = [order.get(number) for number in computed.targets]
-    return repr((calls, sources, targets))
-
-
-# Parameters of more elements are drawn when the calls run again, unless they hold one number.
-DIGESTED = 4096
-
-
-def _digest(value: Tensor | None, param: int | None) -> str:
-    if value is None or (
-        param is not None and value.numel() > DIGESTED and not holds_one_number(value)
-    ):
-        return ""
-    # Not through numpy, which torch itself can do without.
-    plain = value.detach().cpu().resolve_conj().resolve_neg().contiguous()
-    data = string_at(plain.data_ptr(), plain.numel() * plain.itemsize)
-    return blake2b(data, digest_size=16).hexdigest()

@@ -5,7 +5,7 @@ Each row is as large as a signal; what comes out isn't, unless a norm follows.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from itertools import islice
 from math import prod
 
@@ -25,7 +25,15 @@ from goodinit.dataflow.functions import COMPARISONS
 from goodinit.dataflow.graph import Graph
 from goodinit.dataflow.nodes import Node, Use
 from goodinit.dataflow.norms import is_normalized
-from goodinit.dataflow.traversal import are_shares, reaches, root, walk_back, walk_forward
+from goodinit.dataflow.traversal import (
+    are_shares,
+    is_pass,
+    reaches,
+    root,
+    signals_of,
+    walk_back,
+    walk_forward,
+)
 
 ADDED = "other signals are added to its rows: the sum is larger than each"
 PLACED = "positions are added to its rows, and no norm follows: the sum is larger than each"
@@ -151,11 +159,19 @@ def are_multiplied(graph: Graph, index: int) -> bool:
     onward = walk_forward(graph, index, lambda node: is_passed(node) or node.role == "mul")
     for node in islice(onward, CALLS_FOLLOWED):
         product = node.role in ("mul", "contract") and not node.weights and len(node.signals) == 2
-        roots = [graph.nodes[root(graph, value.node)] for value in node.signals if product]
-        rows = [
-            one.role == "mul" or any(u.role == "lookup" and not u.counted for u in one.uses)
-            for one in roots
-        ]
-        if product and all(rows) and (node.role == "contract" or is_summed(graph, node.index)):
+        if not product or not (node.role == "contract" or is_summed(graph, node.index)):
+            continue
+        made_of = walk_back(graph, signals_of(node), _rows_before)
+        if all(_rows_before(one) or _is_factor(one) for one in made_of):
             return True
     return False
+
+
+def _rows_before(node: Node) -> Iterable[int]:
+    """Return the signals of what rows may have passed: reshapes, and joins of several tables'."""
+    return signals_of(node) if is_pass(node) or node.role == "join" else ()
+
+
+def _is_factor(node: Node) -> bool:
+    """Whether a call looks rows up, or multiplies some by others."""
+    return node.role == "mul" or any(u.role == "lookup" and not u.counted for u in node.uses)

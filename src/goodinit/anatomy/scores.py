@@ -55,7 +55,8 @@ def summed_by_scores(graph: Graph, multiples: Multiples, index: int) -> str:
         return OWN
     if any(node.function == "grid_sample" for node in made_of):
         return SAMPLED
-    return _said_of_input(graph, root(graph, before))
+    said = (_said_of_input(graph, node.index) for node in made_of)
+    return next(filter(None, said), "")
 
 
 def _takes_a_part(graph: Graph, mixing: Node, index: int) -> bool:

@@ -1,0 +1,211 @@
+"""Kinds A, B, L and plain: products that meet a signal again before the next weight.
+
+A choice between two, a mask made of another product, a product less its mean, the real part.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+from torch.nn import functional as fn
+
+from .layout import Net, facts, full, gain, raw
+
+X = (64, 24)
+SURE = {"guessed": False}
+NODES = (20, 16)
+
+
+def lin(inputs, outputs):
+    return nn.Linear(inputs, outputs, bias=False)
+
+
+def two(function, outputs=32):
+    return Net(function, f=lin(24, outputs), g=lin(24, outputs))
+
+
+def three(function):
+    return Net(function, f=lin(24, 32), g=lin(24, 32), h=lin(24, 32))
+
+
+# Gates: one that chooses makes the sum smaller; one alone is as recipes know it.
+
+
+@gain("A", X, undecidable=True)
+def gate_that_chooses():
+    def forward(m, x):
+        gate = m.g(x).sigmoid()
+        return gate * m.f(x) + (1 - gate) * m.h(x)
+
+    return three(forward)
+
+
+@gain("A", X, undecidable=True)
+def gate_that_chooses_by_lerp():
+    return three(lambda m, x: torch.lerp(m.f(x), m.h(x), m.g(x).sigmoid()))
+
+
+@gain("A", X, undecidable=True)
+def gated_units_added():
+    def forward(m, x):
+        return m.f(x) * m.g(x).sigmoid() + m.h(x) * m.g(x.flip(-1)).sigmoid()
+
+    return three(forward)
+
+
+@facts("plain", X, {"f.weight": SURE, "g.weight": SURE})
+def gated_linear_unit():
+    return two(lambda m, x: m.f(x) * m.g(x).sigmoid())
+
+
+@facts("plain", X, {"f.weight": SURE, "g.weight": SURE})
+def gated_linear_unit_by_silu():
+    return two(lambda m, x: m.f(x) * fn.silu(m.g(x)))
+
+
+@facts("plain", (8, 12, 6, 6), {"f.weight": SURE, "g.weight": SURE})
+def squeezed_and_excited():
+    def forward(m, x):
+        y = m.f(x)
+        return m.h(y * m.g(y.mean((2, 3), keepdim=True)).sigmoid())
+
+    f, h = nn.Conv2d(12, 16, 3), nn.Conv2d(16, 8, 1)
+    return Net(forward, f=f, g=nn.Conv2d(16, 16, 1), h=h)
+
+
+# Masks of what another product is; the product's own size counts.
+
+
+@gain("A", X)
+def zeros_where_another_product_is_negative():
+    return two(lambda m, x: torch.where(m.g(x) > 0, m.f(x), 0.0))
+
+
+@gain("A", X)
+def multiplied_by_whether_another_product_is_positive():
+    return two(lambda m, x: m.f(x) * (m.g(x) > 0))
+
+
+@gain("A", X)
+def filled_where_an_input_is_negative():
+    return Net(lambda m, x: m.f(x).masked_fill(x[:, :1] < 0, 0), f=lin(24, 32))
+
+
+@gain("A", X)
+def chosen_of_two_products_by_a_third():
+    return three(lambda m, x: torch.where(m.g(x) > 0, m.f(x), m.h(x)))
+
+
+# A product less its mean, over few features; the largest of sums.
+
+
+@gain("A", X)
+def three_logits_less_their_mean():
+    return Net(lambda m, x: (y := m.f(x)) - y.mean(-1, keepdim=True), f=lin(24, 3))
+
+
+@gain("A", X)
+def features_less_the_mean_of_their_group():
+    def forward(m, x):
+        y = m.f(x).unflatten(-1, (8, 4))
+        return (y - y.mean(-1, keepdim=True)).flatten(1)
+
+    return Net(forward, f=lin(24, 32))
+
+
+@gain("A", X, undecidable=True)
+def smallest_of_all_sums():
+    return two(lambda m, x: (m.f(x)[:, :, None] + m.g(x)[:, None]).amin(1), outputs=8)
+
+
+# What a product is multiplied by.
+
+
+@gain("A", X, undecidable=True)
+def times_the_length_of_the_input():
+    return Net(lambda m, x: m.f(x) * x.norm(dim=-1, keepdim=True), f=lin(24, 32))
+
+
+@gain("A", X, undecidable=True)
+def times_the_mean_of_the_input():
+    return Net(lambda m, x: m.f(x) * x.mean(-1, keepdim=True), f=lin(24, 32))
+
+
+@gain("A", X, undecidable=True)
+def turned_by_learned_angles():
+    return two(lambda m, x: torch.cat([m.f(x) * m.g(x).cos(), m.f(x) * m.g(x).sin()], -1))
+
+
+@gain("A", X, undecidable=True)
+def noise_that_multiplies_an_activation():
+    return Net(lambda m, x: (y := m.f(x).relu()) * (1 + torch.randn_like(y)), f=lin(24, 32))
+
+
+@gain("plain", X)
+def product_times_its_input():
+    return Net(lambda m, x: m.f(x) * x, f=lin(24, 24))
+
+
+# Complex products: half of each is in the real part, and a pair of real numbers has twice as much.
+
+
+@gain("L", X)
+def real_part_of_a_product():
+    return Net(
+        lambda m, x: (x.cfloat() @ torch.complex(m.a, m.b)).real, a=raw(24, 16), b=raw(24, 16)
+    )
+
+
+@gain("L", X)
+def imaginary_part_of_a_product_of_pairs():
+    def forward(m, x):
+        return (torch.complex(x, x.roll(1, 0)) @ torch.complex(m.a, m.b)).imag
+
+    return Net(forward, a=raw(24, 16), b=raw(24, 16))
+
+
+@gain("L", X)
+def both_parts_of_a_product_side_by_side():
+    def forward(m, x):
+        return torch.view_as_real(x.to(torch.cfloat) @ torch.view_as_complex(m.w)).flatten(1)
+
+    return Net(forward, w=raw(24, 16, 2))
+
+
+@gain("L", X)
+def size_of_a_product_of_pairs():
+    return Net(
+        lambda m, x: (torch.complex(x, x.roll(1, 0)) @ torch.complex(m.a, m.b)).abs(),
+        a=raw(24, 16),
+        b=raw(24, 16),
+    )
+
+
+# Neighbors beside the node itself, and rows of several tables.
+
+
+def neighbors():
+    near = (torch.rand(20, 20) < 0.3).float() + torch.eye(20)
+    return near / near.sum(1, keepdim=True)
+
+
+@gain("A", [NODES, neighbors], undecidable=True)
+def a_node_beside_the_mean_of_its_neighbors():
+    return Net(lambda m, x, near: m.f(torch.cat([x, near @ x], -1)), f=lin(32, 24))
+
+
+@gain("B", lambda: torch.randint(0, 20, (32, 4)), undecidable=True)
+def products_of_the_rows_of_several_tables():
+    def forward(m, ids):
+        rows = torch.stack([table(ids[:, n]) for n, table in enumerate(m.tables)], 1)
+        return torch.bmm(rows, rows.mT).flatten(1)
+
+    return Net(forward, tables=[nn.Embedding(20, 8) for _ in range(4)])
+
+
+@facts("A", X, {"f.weight": SURE, "g.weight": SURE})
+def modulated_by_a_product_of_zeros():
+    net = two(lambda m, x: m.f(x) * (1 + m.g(x)) + m.b)
+    nn.init.zeros_(net.g.weight)
+    net.b = full(0, 32)
+    return net
