@@ -100,6 +100,33 @@ def test_many_sums_of_large_weights_are_taken_of_some_rows(function, few, taken,
     assert {one is not None for one in taken} == {few}
 
 
+def filtered(m, x):
+    """One filter for each channel, a row."""
+    return torch.fft.irfft(torch.fft.rfft(x[:, None]) * torch.fft.rfft(m.a), n=SIZE)
+
+
+@pytest.mark.parametrize(
+    "function",
+    [filtered, lambda m, x: (x[:, None] * m.a).sum(-1)],
+    ids=["Fourier transforms", "a sum"],
+)
+def test_rows_are_enough_of_what_follows_a_product(function, taken, monkeypatch):
+    class Followed(Net):
+        def forward(self, x):
+            return self.function(self, x)
+
+    def fans():
+        row = gi.plan(Followed(function), "lecun", inputs=torch.randn(2, SIZE))["a"]
+        return row.fan_in, row.guessed
+
+    assert fans() == (SIZE, False)
+    assert not any(taken)
+    monkeypatch.setattr(work, "ENOUGH", work.PER_NUMBER * SIZE**2)
+    monkeypatch.setattr(work, "FEWEST_ROWS", SIZE // 8)
+    assert fans() == (SIZE, False)
+    assert any(one and 2 * len(one.chosen) < SIZE for one in taken)
+
+
 def test_a_row_is_taken_of_each_part():
     found = work._spread(100, 25)
     assert (found // 4).tolist() == list(range(25))

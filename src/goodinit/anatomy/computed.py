@@ -239,7 +239,7 @@ class Answers:
 
     def _replayed_square(self, entries: Sequence[int], operand: int) -> float | None:
         try:
-            computed = Computed(self._tape, entries, [operand], by_rows=True)
+            computed = Computed(self._tape, entries, [operand], by_rows=1.0)
             values = {n: source.value for n, source in computed.sources.items()}
             known = {
                 n: computed.rows_taken(n, v.detach().cpu())
@@ -390,7 +390,7 @@ class Answers:
         try:
             if before and use.operand is not None:
                 entries = self._tape.entries_for(use.operand, use.at, frozenset())
-                computed = Computed(self._tape, entries, [use.operand], by_rows=True)
+                computed = Computed(self._tape, entries, [use.operand], by_rows=1.0)
                 return self._study(computed, use.fan_in, data=False)
             computed = self._responses[use.met or 0] = response_of(self._tape, use.met or 0)
             return self._study(computed, 1.0, data=True)

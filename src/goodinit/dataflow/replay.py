@@ -71,7 +71,7 @@ class Computed:
         tape: the recorded calls.
         entries: those that compute the tensors, in order.
         targets: the numbers of the tensors.
-        by_rows: whether rows of a product are enough, where all of them take long.
+        by_rows: of which share of the work that is cheap rows of the result are enough; 0 of none.
 
     Attributes:
         sources: number -> what the entries take and none of them makes.
@@ -84,7 +84,7 @@ class Computed:
     """
 
     def __init__(
-        self, tape: Tape, entries: Sequence[int], targets: Sequence[int], by_rows: bool = False
+        self, tape: Tape, entries: Sequence[int], targets: Sequence[int], by_rows: float = 0.0
     ) -> None:
         if not targets:
             raise ReplayError("no numbers come of it")
@@ -99,12 +99,12 @@ class Computed:
                 if number not in made:
                     self.sources[number] = self._source(number)
             made.update(results)
-        some = by_rows and len(self.targets) == 1 and not any(e.writes for e in self.entries)
+        some = by_rows > 0 and len(self.targets) == 1 and not any(e.writes for e in self.entries)
         self.rows: Rows | None = None
         if some:
             params = sum(source.param is not None for source in self.sources.values())
             target, tried = self.targets[0], self._is_by_row
-            self.rows = rows_of(self.entries, target, self.shape, tried, params)
+            self.rows = rows_of(self.entries, target, self.shape, tried, params, by_rows)
         self._axes: Mapping[int, int] = {} if self.rows is None else self.rows.axes
         self._check_size()
         last = {n: index for index, e in enumerate(self.entries) for n in (*e.inputs, *e.outputs)}

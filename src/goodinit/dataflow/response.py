@@ -13,6 +13,7 @@ import torch
 
 from goodinit.dataflow.replay import Computed, ReplayError, replaying
 from goodinit.dataflow.tape import Entry, Tape
+from goodinit.dataflow.work import SHARE_FOLLOWED
 
 # Calls by these roles are linear; others are tried.
 _LINEAR = frozenset(("view", "join", "add"))
@@ -35,7 +36,7 @@ def response_of(tape: Tape, first: int) -> Computed:
     region, results = _region(tape, first)
     also = frozenset(region) | _complex_before(tape, region)
     entries = {index for n in results for index in tape.entries_for(n, len(tape.entries), also)}
-    return Computed(tape, sorted(entries), results)
+    return Computed(tape, sorted(entries), results, by_rows=SHARE_FOLLOWED)
 
 
 def _region(tape: Tape, first: int) -> tuple[set[int], list[int]]:
@@ -106,23 +107,28 @@ def _is_linear(tape: Tape, index: int, made: set[int]) -> bool:
     random = torch.Generator().manual_seed(index)
     try:
         with replaying(), torch.no_grad():
-            computed = Computed(tape, [index], results)
+            computed = Computed(tape, [index], results, by_rows=SHARE_FOLLOWED)
             moving = [number for number in computed.sources if number in made]
-            values = {n: _drawn(tape, n, random) for n in computed.sources}
-            a, b = ({n: _drawn(tape, n, random) for n in moving} for _ in range(2))
-            both, none = {n: a[n] + b[n] for n in moving}, {n: 0 * a[n] for n in moving}
-            fa, fb, fab, f0 = (computed({**values, **change}) for change in (a, b, both, none))
+            values = {n: _drawn(computed, n, random) for n in computed.sources if n not in moving}
+            a, b = ({n: _drawn(computed, n, random) for n in moving} for _ in range(2))
+            # All are as large as the product: few are kept at once.
+            error = computed({**values, **{n: a[n] + b[n] for n in moving}})
+            size = error.abs().max()
+            error.sub_(computed({**values, **a}))
+            none = {n: a.pop(n).zero_() for n in moving}
+            error.sub_(computed({**values, **b}))
+            del b
+            error.add_(computed({**values, **none}))
     except ReplayError:
         return False
-    error, size = (fab - fa - fb + f0).abs().max(), fab.abs().max()
-    return bool(error <= 1e-4 * size)
+    return bool(error.abs_().max() <= 1e-4 * size)
 
 
-def _drawn(tape: Tape, number: int, random: torch.Generator) -> torch.Tensor:
-    source = tape.sources.get(number)
-    if source is not None and source.value is not None and source.param is None:
-        return source.value.detach().cpu().clone()
-    shape, dtype = tape.shapes[number], tape.dtypes[number]
+def _drawn(computed: Computed, number: int, random: torch.Generator) -> torch.Tensor:
+    source = computed.sources[number]
+    if source.value is not None and source.param is None:
+        return computed.rows_taken(number, source.value.detach().cpu()).clone()
+    shape, dtype = computed.computed_shape(number), computed.dtype(number)
     drawn_as = torch.complex64 if dtype.is_complex else None
     drawn = torch.randn(shape, generator=random, dtype=drawn_as, device="cpu")
     return drawn.to(dtype) if dtype in (torch.float64, torch.complex128) else drawn

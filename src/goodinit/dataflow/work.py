@@ -21,6 +21,10 @@ from goodinit.dataflow.tape import Entry
 ENOUGH = 2**30
 FEWEST_ROWS = 64
 
+# The gradients of what follows a product keep the results of all calls: rows are enough of a
+# share of it.
+SHARE_FOLLOWED = 1 / 8
+
 # Each parameter takes ten times; beyond so many the rows are fewer.
 FEW_PARAMS = 2
 
@@ -101,9 +105,14 @@ def _cubic(shape: tuple[int, ...], times: int) -> float:
 
 
 def rows_of(
-    entries: Sequence[Entry], target: int, shape: Shape, by_row: ByRow, params: int
+    entries: Sequence[Entry],
+    target: int,
+    shape: Shape,
+    by_row: ByRow,
+    params: int,
+    share: float = 1.0,
 ) -> Rows | None:
-    """Return the rows, or columns, of a matrix that are enough; None if all are cheap or needed.
+    """Return which rows of a result are enough, along one axis; None if all are cheap or needed.
 
     Args:
         entries: the calls that compute it.
@@ -111,11 +120,13 @@ def rows_of(
         shape: returns the shape of a tensor.
         by_row: tries whether a call of one tensor, which no list describes, takes it row by row.
         params: of how many parameters it is computed.
+        share: of what is cheap, above which rows are enough.
     """
     works = [_work(entry, shape) for entry in entries]
     size = shape(target)
-    enough = ENOUGH * FEW_PARAMS / max(params, FEW_PARAMS)
-    if sum(works) <= enough or len(size) != 2:
+    enough = ENOUGH * share * FEW_PARAMS / max(params, FEW_PARAMS)
+    axes = [axis for axis, length in enumerate(size) if length > FEWEST_ROWS]
+    if sum(works) <= enough or len(size) < 2 or not axes:
         return None
 
     def whole(found: tuple[dict[int, int], list[dict[int, int]]]) -> float:
@@ -123,7 +134,7 @@ def rows_of(
         pairs = zip(entries, works, strict=True)
         return sum(work for entry, work in pairs if entry.result not in found[0])
 
-    ways = {axis: _traced(entries, target, axis, shape, by_row) for axis in (0, 1)}
+    ways = {axis: _traced(entries, target, axis, shape, by_row) for axis in axes}
     axis = min(ways, key=lambda axis: whole(ways[axis]))
     fixed = whole(ways[axis])
     share = max(enough - fixed, 0) / max(sum(works) - fixed, 1)
