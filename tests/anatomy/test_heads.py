@@ -66,6 +66,31 @@ def test_a_head_of_its_own_has_no_factor() -> None:
     assert head_factors(read(net, torch.ones(2, 4))) == {}
 
 
+@pytest.mark.parametrize(
+    "scores",
+    [
+        lambda q, k: q.sum(1, keepdim=True) @ k.mT,
+        lambda q, k: q @ k.sum(1, keepdim=True).mT,
+        lambda q, k: torch.einsum("bhid,bhjd->bij", q, k)[:, None],
+    ],
+    ids=["queries", "keys", "einsum"],
+)
+def test_heads_that_are_added_up_count_in_a_score(scores: Callable[..., Tensor]) -> None:
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.q, self.k, self.v = (nn.Linear(32, 32) for _ in range(3))
+
+        def forward(self, x: Tensor) -> Tensor:
+            made = (layer(x) for layer in (self.q, self.k, self.v))
+            q, k, v = (one.unflatten(-1, (4, 8)).transpose(1, 2) for one in made)
+            return (scores(q, k) / 32**0.5).softmax(-1) @ v
+
+    net = Net()
+    (scale,) = attention_scales(read(net, torch.zeros(2, 5, 32)), net)
+    assert scale == (32, pytest.approx(32**-0.5))
+
+
 def test_torchs_attention_divides_by_the_root_of_a_heads_width() -> None:
     net, x = nn.MultiheadAttention(36, 4, batch_first=True), torch.zeros(2, 5, 36)
     apart = nn.MultiheadAttention(36, 4, kdim=6, vdim=7, batch_first=True)

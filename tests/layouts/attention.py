@@ -328,3 +328,24 @@ def keys_of_one_feature_by_einsum():
         lambda k, v: torch.einsum("bi,bj->bij", k, v),
         lambda q, s: torch.einsum("bi,bij->bj", q, s),
     )
+
+
+@facts("I", (2, 4, 5, D), {"a.weight": {"fan_in": D}, "r.0": {"ends_residual": False}})
+def tables_of_relative_rows_and_columns():
+    """SAM: heads lie beside images in one axis, which rows of a table are no weights for."""
+
+    def forward(m, x):
+        count, rows, columns, _ = x.shape
+        packed = m.a(x).reshape(count, rows * columns, 3, H, -1).permute(2, 0, 3, 1, 4)
+        q, k, v = packed.reshape(3, count * H, rows * columns, -1).unbind(0)
+        grid = q.unflatten(1, (rows, columns))
+        down, right = ((i := torch.arange(n))[:, None] - i + n - 1 for n in (rows, columns))
+        down = torch.einsum("bhwc,hkc->bhwk", grid, m.r[0][down])[..., None]
+        right = torch.einsum("bhwc,wkc->bhwk", grid, m.r[1][right])[..., None, :]
+        scores = (q @ k.mT / 8**0.5).unflatten(2, (rows, columns)).unflatten(1, (rows, columns))
+        shares = (scores + down + right).flatten(3).flatten(1, 2).softmax(-1)
+        y = (shares @ v).view(count, H, rows, columns, -1).permute(0, 2, 3, 1, 4)
+        return x + m.o(y.flatten(3))
+
+    tables = nn.ParameterList([raw(2 * n - 1, D // H) for n in (4, 5)])
+    return Net(forward, a=nn.Linear(D, 3 * D), r=tables, o=nn.Linear(D, D))

@@ -183,10 +183,20 @@ def weight_standardization():
     return Net(standardized, w=raw(24, 16, 3, 3, std=1))
 
 
-@gain("A", X, accepts=(0.33,))
+@gain("A", X, undecidable=True)
 def spectral_norm():
-    """The largest singular value is 1 whatever is drawn: no draw changes the ratio."""
+    """The largest singular value is 1 whatever is drawn: no draw changes the ratio of a third."""
     return parametrizations.spectral_norm(nn.Linear(48, 32, bias=False))
+
+
+@gain("A", X, undecidable=True)
+def spectral_norm_by_a_hook():
+    return nn.utils.spectral_norm(nn.Linear(48, 48, bias=False))
+
+
+@gain("plain", (64, 48))
+def orthogonal_parametrization():
+    return parametrizations.orthogonal(nn.Linear(48, 48, bias=False))
 
 
 @gain("A", X)

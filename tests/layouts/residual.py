@@ -443,3 +443,36 @@ def results_added_up_each_time():
 @facts("H", X, LISTED)
 def results_stacked_and_added_up_each_time():
     return listed(lambda results: torch.stack(results).sum(0))
+
+
+# Routers: scores that functions change, before the best of them are chosen.
+
+
+def routed(score):
+    def forward(m, x):
+        h = m.norm(x)
+        scores = score(fn.linear(h, m.router))
+        chosen = (scores + m.offsets).topk(2, -1).indices
+        share = scores.gather(-1, chosen)
+        share = share / share.sum(-1, keepdim=True)
+        y = torch.zeros_like(h)
+        for n, expert in enumerate(m.experts):
+            y = y + expert(h) * (share * (chosen == n)).sum(-1, keepdim=True)
+        return x + y
+
+    experts = [nn.Linear(D, D) for _ in range(4)]
+    return Net(forward, norm=norm(), router=raw(4, D), offsets=torch.zeros(4), experts=experts)
+
+
+ROUTED = {"router": {"part": "router"} | NO} | {f"experts.{n}.weight": END for n in range(4)}
+
+
+@facts("Q", X, ROUTED)
+def router_of_roots():
+    """DeepSeek-V4: the square root of a softplus."""
+    return routed(lambda z: fn.softplus(z).sqrt())
+
+
+@facts("Q", X, ROUTED)
+def router_of_exponentials():
+    return routed(torch.exp)

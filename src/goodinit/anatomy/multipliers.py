@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
+from math import prod
 from typing import NamedTuple
 
 from torch import nn
@@ -17,7 +18,7 @@ from goodinit.dataflow.traversal import number_after
 
 
 class HeadScale(NamedTuple):
-    """The head dimension of an attention, and what its scores are multiplied by."""
+    """How many products a score of an attention sums, and what it is multiplied by."""
 
     dimension: int
     scale: float
@@ -71,13 +72,30 @@ def scale_of(graph: Graph, attention: Attention) -> HeadScale | None:
     if attention.inner is not None or not shape:
         return None  # linear attention sums over positions
     result = graph.nodes[attention.result]
-    scale = 1.0
+    scale, dimension = 1.0, shape[-1]
     if result.role == "attention":
         scale = shape[-1] ** -0.5 if result.number is None else result.number
+    operands = {attention.query.node, attention.key.node}
     for node in nodes_of_scores(graph, attention):
         if node.role == "mul" and node.number is not None:
             scale *= abs(node.number)
-    return HeadScale(shape[-1], scale)
+        if node.labels and operands <= {value.node for value in node.signals}:
+            *_, labels, _, made = node.labels
+            *_, first, _ = node.operands
+            sizes = zip(labels, graph.nodes[first.node].shape, strict=True)
+            dimension = prod(size for label, size in sizes if label not in made)
+    return HeadScale(dimension * prod(_added_up(graph, index) for index in operands), scale)
+
+
+def _added_up(graph: Graph, index: int) -> int:
+    """Return how many numbers of a projection are added up in one of a query or key: heads."""
+    count, node = 1, graph.nodes[index]
+    while not node.weights and node.role in ("view", "cast", "reduce") and node.signals:
+        before = graph.before(node)
+        if node.function == "sum":
+            count *= prod(before.shape) // prod(node.shape)
+        node = before
+    return count
 
 
 def nodes_of_scores(graph: Graph, attention: Attention) -> Iterable[Node]:

@@ -146,7 +146,7 @@ def _is_router(graph: Graph, node: Node) -> bool:
     """Whether the best of a weight's outputs are chosen, and aren't the signal themselves."""
 
     def follow(other: Node) -> bool:
-        return is_pass(other) or other.role in ("softmax", "activation")
+        return is_pass(other) or other.role in ("softmax", "activation", "bend")
 
     onward = walk_forward(graph, node.index, follow)
     chosen = (n for n in onward if n.role == "choose" and n.function not in _SORTS)

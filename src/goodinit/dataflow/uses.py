@@ -183,9 +183,9 @@ class _Reader:
         layer = self._node.function.startswith(("linear", "conv"))
         for origin in self._graph.value(tensor).origins:
             if origin.param is None:
-                over = _axes_of(origin, tensor.ndim, inputs)
-                out = _axes_of(origin, tensor.ndim, outputs)
-                if layer or not {*over}.isdisjoint(out):
+                over = {*_axes_of(origin, tensor.ndim, inputs)}
+                out = [{*_axes_of(origin, tensor.ndim, (axis,))} for axis in outputs]
+                if layer or any(axes and axes <= over for axes in out):  # heads lie beside rows
                     fan_in = _size(tensor, (*inputs, *window))
                     fan_out = _size(tensor, (*outputs, *window))
                     if apart > 1:  # groups and steps

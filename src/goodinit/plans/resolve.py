@@ -330,7 +330,7 @@ def _plan_row(
         tied=row.tied,
         stored=row.stored,
         zero_rows=f.zero_rows,
-        guessed=f.guessed,
+        guessed=f.guessed or (normalizes(slot) and bool(fixes_scale(slot))),
         frozen=row.frozen,
         buffer=row.buffer,
         unresolved=isinstance(scheme, Keep)
