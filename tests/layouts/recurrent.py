@@ -305,3 +305,16 @@ def a_layer_for_each_index_of_a_state():
         return second
 
     return Net(forward, w=raw(2, D, D))
+
+
+@facts("G", (4, 5, D), {"w.weight": {"ends_residual": False}, "o.weight": {"part": "head"}})
+def recurrence_in_logarithms():
+    """minGRU, all steps at once: infinite for some of the numbers that measure it."""
+
+    def forward(m, x):
+        new, gate = m.w(x).chunk(2, -1)
+        kept = -fn.softplus(gate).cumsum(1)
+        values = torch.where(new >= 0, (fn.relu(new) + 0.5).log(), -fn.softplus(-new))
+        return m.o((kept + (values - fn.softplus(-gate) - kept).logcumsumexp(1)).exp())
+
+    return Net(forward, w=nn.Linear(D, 2 * D), o=nn.Linear(D, 8))

@@ -387,8 +387,10 @@ def _square(computed: Computed, sizes: Mapping[int, float], draws: int = 1) -> f
         found.append(float(row.double().square().mean()) * _reals(computed))
         numbers += row.numel()
     square = sum(found) / len(found)
+    if not square or not isfinite(square):
+        return None
     rare = len(found) > 1 and stdev(found) > RARE * square * len(found) ** 0.5
-    return square if square and isfinite(square) and not rare else None
+    return None if rare else square
 
 
 def _reals(computed: Computed) -> int:
