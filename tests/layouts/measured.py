@@ -209,3 +209,100 @@ def modulated_by_a_product_of_zeros():
     nn.init.zeros_(net.g.weight)
     net.b = full(0, 32)
     return net
+
+
+# Several products in each sum: of the parts of an input with the parts of a number.
+
+
+class Parts(nn.Module):
+    """Quaternions with 4 parts, octonions with 8: each part of the result adds all products."""
+
+    def __init__(self, count):
+        super().__init__()
+        self.parts = nn.ModuleList(lin(6, 5) for _ in range(count))
+
+    def forward(self, x):
+        count = len(self.parts)
+        x, places = x.chunk(count, -1), range(count)
+        sign = lambda i, j: -1 if i & j else 1  # noqa: E731
+        return torch.cat(
+            [sum(sign(i, j) * self.parts[i ^ j](x[j]) for j in places) for i in places], -1
+        )
+
+
+@gain("L", (64, 24))
+def quaternions():
+    return Parts(4)
+
+
+@gain("L", (64, 48))
+def octonions():
+    return Parts(8)
+
+
+@gain("L", (16, 8, 8, 8))
+def complex_convolution_of_two_layers():
+    def forward(m, x):
+        a, b = x.chunk(2, 1)
+        return torch.cat([m.re(a) - m.im(b), m.re(b) + m.im(a)], 1)
+
+    return Net(forward, re=nn.Conv2d(4, 6, 3, bias=False), im=nn.Conv2d(4, 6, 3, bias=False))
+
+
+# Fourier layers that write what they keep of a spectrum into zeros.
+
+
+@gain("L", (16, 8, 8, 8))
+def two_corners_of_a_spectrum():
+    def forward(m, x):
+        given, made = torch.fft.rfft2(x), torch.zeros(len(x), 8, 8, 5, dtype=torch.cfloat)
+        low, high = slice(None, 3), slice(-3, None)
+        for rows, w in ((low, m.low), (high, m.high)):
+            made[:, :, rows, low] = torch.einsum("bixy,ioxy->boxy", given[:, :, rows, low], w)
+        return torch.fft.irfft2(made, s=(8, 8))
+
+    corner = lambda: nn.Parameter(torch.rand(8, 8, 3, 3, dtype=torch.cfloat) / 64)  # noqa: E731
+    return Net(forward, low=corner(), high=corner())
+
+
+@gain("L", (32, 8, 32))
+def modes_beside_a_convolution():
+    def forward(m, x):
+        given = torch.fft.rfft(x)
+        made = torch.zeros_like(given)
+        made[:, :, :5] = torch.einsum("bix,iox->box", given[:, :, :5], m.w)
+        return torch.fft.irfft(made, n=32) + m.c(x)
+
+    w = nn.Parameter(torch.rand(8, 8, 5, dtype=torch.cfloat) / 64)
+    return Net(forward, w=w, c=nn.Conv1d(8, 8, 1, bias=False))
+
+
+# A factor that makes up for weights of N(0, 1), with the gain of an activation.
+
+
+@gain("A", X)
+def equalized_with_the_gain_of_tanh():
+    return Net(lambda m, x: (x @ m.w) * (5 / 3 / 24**0.5), w=raw(24, 32, std=1))
+
+
+@gain("A", (32, 12, 8, 8))
+def equalized_by_the_size_of_its_own_draw():
+    c = nn.Conv2d(12, 16, 3, bias=False)
+    nn.init.kaiming_normal_(c.weight)
+    scale = c.weight.detach().square().mean().sqrt().item()
+    c.weight.data /= scale
+    return Net(lambda m, x: m.c(x * scale), c=c)
+
+
+# Signals that are squared or multiplied once they were added.
+
+
+@gain("A", X, undecidable=True)
+def mixed_by_a_share_that_is_learned():
+    def forward(m, x):
+        share = m.a.sigmoid()
+        return share * m.f(x) + (1 - share) * m.g(x)
+
+    net = two(forward)
+    net.a = full(0, 32)
+    return net

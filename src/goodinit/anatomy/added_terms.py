@@ -18,7 +18,7 @@ from goodinit.dataflow.nodes import Node, Use
 from goodinit.dataflow.traversal import number_after, root, signals_of, walk_back, walk_forward
 
 # Calls between a product and the last of the sums that it goes into, and back to its other terms.
-CALLS_FOLLOWED = 24
+CALLS_FOLLOWED = 32
 
 
 def with_terms(graph: Graph, roles: Roles, use: Use, is_drawn: Callable[[Use], bool]) -> Use | None:
@@ -77,7 +77,8 @@ def _last_sum(graph: Graph, index: int) -> Node | None:
 def _adds_or_passes(node: Node) -> bool:
     if node.role == "add":
         return node.function in ("add", "sub", "rsub") and node.label != "alpha"
-    return node.role in ("view", "cast")
+    signed = node.role == "mul" and node.number in (1, -1)
+    return node.role in ("view", "cast") or signed or node.function == "neg"
 
 
 def _sum_of(graph: Graph, index: int) -> int:

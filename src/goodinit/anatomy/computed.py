@@ -12,11 +12,12 @@ import torch
 from goodinit.anatomy.added_terms import with_terms
 from goodinit.anatomy.bilinear import is_summed_with_another, with_second_sum
 from goodinit.anatomy.factors import is_caught, is_meant, with_factor
-from goodinit.anatomy.joined import BESIDE, beside, crossed, joined
+from goodinit.anatomy.joined import BESIDE, beside, joined
 from goodinit.anatomy.looked_up import said_of_lookup
 from goodinit.anatomy.made_signals import MadeSignals
 from goodinit.anatomy.measured_products import DIGITS, MeasuredProducts
 from goodinit.anatomy.meetings import (
+    COUNTED,
     LARGEST,
     POWER,
     SEVERAL,
@@ -145,14 +146,13 @@ class Answers:
                 return together
             return replace(use, doubt=use.doubt or doubt)
         given = use
-        use = joined(self._graph, use, contractions)
-        use = self._generating(crossed(self._graph, use, contractions))
+        use = self._generating(joined(self._graph, use, contractions))
         use = with_second_sum(self._graph, self._roles, use)
         together = self._together(use) if doubt in ("", BESIDE, SEVERAL) else None
         if together is not None:
             use = together
         elif doubt := beside(self._graph, use) or doubt:
-            use = replace(self._of_power(use, doubt), doubt=use.doubt or doubt)
+            use = replace(self._of_doubted(use, doubt), doubt=use.doubt or doubt)
         if _is_mixed(self._graph, use):
             return replace(use, doubt=use.doubt or MIXED)
         if lookups := [one for one in uses if one.role == "lookup"]:
@@ -182,22 +182,16 @@ class Answers:
         if use.doubt or has_a_role(self._graph, self._roles, use.node):
             return use
         after = self._after.after(use.node)
-        if after is None:
-            return use
-        fans = {
-            name: float(f"{fan * after.times:.{DIGITS}g}")
-            for name, fan in (("fan_in", use.fan_in), ("fan_out", use.fan_out))
-        }
-        return replace(use, **fans, measured=after.times != 1 or use.measured, doubt=after.doubt)
+        return use if after is None else replace(_times(use, after.times), doubt=after.doubt)
 
-    def _of_power(self, use: Use, doubt: str) -> Use:
-        """Return a use with the fans of a power, or of the largest, of normal products."""
-        known = doubt in (SQUARED, POWER, LARGEST) and not use.doubt
-        times = times_more_summands(self._graph, use.node) if known else None
-        if times is None:
+    def _of_doubted(self, use: Use, doubt: str) -> Use:
+        """Return a use with the fans of a power, of the largest or of a sum of normal products."""
+        if use.doubt:
             return use
-        fans = {"fan_in": use.fan_in * times, "fan_out": use.fan_out * times}
-        return replace(use, **fans, measured=True)
+        if doubt in (SQUARED, POWER, LARGEST):
+            return _times(use, times_more_summands(self._graph, use.node) or 1.0)
+        after = self._after.after(use.node, always=True) if doubt in COUNTED else None
+        return use if after is None else _times(use, after.times * self._terms(use))
 
     def _together(self, use: Use) -> Use | None:
         """Return a use with the fan of all products in its sum; None if these aren't known."""
@@ -410,6 +404,15 @@ class Answers:
                     self._shared[key] = [found[param] for param in params]
         shared = self._shared[key]
         return shared if isinstance(shared, str) else dict(zip(params, shared, strict=True))
+
+
+def _times(use: Use, times: float) -> Use:
+    """Return a use with its fans multiplied by what is measured."""
+    fans = {
+        name: float(f"{fan * times:.{DIGITS}g}")
+        for name, fan in (("fan_in", use.fan_in), ("fan_out", use.fan_out))
+    }
+    return use if times == 1 else replace(use, **fans, measured=True)
 
 
 def _params(computed: Computed) -> list[int]:

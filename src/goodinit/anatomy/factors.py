@@ -24,6 +24,10 @@ from goodinit.schemes.gains import NONLINEARITIES
 # c^2 fan_in of layers whose factor c makes up for weights of N(0, 1): 1, and 2 with relu's gain.
 NEUTRAL = (1.0, 2.0)
 
+# The same where the weights do hold such numbers: up to tanh's gain, with what a sample of an
+# author's own law is off by.
+NEUTRAL_OF_UNIT_VALUES = (0.8, 3.0)
+
 # Constants whose mean square is as near to 1 leave the signal as it is.
 NEARLY_ONE = 0.02
 
@@ -81,10 +85,11 @@ def with_factor(
     # What follows a product whose sums no call shows is a part of its fans.
     after = Multiple() if use.met is not None else _after(graph, multiples, product)
     both = after.varied(_size(before))
+    unit = _holds_unit_values(graph, use)
     for one in () if _is_one(both) else (after, before):
-        if one.square is not None and _makes_up_for(one, use.fan_in):
+        if one.square is not None and _makes_up_for(one, use.fan_in, unit):
             doubt = f"{_text(one, one is after)}, which is taken for a part of it"
-            doubt = "" if _holds_unit_values(graph, use) else doubt
+            doubt = "" if unit else doubt
             fans = {"fan_in": use.fan_in * one.square, "fan_out": use.fan_out * one.square}
             return replace(use, **fans, measured=True, doubt=use.doubt or doubt)
     if is_caught(multiples, product):
@@ -218,10 +223,13 @@ def _is_of_one_signal(graph: Graph, multiples: Multiples, index: int) -> bool:
     return len(graph.nodes[index].signals) == 1 and multiples.before(index)[1].role != "choose"
 
 
-def _makes_up_for(one: Multiple, fan: float) -> bool:
-    """Whether weights of N(0, 1) are neutral with it."""
+def _makes_up_for(one: Multiple, fan: float, unit: bool) -> bool:
+    """Whether weights of N(0, 1) are neutral with it; ``unit`` says that they are so drawn."""
     if one.square is None or _is_near(one.square):
         return False
+    low, high = NEUTRAL_OF_UNIT_VALUES
+    if unit and low <= one.square * fan <= high:
+        return True
     return any(isclose(one.square * fan, neutral, rel_tol=0.01) for neutral in NEUTRAL)
 
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from itertools import product
 
 from goodinit.dataflow.functions import ADD_FIRST
 from goodinit.dataflow.graph import Graph
@@ -62,32 +61,6 @@ def _sliced(graph: Graph, use: Use) -> int:
     """Return how many weights of a product are slices: they share the number of products."""
     uses = graph.nodes[use.node].weights
     return sum(one.origin.box != tuple((0, n) for n in graph.shapes[one.param]) for one in uses)
-
-
-def crossed(graph: Graph, use: Use, uses: Sequence[Use]) -> Use:
-    """Return a use with two products in each sum, where two weights make a complex one.
-
-    ``a @ u - b @ v`` and ``a @ v + b @ u``: each weight is applied to both inputs, and each sum
-    has both weights.
-    """
-    sums = _pairs(graph, use)
-    for other in uses:
-        if other.node == use.node or not sums:
-            continue
-        for (mine, partner), (second, last) in product(sums, _pairs(graph, other)):
-            weights = {u.param for u in graph.nodes[partner].weights}
-            same = weights == {u.param for u in graph.nodes[last].weights} != {use.param}
-            if (
-                same
-                and input_of(graph, mine) == input_of(graph, last)
-                and (input_of(graph, second) == input_of(graph, partner))
-            ):
-                doubt = "it is taken for half of a complex weight: two products in each sum"
-                fan_in, fan_out = 2 * use.fan_in, 2 * use.fan_out
-                return replace(
-                    use, fan_in=fan_in, fan_out=fan_out, measured=True, doubt=use.doubt or doubt
-                )
-    return use
 
 
 def beside(graph: Graph, use: Use) -> str:

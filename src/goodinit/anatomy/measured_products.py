@@ -131,20 +131,23 @@ class MeasuredProducts:
         self._terms = terms
         self._is_asked = is_asked
         self._sums = {stream.node for stream in roles.streams} | roles.adapted
-        self._known: dict[int, dict[int, After]] = {}
+        self._known: dict[tuple[int, bool], dict[int, After]] = {}
         self._shared: dict[object, dict[int, After]] = {}
 
-    def after(self, product: int) -> After | None:
-        """Return what is made of a product; None if it stays as large, or that isn't known."""
+    def after(self, product: int, always: bool = False) -> After | None:
+        """Return what is made of a product; None if it stays as large, or that isn't known.
+
+        Unless ``always``, sums, gates and powers that recipes know are left alone.
+        """
         end = self._end(product)
         if end is None:
             return None
-        if end not in self._known:
+        if (end, always) not in self._known:
             try:
-                self._known[end] = self._measured(end)
+                self._known[end, always] = self._measured(end, always)
             except ReplayError:
-                self._known[end] = {}
-        return self._known[end].get(product)
+                self._known[end, always] = {}
+        return self._known[end, always].get(product)
 
     # The calls between.
 
@@ -214,7 +217,7 @@ class MeasuredProducts:
 
     def _meets(self, node: Node) -> bool:
         """Whether the size of a call's result isn't that of its signals, by its name."""
-        if node.function in COMPLEX or (node.role == "reduce" and node.function in _REDUCING):
+        if node.function in COMPLEX or _is_reduced(node):
             return True
         if any(self._recorder.tape.dtypes[number].is_complex for number in self._inputs(node)):
             return True
@@ -248,8 +251,9 @@ class MeasuredProducts:
         """Whether a sum adds signals that shares multiply, or a share mixes two."""
         if sum_.role != "add":
             return sum_.function == "lerp" and len(sum_.signals) > 2
-        gated = (self._gates(self._graph.nodes[root(self._graph, v.node)]) for v in sum_.signals)
-        return sum(map(bool, gated)) > 1
+        gated = [self._gates(self._graph.nodes[root(self._graph, v.node)]) for v in sum_.signals]
+        number = sum(map(bool, gated))
+        return number > 1 or (number == 1 and self._is_of_one(sum_))  # a + g * (b - a)
 
     def _gates(self, node: Node) -> list[int]:
         """Return the shares that multiply another signal."""
@@ -260,9 +264,9 @@ class MeasuredProducts:
 
     # Numbers.
 
-    def _measured(self, end: int) -> dict[int, After]:
+    def _measured(self, end: int, always: bool) -> dict[int, After]:
         region = self._region(end, shares=True)
-        if not any(map(self._meets, region)):
+        if not region or not (always or any(map(self._meets, region))):
             return {}
         if not any(map(self._is_choice, region)):
             region = self._region(end, shares=False)
@@ -287,7 +291,7 @@ class MeasuredProducts:
         key = (key_of(computed, self._recorder.tape), *(one[1:] for one in signals))
         if key not in self._shared:
             with replaying(), torch.no_grad():
-                self._shared[key] = _compared(computed, signals)
+                self._shared[key] = _compared(computed, signals, any(map(_is_reduced, region)))
         return {order[place]: after for place, after in self._shared[key].items()}
 
     def _computed(self, region: Collection[Node], end: int) -> tuple[Computed, Mapping[int, Node]]:
@@ -338,16 +342,21 @@ class MeasuredProducts:
         return node.index
 
 
+def _is_reduced(node: Node) -> bool:
+    """Whether numbers are added up, or one of several is taken."""
+    return node.role == "reduce" and node.function in _REDUCING
+
+
 def _is_activation(node: Node) -> bool:
     """Whether a call is an activation, whose gain recipes know; shares are computed."""
     return node.role == "activation" and not is_share(node.function)
 
 
-def _compared(computed: Computed, signals: Collection[Signal]) -> dict[int, After]:
+def _compared(computed: Computed, signals: Collection[Signal], reduced: bool) -> dict[int, After]:
     """Return what is made of each product, by its place, unless the result is as large.
 
     What is made of other signals, and of an activation's result, isn't as large as if these were
-    normal: then there is a doubt.
+    normal: then there is a doubt. So there is if numbers were ``reduced``: positions, perhaps.
     """
     sizes = {one.number: one.size for one in signals}
     square = _square(computed, sizes, DRAWS)
@@ -365,7 +374,8 @@ def _compared(computed: Computed, signals: Collection[Signal]) -> dict[int, Afte
     # All of them make the result larger, or all but one that only chooses: a gate.
     groups = ((group, degree(group)) for group in (drawn, *(drawn - {one} for one in drawn)))
     factors, total = next(((group, n) for group, n in groups if n), (set[int](), 0))
-    doubt = "" if total and len(relevant) == 1 else MET.format(square**0.5)
+    certain = total and factors == relevant and (total == 1 or len(factors) == 1)
+    doubt = "" if certain and not reduced else MET.format(square**0.5)
     return {place: After(square, total if place in factors else 0, doubt) for place in relevant}
 
 

@@ -58,6 +58,9 @@ KEPT = "it is mixed with other products by constants, which don't keep their siz
 POOLED = "several pools of its product are added up"
 SAMPLED = "its product is sampled between positions, which makes it smaller where they differ"
 
+# What these say is measured as well, and the fans make up for it.
+COUNTED = frozenset((BESIDE, KIN, GROWN, NOISE))
+
 # Between a product and the sum that it goes into, or the norm after that.
 CALLS_FOLLOWED = 24
 
