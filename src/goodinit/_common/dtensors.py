@@ -1,4 +1,4 @@
-"""Tensors of torch.distributed, of which a process holds a part; that package isn't imported."""
+"""Tensors of torch.distributed that processes share; that package isn't imported."""
 
 from __future__ import annotations
 

@@ -52,7 +52,7 @@ CONSEQUENCES = {
 
 
 def missing(name: str = "") -> tuple[str, ...]:
-    """Return those names that this torch doesn't have; of one that is given, itself or none.
+    """Return the names that this torch doesn't have: of all, or of the one that is given.
 
     >>> missing("torch:Tensor")
     ()

@@ -1,4 +1,4 @@
-"""Adapters for frameworks, none of which is imported here.
+"""Adapters for frameworks; none is imported here.
 
 ================================  ===============================================================
 ``transformers(cls, recipe)``     a model class that draws new models, and whatever

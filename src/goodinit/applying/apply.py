@@ -243,7 +243,7 @@ def load_(
         checkpoint: a state dict, whose values may be arrays; or the path of a file: safetensors,
             what ``torch.save`` wrote (with torch 2.6 or newer, read as data), the index of a
             sharded checkpoint, or a folder with one of these; or a folder of
-            torch.distributed.checkpoint, of which each process reads its part.
+            torch.distributed.checkpoint; each process reads its part of it.
         recipe: as for ``plan``; applied to what the checkpoint does not contain. For a model that
             is split over processes, the plan of the whole, made with ``keep=checkpoint``.
         inputs: as for ``plan``.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -41,18 +41,9 @@ class _PartStream:
     stream: Filler
     part: str
 
-    def fill_(
-        self,
-        out: Tensor,
-        name: str,
-        law: Law,
-        *,
-        shape: Sequence[int] | None = None,
-        box: Sequence[tuple[int, int]] | None = None,
-        purpose: str = "",
-    ) -> Tensor:
+    def fill_(self, out: Tensor, name: str, law: Law, *, purpose: str = "", **place: Any) -> Tensor:
         purpose = f"{purpose} {self.part}".strip()
-        return self.stream.fill_(out, name, law, shape=shape, box=box, purpose=purpose)
+        return self.stream.fill_(out, name, law, purpose=purpose, **place)
 
 
 def parts_of_complex(

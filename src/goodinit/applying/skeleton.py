@@ -202,7 +202,7 @@ def _is_little(name: str, made: Tensor, args: tuple[Any, ...], kwargs: Mapping[s
 
 
 def _unknown(parameter: nn.Parameter) -> Tensor | None:
-    """Return NaN for each number of a small parameter of which nothing is known."""
+    """Return NaN for each number of a small parameter with unknown values."""
     floats = parameter.is_floating_point() or parameter.is_complex()
     if not floats or parameter.numel() > LARGEST_RECORDED:
         return None

@@ -20,7 +20,7 @@ _OPTIONS = {
     "--recipe-name": "--recipe",
     "--weight": "--weights",
 }
-_TARGETS = ("--model", "--target")  # it is an argument, but for `diff`
+_TARGETS = ("--model", "--target")  # an argument, except for `diff`
 _RECIPE = {"compare": "--recipes"}  # what the option is called where it isn't --recipe
 # What a verb needs, and a place to start from.
 _NEEDED = {

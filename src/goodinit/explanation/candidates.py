@@ -153,7 +153,7 @@ class Judge:
         return self._fits[key]
 
     def _fits_of(self, one: ParameterValues, planned: PlanRow) -> list[Fit]:
-        """Return how a row fits each block of which it says something."""
+        """Return how a row fits each block that it covers."""
         boxes = {block.box: block.scheme for block in planned.parts()}
         every = [self._fit(part, boxes[part.block.box]) for part in one.parts]
         return [f for f in every if f.says]

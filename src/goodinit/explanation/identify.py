@@ -90,7 +90,7 @@ def identify(
 
 
 def _meant(recipe: RecipeLike) -> Callable[[nn.Module, Sequence[ParameterValues]], Candidate]:
-    """Return the function that judges a recipe, which is refused here if it is none."""
+    """Return the function that judges a recipe; refuse what isn't a recipe."""
     made = as_recipe(recipe)
     call = f'"{recipe}"' if isinstance(recipe, str) else made.name or "recipe"
     return lambda model, parameters: Judge(model, parameters).judge(made, call)

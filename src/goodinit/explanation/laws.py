@@ -163,7 +163,7 @@ def _is_orthogonal(part: Part, scheme: Orthogonal | DeltaOrthogonal) -> bool:
 
 
 def _is_mimetic(part: Part, scheme: Mimetic) -> bool:
-    """Whether the rows of the first head are orthogonal, and of several lengths, which fall."""
+    """Whether the rows of the first head are orthogonal, with several lengths that fall."""
     layout = part.site.layout
     if layout is None or part.values.dim() != 2 or not part.sample.finite:
         return False
@@ -177,7 +177,7 @@ def _is_mimetic(part: Part, scheme: Mimetic) -> bool:
 
 
 def _fewest(part: Part) -> int:
-    """Return how many orthogonal rows can't be chance: in half precision two may look it."""
+    """Return how many orthogonal rows can't be chance; in half precision two may look so."""
     return 2 if _slack(part) < HALF else 4
 
 

@@ -288,11 +288,8 @@ def _four_digits(value: float) -> str:
 
 
 def _by_family(part: Part, level: float) -> FoundLaw:
+    """Return the law of a part that ``_known_law`` doesn't know: finite, and not constant."""
     sample = part.sample
-    if not sample.finite:
-        return FoundLaw("NaN or infinite", known=False)
-    if sample.constant:
-        return FoundLaw(_four_digits(sample.low))
     if sample.zeros > PRUNED:
         return FoundLaw(f"{sample.zeros:.0%} zeros, no known law", known=False)
     for law, text in _families(sample):

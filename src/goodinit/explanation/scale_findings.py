@@ -304,7 +304,7 @@ _REMEMBER_RULE = Rule(sel.part("bias") & sel.block("forget") & sel.attr("bias_ih
 
 
 def _remembering_lines(inputs: bool) -> list[Line]:
-    """Return the lines that start one of a layer's two biases at 1, and the other at 0 as well."""
+    """Return the lines that start one of a layer's two biases at 1 and the other at 0."""
     one, both = [_KEEP_RULE, _REMEMBER_RULE], [_KEEP_RULE, _FORGET_RULE, _REMEMBER_RULE]
     return [
         init_line(Recipe(one), f"gi.Recipe([{_KEEP}, {_REMEMBER}])", inputs=inputs),
@@ -348,7 +348,7 @@ def _biases(context: Context) -> Iterator[Verdict]:
 
 
 def _dominating(context: Context) -> Iterator[tuple[ParameterValues, Severity, str]]:
-    """Yield biases beside which their weight is small, how grave it is, and the cause."""
+    """Yield biases that are large beside their weight, the severity and the cause."""
     weights = {id(one.slot.owner): one for one in context.parameters if one.matrix and one.parts}
     for one in context.parameters:
         weight = weights.get(id(one.slot.owner))

@@ -54,7 +54,7 @@ def unit_findings(context: Context) -> Iterator[Verdict]:
 
 
 def _repeated(context: Context) -> Iterator[Verdict]:
-    """Yield weights some of whose units repeat others, as heads that were drawn from one seed."""
+    """Yield weights some of whose units repeat others, such as heads drawn from one seed."""
     found: dict[bool, list[tuple[ParameterValues, int]]] = {}
     for one in context.parameters:
         f = one.row.facets
@@ -313,7 +313,7 @@ def _columns_equal(one: ParameterValues | None) -> bool:
 
 
 def is_stack_of_one(one: ParameterValues) -> bool:
-    """Return whether it is a stack of matrices, as of experts, and all of them are equal."""
+    """Return whether it is a stack of equal matrices, such as those of experts."""
     f = one.row.facets
     if one.whole is None or one.row.frozen or f.kind == "conv" or f.is_unknown or f.layout is None:
         return False
@@ -324,6 +324,6 @@ def is_stack_of_one(one: ParameterValues) -> bool:
 
 
 def values_are_drawn(parameter: ParameterValues) -> bool:
-    """Return whether a weight is drawn, and no identity or constant."""
+    """Return whether a weight is drawn, rather than an identity or a constant."""
     steps = parameter.sample.values.diff()  # of sorted values
     return is_drawn(int(steps.count_nonzero()) + 1)

@@ -23,7 +23,7 @@ def is_huge(largest: float) -> bool:
 
 
 def is_garbage(largest: float, tiny: float, known: bool) -> bool:
-    """GI121: whether values are such as uninitialized memory holds.
+    """GI121: whether values look like uninitialized memory.
 
     ``tiny`` is the share of values between 0 and 1e-30, ``known`` whether they follow a law.
     """

@@ -22,7 +22,7 @@ def blind_guess(classes: int) -> float:
 
 
 def least_loss(classes: int, width: float) -> float:
-    """GI143: return what a cross-entropy can't fall below whose logits lie between bounds.
+    """GI143: return the least cross-entropy that logits between bounds can reach.
 
     Args:
         classes: how many there are.

@@ -61,7 +61,7 @@ def grew_on_another_scale(old: float, new: float) -> bool:
 
 
 def write_was_lost(written: float, used: float) -> bool:
-    """GI130: whether ``weight_norm`` uses another std than that which was written."""
+    """GI130: whether ``weight_norm`` uses another std than the one written."""
     return _differ(written / used, WRITTEN_FACTOR)
 
 
@@ -71,7 +71,7 @@ def fans_are_torchs_alone(std: float, wanted: float) -> bool:
 
 
 def values_are_off_center(mean: float, std: float, count: int) -> bool:
-    """GI134: whether so many values lie around another number than 0, by more than chance."""
+    """GI134: whether so many values lie around a number other than 0, by more than chance."""
     return abs(mean) > max(CENTER_IN_STDS, CENTER_IN_ERRORS / max(count, 1) ** 0.5) * std
 
 

@@ -145,7 +145,7 @@ class _Rows(torch.autograd.Function):
 
 
 class _Product(torch.autograd.Function):
-    """x W', of which W is drawn box by box, and again on the way back."""
+    """x W', with W drawn box by box, and again in the backward pass."""
 
     @staticmethod
     def forward(
@@ -178,7 +178,7 @@ class _Product(torch.autograd.Function):
 
 
 def _add_outer(parameter: Parameter, gradient: Tensor, x: Tensor) -> None:
-    """Add d'x to what arrived of a parameter's gradient; of one that is used once, its norm."""
+    """Add d'x to a parameter's gradient, or its norm if the parameter is used once."""
     if parameter.uses > 1:
         parameter.add(gradient.T @ x)
         return

@@ -60,10 +60,7 @@ class ImplicitWeights(StreamedWeights):
     """As ``StreamedWeights``, but products with large matrices are sampled without them.
 
     Args:
-        found: as there.
-        values: as there.
-        device: as there.
-        step: as there.
+        found, values, device, step: as there.
         stream: of the fresh numbers.
         drawn: folded names of parameters that are drawn all the same -> why.
         kept: whether more than one product may be asked of a matrix.
@@ -126,7 +123,7 @@ class ImplicitWeights(StreamedWeights):
     # Views.
 
     def _view(self, func: Callable[..., Any], call: Call) -> object:
-        """Return a view, on meta, of a parameter that isn't drawn; None if this is none."""
+        """Return a view, on meta, of a parameter that isn't drawn; None for other calls."""
         if call.function not in VIEWS or call.inplace or not call.args:
             return None
         first, *rest = call.args
@@ -162,7 +159,7 @@ class ImplicitWeights(StreamedWeights):
     # Products.
 
     def _sampled(self, call: Call) -> Tensor | None:
-        """Return the result of a product with a matrix that isn't drawn; None if this is none."""
+        """Return the result of a product with a matrix that isn't drawn; None for other calls."""
         if transforms() or torch.is_autocast_enabled(self.device.type):
             return None
         args = arguments_by_name(call)
@@ -327,7 +324,7 @@ class ImplicitWeights(StreamedWeights):
             self._why.setdefault(name, f"{self._function} takes its values")
 
     def contents(self, name: str) -> Tensor:
-        """Return what the findings look at: of a matrix that wasn't drawn, one row, repeated."""
+        """Return what the findings look at: one row, repeated, for a matrix that wasn't drawn."""
         matrix = next((m for (used, _), m in self._matrices.items() if used == name), None)
         if matrix is None:
             return super().contents(name)

@@ -27,7 +27,7 @@ class Parameter:
         arrived: how many gradients arrived.
         sum: of the gradients so far, if more are to come.
         size: the gradient's norm; None if none arrived.
-        twin: the tensor itself or its like on meta, of which views can be taken.
+        twin: the tensor itself, or a copy on meta whose views can be taken.
     """
 
     tensor: Tensor
@@ -41,11 +41,11 @@ class Parameter:
     twin: Tensor | None = None
 
     def base(self, part: Tensor) -> Tensor:
-        """Return the tensor of whose memory a part is."""
+        """Return the tensor whose memory a part shows."""
         return self.twin if self.twin is not None and part.is_meta else self.tensor
 
     def add(self, gradient: Tensor) -> None:
-        """Take what arrived of the gradient; where nothing else can come, keep its norm only."""
+        """Add a part of the gradient; once no other can come, keep its norm alone."""
         self._note_arrival()
         if self.uses > 1:
             self.sum = gradient.detach() if self.sum is None else self.sum + gradient
@@ -54,7 +54,7 @@ class Parameter:
             self.close(gradient)
 
     def add_norm(self, norm: float) -> None:
-        """Take the norm of the gradient of a parameter that is used once."""
+        """Note the norm of the gradient, for a parameter that is used once."""
         self._note_arrival()
         self.size = norm
 

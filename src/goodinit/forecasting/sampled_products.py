@@ -197,7 +197,7 @@ def factors(row: PlanRow, number: int, device: torch.device) -> tuple[Tensor, Te
 
 
 def place_of(parameter: Parameter, tensor: Tensor) -> Place | None:
-    """Return which part of one of a parameter's matrices a tensor on its memory shows, if one."""
+    """Return which part of a parameter's matrix a tensor on its memory shows; None for others."""
     base = parameter.base(tensor)
     height, width = base.shape[-2:]
     if tensor.dim() != 2 or min(tensor.shape) < 2 or tensor.dtype != base.dtype:

@@ -1,4 +1,4 @@
-"""`StreamedWeights`: runs a model of which no parameter is in memory.
+"""`StreamedWeights`: runs a model whose parameters aren't in memory.
 
 A parameter gets its value at the call that takes it, and loses it afterwards. Where autograd saves
 a parameter or a view of it for the backward pass, only its name is saved, and the same value is
@@ -43,7 +43,7 @@ from goodinit.trace.snapshot import tensors_written
 KEPT_WHOLE = 2**16
 """Elements up to which a parameter's value stays for the findings; of a larger one a row stays."""
 RETURNED_AFTER = 2**25
-"""Bytes of values, of which the system gets back what was freed: it must not add up."""
+"""Bytes of values; what was freed of them goes back to the system, or it would add up."""
 PLACES = frozenset(("is_meta", "is_cuda", "is_cpu", "is_xpu", "is_mps", "device", "get_device"))
 
 
@@ -191,11 +191,11 @@ class StreamedWeights(Weights):
             with without_function_modes():  # now, while its weights have values
                 self._sureness = sureness_of(replace(call, args=args, kwargs=kwargs))
         result = func(*args, **kwargs)
-        # What changes nothing, as weight.to(its dtype), gives the parameter, and no value of it.
+        # A call that changes nothing, such as weight.to(its dtype), returns the parameter itself.
         return originals.get(id(result), result) if len(originals) == 1 else result
 
     def sureness(self, call: Call) -> Sureness | None:  # noqa: ARG002
-        """Return how sure the attention was of the call that ran last."""
+        """Return how sure the attention of the last call was."""
         return self._sureness
 
     def contents(self, name: str) -> Tensor:
@@ -258,7 +258,7 @@ class StreamedWeights(Weights):
         return list(dict.fromkeys(drawn))
 
     def parameters(self) -> list[Parameter]:
-        """Return the parameters that have no value but while a call takes them."""
+        """Return the parameters that have a value only while a call takes them."""
         return list(self._by_id.values())
 
     # Values.

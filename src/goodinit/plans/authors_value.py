@@ -40,7 +40,7 @@ def authors_reason(row: Row, trains: bool) -> str:
 
 
 def gates_reason(row: Row, block: Block, bias: Tensor) -> str:
-    """Return why the bias of one gate of an RNN of torch's keeps its value, or "".
+    """Return why the bias of one gate of torch's RNNs keeps its value, or "".
 
     A forget gate's 1 is what recipes give it.
     """

@@ -1,4 +1,4 @@
-"""Names of a checkpoint that are the model's but for a prefix, or lie one dict deeper."""
+"""Names of a checkpoint that differ from the model's by a prefix, or lie one dict deeper."""
 
 from __future__ import annotations
 

@@ -70,15 +70,15 @@ def load_from_dcp_(state: Mapping[str, Tensor], folder: Path) -> None:
 
     functions = vars(state_dict_loader)
     load: Any = functions["load"]
-    # Before torch 2.8 `load` lets processes that have met read together, and those that want
-    # nothing keep the rest waiting. The function of before takes the word against it.
+    # Before torch 2.8 `load` takes no no_dist: connected processes would read together and wait
+    # for those that read nothing. The older function takes it.
     if "no_dist" not in signature(load).parameters:
         load = functions["load_state_dict"]
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch says that it is one process, or deprecated
             load(dict(state), storage_reader=FileSystemReader(folder), no_dist=True)
-    except (Exception, CheckpointException) as error:  # the latter is no Exception
+    except (Exception, CheckpointException) as error:  # the latter isn't an Exception
         line = (str(error).strip().splitlines() or [""])[-1]
         raise CheckpointError(
             f"{folder} can't be read: {type(error).__name__}: {line:.300}"
@@ -90,7 +90,7 @@ class _AsData(pickle.Unpickler):
 
     def find_class(self, module: str, name: str, /) -> Any:
         if module in _OF_PATHS and name in _PATHS:
-            return PurePath  # of any system: no file is opened by it
+            return PurePath  # any system's: it opens no file
         names = _CLASSES.get(module, set())
         if "." not in name:
             found = getattr(import_module(module), name, None) if module in _CLASSES else None

@@ -147,7 +147,7 @@ def read_plan(data: object) -> dict[str, Any]:
 
 
 class _Repeated(dict[str, object]):
-    """An object of which one key is there twice."""
+    """An object with a repeated key."""
 
     key = ""
 

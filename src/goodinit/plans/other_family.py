@@ -59,7 +59,7 @@ def possible_families(anatomy: Anatomy) -> dict[str, bool]:
 
 
 def lacks_branches(rules: Iterable[Rule], ends: Iterable[bool | None]) -> bool:
-    """Return whether a law is for residual branches, of which no row is known to be an end."""
+    """Return whether a law is for residual branches, and no row is known to end one."""
     return any(isinstance(rule.scheme, Fixup) for rule in rules) and not any(ends)
 
 

@@ -306,7 +306,7 @@ def _frozen_are_drawn(
 
 
 def _one_prior_for_heads(rows: tuple[PlanRow, ...], recipe: Recipe) -> Iterator[Finding]:
-    """One prior for the biases of several heads, of which no name was asked for."""
+    """One prior for the biases of several heads, none of which the rule names."""
     for rule in recipe.rules:
         aspects = rule.where.aspects
         if not isinstance(rule.scheme, PriorBias) or "head" not in aspects:

@@ -28,7 +28,7 @@ from goodinit.plans.plan_cells import (
 from goodinit.plans.rows import PlanRow
 
 LEVELS = range(4)
-"""How much shares a line: the same but for numbers, constants, other shapes, other names."""
+"""What rows of one line may differ in: numbers, then constants, shapes, names as well."""
 CONSTANTS, SHAPES, NAMES = 1, 2, 3
 MOST_EXAMPLES = 2  # names in a line below the table
 

@@ -52,7 +52,7 @@ def with_attentions(rows: tuple[PlanRow, ...]) -> tuple[PlanRow, ...]:
     It is the smallest one that has all four.
 
     Raises:
-        SchemeError: a matrix of which there is none, or one that has two of a kind.
+        SchemeError: a matrix is missing, or there are two of a kind.
     """
     roles = {
         row.name: [part.scheme.role for part in row.parts() if isinstance(part.scheme, Mimetic)]

@@ -31,7 +31,7 @@ from goodinit.trace import Inputs
 
 @dataclass(frozen=True, slots=True)
 class _Comparison:
-    """Two models: how much deeper the larger is, and by what more it multiplies each weight.
+    """Two models: by what factors the larger one is deeper, and multiplies each weight's results.
 
     Attributes:
         sgd: whether SGD's rates are known; CompleteP is published for Adam.
@@ -109,7 +109,7 @@ def _plan_base(model: nn.Module, anatomy: Anatomy, recipe: Recipe) -> tuple[Plan
 
 
 def _refuse_torch_default(recipe: Recipe, rows: tuple[PlanRow, ...]) -> None:
-    """Raise where a law depends on a module, of which a width alone makes no smaller one."""
+    """Raise where a law depends on a module, which can't be made smaller from a width alone."""
     texts = {rule.text for rule in recipe.rules if isinstance(rule.scheme, TorchDefault)}
     for row in rows:
         if row.std and not texts.isdisjoint(row.rule.split("\n")):

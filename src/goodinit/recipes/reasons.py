@@ -14,7 +14,7 @@ WHY_LEFT = (NOTHING_KNOWN, NO_LAW, THROUGH)
 
 
 def after_function(evidence: str) -> str:
-    """Return why a parameter is left of which a function is used: "exp(p)".
+    """Return why a parameter that is used through a function is left: "exp(p)".
 
     >>> after_function("exp(p)")
     'goes through exp first, and the right scale after it is not known'

@@ -354,7 +354,7 @@ class sel(metaclass=AnsweringType):  # noqa: N801 - a namespace, read as a word:
 
     @staticmethod
     def adapted() -> Selector:
-        """Weights beside which a low-rank adapter lies: W in W x + s B A x."""
+        """Weights that have a low-rank adapter beside them: W in W x + s B A x."""
         return Fact("adapted")
 
     @staticmethod

@@ -158,7 +158,7 @@ def _accepts(kind: type[Any], name: str, value: object) -> bool:
 
 
 def _meant_value(value: object) -> object:
-    """Return the number or name that a value stands for; None if it is none, or that already.
+    """Return the number or name that a value stands for; None if it is neither, or is so already.
 
     >>> _meant_value("0.5"), _meant_value(-2), _meant_value("fanin"), _meant_value("he")
     (0.5, 2, 'fan_in', None)

@@ -67,7 +67,7 @@ def haar(gauss: Tensor) -> Tensor:
 
 
 def haar_box_(out: Tensor, gauss: Tensor, rows: slice, columns: slice, gain: float) -> None:
-    """Write rows and columns of ``gain * haar(gauss)``, a matrix, of which only these are kept.
+    """Write some rows and columns of the matrix ``gain * haar(gauss)``; only these are kept.
 
     The bits are those of ``haar``; a few columns are computed at a time. ``gauss`` is overwritten.
     """

@@ -112,7 +112,7 @@ def _scheme_class(name: object, known: Mapping[str, type[Scheme]]) -> type[Schem
 
 
 def _read_inner(name: str, value: object) -> object:
-    """Return the scheme in a field, or the value if it is none."""
+    """Return the scheme in a field, or the value if it isn't one."""
     if not isinstance(value, Mapping):
         return value
     try:

@@ -150,7 +150,7 @@ def find_dominating_biases(signal: Signal, params: Mapping[str, Tensor]) -> Iter
 
 
 def _is_small_part(rows: Sequence[SignalRow], number: int) -> bool:
-    """Return whether a layer's result is but added to a signal that is larger, as a shift is."""
+    """Return whether a layer's result is only added to a larger signal, as a shift is."""
     same = {number}
     for later in range(number + 1, len(rows)):
         row = rows[later]

@@ -37,7 +37,7 @@ class Sureness(NamedTuple):
 
 @torch.no_grad()
 def sureness_of(call: Call) -> Sureness | None:
-    """Return how sure a softmax or an attention is; None of another call, or without a choice."""
+    """Return how sure a softmax or an attention is; None for another call, or without a choice."""
     scores = None
     if call.function == "softmax":
         scores = _given(call)

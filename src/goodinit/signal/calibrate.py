@@ -130,7 +130,7 @@ def calibrated_factors(
 
 @dataclass(frozen=True, slots=True)
 class _Result:
-    """Second moments of the uses of a weight before and after, and what was aimed at, if so."""
+    """Second moments of a weight's uses before and after, and the targets if there were any."""
 
     before: list[float]
     after: list[float]

@@ -10,7 +10,7 @@ from goodinit._common.text import count, grouped_names, html_table, number, tabl
 
 ONCE, SEVERAL = 0.05, 1.0
 """How far the second moment may be from its target, relative, up or down: of a weight that is used
-once it can be exact; of one that is used several times, one factor stands for several."""
+once it can be exact; a weight that is used several times has one factor for all its uses."""
 
 ALONG = "scaled along with "
 SHOWN = 6  # names in one line of text

@@ -105,7 +105,7 @@ def _find_stacks(
 
 
 def find_repeated_units(signal: Signal, params: Mapping[str, Tensor]) -> Iterator[Finding]:
-    """Yield layers some of whose units repeat others, as heads that were drawn from one seed."""
+    """Yield layers some of whose units repeat others, such as heads drawn from one seed."""
     found: dict[str, tuple[SignalRow, int, bool]] = {}
     for row in signal.rows:
         matrices = [n for n in row.params if params[n].dim() > 1]

@@ -312,7 +312,7 @@ def _row(name: str, signals: Sequence[Signal]) -> ComparisonRow:
 
 
 def _gravest(name: str, signals: Sequence[Signal]) -> list[Finding]:
-    """Return each code once, as the first of the gravest findings of it has it."""
+    """Return the first of the gravest findings of each code."""
     found: dict[str, Finding] = {}
     for finding in (finding for signal in signals for finding in signal.findings):
         known = found.get(finding.code)

@@ -61,7 +61,7 @@ frequencies in this batch 2.25'
 
 @torch.no_grad()
 def cross_entropy_of(call: Call, row: int) -> FirstLoss | None:
-    """Return what a call of a cross-entropy says; None if it is none, or its logits are odd."""
+    """Return what a cross-entropy says; None for other calls and for logits it can't judge."""
     mean = ENTROPIES.get(call.function)
     given = call.tensors
     if mean is None or not given or not given[0].dim() or not isinstance(call.result, Tensor):

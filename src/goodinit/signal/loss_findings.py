@@ -64,7 +64,7 @@ def _smaller_logits(signal: Signal, params: Mapping[str, Tensor], found: FirstLo
 def find_squashed_logits(
     signal: Signal, logits: Mapping[int, tuple[float, float]]
 ) -> Iterator[Finding]:
-    """Yield a loss that squashes its logits itself, and gets them bounded or cut already.
+    """Yield a loss that squashes logits itself, though the model has already bounded or cut them.
 
     Args:
         signal: as measured.

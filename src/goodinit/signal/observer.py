@@ -166,7 +166,7 @@ class MomentsObserver(NullObserver):
                 self.unchanging.add(number)
 
     def _note_unobserved(self, value: object, path: str, made: bool = False) -> None:
-        """Give a row to what calls made that can't be observed, in the module of this path."""
+        """Make rows for the results of unobservable calls in the module at this path."""
         with without_function_modes():  # the measuring itself isn't observed
             for tensor in tensors_in(value):
                 self._number(tensor, path, made)

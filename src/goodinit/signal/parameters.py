@@ -43,7 +43,7 @@ class Weights:
         return tensor
 
     def sureness(self, call: Call) -> Sureness | None:
-        """Return how sure the attention is of a call that just returned."""
+        """Return how sure the attention of the call that just returned is."""
         return sureness_of(call)
 
     @contextmanager
@@ -142,7 +142,7 @@ PIECE = 2**14
 
 
 def norm_of(tensor: Tensor) -> float:
-    """Return the norm of a tensor, of which the squares may leave float32."""
+    """Return the norm of a tensor whose squares may leave float32's range."""
     tensor = tensor.detach()
     if tensor.layout != torch.strided:  # of a sparse table; rows that came twice are added up
         coo = tensor if tensor.layout == torch.sparse_coo else tensor.to_sparse_coo()

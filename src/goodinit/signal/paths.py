@@ -117,7 +117,7 @@ def rows_divided(rows: Sequence[SignalRow]) -> set[int]:
 
 
 def _origins(row: SignalRow, rows: Sequence[SignalRow]) -> set[int]:
-    """Return of which rows a call takes parts, with a number added perhaps."""
+    """Return the rows whose parts a call takes, perhaps with a number added."""
     return {_origin(number, rows) for number in row.takes}
 
 

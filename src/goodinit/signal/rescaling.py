@@ -72,7 +72,7 @@ class RescaledRun(NullObserver):
         factors: of parameters, by name; 1 where there is none.
         moved: the weights whose every use is brought to its aim in flight: the model goes on with
             a result that has the second moment aimed at. Biases come along.
-        along: bias -> the weights beside which it is added, as an earlier run has shown.
+        along: bias -> the weights to whose products an earlier run added it.
 
     Attributes:
         uses: of each weight that is aimed at, in execution order.
@@ -272,7 +272,7 @@ class RescaledRun(NullObserver):
         return func(**ours) if bring(*OUT, lambda: [out]) else result
 
     def _argument(self, given: Mapping[str, Any], argument: str) -> str:
-        """Return the parameter that an argument is; "" if it is none."""
+        """Return the name of the parameter that an argument is, or ""."""
         value = given.get(argument)
         names = self._names(value) if isinstance(value, Tensor) else ()
         return names[0] if len(names) == 1 else ""
@@ -332,7 +332,7 @@ def _pairs(call: Call, given: Given) -> Iterable[tuple[Tensor, Tensor]]:
 
 
 def steady(factor: float) -> float:
-    """Return a factor; 1 if it is as near to it as to be nothing."""
+    """Return a factor, or exactly 1 if it is within ``STEADY`` of it."""
     return 1.0 if abs(factor - 1) < STEADY else factor
 
 

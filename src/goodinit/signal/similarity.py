@@ -174,7 +174,7 @@ def _lasts(signal: Signal, params: Mapping[str, Tensor], outputs: set[int]) -> l
 
 
 def _differs_later(signal: Signal, number: int, across: str) -> bool:
-    """Return whether what a layer's result becomes part of isn't alike: it is but one of several.
+    """Return whether what a layer's result becomes part of isn't alike: it is only one of several.
 
     Dropout makes anything differ, and few numbers are alike by chance.
     """

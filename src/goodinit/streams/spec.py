@@ -256,7 +256,7 @@ def standard_uniform(words: Tensor) -> Tensor:
 def standard_normal(words: Tensor) -> Tensor:
     """Return the standard normal quantile z of p = (1 + x) / 2, with x as in the uniform.
 
-    z = x P(t), where t is log2(1 - x^2) but for a constant, and P a polynomial of degree 15.
+    z = x P(t), where t is log2(1 - x^2) plus a constant, and P a polynomial of degree 15.
     y = 2^8 (1 - x^2) is 2^8 c (2 - c) with c = 1 - abs(x), taken from the integer, so that the
     tails keep their digits; its exponent e and its mantissa m in [1, 2) give t = m L(m) + e. Over
     all words: relative error below 9e-7, no value of abs(z) above 6.2303, and none is 0.
@@ -378,7 +378,7 @@ class Law:
 
 
 def _as_float(field: str, value: object) -> float:
-    """Return the number as a float; raise StreamError if it is none, or NaN."""
+    """Return the number as a float; raise StreamError for NaN or what isn't a number."""
     if type(value) is not float and (isinstance(value, bool) or not isinstance(value, Real)):
         raise StreamError(f"{field} is {value!r}, not a number: pass a float")
     try:

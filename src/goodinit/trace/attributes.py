@@ -32,7 +32,7 @@ class Attributes:
     def __init__(self, modules: Iterable[nn.Module]) -> None:
         self.values: list[object] = []
         self._kept: list[tuple[Any, Any]] = []
-        self._empty: list[Any] = []  # most of a module's: hooks that nobody registered
+        self._empty: list[Any] = []  # most of a module's containers: no hooks are registered
         own = [vars(module) for module in modules]
         self._kept += [(attributes, dict(attributes)) for attributes in own]
         found: set[int] = set()

@@ -109,7 +109,7 @@ class MetaTracer(TorchFunctionMode):
         return twin
 
     def _write(self, tensor: Tensor) -> Tensor:
-        """Return what stands for a tensor with values that one without is written to.
+        """Return the stand-in of a tensor with values, once one without values is written to it.
 
         A view stays a view: what is written to it is in the whole.
         """
@@ -143,7 +143,7 @@ class MetaTracer(TorchFunctionMode):
     ) -> Any:
         if _is_inside_torch(inspect.currentframe()):
             return func(*args, **(kwargs or {}))
-        if func is torch.broadcast_tensors:  # several views, none of which is of the others
+        if func is torch.broadcast_tensors:  # several views, none a view of another
             shape = cast("torch.Size", torch.broadcast_shapes(*(tensor.shape for tensor in args)))
             return tuple(self._run_call(Tensor.expand, (tensor, shape), {}) for tensor in args)
         return self._run_call(func, args, kwargs or {})

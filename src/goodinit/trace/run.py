@@ -38,7 +38,7 @@ class Trace:
 
     Attributes:
         how: "meta" (without weights), "real" (with the model's own) or "not run".
-        reason: why it was not run on meta, if so.
+        reason: why it was not run on meta, or "".
         output: what the model returned.
     """
 
@@ -105,7 +105,7 @@ def trace(
 
 
 def _check_alone(model: nn.Module, inputs: Inputs) -> None:
-    """Run a model that nobody follows; on meta if it has no weights.
+    """Run a model without an observer; on meta if it has no weights.
 
     Raises:
         TraceError: the model raises.

@@ -41,8 +41,8 @@ def lora(
 
     The model computes at first what it computed without the adapter; with "loftq" nearly that. Hu
     et al. 2021 (2106.09685); schemes/low_rank.py has the other papers. Values are those of peft's
-    tuners/lora, but for "loftq". Adapters, and s, are found in the data flow: pass ``inputs``. For
-    "eva" and "corda" they are a batch with more positions than the rank, which stays as it is.
+    tuners/lora, except for "loftq". Adapters, and s, are found in the data flow: pass ``inputs``.
+    For "eva" and "corda" they are a batch with more positions than the rank, which stays as it is.
 
     Args:
         init: as above. ``LoraConfig(init_lora_weights=)`` has the same words.

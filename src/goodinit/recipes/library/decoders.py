@@ -201,7 +201,7 @@ def olmo(
     "fan_in"       N(0, 1)        N(0, 1/fan_in)  N(0, 1/fan_in)  N(0, 1/fan_in)
     =============  =============  ==============  ==============  ==========================
 
-    Cut at 3 sigma, but for embeddings of the last four; the std is that before the cut, which
+    Cut at 3 sigma, except for embeddings of the last four; the std is that before the cut, which
     leaves .987 of it. l is the layer from 0 of L. The head is N(0, 1/width), in "normal"
     N(0, std^2). Experts and their router are as the ends in "llama" and "llama_depth".
     Groeneveld et al. 2024 (2402.00838); allenai/OLMo olmo/model.py, ``reset_parameters``. OLMo 2

@@ -36,7 +36,7 @@ def may_fill_whole(out: Tensor) -> bool:
 
 
 def write_whole(out: Tensor, key: bytes, law: Law) -> None:
-    """Write all values of a tensor of which ``may_fill_whole`` is true.
+    """Write all values of a tensor that ``may_fill_whole`` accepts.
 
     ``key`` is of ``key_bytes``. The version counter is incremented.
     """
@@ -70,7 +70,7 @@ def fill_box(
 
 
 def _is_plain(out: Tensor) -> bool:
-    """Return whether it is memory of the CPU that a kernel, of which there is one, may write."""
+    """Return whether there is a kernel, and it may write the tensor: plain memory of the CPU."""
     return (
         kernel_may_write(out)
         and out.is_cpu
