@@ -63,14 +63,11 @@ def lightning_callback(every: int = 1000, *, inputs: Callable[[Any], Inputs] | N
 def _library() -> Any:
     """Return the library under the name that the program uses."""
     name = next((name for name in PACKAGES if name in sys.modules), None)
-    name = name or next((name for name in PACKAGES if _is_installed(name)), None)
+    found = (name for name in PACKAGES if importlib.util.find_spec(name.partition(".")[0]))
+    name = name or next(found, None)
     if name is None:
         raise ImportError("Lightning isn't installed: pip install lightning")
     return importlib.import_module(name)
-
-
-def _is_installed(name: str) -> bool:
-    return importlib.util.find_spec(name.partition(".")[0]) is not None
 
 
 def _with_forward(module: nn.Module) -> nn.Module:

@@ -81,7 +81,7 @@ def _all_alike(context: Context) -> Iterator[Verdict]:
     weights = [one for one in context.parameters if _is_judged(one)]
     gains = [one for one in context.parameters if one.whole is not None and _is_gain(one)]
     zero = {one.row.name for one in (*weights, *gains) if _is_zero(one)}
-    others = {one.row.name for one in context.parameters if _is_other_zero(one)} - zero
+    others = {one.row.name for one in context.parameters if one.matrix and _is_zero(one)} - zero
     multiplied = _multiplied(context)
     equal = {
         one.row.name
@@ -110,10 +110,6 @@ def _all_alike(context: Context) -> Iterator[Verdict]:
         what = "all zero" if code == "GI122" else "the same weights for every unit"
         remedy = context.redraw(rows, APART, again=True)
         yield verdict(code, severity, rows, f"{what}: {why}", remedy)
-
-
-def _is_other_zero(one: ParameterValues) -> bool:
-    return one.whole is not None and one.matrix and not _is_judged(one) and _is_zero(one)
 
 
 def _is_judged(one: ParameterValues) -> bool:

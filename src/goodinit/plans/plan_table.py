@@ -36,9 +36,10 @@ def plan_text(
     """Return the summary, the rows as a table, their reasons, and the findings."""
     shown, folded = (list(rows), []) if full else count_folded(rows)
     reasons = _Reasons(shown, full)
+    level = 0 if full else _level(shown, reasons)
     blocks = [
         [line for text in (summary, *_verdict(findings)) for line in wrap(text)],
-        _smallest_table(shown, reasons, full) if shown else [],
+        _table(group_rows(shown, reasons.number_of, level)) if shown else [],
     ]
     blocks.append([line for text in folded for line in wrap(text)])
     listed = [line for text, n in reasons.numbers.items() for line in wrap(text, f"{n:>4}  ")]
@@ -112,13 +113,8 @@ class _Reasons:
         return whys
 
 
-def _smallest_table(rows: Sequence[PlanRow], reasons: _Reasons, full: bool) -> list[str]:
-    """Return the table in most detail that fits a screen."""
-    level = 0 if full else _level(rows, reasons)
-    return _table(group_rows(rows, reasons.number_of, level))
-
-
 def _level(rows: Sequence[PlanRow], reasons: _Reasons) -> int:
+    """Return the level of the most detailed table that fits a screen."""
     fitting = (
         level
         for level in LEVELS

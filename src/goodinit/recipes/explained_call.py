@@ -14,6 +14,7 @@ from goodinit.errors import ModelError, UnknownRecipeError, nearest
 from goodinit.recipes.by_name import maker
 from goodinit.recipes.first_guesses import meant_scheme
 from goodinit.schemes import Scheme
+from goodinit.schemes.corrected_call import accepts
 
 # What other libraries call the parameters: the first one that the function has is meant.
 _SYNONYMS: Mapping[str, tuple[str, ...]] = {
@@ -225,18 +226,10 @@ def _recipe_call(args: tuple[object, ...], options: Mapping[str, object]) -> str
     build = maker(name)
     found = dict(options)
     for value in args[1:]:
-        taking = (n for n in inspect.signature(build).parameters if _accepts(build, n, value))
+        taking = (n for n in inspect.signature(build).parameters if accepts(build, n, value))
         found.setdefault(next(taking, ""), value)
     found.pop("", None)
     return f"gi.recipe({', '.join([repr(name), *(f'{n}={v!r}' for n, v in found.items())])})"
-
-
-def _accepts(build: Callable[..., object], option: str, value: object) -> bool:
-    try:
-        build(**{option: value})
-    except Exception:
-        return False
-    return True
 
 
 def _meant(value: object) -> str:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from difflib import get_close_matches
+from functools import partial
 from typing import Any, cast
 
 from goodinit.errors import SchemeError
@@ -144,14 +145,15 @@ def _repair(
     if isinstance(value, (int, float, tuple, list)):
         return False
     takes = [n for n in fields if n not in given and n != name and isinstance(value, str)]
-    moved = {n: value for n in takes if _accepts(kind, n, value)}
+    moved = {n: value for n in takes if accepts(partial(type.__call__, kind), n, value)}
     given.update(moved)
     return bool(moved) or not isinstance(fields[name].default, (str, bool))
 
 
-def _accepts(kind: type[Any], name: str, value: object) -> bool:
+def accepts(build: Callable[..., object], name: str, value: object) -> bool:
+    """Return whether a function takes a value for one of its arguments, and needs no other."""
     try:
-        type.__call__(kind, **{name: value})
+        build(**{name: value})
     except Exception:
         return False
     return True

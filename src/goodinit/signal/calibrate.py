@@ -11,7 +11,6 @@ from torch import nn
 from goodinit._common.processes import is_one_of_many
 from goodinit._common.progress import progress_line
 from goodinit.anatomy import Anatomy, read
-from goodinit.anatomy.names import Slot
 from goodinit.anatomy.writable import check_writable
 from goodinit.applying.rescale import rescale_
 from goodinit.errors import SignalError, TraceError, nearest
@@ -117,8 +116,9 @@ def calibrated_factors(
     except TraceError as error:
         raise models_error(error.__cause__ or error, inputs) from error
     runs = Runs(model, inputs, weights, anatomy, find_aims(anatomy, kept or {}))
+    by_name = {slot.name: slot for slot in anatomy.slots}
     for name in runs.aims.targets:
-        check_writable(_slot(anatomy, name))
+        check_writable(by_name[name])
     find = {"forward": _forward, "backward": _backward, "compromise": _compromise}[criterion]
     factors, results, notes = find(runs)
     notes += _notes(anatomy)
@@ -237,7 +237,3 @@ def _check_choice(what: str, value: object, known: tuple[str, ...]) -> None:
     if value not in known:
         near = nearest(value, known) if isinstance(value, str) else ""
         raise SignalError(f"{what}={value!r:.80}: pass {' or '.join(map(repr, known))}.{near}")
-
-
-def _slot(anatomy: Anatomy, name: str) -> Slot:
-    return next(slot for slot in anatomy.slots if slot.name == name)
