@@ -29,11 +29,7 @@ from goodinit.findings.logits import (
     forecast_of_product,
     head_is_too_large,
 )
-from goodinit.findings.one_hot import (
-    SMALLER_SCORES,
-    forecast_of_scores,
-    scores_are_one_hot,
-)
+from goodinit.findings.one_hot import SMALLER_SCORES
 from goodinit.findings.scales import (
     around_zero,
     fans_are_torchs_alone,
@@ -41,6 +37,7 @@ from goodinit.findings.scales import (
     values_are_off_center,
 )
 from goodinit.findings.units import UNSATURATED, forecast_of_saturation
+from goodinit.plans.attention_forecast import one_hot_scores
 from goodinit.recipes.recipe import Recipe
 from goodinit.recipes.rule import Rule, sel
 from goodinit.schemes import (
@@ -138,19 +135,13 @@ def _head_too_large(context: Context) -> Iterator[Verdict]:
 
 def _sure_attention(context: Context) -> Iterator[Verdict]:
     by_name = context.by_name
-    found: dict[str, ParameterValues] = {}
-    first: tuple[float, int] | None = None
-    for scores in context.scores:
-        makers = [by_name.get(name) for name in (scores.query, scores.key)]
-        made = [_passed_on(one, part) for one, part in zip(makers, ("q", "k"), strict=True)]
-        std = scores.std(*made)
-        if scores_are_one_hot(std, scores.positions):
-            first = first or (std, scores.positions)
-            found |= {one.row.name: one for one in makers if one is not None}
-    if first is not None:
-        rows = list(found.values())
+    names, cause = one_hot_scores(
+        context.scores, lambda name, part: _passed_on(by_name.get(name), part)
+    )
+    if names:
+        rows = [by_name[name] for name in names]
         remedy = context.redraw(rows, SMALLER_SCORES, LeCunNormal())
-        yield verdict("GI142", "warning", rows, forecast_of_scores(*first), remedy)
+        yield verdict("GI142", "warning", rows, cause, remedy)
 
 
 def _saturation(context: Context) -> Iterator[Verdict]:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from goodinit._common.text import grouped_names
 from goodinit.anatomy import Anatomy
-from goodinit.anatomy.attention_scores import attention_scores
+from goodinit.anatomy.attention_scores import Scores, attention_scores
 from goodinit.findings import Finding
 from goodinit.findings.one_hot import SMALLER_SCORES, forecast_of_scores, scores_are_one_hot
 from goodinit.plans.rows import PlanRow
@@ -17,17 +17,28 @@ from goodinit.schemes import LeCunNormal
 def find_sure_attention(rows: tuple[PlanRow, ...], anatomy: Anatomy) -> Iterator[Finding]:
     """Yield queries and keys whose scores make a softmax one-hot, of a signal of size 1."""
     by_name = {row.name: row for row in rows}
-    names: dict[str, None] = {}
-    first: tuple[float, int] | None = None
-    for scores in attention_scores(anatomy):
-        query, key = by_name.get(scores.query), by_name.get(scores.key)
-        std = scores.std(_passed_on(query, "q"), _passed_on(key, "k"))
-        if scores_are_one_hot(std, scores.positions):
-            first = first or (std, scores.positions)
-            names |= dict.fromkeys((scores.query, scores.key))
-    if first is not None:
+    scores = attention_scores(anatomy)
+    names, cause = one_hot_scores(scores, lambda name, part: _passed_on(by_name.get(name), part))
+    if names:
         fix = offer(SMALLER_SCORES, named(names, LeCunNormal()))
-        yield Finding("GI142", "warning", grouped_names([*names]), forecast_of_scores(*first), fix)
+        yield Finding("GI142", "warning", grouped_names(names), cause, fix)
+
+
+def one_hot_scores(
+    several: Iterable[Scores], passed_on: Callable[[str, str], float]
+) -> tuple[list[str], str]:
+    """Return the queries and keys whose scores make a softmax one-hot, and the first one's cause.
+
+    ``passed_on``: parameter, "q" or "k" -> the second moment that it makes of a unit signal.
+    """
+    names: dict[str, None] = {}
+    cause = ""
+    for scores in several:
+        std = scores.std(passed_on(scores.query, "q"), passed_on(scores.key, "k"))
+        if scores_are_one_hot(std, scores.positions):
+            cause = cause or forecast_of_scores(std, scores.positions)
+            names |= dict.fromkeys((scores.query, scores.key))
+    return [*names], cause
 
 
 def _passed_on(row: PlanRow | None, part: str) -> float:

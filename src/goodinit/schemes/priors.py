@@ -16,7 +16,7 @@ from torch import Tensor
 from goodinit.errors import SchemeError
 from goodinit.schemes import fields
 from goodinit.schemes.fans import Site
-from goodinit.schemes.scheme import Draw, Scheme
+from goodinit.schemes.scheme import Draw, Scheme, mean_and_std
 
 Link = Literal["sigmoid", "softmax", "identity"]
 
@@ -131,8 +131,7 @@ class PriorBias(Scheme):
 
     def moments(self, site: Site) -> tuple[float, float]:
         self.check(site)
-        values = self._values()
-        return values.mean().item(), values.std(correction=0).item()
+        return mean_and_std(self._values())
 
     @torch.no_grad()
     def fill_(self, out: Tensor, draw: Draw, site: Site) -> None:

@@ -15,7 +15,7 @@ from torch import Tensor
 from goodinit.errors import SchemeError
 from goodinit.schemes import fields
 from goodinit.schemes.fans import Site
-from goodinit.schemes.scheme import BoxDraw, Draw, Scheme
+from goodinit.schemes.scheme import BoxDraw, Draw, Scheme, mean_and_std
 from goodinit.streams import Box
 from goodinit.streams.part import slices
 
@@ -28,8 +28,7 @@ class AlongLastAxis(Scheme):
         """Return the numbers, float64: along the last axis, or of the site's shape."""
 
     def moments(self, site: Site) -> tuple[float, float]:
-        values = self.row(site)
-        return values.mean().item(), values.std(correction=0).item()
+        return mean_and_std(self.row(site))
 
     @torch.no_grad()
     def fill_(self, out: Tensor, draw: Draw, site: Site) -> None:

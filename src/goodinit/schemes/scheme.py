@@ -217,6 +217,11 @@ class Scheme(metaclass=_SchemeType):
         return f"{type(self).__name__}({', '.join(shown)})"
 
 
+def mean_and_std(values: Tensor) -> tuple[float, float]:
+    """Return the moments of values that aren't drawn."""
+    return values.mean().item(), values.std(correction=0).item()
+
+
 class FromValues(Scheme):
     """A scheme whose values depend on those that a tensor or a checkpoint holds."""
 

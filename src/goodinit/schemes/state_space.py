@@ -16,7 +16,7 @@ from goodinit.errors import SchemeError
 from goodinit.schemes import fields
 from goodinit.schemes.fans import Site
 from goodinit.schemes.ramps import AlongLastAxis
-from goodinit.schemes.scheme import Draw, Scheme
+from goodinit.schemes.scheme import Draw, Scheme, mean_and_std
 from goodinit.streams import Box, Law
 
 LOGARITHM = "{} is the logarithm of a rate: pass other bounds, not a factor"
@@ -34,8 +34,7 @@ class Transformed(Scheme):
 
     def moments(self, site: Site) -> tuple[float, float]:
         numbers = torch.arange(POINTS, dtype=torch.float64, device="cpu")
-        values = self.transform((numbers + 0.5) / POINTS)
-        return values.mean().item(), values.std(correction=0).item()
+        return mean_and_std(self.transform((numbers + 0.5) / POINTS))
 
     @torch.no_grad()
     def fill_(self, out: Tensor, draw: Draw, site: Site) -> None:

@@ -18,7 +18,7 @@ from goodinit.errors import SchemeError, StreamError
 from goodinit.schemes import fields
 from goodinit.schemes.fans import Site
 from goodinit.schemes.quadrature import ten_digits, truncated_moments
-from goodinit.schemes.scheme import BoxDraw, Draw, FromValues, Scheme, Unplanned
+from goodinit.schemes.scheme import BoxDraw, Draw, FromValues, Scheme, Unplanned, mean_and_std
 from goodinit.streams import Box, Law
 from goodinit.streams.part import slices
 
@@ -388,8 +388,7 @@ class Function(Scheme):
         fields.set_float(self, "factor", least=0.0)
 
     def moments(self, site: Site) -> tuple[float, float]:
-        values = self._values(site).double()
-        return values.mean().item(), values.std(correction=0).item()
+        return mean_and_std(self._values(site).double())
 
     def fill_(self, out: Tensor, draw: Draw, site: Site) -> None:
         _copy_(out, self._values(site))

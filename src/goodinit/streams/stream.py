@@ -22,7 +22,7 @@ from goodinit._common.memory import is_writable, overlaps
 from goodinit._common.torch_private import dispatch_modes, transforms
 from goodinit.errors import StreamError
 from goodinit.streams import gpu, native
-from goodinit.streams.part import Box, box_shape, regions
+from goodinit.streams.part import Box, box_shape, regions, slices, within
 from goodinit.streams.spec import (
     Key,
     Law,
@@ -286,11 +286,8 @@ def _fill_box(out: Tensor, key: bytes, law: Law, shape: tuple[int, ...], box: Bo
 def _fill_box_by_torch(out: Tensor, key: Key, law: Law, shape: tuple[int, ...], box: Box) -> None:
     """Write the box's values, a region of at most CHUNK elements at a time."""
     for region in regions(box, CHUNK):
-        drawn = values(law, _region_words(key, shape, region)).view([b - a for a, b in region])
-        where = tuple(
-            slice(a - start, b - start) for (a, b), (start, _) in zip(region, box, strict=True)
-        )
-        out[where].copy_(drawn)
+        drawn = values(law, _region_words(key, shape, region)).view(box_shape(region))
+        out[slices(within(region, box))].copy_(drawn)
 
 
 def _region_words(key: Key, shape: tuple[int, ...], region: Box) -> Tensor:
@@ -324,8 +321,8 @@ def _region_words(key: Key, shape: tuple[int, ...], region: Box) -> Tensor:
         starts = (starts[:, None] + torch.arange(size, device="cpu") * stride).view(-1)
     touched = torch.arange((run + 6) // 4, device="cpu")
     words = philox(key, (starts // 4)[:, None] + touched).view(len(starts), -1)
-    within = (starts % 4)[:, None] + torch.arange(run, device="cpu")
-    return words.gather(1, within).view(-1)
+    places = (starts % 4)[:, None] + torch.arange(run, device="cpu")
+    return words.gather(1, places).view(-1)
 
 
 @lru_cache(maxsize=MOST_BLOCKS)

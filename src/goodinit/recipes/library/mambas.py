@@ -218,7 +218,7 @@ def _common(flavour: Flavour, std: float, by_depth: bool) -> tuple[Rule, ...]:
 
 
 def _own(rates: Scheme) -> tuple[Rule, ...]:
-    """Return rules for what only such models have; they draw it whatever it holds."""
+    """Return the rules for what only these models have, whatever it holds."""
     bias = sel.attr("dt_bias") | sel.name("*dt_proj.bias") | (_SSM & sel.part("bias"))
     bias = bias & ~sel.name("*in_proj.bias")  # a part of it is added to the steps
     return (

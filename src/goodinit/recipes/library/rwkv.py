@@ -223,5 +223,5 @@ def _vectors(head_size: int) -> tuple[Rule, ...]:
 
 
 def _own(glob: str, scheme: Scheme) -> Rule:
-    """Return a rule for what only such models have; it draws it whatever it holds."""
+    """Return the rule for an attribute that only these models have, whatever it holds."""
     return family_rule(sel.attr(glob), scheme)
