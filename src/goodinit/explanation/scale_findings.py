@@ -62,7 +62,7 @@ def scale_findings(context: Context) -> Iterator[Verdict]:
     yield from _norms_around_zero(context)
     yield from _tied_too_large(context)
     yield from _head_too_large(context)
-    yield from _sure_attention(context)
+    yield from _one_hot_attention(context)
     yield from _saturation(context)
     yield from _wide_products(context)
     flagged: set[str] = set()
@@ -133,7 +133,7 @@ def _head_too_large(context: Context) -> Iterator[Verdict]:
             yield verdict("GI112", "warning", [one], cause, remedy)
 
 
-def _sure_attention(context: Context) -> Iterator[Verdict]:
+def _one_hot_attention(context: Context) -> Iterator[Verdict]:
     by_name = context.by_name
     names, cause = one_hot_scores(
         context.scores, lambda name, part: _passed_on(by_name.get(name), part)

@@ -32,7 +32,7 @@ from goodinit.dataflow.functions import role_of
 from goodinit.errors import SignalError
 from goodinit.forecasting.boxes import LARGE, Overview, looked_up
 from goodinit.forecasting.parameter import INSTEAD, Parameter, comes_from_vmap
-from goodinit.signal.attention_weights import CHOOSING, Sureness, sureness_of
+from goodinit.signal.attention_weights import CHOOSING, Concentration, concentration_of
 from goodinit.signal.parameters import Weights, gradient_of, gradients_by_backward, norm_of
 from goodinit.signal.rows import Gradient
 from goodinit.trace.around import modules_hidden
@@ -119,7 +119,7 @@ class StreamedWeights(Weights):
         self._contents: dict[str, Tensor] = {}
         self._observer: Observer = NullObserver()
         self._backward = False
-        self._sureness: Sureness | None = None
+        self._concentration: Concentration | None = None
         self._since_returned = 0
         for slot in self._found:
             for number, tensor in enumerate(slot.tensors):
@@ -189,14 +189,14 @@ class StreamedWeights(Weights):
         args, kwargs = map_tensors((args, dict(kwargs)), value_of)
         if not self._backward and role_of(call.function) in CHOOSING:
             with without_function_modes():  # now, while its weights have values
-                self._sureness = sureness_of(replace(call, args=args, kwargs=kwargs))
+                self._concentration = concentration_of(replace(call, args=args, kwargs=kwargs))
         result = func(*args, **kwargs)
         # A call that changes nothing, such as weight.to(its dtype), returns the parameter itself.
         return originals.get(id(result), result) if len(originals) == 1 else result
 
-    def sureness(self, call: Call) -> Sureness | None:  # noqa: ARG002
-        """Return how sure the attention of the last call was."""
-        return self._sureness
+    def concentration(self, call: Call) -> Concentration | None:  # noqa: ARG002
+        """Return how concentrated the attention of the last call was."""
+        return self._concentration
 
     def contents(self, name: str) -> Tensor:
         """Return what the findings look at: a small parameter, or a row of a large one, repeated.

@@ -14,7 +14,7 @@ from goodinit.plans.tried_rules import named, offer
 from goodinit.schemes import LeCunNormal
 
 
-def find_sure_attention(rows: tuple[PlanRow, ...], anatomy: Anatomy) -> Iterator[Finding]:
+def find_one_hot_attention(rows: tuple[PlanRow, ...], anatomy: Anatomy) -> Iterator[Finding]:
     """Yield queries and keys whose scores make a softmax one-hot, of a signal of size 1."""
     by_name = {row.name: row for row in rows}
     scores = attention_scores(anatomy)

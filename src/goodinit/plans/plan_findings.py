@@ -21,7 +21,7 @@ from goodinit.findings.biases import BIAS_SHARE, bias_dominates, bias_severity
 from goodinit.findings.casts import what_a_cast_lost
 from goodinit.findings.logits import head_is_too_large
 from goodinit.findings.scales import around_zero, grew_on_another_scale, norm_lies_around_zero
-from goodinit.plans.attention_forecast import find_sure_attention
+from goodinit.plans.attention_forecast import find_one_hot_attention
 from goodinit.plans.keep import KeptRows
 from goodinit.plans.other_family import find_other_family
 from goodinit.plans.plain_stack_findings import find_deep_stacks
@@ -54,7 +54,7 @@ def find_in_plan(
         *_norms_around_zero(rows, anatomy),
         *_tied_too_large(rows, slots, anatomy),
         *_head_too_large(rows, anatomy),
-        *find_sure_attention(rows, anatomy),
+        *find_one_hot_attention(rows, anatomy),
         *find_saturation(rows, anatomy),
         *find_wide_products(rows, anatomy),
         *_biases_dominate(rows, slots, anatomy),

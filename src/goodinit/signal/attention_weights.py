@@ -1,4 +1,4 @@
-"""How sure attention is: the share of rows whose weight is on one position, and their scores."""
+"""How concentrated attention is: rows with all weight on one position, and their scores."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ QUERIES, SAMPLES = 32, 4  # of a fused call, whose scores are computed once more
 HIDDEN = -5e3  # masks write -1e4, -1e9 or -inf into the scores
 
 
-class Sureness(NamedTuple):
-    """How sure the rows of a softmax are.
+class Concentration(NamedTuple):
+    """How concentrated the rows of a softmax are.
 
     Attributes:
         share: of the rows that have a choice, those with nearly all their weight on one position.
@@ -36,8 +36,8 @@ class Sureness(NamedTuple):
 
 
 @torch.no_grad()
-def sureness_of(call: Call) -> Sureness | None:
-    """Return how sure a softmax or an attention is; None for another call, or without a choice."""
+def concentration_of(call: Call) -> Concentration | None:
+    """Return how concentrated a softmax or an attention is; None if it has no choice."""
     scores = None
     if call.function == "softmax":
         scores = _given(call)
@@ -45,13 +45,13 @@ def sureness_of(call: Call) -> Sureness | None:
         scores = _of_fused({**dict(zip(FUSED_TAKES, call.args, strict=False)), **call.kwargs})
     elif call.function == ATTENTION:
         scores = _of_module(bound(call.args, call.kwargs))
-    return None if scores is None else _sureness(scores)
+    return None if scores is None else _concentration(scores)
 
 
-def _sureness(scores: Tensor) -> Sureness | None:
-    """Return how sure rows of scores are, the positions along the last axis.
+def _concentration(scores: Tensor) -> Concentration | None:
+    """Return how concentrated rows of scores are, the positions along the last axis.
 
-    >>> round(_sureness(torch.tensor([[0.0, 9.0], [0.0, 0.1], [0.0, -1e9]])).share, 3)
+    >>> round(_concentration(torch.tensor([[0.0, 9.0], [0.0, 0.1], [0.0, -1e9]])).share, 3)
     0.5
     """
     rows = scores.reshape(-1, scores.shape[-1])
@@ -67,7 +67,7 @@ def _sureness(scores: Tensor) -> Sureness | None:
     count = seen.sum(1)
     centered = rows - rows.masked_fill(~seen, 0).sum(1, keepdim=True) / count[:, None]
     each = centered.masked_fill(~seen, 0).square().sum(1) / count
-    return Sureness((largest > CHOSEN_WEIGHT).float().mean().item(), each.mean().sqrt().item())
+    return Concentration((largest > CHOSEN_WEIGHT).float().mean().item(), each.mean().sqrt().item())
 
 
 def _given(call: Call) -> Tensor | None:

@@ -167,7 +167,7 @@ def measured_with(
         shapes = (fewer or FewerSamples()).shapes(model, inputs, batch, paths)
     params = ParameterTensors(weights)
     given = list(tensors_in(arguments(inputs)))
-    observer = MomentsObserver(found, given, batch, shapes, rank, params, weights.sureness)
+    observer = MomentsObserver(found, given, batch, shapes, rank, params, weights.concentration)
     ran = _run(model, inputs, loss, backward, observer, paths, weights)
     notes = (*_notes(batch, shapes, observer, ran.reentrant), *ran.unset, *weights.notes())
     to_rows = paths_to_rows(observer.rows)

@@ -18,7 +18,7 @@ from goodinit._common.torch_private import is_mapped, without_function_modes
 from goodinit.anatomy.names import Slot
 from goodinit.dataflow.functions import COMPARISONS, role_of
 from goodinit.findings.units import SATURATED_BEYOND
-from goodinit.signal.attention_weights import CHOOSING, Sureness, sureness_of
+from goodinit.signal.attention_weights import CHOOSING, Concentration, concentration_of
 from goodinit.signal.batch_axis import CHANNELS, Keys, floating
 from goodinit.signal.equality import (
     holds_one_number,
@@ -83,7 +83,7 @@ class MomentsObserver(NullObserver):
         fewer: Mapping[str, tuple[int, ...]],
         rank: bool = False,
         params: Mapping[str, Tensor] | None = None,
-        sureness: Callable[[Call], Sureness | None] = sureness_of,
+        concentration: Callable[[Call], Concentration | None] = concentration_of,
     ) -> None:
         self.rows: list[SignalRow] = []
         self.unseen: list[str] = []
@@ -111,7 +111,7 @@ class MomentsObserver(NullObserver):
         self._params: dict[int, str] = {}
         self._matrices: set[str] = set()
         self._weights = params or {}
-        self._sureness = sureness
+        self._concentration = concentration
         for slot in found:
             for tensor in slot.tensors:
                 if slot.buffer:
@@ -208,9 +208,9 @@ class MomentsObserver(NullObserver):
         idle = _idle(call.function, result, axes)
         if role_of(call.function) in CHOOSING:
             with without_function_modes():
-                sure = self._sureness(call)
-            if sure is not None:
-                idle, self.scores[len(self.rows)] = sure.share, sure.std
+                found = self._concentration(call)
+            if found is not None:
+                idle, self.scores[len(self.rows)] = found.share, found.std
         row = SignalRow(
             key,
             call.path,

@@ -68,8 +68,8 @@ def _last_product(
     row = rows[number]
     while row.kind in AFTER_LOGITS or row.function in SIGMOIDS or row.kind == "add":
         takes = {n for n in row.takes if row.kind != "add" or not _is_number(rows, n, params)}
-        sure = row.function in SIGMOIDS and values_are_saturated(row.forward.idle or 0.0)
-        if len(takes) != 1 or min(takes) < 0 or sure:  # that is GI107
+        saturated = row.function in SIGMOIDS and values_are_saturated(row.forward.idle or 0.0)
+        if len(takes) != 1 or min(takes) < 0 or saturated:  # that is GI107
             return None
         row = rows[takes.pop()]
     if row.kind == "contract" and row.params:

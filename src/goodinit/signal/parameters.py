@@ -14,7 +14,7 @@ from torch import Tensor
 from goodinit.anatomy.logical_values import logical_value
 from goodinit.anatomy.names import Slot
 from goodinit.errors import SignalError
-from goodinit.signal.attention_weights import Sureness, sureness_of
+from goodinit.signal.attention_weights import Concentration, concentration_of
 from goodinit.signal.rows import Gradient
 from goodinit.trace.calls import Call, Observer
 from goodinit.trace.real_run import Change, gradients_restored
@@ -42,9 +42,9 @@ class Weights:
         """Return what a call gets for a tensor: a parameter's value, or the tensor itself."""
         return tensor
 
-    def sureness(self, call: Call) -> Sureness | None:
-        """Return how sure the attention of the call that just returned is."""
-        return sureness_of(call)
+    def concentration(self, call: Call) -> Concentration | None:
+        """Return how concentrated the attention of the call that just returned is."""
+        return concentration_of(call)
 
     @contextmanager
     def around(self, observer: Observer) -> Generator[None]:  # noqa: ARG002
