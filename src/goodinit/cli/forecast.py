@@ -118,8 +118,9 @@ class _OverSeeds:
 
 def _over_seeds(signals: Sequence[gi.Signal]) -> list[_OverSeeds]:
     found: list[_OverSeeds] = []
+    by_key = [{row.key: row for row in signal} for signal in signals]
     for row in signals[0]:
-        same = [other for signal in signals for other in signal if other.key == row.key]
+        same = [rows[row.key] for rows in by_key if row.key in rows]
         backward = [other.backward.second for other in same if other.backward is not None]
         moments = _mean_and_spread([other.forward.second for other in same])
         gradient = _mean_and_spread(backward) if backward else (None, None)
