@@ -133,6 +133,15 @@ def positions_beside_zeros():
     return around(lambda m, x: fn.pad(x, (0, 0, 1, 1)), lambda m, y: y[:, 1:-1])
 
 
+@gain("A", (8, 6, 48))
+def positions_beside_zeros_in_windows():
+    """Swin's maps that windows don't divide."""
+    return around(
+        lambda m, x: fn.pad(x, (0, 0, 1, 1)).view(8, 2, 4, 48).flatten(0, 1),
+        lambda m, y: y.view(8, 8, 32)[:, 1:-1],
+    )
+
+
 @gain("A", X)
 def beside_itself():
     return around(lambda m, x: torch.cat([x, x], -1), inputs=96)

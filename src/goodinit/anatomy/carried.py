@@ -27,6 +27,7 @@ ZERO_AT_ZERO = frozenset(
 )
 # Among these, those with f'(0) = 0: nothing before them learns.
 _FLAT = frozenset("relu relu6 prelu hardshrink softshrink tanhshrink square".split())
+_CUT = frozenset(("detach", "data"))
 _SAMPLING = frozenset(("grid_sample", "deform_conv2d"))  # the signal, then where it is read
 _SAME = frozenset(("view", "cast", "pointwise", "pool", "reduce", "pick", "choose", "norm"))
 
@@ -49,8 +50,8 @@ def is_carried(graph: Graph, param: int, zero: Collection[int], outputs: Collect
             continue
         visited.add(index)
         node = graph.nodes[index]
-        if node.role == "source":
-            continue  # zeros_like(p): its shape alone
+        if node.role == "source" or node.function in _CUT:
+            continue  # zeros_like(p): its shape alone; what is cut off doesn't train it
         verdict = walk.verdict(node)
         if verdict == "lost" and not factored and walk.is_low_rank(node, param):
             verdict, factored = "zero", True

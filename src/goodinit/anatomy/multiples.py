@@ -394,9 +394,21 @@ def _features(product: Node, signal: Node) -> int | None:
 
 def _features_before(before: Node, node: Node, axis: int | None) -> int | None:
     """Return the axis of a call's operand that becomes an axis of its result."""
+    if axis is not None and _is_reshaped(before, node):  # windows of positions
+        places = enumerate(before.shape)
+        wanted = node.shape[axis], prod(node.shape[axis + 1 :])
+        return next(
+            (n for n, size in places if (size, prod(before.shape[n + 1 :])) == wanted), None
+        )
     if axis is None or len(before.shape) != len(node.shape):
         return None
     if node.function not in _TURNS:
         return axis
     size = node.shape[axis]
     return before.shape.index(size) if before.shape.count(size) == 1 else None
+
+
+def _is_reshaped(before: Node, node: Node) -> bool:
+    """Whether a call leaves all numbers in their order, along other axes."""
+    in_order = node.function in _IN_PLACE or node.function == "getitem"
+    return in_order and before.shape != node.shape and prod(before.shape) == prod(node.shape)

@@ -82,6 +82,8 @@ def meant_zeros(
     for number in sorted(zero - found.keys()):
         if siblings.meant_biases(number):
             found[number] = BIAS
+        elif _is_layer_of_scores(parameters[number]):
+            found[number] = CARRIED
         elif graph is not None and number in graph.sources:
             if is_carried(graph, number, zero, outputs):
                 found[number] = CARRIED
@@ -113,6 +115,11 @@ def _patterns(parameters: Sequence[Parameter]) -> dict[int, str]:
 def _is_table_of_one_value(one: Parameter) -> bool:
     table = one.facets.layout is not None and one.facets.layout.lookup
     return table and one.held.what == "constant"
+
+
+def _is_layer_of_scores(one: Parameter) -> bool:
+    """Whether a layer that chooses experts was set to 0: at first it prefers none of them."""
+    return one.facets.kind == "router" and not one.raw
 
 
 def _is_aside(one: Parameter) -> bool:
