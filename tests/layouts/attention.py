@@ -349,3 +349,41 @@ def tables_of_relative_rows_and_columns():
 
     tables = nn.ParameterList([raw(2 * n - 1, D // H) for n in (4, 5)])
     return Net(forward, a=nn.Linear(D, 3 * D), r=tables, o=nn.Linear(D, D))
+
+
+# Keys and values whose positions a weight mixes (Linformer): what makes features is behind it.
+
+
+@facts("I", X, {**ROLES, "rows": {"part": "weight"}, "more.weight": {"part": "weight"}})
+def keys_of_fewer_positions():
+    def mix(q, k, v, m):
+        k = torch.einsum("bhnd,nk->bhkd", k, m.rows)
+        return (q @ k.mT / 8**0.5).softmax(-1) @ m.more(v.mT).mT
+
+    return attention(mix, rows=raw(10, 5), more=nn.Linear(10, 5))
+
+
+@facts("I", X, {**ROLES, "rows": {"part": "weight"}})
+def keys_of_fewer_positions_by_a_product():
+    return attention(
+        lambda q, k, v, m: (q @ (m.rows @ k).mT / 8**0.5).softmax(-1) @ (m.rows @ v),
+        rows=raw(5, 10),
+    )
+
+
+@facts("I", X, ROLES)
+def queries_of_two_layers_in_a_row():
+    """Of features alone: the last one makes them."""
+
+    def forward(m, x):
+        q, k, v = heads(m.a(m.first(x))), heads(m.b(m.first(x))), heads(m.c(x))
+        return x + m.o(merged((q @ k.mT).softmax(-1) @ v))
+
+    return Net(
+        forward,
+        first=nn.Linear(D, 12),
+        a=nn.Linear(12, D),
+        b=nn.Linear(12, D),
+        c=nn.Linear(D, D),
+        o=nn.Linear(D, D),
+    )

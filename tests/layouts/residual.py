@@ -476,3 +476,40 @@ def router_of_roots():
 @facts("Q", X, ROUTED)
 def router_of_exponentials():
     return routed(torch.exp)
+
+
+# A sum of two projections that makes a gate looks like a block whose skip is projected.
+
+GATES = {f"{name}.weight": NO for name in ("low", "high", "share")}
+
+
+def gated_by_a_sum(act, squash):
+    """An attention gate of a U-Net: x and what a layer made of it choose from x."""
+
+    def forward(m, x):
+        context = fn.relu(m.down(x))
+        return m.out(x * squash(m.share(act(m.low(context) + m.high(x)))))
+
+    names = {name: linear()() for name in ("down", "low", "high", "out")}
+    return Net(forward, share=nn.Linear(D, 1), **names)
+
+
+@facts("Q", X, GATES)
+def gate_of_two_projections_and_a_layer():
+    return gated_by_a_sum(fn.relu, torch.sigmoid)
+
+
+@facts("Q", X, GATES)
+def shares_of_two_projections_and_a_layer():
+    return gated_by_a_sum(torch.tanh, lambda scores: scores.softmax(1))
+
+
+@facts("H", X, {"low.weight": END, "high.weight": NO})
+def projected_skip_before_a_sigmoid():
+    """A classifier's last block: its sigmoid multiplies nothing."""
+
+    def forward(m, x):
+        return torch.sigmoid(m.share(fn.relu(m.low(fn.relu(m.down(x))) + m.high(x))))
+
+    names = {name: linear()() for name in ("down", "low", "high")}
+    return Net(forward, share=nn.Linear(D, 1), **names)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from itertools import permutations
 
 from goodinit._common.sequences import only
-from goodinit.anatomy.roles import Range, Roles, features_of
+from goodinit.anatomy.roles import Range, Roles, feature_axis, features_of
 from goodinit.anatomy.states import reading_of
 from goodinit.anatomy.weighted_sums import (
     SUMS,
@@ -154,7 +154,26 @@ def _projections(graph: Graph, value: Value) -> list[Node]:
     """Return the weights that made an operand, before its own softmax if it has one."""
     node = graph.nodes[root(graph, value.node)]
     index, *_ = node.inputs if node.role == "softmax" else (value.node,)
-    return back_to_contractions(graph, index)
+    found: list[Node] = []
+    for made in back_to_contractions(graph, index):
+        mixed = _mixes_positions(graph, made)
+        found += _projections(graph, made.signals[0]) if mixed else [made]
+    return found
+
+
+def _mixes_positions(graph: Graph, node: Node) -> bool:
+    """Whether a weight sums a projection over another axis than its features (Linformer)."""
+    (value, *_), rank = node.signals or (None,), len(node.shape)
+    if value is None or len(graph.nodes[value.node].shape) != rank:
+        return False
+    axis = feature_axis(node, rank)
+    projections = ((o, graph.nodes[o.node]) for o in value.origins if o.param is None)
+    return any(
+        made.weights
+        and origin.axes[axis]
+        and feature_axis(made, len(origin.box)) not in origin.axes[axis]
+        for origin, made in projections
+    )
 
 
 def _is_projection(node: Node) -> bool:

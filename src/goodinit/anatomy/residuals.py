@@ -45,6 +45,9 @@ NOT_SEARCHED = "the model has too many sums to look for residual branches after 
 # Between attention's scores and their softmax: masks, biases, a cast, the maximum subtracted.
 CALLS_TO_SOFTMAX = 12
 
+# From a sum that a gate is made of to its sigmoid: an activation, a layer, norms, views.
+CALLS_TO_A_GATE = 12
+
 # From the matrix that mixes copies of a stream back to its softmax: 20 steps of Sinkhorn, which
 # divide by the sums of rows and of columns.
 CALLS_TO_SHARES = 200
@@ -430,9 +433,23 @@ def _is_projection(graph: Graph, node: Node, skip: int, made_by: Node) -> bool:
 
 
 def _is_gates_input(graph: Graph, node: Node) -> bool:
-    """Whether only sigmoids take a sum: a gate of two projections isn't a block's end."""
-    taken = [graph.nodes[index] for index in node.consumers]
-    return bool(taken) and all(is_squash(graph, other.index) for other in taken)
+    """Whether only shares are made of a sum, by sigmoids or by layers before a gate."""
+    if node.consumers and all(is_squash(graph, index) for index in node.consumers):
+        return True
+    onward = list(islice(walk_forward(graph, node.index, _is_before_a_gate), CALLS_TO_A_GATE))
+    last = [other for other in onward if not _is_before_a_gate(other)]
+    return bool(last) and all(is_share(n.function) and _is_factor(graph, n) for n in last)
+
+
+def _is_before_a_gate(node: Node) -> bool:
+    layer = bool(node.weights) or node.role == "activation"
+    return is_pass(node) or (layer and not is_share(node.function))
+
+
+def _is_factor(graph: Graph, node: Node) -> bool:
+    """Whether a signal multiplies another."""
+    onward = islice(walk_forward(graph, node.index, is_pass), CALLS_TO_A_GATE)
+    return any(len(other.signals) > 1 and other.role in ("mul", "contract") for other in onward)
 
 
 def _is_block(search: _Search, inside: set[int], ends: list[int], made_by: Node) -> bool:

@@ -94,11 +94,11 @@ class Roles:
 
 def features_of(graph: Graph, origin: Origin) -> Range:
     """Return which of a projection's output features a tensor holds."""
-    axis = _feature_axis(graph.nodes[origin.node], len(origin.box))
+    axis = feature_axis(graph.nodes[origin.node], len(origin.box))
     return origin.box[axis] if 0 <= axis < len(origin.box) else (0, 1)
 
 
-def _feature_axis(node: Node, rank: int) -> int:
+def feature_axis(node: Node, rank: int) -> int:
     """Return the axis of a projection's result that runs over its output features."""
     name = node.function  # "conv2d", "conv_transpose2d"
     if name == "convolution":  # aten's, of any rank
