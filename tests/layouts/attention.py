@@ -387,3 +387,46 @@ def queries_of_two_layers_in_a_row():
         c=nn.Linear(D, D),
         o=nn.Linear(D, D),
     )
+
+
+# Weights on the features of each head, after the projections: feature maps, a bilinear form.
+
+
+def linearly(q, k, v):
+    return (q @ (k.mT @ v)) / (q @ k.sum(2)[..., None] + 1e-3)
+
+
+@facts("I", X, {**ROLES, "f.weight": {"part": "weight"}, "g.weight": {"part": "weight"}})
+def feature_maps_of_layers():
+    """Hedgehog: a layer for the queries of each head and one for its keys, and softmaxes."""
+
+    def mix(q, k, v, m):
+        q, k = (torch.cat([z.softmax(-1), (-z).softmax(-1)], -1) for z in (m.f(q), m.g(k)))
+        return linearly(q, k, v)
+
+    return attention(mix, f=nn.Linear(8, 8), g=nn.Linear(8, 8))
+
+
+@facts("I", X, {**ROLES, "f": {"part": "weight"}})
+def feature_map_shared_by_queries_and_keys():
+    return attention(
+        lambda q, k, v, m: linearly(fn.relu(q @ m.f), fn.relu(k @ m.f), v), f=raw(8, 16)
+    )
+
+
+@facts("I", X, {**ROLES, "f": {"part": "weight"}})
+def scores_by_a_bilinear_form():
+    return attention(lambda q, k, v, m: (q @ m.f @ k.mT).softmax(-1) @ v, f=raw(8, 8))
+
+
+@facts("I", X, {f"{name}.weight": {"part": part} for name, part in zip("abc", "qkv", strict=True)})
+def projections_of_each_head_of_an_embedding():
+    """Three layers and the stream take what the first one made: it makes no queries."""
+
+    def forward(m, x):
+        x = m.first(x)
+        q, k, v = (layer(heads(x)) for layer in (m.a, m.b, m.c))
+        return x + m.o(merged((q @ k.mT).softmax(-1) @ v))
+
+    layers = {name: nn.Linear(8, 8) for name in "abc"}
+    return Net(forward, first=nn.Linear(D, D), o=nn.Linear(D, D), **layers)

@@ -35,6 +35,7 @@ from . import (
     residual,
     slices,
     smooth,
+    streams,
     taken,
     taken_further,
     unknown,
@@ -63,7 +64,7 @@ FILES = (
         python,
     ),
     *(factors, forms, ordinary, recent, recurrent, researchers, researchers_flow),
-    *(residual, slices, smooth, taken, taken_further, unknown),
+    *(residual, slices, smooth, streams, taken, taken_further, unknown),
 )
 FEWEST = {
     **dict.fromkeys("ABCDEF", 12),

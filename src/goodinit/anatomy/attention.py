@@ -151,29 +151,41 @@ def _if_projected(graph: Graph, found: Attention) -> Attention | None:
 
 
 def _projections(graph: Graph, value: Value) -> list[Node]:
-    """Return the weights that made an operand, before its own softmax if it has one."""
+    """Return the weights that made an operand, before its own softmax if it has one.
+
+    Not those that are applied to what they made: a feature map, or a mixture of positions.
+    """
     node = graph.nodes[root(graph, value.node)]
     index, *_ = node.inputs if node.role == "softmax" else (value.node,)
     found: list[Node] = []
     for made in back_to_contractions(graph, index):
-        mixed = _mixes_positions(graph, made)
-        found += _projections(graph, made.signals[0]) if mixed else [made]
+        later = _takes_a_projection(graph, made)
+        found += _projections(graph, made.signals[0]) if later else [made]
+    if node.role == "join" and not found:  # softmax(q), softmax(-q)
+        found = [made for part in node.signals for made in _projections(graph, part)]
     return found
 
 
-def _mixes_positions(graph: Graph, node: Node) -> bool:
-    """Whether a weight sums a projection over another axis than its features (Linformer)."""
+def _takes_a_projection(graph: Graph, node: Node) -> bool:
+    """Whether a weight mixes the positions of a projection (Linformer), or each head's features."""
     (value, *_), rank = node.signals or (None,), len(node.shape)
     if value is None or len(graph.nodes[value.node].shape) != rank:
         return False
     axis = feature_axis(node, rank)
-    projections = ((o, graph.nodes[o.node]) for o in value.origins if o.param is None)
-    return any(
-        made.weights
-        and origin.axes[axis]
-        and feature_axis(made, len(origin.box)) not in origin.axes[axis]
-        for origin, made in projections
-    )
+    for origin in value.origins:
+        made = graph.nodes[origin.node]
+        if origin.param is None and made.weights and origin.axes[axis]:
+            features = feature_axis(made, len(origin.box))
+            heads = sum(features in over for over in origin.axes) > 1
+            if features not in origin.axes[axis] or (heads and _feeds_one_weight(graph, made)):
+                return True
+    return False
+
+
+def _feeds_one_weight(graph: Graph, node: Node) -> bool:
+    """Whether one weight alone takes a result next: the features that attention sees."""
+    after = walk_forward(graph, node.index, is_pass)
+    return len({use.param for other in after for use in other.weights}) == 1
 
 
 def _is_projection(node: Node) -> bool:

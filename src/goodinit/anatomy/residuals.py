@@ -406,7 +406,8 @@ def _copies(graph: Graph, inside: set[int]) -> set[int]:
     for index in sorted(inside):
         node = graph.nodes[index]
         same = is_pass(node) or node.role in ("add", "mul", "contract", "join", "reduce")
-        if same and not node.weights and not found.isdisjoint(node.inputs):
+        taken = node.inputs[:1] if node.role in ("view", "cast") else node.inputs  # view_as(x)
+        if same and not node.weights and not found.isdisjoint(taken):
             found.add(index)
     return found
 
