@@ -422,11 +422,13 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() or c in "\n\t" else ascii(c)[1:-1] for c in text)
 
 
-def nearest(name: str, known: Iterable[str]) -> str:
-    """Return ``" Did you mean 'x' or 'y'?"``, or "" if no known name is near.
+def nearest(name: object, known: Iterable[str]) -> str:
+    """Return ``" Did you mean 'x' or 'y'?"``, or "" for what isn't a text, or near no known name.
 
     >>> nearest("xaiver", ["xavier", "he"])
     " Did you mean 'xavier'?"
     """
+    if not isinstance(name, str):
+        return ""
     close = get_close_matches(name[:LONGEST].lower(), list(known), n=2, cutoff=LEAST_SIMILAR)
     return f" Did you mean {' or '.join(map(repr, close))}?" if close else ""

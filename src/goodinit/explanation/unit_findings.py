@@ -28,12 +28,10 @@ from goodinit.findings.clones import (
     STAY_ALIKE,
     could_be_cloned,
     is_drawn,
-    is_grown,
     is_stack,
-    units_repeat,
 )
 from goodinit.plans.authors_value import authors_reason
-from goodinit.signal.repeated_units import repeated_units, scatter
+from goodinit.signal.repeated_units import repeats
 
 Group = tuple[str, Severity, str]  # code, severity, why
 
@@ -65,10 +63,10 @@ def _repeated(context: Context) -> Iterator[Verdict]:
             continue
         units = units.flatten(0, len(f.layout.outputs) - 1)
         alike = rows_are_equal(one) or is_stack_of_one(one)
-        repeated = None if alike else repeated_units(units)
-        if repeated is not None and units_repeat(len(repeated.units), len(units)):
-            grown = is_grown(*scatter(repeated.removed_from(units)))
-            found.setdefault(grown, []).append((one, len(repeated.units)))
+        repeated = None if alike else repeats(units)
+        if repeated is not None:
+            count, grown = repeated
+            found.setdefault(grown, []).append((one, count))
     for grown, several in found.items():
         cause = f"{several[0][1]} units have the weights of others, bit for bit: {REPEATED}"
         rows = [one for one, _ in several]

@@ -158,7 +158,7 @@ def maker(name: str) -> Callable[..., Recipe]:
         return _RECIPES[plain]
     if plain in NO_RECIPES:
         raise UnknownRecipeError(f"{name!r} {NO_RECIPES[plain]}")
-    near = nearest(name, (*_RECIPES, *ALIASES)) if is_text else ""
+    near = nearest(name, (*_RECIPES, *ALIASES))
     before, bracket, options = name.rstrip(")").partition("(") if is_text else ("", "", "")
     if bracket and _known(before) in _RECIPES:
         near = f" Did you mean {f'{before}:{options}'.rstrip(':')!r}?"

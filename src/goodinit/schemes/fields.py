@@ -116,7 +116,7 @@ def check_choice(of: object, field: str, known: Iterable[str]) -> None:
     value: object = getattr(of, field)
     known = list(known)
     if not isinstance(value, str) or value not in known:
-        near = nearest(value, known) if isinstance(value, str) else ""
+        near = nearest(value, known)
         refuse(of, field, value, f"{field} must be one of {', '.join(filter(None, known))}.{near}")
 
 

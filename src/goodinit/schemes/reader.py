@@ -104,7 +104,7 @@ def _scheme_class(name: object, known: Mapping[str, type[Scheme]]) -> type[Schem
     if name == "Function":
         _refuse("scheme", "Function holds code and can't be read from a file: set it in Python")
     if not isinstance(name, str) or name not in known:
-        near = nearest(name, known) if isinstance(name, str) else ""
+        near = nearest(name, known)
         _refuse(
             "scheme", f"no scheme is called {short_repr(name)}.{near} Known: {', '.join(known)}"
         )
@@ -138,7 +138,7 @@ def _check_fields(
     """Return the arguments, or raise if a name is unknown or missing."""
     for key in given:
         if not isinstance(key, str) or key not in known:
-            near = nearest(key, known) if isinstance(key, str) else ""
+            near = nearest(key, known)
             what = f"{name} has no field {short_repr(key)}.{near} It has {', '.join(known)}"
             raise SchemeError(what, (key,) if isinstance(key, str) else ())
     for key in needed:

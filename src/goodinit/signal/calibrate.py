@@ -235,5 +235,5 @@ def _check_alone() -> None:
 
 def _check_choice(what: str, value: object, known: tuple[str, ...]) -> None:
     if value not in known:
-        near = nearest(value, known) if isinstance(value, str) else ""
-        raise SignalError(f"{what}={value!r:.80}: pass {' or '.join(map(repr, known))}.{near}")
+        names = " or ".join(map(repr, known))
+        raise SignalError(f"{what}={value!r:.80}: pass {names}.{nearest(value, known)}")

@@ -27,13 +27,12 @@ from goodinit.findings.clones import (
     is_drawn,
     is_grown,
     is_stack,
-    units_repeat,
 )
 from goodinit.schemes import LeCunNormal
 from goodinit.signal.attention_products import ATTENTION
 from goodinit.signal.batch_axis import CHANNELS
 from goodinit.signal.remedies import draw_whole, redraw
-from goodinit.signal.repeated_units import repeated_units, scatter
+from goodinit.signal.repeated_units import repeats, scatter
 from goodinit.signal.rows import Signal, SignalRow
 
 LEARNT_AS_ONE = frozenset(("contract", "pick", "opaque", "attention"))  # whose weights are layers'
@@ -113,13 +112,9 @@ def find_repeated_units(signal: Signal, params: Mapping[str, Tensor]) -> Iterato
             continue
         for name in matrices:
             axis = None if name in found else _axis_of_units(row, signal.rows, params[name])
-            repeated = None if axis is None else repeated_units(params[name], axis)
-            if repeated is None or axis is None:
-                continue
-            repeats = len(repeated.units)
-            if units_repeat(repeats, params[name].shape[axis]):
-                grown = is_grown(*scatter(repeated.removed_from(params[name], axis)))
-                found[name] = row, repeats, grown
+            repeated = None if axis is None else repeats(params[name], axis)
+            if repeated is not None:
+                found[name] = row, *repeated
     for grown in (False, True):
         names = [name for name, (_, _, one) in found.items() if one is grown]
         if not names:

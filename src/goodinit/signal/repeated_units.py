@@ -3,46 +3,41 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple, cast
+from typing import cast
 
 import torch
 from torch import Tensor
 
 from goodinit._common.memory import without_repeats
-from goodinit.findings.clones import could_be_cloned, is_drawn
+from goodinit.findings.clones import could_be_cloned, is_drawn, is_grown, units_repeat
 
 COMPARED = 64  # numbers of each unit that are compared first; equal ones are then compared whole
 KNOWN = 8  # units, at least, whose sizes show whether one law drew them
 
 
-class Repeated(NamedTuple):
-    """Units that have bit for bit the weights of others.
-
-    Attributes:
-        units: number of each.
-        originals: number of the unit that it repeats.
-    """
-
-    units: Tensor
-    originals: Tensor
-
-    def removed_from(self, weight: Tensor, axis: int = 0) -> Tensor:
-        """Return the weight, its units first, without those that repeat others."""
-        rows = weight.detach().movedim(axis, 0)
-        first = torch.ones(len(rows), dtype=torch.bool, device=rows.device)
-        first[self.units] = False
-        return rows[first]
-
-
 @torch.no_grad()
-def repeated_units(weight: Tensor, axis: int = 0) -> Repeated | None:
-    """Return the units along an axis that repeat earlier ones; None if there are none.
+def repeats(weight: Tensor, axis: int = 0) -> tuple[int, bool] | None:
+    """Return how many units along an axis repeat earlier ones, and whether these were trained.
+
+    None if no more do than may be meant.
+
+    >>> w = torch.arange(64.0).view(4, 16)
+    >>> repeats(torch.cat([w, w]))
+    (4, False)
+    """
+    units = _repeated_units(weight, axis)
+    if units is None or not units_repeat(len(units), weight.shape[axis]):
+        return None
+    rows = weight.detach().movedim(axis, 0)
+    first = torch.ones(len(rows), dtype=torch.bool, device=rows.device)
+    first[units] = False
+    return len(units), is_grown(*scatter(rows[first]))
+
+
+def _repeated_units(weight: Tensor, axis: int) -> Tensor | None:
+    """Return the numbers of units that repeat earlier ones, bit for bit; None or empty if none do.
 
     Identities, one-hot and constant rows are set on purpose, not drawn.
-
-    >>> w = torch.arange(32.0).view(2, 16)
-    >>> repeated_units(torch.cat([w, w])).originals.tolist()
-    [0, 1]
     """
     rows = weight.detach().movedim(axis, 0)
     if rows.shape[0] < 2 or weight.dim() < 2 or not could_be_cloned(rows[0].numel()):
@@ -65,9 +60,7 @@ def repeated_units(weight: Tensor, axis: int = 0) -> Repeated | None:
     steps = rows[units].flatten(1).float().sort(1).values.diff(dim=1)
     different = cast("list[int]", (steps.count_nonzero(1) + 1).tolist())
     equal &= torch.tensor([is_drawn(n) for n in different], device=equal.device)
-    units, originals = units[equal], originals[equal]
-    by_unit = units.argsort()
-    return Repeated(units[by_unit], originals[by_unit]) if len(units) else None
+    return units[equal]
 
 
 @torch.no_grad()

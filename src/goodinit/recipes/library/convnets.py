@@ -131,10 +131,6 @@ def convnext(layer_scale: float = 1e-6, head_scale: float = 1.0) -> Recipe:
         >>> convnext(head_scale=0.001).rules[-3].scheme
         Normal(std=2e-05)
     """
-    return _with_layer_scale("convnext", layer_scale, head_scale)
-
-
-def _with_layer_scale(name: str, layer_scale: float, head_scale: float) -> Recipe:
     head = WEIGHTS & sel.part("head")
     rules = (
         library(WEIGHTS, Normal(0.02)),
@@ -142,7 +138,7 @@ def _with_layer_scale(name: str, layer_scale: float, head_scale: float) -> Recip
         layer_scale_rule(layer_scale),
         library(sel.name("*grn*"), Zeros(), "global response norm: the identity at first"),
     )
-    return Recipe((*REST, *rules), name)
+    return Recipe((*REST, *rules), "convnext")
 
 
 def layer_scale_rule(value: float) -> Rule:

@@ -241,9 +241,9 @@ def choice(recipe: str, option: str, value: object, known: tuple[str, ...]) -> s
     """
     if isinstance(value, str) and value in known:
         return value
-    near = nearest(value, known) if isinstance(value, str) else ""
     raise RecipeError(
-        f"recipe({recipe!r}, {option}={value!r}): {option} is one of {', '.join(known)}.{near}"
+        f"recipe({recipe!r}, {option}={value!r}): {option} is one of {', '.join(known)}."
+        f"{nearest(value, known)}"
     )
 
 
