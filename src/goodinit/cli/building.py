@@ -46,8 +46,8 @@ def build_and_plan(
         CommandError: the model can't be built, or raises on the inputs that the user gave.
     """
     model = _build_on_meta(target, seed)
-    inputs = inputs_for(target, model, specs)
-    plan = call_with_inputs(
+    inputs = _inputs_for(target, model, specs)
+    plan = _call_with_inputs(
         target, inputs, bool(specs), lambda given: gi.plan(model, recipe, inputs=given)
     )
     # A kept value has no memory on meta, but `draw_weights` builds the model with its values.
@@ -74,8 +74,8 @@ def read_target(
     model = build_model(target, seed)
     if file is not None:
         load_weights(model, file, target.text)
-    inputs = inputs_for(target, model, specs or ())
-    return call_with_inputs(target, inputs, bool(specs), lambda given: read(model, given))
+    inputs = _inputs_for(target, model, specs or ())
+    return _call_with_inputs(target, inputs, bool(specs), lambda given: read(model, given))
 
 
 def draw_weights(
@@ -127,7 +127,7 @@ def build_model(target: Target, seed: int, *, skeleton: bool = False) -> nn.Modu
     raise CommandError(f"{target.text} returned a {kind}, and an nn.Module is needed")
 
 
-def inputs_for(target: Target, model: nn.Module, specs: Sequence[str]) -> Inputs | None:
+def _inputs_for(target: Target, model: nn.Module, specs: Sequence[str]) -> Inputs | None:
     """Return the inputs of ``--input``, or else the target's own; None if it has none."""
     if specs:
         return parse_inputs(specs)
@@ -140,7 +140,7 @@ def inputs_for(target: Target, model: nn.Module, specs: Sequence[str]) -> Inputs
         return None
 
 
-def call_with_inputs(
+def _call_with_inputs(
     target: Target, inputs: Inputs | None, given: bool, call: Callable[[Inputs | None], T]
 ) -> T:
     """Call with inputs; if the model raises on inputs that the user did not give, without them.
@@ -175,7 +175,7 @@ def run_measurement(
     Raises:
         CommandError: there are no inputs, or the model raises on them.
     """
-    inputs = inputs_for(target, model, specs)
+    inputs = _inputs_for(target, model, specs)
     if inputs is None:
         raise CommandError(f"{target.text} must be run to be measured: pass --input")
     for module in model.modules():

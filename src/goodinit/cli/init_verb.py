@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 PICKLED = (".bin", ".ckpt", ".pt", ".pth")  # as torch.save writes
 
 
-def check_file(out: Path) -> None:
+def _check_file(out: Path) -> None:
     """Refuse a name that torch.load would read, and can't, and a place that can't be written."""
     if out.suffix in PICKLED:
         raise CommandError(
@@ -68,7 +68,7 @@ def init(
     from goodinit.recipes.by_name import as_recipe
 
     rank, size = parse_shard(shard) if shard is not None else (0, 1)
-    check_file(out)
+    _check_file(out)
     found = find_target(target, arg or ())
     chosen = as_recipe(recipe)
     model, plan = build_and_plan(found, chosen, input_ or (), seed)

@@ -57,7 +57,7 @@ def recipes(
     else:
         width = terminal_width() or WIDTH
         described = _option_lines(name.partition(":")[0], defaults, doc, width)
-        parts = (wrapped_docstring(doc, width), described, _rule_lines(recipe))
+        parts = (_wrapped_docstring(doc, width), described, _rule_lines(recipe))
         print_result("\n\n".join(part for part in parts if part))
 
 
@@ -80,7 +80,7 @@ def _option_lines(name: str, known: dict[str, object], doc: str, width: int) -> 
     """Return the options as ``--recipe`` takes them, with their descriptions."""
     if not known:
         return ""
-    descriptions = argument_descriptions(doc)
+    descriptions = _argument_descriptions(doc)
     lines = [f"options, as in --recipe {name}:{next(iter(known))}=..."]
     for key, default in known.items():
         text = f"{key}={default}  {descriptions.get(key, '')}".rstrip()
@@ -104,10 +104,10 @@ def first_line(doc: str) -> str:
     return doc.partition("\n")[0].replace("``", "")
 
 
-def wrapped_docstring(doc: str, width: int) -> str:
+def _wrapped_docstring(doc: str, width: int) -> str:
     r"""Return a docstring's paragraphs and tables wrapped to a width, without its arguments.
 
-    >>> print(wrapped_docstring("One ``two`` three\nfour.\n\nArgs:\n    five: six.", 12))
+    >>> print(_wrapped_docstring("One ``two`` three\nfour.\n\nArgs:\n    five: six.", 12))
     One two
     three four.
     """
@@ -121,10 +121,10 @@ def wrapped_docstring(doc: str, width: int) -> str:
     return "\n\n".join(out)
 
 
-def argument_descriptions(doc: str) -> dict[str, str]:
+def _argument_descriptions(doc: str) -> dict[str, str]:
     r"""Return the description of each argument.
 
-    >>> argument_descriptions("Law.\n\nArgs:\n    mode: which\n        fan.\n    gain: a factor.")
+    >>> _argument_descriptions("Law.\n\nArgs:\n    mode: which\n        fan.\n    gain: a factor.")
     {'mode': 'which fan.', 'gain': 'a factor.'}
     """
     block = doc.replace("``", "").partition("Args:\n")[2].partition("\n\n")[0]

@@ -129,7 +129,7 @@ def test_accuracy(net: nn.Module, data: Digits) -> float:
     return (net(data.x_test).argmax(1) == data.y_test).double().mean().item()
 
 
-def outcome_table(outcomes: Sequence[Outcome]) -> Table:
+def _outcome_table(outcomes: Sequence[Outcome]) -> Table:
     """Return the outcomes as a table."""
     result = Table(box=None, header_style="bold", pad_edge=False)
     result.add_column("recipe")
@@ -182,7 +182,7 @@ def run(
             after = fmean(train_loss(net, data) for net in nets)
             accuracies = tuple(test_accuracy(net, data) for net in nets)
             outcomes.append(Outcome(recipe, before, after, accuracies))
-    console.print(outcome_table(outcomes))
+    console.print(_outcome_table(outcomes))
     console.print()
     console.print(verdict(outcomes, steps))
 

@@ -161,20 +161,20 @@ def check_drawable(
 
 def check_reach(function: str, tensor: Tensor, parameter: str, value: object, reach: float) -> None:
     """Raise if numbers up to ``reach`` would be infinite in the tensor's dtype."""
-    if not abs(reach) <= largest_finite(tensor.dtype):
+    if not abs(reach) <= _largest_finite(tensor.dtype):
         fix = f"values would be infinite in {tensor.dtype}: pass a smaller one"
         refuse(function, parameter, value, fix)
 
 
 @cache
-def largest_finite(dtype: torch.dtype) -> float:
+def _largest_finite(dtype: torch.dtype) -> float:
     """Return the largest finite number of a dtype."""
     return torch.finfo(dtype.to_real() if dtype.is_complex else dtype).max
 
 
 def uniform_request(function: str, tensor: Tensor, low: float, high: float) -> Request:
     """Return U(low, high), or refuse bounds that are beyond the dtype or out of order."""
-    limit = largest_finite(tensor.dtype)
+    limit = _largest_finite(tensor.dtype)
     for parameter, bound in (("a", low), ("b", high)):
         if not abs(bound) <= limit:
             refuse(function, parameter, bound, f"out of bounds for {tensor.dtype}, {limit:.3g}")

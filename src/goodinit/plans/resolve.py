@@ -99,11 +99,11 @@ def resolve(
     for number, rule in enumerate(recipe.rules):
         if not rule.optional and number not in matcher.wins:
             raise UnusedRuleError(unused_message(rule, rows, how))
-    check_separate(planned, slots)
+    _check_separate(planned, slots)
     return with_attentions(with_experts(planned)), matcher.wins
 
 
-def check_separate(rows: tuple[PlanRow, ...], slots: list[Slot]) -> None:
+def _check_separate(rows: tuple[PlanRow, ...], slots: list[Slot]) -> None:
     """Raise where two rows are drawn into the same memory: the second draw changes the first."""
     drawn = {row.name for row in rows if not row.kept}
     for first, second in overlapping(slot for slot in slots if slot.name in drawn):

@@ -70,7 +70,7 @@ class _Shapes(NullObserver):
             self.shapes[self.keys.next_key(call)] = tuple(tensor.shape)
 
 
-def shapes_with_fewer(
+def _shapes_with_fewer(
     model: nn.Module, inputs: Inputs, batch: int, names: Mapping[int, str]
 ) -> Mapping[str, tuple[int, ...]]:
     """Return the shape of each call's result with one sample fewer; empty without a meta run."""
@@ -90,7 +90,7 @@ def shapes_with_fewer(
 
 
 class FewerSamples:
-    """What ``shapes_with_fewer`` returns, found once for a model and the copies of it.
+    """What ``_shapes_with_fewer`` returns, found once for a model and the copies of it.
 
     Copies differ in their values alone, which a run on meta doesn't see.
     """
@@ -103,5 +103,5 @@ class FewerSamples:
     ) -> Mapping[str, tuple[int, ...]]:
         """Return the shape of each call's result with one sample fewer."""
         if self._shapes is None:
-            self._shapes = shapes_with_fewer(model, inputs, batch, names)
+            self._shapes = _shapes_with_fewer(model, inputs, batch, names)
         return self._shapes

@@ -93,7 +93,7 @@ def _find_stacks(
         if row.kind == "contract" and not row.function.startswith(CHANNELS)
         for name in row.params
     )
-    alike = [name for name in names if name in sizes and stack_is_alike(params[name])]
+    alike = [name for name in names if name in sizes and _stack_is_alike(params[name])]
     if alike:
         more = f" (and those of {count(len(alike) - 1, 'more stack')})" if len(alike) > 1 else ""
         grown = all(is_grown(*scatter(params[name][0])) for name in alike)
@@ -146,11 +146,11 @@ def _axis_of_units(row: SignalRow, rows: Sequence[SignalRow], weight: Tensor) ->
 
 
 @torch.no_grad()
-def stack_is_alike(stack: Tensor) -> bool:
+def _stack_is_alike(stack: Tensor) -> bool:
     """Return whether all matrices of a stack, of two or more, are equal.
 
     >>> a = torch.arange(16.0).view(4, 4)
-    >>> stack_is_alike(torch.stack([a, a])), stack_is_alike(torch.stack([a, -a]))
+    >>> _stack_is_alike(torch.stack([a, a])), _stack_is_alike(torch.stack([a, -a]))
     (True, False)
     """
     if not is_stack(stack.shape) or not could_be_cloned(stack[0].numel()):

@@ -58,7 +58,7 @@ def paths_to_rows(rows: Sequence[SignalRow]) -> list[Path]:
     """Return the path to each row."""
     found: list[Path] = []
     for number, row in enumerate(rows):
-        path = None if is_divided_by_itself(row, rows) else _continued(row, rows, found)
+        path = None if _is_divided_by_itself(row, rows) else _continued(row, rows, found)
         path = path or Path(number, 0, 0.0, 1.0)
         path.shares = row.kind == "softmax" or (path.shares and not is_layer(row))
         if is_layer(row):
@@ -94,7 +94,7 @@ def _sets_scale(row: SignalRow, rows: Sequence[SignalRow]) -> bool:
     return bound is not None and taken > bound**2
 
 
-def is_divided_by_itself(row: SignalRow, rows: Sequence[SignalRow]) -> bool:
+def _is_divided_by_itself(row: SignalRow, rows: Sequence[SignalRow]) -> bool:
     """Return whether a call divides a signal by a part of it, as linear attention does."""
     return row.function == "div" and len({*row.takes}) == 2 and len(_origins(row, rows)) == 1
 
@@ -104,7 +104,7 @@ def rows_divided(rows: Sequence[SignalRow]) -> set[int]:
 
     So does that of what such a row alone is made of, up to a layer's weights.
     """
-    found = {n for row in rows if is_divided_by_itself(row, rows) for n in _origins(row, rows)}
+    found = {n for row in rows if _is_divided_by_itself(row, rows) for n in _origins(row, rows)}
     taken = [set[int]() for _ in rows]
     for number, row in enumerate(rows):
         for before in row.takes:

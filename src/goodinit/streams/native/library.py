@@ -156,13 +156,13 @@ def open_library(path: Path, instructions: int = 0) -> Library:
     if name_of(instructions) is None:
         best = name_of(0).decode()
         return Library(None, f"this machine, or the library, has only up to {best}")
-    if golden_digest(fill, instructions) != GOLDEN:
+    if _golden_digest(fill, instructions) != GOLDEN:
         what = "draws other bits, as if built with other compiler flags"
         return Library(None, f"{path.name} {what}: {again}", refused=True)
     return Library(fill, name_of(instructions).decode(), instructions=instructions)
 
 
-def golden_digest(fill: Fill, instructions: int = 0) -> str:
+def _golden_digest(fill: Fill, instructions: int = 0) -> str:
     """Return the SHA-256 of the values that identify a correct library."""
     found = hashlib.sha256()
     key = struct.pack("=4I", 1, 2, 3, 4)
