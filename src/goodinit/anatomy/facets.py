@@ -18,7 +18,7 @@ from goodinit.anatomy.next_activation import activation_after, is_squared_after
 from goodinit.anatomy.parts import find_roles
 from goodinit.anatomy.positions import beside_tokens
 from goodinit.anatomy.recurrence import in_loops
-from goodinit.anatomy.roles import LowRank, Roles, Stream
+from goodinit.anatomy.roles import LowRank, Roles, Stream, forget_weights_of_heads
 from goodinit.anatomy.rows import Block, Facets
 from goodinit.dataflow.graph import Graph
 from goodinit.dataflow.nodes import Node, Use
@@ -77,6 +77,7 @@ def facets_from(
     """
     returned = frozenset(outputs)
     roles = find_roles(graph, returned)
+    forget_weights_of_heads(graph, roles)
     by_param: defaultdict[int, list[Use]] = defaultdict(list)
     for node in graph.nodes:
         for use in node.uses:

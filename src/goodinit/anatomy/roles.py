@@ -112,3 +112,13 @@ def feature_axis(node: Node, rank: int) -> int:
     left = [origin.param for value in node.operands[:1] for origin in value.params]
     reversed_ = name in _PRODUCTS and all(use.param in left for use in node.weights)
     return max(rank - 2, 0) if reversed_ and node.weights else rank - 1  # W @ x, x @ W
+
+
+def forget_weights_of_heads(graph: Graph, roles: Roles) -> None:
+    """Take queries, keys and values for no weights, where heads are compared with each other.
+
+    Both axes of such a matrix were features, as those of a weight that a hypernetwork makes.
+    """
+    attending = {index for index, part in roles.parts.items() if part in ("q", "k", "v")}
+    for index in attending | roles.packed.keys():
+        graph.nodes[index].generates = None
