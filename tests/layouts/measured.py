@@ -306,3 +306,89 @@ def mixed_by_a_share_that_is_learned():
     net = two(forward)
     net.a = full(0, 32)
     return net
+
+
+# Masks that leave more products to the same units, layer after layer.
+
+
+class Ordered(nn.Module):
+    """MADE: each output takes the inputs before it."""
+
+    def __init__(self, *hidden, size=20):
+        super().__init__()
+        places = [torch.arange(size), *(torch.arange(n) % (size - 1) for n in hidden)]
+        pairs = zip([*places[1:], places[0] - 1], places, strict=True)
+        self.masks = [(after[:, None] >= before).float() for after, before in pairs]
+        self.layers = nn.ModuleList(lin(*mask.shape[::-1]) for mask in self.masks)
+
+    def forward(self, x):
+        for layer, mask in zip(self.layers, self.masks, strict=True):
+            x = fn.linear(x, layer.weight * mask)
+        return x
+
+
+@gain("A", (128, 20))
+def ordered_inputs_in_two_layers():
+    return Ordered(64)
+
+
+@gain("A", (128, 20))
+def ordered_inputs_in_four_layers():
+    return Ordered(64, 48, 64)
+
+
+@gain("A", X)
+def random_masks_in_two_layers():
+    def forward(m, x):
+        return (x @ (m.v * m.f)) @ (m.w * m.g).T
+
+    masks = {"f": (torch.rand(24, 48) < 0.3).float(), "g": (torch.rand(32, 48) < 0.3).float()}
+    return Net(forward, v=raw(24, 48), w=raw(32, 48), **masks)
+
+
+# Messages added to a product, and a mean that a loop makes in more calls than are followed.
+
+
+@gain("A", [NODES, lambda: torch.randint(0, 20, (2, 50))], undecidable=True)
+def messages_added_to_a_product():
+    def forward(m, x, edges):
+        return m.f(x).index_add(0, edges[1], m.g(x[edges[0]]))
+
+    return Net(forward, f=lin(16, 24), g=lin(16, 24))
+
+
+@gain("A", (16, 40, 8), undecidable=True)
+def mean_that_a_long_loop_makes_of_its_input():
+    def forward(m, x):
+        share, mean, means = m.a.sigmoid(), torch.zeros(len(x), 8), []
+        for step in x.unbind(1):
+            mean = share * step + (1 - share) * mean
+            means.append(mean)
+        return m.f(torch.stack(means, 1))
+
+    return Net(forward, a=full(0, 8), f=lin(8, 16))
+
+
+# A mask takes its dtype and device from the signal.
+
+
+@gain("A", X)
+def mask_of_the_signals_type():
+    mask = (torch.rand(32, 24) < 0.3).float()
+    return Net(lambda m, x: fn.linear(x, m.w * m.mask.to(x)), w=raw(32, 24), mask=mask)
+
+
+@gain("A", X)
+def mask_by_type_as():
+    mask = torch.rand(24, 32) < 0.3
+    return Net(lambda m, x: x @ (m.mask.type_as(x) * m.w), w=raw(24, 32), mask=mask)
+
+
+@gain("A", X)
+def columns_in_the_shape_of_a_signal():
+    return Net(lambda m, x: m.f(x * (1 + m.p.expand_as(x))), p=full(0, 24), f=lin(24, 16))
+
+
+@gain("A", X, undecidable=True)
+def triangle_of_the_signals_type():
+    return Net(lambda m, x: x @ (m.w * torch.ones(24, 24).tril().to(x)), w=raw(24, 24))

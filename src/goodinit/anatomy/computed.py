@@ -30,6 +30,7 @@ from goodinit.anatomy.next_activation import activation_after
 from goodinit.anatomy.powers import times_more_summands
 from goodinit.anatomy.roles import Roles
 from goodinit.anatomy.tied_tables import said_of_rows
+from goodinit.anatomy.uneven_masks import share_of_larger
 from goodinit.dataflow.constants import mean_square
 from goodinit.dataflow.equal_calls import key_of
 from goodinit.dataflow.functions import role_of
@@ -113,7 +114,7 @@ class Answers:
             uses = [use for use in uses if use.role != "lookup" or self._graph.nodes[use.node].live]
         asked = deciding(self._graph, contractions) if contractions else None
         met = [use for use in contractions if self._graph.nodes[use.node].live]
-        slices = _are_slices(met or contractions) and (met or contractions)
+        slices = len({use.origin.box for use in met or contractions}) > 1 and (met or contractions)
         found: list[Use] = []
         for use in uses:
             computed = use.operand is not None or use.met is not None or use.role == "feed"
@@ -319,7 +320,8 @@ class Answers:
             return replace(use, doubt=self._unlike_one(use, use.fan_in * one.second))
         if one.kind != "weight":
             return replace(use, doubt=one.doubt)
-        fan_in, fan_out = one.fan(use.fan_in), one.fan(use.fan_out)
+        share = share_of_larger(self._graph, use) if one.exact else 1  # an integer stays one
+        fan_in, fan_out = one.fan(use.fan_in) * share, one.fan(use.fan_out) * share
         function = use.origin.made
         doubt = f"{function}(W): {one.doubt}" if one.doubt else ""
         fans = {"fan_in": fan_in, "fan_out": fan_out, "factors": max(one.degree, 1)}
@@ -448,11 +450,6 @@ def _shares_in(tape: Tape, computed: Computed) -> str:
         if at is not None and is_share(tape.entries[at].name):
             return MIXED
     return ""
-
-
-def _are_slices(uses: Sequence[Use]) -> bool:
-    """Whether a weight is used in several parts."""
-    return len({use.origin.box for use in uses}) > 1
 
 
 def _is_followed(tape: Tape, use: Use) -> bool:

@@ -109,6 +109,8 @@ def said_of_what_follows(
             return said
     for after in islice(onward_from(graph, node.index), CALLS_FOLLOWED):
         met = len({value.node for value in after.signals}) > 1
+        if met and _adds_to_a_product(graph, after):
+            return "" if is_caught_after(graph, after) else BESIDE
         if is_passed(after):
             passed.add(after.index)
             doubt = doubt or _said_of_noise(graph, after)
@@ -127,6 +129,12 @@ def said_of_what_follows(
         elif multiplies_what_is_added(graph, after) and not any(is_zero(graph, u) for u in own):
             return "" if is_caught_after(graph, after) else GROWN
     return doubt
+
+
+def _adds_to_a_product(graph: Graph, node: Node) -> bool:
+    """Whether rows, such as messages, are added to some of a product's; zeros start most sums."""
+    adds = node.function in ("index_add", "scatter_add") and bool(node.operands)
+    return adds and bool(graph.nodes[root(graph, node.operands[0].node)].weights)
 
 
 def _is_mixed_by_constants(

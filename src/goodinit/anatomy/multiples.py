@@ -21,6 +21,7 @@ CALLS_FOLLOWED = 64
 ROUNDED = 1e-9  # of a sum of shares
 
 OVERWRITTEN = "is written over in part"
+MANY = "is made by more calls than are followed"
 
 _SUMS = frozenset(("sum", "nansum"))  # not the mean: of features alike it is as large as they are
 
@@ -148,6 +149,8 @@ class Multiples:
                 if -index not in heap:
                     heappush(heap, -index)
                 axes[index] = _features_before(nodes[index], node, axes[node.index])
+        if len(chain) >= CALLS_FOLLOWED and heap:
+            return Multiple(None, None, why=MANY), nodes[root]
         found = {root: Multiple()}
         for index in sorted(index for index in chain - {product} if index > root):
             made = self._made(nodes[index], found, axes)

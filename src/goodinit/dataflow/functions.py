@@ -31,6 +31,9 @@ CENTERING = BATCH_NORMS | {"instance_norm"}  # they subtract each channel's mean
 ADD_FIRST = frozenset(("addmm", "baddbmm", "addbmm", "addmv"))
 """Products to which they add their first argument."""
 
+LIKE = frozenset("to type_as expand_as view_as reshape_as".split())
+"""Of a tensor after the first they take the dtype, the device or the shape."""
+
 ZEROS = frozenset(("zeros", "zeros_like", "new_zeros"))
 
 _ROLES = {

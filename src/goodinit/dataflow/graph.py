@@ -22,7 +22,7 @@ from goodinit._common.by_tensor import ByTensor
 from goodinit._common.torch_private import storage_key, without_function_modes
 from goodinit.dataflow.activations import activation_call
 from goodinit.dataflow.constants import constant_square, mean_square, number_among, number_of
-from goodinit.dataflow.functions import COMPARISONS, role_of
+from goodinit.dataflow.functions import COMPARISONS, LIKE, role_of
 from goodinit.dataflow.labels import labels_of
 from goodinit.dataflow.linear import is_followed, linear_in, numbers_among
 from goodinit.dataflow.nodes import Node, Origin, Span, Value
@@ -157,7 +157,8 @@ class Graph:
                     self._settle(vars(owner)[attribute], number)
         values = tuple(self.value(tensor) for tensor in tensors)
         results = list(tensors_in(call.result)) or (tensors[:1] if call.inplace else [])
-        live = any(self.nodes[value.node].live for value in values)
+        given = values[:1] if call.function in LIKE else values
+        live = any(self.nodes[value.node].live for value in given)
         live = live and role_of(call.function) != "source"  # zeros_like(x) isn't a signal
         node = self._add_node(call.function, call.path, values, next(iter(results), None), live)
         if call.function == "getitem" and len(tensors) > 1:
@@ -280,7 +281,8 @@ class Graph:
     ) -> Node:
         inputs = tuple(dict.fromkeys(value.node for value in operands))
         shape = tuple(result.shape) if result is not None else ()
-        signals = tuple(v for v in operands if self.nodes[v.node].live and not v.params)
+        given = operands[:1] if function in LIKE else operands
+        signals = tuple(v for v in given if self.nodes[v.node].live and not v.params)
         role = role_of(function)
         node = Node(len(self.nodes), function, role, path, inputs, operands, shape, live, signals)
         self.nodes.append(node)
