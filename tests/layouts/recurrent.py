@@ -318,3 +318,17 @@ def recurrence_in_logarithms():
         return m.o((kept + (values - fn.softplus(-gate) - kept).logcumsumexp(1)).exp())
 
     return Net(forward, w=nn.Linear(D, 2 * D), o=nn.Linear(D, 8))
+
+
+@facts("G", (5, 4, D), {"u": {"part": "in"}, "w": {"part": "recurrent"}, "h": {"part": "bias"}})
+def first_state_that_is_learned():
+    """It is multiplied by the state's weight in the first step, but sums nothing itself."""
+
+    def forward(m, x):
+        h = m.h.expand(4, D)
+        for part in x:
+            h = torch.tanh(torch.addmm(m.b, part, m.u) + h @ m.w)
+        return m.o(h)
+
+    zeros = {name: nn.Parameter(torch.zeros(D)) for name in "bh"}
+    return Net(forward, u=raw(D, D), w=raw(D, D), o=nn.Linear(D, 4), **zeros)

@@ -151,3 +151,13 @@ def experts_that_choose_tokens():
 
     up, down = raw(4, D, 2 * D), raw(4, 2 * D, D)
     return Net(forward, norm=norm(), gate=nn.Linear(D, 4), up=up, down=down)
+
+
+@facts("Q", [X, X], {"g.weight": NO, "f.weight": END})
+def gate_that_chooses_between_two_inputs():
+    def forward(m, x, y):
+        share = m.g(torch.cat([x, y], -1)).sigmoid()
+        h = share * x + (1 - share) * y
+        return h + m.f(fn.gelu(m.norm(h)))
+
+    return Net(forward, g=linear(2 * D, D)(), norm=norm(), f=linear()())

@@ -27,6 +27,7 @@ from . import (
     norms,
     once_sure,
     ordinary,
+    projections,
     python,
     recent,
     recurrent,
@@ -63,7 +64,7 @@ FILES = (
         once_sure,
         python,
     ),
-    *(factors, forms, ordinary, recent, recurrent, researchers, researchers_flow),
+    *(factors, forms, ordinary, projections, recent, recurrent, researchers, researchers_flow),
     *(residual, slices, smooth, streams, taken, taken_further, unknown),
 )
 FEWEST = {

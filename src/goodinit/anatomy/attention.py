@@ -146,8 +146,20 @@ def _between(
 
 def _if_projected(graph: Graph, found: Attention) -> Attention | None:
     """Return an attention if weights that mix features made all of its operands."""
-    made = [_projections(graph, value) for value in found[:3]]
+    made = _made(graph, found)
     return found if all(nodes and all(map(_is_projection, nodes)) for nodes in made) else None
+
+
+def _made(graph: Graph, found: Attention) -> list[list[Node]]:
+    """Return the weights that made each operand: behind convolutions of each feature alone.
+
+    Only if all three went through one: a state space has one before its scores alone.
+    """
+    made = [_projections(graph, value) for value in found[:3]]
+    if any(map(_is_projection, (node for nodes in made for node in nodes))):
+        return made
+    behind = [[p for n in nodes for p in _projections(graph, n.signals[0])] for nodes in made]
+    return behind if all(behind) else made
 
 
 def _projections(graph: Graph, value: Value) -> list[Node]:
@@ -255,15 +267,18 @@ def _mixes_heads(node: Node) -> bool:
     """Whether a weight mixes the heads of scores (talking heads): neither of the last two axes."""
     if len(node.weights) != 1 or len(node.signals) != 1 or len(node.shape) < 4:
         return False
-    (use,) = node.weights
+    (use,), (value,) = node.weights, node.signals
     if use.window:
         return [use.origin.sizes[axis] for axis in use.window] == [1, 1]
-    return bool(use.places) and all(place < len(node.shape) - 2 for _, place in use.places)
+    if use.places:
+        return all(place < len(node.shape) - 2 for _, place in use.places)
+    over = (o.axes[-1] for o in value.origins if o.param is None and len(o.box) == len(node.shape))
+    return any(axes and max(axes) < len(node.shape) - 2 for axes in over)
 
 
 def mark_projections(graph: Graph, roles: Roles, attention: Attention) -> None:
     """Mark the weights that made an attention's queries, keys and values."""
-    made = [_projections(graph, operand) for operand in attention[:3]]
+    made = _made(graph, attention)
     held = [_features(graph, operand) for operand in attention[:3]]
     (queries, keys, values), same = ({n.index for n in nodes} for nodes in made), held[0] == held[1]
     if attention.inner is not None and queries == keys and same:

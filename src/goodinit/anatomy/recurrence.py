@@ -39,6 +39,7 @@ USES_IN_A_STEP = 8
 _Part = tuple[int, tuple[Range, ...]]
 """A weight, and the part of it that is used: each layer may have its own."""
 
+_WEIGHTS = frozenset(("linear", "conv", "recurrent"))
 _ELEMENTWISE = frozenset(("activation", "bend", "pointwise", "add", "mul", "join", "pick"))
 
 
@@ -328,7 +329,7 @@ def _correct_end(
 def in_loops(roles: Roles, number: int, facets: Facets, size: int) -> Facets:
     """Return facets with what is known of the loops that a weight or bias is used in."""
     part = roles.cells.get(number)
-    if part is not None and facets.kind in ("linear", "conv", "recurrent"):
+    if part is not None and facets.layout is not None and facets.kind in _WEIGHTS:
         kind = "recurrent" if facets.kind == "linear" else facets.kind
         facets = replace(facets, kind=kind, part=part, ends_residual=False)
     if number in roles.biases and facets.part == "bias":

@@ -379,6 +379,9 @@ def _factors(graph: Graph, branch: _Branch, node: Node, factors: Iterable[int]) 
         carried = [index for index in carried if index in branch.copies] or carried
     for is_other in (is_positive, _is_gate_or_router, is_squash):
         carried = [index for index in carried if not is_other(graph, index)] or carried
+    others = [v.node for v in node.signals if v.node not in branch.inside]
+    if others and node.role == "mul" and all(is_squash(graph, index) for index in carried):
+        return []  # how much of another signal is added: g(x, y) * x + (1 - g(x, y)) * y
     whole = [index for index in carried if prod(graph.nodes[index].shape) >= prod(node.shape)]
     return whole if whole and node.role != "contract" else carried
 
