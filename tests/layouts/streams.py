@@ -161,3 +161,15 @@ def gate_that_chooses_between_two_inputs():
         return h + m.f(fn.gelu(m.norm(h)))
 
     return Net(forward, g=linear(2 * D, D)(), norm=norm(), f=linear()())
+
+
+@facts("Q", X, {"g.weight": {"fan_in": D, "guessed": False}, "u.weight": {"guessed": False}})
+def gated_unit_whose_gelu_is_written_out():
+    """T5: recipes know this gate, as they know that of ``torch.nn.functional``."""
+
+    def forward(m, x):
+        y = m.g(h := m.norm(x))
+        gate = 0.5 * y * (1 + torch.tanh(0.7979 * (y + 0.044715 * y**3)))
+        return x + m.o(gate * m.u(h))
+
+    return Net(forward, norm=norm(), g=linear()(), u=linear()(), o=linear()())

@@ -232,9 +232,12 @@ class MeasuredProducts:
         return node.function in _CHOOSING
 
     def _is_gated(self, product: Node) -> bool:
-        """Whether a factor is an activation: recipes know gates."""
-        factors = (self._graph.nodes[root(self._graph, v.node)] for v in product.signals)
-        return any(one.role == "activation" for one in factors)
+        """Whether a factor is an activation, by hand too: recipes know gates."""
+        factors = [self._graph.nodes[root(self._graph, v.node)] for v in product.signals]
+        by_hand = (n for n in factors if n.role == "mul" and len(n.signals) > 1)
+        return any(one.role == "activation" for one in factors) or any(
+            self._is_of_one(one) and self._is_gated(one) for one in by_hand
+        )
 
     def _is_of_one(self, node: Node) -> bool:
         """Whether operands are made of one signal: a product less its mean."""
