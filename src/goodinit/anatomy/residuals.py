@@ -440,7 +440,9 @@ def _is_gates_input(graph: Graph, node: Node) -> bool:
     """Whether only shares are made of a sum, by sigmoids or by layers before a gate."""
     if node.consumers and all(is_squash(graph, index) for index in node.consumers):
         return True
-    onward = list(islice(walk_forward(graph, node.index, _is_before_a_gate), CALLS_TO_A_GATE))
+    onward = list(islice(walk_forward(graph, node.index, _is_before_a_gate), CALLS_TO_A_GATE + 1))
+    if len(onward) > CALLS_TO_A_GATE:
+        return False  # what a stream of blocks leads to isn't a gate alone
     last = [other for other in onward if not _is_before_a_gate(other)]
     return bool(last) and all(is_share(n.function) and _is_factor(graph, n) for n in last)
 
