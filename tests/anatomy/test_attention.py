@@ -137,6 +137,27 @@ def test_queries_keys_and_values(form, packed):
     assert [name for name, one in found.items() if one.ends_residual] == ["d"]
 
 
+def test_patches_of_a_convolution_are_no_heads_of_its_features():
+    """Views that cut a map into patches mix its channels' axis with others (MobileViT)."""
+
+    class Patches(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first = nn.Conv2d(8, 8, 1, bias=False)
+            self.qkv, self.o = nn.Linear(8, 24), nn.Linear(8, 8)
+
+        def forward(self, x):
+            x = self.first(x).reshape(2 * 8 * 3, 2, 3, 2).transpose(1, 2)
+            x = x.reshape(2, 8, 9, 4).transpose(1, 3).reshape(8, 9, 8)
+            q, k, v = (heads(t) for t in self.qkv(norm(x)).chunk(3, -1))
+            return norm(x + self.o(merged(scores(q, k).softmax(-1) @ v)))
+
+    rows = read_model(Patches(), torch.empty(2, 8, 6, 6)).rows
+    found = {row.name: row.facets for row in rows}
+    assert [block.name for block in found["qkv.weight"].blocks] == ["q", "k", "v"]
+    assert found["o.weight"].part == "out"
+
+
 def test_a_state_may_have_two_features():
     def run(m, x):
         q, k, v = (t.unflatten(-1, (2, -1)).transpose(1, 2) for t in (x @ m.a, x @ m.b, x @ m.c))

@@ -25,6 +25,9 @@ STILL_GUESSED = {
     "hf-wav2vec2": {"wav2vec2.masked_spec_embed"},  # used in training only
 }
 
+# Buffers have no values on meta: the root of the width, which multiplies the table's rows.
+GUESSED_ON_META = {"hf-gemma": {"model.embed_tokens.weight"}}
+
 
 def build(name, device="cpu"):
     return zoo_hf.build(name[3:], device) if name.startswith("hf-") else zoo.build(name, device)
@@ -128,6 +131,11 @@ def test_meta_model_reads_alike(name):
     model, inputs = build(name, "meta")
     rows = read(model, inputs).rows
     for row, other in zip(with_inputs.rows, rows, strict=True):
+        if row.name in GUESSED_ON_META.get(name, ()):
+            assert other.facets.guessed
+            known = replace(other.facets, guessed=False, doubt="")
+            assert row.facets == known
+            continue
         assert (row.name, row.facets) == (other.name, other.facets)
 
 

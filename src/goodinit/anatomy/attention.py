@@ -188,7 +188,7 @@ def _takes_a_projection(graph: Graph, node: Node) -> bool:
         made = graph.nodes[origin.node]
         if origin.param is None and made.weights and origin.axes[axis]:
             features = feature_axis(made, len(origin.box))
-            heads = sum(features in over for over in origin.axes) > 1
+            heads = sum({*over} == {features} for over in origin.axes) > 1
             if features not in origin.axes[axis] or (heads and _feeds_one_weight(graph, made)):
                 return True
     return False
