@@ -50,8 +50,8 @@ def is_carried(graph: Graph, param: int, zero: Collection[int], outputs: Collect
             continue
         visited.add(index)
         node = graph.nodes[index]
-        if node.role == "source" or node.function in _CUT:
-            continue  # zeros_like(p): its shape alone; what is cut off doesn't train it
+        if node.role == "source" or (carried and node.function in _CUT):
+            continue  # zeros_like(p): its shape alone; a head's output, read without a gradient
         verdict = walk.verdict(node)
         if verdict == "lost" and not factored and walk.is_low_rank(node, param):
             verdict, factored = "zero", True

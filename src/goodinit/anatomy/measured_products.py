@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from goodinit.anatomy.joined import input_of, is_zero
+from goodinit.anatomy.next_activation import is_square
 from goodinit.anatomy.roles import Roles
 from goodinit.dataflow.equal_calls import key_of
 from goodinit.dataflow.graph import Graph
@@ -208,7 +209,14 @@ class MeasuredProducts:
         return [found[index] for index in sorted(found)]
 
     def _is_known(self, node: Node) -> bool:
-        """Whether noise is added, as in a VAE's sample, or a signal is divided by its own size."""
+        """Whether noise is added, as in a VAE's sample, or a signal is divided by its own size.
+
+        Or an activation is squared and added, which isn't spread like a normal signal (snake).
+        """
+        if is_square(node) and node.signals:
+            squared = self._graph.nodes[root(self._graph, self._graph.before(node).index)]
+            after = (self._graph.nodes[index].role for index in node.consumers)
+            return _is_activation(squared) and {*after} <= {"mul", "add"}
         if node.function == "div":
             return len(node.signals) > 1 and self._is_of_one(node)
         passed = [i for v in node.signals for i in passed_before(self._graph, v.node)]

@@ -48,10 +48,11 @@ def is_squared_after(graph: Graph, start: int) -> bool:
     """Whether the activation that follows is squared: relu(x)^2 grows as no relu does."""
     squash = _next(graph, start, ())[1]
     after = squash.consumers if squash is not None else ()
-    return [_is_square(graph.nodes[index]) for index in after] == [True]
+    return [is_square(graph.nodes[index]) for index in after] == [True]
 
 
-def _is_square(node: Node) -> bool:
+def is_square(node: Node) -> bool:
+    """Whether a signal is squared, or raised to another power."""
     by_itself = node.role == "mul" and len(node.operands) == 2 and len(node.inputs) == 1
     return by_itself or node.function in ("pow", "square")
 
