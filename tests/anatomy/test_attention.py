@@ -158,6 +158,27 @@ def test_patches_of_a_convolution_are_no_heads_of_its_features():
     assert found["o.weight"].part == "out"
 
 
+def test_grouped_projections_are_no_short_convolutions():
+    """SqueezeBERT: behind them is the layer before, not what makes queries."""
+
+    class Grouped(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.before = nn.Conv1d(8, 8, 1)
+            self.a, self.b, self.c = (nn.Conv1d(8, 8, 1, groups=2) for _ in "abc")
+            self.o = nn.Conv1d(8, 8, 1)
+
+        def forward(self, x):
+            x = norm(self.before(x).mT).mT
+            q, k, v = (heads(layer(x).mT) for layer in (self.a, self.b, self.c))
+            return norm((x + self.o(merged(scores(q, k).softmax(-1) @ v).mT)).mT)
+
+    rows = read_model(Grouped(), torch.empty(2, 8, 6)).rows
+    found = {row.name: row.facets.part for row in rows}
+    assert [found[f"{name}.weight"] for name in "abc"] == ["q", "k", "v"]
+    assert found["before.weight"] == "weight"
+
+
 def test_a_state_may_have_two_features():
     def run(m, x):
         q, k, v = (t.unflatten(-1, (2, -1)).transpose(1, 2) for t in (x @ m.a, x @ m.b, x @ m.c))

@@ -156,7 +156,7 @@ def _made(graph: Graph, found: Attention) -> list[list[Node]]:
     Only if all three went through one: a state space has one before its scores alone.
     """
     made = [_projections(graph, value) for value in found[:3]]
-    if any(map(_is_projection, (node for nodes in made for node in nodes))):
+    if not all(_is_depthwise(node) for nodes in made for node in nodes):
         return made
     behind = [[p for n in nodes for p in _projections(graph, n.signals[0])] for nodes in made]
     return behind if all(behind) else made
@@ -203,6 +203,12 @@ def _feeds_one_weight(graph: Graph, node: Node) -> bool:
 def _is_projection(node: Node) -> bool:
     """Whether a weight mixes features; a depthwise convolution, as in a state space, doesn't."""
     return all(use.groups == 1 for use in node.weights)
+
+
+def _is_depthwise(node: Node) -> bool:
+    """Whether a weight is a convolution of each feature alone."""
+    features = node.shape[feature_axis(node, len(node.shape))]
+    return all(1 < use.groups == features for use in node.weights)
 
 
 def _sums_features(graph: Graph, node: Node, summed: Iterable[int]) -> bool | None:
