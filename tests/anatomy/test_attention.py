@@ -179,6 +179,20 @@ def test_grouped_projections_are_no_short_convolutions():
     assert found["before.weight"] == "weight"
 
 
+def test_a_mixer_of_tokens_before_a_projection_makes_no_queries():
+    """GroupViT: a norm lies between; what Linformer mixes are the keys themselves."""
+
+    def run(m, x):
+        h = norm((x.mT @ m.mix).mT)
+        q, k, v = heads(h @ m.a), heads(h @ m.b), heads(h @ m.c)
+        return (x + merged(scores(q, k).softmax(-1) @ v) @ m.d) @ m.o
+
+    places = X.shape[-2]
+    rows = read(Net(run, mix=(places, places), **dict.fromkeys("abcd", (8, 8)), o=(8, 3)), X).rows
+    found = {row.name: row.facets.part for row in rows}
+    assert [found[name] for name in ("mix", *"abcd")] == ["weight", "q", "k", "v", "out"]
+
+
 def test_a_state_may_have_two_features():
     def run(m, x):
         q, k, v = (t.unflatten(-1, (2, -1)).transpose(1, 2) for t in (x @ m.a, x @ m.b, x @ m.c))

@@ -22,6 +22,7 @@ from goodinit.dataflow.nodes import Node, Value
 from goodinit.dataflow.traversal import (
     back_to_contractions,
     is_pass,
+    passed_before,
     root,
     signals_of,
     walk_back,
@@ -183,10 +184,13 @@ def _takes_a_projection(graph: Graph, node: Node) -> bool:
     (value, *_), rank = node.signals or (None,), len(node.shape)
     if value is None or len(graph.nodes[value.node].shape) != rank:
         return False
+    *passed, before = passed_before(graph, value.node)
+    if any(graph.nodes[index].role == "norm" for index in passed):
+        return False  # a layer before the projection (a mixer of tokens)
     axis = feature_axis(node, rank)
     for origin in value.origins:
         made = graph.nodes[origin.node]
-        if origin.param is None and made.weights and origin.axes[axis]:
+        if origin.node == before and made.weights and origin.axes[axis]:
             features = feature_axis(made, len(origin.box))
             heads = sum({*over} == {features} for over in origin.axes) > 1
             if features not in origin.axes[axis] or (heads and _feeds_one_weight(graph, made)):
