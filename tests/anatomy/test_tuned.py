@@ -67,3 +67,27 @@ def test_factors_of_another_shape_are_drawn():
     net = nn.Sequential(Adapted(torch.randn(3, 12), torch.randn(19, 3)))
     rows = gi.plan(net, "standard")
     assert not rows["0.down.default"].kept
+
+
+class Dora(nn.Module):
+    """The length of the tuned weight is detached: what is cut off carries nothing."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.base = nn.Linear(12, 12, bias=False).requires_grad_(False)
+        self.a, self.b = nn.Linear(12, 4, bias=False), nn.Linear(4, 12, bias=False)
+        nn.init.zeros_(self.b.weight)
+        self.size = nn.Parameter(self.base.weight.detach().norm(dim=1))
+        self.out = nn.Linear(12, 12)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        added = self.b(self.a(torch.eye(12, dtype=x.dtype, device=x.device))).mT
+        scale = self.size / (self.base.weight + added.detach()).norm(dim=1).detach()
+        return self.out((scale - 1) * self.base(x) + scale * self.b(self.a(x)))
+
+
+def test_a_detached_length_leaves_zeros_to_the_frozen_layer() -> None:
+    plan = gi.plan(Dora(), "standard", inputs=X)
+    assert plan["b.weight"].kept
+    assert plan["size"].kept
+    assert not plan["a.weight"].kept
