@@ -82,10 +82,7 @@ def facets_from(
     for node in graph.nodes:
         for use in node.uses:
             by_param[use.param].append(use)
-    deltas, answers = (
-        _ssm_biases(graph, by_param),
-        Answers(graph, roles, returned, kept),
-    )
+    deltas, answers = _ssm_biases(graph, by_param), Answers(graph, roles, returned, kept)
     branches = find_branches(graph, roles.streams)
     gradients = behind_gradients(graph, returned)
     found: list[Facets] = []
